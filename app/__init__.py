@@ -1,0 +1,1 @@
+"""Recurra's web process and shared domain; nothing here imports torch."""

@@ -1,0 +1,88 @@
+"""One error root: a message, an HTTP status and a stable code; nothing here knows a web framework."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """One thing wrong with what the caller sent: where (an RFC 6901 JSON pointer or a row/column) and what."""
+
+    pointer: str
+    detail: str
+
+
+class AppError(Exception):
+    """Something the caller can act on; the docstring of each child is its default message."""
+
+    status = 500
+    code = "internal"
+    retry_after: int | None = None
+
+    def __init__(self, message: str | None = None, problems: Sequence[Problem] = ()) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.problems = list(problems)
+        super().__init__(self.message)
+
+
+class NotFound(AppError):
+    """There is no such thing here."""
+
+    status = 404
+    code = "not-found"
+
+
+class Conflict(AppError):
+    """The present state forbids this."""
+
+    status = 409
+    code = "conflict"
+
+
+class Invalid(AppError):
+    """The request does not fit the schema or the data it names."""
+
+    status = 422
+    code = "invalid-request"
+
+
+class DatasetInvalid(Invalid):
+    """The file cannot be used."""
+
+    code = "dataset-invalid"
+
+
+class TooLarge(AppError):
+    """The body is larger than this server accepts."""
+
+    status = 413
+    code = "too-large"
+
+
+class QueueFull(AppError):
+    """Too many predictions are waiting; try again shortly."""
+
+    status = 429
+    code = "queue-full"
+    retry_after = 1
+
+
+class Unavailable(AppError):
+    """A part of the service is away; try again shortly."""
+
+    status = 503
+    code = "unavailable"
+    retry_after = 2
+
+
+class DeadlinePassed(AppError):
+    """No answer came before the request's deadline."""
+
+    status = 504
+    code = "deadline-passed"
+
+
+class NoSpace(AppError):
+    """The server has no room to store this."""
+
+    status = 507
+    code = "no-space"

@@ -1,0 +1,1 @@
+"""Plain functions over a database session: one module a resource."""

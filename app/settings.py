@@ -1,0 +1,48 @@
+"""The service's settings, read once from the environment by the composition roots."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRETS = Path("/run/secrets")
+
+
+class Settings(BaseSettings):
+    """`RECURRA_*` variables; a file of the same lower-case name below /run/secrets serves for secrets."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RECURRA_",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        frozen=True,
+        extra="ignore",
+    )
+
+    data_dir: Path = Path(".recurra")
+    database_url: str = ""  # empty: SQLite below data_dir
+    redis_url: str = ""  # empty: the embedded server below data_dir
+    storage_url: str = ""  # empty: a directory below data_dir
+    max_upload_bytes: int = Field(default=1 << 30, gt=0)
+    max_request_bytes: int = Field(default=64 << 20, gt=0)
+    ingest_seconds: float = Field(default=300.0, gt=0)
+    log_level: str = "INFO"
+    device: str = "auto"
+    lease_seconds: float = Field(default=60.0, gt=1)
+    beat_seconds: float = Field(default=10.0, gt=0)
+    max_waiting: int = Field(default=4096, gt=0)  # predictions waiting in a lane before 429
+    max_batch: int = Field(default=64, gt=0)
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'recurra.db'}"
+
+    @property
+    def redis(self) -> str:
+        """The Redis URL in force."""
+        return self.redis_url or f"unix://{self.data_dir.resolve() / 'run' / 'valkey.sock'}"
+
+    @property
+    def storage(self) -> str:
+        """The artifact store's URL in force."""
+        return self.storage_url or (self.data_dir.resolve() / "storage").as_uri()

@@ -1,0 +1,177 @@
+"""What a task is: data, not a network.
+
+A task says how a file becomes arrays, how arrays become training batches, how one request becomes one
+example, how the network's outputs become an answer, and how an answer is scored. It is numpy only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel
+
+from app.errors import DatasetInvalid, Problem
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Arrays = dict[str, npt.NDArray[Any]]
+Json = dict[str, Any]
+
+MAX_FAULTS = 20
+
+
+class Input(StrEnum):
+    """What goes into the network at each step."""
+
+    TOKENS = "tokens"
+    VECTORS = "vectors"
+    FRAMES = "frames"
+
+
+class Output(StrEnum):
+    """What comes out of the network."""
+
+    LABEL = "label"
+    LABELS = "labels"
+    QUANTILES = "quantiles"
+    NEXT = "next"
+    SEQUENCE = "sequence"
+    ALIGNED = "aligned"
+
+
+class Faults:
+    """Collects what is wrong with a file; gives up at the twentieth fault."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    def add(self, detail: str, *, row: int | None = None, column: str | None = None) -> None:
+        """Note a fault at a 1-based line of the file (the header counts) and a column or field."""
+        place = "/".join(
+            part for part in (f"row/{row}" if row is not None else "", f"column/{column}" if column else "") if part
+        )
+        self.found.append(Problem(f"/file/{place}" if place else "/file", detail))
+        if len(self.found) >= MAX_FAULTS:
+            self.check()
+
+    def check(self) -> None:
+        """Raise `DatasetInvalid` if anything was found."""
+        if self.found:
+            raise DatasetInvalid(f"The file cannot be used: {self.found[0].detail}", self.found)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some consecutive rows of a table: text or typed values, column by column, with their line numbers."""
+
+    rows: Ints  # (n,) 1-based line in the file for text formats, 1-based row for Parquet
+    columns: dict[str, npt.NDArray[Any]]  # canonical name -> (n,) object array of str, or typed values
+
+
+class Source(Protocol):
+    """An uploaded file, already opened in its format."""
+
+    format: str
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Rows of a tabular file under their canonical column names, in file order."""
+        ...
+
+    def records(self) -> Iterator[tuple[int, Json]]:
+        """Objects of a JSON Lines file with their 1-based line numbers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a file became: arrays that are stored, a summary that is shown, and warnings."""
+
+    arrays: Arrays
+    summary: Json
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded examples for one step of training, or for scoring."""
+
+    inputs: npt.NDArray[Any]  # (batch, time, features) float32, or (batch, time) int64 tokens
+    lengths: Ints  # (batch,)
+    targets: npt.NDArray[Any]  # as the output kind's loss wants it; QUANTILES: (batch, time, horizon) float32
+    weights: Floats  # same leading shape as targets; 0 = not observed or not scored
+
+
+class Split(Protocol):
+    """A set of examples a batch can be gathered from by index."""
+
+    lengths: Ints  # (examples,) steps of each example, for bucketing
+
+    def batch(self, rows: Ints, rng: np.random.Generator | None) -> Batch:
+        """Gather examples; with `rng` a random view of each (training), without it the canonical one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that training needs of a data set: what the network looks like outside, and the splits."""
+
+    state: Json  # JSON from which encode and decode work; goes into the manifest
+    features: int  # width of an input vector, or size of the vocabulary
+    outputs: int  # width of the head
+    train: Split
+    valid: Split
+    test: Split
+    refit: Split | None = None  # all data, for a final fit of as many steps as the best one took
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One instance as the network sees it, with what decoding needs to make the answer."""
+
+    inputs: npt.NDArray[Any]  # (time, features) float32, or (time,) int64 tokens
+    context: Any
+
+
+class Task(Protocol):
+    """One kind of sequence learning. Everything is stateless: `state` comes from the plan."""
+
+    name: ClassVar[str]
+    input: ClassVar[Input]
+    output: ClassVar[Output]
+    bidirectional: ClassVar[bool]  # whether reading the sequence backwards too makes sense
+    formats: ClassVar[tuple[str, ...]]
+    columns: ClassVar[tuple[str, ...]]  # canonical columns a mapping may name
+    options: ClassVar[type[BaseModel]]
+    instance: ClassVar[type[msgspec.Struct]]
+    parameters: ClassVar[type[msgspec.Struct]]
+    network_defaults: ClassVar[Json]  # over the service's defaults
+    training_defaults: ClassVar[Json]
+
+    def read(self, source: Source, faults: Faults) -> Reading:
+        """Check a file and turn it into arrays; every fault goes to `faults`."""
+        ...
+
+    def check(self, summary: Json, options: Any) -> list[Problem]:  # noqa: ANN401
+        """Whether a data set with this summary can be trained on with these options; pointers into the job."""
+        ...
+
+    def plan(self, arrays: Arrays, options: Any, seed: int) -> Plan:  # noqa: ANN401
+        """Split the data and fit whatever the encoding needs, on training data only."""
+        ...
+
+    def encode(self, state: Json, instance: Any, parameters: Any) -> Example:  # noqa: ANN401
+        """Turn one instance into the network's input; raises `Invalid` with a pointer below the instance."""
+        ...
+
+    def decode(self, state: Json, example: Example, outputs: Floats, parameters: Any) -> Json:  # noqa: ANN401
+        """Turn the network's outputs for one example into the answer of the API."""
+        ...
+
+    def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
+        """Metrics of the network and of the non-neural baseline on the same examples, in split order."""
+        ...

@@ -1,0 +1,1 @@
+"""Recurra's Celery workers: training and serving; the only place that imports torch."""

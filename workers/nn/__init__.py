@@ -1,0 +1,1 @@
+"""The networks: three inputs × six outputs × three cells, each written once."""
