@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """One thing wrong with what the caller sent: where (an RFC 6901 JSON pointer or a row/column) and what."""
+    """One thing wrong with what the caller sent: where (an RFC 6901 JSON pointer) and what."""
 
     pointer: str
     detail: str
@@ -79,6 +79,12 @@ class DeadlinePassed(AppError):
 
     status = 504
     code = "deadline-passed"
+
+
+class PredictionFailed(AppError):
+    """The model could not compute this prediction."""
+
+    code = "prediction-failed"
 
 
 class NoSpace(AppError):

@@ -1,11 +1,16 @@
 """The service's settings, read once from the environment by the composition roots."""
 
+import hashlib
+import os
+import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRETS = Path("/run/secrets")
+SOCKET_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
 
 
 class Settings(BaseSettings):
@@ -31,6 +36,8 @@ class Settings(BaseSettings):
     beat_seconds: float = Field(default=10.0, gt=0)
     max_waiting: int = Field(default=4096, gt=0)  # predictions waiting in a lane before 429
     max_batch: int = Field(default=64, gt=0)
+    redis_prefix: str = "recurra:"  # of the doorbells' keys, for servers that are shared
+    lane: str = "default"  # name of the prediction lane, likewise
 
     @property
     def database(self) -> str:
@@ -40,7 +47,16 @@ class Settings(BaseSettings):
     @property
     def redis(self) -> str:
         """The Redis URL in force."""
-        return self.redis_url or f"unix://{self.data_dir.resolve() / 'run' / 'valkey.sock'}"
+        return self.redis_url or f"unix://{quote(str(self.redis_socket))}"
+
+    @property
+    def redis_socket(self) -> Path:
+        """The embedded server's socket: below `data_dir`, or in the temp dir when that path is too long."""
+        socket = self.data_dir.resolve() / "run" / "valkey.sock"
+        if len(os.fsencode(socket)) <= SOCKET_BYTES:
+            return socket
+        name = hashlib.sha256(os.fsencode(self.data_dir.resolve())).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"recurra-{os.getuid()}" / f"{name}.sock"
 
     @property
     def storage(self) -> str:

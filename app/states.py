@@ -1,4 +1,4 @@
-"""Job states and the moves between them; terminal states never change."""
+"""Job states; terminal ones never change."""
 
 from enum import StrEnum
 
@@ -16,17 +16,3 @@ class Status(StrEnum):
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 LIVE = frozenset(Status) - TERMINAL
-
-MOVES: dict[Status, frozenset[Status]] = {
-    Status.QUEUED: frozenset({Status.RUNNING, Status.PAUSED, Status.CANCELLED, Status.FAILED}),
-    Status.RUNNING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.PAUSED, Status.QUEUED}),
-    Status.PAUSED: frozenset({Status.QUEUED, Status.CANCELLED}),
-    Status.SUCCEEDED: frozenset(),
-    Status.FAILED: frozenset(),
-    Status.CANCELLED: frozenset(),
-}
-
-
-def may_move(old: Status, new: Status) -> bool:
-    """Whether a job may go from `old` to `new`."""
-    return new in MOVES[old]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 TRAIN, VALID, TEST = 1, 2, 3  # values of `splits`; 0 = the file has no split column
+SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,12 @@ class SeriesSet:
     splits: Array  # (N,) int8
     static_names: list[str] = field(default_factory=list)
     static_levels: list[list[str]] = field(default_factory=list)  # the categories of each static column
-    static_codes: Array = field(default_factory=lambda: np.zeros((0, 0), np.int32))  # (n, static), -1 = missing
+    static_codes: Array = field(default_factory=lambda: np.zeros((0, 0), np.int32))  # (n, static), -1: none
     covariate_names: list[str] = field(default_factory=list)
     covariate_levels: list[list[str]] = field(default_factory=list)  # [] for a numeric covariate
-    covariates: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (N, covariates), NaN = missing
+    covariates: Array = field(
+        default_factory=lambda: np.zeros((0, 0), np.float32)
+    )  # (N, covariates), NaN: none
     known_ahead: list[str] = field(default_factory=list)  # covariates whose future the file itself gives
 
     def arrays(self) -> dict[str, Array]:

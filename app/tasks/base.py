@@ -51,10 +51,12 @@ class Faults:
 
     def add(self, detail: str, *, row: int | None = None, column: str | None = None) -> None:
         """Note a fault at a 1-based line of the file (the header counts) and a column or field."""
-        place = "/".join(
-            part for part in (f"row/{row}" if row is not None else "", f"column/{column}" if column else "") if part
-        )
-        self.found.append(Problem(f"/file/{place}" if place else "/file", detail))
+        place = ["/file"]
+        if row is not None:
+            place.append(f"row/{row}")
+        if column:
+            place.append(f"column/{column}")
+        self.found.append(Problem("/".join(place), detail))
         if len(self.found) >= MAX_FAULTS:
             self.check()
 
@@ -156,19 +158,19 @@ class Task(Protocol):
         """Check a file and turn it into arrays; every fault goes to `faults`."""
         ...
 
-    def check(self, summary: Json, options: Any) -> list[Problem]:  # noqa: ANN401
-        """Whether a data set with this summary can be trained on with these options; pointers into the job."""
+    def check(self, summary: Json, options: Any) -> list[Problem]:
+        """Why a data set with this summary cannot be trained on with these options; pointers into the job."""
         ...
 
-    def plan(self, arrays: Arrays, options: Any, seed: int) -> Plan:  # noqa: ANN401
+    def plan(self, arrays: Arrays, options: Any, seed: int) -> Plan:
         """Split the data and fit whatever the encoding needs, on training data only."""
         ...
 
-    def encode(self, state: Json, instance: Any, parameters: Any) -> Example:  # noqa: ANN401
+    def encode(self, state: Json, instance: Any, parameters: Any) -> Example:
         """Turn one instance into the network's input; raises `Invalid` with a pointer below the instance."""
         ...
 
-    def decode(self, state: Json, example: Example, outputs: Floats, parameters: Any) -> Json:  # noqa: ANN401
+    def decode(self, state: Json, example: Example, outputs: Floats, parameters: Any) -> Json:
         """Turn the network's outputs for one example into the answer of the API."""
         ...
 

@@ -1,0 +1,75 @@
+"""What the routes are given: built once by the composition root, found on the application's state."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Header, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from app.db import Sessions
+from app.dispatcher import Dispatcher
+from app.events import Follower
+from app.lanes import Lane
+from app.services.paging import Paging
+from app.services.predictions import Catalog
+from app.storage import Storage
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what a request may cost."""
+
+    upload_bytes: int
+    request_bytes: int
+    ingest_seconds: float
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything the routes share."""
+
+    sessions: Sessions
+    readers: Sessions
+    storage: Storage
+    dispatcher: Dispatcher
+    follower: Follower
+    lane: Lane
+    catalog: Catalog
+    limits: Limits
+    incoming: Path  # uploads on their way
+
+
+def house(request: Request) -> House:
+    """The shared parts of this application."""
+    found: House = request.app.state.house
+    return found
+
+
+HouseDep = Annotated[House, Depends(house)]
+
+
+def reading(shared: HouseDep) -> Iterator[Session]:
+    """A session that only reads."""
+    with shared.readers() as session:
+        yield session
+
+
+ReadSession = Annotated[Session, Depends(reading)]
+
+
+def paging(limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None) -> Paging:
+    """Where in a list the caller is."""
+    return Paging.parse(limit, cursor)
+
+
+PagingDep = Annotated[Paging, Depends(paging)]
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
+
+
+def reply(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A model as JSON, straight from pydantic's own serialiser."""
+    return Response(model.model_dump_json(), status, headers, media_type="application/json")

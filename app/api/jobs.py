@@ -1,0 +1,181 @@
+"""Jobs: submit, poll, follow, cancel."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from app.api.deps import House, HouseDep, IdempotencyKey, PagingDep, ReadSession, reply
+from app.schemas import EventOut, JobIn, JobOut, Page
+from app.services import idempotency, jobs
+from app.services.idempotency import Answer, Keyed
+from app.states import TERMINAL, Status
+from app.tables import Job, JobEvent
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+LOCK_SECONDS = 30.0
+MAX_WAIT = 60.0
+STREAM_SECONDS = 600.0  # then the client comes back with Last-Event-ID
+PING_SECONDS = 15.0
+EVENTS_AT_ONCE = 500
+WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])")
+JSON_BYTES = 1 << 20
+
+
+def etag(job: Job) -> str:
+    """A strong validator: the row's revision."""
+    return f'"{job.id}-{job.revision}"'
+
+
+def polled(job: Job, status: int = 200, more: dict[str, str] | None = None) -> Response:
+    """The job with the headers a poller reads."""
+    headers = {"ETag": etag(job), "Cache-Control": "no-cache", **(more or {})}
+    if job.status not in TERMINAL:
+        headers["Retry-After"] = "1"
+    return reply(JobOut.of(job), status, headers)
+
+
+@router.post("", status_code=202, response_model=JobOut, max_body_size=JSON_BYTES)
+def submit(request: JobIn, shared: HouseDep, key: IdempotencyKey = None) -> Response:
+    """Queue a training job; whatever does not fit together is refused here, not later."""
+    keyed = Keyed("POST /v1/jobs", key, _fingerprint(request)) if key is not None else None
+    if keyed is not None and (first := idempotency.begin(shared.sessions, keyed, LOCK_SECONDS)) is not None:
+        return _replay(first)
+    try:
+        with shared.sessions.begin() as session:
+            job = jobs.submit(session, request)
+            if keyed is not None:
+                idempotency.finish(session, keyed, Answer(202, JobOut.of(job).model_dump(mode="json")))
+    except BaseException:
+        if keyed is not None:
+            idempotency.forget(shared.sessions, keyed)
+        raise
+    shared.dispatcher.ring(job.id)
+    return polled(job, 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+def _fingerprint(request: JobIn) -> str:
+    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+
+
+def _replay(first: Answer) -> Response:
+    headers = {"Location": f"/v1/jobs/{first.body['id']}", "Retry-After": "1", "Idempotency-Replayed": "true"}
+    return Response(orjson.dumps(first.body), first.status, headers, media_type="application/json")
+
+
+@router.get("", response_model=Page[JobOut])
+def find(
+    session: ReadSession,
+    at: PagingDep,
+    status: Annotated[Status | None, Query()] = None,
+    task: str | None = None,
+    model: str | None = None,
+) -> Response:
+    """Jobs newest first."""
+    wanted = {name: value for name, value in (("status", status), ("task", task), ("model", model)) if value}
+    rows, cursor = at.page(jobs.find(session, at, wanted), "id")
+    return reply(Page(data=[JobOut.of(row) for row in rows], has_more=cursor is not None, next_cursor=cursor))
+
+
+@router.get("/{job_id}", response_model=JobOut)
+async def read(
+    job_id: str,
+    shared: HouseDep,
+    if_none_match: Annotated[str | None, Header()] = None,
+    prefer: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The job; with `Prefer: wait=30` only once something has changed, or after that time."""
+    job = await asyncio.to_thread(_get, shared, job_id)
+    more = {}
+    if prefer is not None and (found := WAIT.search(prefer)) is not None and job.status not in TERMINAL:
+        more["Preference-Applied"] = f"wait={found[1]}"
+        if if_none_match is None or etag(job) in if_none_match:
+            await shared.follower.changed(job_id, job.revision, min(float(found[1]), MAX_WAIT))
+            job = await asyncio.to_thread(_get, shared, job_id)
+    if if_none_match is not None and (etag(job) in if_none_match or if_none_match.strip() == "*"):
+        more |= {} if job.status in TERMINAL else {"Retry-After": "1"}
+        return Response(status_code=304, headers={"ETag": etag(job), **more})
+    return polled(job, more=more)
+
+
+def _get(shared: House, job_id: str) -> Job:
+    with shared.readers() as session:
+        return jobs.get(session, job_id)
+
+
+@router.get("/{job_id}/metrics")
+def metrics(job_id: str, session: ReadSession) -> Response:
+    """The learning curves: one entry an epoch."""
+    body = orjson.dumps({"epochs": jobs.curves(session, job_id)})
+    return Response(body, media_type="application/json")
+
+
+@router.post("/{job_id}/cancel", status_code=202, response_model=JobOut)
+def cancel(job_id: str, shared: HouseDep) -> Response:
+    """Ask a job to end; one that runs stops at its next step."""
+    with shared.sessions.begin() as session:
+        job = jobs.cancel(session, job_id)
+    return polled(job, 202, {"Location": f"/v1/jobs/{job_id}"})
+
+
+@router.delete("/{job_id}", status_code=204)
+def remove(job_id: str, shared: HouseDep) -> Response:
+    """Delete a finished job and its history; the model version it made stays."""
+    with shared.sessions.begin() as session:
+        jobs.remove(session, job_id)
+    return Response(status_code=204)
+
+
+@router.get("/{job_id}/events", response_model=Page[EventOut])
+async def events(
+    job_id: str,
+    request: Request,
+    shared: HouseDep,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=EVENTS_AT_ONCE)] = 50,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """What happened, oldest first: a page of JSON, or a stream that ends with the job."""
+    await asyncio.to_thread(_get, shared, job_id)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        if last_event_id is not None and last_event_id.isdecimal():
+            after = max(after, int(last_event_id))
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return StreamingResponse(
+            _stream(shared, job_id, after), media_type="text/event-stream", headers=headers
+        )
+    rows = await asyncio.to_thread(_events, shared, job_id, after, limit)
+    more = len(rows) > limit
+    page = [EventOut.of(row) for row in rows[:limit]]
+    return reply(Page(data=page, has_more=more, next_cursor=str(page[-1].seq) if more else None))
+
+
+def _events(shared: House, job_id: str, after: int, limit: int) -> list[JobEvent]:
+    with shared.readers() as session:
+        return jobs.events(session, job_id, after, limit)
+
+
+async def _stream(shared: House, job_id: str, after: int) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + STREAM_SECONDS
+    yield b"retry: 1000\n\n"
+    while loop.time() < ends:
+        # The job is read before its events: an event that ends it cannot slip in between unseen.
+        job = await asyncio.to_thread(_get, shared, job_id)
+        rows = await asyncio.to_thread(_events, shared, job_id, after, EVENTS_AT_ONCE)
+        for row in rows:
+            after = row.seq
+            data = EventOut.of(row).model_dump_json()
+            yield f"id: {row.seq}\nevent: {row.type}\ndata: {data}\n\n".encode()
+        if rows:
+            continue
+        if job.status in TERMINAL or shared.follower.closed:
+            return
+        if not await shared.follower.changed(job_id, job.revision, PING_SECONDS):
+            yield b": ping\n\n"

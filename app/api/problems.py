@@ -1,0 +1,111 @@
+"""Every error as `application/problem+json` (RFC 9457), never a stack trace."""
+
+import logging
+from collections.abc import Sequence
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from app.errors import AppError, Problem, Unavailable
+
+log = logging.getLogger(__name__)
+
+TITLES = {
+    400: "Bad request",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    422: "Not valid",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+    504: "Deadline passed",
+    507: "No space",
+}
+FINAL = {"x-should-retry": "false"}  # two well-known clients repeat every 409 unless told not to
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    problems: Sequence[Problem] = (),
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """One problem document."""
+    body = {
+        "type": f"/problems/{code}",
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "request_id": request.scope.get("request_id", ""),
+        "errors": [{"pointer": pointer, "detail": text} for pointer, text in problems],
+    }
+    return Response(orjson.dumps(body), status, {**(headers or {})}, media_type="application/problem+json")
+
+
+def answer(request: Request, error: AppError) -> Response:
+    """The document of one of our own errors."""
+    headers = dict(FINAL) if error.status == 409 else {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    return problem(request, error.status, error.code, error.message, error.problems, headers)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    if not isinstance(error, AppError):
+        raise error
+    return answer(request, error)
+
+
+async def _schema(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    problems = [Problem(_pointer(fault["loc"]), fault["msg"]) for fault in error.errors()]
+    detail = f"{problems[0].pointer}: {problems[0].detail}" if problems else "The request is not valid"
+    return problem(request, 422, "invalid-request", detail, problems)
+
+
+def _pointer(loc: Sequence[str | int]) -> str:
+    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in loc]
+    return "/" + "/".join(parts[1:] if parts[:1] == ["body"] else parts)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    code = TITLES.get(error.status_code, "error").lower().replace(" ", "-")
+    return problem(request, error.status_code, code, error.detail, headers=dict(error.headers or {}))
+
+
+async def _database(request: Request, error: Exception) -> Response:
+    log.warning("database: %s", error)
+    # Only a database that is away or overrun is worth another try; anything else is our mistake.
+    away = isinstance(error, PoolTimeout) or (
+        isinstance(error, DBAPIError)
+        and (error.connection_invalidated or type(error).__name__ in {"OperationalError", "InterfaceError"})
+    )
+    if away:
+        return answer(request, Unavailable("The database is away; try again shortly."))
+    return await _unexpected(request, error)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("unexpected", exc_info=error)
+    return problem(request, 500, "internal", "Something went wrong here; the log has the request's id")
+
+
+def install(app: FastAPI) -> None:
+    """Have the application answer every error as a problem."""
+    app.add_exception_handler(AppError, _ours)
+    app.add_exception_handler(RequestValidationError, _schema)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(SQLAlchemyError, _database)
+    app.add_exception_handler(Exception, _unexpected)

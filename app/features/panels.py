@@ -1,0 +1,157 @@
+"""Histories up to an origin, normalised so that one network can read them all, as flat arrays with offsets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.features.calendar import Frequency
+from app.features.scaling import Transform, causal_scale, last_observed, transform_of
+from app.features.seasonality import season_of
+
+Array = npt.NDArray[Any]
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class History:
+    """One series up to a forecast origin, and what is known beyond it."""
+
+    values: Array  # (time,) float64, NaN = missing; ends at the origin
+    after: Array  # (horizon,) float64, the targets beyond the origin, NaN = unknown; never an input
+    start: int | None = None  # ordinal of the first point; None = undated
+    static: Array | None = None  # (static,) codes, -1 = unknown
+    past: Array | None = None  # (time, past) raw covariates, NaN = missing
+    future: Array | None = None  # (time + horizon, future) raw covariates, NaN = unknown
+    item: int = 0  # which series of the data set this is a part of
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A history on the network's scale: z = season + level; changes are measured in units of `scale`."""
+
+    transform: Transform
+    season: int  # 0 = none found
+    effects: Array  # (time + horizon,) seasonal part of z
+    observed: Array  # (time,) bool
+    level: Array  # (time,) z without its season, the last observed one where missing
+    scale: Array  # (time,) causal mean absolute change of the level
+    target: Array  # (time + horizon,) z without its season, NaN = missing or unknown
+
+
+def normalise(state: Json, history: History) -> Normalised:
+    """Transform, take out the season, and find level and scale of every position from what came before it."""
+    values, time = history.values, len(history.values)
+    observed = np.isfinite(values)
+    transform = transform_of(values, state["transform"])
+    z = transform.forward(np.concatenate([values, history.after]))  # (time + horizon,)
+    if not observed.any():
+        empty = np.zeros(time)
+        return Normalised(transform, 0, np.zeros(len(z)), observed, empty, empty + state["usual"], z)
+    past = z[:time]
+    filled = past if observed.all() else np.interp(np.arange(time), np.flatnonzero(observed), past[observed])
+    season, indices = season_of(filled, observed, tuple(state["seasons"]))
+    effects = np.resize(indices, len(z))
+    target = z - effects
+    level = target[:time][last_observed(observed)]
+    scale = causal_scale(level, observed, state["memory"], state["usual"])
+    return Normalised(transform, season, effects, observed, level, scale, target)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Normalised histories end to end; each takes its own points and `horizon` more."""
+
+    offsets: Array  # (histories + 1,) into the flat arrays below
+    lengths: Array  # (histories,) points up to the origin
+    level: Array  # (points,) float32; 0 beyond the origin
+    scale: Array  # (points,) float32; 1 beyond the origin
+    observed: Array  # (points,) float32 0 or 1
+    seen: Array  # (points,) int32 observations up to here
+    target: Array  # (points,) float32, NaN = missing or unknown
+    cycles: Array  # (points, cycles) float32
+    dated: Array  # (histories,) bool
+    seasonal: Array  # (histories,) float32 1 = a season was taken out
+    static: Array  # (histories, static) float32 one-hot
+    past: Array  # (points, past) float32 standardised, 0 beyond the origin
+    future: Array  # (points, future) float32 standardised
+    known: Array  # (points, 2) float32: any past, any future covariate is given here
+
+
+def expand(covariates: Array, specs: Sequence[Json]) -> Array:
+    """Raw covariates (points, columns) to standardised numbers and one-hot categories; missing is all zero."""
+    parts = [np.zeros((len(covariates), 0), np.float32)]
+    for column, spec in zip(covariates.T, specs, strict=True):
+        if spec["levels"]:
+            parts.append((column[:, None] == np.arange(len(spec["levels"]))).astype(np.float32))
+        else:
+            scaled = np.nan_to_num((column - spec["mean"]) / spec["std"], nan=0.0)
+            parts.append(np.clip(scaled, -10, 10).astype(np.float32)[:, None])
+    return np.concatenate(parts, axis=1)  # (points, width)
+
+
+def expanded_width(specs: Sequence[Json]) -> int:
+    """How many inputs covariates take after `expand`."""
+    return sum(len(spec["levels"]) or 1 for spec in specs)
+
+
+def one_hot(codes: Array | None, specs: Sequence[Json]) -> Array:
+    """Codes of the static columns to one-hot; an unknown level is all zero."""
+    parts = [np.zeros(0, np.float32)]
+    for place, spec in enumerate(specs):
+        hot = np.zeros(len(spec["levels"]), np.float32)
+        if codes is not None and codes[place] >= 0:
+            hot[codes[place]] = 1
+        parts.append(hot)
+    return np.concatenate(parts)
+
+
+def build_panel(
+    state: Json, frequency: Frequency, histories: Sequence[History], keep: int | None = None
+) -> tuple[Panel, list[Normalised]]:
+    """Normalise histories and lay them end to end, only their last `keep` points if given."""
+    normalised = [normalise(state, history) for history in histories]
+    columns = [_columns(state, frequency, *pair, keep) for pair in zip(histories, normalised, strict=True)]
+    flat = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
+    lengths = np.array([len(column["level"]) for column in columns], np.int64) - state["horizon"]
+    panel = Panel(
+        offsets=np.concatenate([[0], np.cumsum(lengths + state["horizon"])]),
+        lengths=lengths,
+        dated=np.array([history.start is not None for history in histories]),
+        seasonal=np.array([entry.season > 0 for entry in normalised], np.float32),
+        static=np.stack([one_hot(history.static, state["static"]) for history in histories]),
+        **flat,
+    )
+    return panel, normalised
+
+
+def _columns(
+    state: Json, frequency: Frequency, history: History, entry: Normalised, keep: int | None
+) -> dict[str, Array]:
+    """The per-point arrays of one history."""
+    time, horizon = len(history.values), state["horizon"]
+    first = max(0, time - keep) if keep else 0
+    size = time - first + horizon
+    pad = np.zeros(horizon, np.float32)
+    flat = {
+        "level": np.concatenate([entry.level[first:].astype(np.float32), pad]),
+        "scale": np.concatenate([entry.scale[first:].astype(np.float32), pad + 1]),
+        "observed": np.concatenate([entry.observed[first:].astype(np.float32), pad]),
+        "seen": np.concatenate([np.cumsum(entry.observed)[first:], pad]).astype(np.int32),
+        "target": entry.target[first:].astype(np.float32),
+        "cycles": np.zeros((size, state["cycles"]), np.float32),
+        "past": np.zeros((size, expanded_width(state["past"])), np.float32),
+        "future": np.zeros((size, expanded_width(state["future"])), np.float32),
+        "known": np.zeros((size, 2), np.float32),
+    }
+    if history.start is not None and state["cycles"]:
+        flat["cycles"][:] = frequency.cycles(np.arange(size, dtype=np.int64) + (history.start + first))
+    if history.past is not None:
+        flat["past"][: time - first] = expand(history.past[first:], state["past"])
+        flat["known"][: time - first, 0] = np.isfinite(history.past[first:]).any(axis=1)
+    if history.future is not None:
+        flat["future"][:] = expand(history.future[first:], state["future"])
+        flat["known"][:, 1] = np.isfinite(history.future[first:]).any(axis=1)
+    return flat

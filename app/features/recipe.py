@@ -1,0 +1,105 @@
+"""What a forecasting model must know to read a series: found on training data, kept as JSON."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from app.features.calendar import Frequency
+from app.features.metrics import best_season
+from app.features.scaling import choose_kind
+from app.features.panels import Panel
+from app.features.series import SeriesSet
+
+Array = npt.NDArray[Any]
+Json = dict[str, Any]
+
+SEASONS_KEPT = 20  # how much history decides what the season looks like
+SHORTEST, LONGEST = 4, 24  # of the input window
+UNKNOWN_SCALE = {"usual": 1e-9, "scale_mean": 0.0, "scale_std": 1.0}  # until it has been measured
+STEPS = (48, 168)  # least and most recurrent steps of an automatic context
+
+
+class Choice(Protocol):
+    """The options that shape a recipe."""
+
+    @property
+    def horizon(self) -> int: ...
+    @property
+    def quantiles(self) -> list[float]: ...
+    @property
+    def context_length(self) -> int | None: ...
+    @property
+    def season_length(self) -> int | None: ...
+    @property
+    def transform(self) -> str: ...
+
+
+def seasons_for(frequency: Frequency, season_length: int | None, longest: int) -> list[int]:
+    """Candidate season lengths that the longest training series can show, shortest first."""
+    candidates = (season_length,) if season_length else frequency.seasons
+    return [season for season in candidates if 1 < season <= longest // 2]
+
+
+def draft(series: SeriesSet, ends: Sequence[int], options: Choice) -> Json:
+    """The part of the state that is decided before anything is normalised; reads values before `ends` only."""
+    frequency = Frequency.parse(series.freq)
+    train = [series.values[start : start + end] for start, end in zip(series.offsets[:-1], ends, strict=True)]
+    train = [values for values in train if np.isfinite(values).any()]
+    season_length, horizon = options.season_length, options.horizon
+    seasons = seasons_for(frequency, season_length, max(len(values) for values in train))
+    window = int(np.clip(max(horizon, *seasons[:1], SHORTEST), SHORTEST, LONGEST))
+    longest = max(seasons, default=1)
+    context = options.context_length or int(np.clip(max(2 * horizon, longest), *STEPS))
+    return {
+        "freq": series.freq,
+        "horizon": horizon,
+        "quantiles": sorted({0.5, *options.quantiles}),
+        "answered": list(options.quantiles),
+        "transform": choose_kind(train) if options.transform == "auto" else options.transform,
+        "seasons": seasons,
+        "season": best_season(train, (season_length,) if season_length else frequency.seasons),
+        "window": window,
+        "memory": max(window, 8),
+        "lag": longest if longest > window else 0,
+        "context": context,
+        "history": max(SEASONS_KEPT * longest, context + max(window, longest) + horizon),
+        "cycles": frequency.width,
+        **UNKNOWN_SCALE,
+        "non_negative": all(bool(np.nanmin(values) >= 0) for values in train),
+    }
+
+
+def covariate_specs(series: SeriesSet, ends: Sequence[int], names: Sequence[str]) -> list[Json]:
+    """Mean and spread of numeric covariates before `ends`, levels of the others."""
+    inside = np.zeros(len(series.values), bool)
+    for start, end in zip(series.offsets[:-1], ends, strict=True):
+        inside[start : start + end] = True
+    specs = []
+    for name in names:
+        place = series.covariate_names.index(name)
+        column = series.covariates[inside, place].astype(np.float64)
+        column = column[np.isfinite(column)]
+        levels = series.covariate_levels[place]
+        mean, std = (float(column.mean()), float(column.std())) if len(column) and not levels else (0.0, 1.0)
+        specs.append({"name": name, "levels": levels, "mean": mean, "std": std if std > 0 else 1.0})
+    return specs
+
+
+def static_specs(series: SeriesSet, names: Sequence[str]) -> list[Json]:
+    """Levels of the static columns."""
+    return [{"name": name, "levels": series.static_levels[series.static_names.index(name)]} for name in names]
+
+
+def usual_scale(panel: Panel) -> dict[str, float]:
+    """The typical scale, and how its logarithm is spread, over the observed points of a panel."""
+    scale = panel.scale[(panel.seen >= 2) & (panel.observed > 0) & (panel.scale > UNKNOWN_SCALE["usual"])]
+    if not len(scale):
+        return {"usual": 1.0, "scale_mean": 0.0, "scale_std": 1.0}
+    logs = np.log(scale)
+    return {
+        "usual": float(np.median(scale)),
+        "scale_mean": float(logs.mean()),
+        "scale_std": float(max(logs.std(), 0.1)),
+    }

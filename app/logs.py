@@ -1,0 +1,35 @@
+"""Logs as one JSON object a line."""
+
+import logging
+import sys
+
+import orjson
+
+from app.schemas import rfc3339
+
+
+class JsonFormatter(logging.Formatter):
+    """Time, level, logger, message, and the request's or job's id where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line = {
+            "at": rfc3339(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name in ("request_id", "job_id"):
+            if hasattr(record, name):
+                line[name] = getattr(record, name)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+def configure(level: str) -> None:
+    """Log to stderr from `level` up; a library's own access logs are left out."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("uvicorn.access").disabled = True

@@ -1,0 +1,76 @@
+"""The web process's composition root: builds everything, wires it, and knows nothing else.
+
+`uvicorn --factory app.main:create_app`
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import logs
+from app.api import ROUTERS, problems
+from app.api.deps import House, Limits
+from app.api.middleware import Traced
+from app.broker import Broker
+from app.db import make_engine, make_readers, make_sessions
+from app.dispatcher import Dispatcher
+from app.events import Follower
+from app.lanes import Lane
+from app.services.predictions import Catalog
+from app.settings import Settings
+from app.storage import Storage
+
+DESCRIPTION = "Train and serve recurrent networks: upload sequences, submit a job, poll it, call the model."
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        logs.configure(settings.log_level)
+        async with _house(settings) as house:
+            app.state.house = house
+            yield
+
+    app = FastAPI(
+        title="Recurra", version="0.1.0", description=DESCRIPTION, lifespan=lifespan, redoc_url=None
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.install(app)
+    app.add_middleware(Traced)
+    return app
+
+
+@asynccontextmanager
+async def _house(settings: Settings) -> AsyncIterator[House]:
+    incoming = settings.data_dir.resolve() / "incoming"
+    incoming.mkdir(parents=True, exist_ok=True)
+    engine = make_engine(settings.database)
+    sessions, readers = make_sessions(engine), make_readers(engine)
+    storage = Storage(settings.storage)
+    broker = Broker(settings.redis, settings.redis_prefix)
+    house = House(
+        sessions=sessions,
+        readers=readers,
+        storage=storage,
+        dispatcher=Dispatcher(sessions, broker),
+        follower=Follower(readers),
+        lane=Lane(settings.redis, settings.lane, settings.max_waiting),
+        catalog=Catalog(readers, storage),
+        limits=Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds),
+        incoming=incoming,
+    )
+    await house.lane.start()
+    house.dispatcher.start()
+    try:
+        yield house
+    finally:
+        await house.follower.close()
+        await house.lane.close()
+        house.dispatcher.stop()
+        broker.close()
+        engine.dispose()

@@ -1,0 +1,242 @@
+"""The wire's shapes: what clients may send, and what they get."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+
+from app.states import Status
+from app.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
+
+Json = dict[str, Any]
+Item = TypeVar("Item")
+
+
+def rfc3339(seconds: float) -> str:
+    """Seconds since 1970 as `2026-01-31T09:30:00.123Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[
+    float,
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
+
+
+class Strict(BaseModel):
+    """A request: unknown fields and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class NetworkIn(Strict):
+    """The recurrent network; what is left out gets the task's default."""
+
+    cell: Literal["rnn", "lstm", "gru"] | None = None
+    layers: int | None = Field(default=None, ge=1, le=8)
+    hidden_size: int | None = Field(default=None, ge=1, le=2048)
+    bidirectional: bool | None = None
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+
+
+class TrainingIn(Strict):
+    """How the network learns; what is left out gets the task's default."""
+
+    epochs: int | None = Field(default=None, ge=1, le=10_000)
+    batch_size: int | None = Field(default=None, ge=1, le=65_536)
+    learning_rate: float | None = Field(default=None, gt=0, le=10)
+    clip_norm: float | None = Field(default=None, gt=0)
+    patience: int | None = Field(default=None, ge=1, le=10_000)
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+    max_seconds: float | None = Field(default=None, gt=0, le=7 * 86_400)
+    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")] | None = None
+    optimizer: Literal["adam", "adamw", "nadam", "radam"] | None = None
+    schedule: Literal["one_cycle", "cosine", "constant"] | None = None
+    weight_decay: float | None = Field(default=None, ge=0, le=1)
+    bptt_steps: int | None = Field(default=None, ge=1, le=100_000)
+    autocast: bool | None = None
+
+
+class JobIn(Strict):
+    """A training job to submit."""
+
+    task: str
+    dataset: str
+    model: ModelName
+    network: NetworkIn = NetworkIn()
+    training: TrainingIn = TrainingIn()
+    options: Json = {}
+    metadata: Annotated[dict[str, str | int | float | bool | None], Field(max_length=32)] = {}
+
+
+class AliasIn(Strict):
+    """The version an alias shall point at."""
+
+    version: int = Field(ge=1)
+
+
+class DatasetOut(BaseModel):
+    """An uploaded data set."""
+
+    id: str
+    object: Literal["dataset"] = "dataset"
+    name: str
+    task: str
+    format: str
+    bytes: int
+    sha256: str
+    summary: Json
+    warnings: list[str]
+    created_at: Time
+
+    @classmethod
+    def of(cls, row: Dataset) -> "DatasetOut":
+        """From its row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class ErrorOut(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+
+
+class JobOut(BaseModel):
+    """A job as it stands."""
+
+    id: str
+    object: Literal["job"] = "job"
+    kind: str
+    status: Status
+    task: str
+    dataset: str
+    model: str
+    network: Json
+    training: Json
+    options: Json
+    progress: Json | None
+    metrics: Json | None
+    cancel_requested: bool
+    pause_requested: bool
+    attempt: int
+    model_version: int | None
+    error: ErrorOut | None
+    metadata: Json
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+    updated_at: Time
+
+    @classmethod
+    def of(cls, row: Job) -> "JobOut":
+        """From its row."""
+        same = cls.model_fields.keys() & (set(Job.__table__.columns.keys()) - {"metadata"})
+        return cls(
+            **{name: getattr(row, name) for name in same},
+            dataset=row.dataset_id,
+            metadata=row.job_metadata,
+            cancel_requested=row.cancel_requested_at is not None,
+            pause_requested=row.pause_requested_at is not None,
+            error=ErrorOut(code=row.error_code, message=row.error_message or "") if row.error_code else None,
+        )
+
+
+class EventOut(BaseModel):
+    """One line of a job's history."""
+
+    seq: int
+    type: str
+    at: Time
+    data: Json
+
+    @classmethod
+    def of(cls, row: JobEvent) -> "EventOut":
+        """From its row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class VersionOut(BaseModel):
+    """One trained version of a model."""
+
+    model: str
+    version: int
+    task: str
+    job: str
+    dataset: str
+    network: Json
+    options: Json
+    parameters: int
+    metrics: Json
+    baseline: Json
+    bytes: int
+    sha256: str
+    created_at: Time
+
+    @classmethod
+    def of(cls, row: ModelVersion) -> "VersionOut":
+        """From its row."""
+        same = cls.model_fields.keys() & ModelVersion.__table__.columns.keys()
+        return cls(**{name: getattr(row, name) for name in same}, job=row.job_id, dataset=row.dataset_id)
+
+
+class ModelOut(BaseModel):
+    """A model: its aliases and newest version."""
+
+    name: str
+    object: Literal["model"] = "model"
+    task: str
+    aliases: dict[str, int]
+    latest_version: int | None
+    created_at: Time
+
+    @classmethod
+    def of(cls, row: Model, aliases: list[Alias], latest: int | None) -> "ModelOut":
+        """From its row and what belongs to it."""
+        return cls(
+            name=row.name,
+            task=row.task,
+            aliases={alias.alias: alias.version for alias in aliases},
+            latest_version=latest,
+            created_at=row.created_at,
+        )
+
+
+class AliasOut(BaseModel):
+    """Where an alias points."""
+
+    model: str
+    alias: str
+    version: int
+    updated_at: Time
+
+
+class WorkerOut(BaseModel):
+    """A live worker."""
+
+    id: str
+    role: str
+    device: str
+    host: str
+    pid: int
+    busy_with: str | None
+    loaded: list[str]
+    started_at: Time
+    last_seen: Time
+
+    @classmethod
+    def of(cls, row: Worker, busy_with: str | None) -> "WorkerOut":
+        """From its row and the job it owns."""
+        same = cls.model_fields.keys() & Worker.__table__.columns.keys()
+        return cls(**{name: getattr(row, name) for name in same}, busy_with=busy_with)
+
+
+class Page(BaseModel, Generic[Item]):
+    """A page of a list, newest first."""
+
+    data: list[Item]
+    has_more: bool
+    next_cursor: str | None

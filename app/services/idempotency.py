@@ -1,0 +1,95 @@
+"""Keyed requests: the first answer is kept and replayed (draft-ietf-httpapi-idempotency-key-header)."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Update, delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.db import Sessions, db_now
+from app.errors import Conflict, Invalid, Problem
+from app.tables import IdempotencyKey, Json
+
+KEPT = 48 * 3600.0
+MAX_KEY = 255
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as it was given the first time."""
+
+    status: int
+    body: Json
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """A request with a key."""
+
+    route: str
+    key: str
+    fingerprint: str  # hash of what was asked
+
+    def __post_init__(self) -> None:
+        """Refuse keys that cannot be stored."""
+        if not 0 < len(self.key) <= MAX_KEY:
+            raise Invalid(
+                problems=[Problem("/header/Idempotency-Key", f"must have 1 to {MAX_KEY} characters")]
+            )
+
+
+def begin(sessions: Sessions, keyed: Keyed, seconds: float) -> Answer | None:
+    """Take the key, or give the first answer back; a lock a dead process left behind ends after `seconds`."""
+    try:
+        with sessions.begin() as session:
+            session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < db_now() - KEPT))
+            found = session.get(IdempotencyKey, (keyed.route, keyed.key), with_for_update=True)
+            if found is not None:
+                return _again(session, found, keyed, seconds)
+            session.add(
+                IdempotencyKey(
+                    route=keyed.route,
+                    key=keyed.key,
+                    fingerprint=keyed.fingerprint,
+                    locked_until=db_now() + seconds,
+                )
+            )
+    except IntegrityError:
+        raise Conflict("The first request with this Idempotency-Key still runs") from None
+    return None
+
+
+def _again(session: Session, found: IdempotencyKey, keyed: Keyed, seconds: float) -> Answer | None:
+    if found.fingerprint != keyed.fingerprint:
+        raise Invalid(
+            problems=[
+                Problem("/header/Idempotency-Key", "this key was used with another body; use a new one")
+            ]
+        )
+    if found.status is not None:
+        return Answer(found.status, found.answer or {})
+    if found.locked_until > session.execute(select(db_now())).scalar_one():
+        raise Conflict("The first request with this Idempotency-Key still runs")
+    session.execute(_row(keyed).values(locked_until=db_now() + seconds))
+    return None
+
+
+def finish(session: Session, keyed: Keyed, answer: Answer) -> None:
+    """Keep the answer, in the transaction that does the work."""
+    session.execute(_row(keyed).values(status=answer.status, answer=answer.body))
+
+
+def forget(sessions: Sessions, keyed: Keyed) -> None:
+    """Free the key of a request that failed, so that it can be repeated."""
+    with sessions.begin() as session:
+        session.execute(
+            delete(IdempotencyKey).where(
+                IdempotencyKey.route == keyed.route,
+                IdempotencyKey.key == keyed.key,
+                IdempotencyKey.status.is_(None),
+            )
+        )
+
+
+def _row(keyed: Keyed) -> Update:
+    return update(IdempotencyKey).where(IdempotencyKey.route == keyed.route, IdempotencyKey.key == keyed.key)

@@ -1,0 +1,176 @@
+"""Jobs as their owners see them: submit, read, list, cancel, delete."""
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from app.db import db_now
+from app.errors import Conflict, Invalid, NotFound, Problem
+from app.events import append
+from app.identifiers import new_id
+from app.schemas import JobIn
+from app.services.paging import Paging
+from app.states import LIVE, TERMINAL, Status
+from app.tables import Dataset, Job, JobEvent, Model
+from app.tasks import TASKS
+from app.tasks.base import Json, Task
+
+NETWORK: Json = {"cell": "lstm", "layers": 1, "hidden_size": 64, "bidirectional": False, "dropout": 0.1}
+TRAINING: Json = {
+    "epochs": 20,
+    "batch_size": 128,
+    "learning_rate": 0.001,
+    "clip_norm": 1.0,
+    "patience": 5,
+    "seed": 7,
+    "max_seconds": None,
+    "device": "auto",
+    "optimizer": "adam",
+    "schedule": "cosine",
+    "weight_decay": 0.0,
+    "bptt_steps": None,
+    "autocast": False,
+}
+
+
+def submit(session: Session, request: JobIn) -> Job:
+    """Check that everything fits together and store a queued job; the caller commits and rings."""
+    task = TASKS.get(request.task)
+    if task is None:
+        raise Invalid(problems=[Problem("/task", f"no such task; there are {', '.join(sorted(TASKS))}")])
+    dataset = session.get(Dataset, request.dataset, with_for_update={"read": True})
+    if dataset is None:
+        raise NotFound(f"There is no data set {request.dataset}")
+    options = check_options(task, request.options)
+    network = NETWORK | task.network_defaults | given(request.network)
+    problems = [*_misfits(session, request, task, dataset, network), *task.check(dataset.summary, options)]
+    if problems:
+        raise Invalid(f"This job cannot be trained: {problems[0].detail}", problems)
+    job = Job(
+        id=new_id("job"),
+        kind="train",
+        task=task.name,
+        dataset_id=dataset.id,
+        model=request.model,
+        network=network,
+        training=TRAINING | task.training_defaults | given(request.training),
+        options=options.model_dump(mode="json"),
+        job_metadata=request.metadata,
+    )
+    session.add(job)
+    session.flush()
+    append(session, job.id, [("status", {"status": Status.QUEUED})])
+    session.refresh(job)
+    return job
+
+
+def given(part: BaseModel) -> Json:
+    """The fields a request names, without those it leaves to the defaults."""
+    return {name: value for name, value in part.model_dump(exclude_unset=True).items() if value is not None}
+
+
+def check_options(task: Task, options: Json) -> Any:
+    """The task's options from what was sent; every fault has a pointer below `/options`."""
+    try:
+        return task.options.model_validate(options, strict=True)
+    except ValidationError as wrong:
+        problems = [
+            Problem("/options/" + "/".join(str(part) for part in error["loc"]), error["msg"])
+            for error in wrong.errors(include_url=False)
+        ]
+        raise Invalid(f"The options do not fit the task: {problems[0].detail}", problems) from None
+
+
+def _misfits(session: Session, request: JobIn, task: Task, dataset: Dataset, network: Json) -> list[Problem]:
+    problems = []
+    if dataset.task != task.name:
+        problems.append(Problem("/dataset", f"this data set was uploaded for {dataset.task}"))
+    if network["bidirectional"] and not task.bidirectional:
+        problems.append(
+            Problem(
+                "/network/bidirectional",
+                f"{task.name} reads only the past: a bidirectional network sees the future",
+            )
+        )
+    model = session.get(Model, request.model)
+    if model is not None and model.task != task.name:
+        problems.append(Problem("/model", f"the model {request.model} is for {model.task}"))
+    return problems
+
+
+def get(session: Session, job_id: str) -> Job:
+    """The job; raises `NotFound`."""
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}")
+    return job
+
+
+def find(session: Session, paging: Paging, filters: dict[str, str]) -> list[Job]:
+    """Jobs newest first, at most one more than the page holds."""
+    query = select(Job).where(*(getattr(Job, name) == value for name, value in filters.items()))
+    return list(session.scalars(paging.apply(query, Job.id)))
+
+
+def events(session: Session, job_id: str, after: int, limit: int) -> list[JobEvent]:
+    """Events with a higher number than `after`, oldest first, at most one more than `limit`."""
+    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > after)
+    return list(session.scalars(query.order_by(JobEvent.seq).limit(limit + 1)))
+
+
+def curves(session: Session, job_id: str) -> list[Json]:
+    """What each epoch of the newest attempt reported."""
+    get(session, job_id)
+    restart = select(func.coalesce(func.max(JobEvent.seq), 0)).where(
+        JobEvent.job_id == job_id,
+        JobEvent.type == "status",
+        JobEvent.data["status"].as_string() == Status.RUNNING,
+    )
+    query = select(JobEvent.data).where(
+        JobEvent.job_id == job_id, JobEvent.type == "epoch", JobEvent.seq > restart.scalar_subquery()
+    )
+    return list(session.scalars(query.order_by(JobEvent.seq)))
+
+
+def cancel(session: Session, job_id: str) -> Job:
+    """Cancel at once what does not run; ask the owner of what runs. Repeating is harmless."""
+    ended = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.status.in_([Status.QUEUED, Status.PAUSED]))
+        .values(
+            status=Status.CANCELLED,
+            cancel_requested_at=func.coalesce(Job.cancel_requested_at, db_now()),
+            finished_at=db_now(),
+        )
+        .returning(Job.id)
+    ).scalar()
+    if ended is not None:
+        append(session, job_id, [("status", {"status": Status.CANCELLED})])
+    else:
+        _ask_to_cancel(session, job_id)
+    session.expire_all()
+    return get(session, job_id)
+
+
+def _ask_to_cancel(session: Session, job_id: str) -> None:
+    asked = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.status == Status.RUNNING, Job.cancel_requested_at.is_(None))
+        .values(cancel_requested_at=db_now(), revision=Job.revision + 1, updated_at=db_now())
+        .returning(Job.id)
+    ).scalar()
+    if asked is None:
+        status = get(session, job_id).status
+        if status in TERMINAL - {Status.CANCELLED}:
+            raise Conflict(f"The job has already {status}")
+
+
+def remove(session: Session, job_id: str) -> None:
+    """Delete a finished job and its history."""
+    status = get(session, job_id).status
+    if status in LIVE:
+        raise Conflict(f"The job is {status}; cancel it first")
+    session.execute(delete(JobEvent).where(JobEvent.job_id == job_id))
+    session.execute(delete(Job).where(Job.id == job_id, Job.status.in_(TERMINAL)))

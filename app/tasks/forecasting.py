@@ -1,0 +1,250 @@
+"""Forecasting: one network for all series of a data set, quantiles of the whole horizon at every step.
+
+Series are read on a local scale (Smyl 2020), the loss is taken at every position (forking sequences, Wen et
+al. 2017, "A multi-horizon quantile recurrent forecaster"), and the network's output is a correction to the
+last level plus season, so that an untrained network is the benchmark Naive2.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from app.errors import Problem
+from app.features.longform import read_series
+from app.features.examples import Origins, Windows, reach
+from app.features.metrics import Scores, naive_errors, naive_scale, seasonal_naive
+from app.features.origins import MARGIN, Slicer, cut_series, needed
+from app.features.panels import build_panel, normalise
+from app.features.recipe import covariate_specs, draft, static_specs, usual_scale
+from app.features.requests import (
+    Ahead,
+    Instance,
+    Parameters,
+    check_parameters,
+    frequency_of,
+    measured_quantiles,
+    read_history,
+    write_answer,
+)
+from app.features.series import SeriesSet
+from app.features.windows import gather_inputs, width
+from app.tasks.base import (
+    Arrays,
+    Batch,
+    Example,
+    Faults,
+    Floats,
+    Input,
+    Ints,
+    Json,
+    Output,
+    Plan,
+    Reading,
+    Source,
+    Split,
+)
+
+SAMPLE = 500  # histories are enough to know the usual scale
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Options(BaseModel):
+    """What a forecasting job can choose."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    horizon: Annotated[int, Field(ge=1, le=1000, description="How many steps ahead to forecast.")]
+    context_length: Annotated[
+        int | None, Field(ge=1, le=10_000, description="Steps the network reads; null: chosen from the season.")
+    ] = None
+    quantiles: Annotated[
+        list[Probability],
+        Field(min_length=1, max_length=99, description="Quantiles to forecast; the median always is."),
+    ] = [0.1, 0.5, 0.9]
+    season_length: Annotated[
+        int | None, Field(ge=1, le=10_000, description="Steps in a season; null: from the frequency; 1: none.")
+    ] = None
+    transform: Annotated[
+        Literal["auto", "log", "signed", "none"],
+        Field(description="Applied first: logarithm, inverse hyperbolic sine, nothing, or by the values' sign."),
+    ] = "auto"
+    past_covariates: Annotated[
+        list[str] | None, Field(description="Columns known up to the origin; null: all that are not future.")
+    ] = None
+    future_covariates: Annotated[
+        list[str] | None, Field(description="Columns known over the horizon; null: those the file says are.")
+    ] = None
+    static_covariates: Annotated[
+        list[str] | None, Field(description="Columns that describe a whole series; null: all.")
+    ] = None
+    refit: Annotated[
+        bool, Field(description="Publish a network trained on all data for as many steps as served best.")
+    ] = True
+
+    @field_validator("quantiles")
+    @classmethod
+    def _unique(cls, quantiles: list[float]) -> list[float]:
+        if len(set(quantiles)) < len(quantiles):
+            raise ValueError("quantiles must differ from each other")
+        return sorted(quantiles)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Windows or origins as the split a training loop reads."""
+
+    source: Windows | Origins
+
+    @property
+    def lengths(self) -> Ints:
+        """Steps of each example, (examples,)."""
+        return self.source.lengths
+
+    def batch(self, rows: Ints, rng: np.random.Generator | None) -> Batch:
+        """Gather examples as the QUANTILES loss wants them."""
+        return Batch(*self.source.gather(rows, rng))
+
+
+def check_options(summary: Json, options: Options) -> list[Problem]:
+    """What is wrong with the options for a file with this summary."""
+    longest, horizon = summary["longest_train"], options.horizon
+    marked = summary.get("split")
+    least = horizon + MARGIN + 1 if marked else needed(horizon)
+    problems = []
+    if longest < least:
+        where = " outside the test split" if marked else ""
+        problems.append(
+            Problem(
+                "/options/horizon",
+                f"The longest series has {longest} observations{where}; horizon {horizon} needs at least {least}.",
+            )
+        )
+    if options.season_length and options.season_length > max(1, longest // 2):
+        detail = f"The longest series has {longest} observations, less than two seasons of {options.season_length}."
+        problems.append(Problem("/options/season_length", detail))
+    known = summary["covariates"]
+    changing = [*known["numeric"], *known["category"]]
+    for field, names in (
+        ("past_covariates", changing), ("future_covariates", changing), ("static_covariates", known["static"]),
+    ):
+        for place, name in enumerate(getattr(options, field) or []):
+            if name not in names:
+                detail = f"The data set has no such column; it has {', '.join(names) or 'none'}."
+                problems.append(Problem(f"/options/{field}/{place}", detail))
+    for place, name in enumerate(options.past_covariates or []):
+        if name in (options.future_covariates or []):
+            problems.append(Problem(f"/options/past_covariates/{place}", f"{name} is a future covariate already."))
+    return problems
+
+
+def _covariates(series: SeriesSet, ends: list[int], options: Options) -> Json:
+    """Which columns the model reads, and how."""
+    future = series.known_ahead if options.future_covariates is None else options.future_covariates
+    past = options.past_covariates
+    if past is None:
+        past = [name for name in series.covariate_names if name not in future]
+    static = series.static_names if options.static_covariates is None else options.static_covariates
+    return {
+        "past": covariate_specs(series, ends, past),
+        "future": covariate_specs(series, ends, [name for name in future if name not in past]),
+        "static": static_specs(series, static),
+    }
+
+
+class Forecasting:
+    """Global forecasting of many series; the point forecast, `mean` in the answer, is the median."""
+
+    name: ClassVar[str] = "forecasting"
+    input: ClassVar[Input] = Input.VECTORS
+    output: ClassVar[Output] = Output.QUANTILES
+    bidirectional: ClassVar[bool] = False  # every position has a loss: reading backwards would see the future
+    formats: ClassVar[tuple[str, ...]] = ("csv", "parquet", "jsonl")
+    columns: ClassVar[tuple[str, ...]] = ("unique_id", "ds", "y", "split")
+    options: ClassVar[type[BaseModel]] = Options
+    instance: ClassVar[type[msgspec.Struct]] = Instance
+    parameters: ClassVar[type[msgspec.Struct]] = Parameters
+    network_defaults: ClassVar[Json] = {"cell": "lstm", "layers": 1, "hidden_size": 64, "dropout": 0.1}
+    training_defaults: ClassVar[Json] = {
+        "epochs": 30, "batch_size": 128, "learning_rate": 3e-3, "clip_norm": 1.0, "patience": 8,
+    }
+
+    def read(self, source: Source, faults: Faults) -> Reading:
+        """Read series from long tables or JSON Lines."""
+        series, summary, warnings = read_series(source, faults)
+        return Reading(series.arrays(), summary, warnings)
+
+    def check(self, summary: Json, options: Options) -> list[Problem]:
+        """Too short series, unknown covariates, or nothing observed."""
+        return check_options(summary, options)
+
+    def plan(self, arrays: Arrays, options: Options, seed: int) -> Plan:
+        """Cut every series, learn the recipe from the training part, and lay out the splits."""
+        del seed
+        series = SeriesSet.from_arrays(arrays)
+        frequency = frequency_of(series.freq)
+        seasons = (options.season_length,) if options.season_length else frequency.seasons[:1]
+        cuts = cut_series(series, options.horizon, max(seasons, default=1))
+        ends = [cut.train for cut in cuts]
+        state = {**draft(series, ends, options), **_covariates(series, ends, options)}
+        slicer = Slicer(series, state)
+        train = [group for cut in cuts if (group := slicer.pieces(cut.series, cut.train))]
+        state.update(usual_scale(build_panel(state, frequency, [group[0] for group in train[:SAMPLE]])[0]))
+        whole = [group for cut in cuts if (group := slicer.pieces(cut.series, cut.whole))]
+        ends = np.diff(series.offsets).tolist()
+        valid = [(cut.series, origin, cut.whole) for cut in cuts for origin in cut.valid]
+        test = [(cut.series, origin, ends[cut.series]) for cut in cuts for origin in cut.test]
+        return Plan(
+            state=state,
+            features=width(state),
+            outputs=options.horizon * len(state["quantiles"]),
+            train=Examples(Windows(state, train)),
+            valid=Examples(Origins(state, slicer, valid)),
+            test=Examples(Origins(state, slicer, test)),
+            refit=Examples(Windows(state, whole)) if options.refit else None,
+            warnings=[] if valid else ["No series is long enough to stop training by: every epoch was run."],
+        )
+
+    def encode(self, state: Json, instance: Instance, parameters: Parameters) -> Example:
+        """The last steps of a series as the network's inputs."""
+        check_parameters(state, parameters)
+        history, phase = read_history(state, instance)
+        panel, normalised = build_panel(state, frequency_of(state["freq"]), [history], reach(state))
+        time = min(len(history.values), state["context"])
+        inputs = gather_inputs(state, panel, np.zeros(1, np.int64), panel.lengths - time, time)
+        origin = None if history.start is None else history.start + len(history.values)
+        return Example(
+            inputs[0], Ahead(normalised[0], floor_of(state, history.values), instance.item_id, origin, phase)
+        )
+
+    def decode(self, state: Json, example: Example, outputs: Floats, parameters: Parameters) -> Json:
+        """Quantiles of the coming steps in measured units."""
+        return write_answer(state, example.context, outputs, parameters)
+
+    def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
+        """sMAPE, MASE, scaled quantile loss and coverage, of the network and of the seasonal naive forecast."""
+        assert isinstance(split, Examples)
+        assert isinstance(split.source, Origins)
+        found, naive = Scores(state["quantiles"]), Scores(state["quantiles"])
+        for row, output in enumerate(outputs):
+            history, past = split.source.history(row), split.source.past(row)
+            ahead = Ahead(normalise(state, history), floor_of(state, history.values))
+            scale = naive_scale(past, state["season"])
+            quantiles = measured_quantiles(state, ahead, output)  # (horizon, quantiles)
+            found.add(history.after, quantiles[:, state["quantiles"].index(0.5)], quantiles, scale)
+            point = seasonal_naive(past, state["season"], state["horizon"])  # (horizon,)
+            errors = naive_errors(past, state["season"])
+            spread = np.quantile(errors, state["quantiles"]) if len(errors) else np.zeros(quantiles.shape[1])
+            naive.add(history.after, point, point[:, None] + spread, scale)
+        return found.result(), naive.result()
+
+
+def floor_of(state: Json, values: Floats) -> float:
+    """0 for a series without negative values if none of those trained on had any, else no limit."""
+    return 0.0 if state["non_negative"] and np.nanmin(values) >= 0 else -np.inf
+
+
+TASK = Forecasting()

@@ -1,0 +1,24 @@
+"""Where and how exactly torch computes."""
+
+import os
+
+import torch
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """CUDA where there is one, unless asked otherwise; raises `ValueError` for a device that is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("This worker has no CUDA device; use device auto or cpu.")
+    return device
+
+
+def prepare(device: torch.device, threads: int = 1) -> None:
+    """One thread on a CPU (two on a busy machine can be ten times slower), repeatable kernels, TF32 on CUDA."""
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuDNN's recurrences repeat only so
+        torch.set_float32_matmul_precision("high")
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)

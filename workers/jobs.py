@@ -1,0 +1,42 @@
+"""The doorbell's task: look at the job it names."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+from billiard.process import active_children
+from celery import Celery
+
+from app.broker import TRAIN_JOB
+
+RELEASE = signal.SIGUSR1  # the worker's main process tells its children that the worker stops
+
+released = threading.Event()
+
+
+def register(app: Celery, run: Callable[[str], None]) -> None:
+    """Give the application its one task."""
+
+    def train(job_id: str) -> None:
+        run(job_id)
+
+    app.task(train, name=TRAIN_JOB, bind=False)
+
+
+def listen_for_release() -> None:
+    """Note in a pool child's main thread when the worker stops: its job goes back to the queue."""
+
+    def tell(_signum: int, _frame: FrameType | None) -> None:
+        released.set()
+
+    signal.signal(RELEASE, tell)
+
+
+def release_children() -> None:
+    """Tell every pool child that the worker stops."""
+    for child in active_children():
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, RELEASE)

@@ -1,0 +1,149 @@
+"""The workers' composition root: `python -m workers.main --role train|serve`."""
+
+import argparse
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, signals
+
+from app import logs
+from app.broker import SERVE, TRAIN, Broker, make_celery
+from app.db import Sessions, make_engine, make_sessions
+from app.dispatcher import Dispatcher
+from app.identifiers import new_id
+from app.settings import Settings
+from app.storage import Storage
+from workers import jobs
+from workers.presence import Presence
+from workers.serving import ServingConfig, predictor_step
+from workers.supervisor import Supervisor
+
+WORKER_ID = "RECURRA_WORKER_ID"  # how pool children know whose they are
+
+settings = Settings()
+app: Celery = make_celery(settings.redis, settings.redis_prefix)
+
+
+@cache
+def _sessions() -> Sessions:
+    """Built in each process on first use: connections must not be shared with a parent."""
+    return make_sessions(make_engine(settings.database))
+
+
+@cache
+def _supervisor() -> Supervisor:
+    return Supervisor(
+        sessions=_sessions(),
+        storage=Storage(settings.storage),
+        work_dir=settings.data_dir.resolve() / "work",
+        owner=os.environ[WORKER_ID],
+        lease_seconds=settings.lease_seconds,
+        device=settings.device,
+        stopping=jobs.released.is_set,
+    )
+
+
+jobs.register(app, lambda job_id: _supervisor().run(job_id))
+
+
+@signals.worker_process_init.connect
+def _in_pool_child(**_: Any) -> None:
+    jobs.listen_for_release()
+
+
+@signals.setup_logging.connect
+def _configure_logs(**_: Any) -> None:
+    logs.configure(settings.log_level)
+
+
+def _devices() -> tuple[str, ...]:
+    """One predictor for each GPU, or one on the CPU; without torch, which this process never imports."""
+    if settings.device.startswith("cuda:"):
+        return (settings.device,)
+    cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*")) if settings.device != "cpu" else []
+    return tuple(f"cuda:{number}" for number in range(len(cards))) or ("cpu",)
+
+
+def train(worker_id: str) -> None:
+    """Run a training worker until it is told to stop."""
+    presence = Presence(_sessions(), worker_id, TRAIN, _devices()[0], loaded=list)
+    dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
+
+    @signals.worker_ready.connect(weak=False)
+    def _ready(**_: Any) -> None:
+        presence.start()
+        dispatcher.start()
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def _stopping(**_: Any) -> None:
+        jobs.release_children()
+
+    try:
+        _run(TRAIN, pool="prefork", worker_id=worker_id)
+    finally:
+        dispatcher.stop()
+        presence.stop()
+
+
+def serve(worker_id: str) -> None:
+    """Run a serving worker: predictors beside a Celery worker that starts and stops them."""
+    config = ServingConfig(
+        redis_url=settings.redis,
+        storage_url=settings.storage,
+        cache_dir=str(settings.data_dir.resolve() / "cache"),
+        worker_id=worker_id,
+        devices=_devices(),
+        lane=settings.lane,
+        max_batch=settings.max_batch,
+    )
+    app.steps["worker"].add(predictor_step(config))
+    presences: list[Presence] = []
+
+    @signals.worker_ready.connect(weak=False)
+    def _ready(sender: Any, **_: Any) -> None:
+        predictors = sender.controller.predictors  # the step's, which has started them by now
+        presence = Presence(
+            _sessions(),
+            worker_id,
+            SERVE,
+            ",".join(config.devices),
+            loaded=lambda: sorted({version for predictor in predictors for version in predictor.loaded()}),
+        )
+        presence.start()
+        presences.append(presence)
+
+    try:
+        _run(SERVE, pool="solo", worker_id=worker_id)
+    finally:
+        for presence in presences:
+            presence.stop()
+
+
+def _run(queue: str, pool: str, worker_id: str) -> None:
+    os.environ[WORKER_ID] = worker_id
+    command = [
+        "worker",
+        "--queues",
+        queue,
+        "--pool",
+        pool,
+        "--concurrency",
+        "1",
+        "--hostname",
+        f"{worker_id}@%h",
+    ]
+    app.worker_main([*command, "--loglevel", settings.log_level, "--without-gossip", "--without-mingle"])
+
+
+def main() -> None:
+    """Read the role and run it."""
+    parser = argparse.ArgumentParser(prog="python -m workers.main", description="Run one Recurra worker.")
+    parser.add_argument("--role", choices=[TRAIN, SERVE], required=True)
+    role = parser.parse_args().role
+    {TRAIN: train, SERVE: serve}[role](new_id("worker"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""What turns recurrent states into outputs: a table by kind of output."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from app.tasks.base import Output
+
+
+@dataclass(frozen=True)
+class HeadSize:
+    """What a head is built for."""
+
+    states: int  # width of the recurrent states
+    inputs: int  # width of an embedded input step
+    hidden: int
+    outputs: int
+    dropout: float
+
+
+class Quantiles(nn.Module):
+    """A dense layer over state and input of a step, then all quantiles of all lead times at once.
+
+    The last layer starts at zero: an untrained network answers 0, the middle of what targets are relative to.
+    """
+
+    def __init__(self, size: HeadSize) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(size.dropout)
+        self.hidden = nn.Linear(size.states + size.inputs, size.hidden)
+        self.out = nn.Linear(size.hidden, size.outputs)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, states: Tensor, inputs: Tensor) -> Tensor:
+        """States (batch, time, states) and inputs (batch, time, inputs) to (batch, time, outputs)."""
+        joined = torch.cat([self.dropout(states), inputs], dim=-1)  # (batch, time, states + inputs)
+        return self.out(nn.functional.silu(self.hidden(joined)))
+
+
+HEADS: dict[Output, Callable[[HeadSize], nn.Module]] = {Output.QUANTILES: Quantiles}

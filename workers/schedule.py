@@ -1,0 +1,42 @@
+"""Optimisers and learning rate schedules, by name."""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+}
+
+WARM_UP = 0.2  # of a one-cycle schedule
+START = 0.1  # of the peak, where it begins
+
+
+def one_cycle(step: int, total: int) -> float:
+    """Up along a cosine, then down to nearly nothing (Smith & Topin 2018, "Super-convergence")."""
+    rise = max(1.0, WARM_UP * total)
+    if step < rise:
+        return START + (1 - START) * (1 - math.cos(math.pi * step / rise)) / 2
+    return cosine(step - int(rise), total - int(rise))
+
+
+def cosine(step: int, total: int) -> float:
+    """Down along half a cosine (Loshchilov & Hutter 2017, "SGDR")."""
+    return max(0.002, (1 + math.cos(math.pi * min(1.0, step / max(total, 1)))) / 2)
+
+
+def constant(step: int, total: int) -> float:
+    """Always the same."""
+    del step, total
+    return 1.0
+
+
+SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "one_cycle": one_cycle,
+    "cosine": cosine,
+    "constant": constant,
+}

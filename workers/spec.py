@@ -1,0 +1,17 @@
+"""What a predictor process is told by its parent, as one JSON line."""
+
+import msgspec
+
+
+class PredictorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One predictor: which lane it serves, on what, and its bounds."""
+
+    redis_url: str
+    storage_url: str
+    cache_dir: str
+    worker_id: str
+    device: str = "cpu"
+    lane: str = "default"
+    max_batch: int = 64
+    memory_bytes: int = 1 << 30  # model files in memory
+    disk_bytes: int = 4 << 30  # model files in the cache directory
