@@ -70,7 +70,7 @@ def export_onnx(model: SequenceModel, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _AtEnd(model),
+            _AtEnd(model).eval(),
             probe(model, 3, 5, 0),
             buffer,
             input_names=list(INPUTS),

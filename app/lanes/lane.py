@@ -85,11 +85,6 @@ class Lane:
         """Whether Redis answered when last asked."""
         return self._reason != NO_REDIS
 
-    @property
-    def reachable(self) -> bool:
-        """Whether Redis answered when last asked."""
-        return self._reason != NO_REDIS
-
     async def start(self) -> None:
         """Start sending and receiving; Redis need not be up."""
         self._coroutines = [

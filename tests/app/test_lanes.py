@@ -458,7 +458,7 @@ def test_replies_are_one_message_a_process_and_leave_nothing_behind(url: str, na
     one, two = wire.reply_key(name + "1"), wire.reply_key(name + "2")
     inbox.reply([(one, Reply(1, Status.OK)), (two, Reply(1, Status.OK)), (one, Reply(2, Status.ERROR))])
     assert (client.llen(one), client.llen(two)) == (1, 1)
-    assert [reply.id for reply in wire.decode_replies(client.lpop(one))] == [1, 2]  # type: ignore[arg-type]
+    assert [reply.id for reply in wire.decode_replies(client.lpop(one))] == [1, 2]
     assert 0 < int(client.ttl(two)) <= wire.REPLY_SECONDS  # type: ignore[arg-type]
     client.delete(two)
     inbox.close()

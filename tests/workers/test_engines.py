@@ -1,19 +1,249 @@
-"""Engines against reference arithmetic, and the cache of them with fakes."""
+"""Engines against reference arithmetic, and their cache with fakes."""
 
-import json
-import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
+from onnx import helper
 
 from app.errors import NotFound
 from app.lanes import Status
+from app.tasks.base import Input, Output
 from tests.networks import lstm, store
 from workers.artifacts import ArtifactCache, Damaged
-from workers.batching import pad
-from workers.engines import REMEMBER_SECONDS, Broken, Engines, Floats, Ints, OnnxEngine, open_onnx
-from workers.torch_engine import torch_opener
+from workers.checkpoint import save
+from workers.engines import REMEMBER_SECONDS, Broken, Engine, Engines, Floats, Ints, OnnxEngine, open_onnx
+from workers.nn.model import ModelConfig, build
+from workers.torch_engine import open_torch
+
+
+def ragged(lengths: list[int], features: int, seed: int = 0) -> tuple[Floats, Ints]:
+    """Random right-padded inputs; the padding is rubbish that no output may depend on."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(len(lengths), max(lengths), features)).astype(np.float32), np.array(lengths)
+
+
+def alone(engine: Engine, inputs: Floats, lengths: Ints) -> Floats:
+    """The outputs of each row run by itself, without its padding."""
+    rows = [
+        engine.run(np.ascontiguousarray(row[None, :steps]), np.array([steps]))[0]
+        for row, steps in zip(inputs, lengths, strict=True)
+    ]
+    return np.stack(rows)
+
+
+def reference(inputs: Floats, lengths: Ints, seed: int) -> Floats:
+    """`tests.networks.lstm` (3 -> 5 -> 2) by torch, whose gates are i, f, c, o; those of ONNX are i, o, f, c."""
+    rng = np.random.default_rng(seed)
+    w, r, b = (rng.normal(0, 0.4, shape) for shape in ((20, 3), (20, 5), (2, 20)))
+    head = rng.normal(0, 0.4, (5, 2))
+    order = np.concatenate([np.arange(5) + 5 * gate for gate in (0, 2, 3, 1)])
+    net = torch.nn.LSTM(3, 5, batch_first=True).double()
+    state = {
+        "weight_ih_l0": w[order],
+        "weight_hh_l0": r[order],
+        "bias_ih_l0": b[0][order],
+        "bias_hh_l0": b[1][order],
+    }
+    net.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    with torch.no_grad():
+        states = net(torch.from_numpy(inputs).double())[0].numpy()  # (batch, time, 5)
+    last: Floats = (states[np.arange(len(lengths)), lengths - 1] @ head).astype(np.float32)
+    return last
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    return store(tmp_path / "net", lstm(seed=4))
+
+
+def test_onnx_outputs_are_the_arithmetic_s(network: Path) -> None:
+    inputs, lengths = ragged([7, 1, 4, 7], features=3)
+    np.testing.assert_allclose(
+        open_onnx(network, "cpu").run(inputs, lengths), reference(inputs, lengths, seed=4), atol=1e-6
+    )
+
+
+def test_onnx_outputs_do_not_depend_on_the_batch(network: Path) -> None:
+    engine = open_onnx(network, "cpu")
+    inputs, lengths = ragged([1, 9, 30, 17, 64, 2, 33], features=3)
+    np.testing.assert_allclose(engine.run(inputs, lengths), alone(engine, inputs, lengths), atol=1e-6)
+
+
+def test_a_graph_with_another_signature_is_refused(tmp_path: Path) -> None:
+    model = lstm()
+    model.graph.node.insert(0, helper.make_node("Identity", ["extra"], ["unused"]))
+    model.graph.input.append(helper.make_tensor_value_info("extra", 1, ["batch"]))
+    store(tmp_path, model)
+    with pytest.raises(ValueError, match="extra"):
+        OnnxEngine(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_torch_and_onnx_answer_the_same(tmp_path: Path, cell: str) -> None:
+    config = ModelConfig(
+        Input.VECTORS, Output.QUANTILES, 3, 2, cell=cell, hidden_size=6, quantiles=(0.1, 0.9)
+    )
+    save(tmp_path, build(config, seed=1), {})
+    inputs, lengths = ragged([5, 2, 8], features=3)
+    ours, theirs = open_torch(tmp_path, "cpu"), open_onnx(tmp_path, "cpu")
+    np.testing.assert_allclose(ours.run(inputs, lengths), theirs.run(inputs, lengths), atol=1e-5)
+    np.testing.assert_allclose(ours.run(inputs, lengths), alone(ours, inputs, lengths), atol=1e-6)
+
+
+class FakeStore:
+    """Artifacts of one file each; counts what is fetched, and can be told to write rubbish."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.fetched = root, list[str]()
+
+    def add(self, artifact: str, seed: int = 0) -> None:
+        store(self.root / artifact, lstm(seed=seed))
+
+    def corrupt(self, artifact: str) -> None:
+        (self.root / artifact / "model.onnx").write_bytes(b"rubbish")
+
+    def fetch(self, artifact: str, directory: Path) -> Path:
+        self.fetched.append(artifact)
+        if not (self.root / artifact).is_dir():
+            raise NotFound(f"Nothing is stored under {artifact}")
+        shutil.copytree(self.root / artifact, directory)
+        return directory
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> FakeStore:
+    return FakeStore(tmp_path / "store")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, shelf: FakeStore) -> ArtifactCache:
+    return ArtifactCache(shelf.fetch, tmp_path / "cache", 1 << 30)
+
+
+def opener(opened: list[Path]) -> Callable[[Path], Engine]:
+    def open_engine(directory: Path) -> Engine:
+        opened.append(directory)
+        return open_onnx(directory, "cpu")
+
+    return open_engine
+
+
+def test_an_artifact_is_fetched_once_for_all_processes(
+    shelf: FakeStore, cache: ArtifactCache, tmp_path: Path
+) -> None:
+    shelf.add("a/1")
+    place = cache.directory("a/1")
+    assert (place / "model.onnx").is_file()
+    assert ArtifactCache(shelf.fetch, tmp_path / "cache", 1 << 30).directory("a/1") == place
+    assert shelf.fetched == ["a/1"]
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+def test_a_damaged_copy_is_fetched_again(shelf: FakeStore, cache: ArtifactCache) -> None:
+    shelf.add("a/1")
+    (cache.directory("a/1") / "model.onnx").write_bytes(b"rubbish")
+    assert (cache.directory("a/1") / "model.onnx").read_bytes() != b"rubbish"
+    (cache.directory("a/1") / "model.onnx").unlink()
+    assert (cache.directory("a/1") / "model.onnx").is_file()
+    assert len(shelf.fetched) == 3
+
+
+def test_a_damaged_artifact_leaves_nothing_in_the_cache(
+    shelf: FakeStore, cache: ArtifactCache, tmp_path: Path
+) -> None:
+    shelf.add("a/1")
+    shelf.corrupt("a/1")
+    with pytest.raises(Damaged, match="sha256"):
+        cache.directory("a/1")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_another_process_may_be_faster(shelf: FakeStore, tmp_path: Path) -> None:
+    shelf.add("a/1")
+    other = ArtifactCache(shelf.fetch, tmp_path / "cache", 1 << 30)
+
+    def fetch_while_another_does(artifact: str, directory: Path) -> Path:
+        other.directory(artifact)
+        return shelf.fetch(artifact, directory)
+
+    place = ArtifactCache(fetch_while_another_does, tmp_path / "cache", 1 << 30).directory("a/1")
+    assert place == other.directory("a/1")
+
+
+def test_the_cache_directory_is_bounded(shelf: FakeStore, tmp_path: Path) -> None:
+    for version in range(3):
+        shelf.add(f"a/{version}", seed=version)
+    one = sum(file.stat().st_size for file in (shelf.root / "a/0").iterdir())
+    cache = ArtifactCache(shelf.fetch, tmp_path / "cache", int(2.5 * one))
+    first = cache.directory("a/0")
+    cache.directory("a/1")
+    cache.directory("a/0")
+    cache.directory("a/2")
+    assert first.is_dir()
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    cache.directory("a/1")
+    assert shelf.fetched == ["a/0", "a/1", "a/2", "a/1"]
+
+
+def test_engines_load_once(shelf: FakeStore, cache: ArtifactCache) -> None:
+    shelf.add("a/1")
+    opened: list[Path] = []
+    engines = Engines(cache, opener(opened), 1 << 30)
+    assert engines.get("a/1") is engines.get("a/1")
+    assert len(opened) == 1
+    assert engines.loaded() == ["a/1"]
+
+
+def test_the_least_recently_used_engine_goes(shelf: FakeStore, cache: ArtifactCache) -> None:
+    for version in range(3):
+        shelf.add(f"a/{version}", seed=version)
+    one = sum(file.stat().st_size for file in (shelf.root / "a/0").iterdir())
+    opened: list[Path] = []
+    engines = Engines(cache, opener(opened), int(2.5 * one))
+    for artifact in ("a/0", "a/1", "a/0", "a/2"):
+        engines.get(artifact)
+    assert engines.loaded() == ["a/0", "a/2"]
+    engines.get("a/1")
+    assert len(opened) == 4
+    assert len(shelf.fetched) == 3
+
+
+def test_one_engine_larger_than_the_bound_is_still_served(shelf: FakeStore, cache: ArtifactCache) -> None:
+    shelf.add("a/1")
+    engines = Engines(cache, opener([]), 1)
+    assert engines.get("a/1") is engines.get("a/1")
+
+
+def test_a_broken_version_is_remembered_for_a_while(shelf: FakeStore, cache: ArtifactCache) -> None:
+    now = 100.0
+    shelf.add("a/1")
+    shelf.corrupt("a/1")
+    engines = Engines(cache, opener([]), 1 << 30, clock=lambda: now)
+    for _ in range(3):
+        with pytest.raises(Broken, match="sha256") as caught:
+            engines.get("a/1")
+        assert caught.value.status is Status.ERROR
+    assert len(shelf.fetched) == 1
+    shelf.add("a/1")
+    now += REMEMBER_SECONDS
+    engines.get("a/1")
+    assert len(shelf.fetched) == 2
+
+
+def test_a_version_that_is_not_stored_is_missing(cache: ArtifactCache) -> None:
+    with pytest.raises(Broken) as caught:
+        Engines(cache, opener([]), 1 << 30).get("a/9")
+    assert caught.value.status is Status.MISSING
+
+
+def test_a_graph_that_onnx_runtime_refuses_is_broken(
+    tmp_path: Path, shelf: FakeStore, cache: ArtifactCache
+) -> None:
+    (shelf.root / "a/1").mkdir(parents=True)
+    (shelf.root / "a/1" / "model.onnx").write_bytes(b"rubbish without a manifest")
+    with pytest.raises(Broken, match="cannot be loaded"):
+        Engines(cache, opener([]), 1 << 30).get("a/1")

@@ -1,0 +1,67 @@
+"""The clock and the transactions are the same on both databases."""
+
+import threading
+import time
+
+from sqlalchemy import Engine, select, text
+
+from app.db import Sessions, db_now, make_readers
+from app.tables import Model
+
+
+def test_the_database_clock_is_in_seconds_since_1970(sessions: Sessions) -> None:
+    with sessions() as session:
+        first = session.execute(select(db_now())).scalar_one()
+        assert isinstance(first, float)
+        assert abs(first - time.time()) < 5
+        assert first % 1 or session.execute(select(db_now())).scalar_one() % 1  # not whole seconds only
+
+
+def test_a_row_gets_its_time_from_the_database(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        session.add(Model(name="m", task="forecasting", versions=0))
+    with sessions() as session:
+        assert abs(session.get_one(Model, "m").created_at - time.time()) < 5
+
+
+def test_read_modify_write_from_many_threads_loses_nothing(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        session.add(Model(name="m", task="forecasting", versions=0))
+    failures: list[BaseException] = []
+
+    def add() -> None:
+        try:
+            for _ in range(20):
+                with sessions.begin() as session:
+                    model = session.get_one(Model, "m", with_for_update=True)
+                    model.versions += 1
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test must see it
+            failures.append(error)
+
+    threads = [threading.Thread(target=add) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with sessions() as session:
+        assert session.get_one(Model, "m").versions == 120
+
+
+def test_a_reader_does_not_wait_for_a_writer(engine: Engine, sessions: Sessions) -> None:
+    readers = make_readers(engine)
+    with sessions() as writer, readers() as reader:
+        writer.add(Model(name="unseen", task="forecasting", versions=0))
+        writer.flush()
+        assert reader.execute(select(Model.name)).all() == []
+        writer.rollback()
+
+
+def test_sqlite_uses_a_write_ahead_log(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+            assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    else:
+        with engine.connect() as connection:
+            assert connection.execute(text("show lock_timeout")).scalar() == "5s"
