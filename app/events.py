@@ -1,6 +1,7 @@
 """Job events: append them in the writer's transaction, follow them from the API."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,8 @@ from sqlalchemy.orm import Session
 
 from app.db import Sessions, db_now
 from app.tables import Job, JobEvent
+
+log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 TICK = 0.2  # seconds between looks at the rows somebody waits for
@@ -59,6 +62,11 @@ class Follower:
                     return False
         return False
 
+    @property
+    def watched(self) -> frozenset[str]:
+        """Jobs that somebody waits for."""
+        return frozenset(self._waiting)
+
     async def close(self) -> None:
         """Let everyone who waits go."""
         self.closed = True
@@ -87,7 +95,8 @@ class Follower:
         while self._waiting:
             try:
                 found = await self._run(self._revisions, list(self._waiting))
-            except SQLAlchemyError:
+            except SQLAlchemyError as error:
+                log.warning("follow: %s", error)
                 found = {}  # the database is away: those who wait run into their own time limits
             for job_id in list(self._waiting):
                 if job_id in found and self._seen.get(job_id) != found[job_id]:
@@ -99,4 +108,4 @@ class Follower:
     def _revisions(self, ids: list[str]) -> dict[str, int]:
         with self._sessions() as session:
             query = select(Job.id, Job.revision).where(Job.id.in_(ids))
-            return dict(session.execute(query).tuples().all())
+            return dict(session.execute(query).all())

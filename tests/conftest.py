@@ -13,6 +13,7 @@ from app.db import Base, Sessions, make_engine, make_sessions
 from app.migrate import upgrade
 from app.storage import Storage
 from tests.servers import Valkey, valkey
+from tests.service import Service, service
 
 REQUIRED = bool(os.environ.get("RECURRA_TEST_REQUIRE_SERVERS"))
 
@@ -94,3 +95,18 @@ def redis_server() -> Iterator[Valkey]:
     """A Valkey server of this test process."""
     with valkey() as server:
         yield server
+
+
+@pytest.fixture
+def running(tmp_path: Path, database_url: str, redis_server: Valkey) -> Iterator[Service]:
+    """The application on each kind of database, with its own data directory."""
+    with service(tmp_path, database_url, redis_server.url) as made:
+        yield made
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path, sqlite_template: Path, redis_server: Valkey) -> Iterator[Service]:
+    """The application on SQLite, where the kind of database does not matter."""
+    (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
+    with service(tmp_path, f"sqlite:///{tmp_path / 'test.db'}", redis_server.url) as made:
+        yield made

@@ -25,14 +25,24 @@ def until(condition: object, seconds: float = 10.0, what: str = "the condition")
 class Valkey:
     """A server that can be killed and started again on the same socket; it persists nothing."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
+        self._options = options
         self.socket = directory / "s"
         self.url = f"unix://{self.socket}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start and wait until it accepts connections."""
-        command = [get_binary_path(), "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
+        command = [
+            get_binary_path(),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self.socket),
+            "--save",
+            "",
+            *self._options,
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         until(self._answers, what="the server's socket")
 
@@ -58,10 +68,10 @@ class Valkey:
 
 
 @contextmanager
-def valkey() -> Iterator[Valkey]:
+def valkey(*options: str) -> Iterator[Valkey]:
     """A running server in a short temporary directory."""
     directory = Path(tempfile.mkdtemp(prefix="vk"))
-    server = Valkey(directory)
+    server = Valkey(directory, *options)
     try:
         server.start()
         yield server

@@ -36,17 +36,11 @@ class Predictor:
 
     def run(self) -> None:
         """Serve; what was received when `stop` came is still answered."""
+        self._patiently(self._inbox.check)
         beats = threading.Thread(target=self._beat, name="presence")
         beats.start()
-        backoff = FIRST_BACKOFF
         while not self._stopping.is_set():
-            try:
-                self.step()
-                backoff = FIRST_BACKOFF
-            except FAILURES as error:
-                logger.warning("the lane is away: %s", error)
-                self._stopping.wait(backoff)
-                backoff = min(2 * backoff, LAST_BACKOFF)
+            self._patiently(self.step)
         beats.join()
         self._inbox.close()
 
@@ -65,6 +59,19 @@ class Predictor:
         return Presence(
             spec.worker_id, self._boot, os.getpid(), spec.device, spec.lane, self._engines.loaded()
         )
+
+    def _patiently(self, call: Callable[[], None]) -> None:
+        """Call until Redis answers or `stop`."""
+        backoff = FIRST_BACKOFF
+        while not self._stopping.is_set():
+            try:
+                call()
+            except FAILURES as error:
+                logger.warning("the lane is away: %s", error)
+                self._stopping.wait(backoff)
+                backoff = min(2 * backoff, LAST_BACKOFF)
+            else:
+                return
 
     def _beat(self) -> None:
         while not self._stopping.is_set():

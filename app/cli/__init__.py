@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import serve
+from app.cli import demo, jobs, models, predict, serve, train
 
 app = typer.Typer(
     name="recurra",
@@ -15,6 +15,11 @@ app.command()(serve.up)
 app.command()(serve.api)
 app.command()(serve.worker)
 app.command()(serve.migrate)
+app.command()(demo.demo)
+app.command()(train.train)
+app.command()(predict.predict)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

@@ -2,7 +2,10 @@
 
 import errno
 import os
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -10,11 +13,14 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.embedded import Busy
 from app.cli.stack import NotReady, Signals, Stack, Stop, api_command, listen, worker_command
-from app.db import make_engine
+from app.db import make_engine, make_readers
 from app.migrate import upgrade
+from app.services.workers import live
 from app.settings import Settings
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -45,7 +51,7 @@ def up(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = Path(".r
             typer.echo(f"Recurra is ready at {stack.url}")
             sys.stdout.flush()
             errors.print(
-                f"Documentation at {stack.url}/docs · logs in {stack.logs} · Ctrl-C stops", style="dim"
+                f"Documentation at {stack.url}/docs, logs in {stack.logs}", style="dim", soft_wrap=True
             )
             stack.supervise()
             errors.print("Stopping (Ctrl-C again kills)", style="dim")
@@ -62,14 +68,38 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     become(api_command("--host", host, "--port", str(port)))
 
 
-def worker(role: Annotated[Role, typer.Option(help="What it does.")]) -> None:
+def worker(
+    *,
+    role: Annotated[Role, typer.Option(help="What it does.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Run none; exit 0 if one of this role lives on this host.")
+    ] = False,
+) -> None:
     """Run one worker alone (this process becomes it)."""
-    become(worker_command(role))
+    if not check:
+        become(worker_command(role))
+    with database() as engine, make_readers(engine)() as session:
+        lives = any(row.role == role and row.host == socket.gethostname() for row, _ in live(session))
+    raise typer.Exit(0 if lives else 1)
 
 
 def migrate() -> None:
     """Bring the database to this version's schema."""
-    upgrade(make_engine(read_settings(None).database))
+    with database() as engine:
+        upgrade(engine)
+
+
+@contextmanager
+def database() -> Iterator[Engine]:
+    """The database in force; one that cannot be used is said in a line, and the command exits with 1."""
+    engine = make_engine(read_settings(None).database)
+    try:
+        yield engine
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip()
+        fail(Console(stderr=True), f"The database at {engine.url.render_as_string()} failed: {reason}")
+    finally:
+        engine.dispose()
 
 
 def read_settings(data_dir: Path | None) -> Settings:
@@ -96,5 +126,5 @@ def taken(host: str, port: int, error: OSError) -> str:
 
 def fail(errors: Console, message: str) -> NoReturn:
     """Say why on stderr and exit with 1."""
-    errors.print(message, style="red", markup=False)
+    errors.print(message, style="red", markup=False, soft_wrap=True)
     raise typer.Exit(1)

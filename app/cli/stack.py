@@ -41,7 +41,18 @@ class Signals:
     def __init__(self) -> None:
         self.count = 0
         self._read, self._write = os.pipe()
-        self._before = {s: signal.signal(s, self._note) for s in STOPPING}
+        self._before = {number: signal.getsignal(number) for number in STOPPING}
+        self.count_them()
+
+    def count_them(self) -> None:
+        """From now on a signal is counted and ends a wait."""
+        for number in STOPPING:
+            signal.signal(number, self._note)
+
+    def interrupt(self) -> None:
+        """From now on a signal raises KeyboardInterrupt, which ends whatever blocks."""
+        for number in STOPPING:
+            signal.signal(number, signal.default_int_handler)
 
     def _note(self, _: int, __: FrameType | None) -> None:
         self.count += 1
@@ -182,7 +193,7 @@ class Stack:
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=1, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -91,8 +91,11 @@ class Frequency:
         else:
             stamp = np.array([parse_stamp(value)])
         phase = int(self.phase(stamp)[0])
+        ordinal = int(self.ordinal(stamp)[0])
+        if self.unit == "B" and phase >= DAY:  # a weekend: the next business day
+            return ordinal + 1, phase % DAY
         named_by_period = self.end and abs(phase) >= DAY  # "1990-01-01" with ME means January
-        return int(self.ordinal(stamp)[0]), 0 if named_by_period else phase
+        return ordinal, 0 if named_by_period else phase
 
     def times(self, ordinals: Array, phase: int = 0) -> Array:
         """Grid points as (n,) datetime64[s], for integer time as int64."""
@@ -171,28 +174,37 @@ class Frequency:
 
 
 def _months_to_seconds(months: Array, *, end: bool, rest: int = 0) -> Array:
-    """First (or last) day of each month, (n,) datetime64[s]."""
+    """First (or last) day of each month, (n,) datetime64[s], and `rest` seconds, but no month further."""
     starts = (months + end).astype("datetime64[M]").astype("datetime64[s]")
-    return starts + np.timedelta64(rest - DAY * end, "s")
+    if end or rest < 28 * DAY:
+        return starts + np.timedelta64(rest - DAY * end, "s")
+    days, seconds = divmod(rest, DAY)
+    lengths = ((months + 1).astype("datetime64[M]").astype("datetime64[D]") - starts).astype("timedelta64[D]")
+    days_in = np.minimum(lengths.astype(np.int64) - 1, days)  # (n,) the 30th of February is its last day
+    stamps: Array = starts + (days_in * DAY + seconds).astype("timedelta64[s]")
+    return stamps
 
 
 def _named(count: int, name: str, anchor: str) -> Frequency | None:
     """Give the frequency of an alias taken apart, under its canonical name."""
-    if (seconds := SECONDS.get(name.lower())) and not anchor and name != "M":
-        return _seconds(count * seconds)
-    if name == "m":  # minutes or months? pandas changed its mind
-        return None
-    name = name.upper()
-    if name in ("D", "B") and not anchor:
-        return _days(count) if name == "D" else Frequency(_alias(count, "B"), "B", count)
-    if name == "W" and (anchor or "SUN") in WEEKDAYS:
+    upper = name.upper()
+    if upper == "W" and (anchor or "SUN") in WEEKDAYS:
         return _weeks(count, WEEKDAYS.index(anchor or "SUN"))
     match = MONTHLY.fullmatch(name)
-    if not match or (anchor and (match[1] == "M" or anchor not in MONTHS)):
+    if match and name != "m":  # minutes or months? pandas changed its mind
+        return _monthly(count, match[1].upper(), anchor, end=match[2].upper() != "S")
+    if anchor:
         return None
-    end = match[2] != "S"
-    default = "DEC" if end else "JAN"
-    return _months(count, SPANS[match[1]], MONTHS.index(anchor or default), end=end)
+    if upper in ("D", "B"):
+        return _days(count) if upper == "D" else Frequency("B", "B", 1) if count == 1 else None
+    seconds = SECONDS.get(name.lower())
+    return _seconds(count * seconds) if seconds else None
+
+
+def _monthly(count: int, letter: str, anchor: str, *, end: bool) -> Frequency | None:
+    if anchor and (letter == "M" or anchor not in MONTHS):
+        return None
+    return _months(count, SPANS[letter], MONTHS.index(anchor or ("DEC" if end else "JAN")), end=end)
 
 
 def _alias(count: int, name: str) -> str:
@@ -217,6 +229,8 @@ def _weeks(count: int, weekday: int) -> Frequency:
 def _months(count: int, span: int, month: int, *, end: bool) -> Frequency:
     """Months, quarters or years that start in (or with `end`: end with) the given month, 0 = January."""
     name = {1: "M", 3: "Q", 12: "Y"}[span] + "SE"[end]
+    if span == 3:
+        month = month % 3 + 9 * end  # quarters that end in March are those that end in December
     if span > 1:
         name += f"-{MONTHS[month]}"
     anchor = (month + end) % span if span > 1 else 0

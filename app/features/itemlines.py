@@ -130,6 +130,7 @@ def read_items(source: "Source", faults: "Faults") -> Found:
             items.add(line, record)
         except _WrongError as error:
             faults.add(str(error), row=line, column=error.column)
+    faults.check()
     if not items.seen:
         faults.add("The file has no series; it needs one JSON object a line.", row=1)
     faults.check()

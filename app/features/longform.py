@@ -70,6 +70,7 @@ def _read_table(source: "Source", faults: "Faults") -> Found:
     for chunk in source.chunks():
         _check_columns(list(chunk.columns), faults)
         table.add(chunk, faults)
+    faults.check()
     if not table.lines:
         faults.add("The file has no rows.", row=1)
     faults.check()

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from app.features.calendar import Frequency
 from app.features.scaling import Transform, causal_scale, last_observed, transform_of
-from app.features.seasonality import season_of
+from app.features.seasonality import season_before, season_of
 
 Array = npt.NDArray[Any]
 Json = dict[str, Any]
@@ -30,34 +30,61 @@ class History:
 
 @dataclass(frozen=True)
 class Normalised:
-    """A history on the network's scale: z = season + level; changes are measured in units of `scale`."""
+    """A history on the network's scale: z = effects + level; a forecast is effects + base + output * scale."""
 
     transform: Transform
     season: int  # 0 = none found
     effects: Array  # (time + horizon,) seasonal part of z
     observed: Array  # (time,) bool
     level: Array  # (time,) z without its season, the last observed one where missing
-    scale: Array  # (time,) causal mean absolute change of the level
+    base: Array  # (time,) what the coming levels are relative to
+    scale: Array  # (time,) causal mean absolute move
     target: Array  # (time + horizon,) z without its season, NaN = missing or unknown
+    outlook: Array  # (time + horizon,) how a usual season differs from the last one
 
 
 def normalise(state: Json, history: History) -> Normalised:
     """Transform, take out the season, and find level and scale of every position from what came before it."""
-    values, time = history.values, len(history.values)
-    observed = np.isfinite(values)
-    transform = transform_of(values, state["transform"])
-    z = transform.forward(np.concatenate([values, history.after]))  # (time + horizon,)
+    observed = np.isfinite(history.values)
+    transform = transform_of(history.values, state["transform"])
+    z = transform.forward(np.concatenate([history.values, history.after]))  # (time + horizon,)
     if not observed.any():
-        empty = np.zeros(time)
-        return Normalised(transform, 0, np.zeros(len(z)), observed, empty, empty + state["usual"], z)
+        none = np.zeros(len(observed))
+        flat = np.zeros(len(z))
+        return Normalised(transform, 0, flat, observed, none, none, none + state["usual"], z, flat)
+    if state["base"] and len(observed) >= 2 * state["base"]:
+        return _against_last_season(state, transform, z, observed)
+    return _deseasonalised(state, transform, z, observed)
+
+
+def _deseasonalised(state: Json, transform: Transform, z: Array, observed: Array) -> Normalised:
+    """Seasonal indices taken out where the test finds any; forecasts are relative to the last level."""
+    time = len(observed)
     past = z[:time]
     filled = past if observed.all() else np.interp(np.arange(time), np.flatnonzero(observed), past[observed])
     season, indices = season_of(filled, observed, tuple(state["seasons"]))
     effects = np.resize(indices, len(z))
     target = z - effects
     level = target[:time][last_observed(observed)]
-    scale = causal_scale(level, observed, state["memory"], state["usual"])
-    return Normalised(transform, season, effects, observed, level, scale, target)
+    scale = causal_scale(np.abs(np.diff(level[observed])), observed, state["memory"], state["usual"])
+    return Normalised(
+        transform, season, effects, observed, level, level, scale, target, np.zeros(len(z))
+    )
+
+
+def _against_last_season(state: Json, transform: Transform, z: Array, observed: Array) -> Normalised:
+    """Differences to the season before; forecasts are relative to the seasonal naive forecast."""
+    time = len(observed)
+    effects, outlook = season_before(z[:time], state["base"], len(z) - time)
+    known = observed & np.isfinite(effects[:time])
+    effects = np.where(np.isfinite(effects), effects, z[:time][observed].mean())
+    target = np.where(np.isfinite(effects), z - effects, np.nan)
+    level = np.where(known.any(), target[:time][last_observed(known)], 0.0)
+    level[: int(known.argmax())] = 0.0
+    scale = causal_scale(np.abs(target[:time][known])[1:], known, state["memory"], state["usual"])
+    base = np.zeros(time)
+    outlook = np.nan_to_num(outlook, nan=0.0)
+    return Normalised(transform, state["base"], effects, known, level, base, scale, target, outlook)
 
 
 @dataclass(frozen=True)
@@ -67,6 +94,8 @@ class Panel:
     offsets: Array  # (histories + 1,) into the flat arrays below
     lengths: Array  # (histories,) points up to the origin
     level: Array  # (points,) float32; 0 beyond the origin
+    base: Array  # (points,) float32; 0 beyond the origin
+    outlook: Array  # (points,) float32
     scale: Array  # (points,) float32; 1 beyond the origin
     observed: Array  # (points,) float32 0 or 1
     seen: Array  # (points,) int32 observations up to here
@@ -137,6 +166,8 @@ def _columns(
     pad = np.zeros(horizon, np.float32)
     flat = {
         "level": np.concatenate([entry.level[first:].astype(np.float32), pad]),
+        "base": np.concatenate([entry.base[first:].astype(np.float32), pad]),
+        "outlook": entry.outlook[first:].astype(np.float32),
         "scale": np.concatenate([entry.scale[first:].astype(np.float32), pad + 1]),
         "observed": np.concatenate([entry.observed[first:].astype(np.float32), pad]),
         "seen": np.concatenate([np.cumsum(entry.observed)[first:], pad]).astype(np.int32),

@@ -1,6 +1,7 @@
 """What a forecasting model must know to read a series: found on training data, kept as JSON."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from app.features.calendar import Frequency
 from app.features.metrics import best_season
 from app.features.scaling import choose_kind
-from app.features.panels import Panel
+from app.features.panels import History, Panel, normalise
 from app.features.series import SeriesSet
 
 Array = npt.NDArray[Any]
@@ -17,6 +18,7 @@ Json = dict[str, Any]
 
 SEASONS_KEPT = 20  # how much history decides what the season looks like
 SHORTEST, LONGEST = 4, 24  # of the input window
+TRIED, ORIGINS = 100, 8  # histories and origins in each, to choose what forecasts start from
 UNKNOWN_SCALE = {"usual": 1e-9, "scale_mean": 0.0, "scale_std": 1.0}  # until it has been measured
 STEPS = (48, 168)  # least and most recurrent steps of an automatic context
 
@@ -62,6 +64,7 @@ def draft(series: SeriesSet, ends: Sequence[int], options: Choice) -> Json:
         "season": best_season(train, (season_length,) if season_length else frequency.seasons),
         "window": window,
         "memory": max(window, 8),
+        "base": 0,
         "lag": longest if longest > window else 0,
         "context": context,
         "history": max(SEASONS_KEPT * longest, context + max(window, longest) + horizon),
@@ -69,6 +72,29 @@ def draft(series: SeriesSet, ends: Sequence[int], options: Choice) -> Json:
         **UNKNOWN_SCALE,
         "non_negative": all(bool(np.nanmin(values) >= 0) for values in train),
     }
+
+
+def choose_base(state: Json, histories: Sequence[History]) -> int:
+    """The season whose last turn forecasts start from, 0 where the last level is the better start.
+
+    Both are tried at a few origins inside the training histories. A season shorter than the horizon cannot
+    serve: its last turn would not be known at every lead time.
+    """
+    horizon, season = state["horizon"], state["lag"]
+    if not season or season < horizon:
+        return 0
+    lost = {0: 0.0, season: 0.0}
+    for history in histories[:TRIED]:
+        for back in range(1, ORIGINS + 1):
+            origin = len(history.values) - back * horizon
+            if origin < 2 * season:
+                break
+            cut = replace(history, values=history.values[:origin], after=history.values[origin:][:horizon])
+            for base in lost:
+                entry = normalise(state | {"base": base}, cut)
+                errors = np.abs(entry.target[origin:] - entry.base[-1])
+                lost[base] += float(np.nansum(errors))
+    return min(lost, key=lambda base: lost[base])
 
 
 def covariate_specs(series: SeriesSet, ends: Sequence[int], names: Sequence[str]) -> list[Json]:

@@ -178,7 +178,7 @@ def measured_quantiles(state: Json, ahead: Ahead, outputs: Array) -> Array:
     """Outputs (horizon * quantiles,) of the network as (horizon, quantiles) in measured units, ascending."""
     entry, horizon = ahead.normalised, state["horizon"]
     moves = np.sort(outputs.astype(np.float64).reshape(horizon, -1), axis=1) * entry.scale[-1]
-    z = entry.level[-1] + moves + entry.effects[-horizon:, None]  # (horizon, quantiles)
+    z = entry.base[-1] + moves + entry.effects[-horizon:, None]  # (horizon, quantiles)
     return np.maximum(entry.transform.inverse(z), ahead.floor)
 
 

@@ -65,19 +65,16 @@ def last_observed(observed: Array) -> Array:
     return np.where(index < 0, int(observed.argmax()), index)
 
 
-def causal_scale(level: Array, observed: Array, memory: int, usual: float) -> Array:
-    """Mean absolute change over the last `memory` observed changes at each position; `usual` before any.
+def causal_scale(moves: Array, observed: Array, memory: int, usual: float) -> Array:
+    """Mean of the last `memory` moves known at each position; `usual` before any.
 
-    Half its weight is the mean of all changes so far: a quiet spell does not make the next move look huge.
+    `moves` (observed - 1,) are absolute changes, each known from the second, third, … observation on. Half the
+    weight is the mean of all moves so far: a quiet spell does not make the next move look huge.
     """
-    index = np.flatnonzero(observed)
-    totals = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(level[index])))])  # (observed,)
+    totals = np.concatenate([[0.0], np.cumsum(moves)])  # (observed,)
     count = np.arange(len(totals))
     recent = np.minimum(count, memory)
-    mean = 0.5 * (totals - totals[count - recent]) / np.maximum(recent, 1)
-    mean += 0.5 * totals / np.maximum(count, 1)
+    mean = 0.5 * (totals - totals[count - recent]) / np.maximum(recent, 1) + 0.5 * totals / np.maximum(count, 1)
     mean[:1] = usual
     seen = np.cumsum(observed)  # (time,)
-    return (
-        np.maximum(mean[np.maximum(seen - 1, 0)], FLOOR * usual) if len(index) else np.full(len(level), usual)
-    )
+    return np.asarray(np.maximum(mean[np.maximum(seen - 1, 0)], FLOOR * usual))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 Z_VALUE = 1.645  # 90 % two-sided
+CYCLES = 4  # seasons that make a profile
 
 
 def autocorrelation(values: Array, lags: int) -> Array:
@@ -62,3 +63,27 @@ def season_of(values: Array, observed: Array, seasons: tuple[int, ...]) -> tuple
         if is_seasonal(values, season):
             return season, seasonal_indices(values, observed, season)
     return 0, np.zeros(1)
+
+
+def season_before(z: Array, season: int, horizon: int) -> tuple[Array, Array]:
+    """What stood one season before each of the points and of `horizon` <= season more, and how it differs
+    from the mean of up to `CYCLES` seasons before; (time + horizon,) each, NaN before there is any.
+
+    A missing point counts as what stood a season before it, so both are causal.
+    """
+    time = len(z)
+    cycles = -(-(time + horizon) // season)
+    grid = np.full((cycles + 1) * season, np.nan)
+    grid[season : season + time] = z  # one empty season in front
+    grid = grid.reshape(cycles + 1, season)
+    rows = np.arange(cycles + 1)[:, None]
+    latest = np.maximum.accumulate(np.where(np.isfinite(grid), rows, 0), axis=0)
+    filled = np.take_along_axis(grid, latest, axis=0)  # (cycles + 1, season)
+    known = np.isfinite(filled)
+    sums = np.cumsum(np.where(known, filled, 0.0), axis=0)
+    counts = np.cumsum(known, axis=0)
+    sums[CYCLES:] -= sums[:-CYCLES].copy()
+    counts[CYCLES:] -= counts[:-CYCLES].copy()
+    mean = sums / np.maximum(counts, 1)
+    before = filled[:-1].reshape(-1)[: time + horizon]
+    return before, (mean - filled)[:-1].reshape(-1)[: time + horizon]

@@ -40,8 +40,8 @@ def ahead(horizon: int) -> Array:
 def width(state: Json) -> int:
     """Number of inputs at each step."""
     steps = len(ahead(state["horizon"]))
-    inputs = (state["window"] - 1) + 5
-    inputs += (steps + 1) if state["lag"] else 0
+    inputs = (state["window"] - 1) + 6
+    inputs += steps if state["base"] else (steps + 1) if state["lag"] else 0
     inputs += state["cycles"] + sum(len(spec["levels"]) for spec in state["static"])
     inputs += expanded_width(state["past"]) + (1 if state["past"] else 0)
     return inputs + ((steps + 1) * expanded_width(state["future"]) + 1 if state["future"] else 0)
@@ -60,14 +60,18 @@ def gather_inputs(
     recent = panel.level[np.maximum(lags, start[:, None, None])] - level[:, :, None]
     parts = [np.where(inside, recent / scale[:, :, None], 0.0)]
     shown = np.ones(len(rows), bool) if hidden is None else ~hidden.calendar
-    flags = np.empty((*point.shape, 5), np.float32)  # (batch, time, 5)
+    flags = np.empty((*point.shape, 6), np.float32)  # (batch, time, 6)
     flags[..., 0] = panel.observed[point]
     flags[..., 1] = (np.log(scale) - state["scale_mean"]) / state["scale_std"]
     flags[..., 2] = inside.mean(axis=2) if inside.shape[2] else 1.0
     flags[..., 3] = panel.seasonal[rows][:, None]
     flags[..., 4] = (panel.dated[rows] & shown)[:, None]
+    flags[..., 5] = (level - panel.base[point]) / scale
     parts.append(flags)
-    if state["lag"]:
+    if state["base"]:
+        coming = point[:, :, None] + ahead(state["horizon"])  # (batch, time, steps), all within a season
+        parts.append(panel.outlook[coming] / scale[:, :, None])
+    elif state["lag"]:
         parts.extend(_season_ago(state, panel, point, start))
     if state["cycles"]:
         parts.append(panel.cycles[point] * shown[:, None, None])
@@ -123,7 +127,7 @@ def gather_targets(
     point = np.minimum((origin + first)[:, None] + step, (origin + panel.lengths[rows] - 1)[:, None])
     coming = point[:, :, None] + np.arange(1, state["horizon"] + 1)  # (batch, time, horizon)
     scale = panel.scale[point]
-    targets = (panel.target[coming] - panel.level[point][:, :, None]) / scale[:, :, None]
+    targets = (panel.target[coming] - panel.base[point][:, :, None]) / scale[:, :, None]
     real = (step < lengths[:, None]) & (panel.seen[point] >= 2)  # (batch, time)
     weights = np.isfinite(targets) * (real * (scale / state["usual"]) ** power)[:, :, None]
     limited = np.clip(np.nan_to_num(targets, nan=0.0), -TARGET_LIMIT, TARGET_LIMIT)

@@ -12,6 +12,10 @@ from app.lanes.wire import Presence, Reply, Request
 logger = logging.getLogger(__name__)
 
 
+class Unsupported(Exception):
+    """The server lacks a command."""
+
+
 class Inbox:
     """One predictor's end. `receive` and `reply` belong to one thread, the other methods to another."""
 
@@ -23,6 +27,11 @@ class Inbox:
         self._control = wire.control_key(worker_id)
         self._work = Link(url, within=wire.BLOCK_SECONDS + 1)
         self._side = Link(url, within=1.0)
+
+    def check(self) -> None:
+        """Raise `Unsupported` when the server is older than Redis 7."""
+        if self._work.call(("COMMAND", "INFO", "BLMPOP"))[0] in ([], [None]):
+            raise Unsupported("Prediction lanes need BLMPOP: Redis 7 or newer, or Valkey.")
 
     def receive(self, limit: int) -> list[Request]:
         """Up to `limit` requests; sleeps in the server until one comes, `interrupt`, or two seconds."""

@@ -66,6 +66,7 @@ class Lane:
         self._gathered, self._busy = asyncio.Event(), asyncio.Event()
         self._probing = asyncio.Lock()
         self._probed = float("-inf")
+        self._slow = False  # the last probe, and none before it, had no answer in time
         self._present: list[Presence] = []
         self._reason: str | None = NO_PREDICTOR  # why nothing can be sent, if so
         self._coroutines: list[asyncio.Task[None]] = []
@@ -157,7 +158,7 @@ class Lane:
             push, expire = ("RPUSH", self._lane, *batch.values()), ("EXPIRE", self._lane, LANE_SECONDS)
             self._depth, _ = await self._outbound.call(push, expire, within=REDIS_SECONDS)
         except FAILURES as error:
-            logger.warning("lane push failed: %s", error)
+            logger.warning("lane push failed: %s", error or "no answer in time")
             self._fail(batch, NO_REDIS)
 
     async def _receive_all(self) -> None:
@@ -191,10 +192,12 @@ class Lane:
             before = {presence.boot for presence in self._present}
             try:
                 self._present = await self._look()
-                self._reason = None if self._present else NO_PREDICTOR
+                self._reason, self._slow = None if self._present else NO_PREDICTOR, False
             except (*FAILURES, msgspec.MsgspecError) as error:
-                logger.warning("lane probe failed: %s", error)
-                self._present, self._reason = [], NO_REDIS
+                logger.warning("lane probe failed: %s", error or "no answer in time")
+                self._slow = isinstance(error, TimeoutError) and not self._slow
+                if not self._slow:  # a single pause, there or here, is no outage
+                    self._present, self._reason = [], NO_REDIS
             self._probed = time.monotonic()
         if self._reason is not None:
             self._fail(list(self._waiting), self._reason)

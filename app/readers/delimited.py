@@ -52,10 +52,11 @@ class Delimited:
             if reader.line_num - done != len(rows) or set(map(len, rows)) != {len(names)}:
                 numbers, rows = self._repair(rows, done, len(names))
             done = reader.line_num
-            columns = zip(names, zip(*rows, strict=True), strict=False)
-            yield Chunk(
-                numbers, {name: np.array(column, object) for name, column in columns if name is not None}
-            )
+            if rows:
+                columns = zip(names, zip(*rows, strict=True), strict=True)
+                yield Chunk(
+                    numbers, {name: np.array(column, object) for name, column in columns if name is not None}
+                )
 
     def _header(self, reader: Any) -> list[str | None]:
         """Check the header line; raises `DatasetInvalid` when the rows below it could not be read."""

@@ -48,7 +48,7 @@ class JsonLines:
 
     def _read(self, number: int, line: str) -> Json | None:
         try:
-            value = self._decode(line)
+            value = self._decode(line.rstrip())
         except json.JSONDecodeError as error:
             self._faults.add(f"Not valid JSON: {error.msg} at column {error.colno}.", row=number)
         except RecursionError:

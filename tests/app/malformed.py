@@ -154,7 +154,7 @@ CSV = [
     ),
 ]
 JSONL = [
-    jsonl("not JSON", lines(item(), b'{"item_id": "b", '), "/file/row/2", "column 18"),
+    jsonl("not JSON", lines(item(), b'{"item_id": "b", '), "/file/row/2", "column 17"),
     jsonl("an array", lines([item(), item()]), "/file/row/1", "an array"),
     jsonl("a number a line", lines(item(), 7), "/file/row/2", "a number"),
     jsonl("pretty-printed", json.dumps(item(), indent=2).encode(), "/file/row/1", "JSON"),

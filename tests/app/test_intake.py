@@ -15,7 +15,7 @@ from app.features.series import SeriesSet
 from app.ingest import ingest
 from app.intake import detect_format, take_in
 from app.tasks import TASKS
-from tests.app.malformed import DAYS, GOOD_PARQUET, MALFORMED, Malformed, item, lines, table
+from tests.app.malformed import DAYS, GOOD_PARQUET, HEAD, MALFORMED, Malformed, item, lines, table
 from tests.real_data import shared
 
 FORECASTING = TASKS["forecasting"]
@@ -118,6 +118,23 @@ def test_real_files_become_series(
     assert (series.splits.any()) == (summary["split"] is not None)
 
 
+SAMPLES = Path(__file__).resolve().parents[2] / "app" / "samples"
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "rows", "frequency"),
+    [("seattle_weather.csv", 1, 1461, "D"), ("pedestrian_counts.csv", 3, 6048, "h")],
+)
+def test_the_samples_that_are_shipped_are_without_fault(
+    name: str, count: int, rows: int, frequency: str, tmp_path: Path
+) -> None:
+    body = (SAMPLES / name).read_bytes()
+    summary, _ = take(tmp_path, body)
+    assert (summary["series"], summary["rows"], summary["frequency"]) == (count, rows, frequency)
+    assert summary["missing_share"] == 0
+    assert len(body) < 300_000
+
+
 def test_what_the_weather_file_says_beside_the_series(tmp_path: Path) -> None:
     body = shared("forecasting/seattle_weather_daily.csv").read_bytes()
     summary, series = take(tmp_path, body, columns={"ds": "date", "y": "temp_max"})
@@ -148,7 +165,11 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], st
     return write
 
 
-LEAVE = "import json, sys; from pathlib import Path; out = Path(json.load(sys.stdin)['out'])\n(out / 'x').touch()\n"
+LEAVE = """
+import json, sys
+from pathlib import Path
+(Path(json.load(sys.stdin)["out"]) / "x").touch()
+"""
 
 
 @pytest.mark.parametrize(
@@ -187,8 +208,15 @@ def test_a_full_disk_is_told_from_a_bad_file(tmp_path: Path) -> None:
 
 def confined(tmp_path: Path, body: bytes, **limits: int) -> subprocess.CompletedProcess[str]:
     path, out = upload(tmp_path, body)
-    spec = {"path": str(path), "task": "forecasting", "format": "csv", "columns": {}, "out": str(out)}
-    spec |= {"memory_bytes": 6 << 30, "cpu_seconds": 60, "parent": os.getpid()} | limits  # type: ignore[operator]
+    limits = {"memory_bytes": 6 << 30, "cpu_seconds": 60, "parent": os.getpid()} | limits
+    spec = {
+        "path": str(path),
+        "task": "forecasting",
+        "format": "csv",
+        "columns": {},
+        "out": str(out),
+        **limits,
+    }
     return subprocess.run(
         [sys.executable, "-m", "app.ingest"],
         input=json.dumps(spec),
@@ -202,16 +230,13 @@ def confined(tmp_path: Path, body: bytes, **limits: int) -> subprocess.Completed
 
 def test_a_file_beyond_the_memory_limit_is_too_large(tmp_path: Path) -> None:
     rows = b"".join(b"s%d,2024-01-01,1\n" % series for series in range(1_500_000))
-    done = confined(tmp_path, HEADER + rows, memory_bytes=512 << 20)
+    done = confined(tmp_path, HEAD + rows, memory_bytes=512 << 20)
     assert "too large" in json.loads(done.stdout)["problems"][0]["detail"]
-
-
-HEADER = b"unique_id,ds,y\n"
 
 
 def test_the_child_ends_when_its_processor_time_is_spent(tmp_path: Path) -> None:
     rows = b"".join(b"s%d,2024-01-01,1\n" % series for series in range(3_000_000))
-    done = confined(tmp_path, HEADER + rows, cpu_seconds=1)
+    done = confined(tmp_path, HEAD + rows, cpu_seconds=1)
     assert done.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
 
 

@@ -3,11 +3,8 @@
 import asyncio
 import os
 import secrets
-import signal
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,9 +13,9 @@ import redis
 
 from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, QueueFull, Unavailable
 from app.lanes import Inbox, Lane, Presence, Reply, Request, Status, Tensor, wire
+from app.lanes.inbox import Unsupported
+from tests.lanes import ROW, FakePredictor, eventually, opened, predictor, run
 from tests.servers import Valkey, until, valkey
-
-ROW = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
 @pytest.fixture(scope="module")
@@ -33,109 +30,14 @@ def fragile() -> Iterator[Valkey]:
         yield running
 
 
-@pytest.fixture(params=["embedded", "external"])
+@pytest.fixture(params=["embedded", *filter(None, [os.environ.get("RECURRA_TEST_REDIS_URL")])])
 def url(request: pytest.FixtureRequest, server: Valkey) -> str:
-    if request.param == "embedded":
-        return server.url
-    return os.environ.get("RECURRA_TEST_REDIS_URL") or pytest.skip("RECURRA_TEST_REDIS_URL is not set")
+    return server.url if request.param == "embedded" else str(request.param)
 
 
 @pytest.fixture
 def name() -> str:
     return f"test-{secrets.token_hex(6)}"
-
-
-def doubled(request: Request) -> Reply:
-    return Reply(
-        request.id, Status.OK, [Tensor.of(2 * item.array()) for item in request.instances], 0.25, 0.5
-    )
-
-
-class FakePredictor:
-    """Answers from a thread; can be held, can forget what it received, can be reborn."""
-
-    def __init__(self, url: str, lane: str, answer: Callable[[Request], Reply] = doubled) -> None:
-        self.inbox = Inbox(url, lane, f"fake-{lane}")
-        self.lane, self.answer = lane, answer
-        self.seen: list[Request] = []
-        self.go = threading.Event()
-        self.go.set()
-        self.ended = False
-        self.thread = threading.Thread(target=self._serve)
-
-    def live(self, boot: str = "first") -> None:
-        self.inbox.announce(Presence(f"fake-{self.lane}", boot, 1, "cpu", self.lane, ["a/1"]))
-
-    def _serve(self) -> None:
-        while True:
-            self.go.wait()
-            try:
-                requests = self.inbox.receive(64)
-            except (redis.RedisError, OSError):
-                if self.ended:
-                    return
-                continue
-            if self.ended:
-                return
-            self.seen += requests
-            self.go.wait()
-            self.inbox.reply([(request.reply, self.answer(request)) for request in requests])
-
-    def end(self) -> None:
-        self.ended = True
-        try:
-            self.inbox.withdraw()
-            self.inbox.interrupt()
-        except (redis.RedisError, OSError):
-            pass
-        self.go.set()
-        self.thread.join()
-        self.inbox.close()
-
-
-@contextmanager
-def predictor(url: str, lane: str, answer: Callable[[Request], Reply] = doubled) -> Iterator[FakePredictor]:
-    fake = FakePredictor(url, lane, answer)
-    fake.live()
-    fake.thread.start()
-    try:
-        yield fake
-    finally:
-        fake.end()
-
-
-@asynccontextmanager
-async def opened(url: str, name: str, max_waiting: int = 4096) -> Any:
-    lane = Lane(url, name, max_waiting)
-    await lane.start()
-    try:
-        yield lane
-    finally:
-        await lane.close()
-
-
-async def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
-
-
-async def served(lane: Lane, seconds: float = 5.0) -> None:
-    """Until the lane answers again."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            await lane.send("a/1", [ROW], 1.0)
-        except (Unavailable, DeadlinePassed):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
-        else:
-            return
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scenario)
 
 
 def test_a_tensor_keeps_shape_and_values() -> None:
@@ -244,68 +146,6 @@ def test_a_deadline_passes_and_the_late_reply_is_ignored(url: str, name: str) ->
         run(scenario(fake))
 
 
-def test_without_a_predictor_calls_fail_at_once_until_one_comes(url: str, name: str) -> None:
-    async def scenario() -> None:
-        async with opened(url, name) as lane:
-            begun = time.monotonic()
-            for _ in range(50):
-                with pytest.raises(Unavailable):
-                    await lane.send("a/1", [ROW], 5)
-            assert time.monotonic() - begun < 1
-            with predictor(url, name):
-                await served(lane)
-                assert [presence.versions for presence in await lane.predictors()] == [["a/1"]]
-
-    run(scenario())
-
-
-def test_when_the_last_predictor_goes_nobody_waits_for_the_deadline(url: str, name: str) -> None:
-    async def scenario(fake: FakePredictor) -> None:
-        async with opened(url, name) as lane:
-            await lane.send("a/1", [ROW], 5)
-            fake.go.clear()
-            call = asyncio.create_task(lane.send("a/1", [ROW], 30))
-            await eventually(lambda: lane.waiting)
-            fake.inbox.withdraw()
-            begun = time.monotonic()
-            with pytest.raises(Unavailable):
-                await call
-            assert time.monotonic() - begun < 2
-
-    with predictor(url, name) as fake:
-        run(scenario(fake))
-
-
-def test_what_a_dead_predictor_had_taken_is_sent_once_more(url: str, name: str) -> None:
-    async def scenario(inbox: Inbox) -> None:
-        def live(boot: str) -> None:
-            inbox.announce(Presence("mortal", boot, 1, "cpu", name, []))
-
-        live("first")
-        async with opened(url, name) as lane:
-            call = asyncio.create_task(lane.send("a/1", [ROW], 20))
-            await eventually(lambda: lane.depth == 1)
-            (taken,) = await asyncio.to_thread(inbox.receive, 8)
-            live("second")
-            (again,) = await asyncio.to_thread(inbox.receive, 8)
-            assert again == taken
-            inbox.reply([(taken.reply, doubled(taken)), (again.reply, doubled(again))])
-            assert np.array_equal((await call).outputs[0], 2 * ROW)
-
-            call = asyncio.create_task(lane.send("poison/1", [ROW], 20))
-            for boot in ("third", "fourth"):
-                assert len(await asyncio.to_thread(inbox.receive, 8)) == 1
-                await eventually(lambda: lane.predictors)
-                live(boot)
-            with pytest.raises(Unavailable, match="twice"):
-                await call
-
-    inbox = Inbox(url, name, "mortal")
-    run(scenario(inbox))
-    inbox.withdraw()
-    inbox.close()
-
-
 @pytest.mark.parametrize(
     ("status", "error"),
     [(Status.ERROR, PredictionFailed), (Status.MISSING, NotFound), (Status.EXPIRED, DeadlinePassed)],
@@ -318,105 +158,6 @@ def test_a_refusal_becomes_an_error(server: Valkey, name: str, status: Status, e
 
     with predictor(server.url, name, lambda request: Reply(request.id, status, message="because")):
         run(scenario())
-
-
-def test_a_client_that_left_is_not_sent_for(fragile: Valkey, name: str) -> None:
-    async def scenario(inbox: Inbox) -> None:
-        async with opened(fragile.url, name) as lane:
-            await lane.predictors()
-            with pytest.raises(DeadlinePassed):  # connects
-                await lane.send("a/1", [ROW], 0.01)
-            fragile.signal(signal.SIGSTOP)
-            first = asyncio.create_task(lane.send("a/1", [ROW], 3))
-            await eventually(lambda: lane.waiting == 1 and not lane._outgoing)
-            second = asyncio.create_task(lane.send("a/1", [ROW + 1], 3))
-            await eventually(lambda: lane.waiting == 2)
-            second.cancel()
-            await asyncio.gather(second, return_exceptions=True)
-            fragile.signal(signal.SIGCONT)
-            await eventually(lambda: lane.depth == 2)
-            requests = await asyncio.to_thread(inbox.receive, 8)
-            assert [request.deadline - request.sent > 1 for request in requests] == [False, True]
-            assert lane.waiting == 1
-            inbox.reply([(request.reply, doubled(request)) for request in requests])
-            await first
-            assert await asyncio.to_thread(inbox.receive, 8) == []
-
-    inbox = Inbox(fragile.url, name, "w")
-    inbox.announce(Presence("w", "first", 1, "cpu", name, []))
-    run(scenario(inbox))
-    inbox.close()
-
-
-def test_without_redis_calls_fail_within_a_second() -> None:
-    async def scenario() -> None:
-        async with opened("unix:///nowhere/at/all", "x") as lane:
-            begun = time.monotonic()
-            with pytest.raises(Unavailable):
-                await lane.send("a/1", [ROW], 5)
-            assert time.monotonic() - begun < 1
-
-    run(scenario())
-
-
-def test_a_redis_that_hangs_is_unavailable_and_comes_back(fragile: Valkey, name: str) -> None:
-    async def scenario() -> None:
-        async with opened(fragile.url, name) as lane:
-            await served(lane)
-            fragile.signal(signal.SIGSTOP)
-            begun = time.monotonic()
-            with pytest.raises(Unavailable):
-                await lane.send("a/1", [ROW], 5)
-            assert time.monotonic() - begun < 1.1
-            fragile.signal(signal.SIGCONT)
-            await served(lane)
-
-    with predictor(fragile.url, name):
-        run(scenario())
-
-
-def test_redis_killed_and_restarted(fragile: Valkey, name: str) -> None:
-    async def scenario(fake: FakePredictor) -> None:
-        async with opened(fragile.url, name) as lane:
-            await served(lane)
-            fake.go.clear()
-            calls = [asyncio.create_task(lane.send("a/1", [ROW], 5)) for _ in range(5)]
-            await eventually(lambda: lane.waiting == 5)
-            fragile.kill()
-            begun = time.monotonic()
-            results = await asyncio.gather(*calls, return_exceptions=True)
-            assert [type(result) for result in results] == [Unavailable] * 5
-            assert time.monotonic() - begun < 2
-            fragile.start()
-            fake.seen.clear()
-            fake.live()
-            fake.go.set()
-            await served(lane)
-
-    with predictor(fragile.url, name) as fake:
-        run(scenario(fake))
-
-
-def test_flushall_costs_what_was_in_flight_and_no_more(fragile: Valkey, name: str) -> None:
-    async def scenario(fake: FakePredictor, client: redis.Redis) -> None:
-        async with opened(fragile.url, name) as lane:
-            await served(lane)
-            fake.go.clear()
-            call = asyncio.create_task(lane.send("a/1", [ROW], 5))
-            await eventually(lambda: lane.waiting)
-            client.flushall()
-            begun = time.monotonic()
-            with pytest.raises((Unavailable, DeadlinePassed)):
-                await call
-            assert time.monotonic() - begun < 5.2
-            fake.live()
-            fake.go.set()
-            await served(lane)
-
-    client = redis.Redis.from_url(fragile.url)
-    with predictor(fragile.url, name) as fake:
-        run(scenario(fake, client))
-    client.close()
 
 
 def test_closing_answers_whoever_waits(url: str, name: str) -> None:
@@ -444,7 +185,8 @@ def test_an_interrupt_wakes_the_inbox_even_when_it_came_first(url: str, name: st
 
 
 def test_the_inbox_takes_a_limit_and_drops_what_it_cannot_read(url: str, name: str) -> None:
-    client, inbox = redis.Redis.from_url(url), Inbox(url, name, name)
+    inbox = Inbox(url, name, name)
+    client: Any = redis.Redis.from_url(url)
     good = [wire.encode(Request(i, "r", 1.0, 2.0, "a/1", [Tensor.of(ROW)])) for i in range(4)]
     client.rpush(wire.lane_key(name), good[0], b"rubbish", *good[1:])
     assert [request.id for request in inbox.receive(3)] == [0, 1]
@@ -454,25 +196,38 @@ def test_the_inbox_takes_a_limit_and_drops_what_it_cannot_read(url: str, name: s
 
 
 def test_replies_are_one_message_a_process_and_leave_nothing_behind(url: str, name: str) -> None:
-    client, inbox = redis.Redis.from_url(url), Inbox(url, name, name)
+    inbox = Inbox(url, name, name)
+    client: Any = redis.Redis.from_url(url)
     one, two = wire.reply_key(name + "1"), wire.reply_key(name + "2")
     inbox.reply([(one, Reply(1, Status.OK)), (two, Reply(1, Status.OK)), (one, Reply(2, Status.ERROR))])
     assert (client.llen(one), client.llen(two)) == (1, 1)
     assert [reply.id for reply in wire.decode_replies(client.lpop(one))] == [1, 2]
-    assert 0 < int(client.ttl(two)) <= wire.REPLY_SECONDS  # type: ignore[arg-type]
+    assert 0 < int(client.ttl(two)) <= wire.REPLY_SECONDS
     client.delete(two)
     inbox.close()
     client.close()
 
 
 def test_presence_expires_by_itself(url: str, name: str) -> None:
-    client, inbox = redis.Redis.from_url(url), Inbox(url, name, name)
+    inbox = Inbox(url, name, name)
+    client: Any = redis.Redis.from_url(url)
     inbox.announce(Presence(name, "first", 7, "cuda:0", name, ["a/1"]))
     presence = inbox.presence()
     assert presence is not None
     assert (presence.pid, presence.device) == (7, "cuda:0")
-    assert 0 < int(client.ttl(wire.predictor_key(name))) <= wire.PRESENCE_SECONDS  # type: ignore[arg-type]
+    assert 0 < int(client.ttl(wire.predictor_key(name))) <= wire.PRESENCE_SECONDS
     inbox.withdraw()
     until(lambda: inbox.presence() is None)
     inbox.close()
     client.close()
+
+
+def test_a_server_without_blmpop_is_refused_by_name(server: Valkey, name: str) -> None:
+    with valkey("--rename-command", "BLMPOP", "") as old:
+        inbox = Inbox(old.url, name, name)
+        with pytest.raises(Unsupported, match="Redis 7"):
+            inbox.check()
+        inbox.close()
+    inbox = Inbox(server.url, name, name)
+    inbox.check()
+    inbox.close()

@@ -36,7 +36,7 @@ def alone(engine: Engine, inputs: Floats, lengths: Ints) -> Floats:
 
 
 def reference(inputs: Floats, lengths: Ints, seed: int) -> Floats:
-    """`tests.networks.lstm` (3 -> 5 -> 2) by torch, whose gates are i, f, c, o; those of ONNX are i, o, f, c."""
+    """The network (3 -> 5 -> 2) by torch. Its gates are i, f, c, o, those of ONNX i, o, f, c."""
     rng = np.random.default_rng(seed)
     w, r, b = (rng.normal(0, 0.4, shape) for shape in ((20, 3), (20, 5), (2, 20)))
     head = rng.normal(0, 0.4, (5, 2))

@@ -33,11 +33,13 @@ class Quantiles(nn.Module):
         self.out = nn.Linear(size.hidden, size.outputs)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        self.direct = nn.Linear(size.inputs, size.outputs, bias=False)
+        nn.init.zeros_(self.direct.weight)
 
     def forward(self, states: Tensor, inputs: Tensor) -> Tensor:
         """States (batch, time, states) and inputs (batch, time, inputs) to (batch, time, outputs)."""
         joined = torch.cat([self.dropout(states), inputs], dim=-1)  # (batch, time, states + inputs)
-        return self.out(nn.functional.silu(self.hidden(joined)))
+        return self.out(nn.functional.silu(self.hidden(joined))) + self.direct(inputs)
 
 
 HEADS: dict[Output, Callable[[HeadSize], nn.Module]] = {Output.QUANTILES: Quantiles}

@@ -93,7 +93,9 @@ def test_a_beat_renews_the_lease_and_shows_progress(sessions: Sessions, job_id: 
     with sessions() as session:
         before = session.get_one(Job, job_id)
     with sessions.begin() as session:
-        orders = leases.beat(session, lease, 60, {"fraction": 0.5}, {"train_loss": 1.0}, [("epoch", {"epoch": 1})])
+        orders = leases.beat(
+            session, lease, 60, {"fraction": 0.5}, {"train_loss": 1.0}, [("epoch", {"epoch": 1})]
+        )
         assert orders is not None
         assert not orders.cancel
     with sessions() as session:
@@ -176,7 +178,9 @@ def test_versions_of_one_model_finishing_together_get_different_numbers(sessions
     assert sorted(number or 0 for number in numbers) == [1, 2, 3, 4, 5, 6]
 
 
-def test_an_expired_lease_goes_back_to_the_queue_and_its_owner_is_fenced(sessions: Sessions, job_id: str) -> None:
+def test_an_expired_lease_goes_back_to_the_queue_and_its_owner_is_fenced(
+    sessions: Sessions, job_id: str
+) -> None:
     old = claimed(sessions, job_id)
     expire(sessions, job_id)
     with sessions.begin() as session:
@@ -289,7 +293,9 @@ def test_events_are_numbered_without_gaps_by_concurrent_writers(sessions: Sessio
     for thread in threads:
         thread.join()
     with sessions() as session:
-        numbers = list(session.scalars(select(JobEvent.seq).where(JobEvent.job_id == job_id).order_by(JobEvent.seq)))
+        numbers = list(
+            session.scalars(select(JobEvent.seq).where(JobEvent.job_id == job_id).order_by(JobEvent.seq))
+        )
     assert numbers == list(range(1, 82))
 
 

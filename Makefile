@@ -1,0 +1,57 @@
+# Everything runs from .venv; a target sets up what it needs. Needs Python 3.11 or newer and make.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
+TESTS ?=
+
+.PHONY: install demo test test-slow up bench lint types contracts secrets clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@python=$$($(FIND)); [ -n "$$python" ] || { echo "Recurra needs Python 3.11 or newer: set PYTHON=/path/to/it" >&2; exit 1; }; \
+	[ -x $(BIN)/python ] || "$$python" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: install
+	$(BIN)/recurra demo
+
+up: install
+	$(BIN)/recurra up
+
+test: install
+	$(BIN)/pytest -m 'not slow' -n 2 $(TESTS)
+
+test-slow: install
+	$(BIN)/pytest -m slow $(TESTS)
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+contracts: install
+	$(BIN)/lint-imports
+
+# One random password in two files: PostgreSQL reads the first, Recurra the URL that holds it. The directory
+# keeps other users out; the files are readable because containers see them mounted under another user id.
+secrets: secrets/postgres_password secrets/recurra_database_url
+
+secrets/postgres_password:
+	@install -d -m 700 secrets
+	@od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > $@.part && chmod 444 $@.part && mv $@.part $@
+
+secrets/recurra_database_url: secrets/postgres_password
+	@printf 'postgresql://recurra:%s@postgres:5432/recurra' "$$(cat $<)" > $@.part && chmod 444 $@.part && mv -f $@.part $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,93 @@
+"""`recurra jobs …`."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, output, server, table
+from app.cli.watch import describe, until_done
+
+app = typer.Typer(help="Training jobs: list, show, watch, cancel, pause, resume.", no_args_is_help=True)
+
+JobId = Annotated[str, typer.Argument(help="The job, job_…")]
+Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
+
+
+@app.command("list")
+def list_(
+    *,
+    status: Annotated[str | None, typer.Option(help="Only these: queued, running, …")] = None,
+    task: Annotated[str | None, typer.Option(help="Only of this task.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
+    limit: Limit = 20,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    named = {"status": status, "task": task, "model": model}
+    with server(url, as_json=as_json) as client:
+        found = client.pages("/v1/jobs", limit, **{key: value for key, value in named.items() if value})
+    if as_json:
+        dump(found)
+        return
+    rows = [(j["id"], j["task"], j["model"], j["status"], describe(j), j["created_at"]) for j in found]
+    table(
+        ["job", "task", "model", "status", "", "created"],
+        [(*r[:4], r[4] if r[4] != r[3] else "", r[5]) for r in rows],
+    )
+
+
+@app.command()
+def show(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Show one job."""
+    with server(url, as_json=as_json) as client:
+        job = client.get(f"/v1/jobs/{job_id}")
+    if as_json:
+        dump(job)
+        return
+    hidden = {"object", "kind", "network", "training", "options", "metadata", "progress"}
+    plain = [(name, value) for name, value in job.items() if name not in hidden and value is not None]
+    nested = [
+        (f"{part}.{name}", value)
+        for part in ("network", "training", "options", "metadata", "progress")
+        for name, value in (job.get(part) or {}).items()
+    ]
+    table(["", job["id"]], [row for row in (*plain, *nested) if row[1] is not None])
+
+
+@app.command()
+def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Follow a job to its end; Ctrl-C stops only the watching."""
+    with server(url, as_json=as_json) as client:
+        if not until_done(client, client.get(f"/v1/jobs/{job_id}"), as_json=as_json):
+            raise typer.Exit(1)
+
+
+def _act(job_id: str, verb: str, url: str, *, as_json: bool) -> None:
+    with server(url, as_json=as_json) as client:
+        job = client.act(job_id, verb)
+    if as_json:
+        dump(job)
+        return
+    asked = [name for name in ("cancel", "pause") if job.get(f"{name}_requested")]
+    output().print(f"{job['id']} is {job['status']}" + (f" ({asked[0]} requested)" if asked else ""))
+
+
+@app.command()
+def cancel(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Ask a job to end; one that runs stops at its next step."""
+    _act(job_id, "cancel", url, as_json=as_json)
+
+
+@app.command()
+def pause(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Ask a running job to write a checkpoint and let go of its worker."""
+    _act(job_id, "pause", url, as_json=as_json)
+
+
+@app.command()
+def resume(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Queue a paused job again; it goes on from its checkpoint."""
+    _act(job_id, "resume", url, as_json=as_json)
+    if not as_json:
+        notes().print(f"Watch it with: recurra jobs watch {job_id}", style="dim")

@@ -1,0 +1,51 @@
+"""A long table becomes instances as training reads it."""
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from app.cli.instances import from_csv
+
+
+def write(path: Path, *rows: str) -> Path:
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_each_series_is_an_instance_on_a_regular_grid(tmp_path: Path) -> None:
+    rows = [f"a,2024-01-{day:02d},{day}" for day in range(1, 11) if day != 4]
+    rows += [f"b,2024-02-{day:02d},{-day}" for day in range(1, 11)]
+    first, second = from_csv(write(tmp_path / "s.csv", "unique_id,ds,y", *rows), {})
+    assert first["item_id"] == "a"
+    assert first["start"].startswith("2024-01-01")
+    assert first["values"] == [1, 2, 3, None, 5, 6, 7, 8, 9, 10]
+    assert second["values"] == [-day for day in range(1, 11)]
+    assert first["freq"] == "D"
+    assert "past" not in first
+
+
+def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
+    rows = [f"{2000 + n},{n}" for n in range(12)]
+    (only,) = from_csv(write(tmp_path / "s.csv", "year,sold", *rows), {"ds": "year", "y": "sold"})
+    assert only["values"] == list(range(12))
+
+
+def test_covariates_and_the_known_future_come_along(tmp_path: Path) -> None:
+    rows = [f"{name},2024-01-{day:02d},{day if day <= 10 else ''},{day % 7},{'red' if day % 2 else 'blue'},{shop}"
+            for name, shop in (("a", "north"), ("b", "south")) for day in range(1, 13)]  # fmt: skip
+    first, second = from_csv(write(tmp_path / "s.csv", "unique_id,ds,y,weekday,color,shop", *rows), {})
+    assert first["values"] == list(range(1, 11))
+    assert first["past"]["weekday"] == [day % 7 for day in range(1, 11)]
+    assert first["past"]["color"][:2] == ["red", "blue"]
+    assert first["future"]["weekday"] == [4, 5]
+    assert first["future"]["color"] == ["red", "blue"]
+    assert (first["static"], second["static"]) == ({"shop": "north"}, {"shop": "south"})
+
+
+def test_faults_are_listed(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.csv", "unique_id,ds,y", "a,2024-01-01,1", "a,2024-01-02,many")
+    with pytest.raises(typer.BadParameter, match="/file/row/3/column/y"):
+        from_csv(path, {})
+    with pytest.raises(typer.BadParameter, match="no column 'when'"):
+        from_csv(path, {"ds": "when"})

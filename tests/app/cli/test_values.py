@@ -1,0 +1,69 @@
+"""key=value arguments and prediction files as JSON."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from app.cli.values import body, columns, pairs, read_text
+
+
+def test_values_are_json_where_they_parse_and_text_elsewhere() -> None:
+    given = [
+        "horizon=24",
+        "quantiles=[0.1,0.9]",
+        "cell=gru",
+        "refit=false",
+        "max_seconds=null",
+        "note=a=b",
+        "empty=",
+    ]
+    assert pairs(given, "--option") == {
+        "horizon": 24, "quantiles": [0.1, 0.9], "cell": "gru", "refit": False,
+        "max_seconds": None, "note": "a=b", "empty": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["horizon", "=24", ""])
+def test_what_is_no_pair_is_wrong_usage(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--option wants key=value"):
+        pairs([text], "--option")
+
+
+def test_columns_are_one_list() -> None:
+    assert columns("ds=date,y=temp_max") == {"ds": "date", "y": "temp_max"}
+    assert columns("y=2024") == {"y": "2024"}
+    assert columns(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"text": "a"}\n\n{"text": "b"}\n', {"instances": [{"text": "a"}, {"text": "b"}]}),
+        ('{"text": "a"}', {"instances": [{"text": "a"}]}),
+        ('[{"text": "a"}]', {"instances": [{"text": "a"}]}),
+        (
+            '{"instances": [{"text": "a"}],\n "parameters": {"top_k": 2}}',
+            {"instances": [{"text": "a"}], "parameters": {"top_k": 2}},
+        ),
+    ],
+)
+def test_a_file_is_lines_or_a_list_or_a_body(text: str, expected: dict[str, Any]) -> None:
+    assert body(text) == expected
+
+
+def test_a_bad_line_is_named() -> None:
+    with pytest.raises(typer.BadParameter, match="line 2 is not JSON"):
+        body('{"text": "a"}\n{"text": \n')
+    with pytest.raises(typer.BadParameter, match="no instances"):
+        body("\n")
+
+
+def test_a_dash_is_stdin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("from stdin"))
+    assert read_text(Path("-")) == "from stdin"
+    (tmp_path / "latin").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(typer.BadParameter, match="not UTF-8"):
+        read_text(tmp_path / "latin")
