@@ -71,7 +71,7 @@ class Client:
         except httpx.ConnectError as error:
             raise NoServer(self.url) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ClientError(f"{self.url}: {error or type(error).__name__}") from error
+            raise ClientError(f"{self.url}: {str(error) or type(error).__name__}") from error
         if answer.status_code >= 400:
             raise Refused(problem_of(answer))
         return answer
@@ -168,7 +168,7 @@ class Client:
         except httpx.ConnectError as error:
             raise NoServer(self.url) from error
         except httpx.HTTPError as error:
-            raise ClientError(f"{self.url}: {error or type(error).__name__}") from error
+            raise ClientError(f"{self.url}: {str(error) or type(error).__name__}") from error
         part.replace(target)
         return target.stat().st_size
 

@@ -74,7 +74,9 @@ class Service:
             assert job is not None
             return Lease(job.id, job.attempt)
 
-    def tell(self, lease: Lease, *, progress: Json | None = None, events: list[tuple[str, Json]] | None = None) -> None:
+    def tell(
+        self, lease: Lease, *, progress: Json | None = None, events: list[tuple[str, Json]] | None = None
+    ) -> None:
         """Report progress as a worker does."""
         with self.house.sessions.begin() as session:
             leases.beat(session, lease, 60, progress, None, events or [])

@@ -5,8 +5,11 @@ import re
 import secrets
 import time
 
+from fastapi import Request
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import unexpected
 
 log = logging.getLogger("recurra.access")
 
@@ -34,18 +37,24 @@ class Traced:
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given if SANE.match(given) else secrets.token_hex(8).encode()
         scope["request_id"] = request_id.decode()
-        status = 500
+        status, started_answer = 500, False
         started = time.perf_counter()
 
         async def traced_send(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started_answer
             if message["type"] == "http.response.start":
+                started_answer = True
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
             await send(message)
 
         try:
             await self._app(scope, receive, traced_send)
+        except Exception:
+            log.exception("unexpected", extra={"request_id": scope["request_id"]})
+            if started_answer:
+                raise
+            await unexpected(Request(scope))(scope, receive, traced_send)
         finally:
             self._note(scope, status, time.perf_counter() - started)
 

@@ -94,11 +94,11 @@ async def _database(request: Request, error: Exception) -> Response:
     )
     if away:
         return answer(request, Unavailable("The database is away; try again shortly."))
-    return await _unexpected(request, error)
+    raise error
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("unexpected", exc_info=error)
+def unexpected(request: Request) -> Response:
+    """What is said of a fault of ours."""
     return problem(request, 500, "internal", "Something went wrong here; the log has the request's id")
 
 
@@ -108,4 +108,3 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _schema)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database)
-    app.add_exception_handler(Exception, _unexpected)

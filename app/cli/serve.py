@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.embedded import Busy
-from app.cli.stack import NotReady, Signals, Stack, Stop, api_command, listen, worker_command
+from app.cli.stack import SAFE, NotReady, Signals, Stack, Stop, api_command, listen, worker_command
 from app.db import make_engine, make_readers
 from app.migrate import upgrade
 from app.services.workers import live
@@ -114,7 +114,7 @@ def read_settings(data_dir: Path | None) -> Settings:
 
 def become(command: list[str]) -> NoReturn:
     """Replace this process, so that signals reach the server itself."""
-    os.execv(command[0], command)  # noqa: S606 - our own command lines, no shell
+    os.execve(command[0], command, {**os.environ, **SAFE})  # noqa: S606 - our own command lines, no shell
 
 
 def taken(host: str, port: int, error: OSError) -> str:

@@ -25,6 +25,9 @@ FIRST_DELAY, LAST_DELAY, CALM_SECONDS = 0.5, 30.0, 60.0  # backoff of restarts; 
 WORKER_GRACE, SERVER_GRACE = 45.0, 10.0  # a training writes a checkpoint before it stops
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ROOT = Path(__file__).parent.parent.parent
+SAFE = {
+    "PYTHONSAFEPATH": "1"
+}  # a stranger's `app/` in the current directory is not imported, by no descendant
 
 
 class NotReady(Exception):
@@ -95,10 +98,10 @@ def url_of(opened: socket.socket) -> str:
 
 
 def api_command(*where: str) -> list[str]:
-    """The API server's command line; `-P` keeps a stranger's `app/` in the current directory out."""
+    """The API server's command line."""
     # fmt: off
     return [
-        sys.executable, "-P", "-m", "uvicorn", "app.main:create_app", "--factory", "--app-dir", str(ROOT),
+        sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory", "--app-dir", str(ROOT),
         "--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log",
         "--timeout-graceful-shutdown", "5", *where,
     ]
@@ -107,7 +110,7 @@ def api_command(*where: str) -> list[str]:
 
 def worker_command(role: str) -> list[str]:
     """A worker's command line; only the worker process imports torch."""
-    return [sys.executable, "-P", "-m", "workers.main", "--role", role]
+    return [sys.executable, "-m", "workers.main", "--role", role]
 
 
 @dataclass
@@ -183,7 +186,7 @@ class Stack:
 
     def _child(self, name: str, command: Sequence[str], *keep: int) -> Child:
         data_dir = str(self.settings.data_dir.resolve())
-        return Child(name, command, self.logs / f"{name}.log", {"RECURRA_DATA_DIR": data_dir}, keep)
+        return Child(name, command, self.logs / f"{name}.log", {**SAFE, "RECURRA_DATA_DIR": data_dir}, keep)
 
     def _add(self, children: list[Child], grace: float) -> None:
         self.groups.append(([Kept(child) for child in children], grace))

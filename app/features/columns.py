@@ -1,83 +1,28 @@
 """Columns of a long table, gathered chunk by chunk into numbers; texts are kept once each."""
 
-import math
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from app.features.stamps import WIDTH, explain, parse_stamps
+from app.features.cells import (
+    LARGEST_FLOAT32,
+    MISSING,
+    Array,
+    as_texts,
+    check_numbers,
+    is_text,
+    read_numbers,
+    shorten,
+)
+from app.features.stamps import explain, parse_stamps
 
 if TYPE_CHECKING:
     from app.tasks.base import Faults
 
-Array = npt.NDArray[Any]
-
-MISSING = frozenset(("", "NaN", "nan", "NA", "N/A", "null", "NULL", "None", "<NA>"))
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-UNUSUAL = re.compile(r"[^0-9eE+.\s-]")  # float() takes 1_000 and ١٢, a data file should not
-LARGEST = 1e300
-LARGEST_FLOAT32 = 1e38
 LONGEST_TEXT = 256  # characters of an id or a level
 MOST_LEVELS = 100_000  # different texts a column may have before it is no category
-
-
-def shorten(value: object) -> str:
-    """Show a value in a message."""
-    text = str(value)
-    return repr(text if len(text) <= WIDTH else text[:WIDTH] + "…")
-
-
-def is_text(values: Array) -> bool:
-    """Whether a chunk's column holds texts rather than typed values."""
-    return values.dtype == object
-
-
-def read_numbers(values: Array) -> tuple[Array, Array]:
-    """Turn (n,) texts or typed values into float64, NaN = missing, and a mask of what is no number."""
-    if not is_text(values):
-        timely = np.issubdtype(values.dtype, np.datetime64)
-        return (
-            (np.zeros(len(values)), ~np.isnat(values))
-            if timely
-            else (values.astype(np.float64), _none(values))
-        )
-    try:
-        if not UNUSUAL.search("".join(values.tolist())):
-            return values.astype(np.float64), _none(values)
-    except ValueError:
-        pass  # at least one is missing or wrong: look at each
-    texts = [text.strip() for text in values.tolist()]
-    wrong = np.zeros(len(texts), bool)
-    numbers = np.full(len(texts), np.nan)
-    for at, text in enumerate(texts):
-        if NUMBER.fullmatch(text):
-            numbers[at] = float(text)
-        elif text.lstrip("+-").lower() in ("inf", "infinity"):
-            numbers[at] = math.inf
-        else:
-            wrong[at] = text not in MISSING
-    return numbers, wrong
-
-
-def check_numbers(values: Array, rows: Array, column: str, faults: "Faults", limit: float = LARGEST) -> Array:
-    """Read float64 numbers, NaN = missing; what is no number, not finite or beyond `limit` is a fault."""
-    numbers, wrong = read_numbers(values)
-    for at in np.flatnonzero(wrong | (np.abs(numbers) > limit)).tolist():
-        shown = shorten(values[at])
-        if wrong[at]:
-            faults.add(f"{shown} is not a number.", row=int(rows[at]), column=column)
-        elif math.isinf(numbers[at]) and (not is_text(values) or "inf" in values[at].lower()):
-            faults.add(f"{shown} is not finite.", row=int(rows[at]), column=column)
-        else:
-            faults.add(f"{shown} is too large a number.", row=int(rows[at]), column=column)
-    return numbers
-
-
-def _none(values: Array) -> Array:
-    return np.zeros(len(values), bool)
+MOST_COUNTED = 2_000  # the same while all of them are numbers
 
 
 class Levels:
@@ -96,15 +41,6 @@ class Levels:
                 self._codes[text] = len(self.names)
                 self.names.append(text)
         return np.fromiter(map(self._codes.__getitem__, texts), np.int32, len(texts))
-
-
-def as_texts(values: Array) -> list[str]:
-    """Typed values as a person would write them: no fraction on whole numbers, "" for missing."""
-    if np.issubdtype(values.dtype, np.floating):
-        return ["" if math.isnan(v) else str(int(v)) if v.is_integer() else repr(v) for v in values.tolist()]
-    if np.issubdtype(values.dtype, np.datetime64):
-        return ["" if np.isnat(v) else str(v) for v in values]
-    return [str(v) for v in values.tolist()]
 
 
 class IdColumn:
@@ -218,13 +154,14 @@ class MixedColumn:
                 at = int(wrong.argmax())
                 self.odd, self._numbers = f"{shorten(values[at])} in row {rows[at]}", None
             else:
-                check_numbers(values, rows, column, faults, LARGEST_FLOAT32)
+                if np.any(np.abs(numbers) > LARGEST_FLOAT32):
+                    check_numbers(values, rows, column, faults, LARGEST_FLOAT32)
                 self._numbers.append(numbers.astype(np.float32))
         if not is_text(values):
             self._codes = None  # typed numbers are no category
         if self._codes is not None:
             self._codes.append(self._levels.encode(values))
-            if len(self._levels.names) > MOST_LEVELS:
+            if len(self._levels.names) > (MOST_LEVELS if self._numbers is None else MOST_COUNTED):
                 self._codes = None
 
     @property

@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.features.calendar import Array, Frequency
-from app.features.columns import (
-    LARGEST,
-    LARGEST_FLOAT32,
-    LONGEST_TEXT,
-    MISSING,
-    Levels,
-    shorten,
-)
+from app.features.cells import LARGEST, LARGEST_FLOAT32, MISSING, shorten
+from app.features.columns import LONGEST_TEXT, Levels
 from app.features.series import SPLITS, SeriesSet
 from app.features.summary import Found
 

@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.features.calendar import Array
-from app.features.columns import (
-    IdColumn,
-    MixedColumn,
-    TimeColumn,
-    as_texts,
-    check_numbers,
-    is_text,
-    shorten,
-)
+from app.features.cells import as_texts, check_numbers, is_text, shorten
+from app.features.columns import IdColumn, MixedColumn, TimeColumn
 from app.features.extras import attach
 from app.features.gridding import Grid, Rows, fill_forward, lay_out
 from app.features.itemlines import read_items

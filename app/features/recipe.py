@@ -1,16 +1,15 @@
 """What a forecasting model must know to read a series: found on training data, kept as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from app.features.calendar import Frequency
-from app.features.metrics import best_season
-from app.features.scaling import choose_kind
-from app.features.panels import History, Panel, normalise
+from app.features.metrics import best_season, naive_scale
+from app.features.scaling import choose_kind, transform_of
+from app.features.panels import Panel
 from app.features.series import SeriesSet
 
 Array = npt.NDArray[Any]
@@ -18,7 +17,7 @@ Json = dict[str, Any]
 
 SEASONS_KEPT = 20  # how much history decides what the season looks like
 SHORTEST, LONGEST = 4, 24  # of the input window
-TRIED, ORIGINS = 100, 8  # histories and origins in each, to choose what forecasts start from
+SAMPLE = 500  # series are enough to choose by
 UNKNOWN_SCALE = {"usual": 1e-9, "scale_mean": 0.0, "scale_std": 1.0}  # until it has been measured
 STEPS = (48, 168)  # least and most recurrent steps of an automatic context
 
@@ -54,18 +53,20 @@ def draft(series: SeriesSet, ends: Sequence[int], options: Choice) -> Json:
     window = int(np.clip(max(horizon, *seasons[:1], SHORTEST), SHORTEST, LONGEST))
     longest = max(seasons, default=1)
     context = options.context_length or int(np.clip(max(2 * horizon, longest), *STEPS))
+    transform = choose_kind(train) if options.transform == "auto" else options.transform
+    lag = longest if longest > window else 0
     return {
         "freq": series.freq,
         "horizon": horizon,
         "quantiles": sorted({0.5, *options.quantiles}),
         "answered": list(options.quantiles),
-        "transform": choose_kind(train) if options.transform == "auto" else options.transform,
+        "transform": transform,
         "seasons": seasons,
         "season": best_season(train, (season_length,) if season_length else frequency.seasons),
         "window": window,
         "memory": max(window, 8),
-        "base": 0,
-        "lag": longest if longest > window else 0,
+        "lag": lag,
+        "base": choose_base(train, transform, lag, horizon),
         "context": context,
         "history": max(SEASONS_KEPT * longest, context + max(window, longest) + horizon),
         "cycles": frequency.width,
@@ -74,27 +75,21 @@ def draft(series: SeriesSet, ends: Sequence[int], options: Choice) -> Json:
     }
 
 
-def choose_base(state: Json, histories: Sequence[History]) -> int:
+def choose_base(train: Sequence[Array], transform: str, season: int, horizon: int) -> int:
     """The season whose last turn forecasts start from, 0 where the last level is the better start.
 
-    Both are tried at a few origins inside the training histories. A season shorter than the horizon cannot
-    serve: its last turn would not be known at every lead time.
+    A season shorter than the horizon cannot serve: its last turn is not known at every lead time. Otherwise the
+    seasonal naive forecast must beat the last value at lead times up to the horizon for most of the series.
     """
-    horizon, season = state["horizon"], state["lag"]
-    if not season or season < horizon:
+    if season < max(horizon, 2):
         return 0
-    lost = {0: 0.0, season: 0.0}
-    for history in histories[:TRIED]:
-        for back in range(1, ORIGINS + 1):
-            origin = len(history.values) - back * horizon
-            if origin < 2 * season:
-                break
-            cut = replace(history, values=history.values[:origin], after=history.values[origin:][:horizon])
-            for base in lost:
-                entry = normalise(state | {"base": base}, cut)
-                errors = np.abs(entry.target[origin:] - entry.base[-1])
-                lost[base] += float(np.nansum(errors))
-    return min(lost, key=lambda base: lost[base])
+    better = []
+    for values in train[:SAMPLE]:
+        if len(values) >= 2 * season:
+            z = transform_of(values, transform).forward(values)
+            levels = [naive_scale(z, lead) for lead in {1, (horizon + 1) // 2, horizon}]
+            better.append(naive_scale(z, season) < np.mean(levels))
+    return season if better and np.mean(better) > 0.5 else 0
 
 
 def covariate_specs(series: SeriesSet, ends: Sequence[int], names: Sequence[str]) -> list[Json]:

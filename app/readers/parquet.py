@@ -99,10 +99,9 @@ class Parquet:
     def _column(self, column: Any, name: str) -> Any:
         """One column of a batch as numpy."""
         kind = column.type
-        if pa.types.is_dictionary(kind):
-            column = column.dictionary_decode()
-            kind = column.type
         try:
+            if pa.types.is_dictionary(kind):
+                column, kind = column.dictionary_decode(), kind.value_type
             return _to_numpy(column, kind)
         except (pa.ArrowException, UnicodeDecodeError):
             self._faults.add(f"The values of type {kind} cannot be read.", column=name[:40])

@@ -13,6 +13,11 @@ from app.errors import Invalid, Problem
 Row = TypeVar("Row")
 
 
+def foreign() -> Invalid:
+    """What to say of a cursor from somewhere else."""
+    return Invalid(problems=[Problem("/query/cursor", "not a cursor of this service")])
+
+
 @dataclass(frozen=True)
 class Paging:
     """What of a list is wanted: up to `limit` rows after a cursor's position."""
@@ -26,14 +31,18 @@ class Paging:
         if cursor is None:
             return cls(limit, None)
         try:
-            return cls(limit, base64.urlsafe_b64decode(cursor.encode("ascii")).decode("utf-8"))
-        except (binascii.Error, UnicodeError):
-            raise Invalid(problems=[Problem("/cursor", "not a cursor of this service")]) from None
+            return cls(limit, base64.b64decode(cursor, altchars=b"-_", validate=True).decode("utf-8"))
+        except (binascii.Error, ValueError):
+            raise foreign() from None
 
     def apply(self, query: Select[Row], key: InstrumentedAttribute[Any]) -> Select[Row]:
         """Order by `key` downwards and cut out the page and one row more."""
-        if self.after is not None:
-            query = query.where(key < (int(self.after) if key.type.python_type is int else self.after))
+        if self.after is not None and key.type.python_type is int:
+            if not self.after.isdecimal():
+                raise foreign()
+            query = query.where(key < int(self.after))
+        elif self.after is not None:
+            query = query.where(key < self.after)
         return query.order_by(key.desc()).limit(self.limit + 1)
 
     def page(self, rows: list[Row], key: str) -> tuple[list[Row], str | None]:

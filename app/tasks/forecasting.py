@@ -18,7 +18,7 @@ from app.features.examples import Origins, Windows, reach
 from app.features.metrics import Scores, naive_errors, naive_scale, seasonal_naive
 from app.features.origins import MARGIN, Slicer, cut_series, needed
 from app.features.panels import build_panel, normalise
-from app.features.recipe import choose_base, covariate_specs, draft, static_specs, usual_scale
+from app.features.recipe import covariate_specs, draft, static_specs, usual_scale
 from app.features.requests import (
     Ahead,
     Instance,
@@ -192,7 +192,6 @@ class Forecasting:
         state = {**draft(series, ends, options), **_covariates(series, ends, options)}
         slicer = Slicer(series, state)
         train = [group for cut in cuts if (group := slicer.pieces(cut.series, cut.train))]
-        state["base"] = choose_base(state, [group[0] for group in train])
         state.update(usual_scale(build_panel(state, frequency, [group[0] for group in train[:SAMPLE]])[0]))
         whole = [group for cut in cuts if (group := slicer.pieces(cut.series, cut.whole))]
         ends = np.diff(series.offsets).tolist()

@@ -1,6 +1,7 @@
 """The client's side of the contract, against a transport that plays the server."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from app import client as module
 from app.client import Client, ClientError, NoServer, Refused
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -115,7 +115,7 @@ def test_watching_polls_with_the_validator_until_the_end(monkeypatch: pytest.Mon
     ]
     asked: list[httpx.Headers] = []
     pauses: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
 
     def server(request: httpx.Request) -> httpx.Response:
         asked.append(request.headers)
@@ -130,8 +130,8 @@ def test_watching_polls_with_the_validator_until_the_end(monkeypatch: pytest.Mon
 
 def test_watching_survives_a_restart_but_not_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     calls: list[None] = []
 
     def server(request: httpx.Request) -> httpx.Response:

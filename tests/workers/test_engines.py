@@ -1,6 +1,9 @@
 """Engines against reference arithmetic, and their cache with fakes."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +83,15 @@ def test_a_graph_with_another_signature_is_refused(tmp_path: Path) -> None:
     store(tmp_path, model)
     with pytest.raises(ValueError, match="extra"):
         OnnxEngine(tmp_path / "model.onnx")
+
+
+def test_onnx_runtime_reports_nothing_and_leaves_nothing_at_home(tmp_path: Path, network: Path) -> None:
+    code = "import pathlib, sys, workers.engines as e; e.open_onnx(pathlib.Path(sys.argv[1]), 'cpu')"
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-c", code, network], env=environment, check=True, timeout=60)
+    assert list(home.iterdir()) == []
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])

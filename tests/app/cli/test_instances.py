@@ -32,8 +32,11 @@ def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
 
 
 def test_covariates_and_the_known_future_come_along(tmp_path: Path) -> None:
-    rows = [f"{name},2024-01-{day:02d},{day if day <= 10 else ''},{day % 7},{'red' if day % 2 else 'blue'},{shop}"
-            for name, shop in (("a", "north"), ("b", "south")) for day in range(1, 13)]  # fmt: skip
+    rows = [
+        f"{name},2024-01-{day:02d},{day if day <= 10 else ''},{day % 7},{('blue', 'red')[day % 2]},{shop}"
+        for name, shop in (("a", "north"), ("b", "south"))
+        for day in range(1, 13)
+    ]
     first, second = from_csv(write(tmp_path / "s.csv", "unique_id,ds,y,weekday,color,shop", *rows), {})
     assert first["values"] == list(range(1, 11))
     assert first["past"]["weekday"] == [day % 7 for day in range(1, 11)]
