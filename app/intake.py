@@ -21,6 +21,7 @@ Json = dict[str, Any]
 MEMORY_BYTES = 6 << 30  # address space of the child
 MAGIC = {b"PAR1": "parquet", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x1f\x8b": "gzip"}
 UNREADABLE = "The file could not be read."
+KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TMPDIR")  # no secrets
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",  # each thread would reserve address space
@@ -93,20 +94,22 @@ def _understand(answer: Json) -> Intake:
 
 def _ask(module: str, spec: bytes, seconds: float) -> Json:
     """Run the child; whatever it says beside its answer goes to the log."""
-    with subprocess.Popen(  # noqa: S603 - our own command line, no shell
-        [sys.executable, "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **ONE_THREAD},
-        start_new_session=True,
-    ) as child:
-        try:
-            said, complaint = child.communicate(spec, timeout=seconds)
-        except subprocess.TimeoutExpired:
-            raise _unreadable(f"Reading the file took longer than {seconds:g} seconds.") from None
-        finally:
-            signal_group(child.pid, signal.SIGKILL)
+    try:
+        with subprocess.Popen(  # noqa: S603 - our own command line, no shell
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={name: os.environ[name] for name in KEPT if name in os.environ} | ONE_THREAD,
+            start_new_session=True,
+        ) as child:
+            try:
+                said, complaint = child.communicate(spec, timeout=seconds)
+            except BaseException:
+                signal_group(child.pid, signal.SIGKILL)
+                raise
+    except subprocess.TimeoutExpired:
+        raise _unreadable(f"Reading the file took longer than {seconds:g} seconds.") from None
     if complaint:
         log.warning("ingest: %s", complaint.decode(errors="replace")[-4000:])
     try:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,9 +53,9 @@ class Ending:
 class Child:
     """The training process and the two pipes to it."""
 
-    def __init__(self, request: Json) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "workers.child"],
+    def __init__(self, command: Sequence[str], request: Json) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -134,6 +134,7 @@ class Supervisor:
         lease_seconds: float,
         device: str,
         stopping: Callable[[], bool],
+        command: Sequence[str] = (sys.executable, "-m", "workers.child"),
     ) -> None:
         self._sessions = sessions
         self._storage = storage
@@ -142,6 +143,7 @@ class Supervisor:
         self._lease_seconds = lease_seconds
         self._device = device
         self._stopping = stopping
+        self._command = command
 
     def run(self, job_id: str) -> None:
         """Claim the job and see it through; a job that somebody else has is left alone."""
@@ -167,7 +169,7 @@ class Supervisor:
                 lease, Status.FAILED, "dataset_missing", "The data set was deleted before the job began"
             )
             return
-        child = Child({"spec": self._spec(job), "data_dir": str(data), "out_dir": str(out)})
+        child = Child(self._command, {"spec": self._spec(job), "data_dir": str(data), "out_dir": str(out)})
         try:
             ending = self._watch(child, lease)
         finally:

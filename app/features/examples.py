@@ -1,5 +1,6 @@
 """Training windows and forecast origins, gathered from flat arrays by index."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,8 @@ Gathered = tuple[Array, Array, Array, Array]  # inputs, lengths, targets, weight
 
 DRAWS = 1024  # an epoch takes at least so many windows
 HIDE = 0.15  # how often training conceals what a request may lack
+SHORT = 0.1  # how often a training view is of a short history
+MINIMUM = 8  # points of a short history
 POWER = 0.5  # of the scale in the weight of an error
 
 
@@ -26,7 +29,10 @@ def reach(state: Json) -> int:
 
 
 class Windows:
-    """Training examples: each series equally often, a random stretch of it each time."""
+    """Training examples: each series equally often, a random stretch of it each time.
+
+    A few views are of a history too short to show its season, as some requests are.
+    """
 
     def __init__(self, state: Json, pieces: list[list[History]]) -> None:
         self._state = state
@@ -40,18 +46,38 @@ class Windows:
     @cached_property
     def _panel(self) -> Panel:
         flat = [piece for group in self._pieces for piece in group]
-        return build_panel(self._state, Frequency.parse(self._state["freq"]), flat)[0]
+        short = [shortened(self._state, group[0]) for group in self._pieces]
+        return build_panel(self._state, Frequency.parse(self._state["freq"]), flat + short)[0]
 
     def gather(self, rows: Array, rng: np.random.Generator | None) -> Gathered:
         """Gather stretches; without `rng` the last one of each series, nothing concealed."""
-        state, panel, lengths = self._state, self._panel, self.lengths[rows]
-        series = self._series[rows]
-        pieces = self._firsts[series] + (0 if rng is None else rng.integers(0, self._counts[series]))
+        state, panel, series = self._state, self._panel, self._series[rows]
+        pieces, hidden, chance = self._firsts[series], None, np.zeros(len(rows))
+        if rng is not None:
+            whole = pieces + rng.integers(0, self._counts[series])
+            short = int(self._counts.sum()) + series
+            pieces = np.where(rng.random(len(rows)) < SHORT, short, whole)
+            hidden = Hidden(*(rng.random((4, len(rows))) < HIDE))
+            chance = rng.random(len(rows))
+        lengths = np.minimum(self.lengths[rows], panel.lengths[pieces])
         room = panel.lengths[pieces] - lengths
-        first = room if rng is None else rng.integers(0, room + 1)
-        hidden = None if rng is None else Hidden(*(rng.random((4, len(rows))) < HIDE))
+        first = room - (chance * (room + 1)).astype(np.int64)
         inputs = gather_inputs(state, panel, pieces, first, int(lengths.max()), hidden)
         return inputs, lengths, *gather_targets(state, panel, pieces, first, lengths, POWER)
+
+
+def shortened(state: Json, history: History) -> History:
+    """The end of a history, too short for a season to be taken out where there is one; else a half of it."""
+    time = len(history.values)
+    keep = max(min(2 * max(state["seasons"], default=1), time // 2), min(MINIMUM, time))
+    cut = time - keep
+    return replace(
+        history,
+        values=history.values[cut:],
+        start=None if history.start is None else history.start + cut,
+        past=None if history.past is None else history.past[cut:],
+        future=None if history.future is None else history.future[cut:],
+    )
 
 
 class Origins:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from app.errors import DatasetInvalid, Problem
 
 SHOWN = 12  # columns named in a message
+LONGEST_NAME = 256
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class Mapping:
         Left out are columns without a name (an index written beside the data) and one whose own name was
         given to another column.
         """
+        if any(len(name) > LONGEST_NAME for name in found):
+            _refuse(
+                [Problem("/file/row/1", f"The name of a column is longer than {LONGEST_NAME} characters.")]
+            )
         problems = [
             Problem(f"/columns/{escape(name)}", f"The file has no column {column!r}; it has {shown(found)}.")
             for name, column in self.columns.items()

@@ -88,6 +88,7 @@ CSV = [
     csv("text after a quote", table(b'"a"b,2024-01-01,1\n'), "/file/row/2", "quote"),
     csv("gigantic field", table(b"a" * (1 << 20) + b"a,2024-01-01,1\n"), "/file/row/2", "1 MiB"),
     csv("too many columns", b",".join(b"c%d" % at for at in range(10_001)) + b"\n", "/file/row/1", "10,001"),
+    csv("column name too long", table(*DAYS, head=b"ds," + b"x" * 300 + b",y\n"), "/file/row/1", "256"),
     csv("bare carriage returns", table(*DAYS).replace(b"\n", b"\r"), "/file/row/1", "carriage"),
     csv("text for a number", table(*DAYS[:3], b"a,2024-01-04,high\n"), "/file/row/5/column/y", "'high'"),
     csv("number with a unit", table(*DAYS[:3], b"a,2024-01-04,5 kg\n"), "/file/row/5/column/y", "'5 kg'"),

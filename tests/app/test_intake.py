@@ -191,6 +191,16 @@ def test_a_child_that_dies_or_hangs_is_no_error_of_ours(
     assert not list((tmp_path / "arrays").iterdir())
 
 
+def test_the_child_learns_no_secrets(
+    child: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECURRA_DATABASE_URL", "postgresql://user:secret@host/db")
+    tell = "import json, os; print(json.dumps({'ok': True, 'summary': dict(os.environ), 'warnings': []}))"
+    path, out = upload(tmp_path, b"")
+    taken = take_in(path, task="", format="csv", columns={}, out=out, seconds=60, module=child(tell))
+    assert "secret" not in str(taken.summary)
+
+
 def test_a_full_disk_is_not_the_files_fault(child: Callable[[str], str], tmp_path: Path) -> None:
     with pytest.raises(NoSpace):
         take(tmp_path, b"", module=child(LEAVE + "print(json.dumps({'ok': False, 'no_space': True}))"))

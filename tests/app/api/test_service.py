@@ -71,10 +71,22 @@ def test_the_openapi_document_covers_the_contract(on_sqlite: Service) -> None:
     assert document["openapi"].startswith("3.1")
     paths = document["paths"]
     for path in (
-        "/healthz", "/readyz", "/metrics", "/v1/tasks", "/v1/workers", "/v1/datasets", "/v1/datasets/{dataset_id}/content",
-        "/v1/jobs", "/v1/jobs/{job_id}/events", "/v1/jobs/{job_id}/metrics", "/v1/jobs/{job_id}/cancel", "/v1/models",
-        "/v1/models/{name}/versions/{number}/artifact", "/v1/models/{name}/aliases/{alias}", "/v1/models/{name}/predict",
-    ):  # fmt: skip
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/v1/tasks",
+        "/v1/workers",
+        "/v1/datasets",
+        "/v1/datasets/{dataset_id}/content",
+        "/v1/jobs",
+        "/v1/jobs/{job_id}/events",
+        "/v1/jobs/{job_id}/metrics",
+        "/v1/jobs/{job_id}/cancel",
+        "/v1/models",
+        "/v1/models/{name}/versions/{number}/artifact",
+        "/v1/models/{name}/aliases/{alias}",
+        "/v1/models/{name}/predict",
+    ):
         assert path in paths, path
     assert on_sqlite.http.get("/docs").status_code == 200
 

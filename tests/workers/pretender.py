@@ -1,0 +1,55 @@
+"""A training child for the supervisor's tests: speaks the protocol, trains nothing, misbehaves as it is told."""
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+
+def send(**message: object) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    request = json.loads(sys.stdin.readline())
+    behaviour = sys.argv[1]
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    send(
+        type="progress",
+        fraction=0.5,
+        epoch=1,
+        epochs=2,
+        step=5,
+        steps=10,
+        eta_seconds=1.0,
+        samples_per_second=9.0,
+    )
+    send(type="epoch", epoch=1, train_loss=0.5, valid_loss=0.6)
+    if behaviour == "done":
+        out = Path(request["out_dir"])
+        (out / "manifest.json").write_text(
+            json.dumps({"state": {}, "device": request["spec"]["training"]["device"]})
+        )
+        (out / "model.onnx").write_bytes(b"graph")
+        send(type="warning", message="careful")
+        send(type="done", metrics={"smape": 1.0}, baseline={"smape": 2.0}, parameters=7)
+    elif behaviour == "fail":
+        send(type="failed", code="diverged", message="The loss is not finite")
+    elif behaviour == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif behaviour == "noise":
+        sys.stdout.write("what a library prints\n")
+        send(type="failed", code="internal", message="after noise")
+    elif behaviour == "patient":
+        stop.wait(60)
+        send(type="stopped")
+    elif behaviour == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        threading.Event().wait(60)
+
+
+main()
