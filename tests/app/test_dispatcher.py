@@ -1,0 +1,137 @@
+"""Doorbells: rung after the commit, again when they are lost, and never piled up."""
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+from sqlalchemy import update
+
+from app.broker import TRAIN, Broker, celery_url
+from app.db import Sessions, db_now
+from app.dispatcher import Dispatcher
+from app.services import leases
+from app.states import Status
+from app.tables import Job
+from tests.app.services.test_leases import claimed, expire, status, submit
+from tests.servers import Valkey, until
+
+
+class Bell:
+    """A broker that remembers who was rung for."""
+
+    def __init__(self, waiting: int = 0, reachable: bool = True) -> None:
+        self.rung: list[str] = []
+        self.queue = waiting
+        self.reachable = reachable
+
+    def ring(self, job_id: str) -> bool:
+        if self.reachable:
+            self.rung.append(job_id)
+        return self.reachable
+
+    def waiting(self) -> int:
+        return self.queue
+
+
+def dispatcher(sessions: Sessions, bell: Bell, tick: float = 0.05) -> Dispatcher:
+    return Dispatcher(sessions, bell, tick=tick, again=5)
+
+
+def test_a_committed_job_is_rung_at_once(sessions: Sessions) -> None:
+    bell = Bell()
+    made = dispatcher(sessions, bell, tick=60)
+    made.start()
+    with sessions.begin() as session:
+        job_id = submit(session)
+    made.ring(job_id)
+    until(lambda: bell.rung == [job_id])
+    made.stop()
+    with sessions() as session:
+        assert session.get_one(Job, job_id).dispatched_at is not None
+
+
+def test_the_sweep_rings_for_jobs_nobody_rang_for(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        ids = [submit(session) for _ in range(3)]
+    bell = Bell(waiting=7)
+    dispatcher(sessions, bell).sweep()
+    assert bell.rung == sorted(ids)
+    dispatcher(sessions, bell).sweep()
+    assert bell.rung == sorted(ids)
+
+
+def test_a_lost_doorbell_is_rung_again_but_a_waiting_one_is_not(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        job_id = submit(session)
+        session.execute(update(Job).values(dispatched_at=db_now() - 60))
+    waiting, lost = Bell(waiting=1), Bell(waiting=0)
+    dispatcher(sessions, waiting).sweep()
+    dispatcher(sessions, lost).sweep()
+    assert (waiting.rung, lost.rung) == ([], [job_id])
+
+
+def test_an_unreachable_broker_loses_nothing(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        job_id = submit(session)
+    bell = Bell(reachable=False)
+    dispatcher(sessions, bell).sweep()
+    with sessions() as session:
+        assert leases.unrung(session, None) == [job_id]
+    bell.reachable = True
+    dispatcher(sessions, bell).sweep()
+    assert bell.rung == [job_id]
+
+
+def test_the_sweep_takes_expired_leases_back_and_rings(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        job_id = submit(session)
+    claimed(sessions, job_id)
+    expire(sessions, job_id)
+    bell = Bell()
+    dispatcher(sessions, bell).sweep()
+    assert status(sessions, job_id) == Status.QUEUED
+    assert bell.rung == [job_id]
+
+
+@pytest.fixture(params=["embedded", "external"])
+def redis_url(request: pytest.FixtureRequest, redis_server: Valkey) -> str:
+    if request.param == "embedded":
+        return redis_server.url
+    return os.environ.get("RECURRA_TEST_REDIS_URL") or pytest.skip("RECURRA_TEST_REDIS_URL is not set")
+
+
+@pytest.fixture
+def prefix(redis_url: str) -> Iterator[str]:
+    made = f"test-{secrets.token_hex(4)}:"
+    yield made
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(f"{made}*"):
+            client.delete(key)
+
+
+def test_doorbells_wait_in_a_real_queue(redis_url: str, prefix: str) -> None:
+    broker = Broker(redis_url, prefix)
+    assert broker.waiting() == 0
+    assert broker.ring("job_1")
+    assert broker.ring("job_2")
+    assert broker.waiting() == 2
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.llen(f"{prefix}{TRAIN}") == 2
+        assert b"job_1" not in (client.get("job_1") or b"")
+    broker.close()
+
+
+def test_a_broker_that_is_away_is_noticed_quickly() -> None:
+    broker = Broker("redis://127.0.0.1:1/0", "none:")
+    begun = time.monotonic()
+    assert not broker.ring("job_1")
+    assert time.monotonic() - begun < 3
+    broker.close()
+
+
+def test_a_unix_socket_is_spelled_as_celery_wants_it() -> None:
+    assert celery_url("unix:///run/v.sock") == "redis+socket:///run/v.sock?virtual_host=0"
+    assert celery_url("redis://h:1/2") == "redis://h:1/2"
