@@ -87,7 +87,9 @@ class Average:
 class Loop:
     """The moving parts of one fit."""
 
-    def __init__(self, model: SequenceModel, config: TrainingConfig, device: torch.device, total: int) -> None:
+    def __init__(
+        self, model: SequenceModel, config: TrainingConfig, device: torch.device, total: int
+    ) -> None:
         self.model = model
         self.config = config
         self.device = device
@@ -176,7 +178,9 @@ class Reporter:
 
     def epoch(self, epoch: int, seconds: float, losses: Json) -> None:
         """One epoch is done."""
-        self._on({"type": "epoch", "epoch": epoch, **losses, "seconds": round(seconds, 3), "phase": self._phase})
+        self._on(
+            {"type": "epoch", "epoch": epoch, **losses, "seconds": round(seconds, 3), "phase": self._phase}
+        )
 
 
 @torch.no_grad()

@@ -78,12 +78,12 @@ def number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def comparison(version: Json) -> None:
+def comparison(version: Json, against: str = "baseline") -> None:
     """Print a version's metrics beside those of the obvious non-neural answer."""
     metrics, baseline = version["metrics"], version["baseline"]
     names = [name for name in metrics if name in baseline] or list(metrics)
     table(
-        ["held-out data", "network#", "baseline#"],
+        ["held-out data", "network#", f"{against}#"],
         [(name, metrics[name], baseline.get(name)) for name in names],
         title=f"{version['model']} version {version['version']} ({version['network'].get('cell', '')})",
     )

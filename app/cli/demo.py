@@ -22,11 +22,11 @@ from app.cli.train import upload
 from app.cli.watch import follow
 from app.client import Client, ClientError, Json
 
-SAMPLE = Path(__file__).parent.parent / "samples" / "pedestrian_counts.csv"
-HORIZON = 24
-TRAINING: Json = {"epochs": 12, "seed": 7}
+SAMPLE = Path(__file__).parent.parent / "samples" / "seattle_weather.csv"
+HORIZON = 28  # days
+TRAINING: Json = {"epochs": 15, "seed": 7}
 CELLS = ("gru", "lstm")
-SHOWN = 3 * HORIZON  # steps of the past that are drawn
+SHOWN = 2 * HORIZON  # steps of the past that are drawn
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def show(url: str, held_out: HeldOut) -> None:
     lost: list[str] = []
     with Client(url) as client:
         dataset = upload(client, held_out.path, "forecasting", {})
-        output().print(f"Uploaded {held_out.path.name} as {dataset['id']}: {len(held_out.instances)} series")
+        output().print(f"Uploaded {held_out.path.name} as {dataset['id']}: {dataset['summary']['rows']:,} days")
         jobs = [train(client, dataset["id"], cell) for cell in CELLS]
         for job in jobs:
             version = client.version(job["model"], job["model_version"])
-            comparison(version)
+            comparison(version, against="seasonal naive")
             lost += worse(version)
             answer = client.predict(job["model"], held_out.instances, {})
             draw(job["model"], held_out, answer["predictions"])
@@ -141,7 +141,7 @@ def curls(url: str, held_out: HeldOut, dataset: Json, job: Json) -> Iterator[str
     """The same steps by hand, with the ids of this run."""
     wanted = {name: job[name] for name in ("task", "dataset", "model", "options")}
     wanted |= {"network": {"cell": job["network"]["cell"]}, "training": TRAINING}
-    instance = {**held_out.instances[0], "values": held_out.instances[0]["values"][-2 * HORIZON :]}
+    instance = {**held_out.instances[0], "values": held_out.instances[0]["values"][-SHOWN:]}
     del instance["start"]  # it is the whole series'
     typed = "-H 'Content-Type: application/json'"
     yield "\nThe same by hand:"

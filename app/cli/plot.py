@@ -14,7 +14,7 @@ def forecast_plot(past: Values, actual: Values, median: Values, low: Values, hig
     figure = Figure()
     figure.width, figure.height = WIDTH, HEIGHT
     figure.color_mode, figure.origin = "names", False
-    figure.x_label, figure.y_label = "step", ""
+    figure.x_label, figure.y_label = "step", "value"
     figure.x_ticks_fkt = lambda at, _: f"{at:.0f}"
     figure.y_ticks_fkt = lambda at, _: f"{at:.4g}"
     figure.set_x_limits(min_=1 - len(past), max_=len(actual))

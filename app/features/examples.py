@@ -49,7 +49,7 @@ class Windows:
         short = [shortened(self._state, group[0]) for group in self._pieces]
         return build_panel(self._state, Frequency.parse(self._state["freq"]), flat + short)[0]
 
-    def gather(self, rows: Array, rng: np.random.Generator | None) -> Gathered:
+    def gather(self, rows: Array, rng: "np.random.Generator | None") -> Gathered:
         """Gather stretches; without `rng` the last one of each series, nothing concealed."""
         state, panel, series = self._state, self._panel, self._series[rows]
         pieces, hidden, chance = self._firsts[series], None, np.zeros(len(rows))
@@ -98,7 +98,7 @@ class Origins:
         series, origin, _ = self._places[row]
         return self._slicer.values(series, origin)
 
-    def gather(self, rows: Array, _: np.random.Generator | None) -> Gathered:
+    def gather(self, rows: Array, _: "np.random.Generator | None") -> Gathered:
         """Gather the steps before each origin; nothing is random."""
         state, lengths = self._state, self.lengths[rows]
         histories = [self.history(row) for row in rows.tolist()]

@@ -67,9 +67,7 @@ def _deseasonalised(state: Json, transform: Transform, z: Array, observed: Array
     target = z - effects
     level = target[:time][last_observed(observed)]
     scale = causal_scale(np.abs(np.diff(level[observed])), observed, state["memory"], state["usual"])
-    return Normalised(
-        transform, season, effects, observed, level, level, scale, target, np.zeros(len(z))
-    )
+    return Normalised(transform, season, effects, observed, level, level, scale, target, np.zeros(len(z)))
 
 
 def _against_last_season(state: Json, transform: Transform, z: Array, observed: Array) -> Normalised:

@@ -74,7 +74,9 @@ def causal_scale(moves: Array, observed: Array, memory: int, usual: float) -> Ar
     totals = np.concatenate([[0.0], np.cumsum(moves)])  # (observed,)
     count = np.arange(len(totals))
     recent = np.minimum(count, memory)
-    mean = 0.5 * (totals - totals[count - recent]) / np.maximum(recent, 1) + 0.5 * totals / np.maximum(count, 1)
+    mean = 0.5 * (totals - totals[count - recent]) / np.maximum(recent, 1) + 0.5 * totals / np.maximum(
+        count, 1
+    )
     mean[:1] = usual
     seen = np.cumsum(observed)  # (time,)
     return np.asarray(np.maximum(mean[np.maximum(seen - 1, 0)], FLOOR * usual))

@@ -1,9 +1,10 @@
 """Models, versions and aliases."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import Executable, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.db import db_now
@@ -63,14 +64,10 @@ def _next_number(session: Session, job: Job) -> int:
     number = session.execute(step).scalar()
     if number is None:
         # Two first versions of one model may finish at once: the loser of this insert finds the winner's row.
-        session.execute(_insert_unless_there(session, job))
+        with suppress(IntegrityError), session.begin_nested():
+            session.execute(insert(Model).values(name=job.model, task=job.task, versions=0))
         number = session.execute(step).scalar_one()
     return number
-
-
-def _insert_unless_there(session: Session, job: Job) -> Executable:
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    return insert(Model).values(name=job.model, task=job.task, versions=0).on_conflict_do_nothing()
 
 
 def find(session: Session, paging: Paging) -> list[Model]:

@@ -112,7 +112,7 @@ class Split(Protocol):
 
     lengths: Ints  # (examples,) steps of each example, for bucketing
 
-    def batch(self, rows: Ints, rng: np.random.Generator | None) -> Batch:
+    def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
         """Gather examples; with `rng` a random view of each (training), without it the canonical one."""
         ...
 

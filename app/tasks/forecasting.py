@@ -59,18 +59,22 @@ class Options(BaseModel):
 
     horizon: Annotated[int, Field(ge=1, le=1000, description="How many steps ahead to forecast.")]
     context_length: Annotated[
-        int | None, Field(ge=1, le=10_000, description="Steps the network reads; null: chosen from the season.")
+        int | None,
+        Field(ge=1, le=10_000, description="Steps the network reads; null: chosen from the season."),
     ] = None
     quantiles: Annotated[
         list[Probability],
         Field(min_length=1, max_length=99, description="Quantiles to forecast; the median always is."),
     ] = [0.1, 0.5, 0.9]
     season_length: Annotated[
-        int | None, Field(ge=1, le=10_000, description="Steps in a season; null: from the frequency; 1: none.")
+        int | None,
+        Field(ge=1, le=10_000, description="Steps in a season; null: from the frequency; 1: none."),
     ] = None
     transform: Annotated[
         Literal["auto", "log", "signed", "none"],
-        Field(description="Applied first: logarithm, inverse hyperbolic sine, nothing, or by the values' sign."),
+        Field(
+            description="Applied first: logarithm, inverse hyperbolic sine, nothing, or by the values' sign."
+        ),
     ] = "auto"
     past_covariates: Annotated[
         list[str] | None, Field(description="Columns known up to the origin; null: all that are not future.")
@@ -104,7 +108,7 @@ class Examples:
         """Steps of each example, (examples,)."""
         return self.source.lengths
 
-    def batch(self, rows: Ints, rng: np.random.Generator | None) -> Batch:
+    def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
         """Gather examples as the QUANTILES loss wants them."""
         return Batch(*self.source.gather(rows, rng))
 
@@ -129,7 +133,9 @@ def check_options(summary: Json, options: Options) -> list[Problem]:
     known = summary["covariates"]
     changing = [*known["numeric"], *known["category"]]
     for field, names in (
-        ("past_covariates", changing), ("future_covariates", changing), ("static_covariates", known["static"]),
+        ("past_covariates", changing),
+        ("future_covariates", changing),
+        ("static_covariates", known["static"]),
     ):
         for place, name in enumerate(getattr(options, field) or []):
             if name not in names:
@@ -137,7 +143,9 @@ def check_options(summary: Json, options: Options) -> list[Problem]:
                 problems.append(Problem(f"/options/{field}/{place}", detail))
     for place, name in enumerate(options.past_covariates or []):
         if name in (options.future_covariates or []):
-            problems.append(Problem(f"/options/past_covariates/{place}", f"{name} is a future covariate already."))
+            problems.append(
+                Problem(f"/options/past_covariates/{place}", f"{name} is a future covariate already.")
+            )
     return problems
 
 
@@ -169,7 +177,11 @@ class Forecasting:
     parameters: ClassVar[type[msgspec.Struct]] = Parameters
     network_defaults: ClassVar[Json] = {"cell": "lstm", "layers": 1, "hidden_size": 64, "dropout": 0.1}
     training_defaults: ClassVar[Json] = {
-        "epochs": 30, "batch_size": 128, "learning_rate": 3e-3, "clip_norm": 1.0, "patience": 8,
+        "epochs": 30,
+        "batch_size": 128,
+        "learning_rate": 3e-3,
+        "clip_norm": 1.0,
+        "patience": 8,
     }
 
     def read(self, source: Source, faults: Faults) -> Reading:
