@@ -1,7 +1,6 @@
-"""Artifacts: weights as safetensors, a graph as ONNX, and a JSON manifest from which everything is rebuilt."""
+"""Artifacts: weights as safetensors, a graph as ONNX, and a JSON manifest that rebuilds everything."""
 
 import hashlib
-import io
 import json
 import logging
 import warnings
@@ -66,27 +65,24 @@ def export_onnx(model: SequenceModel, path: Path) -> None:
         "state_out": {1: "batch"},
     }
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _AtEnd(model).eval(),
             probe(model, 3, 5, 0),
-            buffer,
+            str(path),
             input_names=list(INPUTS),
             output_names=list(OUTPUTS),
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )
-    graph = onnx.load_from_string(buffer.getvalue())
-    onnx.checker.check_model(graph)
-    path.write_bytes(graph.SerializeToString())
+    onnx.checker.check_model(onnx.load(path))
 
 
 @torch.no_grad()
 def verify_onnx(model: SequenceModel, path: Path) -> float:
-    """Largest difference to torch over several batch sizes and lengths; raises `ExportFailed` if it matters."""
+    """Largest difference to torch at several batch sizes and lengths; raises `ExportFailed` if it matters."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -16,7 +16,10 @@ def pick_device(wanted: str = "auto") -> torch.device:
 
 
 def prepare(device: torch.device, threads: int = 1) -> None:
-    """One thread on a CPU (two on a busy machine can be ten times slower), repeatable kernels, TF32 on CUDA."""
+    """One CPU thread, repeatable kernels, TF32 on CUDA.
+
+    Two threads on a busy two-core machine can be ten times slower than one.
+    """
     torch.set_num_threads(threads)
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuDNN's recurrences repeat only so

@@ -98,27 +98,14 @@ def serve(worker_id: str) -> None:
         lane=settings.lane,
         max_batch=settings.max_batch,
     )
-    app.steps["worker"].add(predictor_step(config))
-    presences: list[Presence] = []
-
-    @signals.worker_ready.connect(weak=False)
-    def _ready(sender: Any, **_: Any) -> None:
-        predictors = sender.controller.predictors  # the step's, which has started them by now
-        presence = Presence(
-            _sessions(),
-            worker_id,
-            SERVE,
-            ",".join(config.devices),
-            loaded=lambda: sorted({version for predictor in predictors for version in predictor.loaded()}),
-        )
-        presence.start()
-        presences.append(presence)
-
+    step = predictor_step(config)
+    app.steps["worker"].add(step)
+    presence = Presence(_sessions(), worker_id, SERVE, ",".join(config.devices), loaded=step.loaded)
+    signals.worker_ready.connect(lambda **_: presence.start(), weak=False)
     try:
         _run(SERVE, pool="solo", worker_id=worker_id)
     finally:
-        for presence in presences:
-            presence.stop()
+        presence.stop()
 
 
 def _run(queue: str, pool: str, worker_id: str) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import torch
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+Optimizer = torch.optim.Adam | torch.optim.AdamW | torch.optim.NAdam | torch.optim.RAdam
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "nadam": torch.optim.NAdam,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from app.tasks import TASKS
-from app.tasks.base import Plan, Split, Task
+from app.tasks.base import Plan, Task
 from workers.checkpoint import save
 from workers.data import outputs_at_end
 from workers.device import pick_device, prepare
 from workers.nn.model import ModelConfig, SequenceModel, build
-from workers.training import Again, Fit, TrainingConfig, fit
+from workers.training import Again, TrainingConfig, fit
 
 Json = dict[str, Any]
 

@@ -1,6 +1,5 @@
 """THE training loop: any network, any split, observers by callback."""
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from app.tasks.base import Batch, Split
 from workers.data import plain_batches, steps_per_epoch, to_device, training_batches
+from workers.keeping import Average, Best
 from workers.nn.model import SequenceModel
 from workers.schedule import OPTIMIZERS, SCHEDULES
 
@@ -62,28 +62,6 @@ class Again:
     total_steps: int
 
 
-class Average:
-    """An exponential moving average of weights, faster at first (Polyak & Juditsky 1992)."""
-
-    def __init__(self, model: SequenceModel, decay: float) -> None:
-        self.model = copy.deepcopy(model)
-        self.model.flatten()
-        self._decay = decay
-        self._count = 0
-
-    @torch.no_grad()
-    def update(self, model: SequenceModel) -> None:
-        """Take the present weights in."""
-        self._count += 1
-        keep = min(self._decay, self._count / (self._count + 9))
-        for mine, new in zip(self.model.parameters(), model.parameters(), strict=True):
-            mine.lerp_(new, 1 - keep)
-
-    def copy(self) -> dict[str, Tensor]:
-        """The averaged weights as they are now."""
-        return {name: value.clone() for name, value in self.model.state_dict().items()}
-
-
 class Loop:
     """The moving parts of one fit."""
 
@@ -107,7 +85,7 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         total, weight = 0.0, max(float(batch.weights.sum()), 1e-9)
         for loss in self._losses(to_device(batch, self.device)):
-            self.scaler.scale(loss / weight).backward()
+            torch.autograd.backward(self.scaler.scale(loss / weight))
             total += float(loss.detach()) / weight
         self.scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm))
@@ -135,25 +113,6 @@ class Loop:
             with torch.autocast(self.device.type, enabled=self.config.autocast):
                 outputs, state = self.model(inputs[:, part], None if state is None else state.detach())
             yield self.model.loss(outputs.float(), targets[:, part], weights[:, part])
-
-
-class Best:
-    """The best epoch so far, by validation loss; without validation the latest."""
-
-    def __init__(self, patience: int) -> None:
-        self.loss: float | None = None
-        self.epoch = self.step = 0
-        self.weights: dict[str, Tensor] = {}
-        self._patience = patience
-
-    def offer(self, loss: float | None, epoch: int, step: int, average: Average) -> None:
-        """Keep the weights if they are the best yet."""
-        if loss is None or self.loss is None or loss < self.loss:
-            self.loss, self.epoch, self.step, self.weights = loss, epoch, step, average.copy()
-
-    def waited_enough(self, epoch: int) -> bool:
-        """Whether nothing got better for longer than the patience."""
-        return self.loss is not None and epoch - self.epoch >= self._patience
 
 
 class Reporter:

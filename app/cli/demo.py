@@ -86,7 +86,9 @@ def show(url: str, held_out: HeldOut) -> None:
     lost: list[str] = []
     with Client(url) as client:
         dataset = upload(client, held_out.path, "forecasting", {})
-        output().print(f"Uploaded {held_out.path.name} as {dataset['id']}: {dataset['summary']['rows']:,} days")
+        output().print(
+            f"Uploaded {held_out.path.name} as {dataset['id']}: {dataset['summary']['rows']:,} days"
+        )
         jobs = [train(client, dataset["id"], cell) for cell in CELLS]
         for job in jobs:
             version = client.version(job["model"], job["model_version"])

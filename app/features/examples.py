@@ -19,7 +19,8 @@ Gathered = tuple[Array, Array, Array, Array]  # inputs, lengths, targets, weight
 DRAWS = 1024  # an epoch takes at least so many windows
 HIDE = 0.15  # how often training conceals what a request may lack
 SHORT = 0.1  # how often a training view is of a short history
-MINIMUM = 8  # points of a short history
+SHORTS, MINIMUM = 256, 8  # short histories, and points in one
+GOLDEN = 0.6180339887
 POWER = 0.5  # of the scale in the weight of an error
 
 
@@ -46,17 +47,18 @@ class Windows:
     @cached_property
     def _panel(self) -> Panel:
         flat = [piece for group in self._pieces for piece in group]
-        short = [shortened(self._state, group[0]) for group in self._pieces]
+        short = short_histories(self._state, self._pieces)
+        self._shorts = len(short)
         return build_panel(self._state, Frequency.parse(self._state["freq"]), flat + short)[0]
 
-    def gather(self, rows: Array, rng: "np.random.Generator | None") -> Gathered:
+    def gather(self, rows: Array, rng: np.random.Generator | None) -> Gathered:
         """Gather stretches; without `rng` the last one of each series, nothing concealed."""
         state, panel, series = self._state, self._panel, self._series[rows]
         pieces, hidden, chance = self._firsts[series], None, np.zeros(len(rows))
         if rng is not None:
-            whole = pieces + rng.integers(0, self._counts[series])
-            short = int(self._counts.sum()) + series
-            pieces = np.where(rng.random(len(rows)) < SHORT, short, whole)
+            pieces = pieces + rng.integers(0, self._counts[series])
+            short = int(self._counts.sum()) + rng.integers(0, max(self._shorts, 1), len(rows))
+            pieces = np.where(rng.random(len(rows)) < SHORT * bool(self._shorts), short, pieces)
             hidden = Hidden(*(rng.random((4, len(rows))) < HIDE))
             chance = rng.random(len(rows))
         lengths = np.minimum(self.lengths[rows], panel.lengths[pieces])
@@ -66,11 +68,24 @@ class Windows:
         return inputs, lengths, *gather_targets(state, panel, pieces, first, lengths, POWER)
 
 
-def shortened(state: Json, history: History) -> History:
-    """The end of a history, too short for a season to be taken out where there is one; else a half of it."""
-    time = len(history.values)
-    keep = max(min(2 * max(state["seasons"], default=1), time // 2), min(MINIMUM, time))
-    cut = time - keep
+def short_histories(state: Json, pieces: list[list[History]]) -> list[History]:
+    """The ends of some histories, too short to show the season they have, as those of some requests are."""
+    if not state["seasons"]:
+        return []
+    found = []
+    limit = 2 * max(state["seasons"]) - 1
+    for turn in range(max(SHORTS, len(pieces))):
+        group = pieces[turn % len(pieces)]
+        history = group[turn // len(pieces) % len(group)]
+        most = min(limit, len(history.values))
+        share = (turn + 1) * GOLDEN % 1  # evenly spread without a random source
+        found.append(_last(history, max(1, round(most ** (1 - share) * min(MINIMUM, most) ** share))))
+    return found
+
+
+def _last(history: History, keep: int) -> History:
+    """The last points of a history."""
+    cut = len(history.values) - keep
     return replace(
         history,
         values=history.values[cut:],

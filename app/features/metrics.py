@@ -12,7 +12,9 @@ Array = npt.NDArray[Any]
 def smape_points(actual: Array, forecast: Array) -> Array:
     """200 |y - f| / (|y| + |f|) per point, 0 where both are 0 (M4 formula, percent, 0..200)."""
     size = np.abs(actual) + np.abs(forecast)
-    return np.where(size > 0, 200 * np.abs(actual - forecast) / np.where(size > 0, size, 1.0), 0.0)
+    return np.asarray(
+        np.where(size > 0, 200 * np.abs(actual - forecast) / np.where(size > 0, size, 1.0), 0.0)
+    )
 
 
 def naive_errors(values: Array, season: int) -> Array:
@@ -20,11 +22,11 @@ def naive_errors(values: Array, season: int) -> Array:
     if len(values) <= season:
         return np.zeros(0)
     change = values[season:] - values[:-season]
-    return change[np.isfinite(change)]
+    return np.asarray(change[np.isfinite(change)])
 
 
 def naive_scale(values: Array, season: int) -> float:
-    """In-sample mean absolute seasonal-naive error, at lag 1 for a series shorter than a season; 0 if unknown.
+    """In-sample mean absolute seasonal-naive error, at lag 1 for a shorter series; 0 if unknown.
 
     The denominator of MASE: Hyndman & Koehler (2006), "Another look at measures of forecast accuracy".
     """
@@ -45,18 +47,18 @@ def seasonal_naive(values: Array, season: int, horizon: int) -> Array:
     latest = np.full(season, -1)
     latest[observed % season] = observed  # ascending, so the last one stays
     found = latest[position]
-    return np.where(found >= 0, values[np.maximum(found, 0)], forecast)
+    return np.asarray(np.where(found >= 0, values[np.maximum(found, 0)], forecast))
 
 
 def pinball(actual: Array, forecasts: Array, quantiles: Sequence[float]) -> Array:
     """Quantile loss per point (horizon,), averaged over quantiles; forecasts (horizon, quantiles)."""
     error = actual[:, None] - forecasts  # (horizon, quantiles)
     levels = np.asarray(quantiles)
-    return np.maximum(levels * error, (levels - 1) * error).mean(axis=1)
+    return np.asarray(np.maximum(levels * error, (levels - 1) * error).mean(axis=1))
 
 
 def best_season(series: Sequence[Array], seasons: Sequence[int]) -> int:
-    """The season whose naive forecast fits best in sample, each series on its own scale; 1 without seasons."""
+    """The season whose naive forecast fits best in sample, over series on their own scales; 1 if none."""
     usable = [s for s in seasons if any(len(values) > 2 * s for values in series)]
     if len(usable) < 2:
         return usable[0] if usable else (min(seasons) if seasons else 1)
@@ -91,7 +93,7 @@ class Scores:
             self._pinball.append(float(pinball(actual, quantiles, self._quantiles).mean()) / scale)
 
     def result(self) -> dict[str, float]:
-        """sMAPE (percent, over points), MASE and scaled pinball (over forecasts), share inside the quantiles."""
+        """Percent sMAPE over points, MASE and scaled pinball over forecasts, share inside the quantiles."""
         found: dict[str, float] = {}
         if self._smape:
             found["smape"] = float(np.concatenate(self._smape).mean())

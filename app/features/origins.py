@@ -62,7 +62,7 @@ def _unmarked(index: int, length: int, horizon: int, season: int, count: int) ->
 
 
 def _marked(index: int, marks: Array, held: int, horizon: int, season: int, count: int) -> Cut:
-    """Rolling origins over the marked rows; with no row marked for validation the last horizons before them."""
+    """Rolling origins over marked rows; without any for validation the last horizons before the others."""
     length = len(marks)
     tested, validated = np.flatnonzero(marks == held), np.flatnonzero((marks == VALID) & (held != VALID))
     whole = int(tested[0]) if len(tested) else length

@@ -1,4 +1,4 @@
-"""Histories up to an origin, normalised so that one network can read them all, as flat arrays with offsets."""
+"""Histories up to an origin, normalised so that one network reads them all, as arrays with offsets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class History:
 
 @dataclass(frozen=True)
 class Normalised:
-    """A history on the network's scale: z = effects + level; a forecast is effects + base + output * scale."""
+    """A history on the network's scale: z = effects + level, forecast = effects + base + output * scale."""
 
     transform: Transform
     season: int  # 0 = none found
@@ -41,6 +41,7 @@ class Normalised:
     scale: Array  # (time,) causal mean absolute move
     target: Array  # (time + horizon,) z without its season, NaN = missing or unknown
     outlook: Array  # (time + horizon,) how a usual season differs from the last one
+    ready: Array  # (time,) bool, whether enough was observed to learn from forecasts made here
 
 
 def normalise(state: Json, history: History) -> Normalised:
@@ -52,8 +53,9 @@ def normalise(state: Json, history: History) -> Normalised:
         none = np.zeros(len(observed))
         flat = np.zeros(len(z))
         return Normalised(transform, 0, flat, observed, none, none, none + state["usual"], z, flat)
-    if state["base"] and len(observed) >= 2 * state["base"]:
-        return _against_last_season(state, transform, z, observed)
+    for season in state["bases"]:
+        if len(observed) >= season:
+            return _against_last_season(state, transform, z, observed, season)
     return _deseasonalised(state, transform, z, observed)
 
 
@@ -70,10 +72,12 @@ def _deseasonalised(state: Json, transform: Transform, z: Array, observed: Array
     return Normalised(transform, season, effects, observed, level, level, scale, target, np.zeros(len(z)))
 
 
-def _against_last_season(state: Json, transform: Transform, z: Array, observed: Array) -> Normalised:
+def _against_last_season(
+    state: Json, transform: Transform, z: Array, observed: Array, season: int
+) -> Normalised:
     """Differences to the season before; forecasts are relative to the seasonal naive forecast."""
     time = len(observed)
-    effects, outlook = season_before(z[:time], state["base"], len(z) - time)
+    effects, outlook = season_before(z[:time], season, len(z) - time)
     known = observed & np.isfinite(effects[:time])
     effects = np.where(np.isfinite(effects), effects, z[:time][observed].mean())
     target = np.where(np.isfinite(effects), z - effects, np.nan)
@@ -82,7 +86,7 @@ def _against_last_season(state: Json, transform: Transform, z: Array, observed: 
     scale = causal_scale(np.abs(target[:time][known])[1:], known, state["memory"], state["usual"])
     base = np.zeros(time)
     outlook = np.nan_to_num(outlook, nan=0.0)
-    return Normalised(transform, state["base"], effects, known, level, base, scale, target, outlook)
+    return Normalised(transform, season, effects, known, level, base, scale, target, outlook)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Panel:
     outlook: Array  # (points,) float32
     scale: Array  # (points,) float32; 1 beyond the origin
     observed: Array  # (points,) float32 0 or 1
-    seen: Array  # (points,) int32 observations up to here
+    ready: Array  # (points,) bool, False beyond the origin
     target: Array  # (points,) float32, NaN = missing or unknown
     cycles: Array  # (points, cycles) float32
     dated: Array  # (histories,) bool
@@ -108,7 +112,7 @@ class Panel:
 
 
 def expand(covariates: Array, specs: Sequence[Json]) -> Array:
-    """Raw covariates (points, columns) to standardised numbers and one-hot categories; missing is all zero."""
+    """Raw covariates (points, columns) to standardised numbers and one-hot levels; missing is zero."""
     parts = [np.zeros((len(covariates), 0), np.float32)]
     for column, spec in zip(covariates.T, specs, strict=True):
         if spec["levels"]:
@@ -168,7 +172,7 @@ def _columns(
         "outlook": entry.outlook[first:].astype(np.float32),
         "scale": np.concatenate([entry.scale[first:].astype(np.float32), pad + 1]),
         "observed": np.concatenate([entry.observed[first:].astype(np.float32), pad]),
-        "seen": np.concatenate([np.cumsum(entry.observed)[first:], pad]).astype(np.int32),
+        "ready": np.concatenate([entry.ready[first:], pad > 0]),
         "target": entry.target[first:].astype(np.float32),
         "cycles": np.zeros((size, state["cycles"]), np.float32),
         "past": np.zeros((size, expanded_width(state["past"])), np.float32),

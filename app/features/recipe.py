@@ -1,15 +1,16 @@
 """What a forecasting model must know to read a series: found on training data, kept as JSON."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from app.features.calendar import Frequency
+from app.features.choices import Options
 from app.features.metrics import best_season, naive_scale
-from app.features.scaling import choose_kind, transform_of
 from app.features.panels import Panel
+from app.features.scaling import choose_kind, transform_of
 from app.features.series import SeriesSet
 
 Array = npt.NDArray[Any]
@@ -22,29 +23,14 @@ UNKNOWN_SCALE = {"usual": 1e-9, "scale_mean": 0.0, "scale_std": 1.0}  # until it
 STEPS = (48, 168)  # least and most recurrent steps of an automatic context
 
 
-class Choice(Protocol):
-    """The options that shape a recipe."""
-
-    @property
-    def horizon(self) -> int: ...
-    @property
-    def quantiles(self) -> list[float]: ...
-    @property
-    def context_length(self) -> int | None: ...
-    @property
-    def season_length(self) -> int | None: ...
-    @property
-    def transform(self) -> str: ...
-
-
 def seasons_for(frequency: Frequency, season_length: int | None, longest: int) -> list[int]:
     """Candidate season lengths that the longest training series can show, shortest first."""
     candidates = (season_length,) if season_length else frequency.seasons
     return [season for season in candidates if 1 < season <= longest // 2]
 
 
-def draft(series: SeriesSet, ends: Sequence[int], options: Choice) -> Json:
-    """The part of the state that is decided before anything is normalised; reads values before `ends` only."""
+def draft(series: SeriesSet, ends: Sequence[int], options: Options) -> Json:
+    """The part of the state that precedes normalising, from values before `ends` only."""
     frequency = Frequency.parse(series.freq)
     train = [series.values[start : start + end] for start, end in zip(series.offsets[:-1], ends, strict=True)]
     train = [values for values in train if np.isfinite(values).any()]
@@ -66,7 +52,7 @@ def draft(series: SeriesSet, ends: Sequence[int], options: Choice) -> Json:
         "window": window,
         "memory": max(window, 8),
         "lag": lag,
-        "base": choose_base(train, transform, lag, horizon),
+        "bases": choose_bases(train, transform, seasons, horizon) if lag else [],
         "context": context,
         "history": max(SEASONS_KEPT * longest, context + max(window, longest) + horizon),
         "cycles": frequency.width,
@@ -75,24 +61,23 @@ def draft(series: SeriesSet, ends: Sequence[int], options: Choice) -> Json:
     }
 
 
-def choose_base(train: Sequence[Array], transform: str, season: int, horizon: int) -> int:
-    """The season whose last turn forecasts start from, 0 where the last level is the better start.
+def choose_bases(train: Sequence[Array], transform: str, seasons: Sequence[int], horizon: int) -> list[int]:
+    """The seasons whose last turn forecasts may start from, longest first; none if the last level is better.
 
-    A season shorter than the horizon cannot serve: its last turn is not known at every lead time. Otherwise the
-    seasonal naive forecast must beat the last value at lead times up to the horizon for most of the series.
+    A season shorter than the horizon cannot serve: its last turn is not known at every lead time. At the
+    longest, the seasonal naive forecast must beat the last value up to the horizon for most of the series.
     """
-    if season < max(horizon, 2):
-        return 0
+    usable = sorted((season for season in seasons if season >= horizon), reverse=True)
     better = []
-    for values in train[:SAMPLE]:
-        if len(values) >= 2 * season:
+    for values in train[:SAMPLE] if usable else []:
+        if len(values) >= 2 * usable[0]:
             z = transform_of(values, transform).forward(values)
-            levels = [naive_scale(z, lead) for lead in {1, (horizon + 1) // 2, horizon}]
-            better.append(naive_scale(z, season) < np.mean(levels))
-    return season if better and np.mean(better) > 0.5 else 0
+            levels = [naive_scale(z, lead) for lead in (1, (horizon + 1) // 2, horizon)]
+            better.append(naive_scale(z, usable[0]) < np.mean(levels))
+    return usable if better and np.mean(better) > 0.5 else []
 
 
-def covariate_specs(series: SeriesSet, ends: Sequence[int], names: Sequence[str]) -> list[Json]:
+def _changing(series: SeriesSet, ends: Sequence[int], names: Sequence[str]) -> list[Json]:
     """Mean and spread of numeric covariates before `ends`, levels of the others."""
     inside = np.zeros(len(series.values), bool)
     for start, end in zip(series.offsets[:-1], ends, strict=True):
@@ -108,14 +93,28 @@ def covariate_specs(series: SeriesSet, ends: Sequence[int], names: Sequence[str]
     return specs
 
 
-def static_specs(series: SeriesSet, names: Sequence[str]) -> list[Json]:
+def _static(series: SeriesSet, names: Sequence[str]) -> list[Json]:
     """Levels of the static columns."""
     return [{"name": name, "levels": series.static_levels[series.static_names.index(name)]} for name in names]
 
 
+def covariate_specs(series: SeriesSet, ends: list[int], options: Options) -> Json:
+    """Which columns the model reads, and how."""
+    future = series.known_ahead if options.future_covariates is None else options.future_covariates
+    past = options.past_covariates
+    if past is None:
+        past = [name for name in series.covariate_names if name not in future]
+    static = series.static_names if options.static_covariates is None else options.static_covariates
+    return {
+        "past": _changing(series, ends, past),
+        "future": _changing(series, ends, [name for name in future if name not in past]),
+        "static": _static(series, static),
+    }
+
+
 def usual_scale(panel: Panel) -> dict[str, float]:
     """The typical scale, and how its logarithm is spread, over the observed points of a panel."""
-    scale = panel.scale[(panel.seen >= 2) & (panel.observed > 0) & (panel.scale > UNKNOWN_SCALE["usual"])]
+    scale = panel.scale[panel.ready & (panel.observed > 0) & (panel.scale > UNKNOWN_SCALE["usual"])]
     if not len(scale):
         return {"usual": 1.0, "scale_mean": 0.0, "scale_std": 1.0}
     logs = np.log(scale)

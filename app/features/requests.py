@@ -89,7 +89,7 @@ def read_history(state: Json, instance: Instance) -> tuple[History, int]:
     values = read_values(instance.values)
     start, phase = read_start(state, instance)
     kept = values[-state["history"] :]
-    time, skipped = len(kept), len(values) - len(kept)
+    skipped = len(values) - len(kept)
     if not np.isfinite(kept).any():
         kept = np.concatenate([kept[:-1], values[np.isfinite(values)][-1:]])
     past_names = [spec["name"] for spec in state["past"] + state["future"]]

@@ -24,12 +24,12 @@ class Transform:
     def forward(self, values: Array) -> Array:
         """Measured values to z; NaN stays NaN."""
         if self.kind == LOG:
-            return np.log(np.maximum(values, TINY))
-        scaled = values / self.unit
-        return np.arcsinh(scaled) if self.kind == SIGNED else scaled
+            return np.asarray(np.log(np.maximum(values, TINY)))
+        scaled: Array = values / self.unit
+        return np.asarray(np.arcsinh(scaled)) if self.kind == SIGNED else scaled
 
     def inverse(self, z: Array) -> Array:
-        """z to finite measured values."""
+        """Z to finite measured values."""
         if self.kind == LOG:
             return np.exp(np.clip(z, -LOG_LIMIT, LOG_LIMIT))
         limited = np.clip(z, -LOG_LIMIT, LOG_LIMIT)
@@ -39,7 +39,7 @@ class Transform:
 
 
 def transform_of(values: Array, kind: str) -> Transform:
-    """The transform of one series; a series with zeros or negatives takes asinh where its model takes logs."""
+    """The transform of one series; asinh for zeros or negatives where the model takes logs."""
     observed = values[np.isfinite(values)]
     if kind == LOG and (observed > 0).all():
         return Transform(LOG)
@@ -68,8 +68,8 @@ def last_observed(observed: Array) -> Array:
 def causal_scale(moves: Array, observed: Array, memory: int, usual: float) -> Array:
     """Mean of the last `memory` moves known at each position; `usual` before any.
 
-    `moves` (observed - 1,) are absolute changes, each known from the second, third, … observation on. Half the
-    weight is the mean of all moves so far: a quiet spell does not make the next move look huge.
+    `moves` (observed - 1,) are absolute changes, each known from the second, third, … observation on. Half
+    the weight is the mean of all moves so far: a quiet spell does not make the next move look huge.
     """
     totals = np.concatenate([[0.0], np.cumsum(moves)])  # (observed,)
     count = np.arange(len(totals))

@@ -1,4 +1,4 @@
-"""Whether a series has a season, and what it looks like: the test and the indices of the M4 benchmark Naive2."""
+"""Whether a series has a season and what it looks like: test and indices of the M4 benchmark Naive2."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def is_seasonal(values: Array, season: int) -> bool:
 
 
 def seasonal_indices(values: Array, observed: Array, season: int) -> Array:
-    """Additive classical decomposition: mean of what the centred moving average leaves, per phase, sum zero."""
+    """Additive classical decomposition: per phase the mean around the centred moving average, sum zero."""
     sums = np.cumsum(np.concatenate([[0.0], values]))
     trend = (sums[season:] - sums[:-season]) / season  # (time - season + 1,)
     if season % 2 == 0:
@@ -66,16 +66,16 @@ def season_of(values: Array, observed: Array, seasons: tuple[int, ...]) -> tuple
 
 
 def season_before(z: Array, season: int, horizon: int) -> tuple[Array, Array]:
-    """What stood one season before each of the points and of `horizon` <= season more, and how it differs
-    from the mean of up to `CYCLES` seasons before; (time + horizon,) each, NaN before there is any.
+    """What stood a season before each point, and the mean of up to `CYCLES` seasons before minus that.
 
+    (time + horizon,) each, for `horizon` <= season points beyond the last; NaN before there is any.
     A missing point counts as what stood a season before it, so both are causal.
     """
     time = len(z)
     cycles = -(-(time + horizon) // season)
-    grid = np.full((cycles + 1) * season, np.nan)
-    grid[season : season + time] = z  # one empty season in front
-    grid = grid.reshape(cycles + 1, season)
+    flat = np.full((cycles + 1) * season, np.nan)
+    flat[season : season + time] = z  # one empty season in front
+    grid = flat.reshape(cycles + 1, season)
     rows = np.arange(cycles + 1)[:, None]
     latest = np.maximum.accumulate(np.where(np.isfinite(grid), rows, 0), axis=0)
     filled = np.take_along_axis(grid, latest, axis=0)  # (cycles + 1, season)

@@ -1,4 +1,4 @@
-"""What the network reads at each step: recent levels relative to the present one, season, calendar, covariates.
+"""What the network reads at each step: recent levels relative to the present, calendar, covariates.
 
 The same function serves training (many histories) and one request (a panel of one). Input windows on a
 local scale as in Smyl (2020), "A hybrid method of exponential smoothing and recurrent neural networks".
@@ -41,10 +41,11 @@ def width(state: Json) -> int:
     """Number of inputs at each step."""
     steps = len(ahead(state["horizon"]))
     inputs = (state["window"] - 1) + 6
-    inputs += steps if state["base"] else (steps + 1) if state["lag"] else 0
+    inputs += steps if state["bases"] else (steps + 1) if state["lag"] else 0
     inputs += state["cycles"] + sum(len(spec["levels"]) for spec in state["static"])
     inputs += expanded_width(state["past"]) + (1 if state["past"] else 0)
-    return inputs + ((steps + 1) * expanded_width(state["future"]) + 1 if state["future"] else 0)
+    inputs += (steps + 1) * expanded_width(state["future"]) + 1 if state["future"] else 0
+    return int(inputs)
 
 
 def gather_inputs(
@@ -68,7 +69,7 @@ def gather_inputs(
     flags[..., 4] = (panel.dated[rows] & shown)[:, None]
     flags[..., 5] = (level - panel.base[point]) / scale
     parts.append(flags)
-    if state["base"]:
+    if state["bases"]:
         coming = point[:, :, None] + ahead(state["horizon"])  # (batch, time, steps), all within a season
         parts.append(panel.outlook[coming] / scale[:, :, None])
     elif state["lag"]:
@@ -81,7 +82,7 @@ def gather_inputs(
 
 
 def _season_ago(state: Json, panel: Panel, point: Array, start: Array) -> list[Array]:
-    """Levels one season (or as many as the lead time asks for) before the coming points, and whether known."""
+    """Levels one season (or as few as the lead time allows) before the coming points, and if known."""
     lead = ahead(state["horizon"])
     back = lead - state["lag"] * -(-lead // state["lag"])  # (steps,) <= 0
     source = point[:, :, None] + back  # (batch, time, steps)
@@ -118,8 +119,7 @@ def gather_targets(
 ) -> tuple[Array, Array]:
     """Targets (batch, time, horizon) in units of each position's scale, and their weights.
 
-    A weight is 0 where the target is missing, unknown or padding or the position has seen fewer than two
-    observations; elsewhere the scale to a power: 1 counts errors in z, 0 in units of each series' own scale.
+    A weight is 0 where the target is missing, unknown or padding or too little has been observed; elsewhere the scale to a power: 1 counts errors in z, 0 in units of each series' own scale.
     """
     time = int(lengths.max())
     step = np.arange(time)
@@ -128,7 +128,7 @@ def gather_targets(
     coming = point[:, :, None] + np.arange(1, state["horizon"] + 1)  # (batch, time, horizon)
     scale = panel.scale[point]
     targets = (panel.target[coming] - panel.base[point][:, :, None]) / scale[:, :, None]
-    real = (step < lengths[:, None]) & (panel.seen[point] >= 2)  # (batch, time)
+    real = (step < lengths[:, None]) & panel.ready[point]  # (batch, time)
     weights = np.isfinite(targets) * (real * (scale / state["usual"]) ** power)[:, :, None]
     limited = np.clip(np.nan_to_num(targets, nan=0.0), -TARGET_LIMIT, TARGET_LIMIT)
     return limited.astype(np.float32), weights.astype(np.float32)

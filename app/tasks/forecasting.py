@@ -5,20 +5,20 @@ al. 2017, "A multi-horizon quantile recurrent forecaster"), and the network's ou
 last level plus season, so that an untrained network is the benchmark Naive2.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar
 
 import msgspec
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel
 
 from app.errors import Problem
-from app.features.longform import read_series
+from app.features.choices import Options, check_options
 from app.features.examples import Origins, Windows, reach
+from app.features.longform import read_series
 from app.features.metrics import Scores, naive_errors, naive_scale, seasonal_naive
-from app.features.origins import MARGIN, Slicer, cut_series, needed
+from app.features.origins import Slicer, cut_series
 from app.features.panels import build_panel, normalise
-from app.features.recipe import covariate_specs, draft, static_specs, usual_scale
+from app.features.recipe import covariate_specs, draft, usual_scale
 from app.features.requests import (
     Ahead,
     Instance,
@@ -49,118 +49,17 @@ from app.tasks.base import (
 
 SAMPLE = 500  # histories are enough to know the usual scale
 
-Probability = Annotated[float, Field(gt=0, lt=1)]
 
-
-class Options(BaseModel):
-    """What a forecasting job can choose."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    horizon: Annotated[int, Field(ge=1, le=1000, description="How many steps ahead to forecast.")]
-    context_length: Annotated[
-        int | None,
-        Field(ge=1, le=10_000, description="Steps the network reads; null: chosen from the season."),
-    ] = None
-    quantiles: Annotated[
-        list[Probability],
-        Field(min_length=1, max_length=99, description="Quantiles to forecast; the median always is."),
-    ] = [0.1, 0.5, 0.9]
-    season_length: Annotated[
-        int | None,
-        Field(ge=1, le=10_000, description="Steps in a season; null: from the frequency; 1: none."),
-    ] = None
-    transform: Annotated[
-        Literal["auto", "log", "signed", "none"],
-        Field(
-            description="Applied first: logarithm, inverse hyperbolic sine, nothing, or by the values' sign."
-        ),
-    ] = "auto"
-    past_covariates: Annotated[
-        list[str] | None, Field(description="Columns known up to the origin; null: all that are not future.")
-    ] = None
-    future_covariates: Annotated[
-        list[str] | None, Field(description="Columns known over the horizon; null: those the file says are.")
-    ] = None
-    static_covariates: Annotated[
-        list[str] | None, Field(description="Columns that describe a whole series; null: all.")
-    ] = None
-    refit: Annotated[
-        bool, Field(description="Publish a network trained on all data for as many steps as served best.")
-    ] = True
-
-    @field_validator("quantiles")
-    @classmethod
-    def _unique(cls, quantiles: list[float]) -> list[float]:
-        if len(set(quantiles)) < len(quantiles):
-            raise ValueError("quantiles must differ from each other")
-        return sorted(quantiles)
-
-
-@dataclass(frozen=True)
 class Examples:
     """Windows or origins as the split a training loop reads."""
 
-    source: Windows | Origins
-
-    @property
-    def lengths(self) -> Ints:
-        """Steps of each example, (examples,)."""
-        return self.source.lengths
+    def __init__(self, source: Windows | Origins) -> None:
+        self.source = source
+        self.lengths: Ints = source.lengths  # (examples,)
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
         """Gather examples as the QUANTILES loss wants them."""
         return Batch(*self.source.gather(rows, rng))
-
-
-def check_options(summary: Json, options: Options) -> list[Problem]:
-    """What is wrong with the options for a file with this summary."""
-    longest, horizon = summary["longest_train"], options.horizon
-    marked = summary.get("split")
-    least = horizon + MARGIN + 1 if marked else needed(horizon)
-    problems = []
-    if longest < least:
-        where = " outside the test split" if marked else ""
-        problems.append(
-            Problem(
-                "/options/horizon",
-                f"The longest series has {longest} observations{where}; horizon {horizon} needs at least {least}.",
-            )
-        )
-    if options.season_length and options.season_length > max(1, longest // 2):
-        detail = f"The longest series has {longest} observations, less than two seasons of {options.season_length}."
-        problems.append(Problem("/options/season_length", detail))
-    known = summary["covariates"]
-    changing = [*known["numeric"], *known["category"]]
-    for field, names in (
-        ("past_covariates", changing),
-        ("future_covariates", changing),
-        ("static_covariates", known["static"]),
-    ):
-        for place, name in enumerate(getattr(options, field) or []):
-            if name not in names:
-                detail = f"The data set has no such column; it has {', '.join(names) or 'none'}."
-                problems.append(Problem(f"/options/{field}/{place}", detail))
-    for place, name in enumerate(options.past_covariates or []):
-        if name in (options.future_covariates or []):
-            problems.append(
-                Problem(f"/options/past_covariates/{place}", f"{name} is a future covariate already.")
-            )
-    return problems
-
-
-def _covariates(series: SeriesSet, ends: list[int], options: Options) -> Json:
-    """Which columns the model reads, and how."""
-    future = series.known_ahead if options.future_covariates is None else options.future_covariates
-    past = options.past_covariates
-    if past is None:
-        past = [name for name in series.covariate_names if name not in future]
-    static = series.static_names if options.static_covariates is None else options.static_covariates
-    return {
-        "past": covariate_specs(series, ends, past),
-        "future": covariate_specs(series, ends, [name for name in future if name not in past]),
-        "static": static_specs(series, static),
-    }
 
 
 class Forecasting:
@@ -201,7 +100,7 @@ class Forecasting:
         seasons = (options.season_length,) if options.season_length else frequency.seasons[:1]
         cuts = cut_series(series, options.horizon, max(seasons, default=1))
         ends = [cut.train for cut in cuts]
-        state = {**draft(series, ends, options), **_covariates(series, ends, options)}
+        state = {**draft(series, ends, options), **covariate_specs(series, ends, options)}
         slicer = Slicer(series, state)
         train = [group for cut in cuts if (group := slicer.pieces(cut.series, cut.train))]
         state.update(usual_scale(build_panel(state, frequency, [group[0] for group in train[:SAMPLE]])[0]))
@@ -237,12 +136,11 @@ class Forecasting:
         return write_answer(state, example.context, outputs, parameters)
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
-        """sMAPE, MASE, scaled quantile loss and coverage, of the network and of the seasonal naive forecast."""
-        assert isinstance(split, Examples)
-        assert isinstance(split.source, Origins)
+        """Percent sMAPE, MASE, scaled quantile loss, coverage: of the network and the seasonal naive."""
+        origins = origins_of(split)
         found, naive = Scores(state["quantiles"]), Scores(state["quantiles"])
         for row, output in enumerate(outputs):
-            history, past = split.source.history(row), split.source.past(row)
+            history, past = origins.history(row), origins.past(row)
             ahead = Ahead(normalise(state, history), floor_of(state, history.values))
             scale = naive_scale(past, state["season"])
             quantiles = measured_quantiles(state, ahead, output)  # (horizon, quantiles)
@@ -252,6 +150,13 @@ class Forecasting:
             spread = np.quantile(errors, state["quantiles"]) if len(errors) else np.zeros(quantiles.shape[1])
             naive.add(history.after, point, point[:, None] + spread, scale)
         return found.result(), naive.result()
+
+
+def origins_of(split: Split) -> Origins:
+    """The forecasts of a split of ours; raises `TypeError` for another."""
+    if isinstance(split, Examples) and isinstance(split.source, Origins):
+        return split.source
+    raise TypeError("only forecasts at origins can be scored")
 
 
 def floor_of(state: Json, values: Floats) -> float:

@@ -65,16 +65,16 @@ class Recurrent(nn.Module):
                     start = self.cell.forget_gate * size
                     nn.init.ones_(weight.data[start : start + size])
                 continue
-            for gate in weight.data.split(size):  # (hidden, input) or (hidden, hidden)
+            for gate in torch.split(weight.data, size):  # (hidden, input) or (hidden, hidden)
                 init = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
                 init(gate)
 
     def initial(self, batch: int) -> Tensor:
         """The state before the first step: zeros (state_rows, batch, hidden)."""
-        return self.module.weight_hh_l0.new_zeros(self.state_rows, batch, self.hidden_size)
+        return next(self.parameters()).new_zeros(self.state_rows, batch, self.hidden_size)
 
     def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (batch, time, input) to the top layer's states (batch, time, directions * hidden) and the last."""
+        """Inputs (batch, time, input) to top states (batch, time, directions * hidden) and the last state."""
         outputs, last = self.module(inputs, self._unpack(state))
         return outputs, self._pack(last)
 

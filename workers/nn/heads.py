@@ -23,7 +23,8 @@ class HeadSize:
 class Quantiles(nn.Module):
     """A dense layer over state and input of a step, then all quantiles of all lead times at once.
 
-    The last layer starts at zero: an untrained network answers 0, the middle of what targets are relative to.
+    A straight way past the recurrence carries what is linear in the input (as the autoregression of LSTNet,
+    Lai et al. 2018). Both last layers start at zero: an untrained network answers 0, where targets centre.
     """
 
     def __init__(self, size: HeadSize) -> None:
@@ -39,7 +40,9 @@ class Quantiles(nn.Module):
     def forward(self, states: Tensor, inputs: Tensor) -> Tensor:
         """States (batch, time, states) and inputs (batch, time, inputs) to (batch, time, outputs)."""
         joined = torch.cat([self.dropout(states), inputs], dim=-1)  # (batch, time, states + inputs)
-        return self.out(nn.functional.silu(self.hidden(joined))) + self.direct(inputs)
+        curved: Tensor = self.out(nn.functional.silu(self.hidden(joined)))  # (batch, time, outputs)
+        straight: Tensor = self.direct(inputs)
+        return curved + straight
 
 
 HEADS: dict[Output, Callable[[HeadSize], nn.Module]] = {Output.QUANTILES: Quantiles}

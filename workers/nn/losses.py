@@ -14,7 +14,7 @@ def quantile_loss(outputs: Tensor, targets: Tensor, weights: Tensor, quantiles: 
     Koenker & Bassett (1978), "Regression quantiles".
     """
     levels = outputs.new_tensor(quantiles)  # (quantiles,)
-    error = targets.unsqueeze(-1) - outputs.unflatten(-1, (targets.shape[-1], len(quantiles)))
+    error = targets.unsqueeze(-1) - outputs.reshape(*targets.shape, len(quantiles))
     losses = torch.maximum(levels * error, (levels - 1) * error)  # (…, horizon, quantiles)
     return (losses.mean(dim=-1) * weights).sum()
 

@@ -64,7 +64,7 @@ class SequenceModel(nn.Module):
         return self.recurrent.state_rows
 
     def forward(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Inputs (batch, time, features) to outputs (batch, time, width) and the state after the last step."""
+        """Inputs (batch, time, features) to outputs (batch, time, width) and the state after them."""
         embedded = self.embed(inputs)  # (batch, time, width)
         states, state = self.recurrent(embedded, self.initial(len(inputs)) if state is None else state)
         return self.head(states, embedded), state

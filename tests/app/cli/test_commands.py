@@ -1,0 +1,221 @@
+"""The client commands against the real application, with the worker played by the test."""
+
+import json
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.cli.console import notes
+from app.cli.watch import describe, follow
+from tests.servers import until
+from tests.service import Service, monthly
+
+Run = Callable[..., Result]
+TRAIN = ("--task", "forecasting", "--model", "demand", "--option", "horizon=6")
+
+
+@pytest.fixture
+def run(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("RECURRA_URL", str(on_sqlite.http.base_url))
+
+    def invoke(*arguments: object, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+    return invoke
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path = tmp_path / "monthly.csv"
+    path.write_bytes(monthly())
+    return path
+
+
+def played(service: Service, directory: Path, end: Callable[[Service, str], Any]) -> threading.Thread:
+    """A worker that claims the first job that comes, and ends it."""
+
+    def work() -> None:
+        until(lambda: service.http.get("/v1/jobs").json()["data"], what="a job")
+        end(service, service.http.get("/v1/jobs").json()["data"][0]["id"])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_train_uploads_submits_watches_and_compares(
+    run: Run, on_sqlite: Service, csv: Path, tmp_path: Path
+) -> None:
+    def succeed(service: Service, job_id: str) -> None:
+        lease = service.claim(job_id)
+        service.tell(lease, progress={"fraction": 0.5, "epoch": 2, "epochs": 4, "samples_per_second": 1234.0})
+        service.finish(lease, tmp_path)
+
+    worker = played(on_sqlite, tmp_path, succeed)
+    done = run(
+        "train", csv, *TRAIN, "--network", "cell=gru", "--training", "epochs=4", "--metadata", "team=ops",
+        "--name", "sales",
+    )  # fmt: skip
+    worker.join()
+    assert done.exit_code == 0, done.output
+    assert "succeeded" in done.stderr
+    assert done.stdout.split()[-3:] == ["smape", "9", "12"]
+    (job,) = on_sqlite.http.get("/v1/jobs").json()["data"]
+    assert (job["network"]["cell"], job["training"]["epochs"], job["options"]["horizon"]) == ("gru", 4, 6)
+    assert job["metadata"] == {"team": "ops"}
+    assert on_sqlite.http.get(f"/v1/datasets/{job['dataset']}").json()["name"] == "sales"
+
+
+def test_a_failed_job_is_exit_status_one(run: Run, on_sqlite: Service, csv: Path, tmp_path: Path) -> None:
+    worker = played(on_sqlite, tmp_path, lambda service, job: service.http.post(f"/v1/jobs/{job}/cancel"))
+    done = run("train", csv, *TRAIN, "--json")
+    worker.join()
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["status"] == "cancelled"
+    assert "The job cancelled" in done.stderr
+
+
+def test_detached_training_names_the_job(run: Run, csv: Path) -> None:
+    done = run("train", csv, *TRAIN, "--detach")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("job_")
+    assert f"recurra jobs watch {done.stdout.strip()}" in done.stderr
+
+
+def test_ctrl_c_leaves_the_job_running(run: Run, csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("app.cli.watch.follow", interrupt)
+    done = run("train", csv, *TRAIN)
+    assert done.exit_code == 0
+    assert "come back with: recurra jobs watch job_" in done.stderr
+    assert "queued" in run("jobs", "list").stdout
+
+
+def test_columns_are_mapped(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "renamed.csv"
+    path.write_bytes(monthly().replace(b"unique_id,ds,y", b"shop,month,sold"))
+    columns = ("--columns", "unique_id=shop,ds=month,y=sold")
+    assert run("train", path, *TRAIN, *columns, "--detach").exit_code == 0
+    refused = run("train", path, *TRAIN, "--detach")
+    assert refused.exit_code == 1
+    assert "no column 'ds'" in refused.stderr
+
+
+def test_problems_are_shown_with_their_pointers(run: Run, csv: Path) -> None:
+    bad = ("--task", "forecasting", "--model", "demand", "--option", "horizon=700")
+    done = run("train", csv, *bad)
+    assert done.exit_code == 1
+    assert "/options/horizon: The longest series has 60 observations" in done.stderr
+    assert done.stdout == ""
+    as_json = run("train", csv, *bad, "--json")
+    assert json.loads(as_json.stdout)["errors"][0]["pointer"] == "/options/horizon"
+
+
+def test_wrong_usage_is_exit_status_two(run: Run, csv: Path, tmp_path: Path) -> None:
+    assert run("train", csv, *TRAIN, "--option", "horizon").exit_code == 2
+    assert run("train", tmp_path / "none.csv", *TRAIN).exit_code == 2
+    assert run("train", csv).exit_code == 2
+    assert run("jobs", "explode").exit_code == 2
+    assert run("predict", "demand", csv, "--version", "1", "--alias", "best").exit_code == 2
+
+
+def test_without_a_server_it_says_how_to_start_one(run: Run) -> None:
+    done = run("jobs", "list", "--url", "http://127.0.0.1:1")
+    assert done.exit_code == 1
+    assert "There is no server at http://127.0.0.1:1: start one with `recurra up`" in done.stderr
+    as_json = run("models", "list", "--url", "http://127.0.0.1:1", "--json")
+    assert "no server" in json.loads(as_json.stdout)["detail"]
+
+
+def test_jobs_are_listed_shown_and_cancelled(run: Run, on_sqlite: Service) -> None:
+    first, second = on_sqlite.job(), on_sqlite.job(model="other")
+    listed = run("jobs", "list").stdout
+    assert listed.index(second) < listed.index(first)
+    assert [job["id"] for job in json.loads(run("jobs", "list", "--model", "other", "--json").stdout)] == [
+        second
+    ]
+    assert "options.horizon" in run("jobs", "show", first).stdout
+    assert json.loads(run("jobs", "show", first, "--json").stdout)["id"] == first
+    assert run("jobs", "cancel", first).stdout == f"{first} is cancelled\n"
+    assert json.loads(run("jobs", "cancel", first, "--json").stdout)["status"] == "cancelled"
+    assert run("jobs", "watch", first).exit_code == 1
+    missing = run("jobs", "show", "job_none")
+    assert missing.exit_code == 1
+    assert "(404)" in missing.stderr
+
+
+def test_a_job_is_paused_and_resumed(run: Run, on_sqlite: Service) -> None:
+    job = on_sqlite.job()
+    on_sqlite.claim(job)
+    assert run("jobs", "pause", job).stdout == f"{job} is running (pause requested)\n"
+    resumed = run("jobs", "resume", job, "--json")
+    assert json.loads(resumed.stdout)["pause_requested"] is False
+
+
+def test_models_are_listed_shown_promoted_and_downloaded(
+    run: Run, on_sqlite: Service, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        on_sqlite.version(tmp_path / str(number))
+    assert "production = 1" in run("models", "list").stdout
+    assert run("models", "promote", "demand", 2).stdout == "demand production is version 2\n"
+    shown = run("models", "show", "demand", "--version", 1).stdout
+    assert "production = 2" in shown
+    assert "demand version 1 (" in shown
+    assert json.loads(run("models", "show", "demand", "--json").stdout)["version"]["version"] == 2
+    target = tmp_path / "demand.zip"
+    saved = run("models", "download", "demand", "--output", target, "--json")
+    assert json.loads(saved.stdout) == {
+        "model": "demand", "version": 2, "path": str(target), "bytes": target.stat().st_size,
+    }  # fmt: skip
+    assert {"manifest.json", "model.onnx"} <= set(zipfile.ZipFile(target).namelist())
+    assert run("models", "promote", "demand", 9).exit_code == 1
+
+
+def test_a_prediction_without_a_worker_is_refused_readably(
+    run: Run, on_sqlite: Service, tmp_path: Path
+) -> None:
+    on_sqlite.version(tmp_path / "v")
+    done = run("predict", "demand", "-", "--parameter", "horizon=2", stdin='{"values": [1, 2, 3]}\n')
+    assert done.exit_code == 1
+    assert "(503)" in done.stderr
+    assert "(404)" in run("predict", "none", "-", stdin='{"values": [1]}').stderr
+
+
+def test_predictions_are_json_lines(run: Run, csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def predict(_: object, model: str, instances: list[Any], parameters: Any, **which: Any) -> dict[str, Any]:
+        asked.append((model, instances, parameters, which))
+        return {"model": model, "version": 1, "predictions": [{"mean": [1.0]} for _ in instances]}
+
+    monkeypatch.setattr("app.client.Client.predict", predict)
+    done = run("predict", "demand", csv, "--parameter", "horizon=2", "--alias", "best")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [{"mean": [1.0]}] * 3
+    ((_, instances, parameters, which),) = asked
+    assert [instance["item_id"] for instance in instances] == ["s0", "s1", "s2"]
+    assert len(instances[0]["values"]) == 60
+    assert (parameters, which) == ({"horizon": 2}, {"alias": "best"})
+    body = run("predict", "demand", "-", "--json", stdin='{"instances": [{}], "parameters": {"horizon": 3}}')
+    assert json.loads(body.stdout)["version"] == 1
+    assert asked[1][1:3] == ([{}], {"horizon": 3})
+
+
+def test_a_job_is_described_in_a_few_words() -> None:
+    progress = {"fraction": 0.4, "epoch": 9, "epochs": 20, "eta_seconds": 31.2, "samples_per_second": 10412.0}
+    running = {"status": "running", "progress": progress, "metrics": {"train_loss": 0.1, "valid_loss": 0.127}}
+    assert describe(running) == "epoch 9/20, loss 0.127, 10,412 samples/s, 31 s left"
+    assert describe({"status": "running", "progress": None, "metrics": None}) == "running"
+    assert describe({"status": "paused"}) == "paused"
+    assert follow(iter([{"status": "running", **running}, {"status": "failed"}]), notes(), "demand") == {
+        "status": "failed"
+    }

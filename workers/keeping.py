@@ -1,0 +1,49 @@
+"""Which weights training keeps: averaged ones, of the best epoch."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from workers.nn.model import SequenceModel
+
+
+class Average:
+    """An exponential moving average of weights, faster at first (Polyak & Juditsky 1992)."""
+
+    def __init__(self, model: SequenceModel, decay: float) -> None:
+        self.model = copy.deepcopy(model)
+        self.model.flatten()
+        self._decay = decay
+        self._count = 0
+
+    @torch.no_grad()
+    def update(self, model: SequenceModel) -> None:
+        """Take the present weights in."""
+        self._count += 1
+        keep = min(self._decay, self._count / (self._count + 9))
+        for mine, new in zip(self.model.parameters(), model.parameters(), strict=True):
+            mine.lerp_(new, 1 - keep)
+
+    def copy(self) -> dict[str, Tensor]:
+        """The averaged weights as they are now."""
+        return {name: value.clone() for name, value in self.model.state_dict().items()}
+
+
+class Best:
+    """The best epoch so far, by validation loss; without validation the latest."""
+
+    def __init__(self, patience: int) -> None:
+        self.loss: float | None = None
+        self.epoch = self.step = 0
+        self.weights: dict[str, Tensor] = {}
+        self._patience = patience
+
+    def offer(self, loss: float | None, epoch: int, step: int, average: Average) -> None:
+        """Keep the weights if they are the best yet."""
+        if loss is None or self.loss is None or loss < self.loss:
+            self.loss, self.epoch, self.step, self.weights = loss, epoch, step, average.copy()
+
+    def waited_enough(self, epoch: int) -> bool:
+        """Whether nothing got better for longer than the patience."""
+        return self.loss is not None and epoch - self.epoch >= self._patience
