@@ -5,7 +5,7 @@ import sys
 
 import orjson
 
-from app.schemas import rfc3339
+from app.times import rfc3339
 
 
 class JsonFormatter(logging.Formatter):

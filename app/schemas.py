@@ -1,20 +1,15 @@
 """The wire's shapes: what clients may send, and what they get."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 from app.states import Status
 from app.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
+from app.times import rfc3339
 
 Json = dict[str, Any]
 Item = TypeVar("Item")
-
-
-def rfc3339(seconds: float) -> str:
-    """Seconds since 1970 as `2026-01-31T09:30:00.123Z`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 Time = Annotated[

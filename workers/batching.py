@@ -10,7 +10,7 @@ import numpy as np
 
 from app.lanes import Reply, Request, Status, Tensor
 from app.lanes.wire import FLOAT
-from workers.engines import Broken, Engine, Floats, Ints
+from workers.engines import Broken, Engine, Floats, Ints, Missing
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def _run(rows: list[Row], engine_of: Callable[[str], Engine], now: float) -> Non
         for row, output in zip(rows, outputs, strict=True):
             row.work.outputs[row.position] = Tensor.of(output)
     except Broken as error:
-        _fail(works, error.status, str(error))
+        _fail(works, Status.MISSING if isinstance(error, Missing) else Status.ERROR, str(error))
     except Exception as error:
         logger.exception("a batch of %s failed", rows[0].work.request.artifact)
         _fail(works, Status.ERROR, f"The model could not compute this prediction: {error}")

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from app.errors import NotFound
-from app.lanes import Status
 from workers.artifacts import ArtifactCache, size
 
 logger = logging.getLogger(__name__)
@@ -27,9 +26,9 @@ SIGNATURE = {"inputs", "lengths", "state"}
 class Broken(Exception):
     """A version cannot be loaded; the message says why."""
 
-    def __init__(self, message: str, status: Status) -> None:
-        super().__init__(message)
-        self.status = status
+
+class Missing(Broken):
+    """A version has no files."""
 
 
 class Engine(Protocol):
@@ -85,7 +84,7 @@ class Engines:
     ) -> None:
         self._artifacts, self._open, self._max_bytes, self._clock = artifacts, open_engine, max_bytes, clock
         self._loaded: OrderedDict[str, tuple[Engine, int]] = OrderedDict()  # with the bytes of its files
-        self._broken: dict[str, tuple[float, str, Status]] = {}  # from when it may be tried again
+        self._broken: dict[str, tuple[float, Broken]] = {}  # from when it may be tried again
 
     def loaded(self) -> list[str]:
         """Artifacts in memory, the most recently used last."""
@@ -96,7 +95,7 @@ class Engines:
         if artifact not in self._loaded:
             self._forgive()
             if artifact in self._broken:
-                raise Broken(*self._broken[artifact][1:])
+                raise self._broken[artifact][1]
             self._loaded[artifact] = self._load(artifact)
             self._shrink()
         self._loaded.move_to_end(artifact)
@@ -107,12 +106,12 @@ class Engines:
             directory = self._artifacts.directory(artifact)
             return self._open(directory), size(directory)
         except NotFound as error:
-            message, status = error.message, Status.MISSING
+            failure: Broken = Missing(error.message)
         except Exception as error:  # noqa: BLE001 - a damaged file makes a library raise anything
-            message, status = f"This model version cannot be loaded: {error}", Status.ERROR
-        logger.warning("%s: %s", artifact, message)
-        self._broken[artifact] = self._clock() + REMEMBER_SECONDS, message, status
-        raise Broken(message, status)
+            failure = Broken(f"This model version cannot be loaded: {error}")
+        logger.warning("%s: %s", artifact, failure)
+        self._broken[artifact] = self._clock() + REMEMBER_SECONDS, failure
+        raise failure
 
     def _forgive(self) -> None:
         now = self._clock()

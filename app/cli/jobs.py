@@ -6,6 +6,7 @@ import typer
 
 from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, output, server, table
 from app.cli.watch import describe, until_done
+from app.client import TERMINAL
 
 app = typer.Typer(help="Training jobs: list, show, watch, cancel, pause, resume.", no_args_is_help=True)
 
@@ -69,7 +70,8 @@ def _act(job_id: str, verb: str, url: str, *, as_json: bool) -> None:
     if as_json:
         dump(job)
         return
-    asked = [name for name in ("cancel", "pause") if job.get(f"{name}_requested")]
+    live = job["status"] not in TERMINAL
+    asked = [name for name in ("cancel", "pause") if live and job.get(f"{name}_requested")]
     output().print(f"{job['id']} is {job['status']}" + (f" ({asked[0]} requested)" if asked else ""))
 
 

@@ -33,5 +33,5 @@ def forecast_plot(past: Values, actual: Values, median: Values, low: Values, hig
             marker=marker,
             interp=None if marker else "linear",
         )
-    legend = "past (white), forecast (red) with its 0.1 to 0.9 band (blue), • what came (green)"
+    legend = "past (white), forecast (red), its 0.1 to 0.9 band (blue), • what came (green)"
     return Text.from_ansi(f"{figure.show()}\n{legend}", no_wrap=True, overflow="ignore")

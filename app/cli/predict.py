@@ -9,7 +9,7 @@ import typer
 
 from app.cli.console import DEFAULT_URL, AsJson, Url, dump, server
 from app.cli.instances import from_csv
-from app.cli.values import body, columns, pairs, read_text
+from app.cli.values import STDIN, body, columns, pairs, read_text
 from app.client import Json
 
 
@@ -17,12 +17,7 @@ def predict(
     model: Annotated[str, typer.Argument(help="Name of the model.")],
     file: Annotated[
         Path,
-        typer.Argument(
-            exists=True,
-            allow_dash=True,
-            dir_okay=False,
-            help="JSON Lines of instances, a JSON body, or a long CSV of series; - is stdin.",
-        ),
+        typer.Argument(help="JSON Lines of instances, a JSON body, or a long CSV of series; - is stdin."),
     ],
     *,
     version: Annotated[int | None, typer.Option(min=1, help="A version's number.")] = None,
@@ -37,6 +32,8 @@ def predict(
     """Predict each instance of a file; one prediction a line, in order."""
     if version is not None and alias is not None:
         raise typer.BadParameter("name a version or an alias, not both")
+    if file != STDIN and not file.is_file():
+        raise typer.BadParameter(f"there is no file {file}")
     is_table = file.suffix.lower() == ".csv"
     asked: Json = {"instances": from_csv(file, columns(columns_))} if is_table else body(read_text(file))
     parameters = {**asked.get("parameters", {}), **pairs(parameter, "--parameter")}

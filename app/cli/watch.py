@@ -62,7 +62,8 @@ def until_done(client: Client, job: Json, *, as_json: bool) -> bool:
     try:
         job = follow(client.watch(job["id"]), console, job["model"])
     except KeyboardInterrupt:
-        console.print(f"\nThe job goes on without you; come back with: recurra jobs watch {job['id']}")
+        come_back = f"recurra jobs watch {job['id']}"
+        console.print(f"\nThe job goes on without you; come back with: {come_back}", soft_wrap=True)
         if as_json:
             dump(job)
         return True

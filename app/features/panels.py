@@ -52,7 +52,8 @@ def normalise(state: Json, history: History) -> Normalised:
     if not observed.any():
         none = np.zeros(len(observed))
         flat = np.zeros(len(z))
-        return Normalised(transform, 0, flat, observed, none, none, none + state["usual"], z, flat)
+        scale = none + state["usual"]
+        return Normalised(transform, 0, flat, observed, none, none, scale, z, flat, observed)
     for season in state["bases"]:
         if len(observed) >= season:
             return _against_last_season(state, transform, z, observed, season)
@@ -69,7 +70,18 @@ def _deseasonalised(state: Json, transform: Transform, z: Array, observed: Array
     target = z - effects
     level = target[:time][last_observed(observed)]
     scale = causal_scale(np.abs(np.diff(level[observed])), observed, state["memory"], state["usual"])
-    return Normalised(transform, season, effects, observed, level, level, scale, target, np.zeros(len(z)))
+    return Normalised(
+        transform=transform,
+        season=season,
+        effects=effects,
+        observed=observed,
+        level=level,
+        base=level,
+        scale=scale,
+        target=target,
+        outlook=np.zeros(len(z)),
+        ready=np.cumsum(observed) >= 2,
+    )
 
 
 def _against_last_season(
@@ -77,16 +89,26 @@ def _against_last_season(
 ) -> Normalised:
     """Differences to the season before; forecasts are relative to the seasonal naive forecast."""
     time = len(observed)
-    effects, outlook = season_before(z[:time], season, len(z) - time)
-    known = observed & np.isfinite(effects[:time])
-    effects = np.where(np.isfinite(effects), effects, z[:time][observed].mean())
-    target = np.where(np.isfinite(effects), z - effects, np.nan)
-    level = np.where(known.any(), target[:time][last_observed(known)], 0.0)
-    level[: int(known.argmax())] = 0.0
+    before, outlook = season_before(z[:time], season, len(z) - time)
+    target = z - before  # NaN where nothing stood a season before
+    known = observed & np.isfinite(before[:time])
+    level = np.zeros(time)
+    if known.any():
+        level[:] = target[:time][last_observed(known)]
+        level[: int(known.argmax())] = 0.0
     scale = causal_scale(np.abs(target[:time][known])[1:], known, state["memory"], state["usual"])
-    base = np.zeros(time)
-    outlook = np.nan_to_num(outlook, nan=0.0)
-    return Normalised(transform, season, effects, known, level, base, scale, target, outlook)
+    return Normalised(
+        transform=transform,
+        season=season,
+        effects=np.where(np.isfinite(before), before, z[:time][observed].mean()),
+        observed=known,
+        level=level,
+        base=np.zeros(time),
+        scale=scale,
+        target=target,
+        outlook=np.nan_to_num(outlook, nan=0.0),
+        ready=np.ones(time, bool),
+    )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ class Transform:
         if self.kind == LOG:
             return np.asarray(np.log(np.maximum(values, TINY)))
         scaled: Array = values / self.unit
-        return np.asarray(np.arcsinh(scaled)) if self.kind == SIGNED else scaled
+        curved: Array = np.arcsinh(scaled) if self.kind == SIGNED else scaled
+        return curved
 
     def inverse(self, z: Array) -> Array:
         """Z to finite measured values."""

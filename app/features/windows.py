@@ -119,7 +119,8 @@ def gather_targets(
 ) -> tuple[Array, Array]:
     """Targets (batch, time, horizon) in units of each position's scale, and their weights.
 
-    A weight is 0 where the target is missing, unknown or padding or too little has been observed; elsewhere the scale to a power: 1 counts errors in z, 0 in units of each series' own scale.
+    A weight is 0 where the target is missing, unknown or padding or too little has been observed; elsewhere
+    it is the scale to a power: 1 counts errors in z, 0 in units of each series' own scale.
     """
     time = int(lengths.max())
     step = np.arange(time)

@@ -39,7 +39,7 @@ class Shelf:
     def get(self, artifact: str) -> Engine:
         self.asked.append(artifact)
         if artifact not in self.engines:
-            raise Broken("its files are damaged", Status.ERROR)
+            raise Broken("its files are damaged")
         return self.engines[artifact]
 
 

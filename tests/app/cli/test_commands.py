@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from app.cli import app
 from app.cli.console import notes
@@ -38,7 +37,7 @@ def csv(tmp_path: Path) -> Path:
     return path
 
 
-def played(service: Service, directory: Path, end: Callable[[Service, str], Any]) -> threading.Thread:
+def played(service: Service, end: Callable[[Service, str], Any]) -> threading.Thread:
     """A worker that claims the first job that comes, and ends it."""
 
     def work() -> None:
@@ -56,9 +55,9 @@ def test_train_uploads_submits_watches_and_compares(
     def succeed(service: Service, job_id: str) -> None:
         lease = service.claim(job_id)
         service.tell(lease, progress={"fraction": 0.5, "epoch": 2, "epochs": 4, "samples_per_second": 1234.0})
-        service.finish(lease, tmp_path)
+        service.finish(lease, tmp_path / "made")
 
-    worker = played(on_sqlite, tmp_path, succeed)
+    worker = played(on_sqlite, succeed)
     done = run(
         "train", csv, *TRAIN, "--network", "cell=gru", "--training", "epochs=4", "--metadata", "team=ops",
         "--name", "sales",
@@ -74,7 +73,7 @@ def test_train_uploads_submits_watches_and_compares(
 
 
 def test_a_failed_job_is_exit_status_one(run: Run, on_sqlite: Service, csv: Path, tmp_path: Path) -> None:
-    worker = played(on_sqlite, tmp_path, lambda service, job: service.http.post(f"/v1/jobs/{job}/cancel"))
+    worker = played(on_sqlite, lambda service, job: service.http.post(f"/v1/jobs/{job}/cancel"))
     done = run("train", csv, *TRAIN, "--json")
     worker.join()
     assert done.exit_code == 1
@@ -212,10 +211,12 @@ def test_predictions_are_json_lines(run: Run, csv: Path, monkeypatch: pytest.Mon
 
 def test_a_job_is_described_in_a_few_words() -> None:
     progress = {"fraction": 0.4, "epoch": 9, "epochs": 20, "eta_seconds": 31.2, "samples_per_second": 10412.0}
-    running = {"status": "running", "progress": progress, "metrics": {"train_loss": 0.1, "valid_loss": 0.127}}
+    running: dict[str, Any] = {
+        "status": "running",
+        "progress": progress,
+        "metrics": {"train_loss": 0.1, "valid_loss": 0.127},
+    }
     assert describe(running) == "epoch 9/20, loss 0.127, 10,412 samples/s, 31 s left"
     assert describe({"status": "running", "progress": None, "metrics": None}) == "running"
     assert describe({"status": "paused"}) == "paused"
-    assert follow(iter([{"status": "running", **running}, {"status": "failed"}]), notes(), "demand") == {
-        "status": "failed"
-    }
+    assert follow([running, {"status": "failed"}], notes(), "demand") == {"status": "failed"}

@@ -53,7 +53,7 @@ def test_the_plot_fits_a_terminal_and_bears_missing_values() -> None:
         past, [41.0, None, 43.0], [41.0, 42.0, 43.0], [39.0, 40.0, 40.0], [43.0, 44.0, 46.0]
     )
     lines = drawn.plain.splitlines()
-    assert max(map(len, lines)) <= 82
+    assert max(map(len, lines)) <= 85
     assert drawn.plain.count("•") == 3  # two that came, and the legend's
     assert len(lines) < 24
 
