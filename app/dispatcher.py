@@ -7,11 +7,11 @@ that several do, and no job waits because one of them died.
 import logging
 import queue
 import threading
+from typing import Protocol
 
 from kombu.exceptions import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.broker import Broker
 from app.db import Sessions
 from app.services import leases
 
@@ -21,10 +21,22 @@ TICK = 2.0  # seconds between sweeps
 AGAIN = 10.0  # seconds after which a doorbell nobody answered is rung again
 
 
+class Bell(Protocol):
+    """What is rung: the broker."""
+
+    def ring(self, job_id: str) -> bool:
+        """Tell the workers; False when they cannot be told now."""
+        ...
+
+    def waiting(self) -> int:
+        """How many doorbells nobody has answered yet."""
+        ...
+
+
 class Dispatcher:
     """Publishing never holds a request up: it hands the job's id over and goes on."""
 
-    def __init__(self, sessions: Sessions, broker: Broker, tick: float = TICK, again: float = AGAIN) -> None:
+    def __init__(self, sessions: Sessions, broker: Bell, tick: float = TICK, again: float = AGAIN) -> None:
         self._sessions = sessions
         self._broker = broker
         self._tick = tick

@@ -64,7 +64,9 @@ def drift(engine: Engine) -> list[object]:
     """What the tables of the code have that the database has not, or the other way round."""
     with engine.connect() as connection:
         return list(
-            compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), Base.metadata)
+            compare_metadata(
+                MigrationContext.configure(connection, opts={"compare_type": True}), Base.metadata
+            )
         )
 
 

@@ -48,14 +48,17 @@ def _supervisor() -> Supervisor:
 jobs.register(app, lambda job_id: _supervisor().run(job_id))
 
 
-@signals.worker_process_init.connect
 def _in_pool_child(**_: Any) -> None:
     jobs.listen_for_release()
 
 
-@signals.setup_logging.connect
 def _configure_logs(**_: Any) -> None:
     logs.configure(settings.log_level)
+
+
+# At import, so that the pool's spawned children, which import this module, do the same.
+signals.worker_process_init.connect(_in_pool_child)
+signals.setup_logging.connect(_configure_logs)
 
 
 def _devices() -> tuple[str, ...]:
@@ -71,14 +74,12 @@ def train(worker_id: str) -> None:
     presence = Presence(_sessions(), worker_id, TRAIN, _devices()[0], loaded=list)
     dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
 
-    @signals.worker_ready.connect(weak=False)
-    def _ready(**_: Any) -> None:
+    def ready(**_: Any) -> None:
         presence.start()
         dispatcher.start()
 
-    @signals.worker_shutting_down.connect(weak=False)
-    def _stopping(**_: Any) -> None:
-        jobs.release_children()
+    signals.worker_ready.connect(ready, weak=False)
+    signals.worker_shutting_down.connect(lambda **_: jobs.release_children(), weak=False)
 
     try:
         _run(TRAIN, pool="prefork", worker_id=worker_id)

@@ -17,7 +17,7 @@ def forecast_plot(past: Values, actual: Values, median: Values, low: Values, hig
     figure.x_label, figure.y_label = "step", "value"
     figure.x_ticks_fkt = lambda at, _: f"{at:.0f}"
     figure.y_ticks_fkt = lambda at, _: f"{at:.4g}"
-    figure.set_x_limits(min_=1 - len(past), max_=len(actual))
+    figure.set_x_limits(min_=1 - len(past), max_=len(actual) + 1)
     for values, start, tint, marker in (
         (past, 1 - len(past), "white", None),
         (low, 1, "blue", None),

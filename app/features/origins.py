@@ -1,5 +1,6 @@
 """Where the series of a data set are cut: which points are trained on, validated on and held out."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,15 +87,19 @@ class Slicer:
         self._future = [series.covariate_names.index(spec["name"]) for spec in state["future"]]
         self._static = [series.static_names.index(spec["name"]) for spec in state["static"]]
 
+    def places(self, wanted: Iterable[tuple[int, int, int | None]]) -> list[tuple[int, int, int]]:
+        """Those (series, origin, limit) that have anything to forecast from; no limit is the series' end."""
+        lengths = np.diff(self._series.offsets).tolist()
+        return [
+            (index, origin, lengths[index] if limit is None else limit)
+            for index, origin, limit in wanted
+            if self.observed(index, origin)
+        ]
+
     def values(self, index: int, end: int) -> Array:
         """All values of a series before `end`."""
         start = int(self._series.offsets[index])
         return self._series.values[start : start + end]
-
-    def actual(self, index: int, origin: int) -> Array:
-        """The horizon's values from `origin` on, NaN beyond the end."""
-        length = int(self._series.offsets[index + 1] - self._series.offsets[index])
-        return self.history(index, origin, length).after
 
     def history(self, index: int, end: int, limit: int) -> History:
         """The last points of a series before `end`; targets beyond it only before `limit`."""
@@ -124,4 +129,8 @@ class Slicer:
         ends = [end]
         while ends[-1] > self._memory:
             ends.append(max(ends[-1] - self._memory // 2, self._memory))
-        return [self.history(index, stop, end) for stop in ends]
+        return [self.history(index, stop, end) for stop in ends if self.observed(index, stop) > 1]
+
+    def observed(self, index: int, end: int) -> int:
+        """How many values the history before `end` has."""
+        return int(np.isfinite(self.values(index, end)[-self._memory :]).sum())

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.errors import Invalid
 from app.features.calendar import Frequency
 from app.features.choices import Options
 from app.features.metrics import best_season, naive_scale
@@ -18,6 +19,7 @@ Json = dict[str, Any]
 
 SEASONS_KEPT = 20  # how much history decides what the season looks like
 SHORTEST, LONGEST = 4, 24  # of the input window
+NOTHING = "No series has two observed values before the rows that are held out."
 SAMPLE = 500  # series are enough to choose by
 UNKNOWN_SCALE = {"usual": 1e-9, "scale_mean": 0.0, "scale_std": 1.0}  # until it has been measured
 STEPS = (48, 168)  # least and most recurrent steps of an automatic context
@@ -34,6 +36,8 @@ def draft(series: SeriesSet, ends: Sequence[int], options: Options) -> Json:
     frequency = Frequency.parse(series.freq)
     train = [series.values[start : start + end] for start, end in zip(series.offsets[:-1], ends, strict=True)]
     train = [values for values in train if np.isfinite(values).any()]
+    if not train:
+        raise Invalid(NOTHING)
     season_length, horizon = options.season_length, options.horizon
     seasons = seasons_for(frequency, season_length, max(len(values) for values in train))
     window = int(np.clip(max(horizon, *seasons[:1], SHORTEST), SHORTEST, LONGEST))

@@ -30,12 +30,13 @@ class Transform:
         return curved
 
     def inverse(self, z: Array) -> Array:
-        """Z to finite measured values."""
-        if self.kind == LOG:
-            return np.exp(np.clip(z, -LOG_LIMIT, LOG_LIMIT))
+        """Map z to finite measured values."""
         limited = np.clip(z, -LOG_LIMIT, LOG_LIMIT)
         with np.errstate(over="ignore"):
-            values = (np.sinh(limited) if self.kind == SIGNED else z) * self.unit
+            if self.kind == LOG:
+                values: Array = np.exp(limited)
+            else:
+                values = (np.sinh(limited) if self.kind == SIGNED else z) * self.unit
         return np.nan_to_num(values, nan=0.0)
 
 

@@ -103,7 +103,10 @@ def _keep(entries: "OrderedDict[Any, Any]", key: object, value: object, bound: i
 @cache
 def _decoder(name: str) -> "msgspec.json.Decoder[Any]":
     task = TASKS[name]
-    fields = [("instances", list[task.instance]), ("parameters", task.parameters, task.parameters())]  # type: ignore[name-defined]
+    fields: list[tuple[str, Any, Any]] = [
+        ("instances", list[task.instance], msgspec.NODEFAULT),  # type: ignore[name-defined]
+        ("parameters", task.parameters, task.parameters()),
+    ]
     return msgspec.json.Decoder(msgspec.defstruct("Predict", fields, forbid_unknown_fields=True))
 
 

@@ -11,14 +11,14 @@ import msgspec
 import numpy as np
 from pydantic import BaseModel
 
-from app.errors import Problem
+from app.errors import Invalid, Problem
 from app.features.choices import Options, check_options
 from app.features.examples import Origins, Windows, reach
 from app.features.longform import read_series
 from app.features.metrics import Scores, naive_errors, naive_scale, seasonal_naive
 from app.features.origins import Slicer, cut_series
 from app.features.panels import build_panel, normalise
-from app.features.recipe import covariate_specs, draft, usual_scale
+from app.features.recipe import NOTHING, covariate_specs, draft, usual_scale
 from app.features.requests import (
     Ahead,
     Instance,
@@ -103,11 +103,12 @@ class Forecasting:
         state = {**draft(series, ends, options), **covariate_specs(series, ends, options)}
         slicer = Slicer(series, state)
         train = [group for cut in cuts if (group := slicer.pieces(cut.series, cut.train))]
-        state.update(usual_scale(build_panel(state, frequency, [group[0] for group in train[:SAMPLE]])[0]))
         whole = [group for cut in cuts if (group := slicer.pieces(cut.series, cut.whole))]
-        ends = np.diff(series.offsets).tolist()
-        valid = [(cut.series, origin, cut.whole) for cut in cuts for origin in cut.valid]
-        test = [(cut.series, origin, ends[cut.series]) for cut in cuts for origin in cut.test]
+        if not train:
+            raise Invalid(NOTHING)
+        state.update(usual_scale(build_panel(state, frequency, [group[0] for group in train[:SAMPLE]])[0]))
+        valid = slicer.places((cut.series, origin, cut.whole) for cut in cuts for origin in cut.valid)
+        test = slicer.places((cut.series, origin, None) for cut in cuts for origin in cut.test)
         return Plan(
             state=state,
             features=width(state),

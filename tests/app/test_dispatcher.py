@@ -19,7 +19,7 @@ from tests.app.services.test_leases import claimed, expire, status, submit
 from tests.servers import Valkey, until
 
 
-class Bell:
+class Remembering:
     """A broker that remembers who was rung for."""
 
     def __init__(self, waiting: int = 0, reachable: bool = True) -> None:
@@ -36,12 +36,12 @@ class Bell:
         return self.queue
 
 
-def dispatcher(sessions: Sessions, bell: Bell, tick: float = 0.05) -> Dispatcher:
+def dispatcher(sessions: Sessions, bell: Remembering, tick: float = 0.05) -> Dispatcher:
     return Dispatcher(sessions, bell, tick=tick, again=5)
 
 
 def test_a_committed_job_is_rung_at_once(sessions: Sessions) -> None:
-    bell = Bell()
+    bell = Remembering()
     made = dispatcher(sessions, bell, tick=60)
     made.start()
     with sessions.begin() as session:
@@ -56,7 +56,7 @@ def test_a_committed_job_is_rung_at_once(sessions: Sessions) -> None:
 def test_the_sweep_rings_for_jobs_nobody_rang_for(sessions: Sessions) -> None:
     with sessions.begin() as session:
         ids = [submit(session) for _ in range(3)]
-    bell = Bell(waiting=7)
+    bell = Remembering(waiting=7)
     dispatcher(sessions, bell).sweep()
     assert bell.rung == sorted(ids)
     dispatcher(sessions, bell).sweep()
@@ -67,7 +67,7 @@ def test_a_lost_doorbell_is_rung_again_but_a_waiting_one_is_not(sessions: Sessio
     with sessions.begin() as session:
         job_id = submit(session)
         session.execute(update(Job).values(dispatched_at=db_now() - 60))
-    waiting, lost = Bell(waiting=1), Bell(waiting=0)
+    waiting, lost = Remembering(waiting=1), Remembering(waiting=0)
     dispatcher(sessions, waiting).sweep()
     dispatcher(sessions, lost).sweep()
     assert (waiting.rung, lost.rung) == ([], [job_id])
@@ -76,7 +76,7 @@ def test_a_lost_doorbell_is_rung_again_but_a_waiting_one_is_not(sessions: Sessio
 def test_an_unreachable_broker_loses_nothing(sessions: Sessions) -> None:
     with sessions.begin() as session:
         job_id = submit(session)
-    bell = Bell(reachable=False)
+    bell = Remembering(reachable=False)
     dispatcher(sessions, bell).sweep()
     with sessions() as session:
         assert leases.unrung(session, None) == [job_id]
@@ -90,7 +90,7 @@ def test_the_sweep_takes_expired_leases_back_and_rings(sessions: Sessions) -> No
         job_id = submit(session)
     claimed(sessions, job_id)
     expire(sessions, job_id)
-    bell = Bell()
+    bell = Remembering()
     dispatcher(sessions, bell).sweep()
     assert status(sessions, job_id) == Status.QUEUED
     assert bell.rung == [job_id]

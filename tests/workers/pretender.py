@@ -1,4 +1,4 @@
-"""A training child for the supervisor's tests: speaks the protocol, trains nothing, misbehaves as it is told."""
+"""A training child for the supervisor's tests: it trains nothing and misbehaves as it is told."""
 
 import json
 import os

@@ -152,12 +152,23 @@ def test_jobs_are_listed_shown_and_cancelled(run: Run, on_sqlite: Service) -> No
     assert "(404)" in missing.stderr
 
 
-def test_a_job_is_paused_and_resumed(run: Run, on_sqlite: Service) -> None:
-    job = on_sqlite.job()
-    on_sqlite.claim(job)
-    assert run("jobs", "pause", job).stdout == f"{job} is running (pause requested)\n"
-    resumed = run("jobs", "resume", job, "--json")
-    assert json.loads(resumed.stdout)["pause_requested"] is False
+def test_a_job_is_paused_and_resumed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def act(_: object, job_id: str, verb: str) -> dict[str, Any]:
+        asked.append((job_id, verb))
+        return {
+            "id": job_id,
+            "status": "running",
+            "cancel_requested": False,
+            "pause_requested": verb == "pause",
+        }
+
+    monkeypatch.setattr("app.client.Client.act", act)
+    assert run("jobs", "pause", "job_1").stdout == "job_1 is running (pause requested)\n"
+    assert json.loads(run("jobs", "resume", "job_1", "--json").stdout)["pause_requested"] is False
+    assert "recurra jobs watch job_1" in run("jobs", "resume", "job_1").stderr
+    assert asked == [("job_1", "pause"), ("job_1", "resume"), ("job_1", "resume")]
 
 
 def test_models_are_listed_shown_promoted_and_downloaded(

@@ -1,0 +1,1 @@
+"""Measurements of the running service; `make bench` runs all and writes RESULTS.md."""

@@ -1,0 +1,6 @@
+"""Run every benchmark."""
+
+from benchmarks import api, forecasting
+
+api.main()
+forecasting.main()

@@ -1,0 +1,170 @@
+"""Forecasts of the M3 groups and three other real files, through the service, with default options.
+
+For M3 the whole training part is uploaded, and forecasts from its end are scored against the competition's
+own test part (sMAPE over points, as published). For the others the file's own split is held out.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+
+from app.features.metrics import seasonal_naive, smape_points
+from benchmarks.report import table, write
+from benchmarks.stack import Json, checked, stack, train, upload
+from tests.real_data import ROOT
+
+Array = npt.NDArray[np.float64]
+CELLS = ("lstm", "gru", "rnn")
+REQUEST = 200  # series in one prediction request
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of the M3 competition."""
+
+    name: str
+    horizon: int
+    season: int
+    theta: float  # published sMAPE of Theta, the classical method to beat
+
+    def lines(self, part: str) -> list[Json]:
+        """The group's series."""
+        path = ROOT / "forecasting" / f"m3_{self.name}.{part}.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    @property
+    def upload(self) -> Path:
+        """The file to train on."""
+        return ROOT / "forecasting" / f"m3_{self.name}.train.jsonl"
+
+
+GROUPS = (
+    Group("yearly", 6, 1, 16.90),
+    Group("quarterly", 8, 4, 8.96),
+    Group("monthly", 18, 12, 13.85),
+    Group("other", 8, 1, 4.41),
+)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file with a split of its own."""
+
+    name: str
+    path: str
+    columns: dict[str, str]
+    horizon: int
+
+
+FILES = (
+    File("Seattle, daily maximum", "seattle_weather_daily.csv", {"ds": "date", "y": "temp_max"}, 14),
+    File(
+        "Stock indices, close",
+        "stock_indices_daily.csv",
+        {"unique_id": "symbol", "ds": "Date", "y": "Close"},
+        10,
+    ),
+    File("Pedestrians, hourly", "pedestrian_hourly.csv", {}, 24),
+)
+
+
+def forecasts(http: httpx.Client, model: str, lines: Sequence[Json]) -> dict[str, Array]:
+    """The point forecast of each series from its end."""
+    found: dict[str, Array] = {}
+    for first in range(0, len(lines), REQUEST):
+        instances = [
+            {"values": line["target"], "item_id": line["item_id"]} for line in lines[first : first + REQUEST]
+        ]
+        body = checked(http.post(f"/v1/models/{model}/predict", json={"instances": instances}))
+        found |= {one["item_id"]: np.array(one["mean"]) for one in body["predictions"]}
+    return found
+
+
+def errors(group: Group, given: dict[str, Array]) -> Array:
+    """SMAPE of each forecast point."""
+    actual = {line["item_id"]: np.array(line["target"]) for line in group.lines("test")}
+    return np.concatenate([smape_points(actual[name], given[name]) for name in actual])
+
+
+def m3(http: httpx.Client, groups: Sequence[Group], cells: Sequence[str]) -> str:
+    """The M3 table."""
+    rows: list[list[object]] = []
+    points: dict[str, list[Array]] = {cell: [] for cell in ("naive", *cells)}
+    for group in groups:
+        dataset = upload(http, group.upload, task="forecasting")
+        lines = group.lines("train")
+        naive = {
+            line["item_id"]: seasonal_naive(np.array(line["target"]), group.season, group.horizon)
+            for line in lines
+        }
+        points["naive"].append(errors(group, naive))
+        shown = []
+        for cell in cells:
+            model = f"m3-{group.name}-{cell}"
+            body = {"task": "forecasting", "dataset": dataset, "model": model, "network": {"cell": cell}}
+            job, seconds = train(http, body | {"options": {"horizon": group.horizon}})
+            points[cell].append(errors(group, forecasts(http, model, lines)))
+            version = checked(http.get(f"/v1/models/{model}/versions/{job['model_version']}"))
+            held = f"{version['metrics']['smape']:.2f} / {version['baseline']['smape']:.2f}"
+            shown.append(f"**{points[cell][-1].mean():.2f}** ({held}; {seconds:.0f} s)")
+            print(group.name, cell, shown[-1], flush=True)
+        rows.append([group.name, f"{points['naive'][-1].mean():.2f}", f"{group.theta:.2f}", *shown])
+    if len(groups) == len(GROUPS):
+        total = [f"**{np.concatenate(points[cell]).mean():.2f}**" for cell in cells]
+        rows.append(["all, by points", f"{np.concatenate(points['naive']).mean():.2f}", "13.01", *total])
+    return table(["M3 group", "seasonal naive", "Theta (published)", *cells], rows)
+
+
+def others(http: httpx.Client, cells: Sequence[str]) -> str:
+    """The table of files with a split of their own."""
+    rows = []
+    for file in FILES:
+        path = ROOT / "forecasting" / file.path
+        dataset = upload(http, path, task="forecasting", columns=json.dumps(file.columns))
+        shown, baseline = [], {}
+        for cell in cells:
+            model = f"{path.stem}-{cell}"
+            body = {"task": "forecasting", "dataset": dataset, "model": model, "network": {"cell": cell}}
+            job, seconds = train(http, body | {"options": {"horizon": file.horizon}})
+            version = checked(http.get(f"/v1/models/{model}/versions/{job['model_version']}"))
+            metrics, baseline = version["metrics"], version["baseline"]
+            shown.append(f"**{metrics['smape']:.2f}** / {metrics['mase']:.3f} ({seconds:.0f} s)")
+            print(file.name, cell, shown[-1], flush=True)
+        rows.append([file.name, file.horizon, f"{baseline['smape']:.2f} / {baseline['mase']:.3f}", *shown])
+    return table(["file", "horizon", "seasonal naive, sMAPE / MASE", *cells], rows)
+
+
+def main() -> None:
+    """Run and write the section."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", nargs="*", choices=CELLS, default=CELLS)
+    parser.add_argument("--groups", nargs="*", choices=[group.name for group in GROUPS])
+    chosen = parser.parse_args()
+    groups = [group for group in GROUPS if chosen.groups is None or group.name in chosen.groups]
+    with stack() as http:
+        first = m3(http, groups, chosen.cells)
+        second = others(http, chosen.cells) if chosen.groups is None else ""
+    text = f"""## Forecasting
+
+sMAPE on the competition's test part, default options, one seed. In brackets: sMAPE on the version's own
+held-out horizon / the same of seasonal naive, and seconds from submit to a served version.
+
+{first}
+
+Held out by the file's own split, rolling origins; sMAPE / MASE.
+
+{second}"""
+    if chosen.groups is None and len(chosen.cells) == len(CELLS):
+        write("forecasting", "make bench-forecasting", text)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
