@@ -99,13 +99,7 @@ def url_of(opened: socket.socket) -> str:
 
 def api_command(*where: str) -> list[str]:
     """The API server's command line."""
-    # fmt: off
-    return [
-        sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory", "--app-dir", str(ROOT),
-        "--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log",
-        "--timeout-graceful-shutdown", "5", *where,
-    ]
-    # fmt: on
+    return [sys.executable, "-m", "app.server", *where]
 
 
 def worker_command(role: str) -> list[str]:

@@ -11,6 +11,7 @@ Array = npt.NDArray[Any]
 LOG, SIGNED, NONE = "log", "signed", "none"
 FINENESS = 10.0  # asinh turns from linear to logarithmic at a tenth of the mean magnitude
 LOG_LIMIT, TINY = 700.0, 1e-300  # exp stays finite in float64
+SMALLEST = 1e-290  # unit: dividing by it stays finite for values of its own size
 FLOOR = 0.01  # of the usual scale: what a series that does not move is said to move
 
 
@@ -45,8 +46,8 @@ def transform_of(values: Array, kind: str) -> Transform:
     observed = values[np.isfinite(values)]
     if kind == LOG and (observed > 0).all():
         return Transform(LOG)
-    magnitude = float(np.abs(observed).mean()) if len(observed) else 0.0
-    unit = magnitude if magnitude > 0 else 1.0
+    magnitude = float((np.abs(observed) / max(len(observed), 1)).sum())  # a mean that cannot overflow
+    unit = max(magnitude, SMALLEST) if magnitude > 0 else 1.0
     return Transform(NONE, unit) if kind == NONE else Transform(SIGNED, unit / FINENESS)
 
 

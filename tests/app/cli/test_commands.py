@@ -191,14 +191,11 @@ def test_models_are_listed_shown_promoted_and_downloaded(
     assert run("models", "promote", "demand", 9).exit_code == 1
 
 
-def test_a_prediction_without_a_worker_is_refused_readably(
-    run: Run, on_sqlite: Service, tmp_path: Path
-) -> None:
-    on_sqlite.version(tmp_path / "v")
-    done = run("predict", "demand", "-", "--parameter", "horizon=2", stdin='{"values": [1, 2, 3]}\n')
+def test_predicting_with_an_unknown_model_is_refused_readably(run: Run) -> None:
+    done = run("predict", "none", "-", "--parameter", "horizon=2", stdin='{"values": [1, 2, 3]}\n')
     assert done.exit_code == 1
-    assert "(503)" in done.stderr
-    assert "(404)" in run("predict", "none", "-", stdin='{"values": [1]}').stderr
+    assert "(404)" in done.stderr
+    assert done.stdout == ""
 
 
 def test_predictions_are_json_lines(run: Run, csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:

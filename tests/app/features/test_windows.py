@@ -47,9 +47,15 @@ def history(seed: int = 0, time: int = TIME) -> History:
     )
 
 
+def fitting(state: dict[str, Any], entry: History) -> History:
+    """Only the covariates the model reads."""
+    return entry if state["past"] else replace(entry, static=None, past=None, future=None)
+
+
 def inputs_of(state: dict[str, Any], entry: History, keep: int | None = None, last: int = 10) -> np.ndarray:
-    panel, _ = build_panel(state, Frequency.parse("D"), [entry], keep)
-    return gather_inputs(state, panel, np.zeros(1, np.int64), panel.lengths - last, last)[0]
+    panel, _ = build_panel(state, Frequency.parse("D"), [fitting(state, entry)], keep)
+    found: np.ndarray = gather_inputs(state, panel, np.zeros(1, np.int64), panel.lengths - last, last)[0]
+    return found
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -100,7 +106,8 @@ def test_what_is_hidden_looks_as_if_it_had_not_been_given() -> None:
 
 @pytest.mark.parametrize("name", STATES)
 def test_targets_are_what_decoding_undoes(name: str) -> None:
-    state, entry = STATES[name], history()
+    state = STATES[name]
+    entry = fitting(state, history())
     panel, (normalised,) = build_panel(state, Frequency.parse("D"), [entry])
     rows, lengths = np.zeros(1, np.int64), np.array([TIME])
     targets, weights = gather_targets(state, panel, rows, np.zeros(1, np.int64), lengths, 0.0)

@@ -1,0 +1,89 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from workers.nn.cells import CELLS, Recurrent
+
+Floats = npt.NDArray[np.float64]
+INPUT, HIDDEN = 3, 5
+
+
+def sigmoid(x: Floats) -> Floats:
+    found: Floats = 1 / (1 + np.exp(-x))
+    return found
+
+
+def reference_step(cell: str, module: torch.nn.Module, x: Floats, h: Floats, c: Floats) -> tuple[Floats, Floats]:
+    """One step written out from the cells' definitions."""
+    weights = {name: value.detach().double().numpy() for name, value in module.named_parameters()}
+    from_x = x @ weights["weight_ih_l0"].T + weights["bias_ih_l0"]
+    from_h = h @ weights["weight_hh_l0"].T + weights["bias_hh_l0"]
+    if cell == "rnn":
+        return np.tanh(from_x + from_h), c
+    if cell == "lstm":
+        i, f, g, o = np.split(from_x + from_h, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * np.tanh(c), c
+    (xr, xz, xn), (hr, hz, hn) = np.split(from_x, 3, axis=1), np.split(from_h, 3, axis=1)
+    z = sigmoid(xz + hz)
+    return (1 - z) * np.tanh(xn + sigmoid(xr + hr) * hn) + z * h, c
+
+
+def recurrent(cell: str, *, layers: int = 1, bidirectional: bool = False) -> Recurrent:
+    torch.manual_seed(0)
+    return Recurrent(cell, INPUT, HIDDEN, layers=layers, bidirectional=bidirectional, dropout=0.0).eval()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_are_those_of_the_definition(cell: str) -> None:
+    network = recurrent(cell)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    inputs, state = torch.randn(2, 4, INPUT), torch.randn(network.state_rows, 2, HIDDEN)
+    outputs, last = network(inputs, state)
+    h, c = state[0].double().numpy(), state[-1].double().numpy()
+    for step in range(4):
+        h, c = reference_step(cell, network.module, inputs[:, step].double().numpy(), h, c)
+        np.testing.assert_allclose(outputs[:, step].detach().numpy(), h, atol=1e-6)
+    np.testing.assert_allclose(last[0].detach().numpy(), h, atol=1e-6)
+    if network.state_rows == 2:
+        np.testing.assert_allclose(last[1].detach().numpy(), c, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_ragged_rows_are_what_each_is_alone(cell: str, layers: int, bidirectional: bool) -> None:
+    network = recurrent(cell, layers=layers, bidirectional=bidirectional)
+    assert network.state_rows == layers * (2 if bidirectional else 1) * (2 if cell == "lstm" else 1)
+    lengths = torch.tensor([4, 7, 1])
+    inputs, state = torch.randn(3, 7, INPUT), torch.randn(network.state_rows, 3, HIDDEN)
+    outputs, last = network.forward_ragged(inputs, lengths, state)
+    for row, length in enumerate(lengths.tolist()):
+        alone, end = network(inputs[row : row + 1, :length], state[:, row : row + 1])
+        torch.testing.assert_close(outputs[row, :length], alone[0], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(last[:, row], end[:, 0], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_state_carries_over(cell: str, layers: int) -> None:
+    network = recurrent(cell, layers=layers)
+    inputs = torch.randn(2, 9, INPUT)
+    whole, end = network(inputs, network.initial(2))
+    first, state = network(inputs[:, :4], network.initial(2))
+    second, last = network(inputs[:, 4:], state)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
+    torch.testing.assert_close(last, end)
+
+
+def test_recurrent_weights_start_orthogonal_and_the_forget_gate_open() -> None:
+    network = recurrent("lstm", layers=2)
+    for name, weight in network.module.named_parameters():
+        for gate in torch.split(weight.detach(), HIDDEN):
+            if name.startswith("weight_hh"):
+                torch.testing.assert_close(gate @ gate.T, torch.eye(HIDDEN), atol=1e-5, rtol=0)
+        if name.startswith("bias"):
+            opened = weight.detach()[HIDDEN : 2 * HIDDEN]
+            assert opened.eq(1.0 if name.startswith("bias_ih") else 0.0).all()
