@@ -1,1 +1,7 @@
 """Recurra's web process and shared domain; nothing here imports torch."""
+
+import sys
+
+# FastAPI asks of every annotation whether it is a model of pydantic 1, and loads that library to find out:
+# 2 MB and a tenth of the start-up for an answer that is always no. A failing import is the same answer.
+sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]

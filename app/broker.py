@@ -4,7 +4,8 @@ import logging
 from urllib.parse import urlsplit
 
 import celery
-from kombu.exceptions import OperationalError
+
+from app.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -72,17 +73,20 @@ class Broker:
                 retry=True,
                 retry_policy={"max_retries": 1, "interval_start": 0.05},
             )
-        except (OperationalError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the client raises, the sweep will ring again
             log.warning("could not ring for %s: %s", job_id, error)
             return False
         return True
 
     def waiting(self) -> int:
-        """How many doorbells no worker has taken yet; raises OperationalError when the broker is away."""
-        with self._app.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0.05)
-            with connection.channel() as channel:
-                return int(channel.queue_declare(TRAIN, durable=True).message_count)
+        """How many doorbells no worker has taken yet; raises `Unavailable` when the broker is away."""
+        try:
+            with self._app.connection_for_read() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0.05)
+                with connection.channel() as channel:
+                    return int(channel.queue_declare(TRAIN, durable=True).message_count)
+        except Exception as error:
+            raise Unavailable(f"The broker cannot be reached: {error}") from error
 
     def close(self) -> None:
         """Drop the connections."""

@@ -9,10 +9,10 @@ import queue
 import threading
 from typing import Protocol
 
-from kombu.exceptions import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import Sessions
+from app.errors import Unavailable
 from app.services import leases
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Dispatcher:
     def _guarded_sweep(self) -> None:
         try:
             self.sweep()
-        except (SQLAlchemyError, OperationalError, OSError) as error:
+        except (SQLAlchemyError, Unavailable) as error:
             log.warning("sweep: %s", error)
 
     def _guarded_ring(self, ids: list[str]) -> None:

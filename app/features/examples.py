@@ -51,7 +51,7 @@ class Windows:
         self._shorts = len(short)
         return build_panel(self._state, Frequency.parse(self._state["freq"]), flat + short)[0]
 
-    def gather(self, rows: Array, rng: np.random.Generator | None) -> Gathered:
+    def gather(self, rows: Array, rng: "np.random.Generator | None") -> Gathered:
         """Gather stretches; without `rng` the last one of each series, nothing concealed."""
         state, panel, series = self._state, self._panel, self._series[rows]
         pieces, hidden, chance = self._firsts[series], None, np.zeros(len(rows))

@@ -12,6 +12,7 @@ from sqlalchemy import update
 from app.broker import TRAIN, Broker, celery_url
 from app.db import Sessions, db_now
 from app.dispatcher import Dispatcher
+from app.errors import Unavailable
 from app.services import leases
 from app.states import Status
 from app.tables import Job
@@ -135,3 +136,10 @@ def test_a_broker_that_is_away_is_noticed_quickly() -> None:
 def test_a_unix_socket_is_spelled_as_celery_wants_it() -> None:
     assert celery_url("unix:///run/v.sock") == "redis+socket:///run/v.sock?virtual_host=0"
     assert celery_url("redis://h:1/2") == "redis://h:1/2"
+
+
+def test_counting_at_a_broker_that_is_away_says_so() -> None:
+    broker = Broker("redis://127.0.0.1:1/0", "none:")
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        broker.waiting()
+    broker.close()

@@ -25,8 +25,8 @@ def spec(cell: str = "lstm", **options: Any) -> TrainSpec:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Noisy sines of twelve series."""
-    np.savez(tmp_path / "arrays.npz", **series_set(waves(12, 60)).arrays())
+    """Noisy sines."""
+    np.savez(tmp_path / "arrays.npz", **series_set(waves(24, 120)).arrays())
     return tmp_path
 
 

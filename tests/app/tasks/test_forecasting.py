@@ -44,16 +44,15 @@ def rich() -> Plan:
     return plan_of(series_set(values, static=kinds, covariates=columns, known_ahead=["promo"]))
 
 
-def answer(
-    plan: Plan, instance: Instance, outputs: float = 0.0, **parameters: Any
-) -> dict[str, Any]:
+def answer(plan: Plan, instance: Instance, outputs: float = 0.0, **parameters: Any) -> dict[str, Any]:
     asked = Parameters(**parameters)
     example = TASK.encode(plan.state, instance, asked)
     assert example.inputs.shape == (example.inputs.shape[0], plan.features)
     assert np.isfinite(example.inputs).all()
     found: dict[str, Any] = json.loads(
         json.dumps(
-            TASK.decode(plan.state, example, np.full(plan.outputs, outputs, np.float32), asked), allow_nan=False
+            TASK.decode(plan.state, example, np.full(plan.outputs, outputs, np.float32), asked),
+            allow_nan=False,
         )
     )
     return found
@@ -240,7 +239,10 @@ def test_nothing_to_learn_from_is_said() -> None:
         ("/options/past_covariates/1", {"horizon": 4, "past_covariates": ["price", "sun"]}),
         ("/options/future_covariates/0", {"horizon": 4, "future_covariates": ["kind"]}),
         ("/options/static_covariates/0", {"horizon": 4, "static_covariates": ["price"]}),
-        ("/options/past_covariates/0", {"horizon": 4, "past_covariates": ["price"], "future_covariates": ["price"]}),
+        (
+            "/options/past_covariates/0",
+            {"horizon": 4, "past_covariates": ["price"], "future_covariates": ["price"]},
+        ),
     ],
 )
 def test_options_that_do_not_fit_the_data_set(pointer: str, options: dict[str, Any]) -> None:

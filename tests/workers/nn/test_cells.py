@@ -14,7 +14,9 @@ def sigmoid(x: Floats) -> Floats:
     return found
 
 
-def reference_step(cell: str, module: torch.nn.Module, x: Floats, h: Floats, c: Floats) -> tuple[Floats, Floats]:
+def reference_step(
+    cell: str, module: torch.nn.Module, x: Floats, h: Floats, c: Floats
+) -> tuple[Floats, Floats]:
     """One step written out from the cells' definitions."""
     weights = {name: value.detach().double().numpy() for name, value in module.named_parameters()}
     from_x = x @ weights["weight_ih_l0"].T + weights["bias_ih_l0"]
