@@ -110,3 +110,9 @@ def on_sqlite(tmp_path: Path, sqlite_template: Path, redis_server: Valkey) -> It
     (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
     with service(tmp_path, f"sqlite:///{tmp_path / 'test.db'}", redis_server.url) as made:
         yield made
+
+
+@pytest.fixture(params=["embedded", "external"])
+def redis_url(request: pytest.FixtureRequest, redis_server: Valkey) -> str:
+    """A real server of each kind."""
+    return redis_server.url if request.param == "embedded" else server_url("RECURRA_TEST_REDIS_URL")

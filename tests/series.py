@@ -1,6 +1,8 @@
 """Small synthetic data sets of many series."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,12 @@ def series_set(
         else np.zeros((points, 0), np.float32),
         known_ahead=list(known_ahead),
     )
+
+
+def store(directory: Path, series: SeriesSet) -> None:
+    """Write the arrays where training looks for them."""
+    arrays: dict[str, Any] = series.arrays()
+    np.savez(directory / "arrays.npz", **arrays)
 
 
 def waves(count: int = 8, length: int = 90, season: int = 7, seed: int = 0) -> list[npt.NDArray[np.float64]]:

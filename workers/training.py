@@ -62,6 +62,33 @@ class Again:
     total_steps: int
 
 
+class Reporter:
+    """Tells how far an epoch is, a few times a second."""
+
+    def __init__(self, on: Callable[[Json], None], phase: str, epochs: int, steps: int) -> None:
+        self._on, self._phase, self._epochs, self._steps = on, phase, epochs, steps
+        self._told = self._began = time.monotonic()
+        self._samples = 0
+
+    def step(self, epoch: int, step: int, samples: int, loss: float) -> None:
+        """One step is done."""
+        self._samples += samples
+        now = time.monotonic()
+        if now - self._told < PULSE and step < self._steps:
+            return
+        self._told = now
+        speed = self._samples / max(now - self._began, 1e-6)
+        progress = {"epoch": epoch, "epochs": self._epochs, "step": step, "steps": self._steps}
+        more = {"samples_per_second": round(speed, 1), "train_loss": loss, "phase": self._phase}
+        self._on({"type": "progress", **progress, **more})
+
+    def epoch(self, epoch: int, seconds: float, losses: Json) -> None:
+        """One epoch is done."""
+        self._on(
+            {"type": "epoch", "epoch": epoch, **losses, "seconds": round(seconds, 3), "phase": self._phase}
+        )
+
+
 class Loop:
     """The moving parts of one fit."""
 
@@ -78,6 +105,29 @@ class Loop:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: shape(step, total))
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.autocast)
         self.average = Average(model, config.averaging)
+        self.done, self.end = 0, total  # steps
+
+    def epoch(
+        self, train: Split, number: int, reporter: Reporter, should_stop: Callable[[], bool]
+    ) -> tuple[bool, Json]:
+        """One pass over the training split, or what is left to do; whether it was stopped, and how it went."""
+        torch.manual_seed(self.config.seed * 1_000_003 + number)  # dropout depends on seed and epoch alone
+        losses, norms = [], []
+        for batch in training_batches(train, self.config.batch_size, self.config.seed, number):
+            if should_stop():
+                return True, {}
+            loss, norm = self.step(batch)
+            losses.append(loss)
+            norms.append(norm)
+            self.done += 1
+            reporter.step(number, self.done, len(batch.lengths), loss)
+            if self.done >= self.end:
+                break
+        return False, {
+            "train_loss": sum(losses) / len(losses),
+            "learning_rate": self.schedule.get_last_lr()[0],
+            "grad_norm": sum(norms) / len(norms),
+        }
 
     def step(self, batch: Batch) -> tuple[float, float]:
         """One step of the optimiser; the mean loss and the norm of the gradient."""
@@ -115,33 +165,6 @@ class Loop:
             yield self.model.loss(outputs.float(), targets[:, part], weights[:, part])
 
 
-class Reporter:
-    """Tells how far an epoch is, a few times a second."""
-
-    def __init__(self, on: Callable[[Json], None], phase: str, epochs: int, steps: int) -> None:
-        self._on, self._phase, self._epochs, self._steps = on, phase, epochs, steps
-        self._told = self._began = time.monotonic()
-        self._samples = 0
-
-    def step(self, epoch: int, step: int, samples: int, loss: float) -> None:
-        """One step is done."""
-        self._samples += samples
-        now = time.monotonic()
-        if now - self._told < PULSE and step < self._steps:
-            return
-        self._told = now
-        speed = self._samples / max(now - self._began, 1e-6)
-        progress = {"epoch": epoch, "epochs": self._epochs, "step": step, "steps": self._steps}
-        more = {"samples_per_second": round(speed, 1), "train_loss": loss, "phase": self._phase}
-        self._on({"type": "progress", **progress, **more})
-
-    def epoch(self, epoch: int, seconds: float, losses: Json) -> None:
-        """One epoch is done."""
-        self._on(
-            {"type": "epoch", "epoch": epoch, **losses, "seconds": round(seconds, 3), "phase": self._phase}
-        )
-
-
 @torch.no_grad()
 def mean_loss(model: SequenceModel, batches: Sequence[Batch], device: torch.device) -> float | None:
     """The weighted mean loss over a split; None if there is nothing in it."""
@@ -175,36 +198,19 @@ def fit(
     model.to(device).flatten()
     per_epoch = steps_per_epoch(train, config.batch_size)
     total = again.total_steps if again else per_epoch * config.epochs
-    end = again.steps if again else total
     loop, best = Loop(model, config, device, total), Best(config.patience)
+    loop.end = again.steps if again else total
     checks = list(plain_batches(valid, 4 * config.batch_size)) if valid and not again else []
-    reporter = Reporter(on, "refit" if again else "fit", -(-end // per_epoch), end)
+    reporter = Reporter(on, "refit" if again else "fit", -(-loop.end // per_epoch), loop.end)
     best.offer(mean_loss(loop.average.model, checks, device), 0, 0, loop.average)
-    step, epoch, stopped, history = 0, 0, False, []
-    while step < end and not stopped:
+    epoch, stopped, history = 0, False, list[Json]()
+    while loop.done < loop.end:
         epoch, start = epoch + 1, time.monotonic()
-        torch.manual_seed(hash((config.seed, epoch)) & 0x7FFFFFFF)
-        losses, norms = [], []
-        for batch in training_batches(train, config.batch_size, config.seed, epoch):
-            if stopped := should_stop():
-                break
-            loss, norm = loop.step(batch)
-            losses.append(loss)
-            norms.append(norm)
-            step += 1
-            reporter.step(epoch, step, len(batch.lengths), loss)
-            if step >= end:
-                break
-        if stopped or not losses:
+        stopped, entry = loop.epoch(train, epoch, reporter, should_stop)
+        if stopped:
             break
-        found = mean_loss(loop.average.model, checks, device)
-        best.offer(found, epoch, step, loop.average)
-        entry: Json = {
-            "train_loss": sum(losses) / len(losses),
-            "valid_loss": found,
-            "learning_rate": loop.schedule.get_last_lr()[0],
-            "grad_norm": sum(norms) / len(norms),
-        }
+        entry["valid_loss"] = mean_loss(loop.average.model, checks, device)
+        best.offer(entry["valid_loss"], epoch, loop.done, loop.average)
         history.append({"epoch": epoch, **entry})
         reporter.epoch(epoch, time.monotonic() - start, entry)
         late = config.max_seconds is not None and time.monotonic() - began > config.max_seconds

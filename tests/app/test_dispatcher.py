@@ -1,6 +1,5 @@
 """Doorbells: rung after the commit, again when they are lost, and never piled up."""
 
-import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from app.services import leases
 from app.states import Status
 from app.tables import Job
 from tests.app.services.test_leases import claimed, expire, status, submit
-from tests.servers import Valkey, until
+from tests.servers import until
 
 
 class Remembering:
@@ -95,13 +94,6 @@ def test_the_sweep_takes_expired_leases_back_and_rings(sessions: Sessions) -> No
     dispatcher(sessions, bell).sweep()
     assert status(sessions, job_id) == Status.QUEUED
     assert bell.rung == [job_id]
-
-
-@pytest.fixture(params=["embedded", "external"])
-def redis_url(request: pytest.FixtureRequest, redis_server: Valkey) -> str:
-    if request.param == "embedded":
-        return redis_server.url
-    return os.environ.get("RECURRA_TEST_REDIS_URL") or pytest.skip("RECURRA_TEST_REDIS_URL is not set")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The lane against real servers, with a predictor that is a thread."""
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -30,9 +29,9 @@ def fragile() -> Iterator[Valkey]:
         yield running
 
 
-@pytest.fixture(params=["embedded", *filter(None, [os.environ.get("RECURRA_TEST_REDIS_URL")])])
-def url(request: pytest.FixtureRequest, server: Valkey) -> str:
-    return server.url if request.param == "embedded" else str(request.param)
+@pytest.fixture
+def url(redis_url: str) -> str:
+    return redis_url
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What a lane does when Redis or the predictors die, hang or forget."""
 
 import asyncio
-import os
 import secrets
 import signal
 import time
@@ -17,21 +16,15 @@ from tests.lanes import ROW, FakePredictor, doubled, eventually, opened, predict
 from tests.servers import Valkey, valkey
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Valkey]:
-    with valkey() as running:
-        yield running
-
-
 @pytest.fixture
 def fragile() -> Iterator[Valkey]:
     with valkey() as running:
         yield running
 
 
-@pytest.fixture(params=["embedded", *filter(None, [os.environ.get("RECURRA_TEST_REDIS_URL")])])
-def url(request: pytest.FixtureRequest, server: Valkey) -> str:
-    return server.url if request.param == "embedded" else str(request.param)
+@pytest.fixture
+def url(redis_url: str) -> str:
+    return redis_url
 
 
 @pytest.fixture

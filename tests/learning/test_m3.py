@@ -14,7 +14,7 @@ from app.features.requests import Instance, Parameters
 from app.features.series import SeriesSet
 from app.tasks.forecasting import TASK
 from tests.real_data import shared
-from tests.series import series_set
+from tests.series import series_set, store
 from workers.checkpoint import read_manifest
 from workers.nn.cells import CELLS
 from workers.trainer import TrainSpec, train
@@ -50,7 +50,7 @@ def test_m3(group: str, cell: str, tmp_path: Path) -> None:
     horizon, limit = GROUPS[group]
     rows = lines(f"m3_{group}.train")
     actual = {row["item_id"]: np.array(row["target"]) for row in lines(f"m3_{group}.test")}
-    np.savez(tmp_path / "arrays.npz", **series_of(rows).arrays())
+    store(tmp_path, series_of(rows))
     network = {**TASK.network_defaults, "cell": cell, "bidirectional": False}
     training = {**TASK.training_defaults, "seed": 7, "device": "cpu"}
     spec = TrainSpec("forecasting", network, training, {"horizon": horizon})

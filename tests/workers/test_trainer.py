@@ -8,7 +8,7 @@ import torch
 
 from app.features.requests import Instance, Parameters
 from app.tasks.forecasting import TASK
-from tests.series import series_set, waves
+from tests.series import series_set, store, waves
 from workers.checkpoint import load_model, read_manifest
 from workers.nn.cells import CELLS
 from workers.trainer import Outcome, TrainSpec, train
@@ -26,7 +26,7 @@ def spec(cell: str = "lstm", **options: Any) -> TrainSpec:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Noisy sines."""
-    np.savez(tmp_path / "arrays.npz", **series_set(waves(24, 120)).arrays())
+    store(tmp_path, series_set(waves(24, 120)))
     return tmp_path
 
 
@@ -100,7 +100,7 @@ def test_a_stopped_training_leaves_no_artifact(after: int, data: Path) -> None:
 
 
 def test_a_warning_is_passed_on(tmp_path: Path) -> None:
-    np.savez(tmp_path / "arrays.npz", **series_set(waves(2, 13)).arrays())
+    store(tmp_path, series_set(waves(2, 13)))
     outcome, events = run(tmp_path, spec())
-    assert [event["type"] for event in events][0] == "warning"
+    assert events[0]["type"] == "warning"
     assert not outcome.stopped

@@ -65,7 +65,7 @@ def refusal(plan: Plan, instance: Instance, **parameters: Any) -> str:
 
 
 def test_an_untrained_network_continues_level_and_season(logs: Plan) -> None:
-    season = [10.0, 20, 30, 40, 50, 60, 70]
+    season: list[float | None] = [10.0, 20, 30, 40, 50, 60, 70]
     found = answer(logs, Instance(values=season * 6))
     assert found["mean"] == pytest.approx(season[:5], rel=0.05)
     assert set(found) == {"item_id", "mean", "quantiles"}

@@ -69,7 +69,7 @@ def test_chunks_with_carried_state_give_the_same_outputs(cell: str) -> None:
     model, inputs = trained(cell), torch.randn(2, 10, 4)
     whole, _ = model(inputs)
     state, parts = None, []
-    for part in inputs.split(3, dim=1):
+    for part in torch.split(inputs, 3, dim=1):
         outputs, state = model(part, state)
         parts.append(outputs)
     torch.testing.assert_close(torch.cat(parts, dim=1), whole)
