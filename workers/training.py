@@ -110,7 +110,7 @@ class Loop:
     def epoch(
         self, train: Split, number: int, reporter: Reporter, should_stop: Callable[[], bool]
     ) -> tuple[bool, Json]:
-        """One pass over the training split, or what is left to do; whether it was stopped, and how it went."""
+        """One pass over the training split, or what is left of it; whether it was stopped, and figures."""
         torch.manual_seed(self.config.seed * 1_000_003 + number)  # dropout depends on seed and epoch alone
         losses, norms = [], []
         for batch in training_batches(train, self.config.batch_size, self.config.seed, number):

@@ -34,12 +34,15 @@ def needed(horizon: int) -> int:
 
 
 def cut_series(series: SeriesSet, horizon: int, season: int) -> list[Cut]:
-    """Cut each series at its marked rows, or else keep its last horizons for test and validation."""
-    lengths = np.diff(series.offsets)
+    """Cut each series at its marked rows, or else keep its last horizons for test and validation.
+
+    A series ends with its last observed value; covariates may go on.
+    """
+    lengths = _ends(series)
     per_series = -(-ENOUGH // max(len(lengths), 1))
     cuts = []
     for index, length in enumerate(lengths.tolist()):
-        marks = series.splits[series.offsets[index] : series.offsets[index + 1]]
+        marks = series.splits[series.offsets[index] :][:length]
         held = TEST if (series.splits == TEST).any() else VALID
         count = max(1, min(per_series, int(SHARE * length) // horizon))
         if series.splits.any() and (series.splits == held).any():
@@ -47,6 +50,16 @@ def cut_series(series: SeriesSet, horizon: int, season: int) -> list[Cut]:
         else:
             cuts.append(_unmarked(index, length, horizon, season, count))
     return cuts
+
+
+def _ends(series: SeriesSet) -> Array:
+    """Points of each series up to its last observed value, (n,)."""
+    starts = np.repeat(series.offsets[:-1], np.diff(series.offsets))
+    place = np.arange(len(series.values)) - starts + 1  # (N,)
+    ends = np.zeros(len(series.ids), np.int64)
+    owner = np.repeat(np.arange(len(series.ids)), np.diff(series.offsets))
+    np.maximum.at(ends, owner, np.where(np.isfinite(series.values), place, 0))
+    return ends
 
 
 def _last_origins(end: int, horizon: int, count: int, least: int) -> tuple[int, ...]:

@@ -78,7 +78,7 @@ class Forecasting:
     training_defaults: ClassVar[Json] = {
         "epochs": 30,
         "batch_size": 128,
-        "learning_rate": 3e-3,
+        "learning_rate": 5e-3,
         "clip_norm": 1.0,
         "patience": 8,
     }

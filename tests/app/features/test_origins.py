@@ -16,6 +16,15 @@ def test_the_last_horizon_is_held_out_and_the_one_before_validates() -> None:
     assert (cut.train, cut.whole, cut.valid, cut.test) == (32, 40, (32,), (36,))
 
 
+def test_a_series_ends_with_its_last_observed_value() -> None:
+    values = ramp(*[40] * 70)
+    values[0][34:] = np.nan
+    values[1][:] = np.nan
+    cuts = cut_series(series_set(values), 4, 7)
+    assert (cuts[0].whole, cuts[0].test) == (34, (30,))
+    assert (cuts[1].whole, cuts[1].test) == (0, ())
+
+
 def test_a_short_series_gives_no_validation_and_a_tiny_one_nothing() -> None:
     cuts = cut_series(series_set(ramp(*[18] * 70, needed(4), needed(4) - 1)), 4, 7)
     assert (cuts[0].train, cuts[0].valid, cuts[0].test) == (14, (), (14,))
