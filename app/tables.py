@@ -90,6 +90,7 @@ class Model(Base):
     __tablename__ = "models"
 
     name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    id: Mapped[str] = mapped_column(ID, unique=True)  # sorts by the time it was made
     task: Mapped[str] = mapped_column(String(32))
     versions: Mapped[int] = mapped_column(Integer, default=0)  # the highest number ever given
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())

@@ -21,7 +21,7 @@ SPOOL_BYTES = 16 << 20  # an archive larger than this goes through a temporary f
 @router.get("", response_model=Page[ModelOut])
 def find(session: ReadSession, at: PagingDep) -> Response:
     """All models."""
-    rows, cursor = at.page(models.find(session, at), "name")
+    rows, cursor = at.page(models.find(session, at), "id")
     data = [
         ModelOut.of(row, models.aliases(session, row.name), models.latest(session, row.name)) for row in rows
     ]

@@ -28,7 +28,7 @@ TRAINING: Json = {
     "max_seconds": None,
     "device": "auto",
     "optimizer": "adam",
-    "schedule": "cosine",
+    "schedule": "one_cycle",
     "weight_decay": 0.0,
     "bptt_steps": None,
     "autocast": False,

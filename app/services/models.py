@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.db import db_now
 from app.errors import Conflict, NotFound
+from app.identifiers import new_id
 from app.services.paging import Paging
 from app.tables import Alias, Job, Json, Model, ModelVersion
 
@@ -65,14 +66,14 @@ def _next_number(session: Session, job: Job) -> int:
     if number is None:
         # Two first versions of one model may finish at once: the loser of this insert finds the winner's row.
         with suppress(IntegrityError), session.begin_nested():
-            session.execute(insert(Model).values(name=job.model, task=job.task, versions=0))
+            session.execute(insert(Model).values(id=new_id("model"), name=job.model, task=job.task, versions=0))
         number = session.execute(step).scalar_one()
     return number
 
 
 def find(session: Session, paging: Paging) -> list[Model]:
-    """Models by name downwards, at most one more than the page holds."""
-    return list(session.scalars(paging.apply(select(Model), Model.name)))
+    """Models newest first, at most one more than the page holds."""
+    return list(session.scalars(paging.apply(select(Model), Model.id)))
 
 
 def get(session: Session, name: str) -> Model:

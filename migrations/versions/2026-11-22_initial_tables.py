@@ -77,10 +77,12 @@ def upgrade() -> None:
     op.create_table(
         "models",
         sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("task", sa.String(length=32), nullable=False),
         sa.Column("versions", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Double(), server_default=db_now(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_models")),
+        sa.UniqueConstraint("id", name=op.f("uq_models_id")),
     )
     op.create_table(
         "workers",

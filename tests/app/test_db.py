@@ -19,14 +19,14 @@ def test_the_database_clock_is_in_seconds_since_1970(sessions: Sessions) -> None
 
 def test_a_row_gets_its_time_from_the_database(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        session.add(Model(name="m", task="forecasting", versions=0))
+        session.add(Model(id="model_1", name="m", task="forecasting", versions=0))
     with sessions() as session:
         assert abs(session.get_one(Model, "m").created_at - time.time()) < 5
 
 
 def test_read_modify_write_from_many_threads_loses_nothing(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        session.add(Model(name="m", task="forecasting", versions=0))
+        session.add(Model(id="model_1", name="m", task="forecasting", versions=0))
     failures: list[BaseException] = []
 
     def add() -> None:
@@ -51,7 +51,7 @@ def test_read_modify_write_from_many_threads_loses_nothing(sessions: Sessions) -
 def test_a_reader_does_not_wait_for_a_writer(engine: Engine, sessions: Sessions) -> None:
     readers = make_readers(engine)
     with sessions() as writer, readers() as reader:
-        writer.add(Model(name="unseen", task="forecasting", versions=0))
+        writer.add(Model(id="model_2", name="unseen", task="forecasting", versions=0))
         writer.flush()
         assert reader.execute(select(Model.name)).all() == []
         writer.rollback()

@@ -87,3 +87,11 @@ def test_a_version_under_an_alias_cannot_be_deleted(two: Service) -> None:
 )
 def test_what_is_not_there_is_not_found(two: Service, path: str) -> None:
     problem(two.http.get(path), 404)
+
+
+def test_models_are_listed_newest_first(running: Service, tmp_path: Path) -> None:
+    for name in ("zebra", "ant", "mole"):
+        running.version(tmp_path / name, model=name)
+    first = running.http.get("/v1/models", params={"limit": 2}).json()
+    rest = running.http.get("/v1/models", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert [model["name"] for page in (first, rest) for model in page["data"]] == ["mole", "ant", "zebra"]
