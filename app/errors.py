@@ -11,6 +11,12 @@ class Problem(NamedTuple):
     detail: str
 
 
+def pointer(*steps: str | int) -> str:
+    """An RFC 6901 pointer; a lone surrogate, which JSON can spell and UTF-8 cannot, becomes a question mark."""
+    parts = (str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    return "".join(f"/{part}" for part in parts).encode(errors="replace").decode()
+
+
 class AppError(Exception):
     """Something the caller can act on; the docstring of each child is its default message."""
 

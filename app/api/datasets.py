@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.api.deps import House, HouseDep, IdempotencyKey, PagingDep, ReadSession, reply
 from app.api.multipart import Form, receive
-from app.errors import Invalid, NoSpace, Problem
+from app.errors import Invalid, NoSpace, Problem, pointer
 from app.schemas import DatasetOut, Page
 from app.services import datasets, idempotency
 from app.services.datasets import Upload
@@ -74,13 +74,13 @@ def _upload(form: Form) -> Upload:
         name for name, there in (("file", form.filename), ("task", form.fields.get("task"))) if not there
     ]
     problems = [Problem(f"/{name}", "missing") for name in missing]
-    problems += [Problem(f"/{name}", "no such field") for name in sorted(form.fields.keys() - FIELDS)]
+    problems += [Problem(pointer(name), "no such field") for name in sorted(form.fields.keys() - FIELDS)]
     if problems:
         raise Invalid(f"{problems[0].pointer}: {problems[0].detail}", problems)
     fields = {name: value for name, value in form.fields.items() if value}
     return Upload(
         path=form.path,
-        filename=Path(form.filename or "file").name[:255],
+        filename=Path(form.filename or "").name[:255] or "file",
         bytes=form.bytes,
         sha256=form.sha256,
         task=fields["task"],

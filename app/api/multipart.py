@@ -9,13 +9,14 @@ from typing import BinaryIO
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
-from app.errors import Invalid, NoSpace, Problem, TooLarge
+from app.errors import Invalid, NoSpace, Problem, TooLarge, pointer
 
 FIELD_BYTES = 64 << 10
 FIELDS = 16
 WRITE_BYTES = 1 << 20
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass
@@ -63,7 +64,7 @@ class _Receiver:
                 raise Invalid(problems=[Problem("/file", "sent twice")])
             self.filename = options.get(b"filename", b"file").decode("utf-8", "replace")
         elif self.part in self.fields or len(self.fields) >= FIELDS:
-            raise Invalid(problems=[Problem(f"/{self.part}", "sent twice, or too many fields")])
+            raise Invalid(problems=[Problem(pointer(self.part), "sent twice, or too many fields")])
         else:
             self.fields[self.part] = bytearray()
 
@@ -99,10 +100,15 @@ async def receive(request: Request, path: Path, limit: int) -> Form:
                 parser.write(piece)
                 if sum(map(len, receiver.pending)) >= WRITE_BYTES:
                     await _flush(receiver, form, file, digest, limit)
-            parser.finalize()
             await _flush(receiver, form, file, digest, limit)
+        if parser.state != MultipartState.END:  # the parser's own finalize() does not look
+            raise FormParserError("it ends before its last boundary")
     except FormParserError as error:
         raise Invalid(f"The multipart body is broken: {error}", [Problem("", str(error))]) from None
+    except OSError as error:  # from a write, or from the close that writes the rest
+        if error.errno in FULL:
+            raise NoSpace from error
+        raise
     form.filename, form.sha256 = receiver.filename, digest.hexdigest()
     form.fields = {name: _text(name, value) for name, value in receiver.fields.items()}
     return form
@@ -116,12 +122,7 @@ async def _flush(
     form.bytes += len(data)
     if form.bytes > limit:
         raise TooLarge(f"An upload may have {limit} bytes")
-    try:
-        await asyncio.to_thread(file.write, data)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise NoSpace from error
-        raise
+    await asyncio.to_thread(file.write, data)
     digest.update(data)
 
 
@@ -129,4 +130,4 @@ def _text(name: str, value: bytearray) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise Invalid(problems=[Problem(f"/{name}", "not UTF-8")]) from None
+        raise Invalid(problems=[Problem(pointer(name), "not UTF-8")]) from None

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from app.errors import AppError, Problem, Unavailable
+from app.errors import AppError, Problem, Unavailable, pointer
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +74,7 @@ async def _schema(request: Request, error: Exception) -> Response:
 
 
 def _pointer(loc: Sequence[str | int]) -> str:
-    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in loc]
-    return "/" + "/".join(parts[1:] if parts[:1] == ["body"] else parts)
+    return pointer(*(loc[1:] if loc[:1] == ("body",) else loc))
 
 
 async def _http(request: Request, error: Exception) -> Response:

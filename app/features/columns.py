@@ -156,7 +156,8 @@ class MixedColumn:
             else:
                 if np.any(np.abs(numbers) > LARGEST_FLOAT32):
                     check_numbers(values, rows, column, faults, LARGEST_FLOAT32)
-                self._numbers.append(numbers.astype(np.float32))
+                with np.errstate(over="ignore"):  # what is too large is a fault already
+                    self._numbers.append(numbers.astype(np.float32))
         if not is_text(values):
             self._codes = None  # typed numbers are no category
         if self._codes is not None:

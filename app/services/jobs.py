@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db import db_now
-from app.errors import Conflict, Invalid, NotFound, Problem
+from app.errors import Conflict, Invalid, NotFound, Problem, pointer
 from app.events import append
 from app.identifiers import new_id
 from app.schemas import JobIn
@@ -77,7 +77,7 @@ def check_options(task: Task, options: Json) -> Any:
         return task.options.model_validate(options, strict=True)
     except ValidationError as wrong:
         problems = [
-            Problem("/options/" + "/".join(str(part) for part in error["loc"]), error["msg"])
+            Problem(pointer("options", *error["loc"]), error["msg"])
             for error in wrong.errors(include_url=False)
         ]
         raise Invalid(f"The options do not fit the task: {problems[0].detail}", problems) from None

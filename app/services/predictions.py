@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import Sessions
-from app.errors import AppError, Invalid, Problem
+from app.errors import AppError, Invalid, Problem, pointer
 from app.lanes import Answer, Lane
 from app.services import models
 from app.storage import Storage
@@ -56,11 +56,12 @@ class Catalog:
         self._storage = storage
         self._routes: OrderedDict[Wanted, tuple[float, Route]] = OrderedDict()
         self._states: OrderedDict[str, Json] = OrderedDict()
+        self._moves = 0  # how often names were forgotten
 
     async def route(self, wanted: Wanted) -> Route:
         """The version to answer with; raises `NotFound`."""
-        found = self._routes.get(wanted)
-        if found is not None and time.monotonic() - found[0] < FRESH:
+        found, now, moves = self._routes.get(wanted), time.monotonic(), self._moves
+        if found is not None and now - found[0] < FRESH:
             return found[1]
         try:
             route = await asyncio.to_thread(self._resolve, wanted)
@@ -71,13 +72,16 @@ class Catalog:
         except AppError:
             self._routes.pop(wanted, None)
             raise
-        _keep(self._routes, wanted, (time.monotonic(), route), ROUTES)
+        if moves == self._moves:  # else it may have been read before the move
+            _keep(self._routes, wanted, (now, route), ROUTES)
         return route
 
     def forget(self, model: str) -> None:
         """Look a model's names up again: an alias was moved here."""
-        for wanted in [key for key in self._routes if key.model == model]:
-            self._routes.pop(wanted, None)
+        self._moves += 1
+        for wanted in list(self._routes):  # a copy: this runs in another thread than `route`
+            if wanted.model == model:
+                self._routes.pop(wanted, None)
 
     def _resolve(self, wanted: Wanted) -> Route:
         with self._readers() as session:
@@ -127,8 +131,9 @@ def _problem(text: str) -> Problem:
     place = PLACE.search(text)
     if place is None:
         return Problem("", text)
-    steps = (name or index for name, index in STEP.findall(place["path"]))
-    return Problem("".join(f"/{step}" for step in steps), text[: place.start()])
+    steps = [name or index for name, index in STEP.findall(place["path"])]
+    known = steps[: steps.index("...")] if "..." in steps else steps  # the parser does not tell a mapping's keys
+    return Problem(pointer(*known), text[: place.start()])
 
 
 async def predict(lane: Lane, route: Route, body: bytes, seconds: float) -> tuple[bytes, Answer]:
