@@ -6,7 +6,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 TESTS ?=
 
-.PHONY: install demo test test-slow up bench lint types contracts secrets clean
+.PHONY: install demo test test-slow up bench bench-api bench-forecasting lint types contracts secrets clean
 
 install: $(STAMP)
 
@@ -30,6 +30,9 @@ test-slow: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+bench-api bench-forecasting: bench-%: install
+	$(BIN)/python -m benchmarks.$*
 
 lint: install
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]  # as the database can hold it
 AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -70,7 +71,7 @@ class JobIn(Strict):
 class AliasIn(Strict):
     """The version an alias shall point at."""
 
-    version: int = Field(ge=1)
+    version: VersionNumber
 
 
 class DatasetOut(BaseModel):

@@ -39,6 +39,7 @@ Json = dict[str, Any]
 
 PULSE = 0.4  # seconds between two looks at what the database orders
 STOP_GRACE = 2.0  # seconds a child has to come to a step boundary
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 EXIT_GRACE = 1.0  # seconds from its last message, or from a stop it did not heed
 
 
@@ -60,7 +61,7 @@ class Child:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+            env=os.environ | ENVIRONMENT,
         )
         self._messages: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, name="child-reader", daemon=True)

@@ -52,7 +52,7 @@ UPLOAD_SCHEMA = {
 
 
 @router.post("", status_code=201, response_model=DatasetOut, openapi_extra=UPLOAD_SCHEMA)
-async def create(request: Request, shared: HouseDep, key: IdempotencyKey = None) -> Response:
+async def create(request: Request, shared: HouseDep, key: IdempotencyKey) -> Response:
     """Take a file in, check it, and keep it; a file with faults leaves nothing behind."""
     if (
         shutil.disk_usage(shared.incoming).free

@@ -67,7 +67,16 @@ def paging(limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None =
 
 
 PagingDep = Annotated[Paging, Depends(paging)]
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
+
+
+def idempotency_key(
+    given: Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)] = None,
+) -> str | None:
+    """The caller's key; the draft wants it quoted, most clients send it bare."""
+    return None if given is None else given.strip('"')
+
+
+IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 
 
 def reply(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:

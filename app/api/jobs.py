@@ -24,6 +24,7 @@ MAX_WAIT = 60.0
 STREAM_SECONDS = 600.0  # then the client comes back with Last-Event-ID
 PING_SECONDS = 15.0
 EVENTS_AT_ONCE = 500
+NEWEST, SEQ_DIGITS = 2**31 - 1, 10  # the highest number an event can have
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])")
 JSON_BYTES = 1 << 20
 
@@ -42,7 +43,7 @@ def polled(job: Job, status: int = 200, more: dict[str, str] | None = None) -> R
 
 
 @router.post("", status_code=202, response_model=JobOut, max_body_size=JSON_BYTES)
-def submit(request: JobIn, shared: HouseDep, key: IdempotencyKey = None) -> Response:
+def submit(request: JobIn, shared: HouseDep, key: IdempotencyKey) -> Response:
     """Queue a training job; whatever does not fit together is refused here, not later."""
     keyed = Keyed("POST /v1/jobs", key, _fingerprint(request)) if key is not None else None
     if keyed is not None and (first := idempotency.begin(shared.sessions, keyed, LOCK_SECONDS)) is not None:
@@ -137,7 +138,7 @@ async def events(
     job_id: str,
     request: Request,
     shared: HouseDep,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=NEWEST)] = 0,
     limit: Annotated[int, Query(ge=1, le=EVENTS_AT_ONCE)] = 50,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -145,7 +146,7 @@ async def events(
     await asyncio.to_thread(_get, shared, job_id)
     if "text/event-stream" in request.headers.get("accept", ""):
         if last_event_id is not None and last_event_id.isdecimal():
-            after = max(after, int(last_event_id))
+            after = max(after, min(int(last_event_id[:SEQ_DIGITS]), NEWEST))
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(
             _stream(shared, job_id, after), media_type="text/event-stream", headers=headers

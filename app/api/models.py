@@ -9,7 +9,7 @@ from fastapi import APIRouter, BackgroundTasks
 from fastapi.responses import Response, StreamingResponse
 
 from app.api.deps import HouseDep, PagingDep, ReadSession, reply
-from app.schemas import AliasIn, AliasName, AliasOut, ModelName, ModelOut, Page, VersionOut
+from app.schemas import AliasIn, AliasName, AliasOut, ModelName, ModelOut, Page, VersionNumber, VersionOut
 from app.services import models
 from app.storage import CHUNK, Storage
 
@@ -44,13 +44,13 @@ def versions(name: str, session: ReadSession, at: PagingDep) -> Response:
 
 
 @router.get("/{name}/versions/{number}", response_model=VersionOut)
-def version(name: str, number: int, session: ReadSession) -> Response:
+def version(name: str, number: VersionNumber, session: ReadSession) -> Response:
     """One version with its metrics beside the baseline's."""
     return reply(VersionOut.of(models.version(session, name, number)))
 
 
 @router.get("/{name}/versions/{number}/artifact")
-def artifact(name: str, number: int, shared: HouseDep) -> StreamingResponse:
+def artifact(name: str, number: VersionNumber, shared: HouseDep) -> StreamingResponse:
     """The version's files as a zip: manifest, weights, and the ONNX graph."""
     with shared.readers() as session:
         row = models.version(session, name, number)
@@ -73,7 +73,7 @@ def _zip(storage: Storage, prefix: str) -> Iterator[bytes]:
 
 
 @router.delete("/{name}/versions/{number}", status_code=204)
-def remove_version(name: str, number: int, shared: HouseDep, later: BackgroundTasks) -> Response:
+def remove_version(name: str, number: VersionNumber, shared: HouseDep, later: BackgroundTasks) -> Response:
     """Delete a version no alias points at."""
     with shared.sessions.begin() as session:
         prefix = models.remove_version(session, name, number)

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
 from app.api.deps import HouseDep
 from app.errors import Invalid, Problem, TooLarge
+from app.schemas import VersionNumber
 from app.services.predictions import Wanted, predict
 
 router = APIRouter(prefix="/v1/models", tags=["predictions"])
@@ -19,7 +20,7 @@ async def predict_with(
     name: str,
     request: Request,
     shared: HouseDep,
-    version: Annotated[int | None, Query(ge=1)] = None,
+    version: VersionNumber | None = None,
     alias: str | None = None,
     x_request_timeout: Annotated[float | None, Header(gt=0, le=LONGEST)] = None,
 ) -> Response:

@@ -7,11 +7,11 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from app.errors import AppError, Problem, Unavailable, pointer
+from app.errors import AppError, Invalid, Problem, Unavailable, pointer
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,8 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _database(request: Request, error: Exception) -> Response:
     log.warning("database: %s", error)
+    if isinstance(error, DataError):  # PostgreSQL's text, for one, holds no NUL
+        return answer(request, Invalid("The request has a value that the database cannot hold"))
     # Only a database that is away or overrun is worth another try; anything else is our mistake.
     away = isinstance(error, PoolTimeout) or (
         isinstance(error, DBAPIError)

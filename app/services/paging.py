@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.errors import Invalid, Problem
 
 Row = TypeVar("Row")
+INT_DIGITS = 18  # what fits into a database's integer
 
 
 def foreign() -> Invalid:
@@ -38,7 +39,7 @@ class Paging:
     def apply(self, query: Select[Row], key: InstrumentedAttribute[Any]) -> Select[Row]:
         """Order by `key` downwards and cut out the page and one row more."""
         if self.after is not None and key.type.python_type is int:
-            if not self.after.isdecimal():
+            if not self.after.isdecimal() or len(self.after) > INT_DIGITS:
                 raise foreign()
             query = query.where(key < int(self.after))
         elif self.after is not None:

@@ -293,3 +293,14 @@ def test_a_short_series_cannot_have_a_long_horizon(on_sqlite: Service) -> None:
     error = problem(on_sqlite.submit(dataset, options={"horizon": 12}), 422)["errors"][0]
     assert error["pointer"] == "/options/horizon"
     assert "20" in error["detail"]
+
+
+def test_a_key_may_be_quoted_or_bare(on_sqlite: Service) -> None:
+    body = {"task": "forecasting", "dataset": on_sqlite.dataset(), "model": "m", "options": {"horizon": 6}}
+    answers = [
+        on_sqlite.http.post("/v1/jobs", json=body, headers={"Idempotency-Key": key})
+        for key in ("k-9", '"k-9"')
+    ]
+    assert answers[0].json() == answers[1].json()
+    problem(on_sqlite.http.post("/v1/jobs", json=body, headers={"Idempotency-Key": ""}), 422)
+    problem(on_sqlite.http.post("/v1/jobs", json=body, headers={"Idempotency-Key": "x" * 256}), 422)

@@ -33,9 +33,7 @@ def whole(*parts: bytes) -> bytes:
 
 def request(pieces: Sequence[bytes], kind: str = TYPE, cut_off: bool = False, **headers: str) -> Request:
     """A request whose body arrives in these pieces; one that is cut off never comes to its end."""
-    messages: list[Message] = [
-        {"type": "http.request", "body": piece, "more_body": True} for piece in pieces
-    ]
+    messages: list[Message] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
     messages.append({"type": "http.disconnect"} if cut_off else {"type": "http.request", "body": b""})
     coming = iter(messages)
 
@@ -61,7 +59,18 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("multipart")
 
 
-TREACHEROUS = [b"\r\n", b"\r", b"\n", b"-", b"--", b"--b0un", b"\r\n--b0un", b"--b0und", b"\r\n--", b"b0und--"]
+TREACHEROUS = [
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"-",
+    b"--",
+    b"--b0un",
+    b"\r\n--b0un",
+    b"--b0und",
+    b"\r\n--",
+    b"b0und--",
+]
 CONTENT = (
     st.lists(st.sampled_from(TREACHEROUS) | st.binary(max_size=12), max_size=12)
     .map(b"".join)
@@ -147,7 +156,9 @@ def test_a_file_name_is_read_as_it_was_meant(tmp_path: Path, sent: bytes, name: 
 
 
 def test_headers_are_known_in_any_case_and_the_strange_ones_ignored(tmp_path: Path) -> None:
-    headers = b'X-Odd: 1\r\nCONTENT-disposition: form-data; name=file; filename=f\r\nContent-Type: x/y\r\n\r\n'
+    headers = (
+        b"X-Odd: 1\r\nCONTENT-disposition: form-data; name=file; filename=f\r\nContent-Type: x/y\r\n\r\n"
+    )
     form = received(tmp_path / "f", whole(headers + b"data"))
     assert (form.filename, form.path.read_bytes()) == ("f", b"data")
 
@@ -207,7 +218,13 @@ def test_noise_is_refused_and_never_a_fault_of_ours(directory: Path, body: bytes
 
 @pytest.mark.parametrize(
     "kind",
-    ["", "application/json", "multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=b"],
+    [
+        "",
+        "application/json",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/mixed; boundary=b",
+    ],
 )
 def test_another_content_type_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(Invalid) as caught:
