@@ -20,6 +20,7 @@ Json = dict[str, Any]
 SEASONS_KEPT = 20  # how much history decides what the season looks like
 SHORTEST, LONGEST = 4, 24  # of the input window
 NOTHING = "No series has two observed values before the rows that are held out."
+ITEMS_KEPT = 20_000  # more are not worth their room in every manifest
 SAMPLE = 500  # series are enough to choose by
 UNKNOWN_SCALE = {"usual": 1e-9, "scale_mean": 0.0, "scale_std": 1.0}  # until it has been measured
 STEPS = (48, 168)  # least and most recurrent steps of an automatic context
@@ -62,7 +63,15 @@ def draft(series: SeriesSet, ends: Sequence[int], options: Options) -> Json:
         "cycles": frequency.width,
         **UNKNOWN_SCALE,
         "non_negative": all(bool(np.nanmin(values) >= 0) for values in train),
+        "counts": are_counts(train),
     }
+
+
+def are_counts(train: Sequence[Array]) -> bool:
+    """Whether all observed values are whole and not negative, with zeros among them: quantiles are whole too."""
+    observed = [values[np.isfinite(values)] for values in train]
+    whole = all(bool(((values >= 0) & (values == np.floor(values))).all()) for values in observed)
+    return whole and any(bool((values == 0).any()) for values in observed)
 
 
 def choose_bases(train: Sequence[Array], transform: str, seasons: Sequence[int], horizon: int) -> list[int]:
@@ -102,6 +111,15 @@ def _static(series: SeriesSet, names: Sequence[str]) -> list[Json]:
     return [{"name": name, "levels": series.static_levels[series.static_names.index(name)]} for name in names]
 
 
+def _remembered(series: SeriesSet, static: Sequence[Json]) -> dict[str, list[int]]:
+    """Codes of the static columns by item, so that a request that names an item need not repeat them."""
+    if not static or len(series.ids) > ITEMS_KEPT:
+        return {}
+    columns = [series.static_names.index(spec["name"]) for spec in static]
+    codes = series.static_codes[:, columns].tolist()
+    return dict(zip(series.ids.tolist(), codes, strict=True))
+
+
 def covariate_specs(series: SeriesSet, ends: list[int], options: Options) -> Json:
     """Which columns the model reads, and how."""
     future = series.known_ahead if options.future_covariates is None else options.future_covariates
@@ -109,10 +127,12 @@ def covariate_specs(series: SeriesSet, ends: list[int], options: Options) -> Jso
     if past is None:
         past = [name for name in series.covariate_names if name not in future]
     static = series.static_names if options.static_covariates is None else options.static_covariates
+    specs = _static(series, static)
     return {
         "past": _changing(series, ends, past),
         "future": _changing(series, ends, [name for name in future if name not in past]),
-        "static": _static(series, static),
+        "static": specs,
+        "items": _remembered(series, specs),
     }
 
 

@@ -100,7 +100,7 @@ def read_history(state: Json, instance: Instance) -> tuple[History, int]:
         values=kept,
         after=np.full(state["horizon"], np.nan),
         start=None if start is None else start + skipped,
-        static=_static(instance.static, state["static"]),
+        static=_static(instance, state),
         past=past,
         future=np.concatenate([future, coming]),
     ), phase
@@ -144,17 +144,24 @@ def _number(entry: float | str | None, spec: Json, pointer: str) -> float:
     return float(entry)
 
 
-def _static(given: dict[str, str | None], specs: list[Json]) -> Array | None:
-    """Codes (static,) of the static columns; a level the training data did not have is -1."""
+def _static(instance: Instance, state: Json) -> Array | None:
+    """Codes (static,) of the static columns: as given, else as the item had them in training, else -1.
+
+    A level the training data did not have is -1 too.
+    """
+    given, specs = instance.static, state["static"]
     names = [spec["name"] for spec in specs]
     for name in given:
         if name not in names:
             raise invalid(f"/static/{_escaped(name)}", f"The model knows no static column {name!r}.")
     if not specs:
         return None
-    levels = [spec["levels"] for spec in specs]
-    chosen = [given.get(name) for name in names]
-    return np.array([known.index(v) if v in known else -1 for v, known in zip(chosen, levels, strict=True)])
+    codes = list(state["items"].get(instance.item_id, [-1] * len(specs)))
+    for place, spec in enumerate(specs):
+        if spec["name"] in given:
+            level = given[spec["name"]]
+            codes[place] = spec["levels"].index(level) if level in spec["levels"] else -1
+    return np.array(codes)
 
 
 def _escaped(name: str) -> str:
@@ -179,7 +186,8 @@ def measured_quantiles(state: Json, ahead: Ahead, outputs: Array) -> Array:
     entry, horizon = ahead.normalised, state["horizon"]
     moves = np.sort(outputs.astype(np.float64).reshape(horizon, -1), axis=1) * entry.scale[-1]
     z = entry.base[-1] + moves + entry.effects[-horizon:, None]  # (horizon, quantiles)
-    return np.maximum(entry.transform.inverse(z), ahead.floor)
+    values = np.maximum(entry.transform.inverse(z), ahead.floor)
+    return np.floor(values + 0.5) if state["counts"] else values
 
 
 def write_answer(state: Json, ahead: Ahead, outputs: Array, parameters: Parameters) -> Json:

@@ -133,6 +133,8 @@ def _readable(kind: Any) -> bool:
 def _to_numpy(column: Any, kind: Any) -> Any:
     """Convert a flat column; null is "" in texts, NaN in numbers and NaT in times."""
     if _is_text(kind):
+        if pa.types.is_string_view(kind):
+            column = column.cast(pa.large_string())  # Arrow cannot fill a view's nulls
         return column.fill_null("").to_numpy(zero_copy_only=False)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return column.cast(pa.timestamp("s"), safe=False).to_numpy(zero_copy_only=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import Sessions
-from app.errors import AppError, Invalid, Problem, pointer
+from app.errors import AppError, Invalid, NotFound, Problem, pointer
 from app.lanes import Answer, Lane
 from app.services import models
 from app.storage import Storage
@@ -57,6 +58,7 @@ class Catalog:
         self._routes: OrderedDict[Wanted, tuple[float, Route]] = OrderedDict()
         self._states: OrderedDict[str, Json] = OrderedDict()
         self._moves = 0  # how often names were forgotten
+        self._lock = threading.Lock()  # aliases move in threads, and an OrderedDict bears no two writers
 
     async def route(self, wanted: Wanted) -> Route:
         """The version to answer with; raises `NotFound`."""
@@ -70,30 +72,36 @@ class Catalog:
                 raise
             route = found[1]
         except AppError:
-            self._routes.pop(wanted, None)
+            with self._lock:
+                self._routes.pop(wanted, None)
             raise
-        if moves == self._moves:  # else it may have been read before the move
-            _keep(self._routes, wanted, (now, route), ROUTES)
+        with self._lock:
+            if moves == self._moves:  # else it may have been read before the move
+                _keep(self._routes, wanted, (now, route), ROUTES)
         return route
 
     def forget(self, model: str) -> None:
         """Look a model's names up again: an alias was moved here."""
-        self._moves += 1
-        for wanted in list(self._routes):  # a copy: this runs in another thread than `route`
-            if wanted.model == model:
-                self._routes.pop(wanted, None)
+        with self._lock:
+            self._moves += 1
+            for wanted in [key for key in self._routes if key.model == model]:
+                del self._routes[wanted]
 
     def _resolve(self, wanted: Wanted) -> Route:
         with self._readers() as session:
             row = models.resolve(session, wanted.model, wanted.version, wanted.alias)
-        return Route(row.model, row.version, TASKS[row.task], row.artifact, self._state(row.artifact))
+        task = TASKS.get(row.task)
+        if task is None:
+            raise NotFound(f"The model {row.model} is for {row.task}, a task this server does not have")
+        return Route(row.model, row.version, task, row.artifact, self._state(row.artifact))
 
     def _state(self, artifact: str) -> Json:
         state = self._states.get(artifact)
         if state is None:
             manifest = orjson.loads(b"".join(self._storage.read(f"{artifact}/manifest.json")))
             state = manifest["state"]
-            _keep(self._states, artifact, state, STATES)
+            with self._lock:
+                _keep(self._states, artifact, state, STATES)
         return state
 
 

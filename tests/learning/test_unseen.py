@@ -95,7 +95,7 @@ COMPETITIONS = {
     "weekly": Competition(weekly, "W", 52 * 5, 32, 13),
     "quarter_hourly": Competition(quarter_hourly, "15min", 96 * 14, 12, 96),
     "quarterly": Competition(quarterly, "QS", 60, 80, 8),
-    "walk": Competition(walk, "B", 300, 40, 10, 1.03),
+    "walk": Competition(walk, "1", 300, 40, 10, 1.03),
 }
 
 

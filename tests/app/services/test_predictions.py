@@ -153,7 +153,9 @@ def test_a_look_up_that_a_move_overtook_is_not_believed(
     assert house.route().version == 2
 
 
-def test_a_slow_look_up_does_not_stretch_the_second(house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_look_up_does_not_stretch_the_second(
+    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resolve = house.catalog._resolve
 
     def slow(wanted: Wanted) -> Route:
@@ -237,23 +239,30 @@ def test_memory_is_bounded_and_the_oldest_goes_first(
     assert house.readers.asked == 3
 
 
-def test_forgetting_from_another_thread_while_requests_come(house: House) -> None:
-    route = house.route()
-    entries = house.catalog._routes
+def test_forgetting_from_another_thread_while_requests_come(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, route = house.catalog, house.route()
     switch, stop, wrong = sys.getswitchinterval(), threading.Event(), list[BaseException]()
 
     def forget() -> None:
         try:
             while not stop.is_set():
-                house.catalog.forget("m3")
+                catalog.forget("m3")
         except BaseException as error:  # noqa: BLE001 - the test is whether there is any
             wrong.append(error)
 
-    sys.setswitchinterval(1e-6)
+    async def ask() -> None:
+        for number in range(300):
+            for _ in range(3):
+                await catalog.route(Wanted(f"m{number % 30}", number, None))
+
+    monkeypatch.setattr(catalog, "_resolve", lambda wanted: route)
+    monkeypatch.setattr(predictions, "ROUTES", 100)
     thread = threading.Thread(target=forget)
+    sys.setswitchinterval(1e-6)
     thread.start()
-    for number in range(4000):
-        predictions._keep(entries, Wanted(f"m{number % 300}", number, None), (0.0, route), 200)
+    asyncio.run(ask())
     stop.set()
     thread.join()
     sys.setswitchinterval(switch)
@@ -288,7 +297,9 @@ class Summing:
             raise Invalid("too far", [Problem("/parameters/horizon", "too far")])
         return Example(np.array(instance.values, np.float32)[:, None], instance.item_id)
 
-    def decode(self, state: dict[str, Any], example: Example, outputs: Any, parameters: Any) -> dict[str, Any]:
+    def decode(
+        self, state: dict[str, Any], example: Example, outputs: Any, parameters: Any
+    ) -> dict[str, Any]:
         return {"id": example.context, "sum": outputs[0], "shift": state["shift"]}
 
 

@@ -291,3 +291,27 @@ def test_the_median_is_always_trained() -> None:
     plan = plan_of(series_set(waves()), quantiles=[0.9, 0.2])
     assert plan.state["quantiles"] == [0.2, 0.5, 0.9]
     assert set(answer(plan, Instance(values=[1.0, 2.0]))["quantiles"]) == {"0.2", "0.9"}
+
+
+def test_a_known_item_has_its_static_columns_without_repeating_them() -> None:
+    series = series_set(waves(4), static=["a", "b", "a", "b"])
+    state = plan_of(series).state
+    values: list[float | None] = [float(k) for k in range(1, 40)]
+    given = TASK.encode(state, Instance(values=values, static={"kind": "b"}), Parameters())
+    known = TASK.encode(state, Instance(values=values, item_id=str(series.ids[1])), Parameters())
+    unknown = TASK.encode(state, Instance(values=values, item_id="nobody"), Parameters())
+    assert np.array_equal(known.inputs, given.inputs)
+    assert not np.array_equal(unknown.inputs, given.inputs)
+
+
+@pytest.mark.parametrize(("scale", "whole"), [(1.0, True), (0.5, False)])
+def test_counts_with_zeros_are_forecast_in_whole_numbers(scale: float, whole: bool) -> None:
+    rng = np.random.default_rng(3)
+    state = plan_of(series_set([scale * rng.poisson(1.0, 60).astype(float) for _ in range(5)])).state
+    assert state["counts"] == whole
+    values: list[float | None] = [float(v) for v in scale * rng.poisson(1.0, 40)]
+    example = TASK.encode(state, Instance(values=values), Parameters())
+    outputs = rng.normal(size=HORIZON * len(state["quantiles"])).astype(np.float32)
+    mean = np.array(TASK.decode(state, example, outputs, Parameters())["mean"])
+    assert bool((mean == np.floor(mean)).all()) == whole
+    assert (mean >= 0).all()

@@ -1,0 +1,208 @@
+"""Training workers as real processes: told to stop, killed, robbed of their child, and competing."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from app.broker import Broker
+from app.db import Sessions, make_engine, make_sessions
+from app.services import jobs as services
+from app.services.jobs import NETWORK, TRAINING
+from app.states import Status
+from app.storage import Storage
+from app.tables import Job, ModelVersion, Worker
+from tests.app.cli.test_up import descendants, gone
+from tests.app.services.test_leases import submit
+from tests.series import series_set, store, waves
+from tests.servers import Valkey, until
+
+QUICK, LONG = 1, 10_000  # epochs
+PREFIX = "test-workers:"
+
+
+class Yard:
+    """A database, a store and a broker, with workers that are all ended for certain."""
+
+    def __init__(self, directory: Path, template: Path, redis_url: str) -> None:
+        (directory / "test.db").write_bytes(template.read_bytes())
+        self.directory = directory
+        self.url = f"sqlite:///{directory / 'test.db'}"
+        self.engine = make_engine(self.url)
+        self.sessions: Sessions = make_sessions(self.engine)
+        self.storage = Storage((directory / "storage").as_uri())
+        self.broker = Broker(redis_url, PREFIX)
+        self.redis_url = redis_url
+        self.workers: list[subprocess.Popen[bytes]] = []
+        store(directory, series_set(waves(6, 60)))
+        self.storage.put("datasets/ds_1/arrays/arrays.npz", directory / "arrays.npz")
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """One more training worker; returns when it is ready."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RECURRA_")}
+        environment |= {
+            "RECURRA_DATA_DIR": str(self.directory / "data"),
+            "RECURRA_DATABASE_URL": self.url,
+            "RECURRA_STORAGE_URL": (self.directory / "storage").as_uri(),
+            "RECURRA_REDIS_URL": self.redis_url,
+            "RECURRA_REDIS_PREFIX": PREFIX,
+            "RECURRA_LEASE_SECONDS": "2",
+            "RECURRA_DEVICE": "cpu",
+            "OMP_NUM_THREADS": "1",
+        }
+        with (self.directory / "workers.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "workers.main", "--role", "train"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.workers.append(worker)
+        until(lambda: worker.pid in self.present(), 60, "the worker's presence")
+        return worker
+
+    def present(self) -> set[int]:
+        with self.sessions() as session:
+            return set(session.scalars(select(Worker.pid)))
+
+    def submit(self, epochs: int) -> str:
+        training = TRAINING | {"epochs": epochs, "batch_size": 64, "patience": LONG}
+        with self.sessions.begin() as session:
+            job_id = submit(session)
+            values = {"training": training, "network": NETWORK | {"hidden_size": 8}}
+            options = {"horizon": 4, "refit": False}
+            session.execute(update(Job).where(Job.id == job_id).values(options=options, **values))
+        self.broker.ring(job_id)
+        return job_id
+
+    def job(self, job_id: str) -> Job:
+        with self.sessions() as session:
+            return session.get_one(Job, job_id)
+
+    def wait(self, job_id: str, done: Callable[[Job], bool], what: str) -> Job:
+        until(lambda: done(self.job(job_id)), 60, what)
+        return self.job(job_id)
+
+    def statuses(self, job_id: str) -> list[str]:
+        with self.sessions() as session:
+            events = services.events(session, job_id, 0, 500)
+        return [event.data["status"] for event in events if event.type == "status"]
+
+    def children(self, worker: subprocess.Popen[bytes]) -> set[int]:
+        """The training processes below a worker."""
+        found = set()
+        for pid in descendants(worker.pid):
+            try:
+                if b"workers.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.add(pid)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return found
+
+    def close(self) -> None:
+        for worker in self.workers:
+            below = descendants(worker.pid)
+            worker.kill()
+            worker.wait()
+            for pid in below:
+                if not gone(pid):
+                    os.kill(pid, signal.SIGKILL)
+        self.broker.close()
+        self.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def yard(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, redis_server: Valkey
+) -> Iterator[Yard]:
+    made = Yard(tmp_path_factory.mktemp("yard"), sqlite_template, redis_server.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def worker(yard: Yard) -> subprocess.Popen[bytes]:
+    """A worker that several tests share."""
+    return yard.start()
+
+
+def trained(job: Job) -> bool:
+    assert job.status not in {Status.FAILED, Status.CANCELLED}, job.error_message
+    return job.status == Status.SUCCEEDED
+
+
+def test_a_job_is_trained_and_published(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
+    job_id = yard.submit(QUICK)
+    job = yard.wait(job_id, trained, "success")
+    assert (job.attempt, job.crashes, job.owner) == (1, 0, None)
+    assert yard.statuses(job_id) == ["queued", "running", "succeeded"]
+    with yard.sessions() as session:
+        artifact = session.scalars(select(ModelVersion.artifact).where(ModelVersion.job_id == job_id)).one()
+    names = {key.rpartition("/")[2] for key in yard.storage.keys(artifact)}
+    assert names >= {"manifest.json", "model.onnx", "model.safetensors"}
+    assert list((yard.directory / "data" / "work").iterdir()) == []
+
+
+def test_a_training_child_that_is_killed_is_tried_again(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
+    job_id = yard.submit(QUICK)
+    until(lambda: bool(yard.children(worker)), 60, "the training child")
+    (child,) = yard.children(worker)
+    os.kill(child, signal.SIGKILL)
+    job = yard.wait(job_id, trained, "success of the second attempt")
+    assert (job.attempt, job.crashes) == (2, 1)
+    assert yard.statuses(job_id) == ["queued", "running", "queued", "running", "succeeded"]
+
+
+def test_two_workers_and_many_doorbells_are_one_attempt(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
+    other = yard.start()
+    job_id = yard.submit(QUICK)
+    for _ in range(5):
+        yard.broker.ring(job_id)
+    job = yard.wait(job_id, trained, "success")
+    until(lambda: yard.broker.waiting() == 0, 30, "the last doorbell's answer")
+    assert (job.attempt, job.crashes) == (1, 0)
+    assert yard.statuses(job_id) == ["queued", "running", "succeeded"]
+    other.send_signal(signal.SIGTERM)
+    assert other.wait(20) == 0
+    until(lambda: other.pid not in yard.present(), 5, "the worker's leave")
+
+
+def test_a_worker_told_to_stop_gives_its_job_back(yard: Yard) -> None:
+    for one in yard.workers:
+        one.send_signal(signal.SIGTERM)
+        one.wait(20)
+    worker = yard.start()
+    job_id = yard.submit(LONG)
+    yard.wait(job_id, lambda job: job.progress is not None, "progress")
+    below = descendants(worker.pid)
+    assert yard.children(worker)
+    worker.send_signal(signal.SIGTERM)
+    job = yard.wait(job_id, lambda job: job.status == Status.QUEUED, "the job's return")
+    assert worker.wait(10) == 0
+    until(lambda: all(map(gone, below)), 5, "the end of its processes")
+    assert (job.attempt, job.crashes, job.owner, job.lease_until) == (1, 0, None, None)
+    assert worker.pid not in yard.present()
+    with yard.sessions.begin() as session:
+        services.cancel(session, job_id)
+
+
+def test_a_killed_worker_leaves_no_process_and_another_finishes(yard: Yard) -> None:
+    worker = yard.start()
+    job_id = yard.submit(QUICK)
+    until(lambda: bool(yard.children(worker)), 60, "the training child")
+    below = descendants(worker.pid)
+    worker.kill()
+    worker.wait()
+    until(lambda: all(map(gone, below)), 10, "the end of its processes")
+    assert yard.job(job_id).status == Status.RUNNING  # nobody was left to tell
+    yard.start()
+    job = yard.wait(job_id, trained, "success by the other worker")
+    assert job.attempt == 2
+    assert job.crashes == 1
+    assert yard.statuses(job_id) == ["queued", "running", "queued", "running", "succeeded"]
