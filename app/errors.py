@@ -12,9 +12,8 @@ class Problem(NamedTuple):
 
 
 def pointer(*steps: str | int) -> str:
-    """An RFC 6901 pointer; a lone surrogate, which JSON can spell and UTF-8 cannot, becomes a question mark."""
-    parts = (str(step).replace("~", "~0").replace("/", "~1") for step in steps)
-    return "".join(f"/{part}" for part in parts).encode(errors="replace").decode()
+    """A JSON pointer (RFC 6901) to a place in the request."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 class AppError(Exception):

@@ -1,5 +1,6 @@
 """Logs as one JSON object a line."""
 
+import json
 import logging
 import sys
 
@@ -24,7 +25,10 @@ class JsonFormatter(logging.Formatter):
                 line[name] = getattr(record, name)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
+        try:
+            return orjson.dumps(line).decode()
+        except TypeError:  # a lone surrogate, which only an escape can spell
+            return json.dumps(line)
 
 
 def configure(level: str) -> None:

@@ -19,6 +19,7 @@ Time = Annotated[
 ]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]  # as the database can hold it
+Text = Annotated[str, StringConstraints(max_length=1 << 16)]  # which also refuses lone surrogates
 AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -59,13 +60,13 @@ class TrainingIn(Strict):
 class JobIn(Strict):
     """A training job to submit."""
 
-    task: str
-    dataset: str
+    task: Text
+    dataset: Text
     model: ModelName
     network: NetworkIn = NetworkIn()
     training: TrainingIn = TrainingIn()
     options: Json = {}
-    metadata: Annotated[dict[str, str | int | float | bool | None], Field(max_length=32)] = {}
+    metadata: Annotated[dict[Text, Text | int | float | bool | None], Field(max_length=32)] = {}
 
 
 class AliasIn(Strict):

@@ -12,7 +12,8 @@ from celery import Celery
 
 from app.broker import TRAIN_JOB
 
-RELEASE = signal.SIGUSR1  # the worker's main process tells its children that the worker stops
+# Tells the pool children that the worker stops. Not USR1, which is the pool's own soft time limit.
+RELEASE = signal.SIGUSR2
 
 released = threading.Event()
 

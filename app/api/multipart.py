@@ -101,8 +101,7 @@ async def receive(request: Request, path: Path, limit: int) -> Form:
                 if sum(map(len, receiver.pending)) >= WRITE_BYTES:
                     await _flush(receiver, form, file, digest, limit)
             await _flush(receiver, form, file, digest, limit)
-        if parser.state != MultipartState.END:  # the parser's own finalize() does not look
-            raise FormParserError("it ends before its last boundary")
+        _check_end(parser)
     except FormParserError as error:
         raise Invalid(f"The multipart body is broken: {error}", [Problem("", str(error))]) from None
     except OSError as error:  # from a write, or from the close that writes the rest
@@ -112,6 +111,11 @@ async def receive(request: Request, path: Path, limit: int) -> Form:
     form.filename, form.sha256 = receiver.filename, digest.hexdigest()
     form.fields = {name: _text(name, value) for name, value in receiver.fields.items()}
     return form
+
+
+def _check_end(parser: MultipartParser) -> None:
+    if parser.state != MultipartState.END:  # its own finalize() does not look
+        raise FormParserError("it ends before its last boundary")
 
 
 async def _flush(

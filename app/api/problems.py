@@ -1,9 +1,9 @@
 """Every error as `application/problem+json` (RFC 9457), never a stack trace."""
 
+import json
 import logging
 from collections.abc import Sequence
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -48,7 +48,8 @@ def problem(
         "request_id": request.scope.get("request_id", ""),
         "errors": [{"pointer": pointer, "detail": text} for pointer, text in problems],
     }
-    return Response(orjson.dumps(body), status, {**(headers or {})}, media_type="application/problem+json")
+    # Not orjson: what is quoted from a request may hold lone surrogates, which only escapes can spell.
+    return Response(json.dumps(body), status, {**(headers or {})}, media_type="application/problem+json")
 
 
 def answer(request: Request, error: AppError) -> Response:

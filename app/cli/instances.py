@@ -9,7 +9,7 @@ import typer
 from app.errors import DatasetInvalid
 from app.features.calendar import Frequency
 from app.features.extras import last_observed
-from app.features.longform import read_series
+from app.features.longform import read_found
 from app.features.series import SeriesSet
 from app.readers import Mapping, open_source
 from app.tasks.base import Faults
@@ -24,19 +24,20 @@ def from_csv(path: Path, columns: dict[str, str]) -> list[Json]:
     faults = Faults()
     try:
         source = open_source(path, "csv", Mapping.checked(columns, COLUMNS), faults)
-        series, _, _ = read_series(source, faults)
+        found = read_found(source, faults)
     except DatasetInvalid as error:
         lines = [error.message, *(f"  {problem.pointer}: {problem.detail}" for problem in error.problems)]
         raise typer.BadParameter("\n".join(lines)) from None
-    return [_instance(series, row, int(end)) for row, end in enumerate(last_observed(series) + 1)]
+    series, ends = found.series, last_observed(found.series) + 1
+    return [_instance(series, row, int(ends[row]), int(found.phases[row])) for row in range(len(ends))]
 
 
-def _instance(series: SeriesSet, row: int, end: int) -> Json:
+def _instance(series: SeriesSet, row: int, end: int, phase: int) -> Json:
     start, stop = int(series.offsets[row]), int(series.offsets[row + 1])
     frequency = Frequency.parse(series.freq)
     found: Json = {
         "item_id": str(series.ids[row]),
-        "start": frequency.stamps(int(series.starts[row]), 1)[0],
+        "start": frequency.stamps(int(series.starts[row]), 1, phase)[0],
         "freq": series.freq,
         "values": _numbers(series.values[start:end]),
     }

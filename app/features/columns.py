@@ -43,6 +43,15 @@ class Levels:
         return np.fromiter(map(self._codes.__getitem__, texts), np.int32, len(texts))
 
 
+def wrong_id(name: str) -> str:
+    """Why a text cannot name a series; nothing if it can."""
+    if not name.strip():
+        return "is missing"
+    if "\0" in name:
+        return "has a NUL character"  # numpy's texts drop it from their end
+    return f"is longer than {LONGEST_TEXT} characters" if len(name) > LONGEST_TEXT else ""
+
+
 class IdColumn:
     """Which series each row belongs to."""
 
@@ -60,10 +69,8 @@ class IdColumn:
         """Take a chunk; an id that is missing or over-long is a fault."""
         codes = self._levels.encode(values)
         for code in range(self._checked, len(self.names)):
-            name = self.names[code]
-            if not name.strip() or len(name) > LONGEST_TEXT:
-                told = "is missing" if not name.strip() else f"is longer than {LONGEST_TEXT} characters"
-                faults.add(f"The id of the series {told}.", row=int(rows[codes == code][0]), column=column)
+            if wrong := wrong_id(self.names[code]):
+                faults.add(f"The id of the series {wrong}.", row=int(rows[codes == code][0]), column=column)
         self._checked = len(self.names)
         self._parts.append(codes)
 

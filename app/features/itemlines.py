@@ -7,7 +7,7 @@ import numpy as np
 
 from app.features.calendar import Array, Frequency
 from app.features.cells import LARGEST, LARGEST_FLOAT32, MISSING, shorten
-from app.features.columns import LONGEST_TEXT, Levels
+from app.features.columns import LONGEST_TEXT, Levels, wrong_id
 from app.features.series import SPLITS, SeriesSet
 from app.features.summary import Found
 
@@ -79,8 +79,8 @@ class _Items:
         if isinstance(given, bool) or not isinstance(given, str | int) or not str(given).strip():
             raise _WrongError("item_id", f"{shorten(given)} is no id; it must be a text or an integer.")
         name = str(given)
-        if len(name) > LONGEST_TEXT:
-            raise _WrongError("item_id", f"The id is longer than {LONGEST_TEXT} characters.")
+        if wrong := wrong_id(name):
+            raise _WrongError("item_id", f"The id {wrong}.")
         if name in self.seen:
             raise _WrongError(
                 "item_id", f"Duplicate series {shorten(name)}; it is in line {self.seen[name]} too."

@@ -23,9 +23,14 @@ ONLY = "series"  # what a file without ids calls its one series
 
 def read_series(source: "Source", faults: "Faults") -> tuple[SeriesSet, "Json", list[str]]:
     """Read a data set of series; gives it with its summary and warnings, or raises `DatasetInvalid`."""
-    found = read_items(source, faults) if source.format == "jsonl" else _read_table(source, faults)
+    found = read_found(source, faults)
     summary, warnings = describe(found, faults)
     return found.series, summary, warnings
+
+
+def read_found(source: "Source", faults: "Faults") -> Found:
+    """Read series however little can be learned from them, or raise `DatasetInvalid`."""
+    return read_items(source, faults) if source.format == "jsonl" else _read_table(source, faults)
 
 
 @dataclass

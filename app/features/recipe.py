@@ -68,7 +68,7 @@ def draft(series: SeriesSet, ends: Sequence[int], options: Options) -> Json:
 
 
 def are_counts(train: Sequence[Array]) -> bool:
-    """Whether all observed values are whole and not negative, with zeros among them: quantiles are whole too."""
+    """Whether all values are whole and not negative, zeros among them: then quantiles are whole too."""
     observed = [values[np.isfinite(values)] for values in train]
     whole = all(bool(((values >= 0) & (values == np.floor(values))).all()) for values in observed)
     return whole and any(bool((values == 0).any()) for values in observed)

@@ -46,6 +46,8 @@ class Mapping:
             _refuse(
                 [Problem("/file/row/1", f"The name of a column is longer than {LONGEST_NAME} characters.")]
             )
+        if any("\0" in name for name in found):  # neither PostgreSQL's JSON nor numpy's texts keep it
+            _refuse([Problem("/file/row/1", "The name of a column has a NUL character.")])
         problems = [
             Problem(f"/columns/{escape(name)}", f"The file has no column {column!r}; it has {shown(found)}.")
             for name, column in self.columns.items()

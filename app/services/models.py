@@ -66,7 +66,8 @@ def _next_number(session: Session, job: Job) -> int:
     if number is None:
         # Two first versions of one model may finish at once: the loser of this insert finds the winner's row.
         with suppress(IntegrityError), session.begin_nested():
-            session.execute(insert(Model).values(id=new_id("model"), name=job.model, task=job.task, versions=0))
+            first = {"id": new_id("model"), "name": job.model, "task": job.task, "versions": 0}
+            session.execute(insert(Model).values(first))
         number = session.execute(step).scalar_one()
     return number
 

@@ -140,7 +140,9 @@ def _problem(text: str) -> Problem:
     if place is None:
         return Problem("", text)
     steps = [name or index for name, index in STEP.findall(place["path"])]
-    known = steps[: steps.index("...")] if "..." in steps else steps  # the parser does not tell a mapping's keys
+    known = (
+        steps[: steps.index("...")] if "..." in steps else steps
+    )  # the parser does not tell a mapping's keys
     return Problem(pointer(*known), text[: place.start()])
 
 

@@ -1,8 +1,9 @@
-"""Multipart bodies straight to disk: however they are cut, whatever they hold, and however they are broken."""
+"""Multipart bodies straight to disk: however they are cut, whatever they hold, however they are broken."""
 
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def received(path: Path, *pieces: bytes, limit: int = ROOM, kind: str = TYPE) ->
 
 def cut(body: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(body) + 1) for place in places), len(body)]
-    return [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [body[start:end] for start, end in pairwise(edges)]
 
 
 @pytest.fixture(scope="module")

@@ -52,3 +52,22 @@ def test_faults_are_listed(tmp_path: Path) -> None:
         from_csv(path, {})
     with pytest.raises(typer.BadParameter, match="no column 'when'"):
         from_csv(path, {"ds": "when"})
+
+
+@pytest.mark.parametrize(
+    ("stamps", "start"),
+    [
+        ([f"2024-01-{day:02d}T16:00:00Z" for day in (1, 2, 3, 4)], "2024-01-01T16:00:00Z"),
+        ([f"2024-{month:02d}-15" for month in (1, 2, 3, 4)], "2024-01-15"),
+        (["7", "17", "27", "37"], 7),
+    ],
+)
+def test_an_instance_starts_when_its_series_does(tmp_path: Path, stamps: list[str], start: object) -> None:
+    rows = [f"{stamp},{at}" for at, stamp in enumerate(stamps)]
+    (only,) = from_csv(write(tmp_path / "s.csv", "ds,y", *rows), {})
+    assert only["start"] == start
+
+
+def test_what_is_too_short_to_train_on_can_still_be_forecast(tmp_path: Path) -> None:
+    (only,) = from_csv(write(tmp_path / "s.csv", "ds,y", "2024-01-01,1", "2024-01-02,2"), {})
+    assert only["values"] == [1, 2]

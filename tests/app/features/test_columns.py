@@ -9,7 +9,9 @@ from app.features.cells import MISSING, Array
 from app.features.columns import LONGEST_TEXT, IdColumn, Levels, MixedColumn, TimeColumn
 from app.tasks.base import Faults
 
-NAMES = st.text(min_size=1, max_size=8).filter(lambda text: bool(text.strip()))
+NAMES = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=8).filter(
+    lambda text: bool(text.strip())
+)
 
 
 def texts(*values: str) -> Array:
@@ -84,6 +86,14 @@ def test_a_missing_or_endless_id_is_told_once_at_its_first_row() -> None:
     ]
     assert "is missing" in faults.found[0].detail
     assert f"longer than {LONGEST_TEXT}" in faults.found[1].detail
+
+
+@pytest.mark.parametrize("name", ["a\0", "\0a", "a\0b"])
+def test_an_id_that_cannot_be_stored_is_refused(name: str) -> None:
+    column, faults = IdColumn(), Faults()
+    column.add(texts("a", name), np.array([2, 3]), "unique_id", faults)
+    assert [problem.pointer for problem in faults.found] == ["/file/row/3/column/unique_id"]
+    assert "NUL" in faults.found[0].detail
 
 
 def test_levels_know_missing_only_where_it_is_allowed() -> None:

@@ -119,6 +119,7 @@ def test_every_wrong_line_is_told() -> None:
     [
         ({"item_id": True}, "item_id", "True"),
         ({"item_id": "x" * 300}, "item_id", "256"),
+        ({"item_id": "a\0"}, "item_id", "NUL"),
         ({"freq": True}, "freq", "missing"),
         ({"start": True}, "start", "missing"),
         ({"start": "1/2/2024"}, "start", "ambiguous"),

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.features.calendar import Frequency
+from app.features.choices import Options
 from app.features.panels import (
     Array,
     History,
@@ -27,7 +28,7 @@ COLOUR = {"name": "colour", "levels": ["red", "green"], "mean": 0.0, "std": 1.0}
 
 def state_of(freq: str = "D", length: int = 90, **options: Any) -> dict[str, Any]:
     series = series_set(waves(6, length), freq)
-    return TASK.plan(series.arrays(), TASK.options.model_validate({"horizon": HORIZON, **options}), 0).state
+    return TASK.plan(series.arrays(), Options(horizon=HORIZON, **options), 0).state
 
 
 STATES = {

@@ -17,14 +17,16 @@ FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_siz
 ROWS = st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=12)
 
 
-def source(body: bytes, format_: str = "csv", faults: Faults | None = None, **columns: str) -> Source:
+def source(
+    body: bytes, format_: str, faults: Faults | None = None, columns: dict[str, str] | None = None
+) -> Source:
     path = Path(DIRECTORY.name) / "content"
     path.write_bytes(body)
-    return open_source(path, format_, Mapping(columns), faults or Faults())
+    return open_source(path, format_, Mapping(columns or {}), faults or Faults())
 
 
 def records(body: bytes, format_: str = "csv", **columns: str) -> list[tuple[int, Json]]:
-    return list(source(body, format_, **columns).records())
+    return list(source(body, format_, columns=columns).records())
 
 
 def refused(body: bytes, format_: str = "csv") -> list[Problem]:
@@ -39,8 +41,7 @@ def refused(body: bytes, format_: str = "csv") -> list[Problem]:
 def written(rows: list[tuple[str, str, str]], end: str, *, quote_all: bool) -> tuple[bytes, list[int]]:
     """A table as Python's own writer has it, and the line that each row begins at."""
     sink, begins = io.StringIO(), []
-    quoting = csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL
-    writer = csv.writer(sink, lineterminator=end, quoting=quoting)
+    writer = csv.writer(sink, lineterminator=end, quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL)
     writer.writerow(["a", "b", "c"])
     for row in rows:
         begins.append(sink.getvalue().count("\n") + 1)
@@ -63,7 +64,7 @@ def test_any_table_is_read_with_its_lines_whatever_the_chunks(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "ROWS", size)
         patch.setattr(lines, "BLOCK", block)
-        chunks = list(source(b"\xef\xbb\xbf" * bom + body).chunks())
+        chunks = list(source(b"\xef\xbb\xbf" * bom + body, "csv").chunks())
     assert all(0 < len(chunk.rows) <= size for chunk in chunks)
     found = [row for chunk in chunks for row in zip(*chunk.columns.values(), strict=True)]
     assert found == rows
@@ -117,7 +118,7 @@ def test_a_table_of_thousands_of_columns_keeps_them_apart() -> None:
     width = 3_000
     header = ",".join(f"c{at}" for at in range(width))
     rows = [",".join(str(row * width + at) for at in range(width)) for row in range(3)]
-    chunks = list(source("\n".join([header, *rows]).encode()).chunks())
+    chunks = list(source("\n".join([header, *rows]).encode(), "csv").chunks())
     assert list(chunks[0].columns) == [f"c{at}" for at in range(width)]
     assert chunks[0].columns["c2999"].tolist() == ["2999", "5999", "8999"]
 

@@ -26,14 +26,14 @@ VALUES = st.recursive(
 OBJECTS = st.lists(st.dictionaries(st.text(), VALUES, max_size=4), max_size=8)
 
 
-def source(body: bytes, faults: Faults | None = None, **columns: str) -> Source:
+def source(body: bytes, faults: Faults | None = None, columns: dict[str, str] | None = None) -> Source:
     path = Path(DIRECTORY.name) / "content"
     path.write_bytes(body)
-    return open_source(path, "jsonl", Mapping(columns), faults or Faults())
+    return open_source(path, "jsonl", Mapping(columns or {}), faults or Faults())
 
 
 def records(body: bytes, **columns: str) -> list[tuple[int, Json]]:
-    return list(source(body, **columns).records())
+    return list(source(body, columns=columns).records())
 
 
 def refused(body: bytes) -> list[Problem]:

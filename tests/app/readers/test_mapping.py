@@ -33,7 +33,9 @@ def test_a_mapping_onto_the_same_name_changes_nothing() -> None:
     assert Mapping.checked({"y": "y"}, CANONICAL).names(["ds", "y"]) == ["ds", "y"]
 
 
-@given(st.lists(st.text(max_size=8), unique=True, min_size=1), st.data())
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\0"), max_size=8), unique=True, min_size=1), st.data()
+)
 def test_exactly_one_column_gets_each_mapped_name(found: list[str], data: st.DataObject) -> None:
     named = [name for name in found if name]
     chosen = data.draw(st.lists(st.sampled_from(named), unique=True, max_size=4)) if named else []
@@ -63,6 +65,11 @@ def test_an_over_long_name_is_refused_before_anything_else() -> None:
     [problem] = problems({"ds": "none"}, ["x" * (LONGEST_NAME + 1)])
     assert problem.pointer == "/file/row/1"
     assert Mapping({}).names(["x" * LONGEST_NAME]) == ["x" * LONGEST_NAME]
+
+
+def test_a_name_that_cannot_be_stored_is_refused() -> None:
+    [problem] = problems({}, ["ds", "a\0b"])
+    assert problem == ("/file/row/1", "The name of a column has a NUL character.")
 
 
 def test_a_message_names_few_columns_and_cuts_long_ones() -> None:

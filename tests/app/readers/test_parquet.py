@@ -74,7 +74,9 @@ def test_every_kind_of_text(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint32()])
 def test_integers_stay_integers_unless_one_is_missing(kind: Any) -> None:
-    assert (one(pa.array([1, 2], kind)).dtype, one(pa.array([1, 2], kind)).tolist()) == (np.int64, [1, 2])
+    whole = one(pa.array([1, 2], kind))
+    assert whole.dtype == np.int64
+    assert whole.tolist() == [1, 2]
     holed = one(pa.array([1, None, 2], kind))
     assert holed.dtype == np.float64
     assert np.array_equal(holed, [1, np.nan, 2], equal_nan=True)
@@ -166,6 +168,11 @@ def test_columns_of_the_same_name_are_told() -> None:
     sink = io.BytesIO()
     pq.write_table(pa.table([pa.array([1]), pa.array([2]), pa.array([3])], ["y", "y", "ds"]), sink)
     assert refused(sink.getvalue()) == [("/file/column/y", "The file has this column 2 times.")]
+
+
+def test_a_name_with_a_nul_is_refused() -> None:
+    odd: dict[str, Any] = {"a\0": [2.0]}
+    assert "NUL" in refused(body_of(y=[1.0], **odd))[0].detail
 
 
 def test_a_table_without_rows_gives_no_rows() -> None:

@@ -126,7 +126,7 @@ def test_a_row_that_is_deleted_meanwhile_breaks_no_walk(sessions: Sessions) -> N
 
 def test_numbers_are_paged_as_numbers(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        session.add(Model(name="m", task="t"))
+        session.add(Model(name="m", id="model_1", task="t"))
         session.flush()
         session.add_all(map(version, range(8, 13)))
     seen, cursor = [], None

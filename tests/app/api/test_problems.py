@@ -1,0 +1,222 @@
+"""Every error as a problem document: status, slug, headers, places, and nothing of the inside."""
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Query
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from sqlalchemy import exc
+from starlette.exceptions import HTTPException
+
+from app import errors
+from app.api import problems
+from app.api.middleware import Traced
+from app.api.problems import TITLES
+from app.errors import AppError, Invalid, Problem, Unavailable, pointer
+from tests.asgi import Asgi
+
+OURS = [
+    child
+    for child in vars(errors).values()
+    if isinstance(child, type) and issubclass(child, AppError) and child is not AppError
+]
+KNOWN = {
+    "NotFound": (404, "not-found", None),
+    "Conflict": (409, "conflict", None),
+    "Invalid": (422, "invalid-request", None),
+    "DatasetInvalid": (422, "dataset-invalid", None),
+    "TooLarge": (413, "too-large", None),
+    "QueueFull": (429, "queue-full", "1"),
+    "Unavailable": (503, "unavailable", "2"),
+    "DeadlinePassed": (504, "deadline-passed", None),
+    "PredictionFailed": (500, "prediction-failed", None),
+    "NoSpace": (507, "no-space", None),
+}
+
+
+class Body(BaseModel):
+    """Something with depth."""
+
+    name: str
+    parts: dict[str, list[int]] = {}
+
+
+class Stage:
+    """An application with one route that raises what it is given."""
+
+    def __init__(self) -> None:
+        self.app = FastAPI()
+        self.error: BaseException = RuntimeError()
+        self.app.get("/raise")(self._raise)
+        self.app.post("/body")(self._body)
+        self.app.get("/query")(self._query)
+        problems.install(self.app)
+        self.app.add_middleware(Traced)
+        self.http = Asgi(self.app)
+
+    def _raise(self) -> None:
+        raise self.error
+
+    def _body(self, body: Body) -> Body:
+        return body
+
+    def _query(self, limit: Annotated[int, Query(ge=1)]) -> int:
+        return limit
+
+    def tell(self, error: BaseException) -> httpx.Response:
+        self.error = error
+        return self.http.get("/raise")
+
+
+@pytest.fixture(scope="module")
+def stage() -> Stage:
+    return Stage()
+
+
+def document(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = json.loads(answer.content)
+    assert list(body) == ["type", "title", "status", "detail", "request_id", "errors"]
+    assert body["status"] == answer.status_code
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body["detail"]
+    return body
+
+
+def test_the_contract_names_every_error_there_is() -> None:
+    assert {child.__name__ for child in OURS} == KNOWN.keys()
+
+
+@pytest.mark.parametrize("child", OURS, ids=lambda child: child.__name__)
+def test_each_error_has_its_status_slug_and_headers(stage: Stage, child: type[AppError]) -> None:
+    status, code, retry_after = KNOWN[child.__name__]
+    answer = stage.tell(child())
+    body = document(answer)
+    assert (body["status"], body["type"]) == (status, f"/problems/{code}")
+    assert body["title"] == TITLES[status]
+    assert body["detail"] == (child.__doc__ or "").strip()
+    assert body["errors"] == []
+    assert answer.headers.get("retry-after") == retry_after
+    assert answer.headers.get("x-should-retry") == ("false" if status == 409 else None)
+
+
+def test_a_message_and_its_places_are_told(stage: Stage) -> None:
+    found = document(stage.tell(Invalid("Two faults", [Problem("/a/0", "odd"), Problem("", "rotten")])))
+    assert found["detail"] == "Two faults"
+    assert found["errors"] == [{"pointer": "/a/0", "detail": "odd"}, {"pointer": "", "detail": "rotten"}]
+
+
+AWAY: list[Callable[[], exc.SQLAlchemyError]] = [
+    lambda: exc.OperationalError("SELECT secret", {"password": "hunter2"}, Exception("10.0.0.7 refused")),
+    lambda: exc.InterfaceError("SELECT secret", {}, Exception("hunter2")),
+    lambda: exc.TimeoutError("QueuePool hunter2 limit"),
+    lambda: exc.DBAPIError("SELECT secret", {}, Exception("hunter2"), connection_invalidated=True),
+]
+WRONG: list[Callable[[], exc.SQLAlchemyError]] = [
+    lambda: exc.ProgrammingError("SELECT secret", {}, Exception("hunter2")),
+    lambda: exc.IntegrityError("INSERT secret", {}, Exception("hunter2")),
+    lambda: exc.NoResultFound("hunter2 secret"),
+]
+
+
+def inside(answer: httpx.Response) -> list[str]:
+    """What of our inside an answer shows."""
+    words = ("hunter2", "secret", "10.0.0.7", "SELECT", "Traceback", "sqlalchemy", ".py")
+    return [word for word in words if word in answer.text]
+
+
+@pytest.mark.parametrize("make", AWAY)
+def test_a_database_that_is_away_is_worth_another_try(
+    stage: Stage, make: Callable[[], exc.SQLAlchemyError]
+) -> None:
+    answer = stage.tell(make())
+    body = document(answer)
+    assert (body["status"], body["type"]) == (503, "/problems/unavailable")
+    assert answer.headers["retry-after"] == str(Unavailable.retry_after)
+    assert inside(answer) == []
+
+
+@pytest.mark.parametrize("make", WRONG)
+def test_any_other_fault_of_the_database_is_ours(
+    stage: Stage, make: Callable[[], exc.SQLAlchemyError]
+) -> None:
+    answer = stage.tell(make())
+    body = document(answer)
+    assert (body["status"], body["type"]) == (500, "/problems/internal")
+    assert "retry-after" not in answer.headers
+    assert inside(answer) == []
+
+
+def test_a_value_no_database_can_hold_is_the_callers(stage: Stage) -> None:
+    answer = stage.tell(exc.DataError("SELECT secret", {}, Exception("NUL bytes of hunter2")))
+    assert document(answer)["status"] == 422
+    assert inside(answer) == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret"), KeyError("hunter2"), RecursionError("secret")])
+def test_a_fault_of_ours_shows_nothing(stage: Stage, error: Exception) -> None:
+    answer = stage.tell(error)
+    assert document(answer)["type"] == "/problems/internal"
+    assert inside(answer) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "slug"),
+    [
+        (HTTPException(404), "not-found"),
+        (HTTPException(405, headers={"Allow": "GET"}), "method-not-allowed"),
+        (HTTPException(413), "too-large"),
+        (HTTPException(418, "teapot"), "error"),
+    ],
+)
+def test_errors_of_the_framework_look_the_same(stage: Stage, error: HTTPException, slug: str) -> None:
+    answer = stage.tell(error)
+    assert document(answer)["type"] == f"/problems/{slug}"
+    assert answer.headers.get("allow") == (error.headers or {}).get("Allow")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/name"),
+        ({"name": 3}, "/name"),
+        ({"name": "n", "parts": {"a": [1, "x"]}}, "/parts/a/1"),
+        ({"name": "n", "parts": {"a/b": ["x"]}}, "/parts/a~1b/0"),
+        ({"name": "n", "parts": {"a~b": ["x"]}}, "/parts/a~0b/0"),
+        ({"name": "n", "parts": {"~1": ["x"]}}, "/parts/~01/0"),
+        ({"name": "n", "parts": {"": ["x"]}}, "/parts//0"),
+        ([], ""),
+    ],
+)
+def test_a_bad_body_is_pointed_at(stage: Stage, body: Any, pointer: str) -> None:
+    found = document(stage.http.post("/body", json=body))
+    assert (found["status"], found["type"]) == (422, "/problems/invalid-request")
+    assert [error["pointer"] for error in found["errors"]] == [pointer]
+
+
+def test_a_bad_query_is_pointed_at(stage: Stage) -> None:
+    for query in ("", "?limit=0", "?limit=x"):
+        assert document(stage.http.get(f"/query{query}"))["errors"][0]["pointer"] == "/query/limit"
+
+
+def unescaped(step: str) -> str:
+    return step.replace("~1", "/").replace("~0", "~")
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.integers(0, 99), max_size=5))
+def test_a_pointer_leads_back_to_its_steps(steps: list[str | int]) -> None:
+    written = pointer(*steps)
+    assert [unescaped(step) for step in written.split("/")[1:]] == [str(step) for step in steps]
+    assert written.startswith("/") or not steps
+
+
+@pytest.mark.parametrize("text", ["\ud800", "ü", "\x00", '"', "\u2028"])
+def test_whatever_a_request_had_can_be_quoted(stage: Stage, text: str) -> None:
+    found = document(stage.tell(Invalid(f"Odd: {text}", [Problem(pointer("a", text), text)])))
+    assert found["detail"] == f"Odd: {text}"
+    assert found["errors"] == [{"pointer": f"/a/{text}", "detail": text}]

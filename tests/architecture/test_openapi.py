@@ -1,0 +1,196 @@
+"""The interface as it documents itself, and that no request body makes the service stumble."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.main import create_app
+from app.settings import Settings
+from tests.service import Service
+
+Json = dict[str, Any]
+METHODS = {"get", "put", "post", "delete", "patch"}
+SNAKE = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
+DOCUMENT: Json = create_app(Settings()).openapi()
+
+
+def operations() -> Iterator[tuple[str, str, Json]]:
+    for path, methods in DOCUMENT["paths"].items():
+        for method in METHODS & methods.keys():
+            yield path, method, methods[method]
+
+
+OPERATIONS = [pytest.param(*one, id=f"{one[1]} {one[0]}") for one in operations()]
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_a_route_says_what_it_does_and_answers(path: str, method: str, operation: Json) -> None:
+    assert operation["description"].endswith(".")
+    assert operation["tags"]
+    good = [status for status in operation["responses"] if status.startswith("2")]
+    assert len(good) == 1
+    assert all(answer["description"] for answer in operation["responses"].values())
+    if method == "delete":
+        assert good == ["204"]
+    if operation.get("parameters") or "requestBody" in operation:
+        assert "422" in operation["responses"] or path == "/v1/datasets"
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_names_on_the_wire_are_spelled_alike(path: str, method: str, operation: Json) -> None:
+    for step in path.strip("/").split("/"):
+        name = step.removeprefix("{").removesuffix("}")
+        assert SNAKE.match(name), name
+    told = re.findall(r"{(\w+)}", path)
+    parameters = operation.get("parameters", [])
+    assert sorted(told) == sorted(one["name"] for one in parameters if one["in"] == "path")
+    for one in parameters:
+        pattern = re.compile(r"^[A-Za-z]+(-[A-Za-z]+)*$") if one["in"] == "header" else SNAKE
+        assert pattern.match(one["name"]), one["name"]
+
+
+def test_every_operation_has_an_id_of_its_own() -> None:
+    ids = [operation["operationId"] for _, _, operation in operations()]
+    assert len(ids) == len(set(ids)) == len(OPERATIONS)
+    assert len(ids) >= 20
+
+
+def schemas() -> Json:
+    found: Json = DOCUMENT["components"]["schemas"]
+    return {
+        name: schema
+        for name, schema in found.items()
+        if name not in {"HTTPValidationError", "ValidationError"}
+    }
+
+
+def test_every_field_is_in_snake_case_and_every_schema_valid() -> None:
+    for name, schema in schemas().items():
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert "description" in schema or name.startswith("Page_"), name
+        for field in schema.get("properties", {}):
+            assert SNAKE.match(field), f"{name}.{field}"
+
+
+def test_requests_refuse_what_they_do_not_know() -> None:
+    for name in ("JobIn", "NetworkIn", "TrainingIn", "AliasIn"):
+        assert schemas()[name]["additionalProperties"] is False
+    assert schemas()["JobIn"]["required"] == ["task", "dataset", "model"]
+
+
+def test_times_are_told_as_times() -> None:
+    for name, schema in schemas().items():
+        for field, described in schema.get("properties", {}).items():
+            if field.endswith("_at") or field == "last_seen":
+                kinds = described.get("anyOf", [described])
+                assert {"type": "string", "format": "date-time"}.items() <= kinds[0].items(), (
+                    f"{name}.{field}"
+                )
+
+
+@pytest.mark.parametrize("prefix", ["/v1/datasets", "/v1/jobs", "/v1/models", "/v1/models/{name}/versions"])
+def test_lists_are_paged_alike(prefix: str) -> None:
+    parameters = {one["name"]: one["schema"] for one in DOCUMENT["paths"][prefix]["get"]["parameters"]}
+    assert {"limit", "cursor"} <= parameters.keys()
+    assert (
+        parameters["limit"]["minimum"],
+        parameters["limit"]["maximum"],
+        parameters["limit"]["default"],
+    ) == (
+        1,
+        200,
+        50,
+    )
+
+
+ODD = st.sampled_from(["", "\x00", "\ud800", "a/b~c", "../..", "é" * 300, "null", "1e999", "%00", "'; --"])
+TEXT = ODD | st.text(max_size=8)
+LEAF = (
+    st.none()
+    | st.booleans()
+    | st.sampled_from([0, -1, 2**31, 2**63, 10**30, -(10**30)])
+    | st.integers(-5, 200)
+    | st.floats()
+    | TEXT
+)
+ANYTHING = st.recursive(
+    LEAF, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
+)
+FIELDS = {
+    "network": ["cell", "layers", "hidden_size", "bidirectional", "dropout"],
+    "training": ["epochs", "batch_size", "learning_rate", "seed", "device", "max_seconds", "bptt_steps"],
+    "options": ["horizon", "context_length", "quantiles", "season_length", "transform", "past_covariates"],
+}
+
+
+def nearly(names: list[str]) -> st.SearchStrategy[Any]:
+    return st.dictionaries(st.sampled_from(names) | TEXT, ANYTHING, max_size=3) | ANYTHING
+
+
+@st.composite
+def bodies(draw: st.DrawFn, dataset: str) -> Any:
+    """A good job with one to three parts spoiled, or anything at all."""
+    if draw(st.integers(0, 9)) == 0:
+        return draw(ANYTHING)
+    body: Json = {"task": "forecasting", "dataset": dataset, "model": "m", "options": {"horizon": 6}}
+    for name in draw(
+        st.lists(st.sampled_from(["task", "dataset", "model", "metadata", *FIELDS]), max_size=3)
+    ):
+        body[name] = draw(nearly(FIELDS[name]) if name in FIELDS else nearly(["team"]))
+    return body
+
+
+def test_no_body_of_a_job_makes_the_service_stumble(running: Service) -> None:
+    dataset = running.dataset()
+
+    @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(body=bodies(dataset))
+    def submit(body: Any) -> None:
+        headers = {"content-type": "application/json"}
+        answer = running.http.post("/v1/jobs", content=json.dumps(body), headers=headers)
+        assert answer.status_code in {202, 404, 422}, answer.text
+        if answer.status_code == 202:
+            assert running.http.get(answer.headers["location"]).json() == answer.json()
+        else:
+            assert answer.headers["content-type"] == "application/problem+json"
+            json.loads(answer.content)
+
+    submit()
+
+
+PATHS = [path for path, methods in DOCUMENT["paths"].items() if "get" in methods and "{" in path]
+NASTY = [
+    "%00",
+    "a%00b",
+    "%F0%9F%92%A9",
+    "..%2f..",
+    "9" * 30,
+    "x" * 3000,
+    "-1",
+    "0",
+    "%ED%A0%80",
+    "'%22",
+    "job_",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_id_in_a_path_makes_the_service_stumble(running: Service, path: str) -> None:
+    for nasty in NASTY:
+        answer = running.http.get(re.sub(r"{\w+}", nasty, path))
+        assert answer.status_code in {404, 422}, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/v1/datasets", "/v1/jobs", "/v1/models"])
+def test_no_query_of_a_list_makes_the_service_stumble(running: Service, path: str) -> None:
+    for name in ("limit", "cursor", "status", "task", "model"):
+        for nasty in [*NASTY, "AA==", "", "MQ==", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk="]:
+            answer = running.http.get(f"{path}?{name}={nasty}")
+            assert answer.status_code in {200, 422}, f"{name}={nasty}: {answer.text}"
