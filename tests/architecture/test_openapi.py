@@ -149,7 +149,7 @@ def bodies(draw: st.DrawFn, dataset: str) -> Any:
 def test_no_body_of_a_job_makes_the_service_stumble(running: Service) -> None:
     dataset = running.dataset()
 
-    @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(body=bodies(dataset))
     def submit(body: Any) -> None:
         headers = {"content-type": "application/json"}

@@ -173,11 +173,7 @@ def test_two_workers_and_many_doorbells_are_one_attempt(yard: Yard, worker: subp
     until(lambda: other.pid not in yard.present(), 5, "the worker's leave")
 
 
-def test_a_worker_told_to_stop_gives_its_job_back(yard: Yard) -> None:
-    for one in yard.workers:
-        one.send_signal(signal.SIGTERM)
-        one.wait(20)
-    worker = yard.start()
+def test_a_worker_told_to_stop_gives_its_job_back(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
     job_id = yard.submit(LONG)
     yard.wait(job_id, lambda job: job.progress is not None, "progress")
     below = descendants(worker.pid)

@@ -57,7 +57,7 @@ class Network:
         return Reply(request.id, self.status, zeros, 0.0015, 0.00225, "why not")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network(plan: Plan) -> Network:
     return Network(plan.outputs)
 
@@ -75,12 +75,21 @@ def quiet(
         yield made
 
 
-@pytest.fixture
-def fake(quiet: Service, redis_server: Valkey, network: Network) -> Iterator[FakePredictor]:
+@pytest.fixture(scope="module")
+def serving(quiet: Service, redis_server: Valkey, network: Network) -> Iterator[FakePredictor]:
     with predictor(redis_server.url, quiet.settings.lane, network) as made:
         until(lambda: post(quiet).status_code == 200, what="the first answer")
-        made.seen.clear()
         yield made
+
+
+@pytest.fixture
+def fake(serving: FakePredictor, network: Network) -> Iterator[FakePredictor]:
+    """The predictor, as if it had been asked nothing yet."""
+    serving.live()  # its presence lasts five seconds
+    serving.seen.clear()
+    yield serving
+    serving.go.set()
+    network.status = Status.OK
 
 
 def post(running: Service, *instances: Any, query: str = "", **headers: str) -> httpx.Response:
@@ -197,12 +206,15 @@ BAD: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_body_is_refused_with_its_place_and_asks_nobody(quiet: Service, case: str) -> None:
+def test_a_bad_body_is_refused_with_its_place_and_asks_nobody(
+    quiet: Service, fake: FakePredictor, case: str
+) -> None:
     sent, pointer = BAD[case]
     found = problem(quiet.http.post(PREDICT, content=sent), 422)
     assert found["type"] == "/problems/invalid-request"
     assert [error["pointer"] for error in found["errors"]] == [pointer]
     assert found["errors"][0]["detail"]
+    assert fake.seen == []
 
 
 def test_a_request_may_have_so_many_instances_and_no_more(quiet: Service) -> None:
@@ -245,9 +257,9 @@ def test_a_body_over_the_limit_is_refused_however_it_comes(quiet: Service) -> No
     problem(quiet.http.post(PREDICT, content=iter([large[:1000]] * 500)), 413)
 
 
-def test_without_a_worker_the_answer_is_to_come_back(quiet: Service) -> None:
-    until(lambda: post(quiet).status_code == 503, what="the predictor's absence")
-    answer = post(quiet)
+def test_without_a_worker_the_answer_is_to_come_back(on_sqlite: Service, tmp_path: Path, plan: Plan) -> None:
+    publish(on_sqlite, tmp_path / "one", plan)
+    answer = post(on_sqlite)
     assert problem(answer, 503)["type"] == "/problems/unavailable"
     assert int(answer.headers["retry-after"]) >= 1
 
