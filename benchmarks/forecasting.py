@@ -153,8 +153,9 @@ def main() -> None:
     text = f"""## Forecasting
 
 sMAPE on the competition's test part, default options, one seed. In brackets: sMAPE on the version's own
-held-out horizon / the same of seasonal naive, and seconds from submit to a served version. The learning rate and
-one loss weight were settled by validation loss, but with these test figures in sight: slightly optimistic.
+held-out horizon / the same of seasonal naive, and seconds from submit to a served version. The learning
+rate and one loss weight were settled by validation loss, but with these test figures in sight: slightly
+optimistic.
 
 {first}
 
