@@ -17,6 +17,7 @@ import torch
 
 from app import logs
 from app.errors import AppError
+from workers.device import DeviceMissing
 from workers.lifeline import Lifeline
 from workers.trainer import TrainSpec, train
 from workers.training import TrainingDiverged
@@ -45,6 +46,8 @@ def failure(error: BaseException) -> Json:
     match error:
         case TrainingDiverged():
             code, message = "diverged", str(error)
+        case DeviceMissing():
+            code, message = "device_missing", str(error)
         case torch.OutOfMemoryError() | MemoryError():
             code = "out_of_memory"
             message = (

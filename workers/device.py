@@ -5,13 +5,17 @@ import os
 import torch
 
 
+class DeviceMissing(Exception):
+    """The worker does not have the device the job asks for."""
+
+
 def pick_device(wanted: str = "auto") -> torch.device:
-    """CUDA where there is one, unless asked otherwise; raises `ValueError` for a device that is not there."""
+    """CUDA where there is one, unless asked otherwise; raises `DeviceMissing`."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(wanted)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("This worker has no CUDA device; use device auto or cpu.")
+        raise DeviceMissing("This worker has no CUDA device; use device auto or cpu.")
     return device
 
 

@@ -64,7 +64,7 @@ def check_options(summary: Json, options: Options) -> list[Problem]:
     least = horizon + MARGIN + 1 if marked else needed(horizon)
     problems = []
     if longest < least:
-        where = " outside the test split" if marked else ""
+        where = " outside the valid and test splits" if marked else ""
         problems.append(
             Problem(
                 "/options/horizon",

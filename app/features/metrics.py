@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+SMALLEST = 1e-290  # scale: errors divided by less may overflow
+
 
 def smape_points(actual: Array, forecast: Array) -> Array:
     """200 |y - f| / (|y| + |f|) per point, 0 where both are 0 (M4 formula, percent, 0..200)."""
@@ -88,7 +90,7 @@ class Scores:
         actual, point, quantiles = actual[seen], point[seen], quantiles[seen]
         self._smape.append(smape_points(actual, point))
         self._inside.append((actual >= quantiles[:, 0]) & (actual <= quantiles[:, -1]))
-        if scale > 0:
+        if scale > SMALLEST:
             self._mase.append(float(np.abs(actual - point).mean()) / scale)
             self._pinball.append(float(pinball(actual, quantiles, self._quantiles).mean()) / scale)
 

@@ -93,8 +93,9 @@ def read_history(state: Json, instance: Instance) -> tuple[History, int]:
     if not np.isfinite(kept).any():
         kept = np.concatenate([kept[:-1], values[np.isfinite(values)][-1:]])
     past_names = [spec["name"] for spec in state["past"] + state["future"]]
-    past = _covariates(instance.past, state["past"], past_names, "past", len(values))[skipped:]
-    future = _covariates(instance.past, state["future"], past_names, "past", len(values))[skipped:]
+    told = instance.past | _constant(instance, past_names, len(values))
+    past = _covariates(told, state["past"], past_names, "past", len(values))[skipped:]
+    future = _covariates(told, state["future"], past_names, "past", len(values))[skipped:]
     coming = _covariates(instance.future, state["future"], None, "future", state["horizon"])
     return History(
         values=kept,
@@ -104,6 +105,11 @@ def read_history(state: Json, instance: Instance) -> tuple[History, int]:
         past=past,
         future=np.concatenate([future, coming]),
     ), phase
+
+
+def _constant(instance: Instance, names: Sequence[str], size: int) -> dict[str, list[float | str | None]]:
+    """Columns given as static that vary in the model's own data: the same value at every step."""
+    return {name: [value] * size for name, value in instance.static.items() if name in names}
 
 
 def _covariates(
@@ -126,9 +132,7 @@ def _covariates(
         pointer = f"/{field}/{_escaped(spec['name'])}"
         if field == "past" and len(column) != size:
             raise invalid(pointer, f"There are {len(column)} entries for {size} values.")
-        if field == "future" and len(column) > size:
-            raise invalid(pointer, f"There are {len(column)} entries; the model looks {size} steps ahead.")
-        for step, entry in enumerate(column):
+        for step, entry in enumerate(column[:size]):  # what is known beyond the horizon does not matter
             table[step, place] = _number(entry, spec, f"{pointer}/{step}")
     return table
 
@@ -150,7 +154,7 @@ def _static(instance: Instance, state: Json) -> Array | None:
     A level the training data did not have is -1 too.
     """
     given, specs = instance.static, state["static"]
-    names = [spec["name"] for spec in specs]
+    names = [spec["name"] for spec in specs + state["past"] + state["future"]]
     for name in given:
         if name not in names:
             raise invalid(f"/static/{_escaped(name)}", f"The model knows no static column {name!r}.")

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.features.calendar import Array, Frequency
 from app.features.extras import last_observed
-from app.features.series import SPLITS, TEST, SeriesSet
+from app.features.series import SPLITS, TEST, VALID, SeriesSet
 
 if TYPE_CHECKING:
     from app.tasks.base import Faults, Json
@@ -70,8 +70,8 @@ def _span(found: Found, frequency: Frequency) -> "Json":
 
 
 def _longest_train(series: SeriesSet) -> int:
-    """The most points any series has before its test part, up to the last observed value."""
-    usable = ~np.isnan(series.values) & (series.splits != TEST)
+    """The most points any series has before its marked parts, up to the last observed value."""
+    usable = ~np.isnan(series.values) & (series.splits != TEST) & (series.splits != VALID)
     last = np.maximum.reduceat(np.where(usable, np.arange(len(usable)), -1), series.offsets[:-1])  # (n,)
     return int(np.maximum(last + 1 - series.offsets[:-1], 0).max())
 

@@ -13,6 +13,7 @@ import torch
 
 from app.errors import Invalid
 from workers.child import failure
+from workers.device import DeviceMissing
 from workers.training import TrainingDiverged
 
 
@@ -20,6 +21,7 @@ from workers.training import TrainingDiverged
     ("error", "code"),
     [
         (TrainingDiverged("The loss is not finite"), "diverged"),
+        (DeviceMissing("no CUDA device"), "device_missing"),
         (MemoryError(), "out_of_memory"),
         (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
         (OSError(errno.ENOSPC, "No space left"), "no_space"),

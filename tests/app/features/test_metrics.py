@@ -60,3 +60,10 @@ def test_what_cannot_be_said_is_left_out() -> None:
     assert scores.result() == {}
     scores.add(np.array([1.0]), np.array([1.0]), np.ones((1, 1)), 0.0)
     assert set(scores.result()) == {"smape", "coverage"}
+
+
+def test_a_scale_too_small_to_divide_by_is_left_out() -> None:
+    scores = Scores([0.5])
+    scores.add(np.array([4.0]), np.array([1.0]), np.array([[1.0]]), 2.2e-308)
+    assert "mase" not in scores.result()
+    assert np.isfinite(list(scores.result().values())).all()

@@ -59,10 +59,10 @@ def test_the_span_of_integer_time_is_of_integers() -> None:
     assert told([1, 2, 3], freq="10")[0]["span"] == {"start": 0, "end": 20}
 
 
-def test_rows_marked_for_testing_do_not_count_as_training() -> None:
+def test_marked_rows_do_not_count_as_training() -> None:
     splits = [[1, 1, 1, 2, 3, 3], [3, 3, 3, 3]]
     summary, _ = told([1, 2, 3, 4, NAN, 6], [1, 2, 3, 4], splits=splits)
-    assert summary["longest_train"] == 4
+    assert summary["longest_train"] == 3
     assert summary["split"] == {"train": 3, "valid": 1, "test": 6}
 
 

@@ -103,7 +103,7 @@ def test_quantiles_never_cross_and_are_interpolated(logs: Plan) -> None:
         ("/future/footfall", {"values": [1.0], "future": {"footfall": [1.0]}}, {}),
         ("/past/footfall", {"values": [1.0, 2.0], "past": {"footfall": [1.0]}}, {}),
         ("/past/footfall/0", {"values": [1.0], "past": {"footfall": ["many"]}}, {}),
-        ("/future/promo", {"values": [1.0], "future": {"promo": [1.0] * (HORIZON + 1)}}, {}),
+        ("/future/promo/0", {"values": [1.0], "future": {"promo": ["high"]}}, {}),
         ("/parameters/horizon", {"values": [1.0]}, {"horizon": HORIZON + 1}),
         ("/parameters/quantiles/1", {"values": [1.0]}, {"quantiles": [0.5, 0.95]}),
     ],
@@ -315,3 +315,15 @@ def test_counts_with_zeros_are_forecast_in_whole_numbers(scale: float, whole: bo
     mean = np.array(TASK.decode(state, example, outputs, Parameters())["mean"])
     assert bool((mean == np.floor(mean)).all()) == whole
     assert (mean >= 0).all()
+
+
+def test_what_is_known_beyond_the_horizon_or_said_once_for_all_steps_is_taken(rich: Plan) -> None:
+    values: list[float | None] = [1.0, 2.0, 3.0, 4.0]
+
+    def inputs(**fields: Any) -> Any:
+        return TASK.encode(rich.state, Instance(values=values, **fields), Parameters()).inputs
+
+    long, short = {"promo": [1.0] * (HORIZON + 9)}, {"promo": [1.0] * HORIZON}
+    assert np.array_equal(inputs(future=long), inputs(future=short))
+    # A column that varied in training may be the same all through a request, which then may call it static.
+    assert np.array_equal(inputs(static={"footfall": 0.5}), inputs(past={"footfall": [0.5] * 4}))
