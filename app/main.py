@@ -36,7 +36,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
 
     app = FastAPI(
-        title="Recurra", version="0.1.0", description=DESCRIPTION, lifespan=lifespan, redoc_url=None
+        title="Recurra",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        responses=problems.RESPONSES,
     )
     for router in ROUTERS:
         app.include_router(router)

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -28,6 +29,29 @@ TITLES = {
     504: "Deadline passed",
     507: "No space",
 }
+DOCUMENT = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "request_id", "errors"],
+    "properties": {
+        "type": {"type": "string", "examples": ["/problems/dataset-invalid"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": TITLES[status], "content": {"application/problem+json": {"schema": DOCUMENT}}}
+    for status in (404, 409, 422, 503)
+}  # of any route, as the documentation shows them
 FINAL = {"x-should-retry": "false"}  # two well-known clients repeat every 409 unless told not to
 
 

@@ -194,3 +194,12 @@ def test_no_query_of_a_list_makes_the_service_stumble(running: Service, path: st
         for nasty in [*NASTY, "AA==", "", "MQ==", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk="]:
             answer = running.http.get(f"{path}?{name}={nasty}")
             assert answer.status_code in {200, 422}, f"{name}={nasty}: {answer.text}"
+
+
+def test_errors_are_documented_as_the_problems_they_are(on_sqlite: Service) -> None:
+    document = on_sqlite.http.get("/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for status in ("404", "422"):
+                assert "application/problem+json" in operation["responses"][status]["content"], (path, status)
+    assert "HTTPValidationError" not in document.get("components", {}).get("schemas", {})
