@@ -22,7 +22,7 @@ DOCUMENT: Json = create_app(Settings()).openapi()
 
 def operations() -> Iterator[tuple[str, str, Json]]:
     for path, methods in DOCUMENT["paths"].items():
-        for method in METHODS & methods.keys():
+        for method in sorted(METHODS & methods.keys()):
             yield path, method, methods[method]
 
 
