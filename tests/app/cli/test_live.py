@@ -280,8 +280,21 @@ def test_the_environment_names_the_server_and_a_flag_overrides_it(url: str, trai
     assert json.loads(other.stdout)["id"] == trained["id"]
 
 
+# A shell makes what it runs in the background, perhaps this test run, deaf to Ctrl-C, and children inherit it.
+HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+
+
 def test_ctrl_c_lets_the_job_go_on_and_says_how_to_come_back(url: str, run: Run, csv: Path) -> None:
-    command = [*RECURRA, "train", str(csv), *FORECAST, "--model", "left", *ENDLESS]
+    command = [
+        *RECURRA[:-1],
+        HEEDING + RECURRA[-1],
+        "train",
+        str(csv),
+        *FORECAST,
+        "--model",
+        "left",
+        *ENDLESS,
+    ]
     with subprocess.Popen(
         command,
         env=ENVIRONMENT | {"RECURRA_URL": url, "PYTHONUNBUFFERED": "1"},
