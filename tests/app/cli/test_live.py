@@ -280,7 +280,7 @@ def test_the_environment_names_the_server_and_a_flag_overrides_it(url: str, trai
     assert json.loads(other.stdout)["id"] == trained["id"]
 
 
-# A shell makes what it runs in the background, perhaps this test run, deaf to Ctrl-C, and children inherit it.
+# A shell makes what it runs in the background, perhaps these tests, deaf to Ctrl-C, and children inherit it.
 HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 
 
