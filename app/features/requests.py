@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from app.errors import Invalid, Problem
+from app.errors import Invalid, Problem, pointer
 from app.features.calendar import Frequency
 from app.features.panels import History, Normalised
 
@@ -49,9 +49,9 @@ class Ahead:
     phase: int = 0
 
 
-def invalid(pointer: str, detail: str) -> Invalid:
+def invalid(place: str, detail: str) -> Invalid:
     """The error of one field of a request."""
-    return Invalid(detail, [Problem(pointer, detail)])
+    return Invalid(detail, [Problem(place, detail)])
 
 
 def read_values(values: Sequence[float | None]) -> Array:
@@ -123,28 +123,28 @@ def _covariates(
     names = [spec["name"] for spec in specs]
     for name in given:
         if name not in (names if allowed is None else allowed):
-            raise invalid(f"/{field}/{_escaped(name)}", f"The model knows no {field} covariate {name!r}.")
+            raise invalid(pointer(field, name), f"The model knows no {field} covariate {name!r}.")
     table = np.full((size, len(specs)), np.nan)
     for place, spec in enumerate(specs):
         if spec["name"] not in given:
             continue
         column = given[spec["name"]]
-        pointer = f"/{field}/{_escaped(spec['name'])}"
+        where = pointer(field, spec["name"])
         if field == "past" and len(column) != size:
-            raise invalid(pointer, f"There are {len(column)} entries for {size} values.")
+            raise invalid(where, f"There are {len(column)} entries for {size} values.")
         for step, entry in enumerate(column[:size]):  # what is known beyond the horizon does not matter
-            table[step, place] = _number(entry, spec, f"{pointer}/{step}")
+            table[step, place] = _number(entry, spec, f"{where}/{step}")
     return table
 
 
-def _number(entry: float | str | None, spec: Json, pointer: str) -> float:
+def _number(entry: float | str | None, spec: Json, place: str) -> float:
     """One entry of a covariate: a number, or the code of a level; an unknown level is as good as missing."""
     if entry is None:
         return np.nan
     if spec["levels"]:
         return float(spec["levels"].index(str(entry))) if str(entry) in spec["levels"] else np.nan
     if isinstance(entry, str):
-        raise invalid(pointer, f"{spec['name']} is numeric.")
+        raise invalid(place, f"{spec['name']} is numeric.")
     return float(entry)
 
 
@@ -157,7 +157,7 @@ def _static(instance: Instance, state: Json) -> Array | None:
     names = [spec["name"] for spec in specs + state["past"] + state["future"]]
     for name in given:
         if name not in names:
-            raise invalid(f"/static/{_escaped(name)}", f"The model knows no static column {name!r}.")
+            raise invalid(pointer("static", name), f"The model knows no static column {name!r}.")
     if not specs:
         return None
     codes = list(state["items"].get(instance.item_id, [-1] * len(specs)))
@@ -166,11 +166,6 @@ def _static(instance: Instance, state: Json) -> Array | None:
             level = given[spec["name"]]
             codes[place] = spec["levels"].index(level) if level in spec["levels"] else -1
     return np.array(codes)
-
-
-def _escaped(name: str) -> str:
-    """A key as one step of a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def check_parameters(state: Json, parameters: Parameters) -> None:

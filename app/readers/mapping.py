@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.errors import DatasetInvalid, Problem
+from app.errors import DatasetInvalid, Problem, pointer
 
 SHOWN = 12  # columns named in a message
 LONGEST_NAME = 256
@@ -22,14 +22,14 @@ class Mapping:
         uses = Counter(columns.values())
         problems = [
             Problem(
-                f"/columns/{escape(name)}",
+                pointer("columns", name),
                 f"{name!r} is no column of this task; it has {', '.join(canonical)}.",
             )
             for name in columns
             if name not in canonical
         ]
         problems += [
-            Problem(f"/columns/{escape(name)}", f"The column {column!r} is named for more than one purpose.")
+            Problem(pointer("columns", name), f"The column {column!r} is named for more than one purpose.")
             for name, column in columns.items()
             if uses[column] > 1
         ]
@@ -49,18 +49,13 @@ class Mapping:
         if any("\0" in name for name in found):  # neither PostgreSQL's JSON nor numpy's texts keep it
             _refuse([Problem("/file/row/1", "The name of a column has a NUL character.")])
         problems = [
-            Problem(f"/columns/{escape(name)}", f"The file has no column {column!r}; it has {shown(found)}.")
+            Problem(pointer("columns", name), f"The file has no column {column!r}; it has {shown(found)}.")
             for name, column in self.columns.items()
             if column not in found
         ]
         _refuse(problems)
         back = {column: name for name, column in self.columns.items()}
         return [back.get(name) or (None if not name or name in self.columns else name) for name in found]
-
-
-def escape(name: str) -> str:
-    """Escape one segment of a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def shown(names: Sequence[str]) -> str:

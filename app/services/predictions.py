@@ -140,9 +140,8 @@ def _problem(text: str) -> Problem:
     if place is None:
         return Problem("", text)
     steps = [name or index for name, index in STEP.findall(place["path"])]
-    known = (
-        steps[: steps.index("...")] if "..." in steps else steps
-    )  # the parser does not tell a mapping's keys
+    # The parser does not tell a mapping's keys: the pointer ends before them.
+    known = steps[: steps.index("...")] if "..." in steps else steps
     return Problem(pointer(*known), text[: place.start()])
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
-from app.errors import DatasetInvalid, Problem
+from app.errors import DatasetInvalid, Problem, pointer
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -51,12 +51,9 @@ class Faults:
 
     def add(self, detail: str, *, row: int | None = None, column: str | None = None) -> None:
         """Note a fault at a 1-based line of the file (the header counts) and a column or field."""
-        place = ["/file"]
-        if row is not None:
-            place.append(f"row/{row}")
-        if column:
-            place.append(f"column/{column}")
-        self.found.append(Problem("/".join(place), detail))
+        line = () if row is None else ("row", row)
+        field = ("column", column) if column else ()
+        self.found.append(Problem(pointer("file", *line, *field), detail))
         if len(self.found) >= MAX_FAULTS:
             self.check()
 

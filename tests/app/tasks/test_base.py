@@ -1,0 +1,23 @@
+"""What tasks share."""
+
+import pytest
+
+from app.errors import DatasetInvalid
+from app.tasks.base import MAX_FAULTS, Faults
+
+
+def test_a_fault_points_at_row_and_column_even_with_an_odd_name() -> None:
+    faults = Faults()
+    faults.add("odd", row=3, column="km/h~")
+    faults.add("plain", column="y")
+    faults.add("whole")
+    places = [problem.pointer for problem in faults.found]
+    assert places == ["/file/row/3/column/km~1h~0", "/file/column/y", "/file"]
+
+
+def test_the_twentieth_fault_is_the_last() -> None:
+    faults = Faults()
+    with pytest.raises(DatasetInvalid) as caught:
+        for row in range(100):
+            faults.add("wrong", row=row)
+    assert len(caught.value.problems) == MAX_FAULTS
