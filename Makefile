@@ -2,11 +2,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
+PEERS_STAMP := $(PEERS)/.installed
+PEERS_LIST := benchmarks/serving/requirements.txt
 FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 TESTS ?=
 
-.PHONY: install demo test test-slow up bench bench-api bench-forecasting lint types contracts secrets clean
+.PHONY: install demo test test-slow up bench bench-api bench-forecasting bench-serving lint types contracts secrets clean
 
 install: $(STAMP)
 
@@ -28,11 +31,20 @@ test: install
 test-slow: install
 	$(BIN)/pytest -m slow $(TESTS)
 
-bench: install
+# The other servers of the comparison, in an environment of their own: Recurra needs none of them.
+$(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
+	[ -x $(PEERS)/bin/python ] || $(BIN)/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEERS_LIST)
+	@touch $@
+
+bench: install $(PEERS_STAMP)
 	$(BIN)/python -m benchmarks
 
 bench-api bench-forecasting: bench-%: install
 	$(BIN)/python -m benchmarks.$*
+
+bench-serving: install $(PEERS_STAMP)
+	$(BIN)/python -m benchmarks.serving
 
 lint: install
 	$(BIN)/ruff check .
@@ -56,5 +68,5 @@ secrets/recurra_database_url: secrets/postgres_password
 	@printf 'postgresql://recurra:%s@postgres:5432/recurra' "$$(cat $<)" > $@.part && chmod 444 $@.part && mv -f $@.part $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

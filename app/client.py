@@ -149,14 +149,26 @@ class Client:
         path = f"/v1/models/{quote(model, safe='')}/predict"
         return _object(self.send("POST", path, params=which, json=body))
 
-    def promote(self, model: str, number: int, alias: str) -> Json:
-        """Point an alias at a version."""
+    def promote(self, model: str, alias: str, target: Json) -> Json:
+        """Point an alias at `{"version": n}` or `{"versions": {n: share}}`, with or without a `shadow`."""
         path = f"/v1/models/{quote(model, safe='')}/aliases/{quote(alias, safe='')}"
-        return _object(self.send("PUT", path, json={"version": number}))
+        return _object(self.send("PUT", path, json=target))
+
+    def batch(self, model: str, dataset: str, parameters: Json, **which: str | int) -> Json:
+        """Queue the prediction of a whole data set; `which` as for `predict`."""
+        path = f"/v1/models/{quote(model, safe='')}/batch-predictions"
+        body = {"dataset": dataset, "parameters": parameters}
+        return _object(self.send("POST", path, params=which, json=body, headers=once()))
+
+    def result(self, job_id: str, target: Path) -> int:
+        """Save what a batch prediction made, whole or not at all; gives its bytes."""
+        return self._save(f"/v1/jobs/{quote(job_id, safe='')}/result", target)
 
     def download(self, model: str, number: int, target: Path) -> int:
         """Save a version's archive, whole or not at all; gives its bytes."""
-        path = f"/v1/models/{quote(model, safe='')}/versions/{number}/artifact"
+        return self._save(f"/v1/models/{quote(model, safe='')}/versions/{number}/artifact", target)
+
+    def _save(self, path: str, target: Path) -> int:
         part = target.with_name(f"{target.name}.part")
         try:
             with self._http.stream("GET", path) as answer:

@@ -9,15 +9,20 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app import logs
-from app.api import ROUTERS, problems
+from app.api import RAW, ROUTERS, problems
 from app.api.deps import House, Limits
 from app.api.middleware import Traced
+from app.api.raw import Application
 from app.broker import Broker
 from app.db import make_engine, make_readers, make_sessions
 from app.dispatcher import Dispatcher
 from app.events import Follower
 from app.lanes import Lane
-from app.services.predictions import Catalog
+from app.notices import Notices
+from app.services.catalog import Catalog
+from app.services.meters import Meters
+from app.services.predictions import Plane
+from app.services.shadows import Shadows
 from app.settings import Settings
 from app.storage import Storage
 
@@ -35,7 +40,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.house = house
             yield
 
-    app = FastAPI(
+    app = Application(
+        RAW,
         title="Recurra",
         version="0.1.0",
         description=DESCRIPTION,
@@ -58,24 +64,33 @@ async def _house(settings: Settings) -> AsyncIterator[House]:
     sessions, readers = make_sessions(engine), make_readers(engine)
     storage = Storage(settings.storage)
     broker = Broker(settings.redis, settings.redis_prefix)
+    catalog = Catalog(readers, storage)
     house = House(
         sessions=sessions,
         readers=readers,
         storage=storage,
         dispatcher=Dispatcher(sessions, broker),
         follower=Follower(readers),
-        lane=Lane(settings.redis, settings.lane, settings.max_waiting),
-        catalog=Catalog(readers, storage),
+        plane=_plane(settings, catalog),
+        notices=Notices(settings.redis, settings.redis_prefix, catalog.forget, catalog.forget_all),
         limits=Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds),
         incoming=incoming,
     )
     await house.lane.start()
+    await house.notices.start()
     house.dispatcher.start()
     try:
         yield house
     finally:
         await house.follower.close()
+        await house.notices.close()
+        await house.plane.shadows.close()
         await house.lane.close()
         house.dispatcher.stop()
         broker.close()
         engine.dispose()
+
+
+def _plane(settings: Settings, catalog: Catalog) -> Plane:
+    lane = Lane(settings.redis, settings.lane, settings.max_waiting, settings.max_queue_seconds)
+    return Plane(lane, catalog, Meters(lane), Shadows(lane))

@@ -70,9 +70,13 @@ class JobIn(Strict):
 
 
 class AliasIn(Strict):
-    """The version an alias shall point at."""
+    """The version that shall answer, or several with shares that add up to 1; `shadow` computes unseen."""
 
-    version: VersionNumber
+    version: VersionNumber | None = None
+    versions: dict[Text, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None, min_length=1, max_length=16, examples=[{"3": 0.9, "4": 0.1}]
+    )
+    shadow: VersionNumber | None = None
 
 
 class DatasetOut(BaseModel):
@@ -203,12 +207,19 @@ class ModelOut(BaseModel):
 
 
 class AliasOut(BaseModel):
-    """Where an alias points."""
+    """The versions that answer, each with its share; `version` is the heaviest of them."""
 
     model: str
     alias: str
     version: int
+    versions: dict[str, float]
+    shadow: int | None
     updated_at: Time
+
+    @classmethod
+    def of(cls, row: Alias) -> "AliasOut":
+        """From its row."""
+        return cls.model_validate(row, from_attributes=True)
 
 
 class WorkerOut(BaseModel):

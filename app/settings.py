@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
@@ -11,6 +12,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRETS = Path("/run/secrets")
 SOCKET_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
+
+
+def cores() -> int:
+    """Of this machine, those that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
@@ -35,7 +41,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=60.0, gt=1)
     beat_seconds: float = Field(default=10.0, gt=0)
     max_waiting: int = Field(default=4096, gt=0)  # predictions waiting in a lane before 429
-    max_batch: int = Field(default=64, gt=0)
+    max_queue_seconds: float = Field(default=0.1, gt=0)  # or what waits there takes so long to compute
+    max_batch: int = Field(default=64, gt=0)  # rows, of all requests, in one forward pass
+    predictors: int = Field(default=cores() // 2 or 1, gt=0)  # of a serving worker; with GPUs, one on each
     redis_prefix: str = "recurra:"  # of the doorbells' keys, for servers that are shared
     lane: str = "default"  # name of the prediction lane, likewise
 

@@ -1,4 +1,4 @@
-"""The artifact store: a local directory or an S3 bucket behind the same five verbs."""
+"""The artifact store: a local directory or an S3 bucket behind the same few verbs."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -36,9 +36,19 @@ class Storage:
             raise NotFound(f"Nothing is stored under {key}") from None
         return (bytes(piece) for piece in found.stream(min_chunk_size=CHUNK))
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """The bytes of every file below `prefix`, which is a directory, by its key and in their order."""
+        found = ((meta["path"], meta["size"]) for page in self._store.list(prefix) for meta in page)
+        return dict(sorted(found))
+
     def keys(self, prefix: str) -> list[str]:
         """All keys below `prefix`, which is a directory."""
-        return sorted(meta["path"] for page in self._store.list(prefix) for meta in page)
+        return list(self.sizes(prefix))
+
+    def directories(self, prefix: str) -> list[str]:
+        """The names of the directories right below `prefix`."""
+        found = self._store.list_with_delimiter(prefix)["common_prefixes"]
+        return sorted(PurePosixPath(path).name for path in found)
 
     def fetch(self, prefix: str, directory: Path) -> Path:
         """Copy everything below `prefix` into `directory`; raises `NotFound` when there is nothing."""

@@ -31,7 +31,7 @@ class Dataset(Base):
 
 
 class Job(Base):
-    """One training job: the truth about it, whatever messages say."""
+    """One job: the truth about it, whatever messages say."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -63,7 +63,7 @@ class Job(Base):
 
     progress: Mapped[Json | None] = mapped_column(JSON)
     metrics: Mapped[Json | None] = mapped_column(JSON)
-    model_version: Mapped[int | None] = mapped_column(Integer)
+    model_version: Mapped[int | None] = mapped_column(Integer)  # that it made or, at a batch, that it uses
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
@@ -118,14 +118,27 @@ class ModelVersion(Base):
 
 
 class Alias(Base):
-    """A movable name for a version; `production` answers predictions."""
+    """A movable name for the versions that answer; `production` answers predictions."""
 
     __tablename__ = "aliases"
 
     model: Mapped[str] = mapped_column(ForeignKey("models.name", ondelete="CASCADE"), primary_key=True)
     alias: Mapped[str] = mapped_column(String(64), primary_key=True)
-    version: Mapped[int] = mapped_column(Integer)
+    version: Mapped[int] = mapped_column(Integer)  # of several the heaviest
+    split: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))  # version -> share, if several answer
+    shadow: Mapped[int | None] = mapped_column(Integer)  # computes the same calls unseen
     updated_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+
+    @property
+    def versions(self) -> dict[str, float]:
+        """The versions that answer, in order, each with its share of the calls."""
+        split = self.split or {str(self.version): 1.0}
+        return dict(sorted(split.items(), key=lambda item: int(item[0])))
+
+    @property
+    def named(self) -> set[int]:
+        """Every version that must stay while this alias stands."""
+        return {number for number in (*map(int, self.versions), self.shadow) if number is not None}
 
 
 class Worker(Base):

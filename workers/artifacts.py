@@ -9,12 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from app.errors import NotFound
+
 SCRATCH = ".new-"
 SCRATCH_SECONDS = 3600.0  # a scratch directory this old was left by a process that died
 
 
 class Damaged(Exception):
     """A file differs from what the manifest says, or is not there."""
+
+
+class Unreachable(Exception):
+    """The store did not give the files now; it may a little later."""
 
 
 class ArtifactCache:
@@ -28,7 +34,7 @@ class ArtifactCache:
                 shutil.rmtree(scratch, ignore_errors=True)
 
     def directory(self, artifact: str) -> Path:
-        """Where the artifact's files are; raises `Damaged`, `NotFound`, or what the store raises."""
+        """Where the artifact's files are; raises `Damaged`, `NotFound` or `Unreachable`."""
         place = self._root / hashlib.sha256(artifact.encode()).hexdigest()[:32]
         if place.is_dir():
             try:
@@ -43,7 +49,7 @@ class ArtifactCache:
 
     def _bring(self, artifact: str, place: Path) -> None:
         with TemporaryDirectory(prefix=SCRATCH, dir=self._root) as scratch:
-            fetched = self._fetch(artifact, Path(scratch) / "artifact")
+            fetched = self._obtain(artifact, Path(scratch) / "artifact")
             check(fetched)
             self._prune(size(fetched))
             try:
@@ -51,6 +57,14 @@ class ArtifactCache:
             except OSError:  # another process was faster
                 if not place.is_dir():
                     raise
+
+    def _obtain(self, artifact: str, directory: Path) -> Path:
+        try:
+            return self._fetch(artifact, directory)
+        except NotFound:
+            raise
+        except Exception as error:
+            raise Unreachable(f"the store failed: {error}") from error
 
     def _prune(self, coming: int) -> None:
         """Drop what was not used for longest until `coming` bytes more fit."""

@@ -1,20 +1,25 @@
-"""From requests to replies: group rows that can share a forward pass, pad, run, put the answers together."""
+"""From requests of one version to replies: split rows into batches, pad, run, put the answers together."""
 
 import logging
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 
 from app.lanes import Reply, Request, Status, Tensor
 from app.lanes.wire import FLOAT
-from workers.engines import Broken, Engine, Floats, Ints, Missing
+from workers.engines import Away, Broken, Engine, Floats, Ints, Missing, Pace
 
 logger = logging.getLogger(__name__)
 
 MAX_FLOATS = 1 << 24  # of one padded batch: 64 MiB, whatever the rows are
+FLOAT_BYTES = FLOAT.itemsize
+_steps = attrgetter("steps")
+MALFORMED = "An instance is not a whole array of (time, features)."
 
 
 @dataclass(slots=True, eq=False)
@@ -26,101 +31,162 @@ class Work:
     failure: tuple[Status, str] | None = None
     queue_seconds: float | None = None
     compute_seconds: float = 0.0
+    batch: int = 0  # rows of all batches it was in
 
     def __post_init__(self) -> None:
         self.outputs = list(self.request.instances)
 
-    def reply(self) -> Reply:
-        """What to answer."""
+    def reply(self) -> tuple[str, Reply]:
+        """What to answer, and where."""
+        to, number = self.request.reply, self.request.id
         if self.failure is not None:
-            return Reply(self.request.id, self.failure[0], message=self.failure[1])
+            return to, Reply(number, self.failure[0], message=self.failure[1])
         queued = self.queue_seconds or 0.0
-        return Reply(self.request.id, Status.OK, self.outputs, queued, self.compute_seconds)
+        return to, Reply(number, Status.OK, self.outputs, queued, self.compute_seconds, "", self.batch)
 
 
 class Row(NamedTuple):
     """One instance of one request."""
 
+    steps: int
     work: Work
     position: int
     tensor: Tensor  # (time, features)
 
 
-class Key(NamedTuple):
-    """Rows with the same key can share a forward pass without much padding."""
-
-    artifact: str
-    features: int
-    bucket: int
-
-
 def bucket(steps: int) -> int:
-    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24 …, so that less than a third of a batch is padding."""
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24 …: less than a third more."""
     power = 1 << (steps - 1).bit_length()
     return power * 3 // 4 if steps <= power * 3 // 4 else power
 
 
-def group(works: Iterable[Work]) -> dict[Key, list[Row]]:
-    """Rows by key in order of arrival; a request with a malformed instance fails as a whole."""
-    groups: dict[Key, list[Row]] = {}
+def group(works: Iterable[Work]) -> dict[int, list[Row]]:
+    """Rows by number of features as they came; a request with a malformed instance fails as a whole."""
+    groups: dict[int, list[Row]] = {}
     for work in works:
         tensors = work.request.instances
-        if not all(len(tensor.shape) == 2 and min(tensor.shape) > 0 and tensor.whole for tensor in tensors):
-            work.failure = Status.ERROR, "An instance is not a whole array of (time, features)."
+        if not all(map(_sound, tensors)):
+            work.failure = Status.ERROR, MALFORMED
             continue
         for position, tensor in enumerate(tensors):
-            key = Key(work.request.artifact, tensor.shape[1], bucket(tensor.shape[0]))
-            groups.setdefault(key, []).append(Row(work, position, tensor))
+            steps, features = tensor.shape
+            row = Row(steps, work, position, tensor)
+            if (rows := groups.get(features)) is not None:
+                rows.append(row)
+            else:
+                groups[features] = [row]
     return groups
+
+
+def _sound(tensor: Tensor) -> bool:
+    shape = tensor.shape
+    if len(shape) != 2:
+        return False
+    steps, features = shape
+    return steps > 0 and features > 0 and steps * features * FLOAT_BYTES == len(tensor.data)
+
+
+def split(rows: list[Row], pace: Pace, max_rows: int) -> list[list[Row]]:
+    """Batches of rows of one width, together as cheap as the pace allows; lengths rise over them."""
+    rows = sorted(rows, key=_steps)
+    batches = []
+    for start, end in cuts([row.steps for row in rows], pace):
+        steps, features = rows[end - 1].tensor.shape
+        size = max(1, min(max_rows, pace.most // steps, MAX_FLOATS // (steps * features)))
+        pieces = -(-(end - start) // size)
+        size = -(-(end - start) // pieces)  # 17 of at most 16 are 9 and 8
+        batches += [rows[first : min(first + size, end)] for first in range(start, end, size)]
+    return batches
+
+
+def cuts(steps: Sequence[int], pace: Pace) -> list[tuple[int, int]]:
+    """The cheapest batches, from row to row, of rising lengths, each padded to its last one."""
+    ends = [0]
+    while ends[-1] < len(steps):
+        ends.append(bisect_right(steps, bucket(steps[ends[-1]])))
+    costs, before = (
+        [0.0],
+        [0],
+    )  # by end: of all rows up to it, and where their last batch starts
+    for index, end in enumerate(ends[1:], 1):
+        longest = steps[end - 1]
+        cost, best = min(
+            (costs[i] + pace.overhead + longest * (pace.width + end - ends[i]), i) for i in range(index)
+        )
+        costs.append(cost)
+        before.append(best)
+    found, index = [], len(ends) - 1
+    while index:
+        found.append((ends[before[index]], ends[index]))
+        index = before[index]
+    return found[::-1]
 
 
 def pad(tensors: Sequence[Tensor]) -> tuple[Floats, Ints]:
     """Inputs (batch, time, features), zeros after each row's end, and the true lengths (batch,)."""
-    lengths = np.array([tensor.shape[0] for tensor in tensors], np.int64)  # (batch,)
-    shape = len(tensors), int(lengths.max()), tensors[0].shape[1]
-    if (lengths == shape[1]).all():
-        return np.frombuffer(b"".join([tensor.data for tensor in tensors]), FLOAT).reshape(shape), lengths
-    inputs = np.zeros(shape, FLOAT)  # (batch, time, features)
-    for row, tensor in zip(inputs, tensors, strict=True):
-        row[: tensor.shape[0]] = tensor.array()
-    return inputs, lengths
+    steps = [tensor.shape[0] for tensor in tensors]
+    longest, features = max(steps), tensors[0].shape[1]
+    room = longest * features * FLOAT_BYTES
+    if min(steps) == longest:
+        pieces = [tensor.data for tensor in tensors]
+    else:
+        zeros = memoryview(bytes(room))
+        pieces = [piece for tensor in tensors for piece in (tensor.data, zeros[len(tensor.data) :])]
+    inputs = np.frombuffer(b"".join(pieces), FLOAT).reshape(len(tensors), longest, features)
+    return inputs, np.array(steps, np.int64)  # (batch,)
 
 
 def answer(
     requests: Iterable[Request],
-    engine_of: Callable[[str], Engine],
+    engine: Engine,
     max_rows: int,
     clock: Callable[[], float] = time.time,
 ) -> list[tuple[str, Reply]]:
-    """Where to send which reply; what goes wrong with one version reaches no request of another."""
+    """Where to send which reply to requests of the engine's version; the clock is asked before each batch."""
     works = [Work(request) for request in requests]
-    for key, rows in group(works).items():
-        size = max(1, min(max_rows, MAX_FLOATS // (key.bucket * key.features)))
-        for start in range(0, len(rows), size):
-            _run(rows[start : start + size], engine_of, clock())
-    return [(work.request.reply, work.reply()) for work in works]
+    for rows in group(works).values():
+        for batch in split(rows, engine.pace, max_rows):
+            _run(batch, engine, clock())
+    return [work.reply() for work in works]
 
 
-def _run(rows: list[Row], engine_of: Callable[[str], Engine], now: float) -> None:
+def refuse(requests: Iterable[Request], failure: Broken) -> list[tuple[str, Reply]]:
+    """The same for a version that cannot be loaded."""
+    status = {Missing: Status.MISSING, Away: Status.AWAY}.get(type(failure), Status.ERROR)
+    return [(request.reply, Reply(request.id, status, message=str(failure))) for request in requests]
+
+
+def expire(requests: Iterable[Request]) -> list[tuple[str, Reply]]:
+    """The same when nobody waits any more."""
+    return [(request.reply, Reply(request.id, Status.EXPIRED)) for request in requests]
+
+
+def _run(rows: list[Row], engine: Engine, now: float) -> None:
     rows = [row for row in rows if _wanted(row.work, now)]
     if not rows:
         return
     works = {id(row.work): row.work for row in rows}.values()
+    begun = time.perf_counter()
     try:
-        engine = engine_of(rows[0].work.request.artifact)
-        begun = time.perf_counter()
         outputs = engine.run(*pad([row.tensor for row in rows]))  # (batch, …)
-        for row, output in zip(rows, outputs, strict=True):
-            row.work.outputs[row.position] = Tensor.of(output)
-    except Broken as error:
-        _fail(works, Status.MISSING if isinstance(error, Missing) else Status.ERROR, str(error))
     except Exception as error:
         logger.exception("a batch of %s failed", rows[0].work.request.artifact)
-        _fail(works, Status.ERROR, f"The model could not compute this prediction: {error}")
-    else:
-        elapsed = time.perf_counter() - begun
         for work in works:
-            work.compute_seconds += elapsed
+            work.failure = Status.ERROR, f"The model could not compute this prediction: {error}"
+        return
+    elapsed = time.perf_counter() - begun
+    for row, output in zip(rows, unstack(outputs), strict=True):
+        row.work.outputs[row.position] = output
+    for work in works:
+        work.compute_seconds += elapsed
+        work.batch += len(rows)
+
+
+def unstack(outputs: Floats) -> list[Tensor]:
+    """One tensor for each row of (batch, …), all views of one copy."""
+    whole = Tensor.of(outputs)
+    shape, size = outputs.shape[1:], len(whole.data) // len(outputs)
+    return [Tensor(shape, whole.data[start : start + size]) for start in range(0, len(whole.data), size)]
 
 
 def _wanted(work: Work, now: float) -> bool:
@@ -129,8 +195,3 @@ def _wanted(work: Work, now: float) -> bool:
     if work.queue_seconds is None:
         work.queue_seconds = max(0.0, now - work.request.sent)
     return work.failure is None
-
-
-def _fail(works: Iterable[Work], status: Status, message: str) -> None:
-    for work in works:
-        work.failure = status, message

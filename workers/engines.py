@@ -1,9 +1,11 @@
 """Loaded model versions: the engine that runs one on a CPU, and a bounded cache of engines."""
 
 import logging
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +14,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from app.errors import NotFound
-from workers.artifacts import ArtifactCache, size
+from workers.artifacts import ArtifactCache, Unreachable, size
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +22,8 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 REMEMBER_SECONDS = 5.0  # a version that does not load is not tried again for so long
+AWAY_SECONDS = 1.0  # and one that could not be fetched, for so long
+SESSION_BYTES = 1 << 19  # what a loaded version takes besides its weights, as measured
 SIGNATURE = {"inputs", "lengths", "state"}
 
 
@@ -31,8 +35,23 @@ class Missing(Broken):
     """A version has no files."""
 
 
+class Away(Broken):
+    """A version's files cannot be fetched now."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a batch costs in units of one row's step: `overhead + steps * (width + rows)`, as measured."""
+
+    overhead: int
+    width: int
+    most: int  # rows * steps from which a larger batch gains nothing
+
+
 class Engine(Protocol):
     """A loaded model version."""
+
+    pace: Pace
 
     def run(self, inputs: Floats, lengths: Ints) -> Floats:
         """Outputs (batch, width) of inputs (batch, time, features), right-padded, with their true lengths."""
@@ -41,6 +60,9 @@ class Engine(Protocol):
 
 class OnnxEngine:
     """ONNX Runtime on one thread: a predictor for each core beats many threads in one predictor."""
+
+    # It multiplies padded steps too. Beyond 32 MiB glibc maps a kernel's buffers anew for each batch.
+    pace = Pace(overhead=80, width=1, most=1 << 12)
 
     def __init__(self, path: Path) -> None:
         options = ort.SessionOptions()
@@ -73,7 +95,7 @@ def open_onnx(directory: Path, _device: str) -> Engine:
 
 
 class Engines:
-    """Versions by artifact, loaded on first use; beyond a bound the least recently used one goes."""
+    """Versions in memory by artifact; beyond a bound the least recently used one goes. For any thread."""
 
     def __init__(
         self,
@@ -83,39 +105,53 @@ class Engines:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._artifacts, self._open, self._max_bytes, self._clock = artifacts, open_engine, max_bytes, clock
-        self._loaded: OrderedDict[str, tuple[Engine, int]] = OrderedDict()  # with the bytes of its files
+        self._loaded: OrderedDict[str, tuple[Engine, int]] = OrderedDict()  # with the bytes it takes
         self._broken: dict[str, tuple[float, Broken]] = {}  # from when it may be tried again
+        self._changing = threading.Lock()  # never held while a version loads
 
     def loaded(self) -> list[str]:
         """Artifacts in memory, the most recently used last."""
-        return list(self._loaded)
+        with self._changing:
+            return list(self._loaded)
 
-    def get(self, artifact: str) -> Engine:
-        """The engine of a version; raises `Broken`, at once while its last failure is fresh."""
-        if artifact not in self._loaded:
-            self._forgive()
-            if artifact in self._broken:
-                raise self._broken[artifact][1]
-            self._loaded[artifact] = self._load(artifact)
-            self._shrink()
-        self._loaded.move_to_end(artifact)
-        return self._loaded[artifact][0]
+    def find(self, artifact: str) -> Engine | None:
+        """The engine of a version that is in memory; raises `Broken` while its last failure is fresh."""
+        with self._changing:
+            if (found := self._loaded.get(artifact)) is not None:
+                self._loaded.move_to_end(artifact)
+                return found[0]
+            until, failure = self._broken.get(artifact, (0.0, None))
+            if failure is not None and self._clock() < until:
+                raise failure
+            return None
 
-    def _load(self, artifact: str) -> tuple[Engine, int]:
+    def load(self, artifact: str) -> None:
+        """Bring a version into memory, unless it is there; `find` tells how that went."""
+        with self._changing:
+            if artifact in self._loaded:
+                return
         try:
             directory = self._artifacts.directory(artifact)
-            return self._open(directory), size(directory)
-        except NotFound as error:
-            failure: Broken = Missing(error.message)
+            loaded = self._open(directory), size(directory) + SESSION_BYTES
         except Exception as error:  # noqa: BLE001 - a damaged file makes a library raise anything
-            failure = Broken(f"This model version cannot be loaded: {error}")
-        logger.warning("%s: %s", artifact, failure)
-        self._broken[artifact] = self._clock() + REMEMBER_SECONDS, failure
-        raise failure
+            self._refuse(artifact, error)
+            return
+        with self._changing:
+            self._loaded[artifact] = loaded
+            self._broken.pop(artifact, None)
+            self._shrink()
 
-    def _forgive(self) -> None:
-        now = self._clock()
-        self._broken = {artifact: failure for artifact, failure in self._broken.items() if failure[0] > now}
+    def _refuse(self, artifact: str, error: Exception) -> None:
+        logger.warning("%s cannot be loaded: %s", artifact, error)
+        seconds, failure = REMEMBER_SECONDS, Broken(f"This model version cannot be loaded: {error}")
+        if isinstance(error, NotFound):
+            failure = Missing(error.message)
+        elif isinstance(error, Unreachable):
+            seconds, failure = AWAY_SECONDS, Away("The artifact store is unreachable; try again shortly.")
+        with self._changing:
+            now = self._clock()
+            self._broken = {name: kept for name, kept in self._broken.items() if kept[0] > now}
+            self._broken[artifact] = now + seconds, failure
 
     def _shrink(self) -> None:
         total = sum(taken for _, taken in self._loaded.values())

@@ -61,17 +61,17 @@ signals.worker_process_init.connect(_in_pool_child)
 signals.setup_logging.connect(_configure_logs)
 
 
-def _devices() -> tuple[str, ...]:
-    """One predictor for each GPU, or one on the CPU; without torch, which this process never imports."""
-    if settings.device.startswith("cuda:"):
-        return (settings.device,)
-    cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*")) if settings.device != "cpu" else []
-    return tuple(f"cuda:{number}" for number in range(len(cards))) or ("cpu",)
+def devices(wanted: str, predictors: int, cards: Path = Path("/proc/driver/nvidia/gpus")) -> tuple[str, ...]:
+    """Of each predictor: one for each GPU, or so many on the CPU; without torch, never imported here."""
+    if wanted.startswith("cuda:"):
+        return (wanted,)
+    found = sorted(cards.glob("*")) if wanted != "cpu" else []
+    return tuple(f"cuda:{number}" for number in range(len(found))) or ("cpu",) * predictors
 
 
 def train(worker_id: str) -> None:
     """Run a training worker until it is told to stop."""
-    presence = Presence(_sessions(), worker_id, TRAIN, _devices()[0], loaded=list)
+    presence = Presence(_sessions(), worker_id, TRAIN, devices(settings.device, 1)[0], loaded=list)
     dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
 
     def ready(**_: Any) -> None:
@@ -95,13 +95,15 @@ def serve(worker_id: str) -> None:
         storage_url=settings.storage,
         cache_dir=str(settings.data_dir.resolve() / "cache"),
         worker_id=worker_id,
-        devices=_devices(),
+        devices=devices(settings.device, settings.predictors),
         lane=settings.lane,
         max_batch=settings.max_batch,
     )
     step = predictor_step(config)
     app.steps["worker"].add(step)
-    presence = Presence(_sessions(), worker_id, SERVE, ",".join(config.devices), loaded=step.loaded)
+    presence = Presence(
+        _sessions(), worker_id, SERVE, ",".join(dict.fromkeys(config.devices)), loaded=step.loaded
+    )
     signals.worker_ready.connect(lambda **_: presence.start(), weak=False)
     try:
         _run(SERVE, pool="solo", worker_id=worker_id)

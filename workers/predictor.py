@@ -5,18 +5,21 @@ import os
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import msgspec
 
-from app.lanes import Inbox, Presence
+from app.lanes import Inbox, Presence, Reply, Request
 from app.lanes.links import FAILURES
 from app.storage import Storage
 from workers.artifacts import ArtifactCache
-from workers.batching import answer
-from workers.engines import Engine, Engines, open_onnx
+from workers.batching import answer, expire, refuse
+from workers.engines import Broken, Engine, Engines, open_onnx
 from workers.lifeline import Lifeline
+from workers.loading import Loader
 from workers.spec import PredictorSpec
 
 logger = logging.getLogger(__name__)
@@ -24,30 +27,50 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 1.0
 GRACE_SECONDS = 10.0
+HUNG = 70  # exit status of a process whose loop stood still
 
 
 class Predictor:
-    """Receives, computes and replies until it is told to stop; says once a second that it lives."""
+    """Receives, computes and replies until it is told to stop; says once a second that it lives.
+
+    Requests of a version that is not in memory are parked while another thread loads it.
+    """
 
     def __init__(self, spec: PredictorSpec, inbox: Inbox, engines: Engines) -> None:
         self._spec, self._inbox, self._engines = spec, inbox, engines
+        self._loader = Loader(engines.load, lambda: _attempt(inbox.interrupt))
+        self._parked: dict[str, list[Request]] = {}  # by artifact
+        self._soonest = inf  # when the first of them expires, or earlier
         self._boot = secrets.token_hex(8)
         self._stopping = threading.Event()
+        self._moved = time.monotonic()  # when the loop last began anything
 
     def run(self) -> None:
-        """Serve; what was received when `stop` came is still answered."""
+        """Serve until `stop`; what is still parked then is sent again by the API, which sees this one go."""
         self._patiently(self._inbox.check)
         beats = threading.Thread(target=self._beat, name="presence")
         beats.start()
-        while not self._stopping.is_set():
-            self._patiently(self.step)
-        beats.join()
-        self._inbox.close()
+        self._loader.start()
+        try:
+            while not self._stopping.is_set():
+                self._patiently(self.step)
+        finally:  # nothing may say that a loop lives which has ended
+            self._stopping.set()
+            beats.join()
+            self._loader.stop()
+            self._inbox.close()
 
     def step(self) -> None:
-        """Wait for requests, answer them all in one pipeline."""
-        requests = self._inbox.receive(self._spec.max_batch)
-        self._inbox.reply(answer(requests, self._engines.get, self._spec.max_batch))
+        """Wait for requests, answer all whose version is in memory in one pipeline."""
+        self._now()
+        requests = self._inbox.receive(self._spec.max_batch, self._soonest - time.time())
+        for artifact in self._inbox.orders():
+            self._loader.want(artifact)
+        for request in requests:
+            self._parked.setdefault(request.artifact, []).append(request)
+            self._soonest = min(self._soonest, request.deadline)
+        replies = [reply for artifact in list(self._parked) for reply in self._settle(artifact)]
+        self._inbox.reply(replies + self._sweep())
 
     def stop(self) -> None:
         """Take no more requests; from any thread."""
@@ -59,6 +82,35 @@ class Predictor:
         return Presence(
             spec.worker_id, self._boot, os.getpid(), spec.device, spec.lane, self._engines.loaded()
         )
+
+    def _settle(self, artifact: str) -> list[tuple[str, Reply]]:
+        """Answer what is parked for a version, or want the version."""
+        try:
+            engine = self._engines.find(artifact)
+        except Broken as failure:
+            return refuse(self._parked.pop(artifact), failure)
+        if engine is None:
+            self._loader.want(artifact)
+            return []
+        return answer(self._parked.pop(artifact), engine, self._spec.max_batch, self._now)
+
+    def _sweep(self) -> list[tuple[str, Reply]]:
+        """Answer what has expired while it was parked."""
+        now = time.time()
+        if self._parked and now < self._soonest:
+            return []
+        parked = [request for requests in self._parked.values() for request in requests]
+        self._parked = {}
+        for request in parked:
+            if now < request.deadline:
+                self._parked.setdefault(request.artifact, []).append(request)
+        self._soonest = min((request.deadline for request in parked if now < request.deadline), default=inf)
+        return expire(request for request in parked if now >= request.deadline)
+
+    def _now(self) -> float:
+        """The wall clock; asked before whatever may hang."""
+        self._moved = time.monotonic()
+        return time.time()
 
     def _patiently(self, call: Callable[[], None]) -> None:
         """Call until Redis answers or `stop`."""
@@ -77,8 +129,16 @@ class Predictor:
         while not self._stopping.is_set():
             _attempt(lambda: self._inbox.announce(self.presence()))
             self._stopping.wait(BEAT_SECONDS)
+            self._watch()
         _attempt(self._inbox.withdraw)
         _attempt(self._inbox.interrupt)
+
+    def _watch(self) -> None:
+        """End a process whose loop hangs; its keeper starts another."""
+        still = time.monotonic() - self._moved
+        if still > self._spec.hang_seconds:
+            logger.critical("hung for %.0f s in one batch or call; ending", still)
+            os._exit(HUNG)
 
 
 def _attempt(call: Callable[[], None]) -> None:

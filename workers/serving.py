@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,6 +24,8 @@ MODULES = {"cpu": "workers.predictor", "cuda": "workers.predictor_cuda"}
 FIRST_DELAY, LAST_DELAY = 0.1, 10.0  # before a restart
 STEADY_SECONDS = 10.0  # a process that lived this long did not die of how it was started
 GRACE_SECONDS = 15.0
+LOOK_SECONDS = 1.0  # between two looks at whether a process still says that it lives
+AHEAD = 64  # versions, of those a dead process had in memory, that the next one loads at once
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class PredictorProcess:
         self._inbox_lock = threading.Lock()
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
+        self._known: list[str] = []  # versions it last said it has in memory
         self._changing = threading.Lock()  # of the process
         self._keeper = threading.Thread(target=self._keep, name=f"keeper-{spec.worker_id}", daemon=True)
 
@@ -119,18 +123,38 @@ class PredictorProcess:
         delay = FIRST_DELAY
         while (process := self._spawn()) is not None:
             begun = time.monotonic()
-            status = process.wait()
+            status = self._watch(process)
             if process.stdin is not None:
                 process.stdin.close()
             if self._stopping.is_set():
                 return
             if time.monotonic() - begun > STEADY_SECONDS:
                 delay = FIRST_DELAY
+                self._tell(lambda: self._inbox.order(reversed(self._known[-AHEAD:])))
             logger.error("predictor %s ended with %s; again in %.1f s", self._spec.worker_id, status, delay)
-            if delay > 1:
-                self._disown()
+            if delay > 1:  # say that nobody serves under this id, sooner than its presence expires
+                self._tell(self._inbox.withdraw)
             self._stopping.wait(delay)
             delay = min(2 * delay, LAST_DELAY)
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> int:
+        """The exit status; a process that is silent for too long, while Redis answers, is killed."""
+        patience, heard = self._spec.start_seconds, time.monotonic()
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(LOOK_SECONDS)
+            try:
+                with self._inbox_lock:
+                    presence = self._inbox.presence()
+            except (*FAILURES, msgspec.MsgspecError):  # nobody can be heard now
+                heard = time.monotonic()
+                continue
+            if presence is not None and presence.pid == process.pid:
+                self._known = presence.versions
+                patience, heard = self._spec.silent_seconds, time.monotonic()
+            elif time.monotonic() - heard > patience:
+                logger.error("predictor %s is silent; killing it", self._spec.worker_id)
+                process.kill()
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         with self._changing:
@@ -145,13 +169,12 @@ class PredictorProcess:
                 process.stdin.flush()  # it stays open: its end tells the child that this process is gone
         return process
 
-    def _disown(self) -> None:
-        """Say that nobody serves under this id, sooner than its presence expires."""
+    def _tell(self, call: Callable[[], None]) -> None:
         try:
             with self._inbox_lock:
-                self._inbox.withdraw()
+                call()
         except FAILURES as error:
-            logger.warning("could not withdraw %s: %s", self._spec.worker_id, error)
+            logger.warning("predictor %s: %s", self._spec.worker_id, error)
 
 
 class PredictorStep(bootsteps.StartStopStep):  # type: ignore[misc]

@@ -15,3 +15,6 @@ class PredictorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_batch: int = 64
     memory_bytes: int = 1 << 30  # model files in memory
     disk_bytes: int = 4 << 30  # model files in the cache directory
+    hang_seconds: float = 60.0  # a batch that takes longer ends the process
+    silent_seconds: float = 15.0  # without a presence, while Redis answers, before it is killed
+    start_seconds: float = 60.0  # the same before its first presence

@@ -5,30 +5,46 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from workers.batching import bucket
 from workers.checkpoint import load_model
-from workers.engines import Engine, Floats, Ints
+from workers.dense import DenseEnds
+from workers.engines import Engine, Floats, Ints, Pace
 from workers.nn.model import SequenceModel
+from workers.slots import CUDA_BUSY, Slots
+
+MAX_SLOTS = 24  # shapes an engine keeps buffers and graphs for
+SLOT_FLOATS = 1 << 20  # a larger batch computes so long that starting its kernels costs nothing
 
 
 class TorchEngine:
     """The network itself, on a device."""
 
+    # A step takes about as long for one row as for a hundred, so rows of all lengths go together.
+    pace = Pace(overhead=1 << 10, width=1 << 7, most=1 << 22)
+
     def __init__(self, model: SequenceModel, device: torch.device) -> None:
-        self._model, self._device = model, device
+        self._ends, self._device = DenseEnds(model).eval(), device
+        self.slots = Slots(self._ends, device, MAX_SLOTS)
 
     def run(self, inputs: Floats, lengths: Ints) -> Floats:
         """See `Engine`; every sequence starts from a state of zeros."""
-        with torch.inference_mode():
+        batch, time, features = inputs.shape
+        shape = 1 << (batch - 1).bit_length(), bucket(time), features
+        with torch.inference_mode(), torch.cuda.device(self._device if self._device.type == "cuda" else -1):
+            if shape[0] * shape[1] * features <= SLOT_FLOATS:
+                return self.slots.get(shape).run(inputs, lengths)
             sequence = torch.tensor(inputs, device=self._device)  # (batch, time, features)
             steps = torch.tensor(lengths, device=self._device)  # (batch,)
-            outputs, _ = self._model.at_end(sequence, steps, self._model.initial(len(inputs)))
-            return np.asarray(outputs.float().cpu().numpy())  # (batch, width)
+            return np.asarray(self._ends(sequence, steps).cpu().numpy())  # (batch, width)
 
 
 def open_torch(directory: Path, device: str) -> Engine:
     """Load the weights onto a device such as `cuda:0` and run the network once."""
     place = torch.device(device)
-    model = load_model(directory, place)
-    engine = TorchEngine(model, place)
-    engine.run(np.zeros((1, 1, model.config.features), np.float32), np.ones(1, np.int64))
+    if place.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as cuDNN's recurrences use by default
+    with CUDA_BUSY:
+        model = load_model(directory, place)
+        engine = TorchEngine(model, place)
+        engine.run(np.zeros((1, 1, model.config.features), np.float32), np.ones(1, np.int64))
     return engine

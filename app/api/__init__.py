@@ -1,5 +1,6 @@
 """The routers, one a resource."""
 
-from app.api import datasets, jobs, models, predictions, service
+from app.api import batches, datasets, inference, jobs, models, predictions, repository, service
 
-ROUTERS = (service.router, datasets.router, jobs.router, predictions.router, models.router)
+ROUTERS = (service.router, datasets.router, jobs.router, batches.router, models.router, repository.router)
+RAW = (predictions.ROUTE, *inference.ROUTES)  # the first match answers

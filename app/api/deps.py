@@ -14,8 +14,10 @@ from app.db import Sessions
 from app.dispatcher import Dispatcher
 from app.events import Follower
 from app.lanes import Lane
+from app.notices import Notices
+from app.services.catalog import Catalog
 from app.services.paging import Paging
-from app.services.predictions import Catalog
+from app.services.predictions import Plane
 from app.storage import Storage
 
 
@@ -37,10 +39,20 @@ class House:
     storage: Storage
     dispatcher: Dispatcher
     follower: Follower
-    lane: Lane
-    catalog: Catalog
+    plane: Plane
+    notices: Notices
     limits: Limits
     incoming: Path  # uploads on their way
+
+    @property
+    def lane(self) -> Lane:
+        """The way to the predictors."""
+        return self.plane.lane
+
+    @property
+    def catalog(self) -> Catalog:
+        """What names stand for."""
+        return self.plane.catalog
 
 
 def house(request: Request) -> House:

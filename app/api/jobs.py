@@ -7,19 +7,19 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from app.api.deps import House, HouseDep, IdempotencyKey, PagingDep, ReadSession, reply
+from app.api.polling import etag, polled, queued
 from app.schemas import EventOut, JobIn, JobOut, Page
-from app.services import idempotency, jobs
-from app.services.idempotency import Answer, Keyed
+from app.services import batches, jobs
+from app.services.idempotency import Keyed
 from app.states import TERMINAL, Status
 from app.tables import Job, JobEvent
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-LOCK_SECONDS = 30.0
 MAX_WAIT = 60.0
 STREAM_SECONDS = 600.0  # then the client comes back with Last-Event-ID
 PING_SECONDS = 15.0
@@ -29,45 +29,15 @@ WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])")
 JSON_BYTES = 1 << 20
 
 
-def etag(job: Job) -> str:
-    """A strong validator: the row's revision."""
-    return f'"{job.id}-{job.revision}"'
-
-
-def polled(job: Job, status: int = 200, more: dict[str, str] | None = None) -> Response:
-    """The job with the headers a poller reads."""
-    headers = {"ETag": etag(job), "Cache-Control": "no-cache", **(more or {})}
-    if job.status not in TERMINAL:
-        headers["Retry-After"] = "1"
-    return reply(JobOut.of(job), status, headers)
-
-
 @router.post("", status_code=202, response_model=JobOut, max_body_size=JSON_BYTES)
 def submit(request: JobIn, shared: HouseDep, key: IdempotencyKey) -> Response:
     """Queue a training job; whatever does not fit together is refused here, not later."""
     keyed = Keyed("POST /v1/jobs", key, _fingerprint(request)) if key is not None else None
-    if keyed is not None and (first := idempotency.begin(shared.sessions, keyed, LOCK_SECONDS)) is not None:
-        return _replay(first)
-    try:
-        with shared.sessions.begin() as session:
-            job = jobs.submit(session, request)
-            if keyed is not None:
-                idempotency.finish(session, keyed, Answer(202, JobOut.of(job).model_dump(mode="json")))
-    except BaseException:
-        if keyed is not None:
-            idempotency.forget(shared.sessions, keyed)
-        raise
-    shared.dispatcher.ring(job.id)
-    return polled(job, 202, {"Location": f"/v1/jobs/{job.id}"})
+    return queued(shared, keyed, lambda session: jobs.submit(session, request))
 
 
 def _fingerprint(request: JobIn) -> str:
     return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
-
-
-def _replay(first: Answer) -> Response:
-    headers = {"Location": f"/v1/jobs/{first.body['id']}", "Retry-After": "1", "Idempotency-Replayed": "true"}
-    return Response(orjson.dumps(first.body), first.status, headers, media_type="application/json")
 
 
 @router.get("", response_model=Page[JobOut])
@@ -122,15 +92,18 @@ def cancel(job_id: str, shared: HouseDep) -> Response:
     """Ask a job to end; one that runs stops at its next step."""
     with shared.sessions.begin() as session:
         job = jobs.cancel(session, job_id)
+    if job.status in TERMINAL:  # what runs still writes; its owner deletes that
+        shared.storage.delete(batches.prefix(job_id))
     return polled(job, 202, {"Location": f"/v1/jobs/{job_id}"})
 
 
 @router.delete("/{job_id}", status_code=204)
-def remove(job_id: str, shared: HouseDep) -> Response:
-    """Delete a finished job and its history; the model version it made stays."""
+def remove(job_id: str, shared: HouseDep, later: BackgroundTasks) -> Response:
+    """Delete a finished job, its history and its result; the model version it made stays."""
     with shared.sessions.begin() as session:
         jobs.remove(session, job_id)
-    return Response(status_code=204)
+    later.add_task(shared.storage.delete, batches.prefix(job_id))
+    return Response(status_code=204, background=later)
 
 
 @router.get("/{job_id}/events", response_model=Page[EventOut])

@@ -1,21 +1,26 @@
 """Models, their versions and aliases."""
 
+import asyncio
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from fastapi import APIRouter, BackgroundTasks
 from fastapi.responses import Response, StreamingResponse
 
-from app.api.deps import HouseDep, PagingDep, ReadSession, reply
+from app.api.deps import House, HouseDep, PagingDep, ReadSession, reply
+from app.db import Sessions
 from app.schemas import AliasIn, AliasName, AliasOut, ModelName, ModelOut, Page, VersionNumber, VersionOut
-from app.services import models
+from app.services import aliases, models
+from app.services.aliases import Pointing
 from app.storage import CHUNK, Storage
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 SPOOL_BYTES = 16 << 20  # an archive larger than this goes through a temporary file
+LOAD_AHEAD_SECONDS = 1.0  # a move waits no longer for the predictors to be told
 
 
 @router.get("", response_model=Page[ModelOut])
@@ -73,28 +78,71 @@ def _zip(storage: Storage, prefix: str) -> Iterator[bytes]:
 
 
 @router.delete("/{name}/versions/{number}", status_code=204)
-def remove_version(name: str, number: VersionNumber, shared: HouseDep, later: BackgroundTasks) -> Response:
-    """Delete a version no alias points at."""
-    with shared.sessions.begin() as session:
-        prefix = models.remove_version(session, name, number)
-    shared.catalog.forget(name)
+async def remove_version(
+    name: str, number: VersionNumber, shared: HouseDep, later: BackgroundTasks
+) -> Response:
+    """Delete a version no alias names."""
+    prefix = await asyncio.to_thread(_remove_version, shared.sessions, name, number)
+    await shared.notices.tell(name)
     later.add_task(shared.storage.delete, prefix)
     return Response(status_code=204, background=later)
 
 
+def _remove_version(sessions: Sessions, name: str, number: int) -> str:
+    with sessions.begin() as session:
+        return models.remove_version(session, name, number)
+
+
+@router.get("/{name}/aliases", response_model=Page[AliasOut])
+def find_aliases(name: str, session: ReadSession, at: PagingDep) -> Response:
+    """A model's aliases in order of their names."""
+    rows, cursor = at.page(aliases.find(session, name, at), "alias")
+    data = [AliasOut.of(row) for row in rows]
+    return reply(Page(data=data, has_more=cursor is not None, next_cursor=cursor))
+
+
+@router.get("/{name}/aliases/{alias}", response_model=AliasOut)
+def alias(name: str, alias: str, session: ReadSession) -> Response:
+    """The versions that answer an alias, each with its share, and the one that shadows them."""
+    return reply(AliasOut.of(aliases.get(session, name, alias)))
+
+
 @router.put("/{name}/aliases/{alias}", response_model=AliasOut)
-def move_alias(name: ModelName, alias: AliasName, request: AliasIn, shared: HouseDep) -> Response:
-    """Point an alias at a version: from the next request on, nothing restarts."""
-    with shared.sessions.begin() as session:
-        row = models.move_alias(session, name, alias, request.version)
-    shared.catalog.forget(name)
-    return reply(AliasOut.model_validate(row, from_attributes=True))
+async def move_alias(name: ModelName, alias: AliasName, request: AliasIn, shared: HouseDep) -> Response:
+    """Point an alias at a version, or at several by shares: in every process at once, nothing restarts."""
+    pointing = Pointing.at(request)
+    await _load_ahead(shared, name, pointing)
+    moved = await asyncio.to_thread(_move_alias, shared.sessions, name, alias, pointing)
+    await shared.notices.tell(name)
+    return reply(moved)
+
+
+async def _load_ahead(shared: House, name: str, pointing: Pointing) -> None:
+    artifacts = await asyncio.to_thread(_artifacts, shared.readers, name, pointing)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOAD_AHEAD_SECONDS):
+            for artifact in artifacts:
+                await shared.lane.prepare(artifact)
+
+
+def _artifacts(readers: Sessions, name: str, pointing: Pointing) -> list[str]:
+    with readers() as session:
+        return aliases.artifacts(session, name, pointing)
+
+
+def _move_alias(sessions: Sessions, name: str, alias: str, pointing: Pointing) -> AliasOut:
+    with sessions.begin() as session:
+        return AliasOut.of(aliases.move(session, name, alias, pointing))
 
 
 @router.delete("/{name}/aliases/{alias}", status_code=204)
-def remove_alias(name: str, alias: str, shared: HouseDep) -> Response:
+async def remove_alias(name: str, alias: str, shared: HouseDep) -> Response:
     """Delete an alias."""
-    with shared.sessions.begin() as session:
-        models.remove_alias(session, name, alias)
-    shared.catalog.forget(name)
+    await asyncio.to_thread(_remove_alias, shared.sessions, name, alias)
+    await shared.notices.tell(name)
     return Response(status_code=204)
+
+
+def _remove_alias(sessions: Sessions, name: str, alias: str) -> None:
+    with sessions.begin() as session:
+        aliases.remove(session, name, alias)

@@ -1,44 +1,93 @@
 """Predictions: the hot path, without the database, dependency injection of bodies, or a response model."""
 
-from typing import Annotated
+from typing import Any
+from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Header, Request
-from fastapi.responses import Response
+import orjson
 
-from app.api.deps import HouseDep
-from app.errors import Invalid, Problem, TooLarge
-from app.schemas import VersionNumber
-from app.services.predictions import Wanted, predict
+from app.api.problems import RESPONSES
+from app.api.raw import JSON_TYPE, LONGEST, Call, Headers, RawRoute
+from app.errors import Invalid, Problem
+from app.services.catalog import Wanted
+from app.services.predictions import MAX_INSTANCES, infer, parse
+from app.tasks import TASKS
 
-router = APIRouter(prefix="/v1/models", tags=["predictions"])
+Json = dict[str, Any]
 
-DEADLINE, LONGEST = 30.0, 300.0
+LAST_VERSION = 2**31 - 1  # as the database can hold it
 
 
-@router.post("/{name}/predict")
-async def predict_with(
-    name: str,
-    request: Request,
-    shared: HouseDep,
-    version: VersionNumber | None = None,
-    alias: str | None = None,
-    x_request_timeout: Annotated[float | None, Header(gt=0, le=LONGEST)] = None,
-) -> Response:
+async def predict(call: Call) -> tuple[bytes, Headers]:
     """One prediction per instance, in order, all by one version."""
+    wanted = asked(call.parameters["name"], call.query)
+    seconds = call.deadline()
+    plane = call.house.plane
+    chosen = await plane.catalog.choose(wanted)
+    request = parse(chosen.route.task, call.body)
+    predictions, answer = await infer(plane, chosen, request.instances, request.parameters, seconds)
+    body = {"model": chosen.route.model, "version": chosen.route.version, "predictions": predictions}
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), [JSON_TYPE, call.timing(answer)]
+
+
+def asked(model: str, query: bytes) -> Wanted:
+    """The version a request names in its query: `version=n` or `alias=a`."""
+    if not query:
+        return Wanted(model, None, None)
+    given = dict(parse_qsl(query.decode("latin-1")))
+    version, alias = given.get("version"), given.get("alias")
     if version is not None and alias is not None:
         raise Invalid(problems=[Problem("/query/alias", "name a version or an alias, not both")])
-    body = await _body(request, shared.limits.request_bytes)
-    route = await shared.catalog.route(Wanted(name, version, alias))
-    answered, answer = await predict(shared.lane, route, body, x_request_timeout or DEADLINE)
-    timing = f"queue;dur={1000 * answer.queue_seconds:.2f}, compute;dur={1000 * answer.compute_seconds:.2f}"
-    return Response(answered, headers={"Server-Timing": timing}, media_type="application/json")
+    if version is None:
+        return Wanted(model, None, alias)
+    known = version.isascii() and version.isdecimal() and len(version) <= len(str(LAST_VERSION))
+    if not (known and 1 <= int(version) <= LAST_VERSION):
+        raise Invalid(problems=[Problem("/query/version", f"a version is a number from 1 to {LAST_VERSION}")])
+    return Wanted(model, int(version), None)
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise TooLarge(f"A prediction request may have {limit} bytes")
-        parts.append(part)
-    return b"".join(parts)
+def _documented() -> Json:
+    names = sorted(TASKS)
+    asked = {
+        "type": "object",
+        "required": ["instances"],
+        "additionalProperties": False,
+        "properties": {
+            "instances": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_INSTANCES,
+                "description": "`GET /v1/tasks` has each task's instance schema: " + ", ".join(names),
+            },
+            "parameters": {"type": "object", "description": "How to answer, by task."},
+        },
+    }
+    answered = {
+        "type": "object",
+        "required": ["model", "version", "predictions"],
+        "properties": {
+            "model": {"type": "string"},
+            "version": {"type": "integer"},
+            "predictions": {"type": "array"},
+        },
+    }
+    return {
+        "tags": ["predictions"],
+        "summary": "Predict",
+        "description": "One prediction per instance, in order, all by one version.",
+        "operationId": "predict",
+        "parameters": [
+            {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
+            {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1}},
+            {"name": "alias", "in": "query", "schema": {"type": "string", "default": "production"}},
+            {"name": "X-Request-Timeout", "in": "header", "schema": {"type": "number", "maximum": LONGEST}},
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": asked}}},
+        "responses": {
+            "200": {"description": "The predictions", "content": {"application/json": {"schema": answered}}}
+        }
+        | {str(status): RESPONSES[status] for status in (404, 422, 503)}
+        | {"429": {"description": "Queue full"}, "504": {"description": "Deadline passed"}},
+    }
+
+
+ROUTE = RawRoute("/v1/models/{name}/predict", predict, _documented())

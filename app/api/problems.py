@@ -52,6 +52,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": TITLES[status], "content": {"application/problem+json": {"schema": DOCUMENT}}}
     for status in (404, 409, 422, 503)
 }  # of any route, as the documentation shows them
+OPEN_INFERENCE = "/v2/"  # paths whose errors have the protocol's form
+ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": TITLES[status], "content": {"application/json": {"schema": ERROR}}}
+    for status in (400, 404, 409, 413, 422, 429, 500, 503, 504)
+}  # of such a path
 FINAL = {"x-should-retry": "false"}  # two well-known clients repeat every 409 unless told not to
 
 
@@ -63,7 +69,12 @@ def problem(
     problems: Sequence[Problem] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """One problem document."""
+    """One problem document, or the one string that clients of the Open Inference Protocol read."""
+    if f"{request.scope['path']}/".startswith(OPEN_INFERENCE):
+        said = problems[:1] if problems and problems[0].detail not in detail else ()
+        text = "; ".join([detail, *(f"{place}: {what}" for place, what in said)])
+        status = 400 if status == 422 else status
+        return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
     body = {
         "type": f"/problems/{code}",
         "title": TITLES.get(status, "Error"),
@@ -110,17 +121,25 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _database(request: Request, error: Exception) -> Response:
-    log.warning("database: %s", error)
+    if (known := translated(error)) is None:
+        raise error
+    return answer(request, known)
+
+
+def translated(error: Exception) -> AppError | None:
+    """What an error means to the caller; None when it is a fault of ours."""
+    if isinstance(error, AppError):
+        return error
+    if isinstance(error, SQLAlchemyError):
+        log.warning("database: %s", error)
     if isinstance(error, DataError):  # PostgreSQL's text, for one, holds no NUL
-        return answer(request, Invalid("The request has a value that the database cannot hold"))
+        return Invalid("The request has a value that the database cannot hold")
     # Only a database that is away or overrun is worth another try; anything else is our mistake.
     away = isinstance(error, PoolTimeout) or (
         isinstance(error, DBAPIError)
         and (error.connection_invalidated or type(error).__name__ in {"OperationalError", "InterfaceError"})
     )
-    if away:
-        return answer(request, Unavailable("The database is away; try again shortly."))
-    raise error
+    return Unavailable("The database is away; try again shortly.") if away else None
 
 
 def unexpected(request: Request) -> Response:

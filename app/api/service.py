@@ -7,7 +7,7 @@ import msgspec
 import orjson
 from fastapi import APIRouter
 from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -57,9 +57,12 @@ def _roles(shared: House) -> set[str]:
 
 
 @router.get("/metrics")
-def metrics() -> Response:
+async def metrics(shared: HouseDep) -> Response:
     """Prometheus text."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    await shared.lane.predictors()
+    own = CollectorRegistry(auto_describe=False)
+    own.register(shared.plane.meters)
+    return Response(generate_latest() + generate_latest(own), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/tasks")

@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import demo, jobs, models, predict, serve, train
+from app.cli import batch, demo, jobs, models, predict, serve, train
 
 app = typer.Typer(
     name="recurra",
@@ -18,6 +18,7 @@ app.command()(serve.migrate)
 app.command()(demo.demo)
 app.command()(train.train)
 app.command()(predict.predict)
+app.command()(batch.batch)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 

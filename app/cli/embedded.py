@@ -76,7 +76,7 @@ def valkey(settings: Settings, claim: Claim) -> Child:
     command: list[str | Path] = [
         _binary.get_binary_path(),
         "--port", "0", "--unixsocket", settings.redis_socket, "--unixsocketperm", "700",
-        "--dir", directory, "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+        "--dir", directory, "--appendonly", "no", "--save", "",
         "--maxmemory-policy", "noeviction", "--daemonize", "no",
     ]
     # fmt: on

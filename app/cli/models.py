@@ -1,11 +1,13 @@
 """`recurra models …`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.cli.console import DEFAULT_URL, AsJson, Url, comparison, dump, output, server, table
+from app.cli.console import DEFAULT_URL, AsJson, Json, Url, comparison, dump, output, server, table
+from app.cli.values import pairs
 
 app = typer.Typer(help="Trained models: list, show, promote, download.", no_args_is_help=True)
 
@@ -38,14 +40,16 @@ def show(name: Name, *, version: Number = None, url: Url = DEFAULT_URL, as_json:
     with server(url, as_json=as_json) as client:
         model = client.get(f"/v1/models/{name}")
         versions = client.pages(f"/v1/models/{name}/versions", 20)
+        aliases = client.pages(f"/v1/models/{name}/aliases", 200)
         chosen = client.version(name, version) if version or model["latest_version"] else None
     if as_json:
-        dump({**model, "versions": versions, "version": chosen})
+        dump({**model, "targets": aliases, "versions": versions, "version": chosen})
         return
     rows = [
         (v["version"], v["network"].get("cell"), v["parameters"], v["job"], v["created_at"]) for v in versions
     ]
-    title = f"{name}: {model['task']}; {_aliases(model['aliases']) or 'no alias'}"
+    pointed = "; ".join(f"{alias['alias']} = {_pointing(alias)}" for alias in aliases)
+    title = f"{name}: {model['task']}; {pointed or 'no alias'}"
     table(["version#", "cell", "parameters#", "job", "created"], rows, title=title)
     if chosen:
         output().print()
@@ -55,16 +59,20 @@ def show(name: Name, *, version: Number = None, url: Url = DEFAULT_URL, as_json:
 @app.command()
 def promote(
     name: Name,
-    version: Annotated[int, typer.Argument(min=1, help="The version that shall answer.")],
+    version: Annotated[int | None, typer.Argument(min=1, help="The version that shall answer.")] = None,
     *,
     alias: Annotated[str, typer.Option(help="The alias to move.")] = "production",
+    split: Annotated[list[str] | None, typer.Option(help="A version's share of the calls: 4=0.1.")] = None,
+    shadow: Annotated[int | None, typer.Option(min=1, help="A version to compute unseen.")] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Point an alias at a version, at once and without a failed request."""
+    """Point an alias at a version, or at several by shares, at once and without a failed request."""
+    target = _target(version, split or (), shadow)
     with server(url, as_json=as_json) as client:
-        moved = client.promote(name, version, alias)
-    dump(moved) if as_json else output().print(f"{name} {alias} is version {version}")
+        moved = client.promote(name, alias, target)
+    noun = "version" if len(moved["versions"]) == 1 else "versions"
+    dump(moved) if as_json else output().print(f"{name} {alias} is {noun} {_pointing(moved)}")
 
 
 @app.command()
@@ -87,3 +95,24 @@ def download(
 
 def _aliases(aliases: dict[str, int]) -> str:
     return ", ".join(f"{alias} = {version}" for alias, version in sorted(aliases.items()))
+
+
+def _pointing(alias: Json) -> str:
+    shares = alias["versions"]
+    text = ", ".join(f"{version} ({share:.4g})" for version, share in shares.items())
+    if len(shares) == 1:
+        text = str(alias["version"])
+    return text if alias["shadow"] is None else f"{text}, shadowed by {alias['shadow']}"
+
+
+def _target(version: int | None, split: Sequence[str], shadow: int | None) -> Json:
+    """What an alias shall name; a version beside shares of others takes the rest."""
+    shares = pairs(split, "--split")
+    if version is None and not shares:
+        raise typer.BadParameter("name a version, or several with --split")
+    if not all(isinstance(share, int | float) and 0 < share <= 1 for share in shares.values()):
+        raise typer.BadParameter("--split wants a version and its share, such as 4=0.1")
+    if version is not None and shares:
+        shares.setdefault(str(version), round(1 - sum(shares.values()), 12))
+    target: Json = {"versions": shares} if shares else {"version": version}
+    return target if shadow is None else {**target, "shadow": shadow}

@@ -46,6 +46,8 @@ def describe(job: Json) -> str:
     parts = ["stopping"] if job.get("cancel_requested") else []
     if progress.get("epoch") is not None:
         parts.append(f"epoch {progress['epoch']}/{progress.get('epochs', '?')}")
+    if progress.get("instances") is not None:
+        parts.append(f"{progress['instances']:,}/{progress['total']:,}")
     loss = metrics.get("valid_loss") if metrics.get("valid_loss") is not None else metrics.get("train_loss")
     if loss is not None:
         parts.append(f"loss {loss:.4g}")
@@ -74,6 +76,9 @@ def until_done(client: Client, job: Json, *, as_json: bool) -> bool:
         why = f": {error['message']} ({error['code']})" if error else ""
         console.print(f"The job {job['status']}{why}", style="red", markup=False, soft_wrap=True)
         return False
-    if not as_json and job.get("model_version") is not None:
+    if not as_json and job.get("kind") == "batch_predict":
+        metrics = job["metrics"]
+        console.print(f"{metrics['instances']:,} instances, {metrics['failed']:,} could not be predicted")
+    elif not as_json and job.get("model_version") is not None:
         comparison(client.version(job["model"], job["model_version"]))
     return True

@@ -1,6 +1,6 @@
 """Series from an uploaded file: long tables here, JSON Lines in `itemlines`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,7 @@ def read_series(source: "Source", faults: "Faults") -> tuple[SeriesSet, "Json", 
     """Read a data set of series; gives it with its summary and warnings, or raises `DatasetInvalid`."""
     found = read_found(source, faults)
     summary, warnings = describe(found, faults)
-    return found.series, summary, warnings
+    return replace(found.series, phases=found.phases), summary, warnings
 
 
 def read_found(source: "Source", faults: "Faults") -> Found:

@@ -31,6 +31,7 @@ class SeriesSet:
         default_factory=lambda: np.zeros((0, 0), np.float32)
     )  # (N, covariates), NaN: none
     known_ahead: list[str] = field(default_factory=list)  # covariates whose future the file itself gives
+    phases: Array = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) or (0,): all on the grid
 
     def arrays(self) -> dict[str, Array]:
         """As plain arrays for `.npz`, without any object array (nothing is ever pickled)."""
@@ -48,6 +49,7 @@ class SeriesSet:
             "covariates": self.covariates,
             **{f"covariate_levels_{k}": np.array(v, np.str_) for k, v in enumerate(self.covariate_levels)},
             "known_ahead": np.array(self.known_ahead, np.str_),
+            "phases": self.phases,
         }
 
     @classmethod
@@ -71,4 +73,5 @@ class SeriesSet:
             ],
             covariates=arrays["covariates"],
             known_ahead=[str(v) for v in arrays["known_ahead"]],
+            phases=arrays.get("phases", np.zeros(0, np.int64)),
         )

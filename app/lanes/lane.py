@@ -2,32 +2,33 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
+from typing import Any
 
-import msgspec
-
-from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, QueueFull, Unavailable
+from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, Unavailable
 from app.lanes import wire
-from app.lanes.links import FAILURES, AsyncLink
+from app.lanes.gate import Gate
+from app.lanes.links import Command, Pipe
+from app.lanes.lookout import NO_REDIS, PROBE_SECONDS, REDIS_SECONDS, Lookout
+from app.lanes.mailbox import Mailbox
 from app.lanes.wire import Floats, Presence, Reply, Request, Status, Tensor
 
 logger = logging.getLogger(__name__)
 
-PROBE_SECONDS = 0.5  # how long what is known of the predictors is believed
-REDIS_SECONDS = 0.9  # a Redis that takes longer is away
+QUEUE_SECONDS = 0.1  # what waits may take so long, see `Gate`
 LANE_SECONDS = 600  # a lane that nobody serves or uses disappears
-REPLIES_AT_ONCE = 256
-NO_PREDICTOR = "No serving worker is running; try again shortly."
-NO_REDIS = "The queue is unreachable; try again shortly."
+PUSH_AT = 1000  # requests
+TICK_SECONDS = 0.02
 LOST = "The serving worker died on this request twice."
 REFUSALS: dict[Status, type[AppError]] = {
     Status.EXPIRED: DeadlinePassed,
     Status.MISSING: NotFound,
     Status.ERROR: PredictionFailed,
+    Status.AWAY: Unavailable,
 }
 
 
@@ -38,6 +39,7 @@ class Answer:
     outputs: list[Floats]
     queue_seconds: float
     compute_seconds: float
+    batch: int = 1  # rows, of all requests, in the batches that computed this one
 
 
 @dataclass(slots=True)
@@ -46,53 +48,60 @@ class _Waiting:
 
     future: asyncio.Future[Reply]
     blob: bytes
+    deadline: float  # on the monotonic clock
     again: bool = True
+
+    def fail(self, error: AppError) -> None:
+        """End the wait, unless it has ended."""
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Lane:
     """Sends prediction requests; bounded by rows, never hangs, reconnects by itself."""
 
-    def __init__(self, url: str, name: str = "default", max_waiting: int = 4096) -> None:
+    def __init__(
+        self, url: str, name: str = "default", max_waiting: int = 4096, max_seconds: float = QUEUE_SECONDS
+    ) -> None:
         self._lane = wire.lane_key(name)
-        self._members = wire.predictors_key(name)
-        self._reply = wire.reply_key(secrets.token_hex(8))
-        self._max_waiting = max_waiting
-        self._outbound, self._inbound, self._probes = AsyncLink(url), AsyncLink(url), AsyncLink(url)
+        self._gate = Gate(max_waiting, max_seconds)
+        self._outbound, self._mailbox = Pipe(url), Mailbox(url, self._deliver)
+        self._lookout = Lookout(url, name, self._lost, self._send_again)
         self._ids = count()
         self._waiting: dict[int, _Waiting] = {}
         self._outgoing: dict[int, bytes] = {}  # encoded, not yet pushed
-        self._rows = 0
-        self._depth = 0  # requests in the lane, of all processes, when last seen
-        self._gathered, self._busy = asyncio.Event(), asyncio.Event()
-        self._probing = asyncio.Lock()
-        self._probed = float("-inf")
-        self._slow = False  # the last probe, and none before it, had no answer in time
-        self._present: list[Presence] = []
-        self._reason: str | None = NO_PREDICTOR  # why nothing can be sent, if so
+        self._kept = float("-inf")  # when the lane's expiry was last put off
+        self._pushed = 0  # requests of this process in the lane at the last push
+        self.refused: dict[str, int] = {}  # requests without an answer, by error code
+        self._busy = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop  # from `start` on
         self._coroutines: list[asyncio.Task[None]] = []
 
     @property
     def waiting(self) -> int:
         """Rows of this process that have no answer yet."""
-        return self._rows
+        return self._gate.rows
 
     @property
     def depth(self) -> int:
         """Requests of all processes in the lane when last seen, at most half a second ago under load."""
-        return self._depth
+        return self._lookout.depth
+
+    @property
+    def present(self) -> list[Presence]:
+        """The predictors as last seen."""
+        return self._lookout.present
 
     @property
     def reachable(self) -> bool:
         """Whether Redis answered when last asked."""
-        return self._reason != NO_REDIS
+        return self._lookout.reason != NO_REDIS
 
     async def start(self) -> None:
         """Start sending and receiving; Redis need not be up."""
-        self._coroutines = [
-            asyncio.create_task(self._send_all()),
-            asyncio.create_task(self._receive_all()),
-            asyncio.create_task(self._watch()),
-        ]
+        self._loop = asyncio.get_running_loop()
+        self._coroutines = [asyncio.create_task(self._watch()), asyncio.create_task(self._expire())]
+        self._mailbox.listen()
 
     async def close(self) -> None:
         """Stop; whoever still waits gets `Unavailable`."""
@@ -100,118 +109,113 @@ class Lane:
             task.cancel()
         await asyncio.gather(*self._coroutines, return_exceptions=True)
         self._fail(list(self._waiting), "The server is shutting down.")
-        for link in (self._outbound, self._inbound, self._probes):
-            await link.close()
+        for part in (self._outbound, self._mailbox, self._lookout):
+            await part.close()
 
     async def predictors(self) -> list[Presence]:
         """The predictors that serve this lane, as known at most half a second ago."""
-        await self._probe()
-        return self._present
+        await self._lookout.probe()
+        return self._lookout.present
 
     async def send(self, artifact: str, arrays: Sequence[Floats], timeout: float) -> Answer:  # noqa: ASYNC109
         """Predict arrays of (time, features); raises an `AppError`, at the latest after `timeout` seconds."""
-        sent, rows = time.time(), len(arrays)
         try:
-            async with asyncio.timeout(timeout):
-                await self._admit(rows)
-                number = next(self._ids)
-                instances = [Tensor.of(array) for array in arrays]
-                request = Request(number, self._reply, sent, sent + timeout, artifact, instances)
-                return _answer(await self._queue(number, wire.encode(request), rows))
-        except TimeoutError:
-            raise DeadlinePassed from None
+            if self._lookout.reason is not None or (self._lookout.depth and not self._waiting):
+                await self._lookout.probe()  # what was seen last may be long ago
+            if self._lookout.reason is not None:
+                raise Unavailable(self._lookout.reason)
+            reply = await self._queue(artifact, arrays, timeout)
+            if refusal := REFUSALS.get(reply.status):
+                raise refusal(reply.message or None)
+        except AppError as error:
+            self.refused[error.code] = self.refused.get(error.code, 0) + 1
+            raise
+        self._gate.learn(artifact, reply.compute_seconds, reply.batch)
+        outputs = [output.array() for output in reply.outputs]
+        return Answer(outputs, reply.queue_seconds, reply.compute_seconds, reply.batch)
 
-    async def _admit(self, rows: int) -> None:
-        if self._reason is not None:
-            await self._probe()
-        if self._reason is not None:
-            raise Unavailable(self._reason)
-        if self._rows + rows > self._max_waiting or self._depth > self._max_waiting:
-            raise QueueFull
-
-    async def _queue(self, number: int, blob: bytes, rows: int) -> Reply:
-        waiting = _Waiting(asyncio.get_running_loop().create_future(), blob)
-        self._waiting[number] = waiting
-        self._outgoing[number] = blob
-        self._rows += rows
-        self._gathered.set()
+    async def _queue(self, artifact: str, arrays: Sequence[Floats], seconds: float) -> Reply:
+        rows, number, sent = len(arrays), next(self._ids), time.time()
+        cost = self._gate.enter(artifact, rows, max(0, self._lookout.depth - self._pushed))
+        instances = [Tensor.of(array) for array in arrays]
+        blob = wire.encode(Request(number, self._mailbox.key, sent, sent + seconds, artifact, instances))
+        future = self._loop.create_future()
+        self._waiting[number] = _Waiting(future, blob, time.monotonic() + seconds)
         self._busy.set()
+        self._hand_over(number, blob)
         try:
-            return await waiting.future
-        finally:  # also when the caller is cancelled: what was not sent yet never will be
+            reply: Reply = await future
+        except asyncio.CancelledError:  # the client is gone: what no predictor has taken yet is not computed
+            if number not in self._outgoing:
+                self._outbound.send(("LREM", self._lane, -1, blob), then=_ignore, within=REDIS_SECONDS)
+            raise
+        finally:
             self._outgoing.pop(number, None)
             del self._waiting[number]
-            self._rows -= rows
+            self._gate.leave(rows, cost)
             if not self._waiting:
                 self._busy.clear()
+                self._lookout.depth = max(0, self._lookout.depth - self._pushed)  # what nobody refreshes now
+                self._pushed = 0
+        return reply
 
-    async def _send_all(self) -> None:
-        while True:
-            await self._gathered.wait()
-            self._gathered.clear()
-            batch, self._outgoing = self._outgoing, {}
-            if batch:
-                await self._push(batch)
+    def _hand_over(self, number: int, blob: bytes) -> None:
+        """Push with all others of this turn of the event loop, or as soon as there are a few.
 
-    async def _push(self, batch: dict[int, bytes]) -> None:
-        try:
-            push, expire = ("RPUSH", self._lane, *batch.values()), ("EXPIRE", self._lane, LANE_SECONDS)
-            self._depth, _ = await self._outbound.call(push, expire, within=REDIS_SECONDS)
-        except FAILURES as error:
-            logger.warning("lane push failed: %s", error or "no answer in time")
+        The predictor then computes the first ones while the next are still being read.
+        """
+        self._outgoing[number] = blob
+        if len(self._outgoing) >= PUSH_AT:
+            self._push()
+        elif len(self._outgoing) == 1:
+            self._loop.call_soon(self._push)
+
+    def _push(self) -> None:
+        batch, self._outgoing = self._outgoing, {}
+        if not batch:
+            return
+        commands: list[Command] = [("RPUSH", self._lane, *batch.values())]
+        if (now := time.monotonic()) > self._kept + LANE_SECONDS / 10:
+            commands.append(("EXPIRE", self._lane, LANE_SECONDS))
+            self._kept = now
+        self._outbound.send(*commands, then=partial(self._after_push, batch), within=REDIS_SECONDS)
+
+    def _after_push(self, batch: dict[int, bytes], answers: list[Any], error: Exception | None) -> None:
+        if error is not None:
+            logger.warning("lane push failed: %s", error)
+            self._kept = float("-inf")
             self._fail(batch, NO_REDIS)
+            return
+        self._lookout.depth, self._pushed = answers[0], len(self._waiting)
 
-    async def _receive_all(self) -> None:
-        pop = ("BLMPOP", wire.BLOCK_SECONDS, 1, self._reply, "LEFT", "COUNT", REPLIES_AT_ONCE)
-        while True:
-            try:
-                found = (await self._inbound.call(pop, within=wire.BLOCK_SECONDS + 1))[0]
-                for blob in found[1] if found else ():
-                    self._resolve(blob)
-            except (*FAILURES, msgspec.MsgspecError) as error:
-                logger.warning("lane replies are unreadable: %s", error)
-                await asyncio.sleep(PROBE_SECONDS / 5)
-
-    def _resolve(self, blob: bytes) -> None:
-        for reply in wire.decode_replies(blob):
-            waiting = self._waiting.get(reply.id)
-            if waiting is not None and not waiting.future.done():
-                waiting.future.set_result(reply)
+    def _deliver(self, reply: Reply) -> None:
+        waiting = self._waiting.get(reply.id)
+        if waiting is not None and not waiting.future.done():
+            waiting.future.set_result(reply)
 
     async def _watch(self) -> None:
         """While anything waits, look twice a second whether anybody is there to answer."""
         while True:
             await self._busy.wait()
-            await self._probe()
+            await self._lookout.probe()
+            self._gate.predictors = max(1, len(self._lookout.present))
             await asyncio.sleep(PROBE_SECONDS)
 
-    async def _probe(self) -> None:
-        async with self._probing:
-            if time.monotonic() - self._probed < PROBE_SECONDS:
-                return
-            before = {presence.boot for presence in self._present}
-            try:
-                self._present = await self._look()
-                self._reason, self._slow = None if self._present else NO_PREDICTOR, False
-            except (*FAILURES, msgspec.MsgspecError) as error:
-                logger.warning("lane probe failed: %s", error or "no answer in time")
-                self._slow = isinstance(error, TimeoutError) and not self._slow
-                if not self._slow:  # a single pause, there or here, is no outage
-                    self._present, self._reason = [], NO_REDIS
-            self._probed = time.monotonic()
-        if self._reason is not None:
-            self._fail(list(self._waiting), self._reason)
-        elif before - {presence.boot for presence in self._present}:
-            self._send_again()
+    async def _expire(self) -> None:
+        """While anything waits, end what is past its deadline: one timer for all, not one for each."""
+        while True:
+            await self._busy.wait()
+            await asyncio.sleep(TICK_SECONDS)
+            now = time.monotonic()
+            for waiting in [one for one in self._waiting.values() if one.deadline <= now]:
+                waiting.fail(DeadlinePassed())
 
-    async def _look(self) -> list[Presence]:
-        look = ("SMEMBERS", self._members), ("LLEN", self._lane)
-        members, self._depth = await self._probes.call(*look, within=REDIS_SECONDS / 2)
-        if not members:
-            return []
-        keys = [wire.predictor_key(member.decode()) for member in members]
-        values = (await self._probes.call(("MGET", *keys), within=REDIS_SECONDS / 2))[0]
-        return [wire.decode_presence(value) for value in values if value is not None]
+    async def prepare(self, artifact: str) -> None:
+        """Have every predictor load a version ahead of its use, as far as they can be told."""
+        await self._lookout.prepare(artifact)
+
+    def _lost(self, reason: str) -> None:
+        self._fail(list(self._waiting), reason)
 
     def _send_again(self) -> None:
         """A predictor is gone with what it had taken; nobody knows which, and computing twice is harmless."""
@@ -222,17 +226,14 @@ class Lane:
         for number, waiting in pushed:
             if waiting.again:
                 waiting.again = False
-                self._outgoing[number] = waiting.blob
-        self._gathered.set()
+                self._hand_over(number, waiting.blob)
 
     def _fail(self, numbers: Iterable[int], reason: str) -> None:
         for number in numbers:
-            waiting = self._waiting.get(number)
-            if waiting is not None and not waiting.future.done():
-                waiting.future.set_exception(Unavailable(reason))
+            if (waiting := self._waiting.get(number)) is not None:
+                waiting.fail(Unavailable(reason))
 
 
-def _answer(reply: Reply) -> Answer:
-    if refusal := REFUSALS.get(reply.status):
-        raise refusal(reply.message or None)
-    return Answer([output.array() for output in reply.outputs], reply.queue_seconds, reply.compute_seconds)
+def _ignore(_: list[Any], error: Exception | None) -> None:
+    if error is not None:
+        logger.warning("a request nobody waits for could not be taken back: %s", error)

@@ -31,7 +31,7 @@ def predictor_key(worker_id: str) -> str:
 
 
 def control_key(worker_id: str) -> str:
-    """A list that only wakes one predictor from its blocking pop."""
+    """A list of orders to one predictor: an artifact to load ahead of its use, or nothing but a wake-up."""
     return f"recurra:predictor:{worker_id}:control"
 
 
@@ -79,6 +79,7 @@ class Status(StrEnum):
     EXPIRED = "expired"
     ERROR = "error"
     MISSING = "missing"
+    AWAY = "away"  # the version's files cannot be fetched now
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
@@ -90,6 +91,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
     queue_seconds: float = 0.0  # from being sent to the start of its first batch
     compute_seconds: float = 0.0
     message: str = ""
+    batch: int = 0  # rows, of all requests, in the batches that computed this one
 
 
 class Presence(msgspec.Struct, frozen=True):

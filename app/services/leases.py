@@ -89,6 +89,24 @@ def beat(
 
 def succeed(session: Session, lease: Lease, outcome: Outcome) -> int | None:
     """End a job with a new model version, in one transaction; None when it was cancelled or taken away."""
+    job = _finished(session, lease)
+    if job is None:
+        return None
+    job.model_version = publish(session, job, outcome)
+    _tell_success(session, job, outcome.metrics)
+    return job.model_version
+
+
+def complete(session: Session, lease: Lease, metrics: Json) -> bool:
+    """End a job that makes no version; False when it was cancelled or taken away."""
+    job = _finished(session, lease)
+    if job is None:
+        return False
+    _tell_success(session, job, metrics)
+    return True
+
+
+def _finished(session: Session, lease: Lease) -> Job | None:
     values = {"status": Status.SUCCEEDED, "finished_at": db_now(), "lease_until": None, "owner": None}
     ended = session.execute(
         update(Job)
@@ -97,16 +115,15 @@ def succeed(session: Session, lease: Lease, outcome: Outcome) -> int | None:
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     ).scalar()
-    if ended is None:
-        return None
-    job = session.get_one(Job, lease.job_id, populate_existing=True)
-    version = publish(session, job, outcome)
-    job.model_version = version
-    job.metrics = {**(job.metrics or {}), **outcome.metrics}
+    return None if ended is None else session.get_one(Job, lease.job_id, populate_existing=True)
+
+
+def _tell_success(session: Session, job: Job, metrics: Json) -> None:
+    job.metrics = {**(job.metrics or {}), **metrics}
     job.progress = {**(job.progress or {}), "fraction": 1.0, "eta_seconds": 0.0}
     session.flush()
-    append(session, job.id, [("status", {"status": Status.SUCCEEDED, "model_version": version})])
-    return version
+    data = {"status": Status.SUCCEEDED, "model_version": job.model_version}
+    append(session, job.id, [("status", data)])
 
 
 def end(
@@ -119,11 +136,12 @@ def end(
 
 def give_back(session: Session, lease: Lease, *, crashed: bool) -> bool:
     """Put a job back into the queue; after too many crashes it fails with `worker_lost` instead."""
-    crashes = session.execute(select(Job.crashes).where(*_ours(lease))).scalar()
-    if crashes is None:
+    found = session.execute(select(Job.crashes, Job.kind).where(*_ours(lease))).one_or_none()
+    if found is None:
         return False
+    crashes, kind = found
     if crashed and crashes + 1 > MAX_CRASHES:
-        return end(session, lease, Status.FAILED, code="worker_lost", message=_lost(crashes + 1))
+        return end(session, lease, Status.FAILED, code="worker_lost", message=_lost(kind, crashes + 1))
     values = {
         "status": Status.QUEUED,
         "crashes": crashes + int(crashed),
@@ -186,8 +204,6 @@ def _move(session: Session, lease: Lease, values: Json) -> bool:
     return True
 
 
-def _lost(times: int) -> str:
-    return (
-        f"The worker was lost {times} times while it trained this job, most likely for want of memory; "
-        "try a smaller batch_size, hidden_size or context_length"
-    )
+def _lost(kind: str, times: int) -> str:
+    told = f"The worker was lost {times} times while it ran this job, most likely for want of memory"
+    return f"{told}; try a smaller batch_size, hidden_size or context_length" if kind == "train" else told

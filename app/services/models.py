@@ -3,14 +3,14 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.db import db_now
 from app.errors import Conflict, NotFound
 from app.identifiers import new_id
 from app.services.paging import Paging
+from app.states import LIVE
 from app.tables import Alias, Job, Json, Model, ModelVersion
 
 PRODUCTION = "production"
@@ -112,7 +112,7 @@ def version(session: Session, name: str, number: int) -> ModelVersion:
 
 
 def resolve(session: Session, name: str, number: int | None, alias: str | None) -> ModelVersion:
-    """The version that a prediction asks for: by number, by alias, or `production`."""
+    """The version named by number, by alias, or by `production`; of several the heaviest."""
     if number is None:
         wanted = alias or PRODUCTION
         get(session, name)
@@ -123,43 +123,18 @@ def resolve(session: Session, name: str, number: int | None, alias: str | None) 
     return version(session, name, number)
 
 
-def move_alias(session: Session, name: str, alias: str, number: int) -> Alias:
-    """Point an alias at a version, making it if need be."""
-    # The lock keeps the version from being deleted between the look and the move.
-    get(session, name)
-    if session.get(ModelVersion, (name, number), with_for_update={"read": True}) is None:
-        raise NotFound(f"The model {name} has no version {number}")
-    row = session.get(Alias, (name, alias))
-    if row is None:
-        row = Alias(model=name, alias=alias, version=number)
-        session.add(row)
-    row.version = number
-    session.flush()
-    session.execute(
-        update(Alias).where(Alias.model == name, Alias.alias == alias).values(updated_at=db_now())
-    )
-    session.refresh(row)
-    return row
-
-
-def remove_alias(session: Session, name: str, alias: str) -> None:
-    """Delete an alias; raises `NotFound` when there is none."""
-    get(session, name)
-    gone = session.execute(
-        delete(Alias).where(Alias.model == name, Alias.alias == alias).returning(Alias.alias)
-    ).scalar()
-    if gone is None:
-        raise NotFound(f"The model {name} has no alias {alias}")
-
-
 def remove_version(session: Session, name: str, number: int) -> str:
-    """Delete a version no alias points at; the prefix of its files, to be deleted after the commit."""
+    """Delete a version no alias names; the prefix of its files, to be deleted after the commit."""
     row = session.get(ModelVersion, (name, number), with_for_update=True)
     if row is None:
         raise NotFound(f"The model {name} has no version {number}")
-    pointing = [alias.alias for alias in aliases(session, name) if alias.version == number]
-    if pointing:
-        raise Conflict(f"The alias {', '.join(pointing)} points at version {number}; move it first")
+    naming = [alias.alias for alias in aliases(session, name) if number in alias.named]
+    if naming:
+        raise Conflict(f"The alias {', '.join(naming)} names version {number}; move it first")
+    of_this = (Job.model == name, Job.model_version == number)
+    needed = session.scalar(select(Job.id).where(*of_this, Job.status.in_(LIVE)).limit(1))
+    if needed is not None:
+        raise Conflict(f"The job {needed} needs version {number}")
     artifact = row.artifact
     session.delete(row)
     return artifact

@@ -1,115 +1,27 @@
-"""Predictions: which version answers, and the way from a request's bytes to an answer's bytes."""
+"""Predictions: the way from a request's instances to its answers, the same for every protocol."""
 
 import asyncio
 import re
-import threading
 import time
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
-import orjson
-from sqlalchemy.exc import SQLAlchemyError
 
-from app.db import Sessions
-from app.errors import AppError, Invalid, NotFound, Problem, pointer
+from app.errors import AppError, Invalid, Problem, pointer
 from app.lanes import Answer, Lane
-from app.services import models
-from app.storage import Storage
+from app.services.catalog import Catalog, Chosen, Route
+from app.services.meters import Meters
+from app.services.shadows import Shadows
 from app.tasks import TASKS
-from app.tasks.base import Example, Json, Task
+from app.tasks.base import Example, Floats, Json, Task
 
-FRESH = 1.0  # seconds a resolved name is believed; a move in another process is seen within it
-ROUTES, STATES = 4096, 512  # entries kept
 INLINE = 4  # more instances than this are encoded and decoded off the event loop
 MAX_INSTANCES = 4096
 PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
-
-
-@dataclass(frozen=True)
-class Route:
-    """A version that can answer: where its files are and what its task needs to know."""
-
-    model: str
-    version: int
-    task: Task
-    artifact: str
-    state: Json
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """How a request names a version."""
-
-    model: str
-    version: int | None
-    alias: str | None
-
-
-class Catalog:
-    """Resolves names without the database on the way of each request; an outage leaves the last answer."""
-
-    def __init__(self, readers: Sessions, storage: Storage) -> None:
-        self._readers = readers
-        self._storage = storage
-        self._routes: OrderedDict[Wanted, tuple[float, Route]] = OrderedDict()
-        self._states: OrderedDict[str, Json] = OrderedDict()
-        self._moves = 0  # how often names were forgotten
-        self._lock = threading.Lock()  # aliases move in threads, and an OrderedDict bears no two writers
-
-    async def route(self, wanted: Wanted) -> Route:
-        """The version to answer with; raises `NotFound`."""
-        found, now, moves = self._routes.get(wanted), time.monotonic(), self._moves
-        if found is not None and now - found[0] < FRESH:
-            return found[1]
-        try:
-            route = await asyncio.to_thread(self._resolve, wanted)
-        except SQLAlchemyError:
-            if found is None:
-                raise
-            route = found[1]
-        except AppError:
-            with self._lock:
-                self._routes.pop(wanted, None)
-            raise
-        with self._lock:
-            if moves == self._moves:  # else it may have been read before the move
-                _keep(self._routes, wanted, (now, route), ROUTES)
-        return route
-
-    def forget(self, model: str) -> None:
-        """Look a model's names up again: an alias was moved here."""
-        with self._lock:
-            self._moves += 1
-            for wanted in [key for key in self._routes if key.model == model]:
-                del self._routes[wanted]
-
-    def _resolve(self, wanted: Wanted) -> Route:
-        with self._readers() as session:
-            row = models.resolve(session, wanted.model, wanted.version, wanted.alias)
-        task = TASKS.get(row.task)
-        if task is None:
-            raise NotFound(f"The model {row.model} is for {row.task}, a task this server does not have")
-        return Route(row.model, row.version, task, row.artifact, self._state(row.artifact))
-
-    def _state(self, artifact: str) -> Json:
-        state = self._states.get(artifact)
-        if state is None:
-            manifest = orjson.loads(b"".join(self._storage.read(f"{artifact}/manifest.json")))
-            state = manifest["state"]
-            with self._lock:
-                _keep(self._states, artifact, state, STATES)
-        return state
-
-
-def _keep(entries: "OrderedDict[Any, Any]", key: object, value: object, bound: int) -> None:
-    entries[key] = value
-    entries.move_to_end(key)
-    while len(entries) > bound:
-        entries.popitem(last=False)
 
 
 @cache
@@ -145,37 +57,84 @@ def _problem(text: str) -> Problem:
     return Problem(pointer(*known), text[: place.start()])
 
 
-async def predict(lane: Lane, route: Route, body: bytes, seconds: float) -> tuple[bytes, Answer]:
-    """Answer one request: parse, encode, one trip through the lane, decode."""
-    request = parse(route.task, body)
-    inline = len(request.instances) <= INLINE
-    examples = _encode(route, request) if inline else await asyncio.to_thread(_encode, route, request)
-    answer = await lane.send(route.artifact, [example.inputs for example in examples], seconds)
-    work = (route, request, examples, answer)
-    return (_decode(*work) if inline else await asyncio.to_thread(_decode, *work)), answer
+@dataclass(frozen=True)
+class Plane:
+    """What predictions go through, whatever protocol asked for them."""
+
+    lane: Lane
+    catalog: Catalog
+    meters: Meters
+    shadows: Shadows
 
 
-def _encode(route: Route, request: Any) -> list[Example]:
+async def infer(
+    plane: Plane, chosen: Chosen, instances: Sequence[Any], parameters: Any, seconds: float
+) -> tuple[list[Json], Answer]:
+    """One prediction per instance, in order: encode, one trip through the lane, decode.
+
+    Raises `Invalid` with pointers below `/instances` or `/parameters`, or what the lane raises.
+    """
+    route, begun = chosen.route, time.perf_counter()
+    inline = len(instances) <= INLINE
+    work = (route, instances, parameters)
+    examples = encode(*work) if inline else await asyncio.to_thread(encode, *work)
+    meter = plane.meters.of(route.model, route.version)
+    try:
+        answer = await plane.lane.send(route.artifact, [example.inputs for example in examples], seconds)
+    except AppError:
+        meter.fail(time.perf_counter() - begun)
+        raise
+    done = (route, examples, answer, parameters)
+    predictions = decode(*done) if inline else await asyncio.to_thread(decode, *done)
+    meter.note(answer, time.perf_counter() - begun)
+    if chosen.shadow is not None:
+        again = partial(_again, plane, chosen.shadow, instances, parameters, seconds)
+        plane.shadows.compare(plane.meters.of(route.model, chosen.shadow.version), again, predictions)
+    return predictions, answer
+
+
+async def compute(plane: Plane, route: Route, arrays: Sequence[Floats], seconds: float) -> Answer:
+    """What the network makes of arrays of (time, features), without the task around it."""
+    begun = time.perf_counter()
+    meter = plane.meters.of(route.model, route.version)
+    try:
+        answer = await plane.lane.send(route.artifact, arrays, seconds)
+    except AppError:
+        meter.fail(time.perf_counter() - begun)
+        raise
+    meter.note(answer, time.perf_counter() - begun)
+    return answer
+
+
+async def _again(
+    plane: Plane, route: Route, instances: Sequence[Any], parameters: Any, seconds: float
+) -> list[Json]:
+    examples = await asyncio.to_thread(encode, route, instances, parameters)
+    answer = await plane.lane.send(route.artifact, [example.inputs for example in examples], seconds)
+    return await asyncio.to_thread(decode, route, examples, answer, parameters)
+
+
+def encode(route: Route, instances: Sequence[Any], parameters: Any) -> list[Example]:
+    """Instances as the network sees them; raises `Invalid` with pointers into the request."""
     examples = []
-    for index, instance in enumerate(request.instances):
+    for index, instance in enumerate(instances):
         try:
-            examples.append(route.task.encode(route.state, instance, request.parameters))
+            examples.append(route.task.encode(route.state, instance, parameters))
         except Invalid as error:
             problems = [_placed(index, problem) for problem in error.problems]
             raise Invalid(error.message, problems) from None
     return examples
 
 
+def decode(route: Route, examples: Sequence[Example], answer: Answer, parameters: Any) -> list[Json]:
+    """Predictions from the network's outputs."""
+    return [
+        route.task.decode(route.state, example, outputs, parameters)
+        for example, outputs in zip(examples, answer.outputs, strict=True)
+    ]
+
+
 def _placed(index: int, problem: Problem) -> Problem:
     if problem.pointer.startswith("/parameters"):
         return problem
     return Problem(f"/instances/{index}{problem.pointer}", problem.detail)
-
-
-def _decode(route: Route, request: Any, examples: list[Example], answer: Answer) -> bytes:
-    predictions = [
-        route.task.decode(route.state, example, outputs, request.parameters)
-        for example, outputs in zip(examples, answer.outputs, strict=True)
-    ]
-    body = {"model": route.model, "version": route.version, "predictions": predictions}
-    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -136,6 +136,29 @@ class Example:
     context: Any
 
 
+@dataclass(frozen=True)
+class TensorField:
+    """A field of an instance or of a prediction as a tensor, one row an instance; its batch is implied.
+
+    As an input it is named like the instance's field. As an output a mapping of lists becomes its last
+    axis, in the mapping's order.
+    """
+
+    name: str
+    datatype: str  # of the Open Inference Protocol, such as FP64 or BYTES
+    shape: tuple[int, ...]  # of one row; -1 = variable
+    required: bool = True
+    missing: bool = False  # NaN, `null` in JSON, stands for a missing value
+
+
+class Instances(Protocol):
+    """The examples of a data set as instances, each made only when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+
 class Task(Protocol):
     """One kind of sequence learning. Everything is stateless: `state` comes from the plan."""
 
@@ -148,6 +171,8 @@ class Task(Protocol):
     options: ClassVar[type[BaseModel]]
     instance: ClassVar[type[msgspec.Struct]]
     parameters: ClassVar[type[msgspec.Struct]]
+    tensor_inputs: ClassVar[tuple[TensorField, ...]]  # how tensors tell an instance
+    tensor_outputs: ClassVar[tuple[TensorField, ...]]  # how they tell a prediction
     network_defaults: ClassVar[Json]  # over the service's defaults
     training_defaults: ClassVar[Json]
 
@@ -161,6 +186,14 @@ class Task(Protocol):
 
     def plan(self, arrays: Arrays, options: Any, seed: int) -> Plan:
         """Split the data and fit whatever the encoding needs, on training data only."""
+        ...
+
+    def misfits(self, summary: Json, state: Json, parameters: Any) -> list[Problem]:
+        """Why a data set with this summary cannot be predicted so; pointers at `/dataset`, `/parameters`."""
+        ...
+
+    def instances(self, arrays: Arrays, state: Json) -> Instances:
+        """All examples of a data set in order, as requests tell them; the arrays may be memory-mapped."""
         ...
 
     def encode(self, state: Json, instance: Any, parameters: Any) -> Example:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from app.errors import Invalid, Problem
 from app.features.choices import Options, check_options
 from app.features.examples import Origins, Windows, reach
+from app.features.instances import SeriesInstances, misfits
 from app.features.longform import read_series
 from app.features.metrics import Scores, naive_errors, naive_scale, seasonal_naive
 from app.features.origins import Slicer, cut_series
@@ -45,6 +46,7 @@ from app.tasks.base import (
     Reading,
     Source,
     Split,
+    TensorField,
 )
 
 SAMPLE = 500  # histories are enough to know the usual scale
@@ -74,6 +76,16 @@ class Forecasting:
     options: ClassVar[type[BaseModel]] = Options
     instance: ClassVar[type[msgspec.Struct]] = Instance
     parameters: ClassVar[type[msgspec.Struct]] = Parameters
+    tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
+        TensorField("values", "FP64", (-1,), missing=True),
+        TensorField("start", "BYTES", (), required=False),
+        TensorField("freq", "BYTES", (), required=False),
+        TensorField("item_id", "BYTES", (), required=False),
+    )
+    tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
+        TensorField("mean", "FP64", (-1,)),  # (horizon,)
+        TensorField("quantiles", "FP64", (-1, -1)),  # (horizon, quantiles)
+    )
     network_defaults: ClassVar[Json] = {"cell": "lstm", "layers": 1, "hidden_size": 64, "dropout": 0.1}
     training_defaults: ClassVar[Json] = {
         "epochs": 30,
@@ -119,6 +131,14 @@ class Forecasting:
             refit=Examples(Windows(state, whole)) if options.refit else None,
             warnings=[] if valid else ["No series is long enough to stop training by: every epoch was run."],
         )
+
+    def misfits(self, summary: Json, state: Json, parameters: Parameters) -> list[Problem]:
+        """Another frequency than the model's, a longer horizon, or quantiles it does not know."""
+        return misfits(summary, state, parameters)
+
+    def instances(self, arrays: Arrays, state: Json) -> SeriesInstances:
+        """Each series up to its last observed value."""
+        return SeriesInstances(SeriesSet.from_arrays(arrays), state)
 
     def encode(self, state: Json, instance: Instance, parameters: Parameters) -> Example:
         """The last steps of a series as the network's inputs."""

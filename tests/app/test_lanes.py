@@ -113,11 +113,9 @@ def test_the_lane_itself_is_bounded_over_processes(url: str, name: str) -> None:
         async with opened(url, name, max_waiting=3) as one, opened(url, name, max_waiting=3) as other:
             full = [asyncio.create_task(one.send("a/1", [ROW], 1)) for _ in range(3)]
             await eventually(lambda: one.depth == 3)
-            late = asyncio.create_task(other.send("a/1", [ROW], 1))
-            await eventually(lambda: other.depth == 4)
             with pytest.raises(QueueFull):
                 await other.send("a/1", [ROW], 1)
-            for call in (*full, late):
+            for call in full:
                 with pytest.raises(DeadlinePassed):
                     await call
 
@@ -125,6 +123,102 @@ def test_the_lane_itself_is_bounded_over_processes(url: str, name: str) -> None:
     run(scenario(inbox))
     inbox.withdraw()
     inbox.close()
+
+
+def test_a_lane_that_was_full_is_looked_at_again(url: str, name: str) -> None:
+    """Nothing of its own waits, so no push tells a process that the others' requests are done."""
+
+    async def answered(lane: Lane) -> bool:
+        try:
+            await lane.send("a/1", [ROW], 5)
+        except QueueFull:
+            return False
+        return True
+
+    async def scenario(inbox: Inbox) -> None:
+        inbox.announce(Presence("quiet", "first", 1, "cpu", name, []))
+        async with opened(url, name, max_waiting=3) as one, opened(url, name, max_waiting=3) as other:
+            calls = [asyncio.create_task(one.send("a/1", [ROW], 20)) for _ in range(3)]
+            await eventually(lambda: one.depth == 3)
+            assert not await answered(other)
+            with predictor(url, name):
+                await asyncio.gather(*calls)
+                deadline = time.monotonic() + 5
+                while not await answered(other):
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.05)
+
+    inbox = Inbox(url, name, "quiet")
+    run(scenario(inbox))
+    inbox.withdraw()
+    inbox.close()
+
+
+def test_a_request_nobody_waits_for_is_taken_out_of_the_lane(url: str, name: str) -> None:
+    async def scenario(inbox: Inbox) -> None:
+        inbox.announce(Presence("quiet", "first", 1, "cpu", name, []))
+        async with opened(url, name) as lane:
+            kept = asyncio.create_task(lane.send("a/1", [ROW], 30))
+            calls = [asyncio.create_task(lane.send("a/1", [ROW + k], 30)) for k in range(20)]
+            with redis.Redis.from_url(url) as server:
+                await eventually(lambda: server.llen(wire.lane_key(name)) == 21)
+                for call in calls:
+                    call.cancel()
+                await asyncio.gather(*calls, return_exceptions=True)
+                await eventually(lambda: server.llen(wire.lane_key(name)) == 1)
+                (left,) = server.lrange(wire.lane_key(name), 0, -1)
+            assert wire.decode_request(left).instances[0].array().tolist() == ROW.tolist()
+            assert lane.waiting == 1
+            kept.cancel()
+
+    inbox = Inbox(url, name, "quiet")
+    run(scenario(inbox))
+    inbox.withdraw()
+    inbox.close()
+
+
+def test_every_predictor_is_told_to_load_a_version_ahead(url: str, name: str) -> None:
+    async def scenario(inboxes: list[Inbox]) -> None:
+        for inbox, worker in zip(inboxes, "ab", strict=True):
+            inbox.announce(Presence(f"{name}-{worker}", "first", 1, "cpu", name, []))
+        async with opened(url, name) as lane:
+            await lane.prepare("artifacts/9")
+        with redis.Redis.from_url(url) as server:
+            for worker in "ab":
+                key = wire.control_key(f"{name}-{worker}")
+                assert server.lrange(key, 0, -1) == [b"artifacts/9"]
+                assert 0 < int(server.ttl(key)) <= wire.PRESENCE_SECONDS
+
+    inboxes = [Inbox(url, name, f"{name}-{worker}") for worker in "ab"]
+    run(scenario(inboxes))
+    for inbox in inboxes:
+        inbox.withdraw()
+        inbox.close()
+
+
+def test_an_order_that_cannot_be_given_harms_nobody(name: str) -> None:
+    async def scenario() -> None:
+        async with opened("unix:///nowhere/s", name) as lane:
+            await lane.prepare("artifacts/9")
+            assert not lane.reachable
+
+    run(scenario())
+
+
+def test_refusals_are_counted_by_kind(url: str, name: str) -> None:
+    async def scenario(fake: FakePredictor) -> None:
+        async with opened(url, name) as lane:
+            await lane.send("a/1", [ROW], 5)
+            fake.answer = lambda request: Reply(request.id, Status.AWAY, message="no store")
+            with pytest.raises(Unavailable, match="no store"):
+                await lane.send("a/1", [ROW], 5)
+            fake.answer = lambda request: Reply(request.id, Status.MISSING)
+            with pytest.raises(NotFound):
+                await lane.send("a/1", [ROW], 5)
+            assert lane.refused == {"unavailable": 1, "not-found": 1}
+
+    with predictor(url, name) as fake:
+        run(scenario(fake))
 
 
 def test_a_deadline_passes_and_the_late_reply_is_ignored(url: str, name: str) -> None:

@@ -7,6 +7,8 @@ from sqlalchemy import Engine, inspect
 from app.db import Base, make_engine
 from app.migrate import downgrade, drift, is_current, upgrade
 
+SINGLE, SPLIT = "baf3be129779", "5d0c7e1f2a94"  # before and after aliases had shares
+
 
 def test_a_migrated_database_is_what_the_tables_say(engine: Engine) -> None:
     assert drift(engine) == []
@@ -22,6 +24,37 @@ def test_down_and_up_again(engine: Engine) -> None:
         upgrade(engine)
     assert drift(engine) == []
     assert set(inspect(engine).get_table_names()) == {"alembic_version", *Base.metadata.tables}
+
+
+def test_aliases_keep_their_version_through_shares_and_back(engine: Engine) -> None:
+    def rows(query: str) -> list[tuple[object, ...]]:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+    def write(*statements: str) -> None:
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    try:
+        downgrade(engine, SINGLE)
+        write(
+            "insert into models (name, id, task, versions) values ('m', 'model_1', 'forecasting', 2)",
+            "insert into aliases (model, alias, version) values ('m', 'production', 2)",
+        )
+        upgrade(engine, SPLIT)
+        assert rows("select model, alias, version, split, shadow from aliases") == [
+            ("m", "production", 2, None, None)
+        ]
+        write("""update aliases set split = '{"1": 0.4, "2": 0.6}', shadow = 3""")
+        downgrade(engine, SINGLE)
+        assert rows("select model, alias, version from aliases") == [("m", "production", 2)]
+        write("insert into aliases (model, alias, version) values ('m', 'canary', 1)")
+        assert all(isinstance(moment, float) for (moment,) in rows("select updated_at from aliases"))
+        write("delete from models where name = 'm'")  # the foreign key still takes the aliases along
+        assert rows("select alias from aliases") == []
+    finally:
+        upgrade(engine)
 
 
 def test_drift_is_seen(engine: Engine) -> None:

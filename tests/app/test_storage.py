@@ -48,3 +48,12 @@ def test_nothing_there_is_not_found(storage: Storage, tmp_path: Path) -> None:
 def test_only_known_schemes_are_opened() -> None:
     with pytest.raises(ValueError, match="file:// or s3://"):
         Storage("ftp://host/x")
+
+
+def test_sizes_and_directories_are_told_without_reading(storage: Storage, tmp_path: Path) -> None:
+    assert storage.sizes("jobs") == {}
+    assert storage.directories("jobs") == []
+    for key, data in (("jobs/2/b", b"12345"), ("jobs/2/a", b""), ("jobs/10/deep/c", b"1"), ("other/x", b"1")):
+        put(storage, tmp_path, key, data)
+    assert list(storage.sizes("jobs/2").items()) == [("jobs/2/a", 0), ("jobs/2/b", 5)]
+    assert storage.directories("jobs") == ["10", "2"]

@@ -273,6 +273,22 @@ def test_a_batch_of_one_is_a_batch_of_many_in_both_runtimes(
         np.testing.assert_allclose(alone, together[row], atol=1e-5)
 
 
+def test_every_example_of_its_data_set_is_an_instance(
+    task: Task, read: Callable[[Task], Reading], planned: Callable[[Task], Plan]
+) -> None:
+    state = planned(task).state
+    parameters = msgspec.convert(SAMPLES[task.name].parameters, task.parameters)
+    assert task.misfits(read(task).summary, state, parameters) == []
+    instances = task.instances(read(task).arrays, state)
+    assert len(instances) > 0
+    for index in range(len(instances)):
+        told = msgspec.json.decode(msgspec.json.encode(instances[index]), type=task.instance)
+        one, other = (task.encode(state, instance, parameters) for instance in (instances[index], told))
+        np.testing.assert_array_equal(one.inputs, other.inputs)
+    with pytest.raises(IndexError):
+        instances[len(instances)]
+
+
 def test_encoding_changes_nothing_and_is_repeatable(task: Task, planned: Callable[[Task], Plan]) -> None:
     state = planned(task).state
     before = json.dumps(state)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from onnx import helper
 from app.errors import NotFound
 from app.tasks.base import Input, Output
 from tests.networks import lstm, store
-from workers.artifacts import ArtifactCache, Damaged
+from workers.artifacts import ArtifactCache, Damaged, Unreachable
 from workers.checkpoint import save
 from workers.engines import (
+    AWAY_SECONDS,
     REMEMBER_SECONDS,
+    SESSION_BYTES,
+    Away,
     Broken,
     Engine,
     Engines,
@@ -29,6 +33,7 @@ from workers.engines import (
     open_onnx,
 )
 from workers.nn.model import ModelConfig, build
+from workers.spec import PredictorSpec
 from workers.torch_engine import open_torch
 
 
@@ -115,11 +120,20 @@ def test_torch_and_onnx_answer_the_same(tmp_path: Path, cell: str) -> None:
     np.testing.assert_allclose(ours.run(inputs, lengths), alone(ours, inputs, lengths), atol=1e-6)
 
 
+def test_a_store_that_fails_is_not_a_missing_artifact(shelf: "FakeStore", cache: ArtifactCache) -> None:
+    shelf.away = True
+    with pytest.raises(Unreachable, match="refused"):
+        cache.directory("a/1")
+    shelf.away = False
+    with pytest.raises(NotFound):
+        cache.directory("a/1")
+
+
 class FakeStore:
     """Artifacts of one file each; counts what is fetched, and can be told to write rubbish."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.fetched = root, list[str]()
+        self.root, self.fetched, self.away = root, list[str](), False
 
     def add(self, artifact: str, seed: int = 0) -> None:
         store(self.root / artifact, lstm(seed=seed))
@@ -129,6 +143,8 @@ class FakeStore:
 
     def fetch(self, artifact: str, directory: Path) -> Path:
         self.fetched.append(artifact)
+        if self.away:
+            raise OSError("connection refused")
         if not (self.root / artifact).is_dir():
             raise NotFound(f"Nothing is stored under {artifact}")
         shutil.copytree(self.root / artifact, directory)
@@ -210,11 +226,20 @@ def test_the_cache_directory_is_bounded(shelf: FakeStore, tmp_path: Path) -> Non
     assert shelf.fetched == ["a/0", "a/1", "a/2", "a/1"]
 
 
-def test_engines_load_once(shelf: FakeStore, cache: ArtifactCache) -> None:
+def fetch(engines: Engines, artifact: str) -> Engine:
+    engines.load(artifact)
+    found = engines.find(artifact)
+    assert found is not None
+    return found
+
+
+def test_engines_load_once_and_only_when_told(shelf: FakeStore, cache: ArtifactCache) -> None:
     shelf.add("a/1")
     opened: list[Path] = []
     engines = Engines(cache, opener(opened), 1 << 30)
-    assert engines.get("a/1") is engines.get("a/1")
+    assert engines.find("a/1") is None
+    assert opened == []
+    assert fetch(engines, "a/1") is fetch(engines, "a/1")
     assert len(opened) == 1
     assert engines.loaded() == ["a/1"]
 
@@ -222,13 +247,16 @@ def test_engines_load_once(shelf: FakeStore, cache: ArtifactCache) -> None:
 def test_the_least_recently_used_engine_goes(shelf: FakeStore, cache: ArtifactCache) -> None:
     for version in range(3):
         shelf.add(f"a/{version}", seed=version)
-    one = sum(file.stat().st_size for file in (shelf.root / "a/0").iterdir())
+    one = SESSION_BYTES + sum(file.stat().st_size for file in (shelf.root / "a/0").iterdir())
     opened: list[Path] = []
     engines = Engines(cache, opener(opened), int(2.5 * one))
-    for artifact in ("a/0", "a/1", "a/0", "a/2"):
-        engines.get(artifact)
+    fetch(engines, "a/0")
+    fetch(engines, "a/1")
+    engines.find("a/0")
+    fetch(engines, "a/2")
     assert engines.loaded() == ["a/0", "a/2"]
-    engines.get("a/1")
+    assert engines.find("a/1") is None
+    fetch(engines, "a/1")
     assert len(opened) == 4
     assert len(shelf.fetched) == 3
 
@@ -236,7 +264,7 @@ def test_the_least_recently_used_engine_goes(shelf: FakeStore, cache: ArtifactCa
 def test_one_engine_larger_than_the_bound_is_still_served(shelf: FakeStore, cache: ArtifactCache) -> None:
     shelf.add("a/1")
     engines = Engines(cache, opener([]), 1)
-    assert engines.get("a/1") is engines.get("a/1")
+    assert fetch(engines, "a/1") is fetch(engines, "a/1")
 
 
 def test_a_broken_version_is_remembered_for_a_while(shelf: FakeStore, cache: ArtifactCache) -> None:
@@ -244,21 +272,37 @@ def test_a_broken_version_is_remembered_for_a_while(shelf: FakeStore, cache: Art
     shelf.add("a/1")
     shelf.corrupt("a/1")
     engines = Engines(cache, opener([]), 1 << 30, clock=lambda: now)
+    engines.load("a/1")
     for _ in range(3):
         with pytest.raises(Broken, match="sha256") as caught:
-            engines.get("a/1")
-        assert not isinstance(caught.value, Missing)
-    assert len(shelf.fetched) == 1
+            engines.find("a/1")
+        assert type(caught.value) is Broken
     shelf.add("a/1")
     now += REMEMBER_SECONDS
-    engines.get("a/1")
+    assert engines.find("a/1") is None
+    fetch(engines, "a/1")
     assert len(shelf.fetched) == 2
 
 
 def test_a_version_that_is_not_stored_is_missing(cache: ArtifactCache) -> None:
-    with pytest.raises(Broken) as caught:
-        Engines(cache, opener([]), 1 << 30).get("a/9")
-    assert isinstance(caught.value, Missing)
+    engines = Engines(cache, opener([]), 1 << 30)
+    engines.load("a/9")
+    with pytest.raises(Missing):
+        engines.find("a/9")
+
+
+def test_a_store_that_is_away_is_asked_again_after_a_second(shelf: FakeStore, cache: ArtifactCache) -> None:
+    now = 100.0
+    shelf.add("a/1")
+    shelf.away = True
+    engines = Engines(cache, opener([]), 1 << 30, clock=lambda: now)
+    engines.load("a/1")
+    with pytest.raises(Away, match="try again"):
+        engines.find("a/1")
+    shelf.away = False
+    now += AWAY_SECONDS
+    assert engines.find("a/1") is None
+    fetch(engines, "a/1")
 
 
 def test_a_graph_that_onnx_runtime_refuses_is_broken(
@@ -266,5 +310,56 @@ def test_a_graph_that_onnx_runtime_refuses_is_broken(
 ) -> None:
     (shelf.root / "a/1").mkdir(parents=True)
     (shelf.root / "a/1" / "model.onnx").write_bytes(b"rubbish without a manifest")
+    engines = Engines(cache, opener([]), 1 << 30)
+    engines.load("a/1")
     with pytest.raises(Broken, match="cannot be loaded"):
-        Engines(cache, opener([]), 1 << 30).get("a/1")
+        engines.find("a/1")
+
+
+def test_while_a_version_loads_the_others_are_there(shelf: FakeStore, cache: ArtifactCache) -> None:
+    opening, release = threading.Event(), threading.Event()
+
+    def slow(directory: Path) -> Engine:
+        if opened:
+            opening.set()
+            assert release.wait(10)
+        return opener(opened)(directory)
+
+    shelf.add("a/1")
+    shelf.add("a/2")
+    opened: list[Path] = []
+    engines = Engines(cache, slow, 1 << 30)
+    engines.load("a/1")
+    thread = threading.Thread(target=engines.load, args=("a/2",))
+    thread.start()
+    assert opening.wait(10)
+    assert engines.find("a/1") is not None
+    assert engines.find("a/2") is None
+    assert engines.loaded() == ["a/1"]
+    release.set()
+    thread.join()
+    assert engines.loaded() == ["a/1", "a/2"]
+
+
+def test_three_hundred_small_versions_fit_in_one_predictor(shelf: FakeStore, cache: ArtifactCache) -> None:
+    spec = PredictorSpec("", "", "", "")
+    engines = Engines(cache, opener([]), spec.memory_bytes)
+    inputs, lengths = ragged([5, 2], features=3)
+    before = resident()
+    for version in range(300):
+        shelf.add(f"a/{version}", seed=version)
+        engines.load(f"a/{version}")
+    each = (resident() - before) / 300
+    assert len(engines.loaded()) == 300
+    assert each < SESSION_BYTES
+    for version in (0, 150, 299):
+        engine = engines.find(f"a/{version}")
+        assert engine is not None
+        np.testing.assert_allclose(
+            engine.run(inputs, lengths), reference(inputs, lengths, seed=version), atol=1e-6
+        )
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -214,7 +214,7 @@ def test_what_was_received_is_answered_after_stop(spec: PredictorSpec, shelf: Pa
 
     class Slow:
         def __init__(self, engine: Engine) -> None:
-            self.engine = engine
+            self.engine, self.pace = engine, engine.pace
 
         def run(self, inputs: Floats, lengths: Ints) -> Floats:
             computing.set()

@@ -191,6 +191,43 @@ def test_models_are_listed_shown_promoted_and_downloaded(
     assert run("models", "promote", "demand", 9).exit_code == 1
 
 
+def test_an_alias_is_split_and_shadowed(run: Run, on_sqlite: Service, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        on_sqlite.version(tmp_path / str(number))
+    both = run("models", "promote", "demand", "--split", "1=0.9", "--split", "2=0.1", "--shadow", 3)
+    assert both.stdout == "demand production is versions 1 (0.9), 2 (0.1), shadowed by 3\n", both.output
+    assert "production = 1 (0.9), 2 (0.1), shadowed by 3" in run("models", "show", "demand").stdout
+    rest = json.loads(run("models", "promote", "demand", 2, "--split", "3=0.3", "--json").stdout)
+    assert (rest["version"], rest["versions"], rest["shadow"]) == (2, {"2": 0.7, "3": 0.3}, None)
+    said = run("models", "promote", "demand", 1, "--split", "1=0.6", "--split", "2=0.4", "--alias", "canary")
+    assert said.stdout == "demand canary is versions 1 (0.6), 2 (0.4)\n"
+    shown = json.loads(run("models", "show", "demand", "--json").stdout)
+    assert shown["aliases"] == {"canary": 1, "production": 2}
+    assert [alias["versions"] for alias in shown["targets"]] == [{"1": 0.6, "2": 0.4}, {"2": 0.7, "3": 0.3}]
+    alone = run("models", "promote", "demand", 1, "--shadow", 2)
+    assert alone.stdout == "demand production is version 1, shadowed by 2\n"
+    refused = run("models", "promote", "demand", "--split", "1=0.5", "--split", "9=0.5")
+    assert (refused.exit_code, "/versions/9" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--shadow", 1),
+        ("--split", "1"),
+        ("--split", "1=much"),
+        ("--split", "1=NaN"),
+        ("--split", "1=-0.5"),
+        (1, "--split", "2=1.5"),
+        (0,),
+        (1, "--shadow", 0),
+    ],
+)
+def test_a_wrong_promotion_asks_the_server_nothing(run: Run, arguments: tuple[object, ...]) -> None:
+    assert run("models", "promote", "none", *arguments).exit_code == 2
+
+
 def test_predicting_with_an_unknown_model_is_refused_readably(run: Run) -> None:
     done = run("predict", "none", "-", "--parameter", "horizon=2", stdin='{"values": [1, 2, 3]}\n')
     assert done.exit_code == 1

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.db import Sessions, db_now
 from app.events import append
 from app.identifiers import new_id
-from app.services import jobs, leases, models
+from app.services import aliases, jobs, leases, models
 from app.services.leases import Lease
 from app.services.models import Outcome
 from app.states import Status
@@ -305,7 +305,7 @@ def test_deleting_the_only_version_does_not_reuse_its_number(sessions: Sessions,
     lease = claimed(sessions, job_id)
     with sessions.begin() as session:
         leases.succeed(session, lease, OUTCOME)
-        models.remove_alias(session, "m", "production")
+        aliases.remove(session, "m", "production")
         assert models.remove_version(session, "m", 1) == OUTCOME.artifact
     lease = claimed(sessions, other)
     with sessions.begin() as session:

@@ -1,14 +1,13 @@
-"""Versions and aliases against real SQL, also when two move at once."""
+"""Models and versions against real SQL, also when one is deleted while an alias moves to it."""
 
 import threading
 
 import pytest
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from app.db import Sessions
 from app.errors import AppError, Conflict, NotFound
-from app.services import leases, models
+from app.services import aliases, leases, models
+from app.services.aliases import Pointing
 from app.services.models import PRODUCTION, Outcome
 from app.services.paging import Paging
 from app.tables import Alias, ModelVersion
@@ -31,8 +30,9 @@ def three(sessions: Sessions) -> Sessions:
     return sessions
 
 
-def pointed(session: Session, alias: str = PRODUCTION) -> int:
-    return session.get_one(Alias, ("m", alias)).version
+def at(shares: dict[int, float], shadow: int | None = None) -> Pointing:
+    places = {number: f"/versions/{number}" for number in shares}
+    return Pointing(shares, shadow, places if shadow is None else {**places, shadow: "/shadow"})
 
 
 def test_models_are_listed_newest_first(sessions: Sessions) -> None:
@@ -52,13 +52,14 @@ def test_each_model_counts_for_itself(sessions: Sessions) -> None:
 
 @pytest.mark.parametrize(
     ("number", "alias", "version"),
-    [(None, None, 1), (3, None, 3), (None, "canary", 2), (None, PRODUCTION, 1)],
+    [(None, None, 1), (3, None, 3), (None, "canary", 2), (None, "split", 3), (None, PRODUCTION, 1)],
 )
-def test_a_prediction_names_a_version_or_an_alias_or_nothing(
+def test_a_job_names_a_version_or_an_alias_or_nothing(
     three: Sessions, number: int | None, alias: str | None, version: int
 ) -> None:
     with three.begin() as session:
-        models.move_alias(session, "m", "canary", 2)
+        aliases.move(session, "m", "canary", at({2: 1.0}))
+        aliases.move(session, "m", "split", at({2: 0.2, 3: 0.8}, shadow=1))
         assert models.resolve(session, "m", number, alias).version == version
 
 
@@ -68,41 +69,14 @@ def test_a_prediction_names_a_version_or_an_alias_or_nothing(
 def test_what_is_not_there_is_named(
     three: Sessions, name: str, number: int | None, alias: str | None
 ) -> None:
-    with three() as session, pytest.raises(NotFound):
-        models.resolve(session, name, number, alias)
+    for look in (models.resolve, aliases.targets):
+        with three() as session, pytest.raises(NotFound):
+            look(session, name, number, alias)
 
 
-def test_an_alias_moves_forth_and_back_and_shows_when(three: Sessions) -> None:
+def test_a_version_goes_when_no_alias_names_it(three: Sessions) -> None:
     with three.begin() as session:
-        first = models.move_alias(session, "m", PRODUCTION, 2).updated_at
-    with three.begin() as session:
-        assert models.move_alias(session, "m", PRODUCTION, 1).updated_at > first
-        assert pointed(session) == 1
-        assert [alias.alias for alias in models.aliases(session, "m")] == [PRODUCTION]
-
-
-@pytest.mark.parametrize(("name", "number"), [("none", 1), ("m", 4)])
-def test_an_alias_points_only_at_what_exists(three: Sessions, name: str, number: int) -> None:
-    with pytest.raises(NotFound), three.begin() as session:
-        models.move_alias(session, name, "canary", number)
-    with three() as session:
-        assert session.scalars(select(Alias.alias)).all() == [PRODUCTION]
-
-
-def test_an_alias_can_be_removed_once(three: Sessions) -> None:
-    with three.begin() as session:
-        models.remove_alias(session, "m", PRODUCTION)
-    for name in ("m", "none"):
-        with pytest.raises(NotFound), three.begin() as session:
-            models.remove_alias(session, name, PRODUCTION)
-    assert publish(three) == 4
-    with three() as session:
-        assert models.aliases(session, "m") == []  # a later version does not take it by itself
-
-
-def test_a_version_goes_when_no_alias_points_at_it(three: Sessions) -> None:
-    with three.begin() as session:
-        models.move_alias(session, "m", "canary", 2)
+        aliases.move(session, "m", "canary", at({2: 1.0}))
     for number, alias in ((1, PRODUCTION), (2, "canary")):
         with pytest.raises(Conflict, match=alias), three.begin() as session:
             models.remove_version(session, "m", number)
@@ -118,20 +92,37 @@ def test_a_version_goes_when_no_alias_points_at_it(three: Sessions) -> None:
     assert publish(three) == 4  # a number is never used again
 
 
-def test_a_version_is_not_deleted_under_an_alias_that_moves_to_it(sessions: Sessions) -> None:
-    for _ in range(8):
+def test_a_small_share_and_a_shadow_hold_a_version_too(three: Sessions) -> None:
+    with three.begin() as session:
+        aliases.move(session, "m", PRODUCTION, at({1: 0.99, 2: 0.01}, shadow=3))
+        aliases.move(session, "m", "best", at({3: 1.0}))
+    for number, named in ((2, PRODUCTION), (3, f"best, {PRODUCTION}")):
+        with pytest.raises(Conflict, match=f"{named} names version {number}"), three.begin() as session:
+            models.remove_version(session, "m", number)
+    with three.begin() as session:
+        aliases.move(session, "m", PRODUCTION, at({1: 1.0}))
+        models.remove_version(session, "m", 2)
+
+
+@pytest.mark.parametrize("role", ["alone", "share", "shadow"])
+def test_a_version_is_not_deleted_under_an_alias_that_moves_to_it(sessions: Sessions, role: str) -> None:
+    publish(sessions)
+    for _ in range(6):
         number = publish(sessions)
+        share = {"alone": {number: 1.0}, "share": {1: 0.9, number: 0.1}, "shadow": {1: 1.0}}[role]
+        pointing = at(share, number if role == "shadow" else None)
         barrier = threading.Barrier(2)
         outcomes: list[str] = []
 
         def attempt(
-            what: str, number: int = number, barrier: threading.Barrier = barrier, told: list[str] = outcomes
-        ) -> None:
+            what: str, number: int = number, pointing: Pointing = pointing,
+            barrier: threading.Barrier = barrier, told: list[str] = outcomes,
+        ) -> None:  # fmt: skip
             barrier.wait()
             try:
                 with sessions.begin() as session:
                     if what == "move":
-                        models.move_alias(session, "m", "canary", number)
+                        aliases.move(session, "m", "canary", pointing)
                     else:
                         models.remove_version(session, "m", number)
             except AppError:
@@ -146,7 +137,5 @@ def test_a_version_is_not_deleted_under_an_alias_that_moves_to_it(sessions: Sess
         with sessions() as session:
             alias = session.get(Alias, ("m", "canary"))
             exists = session.get(ModelVersion, ("m", number)) is not None
-        if alias is not None and alias.version == number:
-            assert exists
-        if number > 1:
-            assert len(outcomes) == 1, outcomes
+        assert len(outcomes) == 1, outcomes
+        assert exists == (alias is not None and number in alias.named)

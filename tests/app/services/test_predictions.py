@@ -1,283 +1,37 @@
-"""The catalog of versions: what it believes, for how long, and what it never shows."""
+"""Predictions: from a request's bytes to an answer's bytes."""
 
 import asyncio
 import json
-import sys
 import threading
-from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import update
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
-from app.db import Sessions
-from app.errors import Invalid, NotFound, Problem
+from app.errors import Invalid, Problem, QueueFull
 from app.lanes import Answer
-from app.services import leases, models, predictions
-from app.services.models import Outcome
-from app.services.predictions import FRESH, INLINE, Catalog, Route, Wanted, parse, predict
-from app.storage import Storage
-from app.tables import ModelVersion
+from app.services.catalog import Chosen, Route
+from app.services.meters import Meters
+from app.services.predictions import INLINE, Plane, compute, infer, parse
+from app.services.shadows import AT_ONCE, QUIET_ROWS, Shadows
 from app.tasks import TASKS
-from app.tasks.base import Example
-from tests.app.services.test_leases import claimed, submit
-
-PRODUCTION = Wanted("m", None, None)
-
-
-class Clock:
-    """Time that passes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Readers:
-    """Sessions that are counted, and can be away."""
-
-    def __init__(self, sessions: Sessions) -> None:
-        self.sessions = sessions
-        self.asked = 0
-        self.away = False
-        self.meanwhile: Callable[[], None] = lambda: None
-
-    def __call__(self) -> Session:
-        self.asked += 1
-        if self.away:
-            raise OperationalError("select", {}, Exception("no route to host"))
-        return self.sessions()
-
-
-class House:
-    """A catalog over a real database and store, with two versions of the model `m`."""
-
-    def __init__(self, sessions: Sessions, storage: Storage, directory: Path) -> None:
-        self.sessions, self.storage = sessions, storage
-        self.readers = Readers(sessions)
-        self.catalog = Catalog(self.readers, storage)  # type: ignore[arg-type]
-        for number in (1, 2):
-            self.publish(number, directory)
-
-    def publish(self, number: int, directory: Path) -> None:
-        with self.sessions.begin() as session:
-            job_id = submit(session)
-        (directory / "manifest.json").write_text(json.dumps({"state": {"number": number}}))
-        self.storage.put(f"artifacts/{number}/manifest.json", directory / "manifest.json")
-        lease = claimed(self.sessions, job_id)
-        with self.sessions.begin() as session:
-            assert leases.succeed(session, lease, Outcome(f"artifacts/{number}", 1, 1, "0", {}, {})) == number
-
-    def route(self, wanted: Wanted = PRODUCTION) -> Route:
-        return asyncio.run(self.catalog.route(wanted))
-
-    def move(self, version: int) -> None:
-        """Another process moves the alias."""
-        with self.sessions.begin() as session:
-            models.move_alias(session, "m", "production", version)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(predictions, "time", SimpleNamespace(monotonic=made))
-    return made
-
-
-@pytest.fixture
-def house(sessions: Sessions, storage: Storage, tmp_path: Path) -> House:
-    return House(sessions, storage, tmp_path)
-
-
-def test_a_route_has_all_that_a_prediction_needs(house: House) -> None:
-    route = house.route()
-    assert (route.model, route.version, route.artifact) == ("m", 1, "artifacts/1")
-    assert (route.task, route.state) == (TASKS["forecasting"], {"number": 1})
-    assert house.route(Wanted("m", 2, None)).state == {"number": 2}
-
-
-def test_a_name_is_looked_up_once_a_second(house: House, clock: Clock) -> None:
-    for _ in range(5):
-        assert house.route().version == 1
-        clock.now += FRESH / 5.1
-    assert house.readers.asked == 1
-    clock.now += FRESH / 5
-    house.route()
-    assert house.readers.asked == 2
-
-
-def test_a_move_by_another_process_is_seen_within_its_second(house: House, clock: Clock) -> None:
-    assert house.route().version == 1
-    house.move(2)
-    clock.now += FRESH - 0.01
-    assert house.route().version == 1
-    clock.now += 0.02
-    assert house.route().version == 2
-
-
-def test_a_move_in_this_process_is_seen_at_once(house: House, clock: Clock) -> None:
-    assert house.route().version == 1
-    house.move(2)
-    house.catalog.forget("m")
-    assert house.route().version == 2
-
-
-def test_forgetting_one_model_keeps_the_others(house: House, clock: Clock) -> None:
-    house.route()
-    house.catalog.forget("other")
-    house.route()
-    assert house.readers.asked == 1
-
-
-def test_a_look_up_that_a_move_overtook_is_not_believed(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolve = house.catalog._resolve
-
-    def overtaken(wanted: Wanted) -> Route:
-        route = resolve(wanted)
-        house.move(2)
-        house.catalog.forget("m")
-        return route
-
-    monkeypatch.setattr(house.catalog, "_resolve", overtaken)
-    assert house.route().version == 1  # it was asked before the move
-    monkeypatch.undo()
-    assert house.route().version == 2
-
-
-def test_a_slow_look_up_does_not_stretch_the_second(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolve = house.catalog._resolve
-
-    def slow(wanted: Wanted) -> Route:
-        route = resolve(wanted)
-        clock.now += 0.8
-        return route
-
-    monkeypatch.setattr(house.catalog, "_resolve", slow)
-    house.route()
-    monkeypatch.setattr(house.catalog, "_resolve", resolve)
-    house.move(2)
-    clock.now += FRESH - 0.8 + 0.01
-    assert house.route().version == 2
-
-
-def test_without_the_database_the_last_answer_stands(house: House, clock: Clock) -> None:
-    assert house.route().version == 1
-    house.readers.away = True
-    for _ in range(3):
-        clock.now += 60
-        assert house.route().version == 1
-    with pytest.raises(OperationalError):
-        house.route(Wanted("m", 2, None))
-    house.readers.away = False
-    house.move(2)
-    clock.now += FRESH + 0.01
-    assert house.route().version == 2
-
-
-def test_what_is_gone_is_not_answered_from_memory(house: House, clock: Clock) -> None:
-    wanted = Wanted("m", 2, None)
-    house.route(wanted)
-    with house.sessions.begin() as session:
-        models.remove_version(session, "m", 2)
-    clock.now += FRESH + 0.01
-    for _ in range(2):
-        with pytest.raises(NotFound, match="no version 2"):
-            house.route(wanted)
-    house.readers.away = True
-    with pytest.raises(OperationalError):  # nothing stale is left to answer with
-        house.route(wanted)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "text"),
-    [
-        (Wanted("none", None, None), "no model none"),
-        (Wanted("none", 1, None), "no model none"),
-        (Wanted("m", 3, None), "no version 3"),
-        (Wanted("m", None, "canary"), "no alias canary"),
-    ],
-)
-def test_what_is_not_there_is_not_found(house: House, wanted: Wanted, text: str) -> None:
-    with pytest.raises(NotFound, match=text):
-        house.route(wanted)
-
-
-def test_a_version_whose_files_are_lost_is_not_found(house: House) -> None:
-    house.storage.delete("artifacts/1")
-    with pytest.raises(NotFound):
-        house.route()
-
-
-def test_a_manifest_is_read_once_for_all_names_of_a_version(house: House, clock: Clock) -> None:
-    house.route()
-    house.storage.delete("artifacts/1")
-    assert house.route(Wanted("m", 1, None)).state == {"number": 1}
-    assert house.route(Wanted("m", None, "production")).state == {"number": 1}
-
-
-def test_memory_is_bounded_and_the_oldest_goes_first(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(predictions, "ROUTES", 2)
-    monkeypatch.setattr(predictions, "STATES", 1)
-    for wanted in (PRODUCTION, Wanted("m", 2, None), Wanted("m", 1, None)):
-        house.route(wanted)
-    assert list(house.catalog._routes) == [Wanted("m", 2, None), Wanted("m", 1, None)]
-    assert len(house.catalog._states) == 1
-    house.route(Wanted("m", 2, None))
-    assert house.readers.asked == 3
-
-
-def test_forgetting_from_another_thread_while_requests_come(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    catalog, route = house.catalog, house.route()
-    switch, stop, wrong = sys.getswitchinterval(), threading.Event(), list[BaseException]()
-
-    def forget() -> None:
-        try:
-            while not stop.is_set():
-                catalog.forget("m3")
-        except BaseException as error:  # noqa: BLE001 - the test is whether there is any
-            wrong.append(error)
-
-    async def ask() -> None:
-        for number in range(300):
-            for _ in range(3):
-                await catalog.route(Wanted(f"m{number % 30}", number, None))
-
-    monkeypatch.setattr(catalog, "_resolve", lambda wanted: route)
-    monkeypatch.setattr(predictions, "ROUTES", 100)
-    thread = threading.Thread(target=forget)
-    sys.setswitchinterval(1e-6)
-    thread.start()
-    asyncio.run(ask())
-    stop.set()
-    thread.join()
-    sys.setswitchinterval(switch)
-    assert wrong == []
+from app.tasks.base import Example, Json
 
 
 class Lane:
     """A lane whose answer is the sum of what it was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, full: tuple[str, ...] = (), shift: float = 0.0) -> None:
         self.sent: list[tuple[str, int, float]] = []
+        self.full, self.shift = full, shift  # what version 4 adds
+        self.waiting = 0
 
     async def send(self, artifact: str, arrays: list[Any], timeout: float) -> Answer:  # noqa: ASYNC109
         self.sent.append((artifact, len(arrays), timeout))
-        return Answer([array.sum(axis=0) for array in arrays], 0.1, 0.2)
+        if artifact in self.full:
+            raise QueueFull
+        shift = self.shift if artifact == "artifacts/4" else 0.0
+        return Answer([array.sum(axis=0) + shift for array in arrays], 0.1, 0.2, 4)
 
 
 class Summing:
@@ -300,25 +54,46 @@ class Summing:
     def decode(
         self, state: dict[str, Any], example: Example, outputs: Any, parameters: Any
     ) -> dict[str, Any]:
-        return {"id": example.context, "sum": outputs[0], "shift": state["shift"]}
+        return {"id": example.context, "sum": float(outputs[0]), "shift": state["shift"]}
 
 
-def ask(*instances: Any, **parameters: Any) -> tuple[dict[str, Any], Lane, Summing]:
-    lane, task = Lane(), Summing()
-    route = Route("m", 3, task, "artifacts/3", {"shift": 1})  # type: ignore[arg-type]
-    body = json.dumps({"instances": instances, "parameters": parameters}).encode()
-    written, answer = asyncio.run(predict(lane, route, body, 7.5))  # type: ignore[arg-type]
-    assert (answer.queue_seconds, answer.compute_seconds) == (0.1, 0.2)
-    return json.loads(written), lane, task
+class Asked:
+    """What became of one call."""
+
+    def __init__(self, lane: Lane | None = None, shadow: bool = False) -> None:
+        self.lane, self.task = lane or Lane(), Summing()
+        self.route = Route("m", 3, self.task, "artifacts/3", {"shift": 1}, {})  # type: ignore[arg-type]
+        other = Route("m", 4, self.task, "artifacts/4", {"shift": 1}, {})  # type: ignore[arg-type]
+        self.chosen = Chosen(self.route, other if shadow else None)
+        self.meters = Meters(self.lane)  # type: ignore[arg-type]
+        self.shadows = Shadows(self.lane)  # type: ignore[arg-type]
+        self.plane = Plane(self.lane, None, self.meters, self.shadows)  # type: ignore[arg-type]
+
+    def __call__(self, *instances: Any, **parameters: Any) -> list[Json]:
+        async def scenario() -> list[Json]:
+            body = json.dumps({"instances": instances, "parameters": parameters}).encode()
+            request = parse(TASKS["forecasting"], body)
+            asked = self.plane, self.chosen, request.instances, request.parameters
+            predictions, answer = await infer(*asked, 7.5)
+            assert (answer.queue_seconds, answer.compute_seconds) == (0.1, 0.2)
+            while self.shadows.running:
+                await asyncio.sleep(0)
+            return predictions
+
+        return asyncio.run(scenario())
+
+
+def ask(*instances: Any, **parameters: Any) -> tuple[list[Json], Asked]:
+    asked = Asked()
+    return asked(*instances, **parameters), asked
 
 
 @pytest.mark.parametrize("count", [1, INLINE, INLINE + 1, 300])
 def test_many_instances_keep_their_order_and_leave_the_loop_free(count: int) -> None:
-    body, lane, task = ask(*({"values": [k, k], "item_id": str(k)} for k in range(count)))
-    assert body["predictions"] == [{"id": str(k), "sum": 2.0 * k, "shift": 1} for k in range(count)]
-    assert (body["model"], body["version"]) == ("m", 3)
-    assert lane.sent == [("artifacts/3", count, 7.5)]
-    assert (threading.get_ident() in task.threads) == (count <= INLINE)
+    predictions, asked = ask(*({"values": [k, k], "item_id": str(k)} for k in range(count)))
+    assert predictions == [{"id": str(k), "sum": 2.0 * k, "shift": 1} for k in range(count)]
+    assert asked.lane.sent == [("artifacts/3", count, 7.5)]
+    assert (threading.get_ident() in asked.task.threads) == (count <= INLINE)
 
 
 @pytest.mark.parametrize("before", [0, 7])
@@ -336,9 +111,72 @@ def test_parameters_may_be_left_out() -> None:
     assert request.parameters == TASKS["forecasting"].parameters()
 
 
-def test_a_version_of_a_task_that_is_gone_is_no_crash_of_others(house: House) -> None:
-    with house.sessions.begin() as session:
-        session.execute(update(ModelVersion).where(ModelVersion.version == 2).values(task="knitting"))
-    assert house.route().version == 1
-    with pytest.raises(NotFound, match="knitting"):
-        house.route(Wanted("m", 2, None))
+def test_an_answer_and_a_refusal_are_counted_for_their_version() -> None:
+    asked = Asked()
+    asked({"values": [1]}, {"values": [2]})
+    meter = asked.meters.of("m", 3)
+    assert (meter.inferences, meter.executions, meter.failures) == (2, 0.5, 0)
+    asked.lane.full = ("artifacts/3",)
+    with pytest.raises(QueueFull):
+        asked({"values": [1]})
+    with pytest.raises(Invalid):
+        asked({"values": [None]})  # no failure of the version's
+    assert (meter.inferences, meter.failures) == (2, 1)
+    assert meter.failure_seconds > 0
+
+
+def test_arrays_go_straight_to_the_network_and_are_counted() -> None:
+    asked = Asked()
+    arrays = [np.ones((3, 2), np.float32)]
+    answer = asyncio.run(compute(asked.plane, asked.route, arrays, 2.0))
+    assert answer.outputs[0].tolist() == [3.0, 3.0]
+    assert asked.meters.of("m", 3).inferences == 1
+    asked.lane.full = ("artifacts/3",)
+    with pytest.raises(QueueFull):
+        asyncio.run(compute(asked.plane, asked.route, arrays, 2.0))
+    assert asked.meters.of("m", 3).failures == 1
+
+
+@pytest.mark.parametrize(
+    ("shift", "outcome"), [(0.0, "same"), (1e-5, "same"), (0.5, "different"), (1e9, "different")]
+)
+def test_a_shadow_is_compared_and_never_returned(shift: float, outcome: str) -> None:
+    asked = Asked(Lane(shift=shift), shadow=True)
+    assert asked({"values": [1, 1]}, {"values": [3]})[0]["sum"] == 2.0
+    assert [sent[0] for sent in asked.lane.sent] == ["artifacts/3", "artifacts/4"]
+    assert asked.meters.of("m", 4).shadows == {outcome: 1}
+    assert asked.meters.of("m", 4).differences.count == 1
+    assert asked.meters.of("m", 4).inferences == 0  # it answered nobody
+
+
+def test_a_shadow_that_fails_harms_nobody() -> None:
+    asked = Asked(Lane(full=("artifacts/4",)), shadow=True)
+    assert asked({"values": [1]})[0]["sum"] == 1.0
+    assert asked.meters.of("m", 4).shadows == {"failed": 1}
+    assert asked.meters.of("m", 3).failures == 0
+
+
+def test_a_busy_lane_computes_no_shadows() -> None:
+    asked = Asked(shadow=True)
+    asked.lane.waiting = QUIET_ROWS + 1
+    asked({"values": [1]})
+    assert asked.meters.of("m", 4).shadows == {"skipped": 1}
+    assert [sent[0] for sent in asked.lane.sent] == ["artifacts/3"]
+
+
+def test_shadows_under_way_are_bounded_and_end_with_the_service() -> None:
+    async def forever() -> list[Json]:
+        await asyncio.Event().wait()
+        return []
+
+    async def scenario() -> None:
+        asked = Asked()
+        meter = asked.meters.of("m", 4)
+        for _ in range(AT_ONCE + 2):
+            asked.shadows.compare(meter, forever, [])
+        assert meter.shadows == {"skipped": 2}
+        await asked.shadows.close()
+        await asyncio.sleep(0)
+        assert asked.shadows.running == 0
+
+    asyncio.run(scenario())

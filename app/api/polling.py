@@ -1,0 +1,51 @@
+"""Jobs on the wire, whatever their kind: queued once, then polled."""
+
+from collections.abc import Callable
+
+import orjson
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
+
+from app.api.deps import House, reply
+from app.schemas import JobOut
+from app.services import idempotency
+from app.services.idempotency import Answer, Keyed
+from app.states import TERMINAL
+from app.tables import Job
+
+LOCK_SECONDS = 30.0
+
+
+def etag(job: Job) -> str:
+    """A strong validator: the row's revision."""
+    return f'"{job.id}-{job.revision}"'
+
+
+def polled(job: Job, status: int = 200, more: dict[str, str] | None = None) -> Response:
+    """The job with the headers a poller reads."""
+    headers = {"ETag": etag(job), "Cache-Control": "no-cache", **(more or {})}
+    if job.status not in TERMINAL:
+        headers["Retry-After"] = "1"
+    return reply(JobOut.of(job), status, headers)
+
+
+def queued(shared: House, keyed: Keyed | None, submit: Callable[[Session], Job]) -> Response:
+    """Store what `submit` makes and ring for it, or replay the first answer to the same key."""
+    if keyed is not None and (first := idempotency.begin(shared.sessions, keyed, LOCK_SECONDS)) is not None:
+        return _replay(first)
+    try:
+        with shared.sessions.begin() as session:
+            job = submit(session)
+            if keyed is not None:
+                idempotency.finish(session, keyed, Answer(202, JobOut.of(job).model_dump(mode="json")))
+    except BaseException:
+        if keyed is not None:
+            idempotency.forget(shared.sessions, keyed)
+        raise
+    shared.dispatcher.ring(job.id)
+    return polled(job, 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+def _replay(first: Answer) -> Response:
+    headers = {"Location": f"/v1/jobs/{first.body['id']}", "Retry-After": "1", "Idempotency-Replayed": "true"}
+    return Response(orjson.dumps(first.body), first.status, headers, media_type="application/json")

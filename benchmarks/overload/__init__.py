@@ -1,0 +1,1 @@
+"""Ten times what the service can take: what is answered in time, what is refused, memory, recovery."""

@@ -1,0 +1,1 @@
+"""The same network behind Recurra and behind other servers: requests per second, latency, idle cost."""

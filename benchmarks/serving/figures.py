@@ -1,0 +1,64 @@
+"""The tables of every contestant's own figures: medians over the rounds."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from benchmarks.report import table
+from benchmarks.serving.contestants import CONTESTANTS, Contestant
+from benchmarks.serving.measure import LOADS, Result
+from benchmarks.serving.orders import Report
+from benchmarks.serving.targets import Round
+
+
+def measured(rounds: Sequence[Round]) -> Iterator[tuple[Contestant, list[Result]]]:
+    """Contestants with their results of all rounds."""
+    for one in CONTESTANTS:
+        if found := [each[one.name] for each in rounds if one.name in each]:
+            yield one, found
+
+
+def rate(reports: Sequence[Report]) -> str:
+    """Median of requests a second."""
+    return f"{statistics.median(one.rate for one in reports):,.0f}"
+
+
+def latency(reports: Sequence[Report]) -> str:
+    """Medians of p50 and p99."""
+    middle = statistics.median(one.p50 for one in reports)
+    late = statistics.median(one.p99 for one in reports)
+    return f"{middle:.1f} / {late:.1f}"
+
+
+def closed(rounds: Sequence[Round], clients: Sequence[int]) -> str:
+    """Requests a second and latencies of the closed loops."""
+    rows = []
+    for one, results in measured(rounds):
+        cells = [[result.closed[count] for result in results] for count in clients]
+        rows.append([one.label, *[f"**{rate(cell)}** · {latency(cell)}" for cell in cells]])
+    return table(
+        ["closed loop", *[f"{count} clients" if count > 1 else "1 client" for count in clients]], rows
+    )
+
+
+def opened(rounds: Sequence[Round]) -> str:
+    """Latencies of the open loops, and what a server costs."""
+    rows: list[list[object]] = []
+    for one, results in measured(rounds):
+        cells = [[result.opened[share] for result in results] for share in LOADS]
+        faults = [report for result in results for report in result.reports()]
+        rows.append(
+            [
+                one.label,
+                *[f"{rate(cell)}: {latency(cell)}" for cell in cells],
+                sum(report.errors for report in faults),
+                sum(report.wrong for report in faults),
+                f"{statistics.median(max(result.cpu.items())[1] for result in results):.2f} ms",
+                f"{statistics.median(result.idle for result in results):.1f} %",
+                f"{statistics.median(result.memory for result in results):.0f} MiB",
+                f"{statistics.median(result.start for result in results):.1f} s",
+            ]
+        )
+    loads = [f"open loop at {share:.0%}" for share in LOADS]
+    return table(
+        ["server", *loads, "errors", "wrong", "CPU a request", "idle CPU", "memory", "first answer"], rows
+    )

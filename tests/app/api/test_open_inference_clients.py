@@ -1,0 +1,331 @@
+"""The protocol as its users meet it: `tritonclient.http` and KServe's client against a real predictor."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tritonclient.http as triton
+from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from kserve.protocol.infer_type import RequestedOutput
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from tests.networks import lstm, store
+from tests.open_inference import HORIZON, forecasting, publish, sequences
+from tests.servers import Valkey, until
+from tests.service import Service, service
+from workers.engines import open_onnx
+from workers.serving import PredictorProcess
+from workers.spec import PredictorSpec
+
+T = TypeVar("T")
+Array = npt.NDArray[Any]
+
+TASK, GRAPH = "demand", "demand:network"
+LENGTHS = np.array([7, 1, 4])
+
+
+@pytest.fixture(scope="module")
+def serving(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, redis_server: Valkey
+) -> Iterator[tuple[Service, PredictorProcess]]:
+    """A service with two versions and a predictor process of its own."""
+    directory = tmp_path_factory.mktemp("clients")
+    (directory / "test.db").write_bytes(sqlite_template.read_bytes())
+    url = f"sqlite:///{directory / 'test.db'}"
+    with service(directory, url, redis_server.url) as made:
+        for seed in (1, 2):
+            publish(made, directory / str(seed), seed=seed)
+        spec = PredictorSpec(
+            redis_server.url,
+            made.settings.storage,
+            str(directory / "cache"),
+            "clients:0",
+            lane=made.settings.lane,
+        )
+        process = PredictorProcess(spec)
+        process.start()
+        try:
+            until(lambda: made.http.get("/v2/health/ready").status_code == 200, 30, "a predictor")
+            yield made, process
+        finally:
+            process.stop()
+
+
+@pytest.fixture
+def running(serving: tuple[Service, PredictorProcess]) -> Service:
+    return serving[0]
+
+
+@pytest.fixture
+def client(running: Service) -> Iterator[triton.InferenceServerClient]:
+    with triton.InferenceServerClient(f"{running.http.base_url.host}:{running.http.base_url.port}") as made:
+        yield made
+
+
+def tensor(name: str, array: Array, *, binary: bool = True) -> triton.InferInput:
+    made = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+    made.set_data_from_numpy(array, binary_data=binary)
+    return made
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Array, int], Array]:
+    """What a version's network makes of one sequence at a time."""
+    directory, plan = tmp_path_factory.mktemp("wanted"), forecasting()
+    engines = {
+        seed: open_onnx(
+            store(directory / str(seed), lstm(plan.features, width=plan.outputs, seed=seed)), "cpu"
+        )
+        for seed in (1, 2)
+    }
+
+    def run(array: Array, version: int, lengths: Array = LENGTHS) -> Array:
+        rows = [row[None, :size] for row, size in zip(array, lengths, strict=True)]
+        return np.concatenate([engines[version].run(row, np.array([row.shape[1]])) for row in rows])
+
+    return run
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["sent binary", "sent JSON"])
+@pytest.mark.parametrize("asked", [None, True, False], ids=["answer by default", "binary", "JSON"])
+def test_triton_gets_what_the_network_computes(
+    client: triton.InferenceServerClient,
+    wanted: Callable[[Array, int], Array],
+    sent: bool,
+    asked: bool | None,
+) -> None:
+    array = sequences(3, 7)
+    inputs = [tensor("inputs", array, binary=sent), tensor("lengths", LENGTHS, binary=sent)]
+    outputs = None if asked is None else [triton.InferRequestedOutput("outputs", binary_data=asked)]
+    for version in (1, 2):
+        result = client.infer(GRAPH, inputs, str(version), outputs=outputs, request_id=f"r{version}")
+        np.testing.assert_allclose(result.as_numpy("outputs"), wanted(array, version), atol=1e-5)
+        told = result.get_response()
+        assert (told["model_name"], told["model_version"], told["id"]) == (GRAPH, str(version), f"r{version}")
+
+
+def test_triton_forecasts(client: triton.InferenceServerClient, running: Service) -> None:
+    values = np.array([[100.0 + 5 * (step % 12) for step in range(40)], [5.0] * 40])
+    names = np.array(["a", "größer"], object)
+    texts = {"item_id": names, "start": np.array(["2020-01-01", ""], object)}
+    inputs = [tensor("values", values), *(tensor(name, text) for name, text in texts.items())]
+    plain = [
+        {"values": values[0].tolist(), "item_id": "a", "start": "2020-01-01"},
+        {"values": values[1].tolist(), "item_id": "größer"},
+    ]
+    wish = {"horizon": 3, "quantiles": [0.1, 0.9]}
+    body = {"instances": plain, "parameters": wish}
+    said = running.http.post("/v1/models/demand/predict", json=body).json()["predictions"]
+    for outputs in (None, [triton.InferRequestedOutput(name, False) for name in ("quantiles", "mean")]):
+        result = client.infer(TASK, inputs, outputs=outputs, parameters=wish)
+        np.testing.assert_allclose(result.as_numpy("mean"), [one["mean"] for one in said], rtol=1e-6)
+        levels = [[one["quantiles"][key] for key in ("0.1", "0.9")] for one in said]
+        np.testing.assert_allclose(
+            result.as_numpy("quantiles"), np.array(levels).transpose(0, 2, 1), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("packing", ["gzip", "deflate"])
+def test_triton_compresses(
+    client: triton.InferenceServerClient, wanted: Callable[[Array, int], Array], packing: str
+) -> None:
+    array = sequences(3, 7)
+    result = client.infer(
+        GRAPH,
+        [tensor("inputs", array), tensor("lengths", LENGTHS)],
+        request_compression_algorithm=packing,
+        response_compression_algorithm=packing,
+    )
+    np.testing.assert_allclose(result.as_numpy("outputs"), wanted(array, 1), atol=1e-5)
+
+
+def test_triton_names_a_sequence_of_calls(client: triton.InferenceServerClient) -> None:
+    array = sequences(1, 5)
+    answers = [
+        client.infer(
+            GRAPH,
+            [tensor("inputs", array)],
+            sequence_id=7,
+            sequence_start=number == 0,
+            sequence_end=number == 2,
+            priority=1,
+            timeout=5_000_000,
+        ).as_numpy("outputs")
+        for number in range(3)
+    ]
+    assert answers[0].shape == (1, forecasting().outputs)
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
+
+
+def test_triton_sends_many_at_once(running: Service, wanted: Callable[[Array, int], Array]) -> None:
+    address = f"{running.http.base_url.host}:{running.http.base_url.port}"
+    arrays = [sequences(3, 7 + seed, seed) for seed in range(12)]
+    with triton.InferenceServerClient(address, concurrency=4) as client:
+        waiting = [
+            client.async_infer(GRAPH, [tensor("inputs", array), tensor("lengths", LENGTHS)])
+            for array in arrays
+        ]
+        for array, one in zip(arrays, waiting, strict=True):
+            found = one.get_result().as_numpy("outputs")
+            np.testing.assert_allclose(found, wanted(array, 1), atol=1e-5)
+
+
+def test_triton_sees_who_lives(client: triton.InferenceServerClient) -> None:
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    for name in (TASK, GRAPH):
+        assert client.is_model_ready(name)
+        assert client.is_model_ready(name, "2")
+    assert not client.is_model_ready("nobody")
+    assert not client.is_model_ready(TASK, "9")
+
+
+def test_triton_reads_what_is_told(client: triton.InferenceServerClient) -> None:
+    server = client.get_server_metadata()
+    assert (server["name"], "binary_tensor_data" in server["extensions"]) == ("recurra", True)
+    told = client.get_model_metadata(GRAPH, "2")
+    assert (told["name"], told["versions"], told["platform"]) == (GRAPH, ["1", "2"], "recurra")
+    assert told["inputs"][0]["shape"] == [-1, -1, forecasting().features]
+    assert [one["name"] for one in client.get_model_metadata(TASK)["outputs"]] == ["mean", "quantiles"]
+    config = client.get_model_config(TASK)
+    assert [one["name"] for one in config["input"]] == ["values", "start", "freq", "item_id", "lengths"]
+    index = client.get_model_repository_index()
+    assert {(one["name"], one["version"], one["state"]) for one in index} == {
+        (name, version, "READY") for name in (TASK, GRAPH) for version in ("1", "2")
+    }
+
+
+def test_triton_counts(client: triton.InferenceServerClient) -> None:
+    def counted() -> tuple[int, int]:
+        (told,) = client.get_inference_statistics(GRAPH, "2")["model_stats"]
+        return told["inference_count"], told["inference_stats"]["success"]["count"]
+
+    rows, calls = counted()
+    client.infer(GRAPH, [tensor("inputs", sequences(3, 7))], "2")
+    assert counted() == (rows + 3, calls + 1)
+    assert len(client.get_inference_statistics()["model_stats"]) >= 1
+
+
+def test_triton_loads_ahead(
+    client: triton.InferenceServerClient, serving: tuple[Service, PredictorProcess], tmp_path: Path
+) -> None:
+    running, process = serving
+    publish(running, tmp_path / "fresh", "fresh")
+    artifact = artifact_of(running, "fresh")
+    assert artifact not in process.loaded()
+    client.load_model("fresh")
+    until(lambda: artifact in process.loaded(), what="the version in memory")
+    with pytest.raises(InferenceServerException, match="cannot be unloaded"):
+        client.unload_model("fresh")
+
+
+def artifact_of(running: Service, model: str) -> str:
+    version = running.http.get(f"/v1/models/{model}/versions/1").json()
+    return f"artifacts/{version['job']}/1"
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "array", "message"),
+    [
+        ("nobody", "inputs", np.zeros((1, 2, 3), np.float32), "[404] There is no model nobody"),
+        (GRAPH, "x", np.zeros((1, 2, 3), np.float32), '[400] input "x": there is no such input'),
+        (
+            GRAPH,
+            "inputs",
+            np.zeros((1, 2, 3), np.float32),
+            '[400] input "inputs": has shape [1, 2, 3], takes',
+        ),
+        (TASK, "values", np.zeros((1, 0)), "[400] row 0: Expected `array` of length >= 1"),
+        (TASK, "values", np.array([[1, np.inf]]), '[400] input "values": element [0, 1] is no finite number'),
+        (TASK, "values", np.array([["x"]], object), '[400] input "values": has datatype BYTES, takes FP64'),
+    ],
+)
+def test_triton_reads_our_errors(
+    client: triton.InferenceServerClient, model: str, name: str, array: Array, message: str
+) -> None:
+    with pytest.raises(InferenceServerException) as caught:
+        client.infer(model, [tensor(name, array)])
+    assert str(caught.value).startswith(message)
+
+
+def by_kserve(running: Service, call: Callable[[InferenceRESTClient, str], Coroutine[Any, Any, T]]) -> T:
+    async def run() -> T:
+        async with InferenceRESTClient(RESTConfig(protocol="v2")) as client:
+            return await call(client, str(running.http.base_url))
+
+    return asyncio.run(run())
+
+
+async def asked(name: str, client: InferenceRESTClient, url: str) -> bool:
+    return bool(await client.is_model_ready(url, name))
+
+
+def test_kserve_sees_who_lives(running: Service) -> None:
+    assert by_kserve(running, lambda client, url: client.is_server_live(url)) is True
+    assert by_kserve(running, lambda client, url: client.is_server_ready(url)) is True
+    for name, there in ((TASK, True), (GRAPH, True), ("nobody", False)):
+        assert by_kserve(running, partial(asked, name)) is there
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["sent binary", "sent JSON"])
+@pytest.mark.parametrize("asked", [None, True, False], ids=["answer by default", "binary", "JSON"])
+def test_kserve_gets_what_the_network_computes(
+    running: Service, wanted: Callable[[Array, int], Array], sent: bool, asked: bool | None
+) -> None:
+    array = sequences(3, 7)
+    inputs = []
+    for name, datatype, values in (("inputs", "FP32", array), ("lengths", "INT64", LENGTHS)):
+        made = InferInput(name, list(values.shape), datatype)
+        made.set_data_from_numpy(values, binary_data=sent)
+        inputs.append(made)
+    outputs = None if asked is None else [RequestedOutput("outputs", {"binary_data": asked})]
+    request = InferRequest(GRAPH, inputs, request_id="k1", request_outputs=outputs)
+    answer = by_kserve(running, lambda client, url: client.infer(url, request, GRAPH))
+    np.testing.assert_allclose(answer.outputs[0].as_numpy(), wanted(array, 1), atol=1e-5)
+    assert (answer.model_name, answer.id) == (GRAPH, "k1")
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_kserve_forecasts_and_reads_our_errors(running: Service, binary: bool) -> None:
+    values = InferInput("values", [1, 3], "FP64")
+    values.set_data_from_numpy(np.array([[5.0, 5.0, 5.0]]), binary_data=binary)
+    name = InferInput("item_id", [1], "BYTES")
+    name.set_data_from_numpy(np.array(["größer"], object), binary_data=binary)
+    request = InferRequest(TASK, [values, name], parameters={"horizon": HORIZON})
+    answer = by_kserve(running, lambda client, url: client.infer(url, request, TASK))
+    found = {one.name: one.as_numpy().shape for one in answer.outputs}
+    assert found == {"mean": (1, HORIZON), "quantiles": (1, HORIZON, 3)}
+    with pytest.raises(Exception, match="There is no model nobody"):
+        by_kserve(running, lambda client, url: client.infer(url, request, "nobody"))
+
+
+def test_both_clients_at_once(running: Service, wanted: Callable[..., Array]) -> None:
+    address = f"{running.http.base_url.host}:{running.http.base_url.port}"
+
+    def by_triton(array: Array) -> Array:
+        with triton.InferenceServerClient(address) as client:
+            found: Array = client.infer(GRAPH, [tensor("inputs", array)], "2").as_numpy("outputs")
+            return found
+
+    def through_kserve(array: Array) -> Array:
+        made = InferInput("inputs", list(array.shape), "FP32")
+        made.set_data_from_numpy(array, binary_data=True)
+        request = InferRequest(GRAPH, [made])
+        answer = by_kserve(running, lambda client, url: client.infer(url, request, GRAPH))
+        found: Array = answer.outputs[0].as_numpy()
+        return found
+
+    arrays = [sequences(2, 3 + seed % 5, seed) for seed in range(24)]
+    calls = [(by_triton, 2), (through_kserve, 1)] * 12
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda call, array: call[0](array), calls, arrays))
+    for (_, version), array, answer in zip(calls, arrays, found, strict=True):
+        whole = np.full(2, array.shape[1])
+        np.testing.assert_allclose(answer, wanted(array, version, whole), atol=1e-5)

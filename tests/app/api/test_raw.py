@@ -1,0 +1,201 @@
+"""Routes without the framework: what they give up nothing of."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from prometheus_client import REGISTRY
+from sqlalchemy.exc import OperationalError
+
+from app.api import problems
+from app.api.raw import JSON_TYPE, WATCH_SECONDS, Application, Call, Headers, RawRoute
+from app.errors import Invalid, Problem, QueueFull
+from app.server import Protocol
+from tests.servers import until
+
+LIMIT = 100_000
+
+
+class Endpoints:
+    """What the routes under test do, and what became of them."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self.waiting = threading.Event()
+
+    async def echo(self, call: Call) -> tuple[bytes, Headers]:
+        told = {
+            "parameters": call.parameters,
+            "query": call.query.decode(),
+            "agent": call.headers[b"user-agent"].decode(),
+            "size": len(call.body),
+            "limit": call.house.limits.request_bytes,
+        }
+        return json.dumps(told).encode(), [JSON_TYPE, (b"x-own", b"1")]
+
+    async def fail(self, call: Call) -> tuple[bytes, Headers]:
+        raise {
+            "full": QueueFull(),
+            "invalid": Invalid("no", [Problem("/a", "b")]),
+            "database": OperationalError("select", {}, Exception("no route to host")),
+            "bug": RuntimeError("secret"),
+        }[call.parameters["kind"]]
+
+    async def wait(self, call: Call) -> tuple[bytes, Headers]:
+        self.waiting.set()
+        try:
+            await asyncio.sleep(float(call.query or b"60"))
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return b"{}", [JSON_TYPE]
+
+
+@pytest.fixture
+def endpoints() -> Endpoints:
+    return Endpoints()
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    config = uvicorn.Config(app, log_config=None, http=Protocol, timeout_graceful_shutdown=3)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            until(lambda: server.started, what="the start")
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=20)
+
+
+@pytest.fixture
+def http(endpoints: Endpoints) -> Iterator[httpx.Client]:
+    app = Application(
+        [
+            RawRoute("/raw/{name}/echo/{number}", endpoints.echo, {"summary": "Echo"}),
+            RawRoute("/raw/{kind}/fail", endpoints.fail, {}),
+            RawRoute("/raw/wait", endpoints.wait, {}),
+        ]
+    )
+    app.state.house = SimpleNamespace(limits=SimpleNamespace(request_bytes=LIMIT))
+    app.get("/raw/{name}/echo/{number}")(lambda name, number: {"get": name})
+    problems.install(app)
+    with served(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+        yield client
+
+
+def test_path_query_headers_and_body_arrive(http: httpx.Client) -> None:
+    answer = http.post("/raw/a%20b/echo/7?x=1&y=%20", content=b"x" * 5000, headers={"user-agent": "me"})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "parameters": {"name": "a b", "number": "7"},
+        "query": "x=1&y=%20",
+        "agent": "me",
+        "size": 5000,
+        "limit": LIMIT,
+    }
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-own"] == "1"
+    assert int(answer.headers["content-length"]) == len(answer.content)
+
+
+@pytest.mark.parametrize(
+    "path", ["/raw/a/echo", "/raw/a/echo/", "/raw/a/b/echo/1", "/raw/a/echo/1/x", "/raw/a/echo/1%0A"]
+)
+def test_other_paths_are_the_frameworks(http: httpx.Client, path: str) -> None:
+    expected = 200 if path.endswith("%0A") else 404
+    assert http.post(path).status_code == expected
+
+
+def test_other_methods_are_the_frameworks(http: httpx.Client) -> None:
+    assert http.get("/raw/a/echo/1").json() == {"get": "a"}
+    assert http.put("/raw/a/echo/1").status_code == 405
+
+
+@pytest.mark.parametrize("given", ["abc-1", "x" * 128])
+def test_a_sane_request_id_is_given_back(http: httpx.Client, given: str) -> None:
+    assert http.post("/raw/a/echo/1", headers={"X-Request-ID": given}).headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "a b"])
+def test_another_gets_one_of_ours(http: httpx.Client, given: str) -> None:
+    answers = [http.post("/raw/a/echo/1", headers={"X-Request-ID": given}) for _ in range(3)]
+    ids = {answer.headers["x-request-id"] for answer in answers}
+    assert len(ids) == 3
+    assert all(len(one) == 16 for one in ids)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "retry"),
+    [("full", 429, "1"), ("invalid", 422, None), ("database", 503, "2"), ("bug", 500, None)],
+)
+def test_errors_are_problems_as_elsewhere(
+    http: httpx.Client, kind: str, status: int, retry: str | None
+) -> None:
+    answer = http.post(f"/raw/{kind}/fail", headers={"X-Request-ID": "mine"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers.get("retry-after") == retry
+    body = answer.json()
+    assert (body["status"], body["request_id"]) == (status, "mine")
+    assert "secret" not in answer.text
+    assert http.post("/raw/a/echo/1").status_code == 200  # on the same connection
+
+
+@pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 5 * LIMIT])
+@pytest.mark.parametrize("chunked", [False, True], ids=["whole", "chunked"])
+def test_bodies_are_bounded_however_they_come(http: httpx.Client, size: int, chunked: bool) -> None:
+    body: Any = iter([b"x" * (size // 2), b"x" * (size - size // 2)]) if chunked else b"x" * size
+    answer = http.post("/raw/a/echo/1", content=body)
+    assert answer.status_code == (200 if size <= LIMIT else 413)
+    if size <= LIMIT:
+        assert answer.json()["size"] == size
+
+
+def test_a_request_whose_client_went_away_is_dropped(http: httpx.Client, endpoints: Endpoints) -> None:
+    address = (http.base_url.host, http.base_url.port)
+    with closing(socket.create_connection(address)) as client:
+        client.sendall(b"POST /raw/wait HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        assert endpoints.waiting.wait(10)
+        assert not endpoints.cancelled.is_set()
+    assert endpoints.cancelled.wait(10)
+    assert http.post("/raw/a/echo/1").status_code == 200
+
+
+def test_a_slow_answer_is_an_answer(http: httpx.Client, endpoints: Endpoints) -> None:
+    answer = http.post(f"/raw/wait?{3 * WATCH_SECONDS}")
+    assert (answer.status_code, answer.text) == (200, "{}")
+    assert not endpoints.cancelled.is_set()
+
+
+def counted(route: str, status: int) -> float:
+    labels = {"method": "POST", "route": route, "status": str(status)}
+    return REGISTRY.get_sample_value("recurra_http_requests_total", labels) or 0.0
+
+
+def test_requests_are_counted_by_template(http: httpx.Client) -> None:
+    route = "/raw/{name}/echo/{number}"
+    before = counted(route, 200)
+    http.post("/raw/one/echo/1")
+    http.post("/raw/two/echo/2")
+    assert counted(route, 200) == before + 2
+    failed = counted("/raw/{kind}/fail", 429)
+    http.post("/raw/full/fail")
+    assert counted("/raw/{kind}/fail", 429) == failed + 1
+
+
+def test_the_document_has_raw_routes_beside_the_others(http: httpx.Client) -> None:
+    operations = http.get("/openapi.json").json()["paths"]["/raw/{name}/echo/{number}"]
+    assert set(operations) == {"get", "post"}
+    assert operations["post"] == {"summary": "Echo"}

@@ -1,0 +1,123 @@
+"""The server's own part: what is written in one turn leaves in one piece."""
+
+import asyncio
+import socket
+from typing import Any
+
+import httpx
+import pytest
+
+from app.server import Corked
+from tests.app.api.test_raw import served
+
+
+class Transport:
+    """Remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.done: list[Any] = []
+
+    def write(self, data: bytes) -> None:
+        self.done.append(data)
+
+    def close(self) -> None:
+        self.done.append("closed")
+
+    def is_closing(self) -> bool:
+        return "closed" in self.done
+
+
+def run(scenario: Any) -> list[Any]:
+    async def main() -> list[Any]:
+        transport = Transport()
+        corked = Corked(transport, asyncio.get_running_loop())  # type: ignore[arg-type]
+        await scenario(corked, transport)
+        return transport.done
+
+    return asyncio.run(main())
+
+
+def test_writes_of_one_turn_leave_together() -> None:
+    async def scenario(corked: Corked, transport: Transport) -> None:
+        corked.write(b"head")
+        corked.write(b"")
+        corked.write(b"body")
+        assert transport.done == []
+        await asyncio.sleep(0)
+        assert transport.done == [b"headbody"]
+        corked.write(b"next")
+        await asyncio.sleep(0)
+
+    assert run(scenario) == [b"headbody", b"next"]
+
+
+def test_nothing_is_lost_by_closing() -> None:
+    async def scenario(corked: Corked, transport: Transport) -> None:
+        assert not corked.is_closing()
+        corked.write(b"last")
+        corked.close()
+        assert corked.is_closing()
+        await asyncio.sleep(0)
+
+    assert run(scenario) == [b"last", "closed"]
+
+
+async def pieces(scope: Any, receive: Any, send: Any) -> None:
+    """Two pieces, the second when the client has asked for it by sending on."""
+    if scope["type"] != "http":
+        return
+    head = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+    await send(head)
+    await send({"type": "http.response.body", "body": b"first", "more_body": True})
+    await receive()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def exchange(url: str, request: bytes, until_seen: bytes) -> bytes:
+    host, port = url.removeprefix("http://").split(":")
+    seen = b""
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(request)
+        while until_seen not in seen and (piece := client.recv(1 << 16)):
+            seen += piece
+    return seen
+
+
+def test_a_stream_is_not_held_back() -> None:
+    with served(pieces) as url:
+        seen = exchange(url, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"first")
+    assert seen.startswith(b"HTTP/1.1 200")
+
+
+async def large(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] != "http":
+        return
+    headers = [(b"content-length", b"%d" % (64 << 20))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for _ in range(64):
+        await send({"type": "http.response.body", "body": b"x" * (1 << 20), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def test_a_large_answer_arrives_whole() -> None:
+    with served(large) as url:
+        assert len(httpx.get(url, timeout=60).content) == 64 << 20
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_pipelined_requests_are_answered_in_order(count: int) -> None:
+    async def numbered(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        body = scope["path"].encode()
+        await asyncio.sleep(0)
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    asked = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(count))
+    with served(numbered) as url:
+        seen = exchange(url, asked, b"/%d" % (count - 1))
+    places = [seen.index(b"\r\n\r\n/%d" % number) for number in range(count)]
+    assert places == sorted(places)
