@@ -9,7 +9,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 TESTS ?=
 
-.PHONY: install demo test test-slow up bench bench-api bench-forecasting bench-serving lint types contracts secrets clean
+.PHONY: install demo test test-slow up bench bench-api bench-forecasting bench-overload bench-serving lint types contracts secrets clean
 
 install: $(STAMP)
 
@@ -40,7 +40,7 @@ $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
 bench: install $(PEERS_STAMP)
 	$(BIN)/python -m benchmarks
 
-bench-api bench-forecasting: bench-%: install
+bench-api bench-forecasting bench-overload: bench-%: install
 	$(BIN)/python -m benchmarks.$*
 
 bench-serving: install $(PEERS_STAMP)

@@ -1,8 +1,10 @@
 """Run every benchmark."""
 
 from benchmarks import api, forecasting
+from benchmarks.overload import __main__ as overload
 from benchmarks.serving import __main__ as serving
 
 api.main()
 forecasting.main()
 serving.main()
+overload.main()

@@ -40,6 +40,7 @@ class Predictor:
         self._spec, self._inbox, self._engines = spec, inbox, engines
         self._loader = Loader(engines.load, lambda: _attempt(inbox.interrupt))
         self._parked: dict[str, list[Request]] = {}  # by artifact
+        self._answers: list[tuple[str, Reply]] = []  # to be sent with the next wait
         self._soonest = inf  # when the first of them expires, or earlier
         self._boot = secrets.token_hex(8)
         self._stopping = threading.Event()
@@ -56,21 +57,22 @@ class Predictor:
                 self._patiently(self.step)
         finally:  # nothing may say that a loop lives which has ended
             self._stopping.set()
+            _attempt(lambda: self._inbox.reply(self._answers))
             beats.join()
             self._loader.stop()
             self._inbox.close()
 
     def step(self) -> None:
-        """Wait for requests, answer all whose version is in memory in one pipeline."""
+        """Send the last answers, wait for requests, and compute all whose version is in memory."""
         self._now()
-        requests = self._inbox.receive(self._spec.max_batch, self._soonest - time.time())
+        requests = self._inbox.receive(self._spec.max_batch, self._soonest - time.time(), self._answers)
         for artifact in self._inbox.orders():
             self._loader.want(artifact)
         for request in requests:
             self._parked.setdefault(request.artifact, []).append(request)
             self._soonest = min(self._soonest, request.deadline)
         replies = [reply for artifact in list(self._parked) for reply in self._settle(artifact)]
-        self._inbox.reply(replies + self._sweep())
+        self._answers = replies + self._sweep()
 
     def stop(self) -> None:
         """Take no more requests; from any thread."""

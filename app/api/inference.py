@@ -8,6 +8,7 @@ from app.api.raw import JSON_TYPE, LONGEST, Call, Headers, RawRoute
 from app.errors import Invalid, TooLarge
 from app.services.inference import parted, run_graph, run_task, signature, wanted
 from app.services.messages import read, write
+from app.services.predictions import admit
 from app.tasks.base import Json
 
 LARGE, LARGE_BINARY = 1 << 18, 1 << 21  # bytes of JSON, and in all, from which on a body is read off the loop
@@ -26,6 +27,7 @@ async def infer(call: Call) -> tuple[bytes, Headers]:
     """The outputs for one batch of input tensors, all by one version."""
     name, plane = call.parameters["model"], call.house.plane
     chosen = await plane.catalog.choose(wanted(name, call.parameters.get("version")))
+    admit(plane, chosen.route)
     network = parted(name)[1]
     tensors = signature(chosen.route, network=network)
     body, length = await _plain(call), _json_length(call.headers)

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.background import BackgroundTask
 
 from app.api.deps import House, HouseDep, IdempotencyKey, PagingDep, ReadSession, reply
 from app.api.polling import etag, polled, queued
@@ -92,18 +93,18 @@ def cancel(job_id: str, shared: HouseDep) -> Response:
     """Ask a job to end; one that runs stops at its next step."""
     with shared.sessions.begin() as session:
         job = jobs.cancel(session, job_id)
-    if job.status in TERMINAL:  # what runs still writes; its owner deletes that
-        shared.storage.delete(batches.prefix(job_id))
-    return polled(job, 202, {"Location": f"/v1/jobs/{job_id}"})
+    answer = polled(job, 202, {"Location": f"/v1/jobs/{job_id}"})
+    if job.kind == batches.KIND and job.status in TERMINAL:  # of one that runs its owner deletes the parts
+        answer.background = BackgroundTask(shared.storage.delete, batches.prefix(job_id))
+    return answer
 
 
 @router.delete("/{job_id}", status_code=204)
-def remove(job_id: str, shared: HouseDep, later: BackgroundTasks) -> Response:
+def remove(job_id: str, shared: HouseDep) -> Response:
     """Delete a finished job, its history and its result; the model version it made stays."""
     with shared.sessions.begin() as session:
         jobs.remove(session, job_id)
-    later.add_task(shared.storage.delete, batches.prefix(job_id))
-    return Response(status_code=204, background=later)
+    return Response(status_code=204, background=BackgroundTask(shared.storage.delete, batches.prefix(job_id)))
 
 
 @router.get("/{job_id}/events", response_model=Page[EventOut])

@@ -9,7 +9,7 @@ from app.api.problems import RESPONSES
 from app.api.raw import JSON_TYPE, LONGEST, Call, Headers, RawRoute
 from app.errors import Invalid, Problem
 from app.services.catalog import Wanted
-from app.services.predictions import MAX_INSTANCES, infer, parse
+from app.services.predictions import MAX_INSTANCES, admit, infer, parse
 from app.tasks import TASKS
 
 Json = dict[str, Any]
@@ -23,6 +23,7 @@ async def predict(call: Call) -> tuple[bytes, Headers]:
     seconds = call.deadline()
     plane = call.house.plane
     chosen = await plane.catalog.choose(wanted)
+    admit(plane, chosen.route)
     request = parse(chosen.route.task, call.body)
     predictions, answer = await infer(plane, chosen, request.instances, request.parameters, seconds)
     body = {"model": chosen.route.model, "version": chosen.route.version, "predictions": predictions}

@@ -8,7 +8,7 @@ from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, output, serve
 from app.cli.watch import describe, until_done
 from app.client import TERMINAL
 
-app = typer.Typer(help="Training jobs: list, show, watch, cancel, pause, resume.", no_args_is_help=True)
+app = typer.Typer(help="Jobs: list, show, watch, cancel, pause, resume.", no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(help="The job, job_…")]
 Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]

@@ -44,6 +44,10 @@ class Gate:
         self.seconds += cost
         return cost
 
+    def check(self, artifact: str, elsewhere: int) -> None:
+        """Raise `QueueFull` if one more row could not wait."""
+        self.leave(1, self.enter(artifact, 1, elsewhere))
+
     def leave(self, rows: int, cost: float) -> None:
         """The rows do not wait any more."""
         self.rows -= rows

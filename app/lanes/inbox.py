@@ -43,11 +43,19 @@ class Inbox:
         peers = self._peers
         return limit if self._depth > limit * peers else -(-limit // peers)
 
-    def receive(self, limit: int, within: float = wire.BLOCK_SECONDS) -> list[Request]:
-        """A fair share of `limit` requests; sleeps in the server until one, an order, or `within` seconds."""
+    def receive(
+        self, limit: int, within: float = wire.BLOCK_SECONDS, replies: Iterable[tuple[str, Reply]] = ()
+    ) -> list[Request]:
+        """A fair share of `limit` requests; sleeps in the server until one, an order, or `within` seconds.
+
+        `replies` leave in the same write: one turn of the loop is one trip.
+        """
         seconds = min(max(within, 0.001), wire.BLOCK_SECONDS)  # zero would be forever
         pop = ("BLMPOP", f"{seconds:.3f}", 2, self._control, self._lane, "LEFT", "COUNT", self.share(limit))
-        found = self._work.call(pop)[0]
+        answered = _answers(replies)
+        *counts, found = self._work.call(*answered, *((("LLEN", self._lane),) if answered else ()), pop)
+        if counts:
+            self._depth = counts[-1]
         if found is None:
             self._depth = 0
             return []
@@ -63,15 +71,8 @@ class Inbox:
 
     def reply(self, replies: Iterable[tuple[str, Reply]]) -> None:
         """Answer everything in one pipeline: one message for each API process."""
-        by_process: dict[str, list[Reply]] = {}
-        for key, reply in replies:
-            by_process.setdefault(key, []).append(reply)
-        if by_process:
-            *_, self._depth = self._work.call(
-                *(("RPUSH", key, wire.encode(batch)) for key, batch in by_process.items()),
-                *(("EXPIRE", key, wire.REPLY_SECONDS) for key in by_process),
-                ("LLEN", self._lane),
-            )
+        if answered := _answers(replies):
+            self._work.call(*answered)
 
     def announce(self, presence: Presence) -> None:
         """Be present for the next few seconds, and learn who else is; names of the dead are struck off."""
@@ -121,3 +122,13 @@ def _request(blob: bytes) -> Request | None:
     except msgspec.MsgspecError:
         logger.exception("dropped a request that cannot be read")
         return None
+
+
+def _answers(replies: Iterable[tuple[str, Reply]]) -> list[Command]:
+    by_process: dict[str, list[Reply]] = {}
+    for key, reply in replies:
+        by_process.setdefault(key, []).append(reply)
+    return [
+        *(("RPUSH", key, wire.encode(batch)) for key, batch in by_process.items()),
+        *(("EXPIRE", key, wire.REPLY_SECONDS) for key in by_process),
+    ]

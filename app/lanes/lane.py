@@ -9,7 +9,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, Unavailable
+from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, QueueFull, Unavailable
 from app.lanes import wire
 from app.lanes.gate import Gate
 from app.lanes.links import Command, Pipe
@@ -19,9 +19,8 @@ from app.lanes.wire import Floats, Presence, Reply, Request, Status, Tensor
 
 logger = logging.getLogger(__name__)
 
-QUEUE_SECONDS = 0.1  # what waits may take so long, see `Gate`
+QUEUE_SECONDS = 0.05  # what waits may take so long, see `Gate`
 LANE_SECONDS = 600  # a lane that nobody serves or uses disappears
-PUSH_AT = 1000  # requests
 TICK_SECONDS = 0.02
 LOST = "The serving worker died on this request twice."
 REFUSALS: dict[Status, type[AppError]] = {
@@ -117,6 +116,15 @@ class Lane:
         await self._lookout.probe()
         return self._lookout.present
 
+    def check(self, artifact: str) -> None:
+        """Raise `QueueFull` if not even one row could be sent now: before a large body is read in vain."""
+        if self._waiting:
+            try:
+                self._gate.check(artifact, max(0, self._lookout.depth - self._pushed))
+            except QueueFull as error:
+                self.refused[error.code] = self.refused.get(error.code, 0) + 1
+                raise
+
     async def send(self, artifact: str, arrays: Sequence[Floats], timeout: float) -> Answer:  # noqa: ASYNC109
         """Predict arrays of (time, features); raises an `AppError`, at the latest after `timeout` seconds."""
         try:
@@ -160,15 +168,10 @@ class Lane:
         return reply
 
     def _hand_over(self, number: int, blob: bytes) -> None:
-        """Push with all others of this turn of the event loop, or as soon as there are a few.
-
-        The predictor then computes the first ones while the next are still being read.
-        """
-        self._outgoing[number] = blob
-        if len(self._outgoing) >= PUSH_AT:
-            self._push()
-        elif len(self._outgoing) == 1:
+        """Push in the next turn of the event loop, with all that this one brings."""
+        if not self._outgoing:
             self._loop.call_soon(self._push)
+        self._outgoing[number] = blob
 
     def _push(self) -> None:
         batch, self._outgoing = self._outgoing, {}
@@ -199,6 +202,9 @@ class Lane:
             await self._busy.wait()
             await self._lookout.probe()
             self._gate.predictors = max(1, len(self._lookout.present))
+            if self._mailbox.broken and self._lookout.reason is None:
+                self._mailbox.broken = False
+                self._send_again()  # Redis is back, or another: what it had may be lost
             await asyncio.sleep(PROBE_SECONDS)
 
     async def _expire(self) -> None:

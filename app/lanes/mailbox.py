@@ -25,6 +25,7 @@ class Mailbox:
         self.key = wire.reply_key(secrets.token_hex(8))
         self._pipe, self._deliver = Pipe(url), deliver
         self._closed = False
+        self.broken = False  # the connection was lost, and with it perhaps replies or what waits in lanes
 
     def listen(self) -> None:
         """Ask for what comes next."""
@@ -34,6 +35,7 @@ class Mailbox:
 
     def _receive(self, answers: list[Any], error: Exception | None) -> None:
         if error is not None:
+            self.broken = True
             if not self._closed:
                 logger.warning("lane replies cannot be read: %s", error)
                 asyncio.get_running_loop().call_later(PAUSE_SECONDS, self.listen)

@@ -74,6 +74,8 @@ def check_parameters(task: Task, given: Json) -> Any:
     """The task's parameters from what was sent; raises `Invalid` with a pointer below `/parameters`."""
     try:
         return msgspec.convert(given, task.parameters, strict=True)
+    except UnicodeEncodeError as error:  # a lone surrogate in a name, which no field has
+        raise Invalid(problems=[Problem("/parameters", str(error))]) from None
     except msgspec.ValidationError as error:
         detail, _, path = str(error).removesuffix("`").partition(" - at `$")
         steps = path.replace("[", ".").replace("]", "").split(".")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
+from math import inf
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 FRESH = 1.0  # seconds a resolved name is believed; a move that nobody could tell is seen within them
 PATIENCE = 1.0  # seconds a call waits for a database that hangs, if there is a last answer
+AHEAD = 0.5  # from this age on a name in use is looked up before it has to be
 NAMES, MANIFESTS = 4096, 512  # entries kept
 
 
@@ -85,8 +87,11 @@ class Catalog:
     async def choose(self, wanted: Wanted) -> Chosen:
         """The version to answer this call with, by the weights of its alias; raises `NotFound`."""
         known = self._known.get(wanted)
-        if known is None or time.monotonic() - known.at >= FRESH:
+        age = inf if known is None else time.monotonic() - known.at
+        if known is None or age >= FRESH:
             known = await self._look(wanted, known)
+        elif age >= AHEAD and wanted not in self._looking:
+            self._start(wanted)  # nobody waits for it
         return known.targets[bisect(known.bounds, self._draw()) if known.bounds else 0]
 
     def forget(self, model: str) -> None:
@@ -104,10 +109,7 @@ class Catalog:
             self._known[wanted] = known._replace(at=float("-inf"))
 
     async def _look(self, wanted: Wanted, last: _Known | None) -> _Known:
-        looking = self._looking.get(wanted)
-        if looking is None:
-            looking = self._looking[wanted] = asyncio.create_task(self._fetch(wanted))
-            looking.add_done_callback(partial(self._looked, wanted))
+        looking = self._looking.get(wanted) or self._start(wanted)
         try:
             async with asyncio.timeout(None if last is None else PATIENCE):
                 return await asyncio.shield(looking)  # others may wait on when this caller goes away
@@ -117,6 +119,11 @@ class Catalog:
             if self._known.get(wanted) is last:
                 self._known[wanted] = last._replace(at=time.monotonic())
             return last
+
+    def _start(self, wanted: Wanted) -> "asyncio.Task[_Known]":
+        looking = self._looking[wanted] = asyncio.create_task(self._fetch(wanted))
+        looking.add_done_callback(partial(self._looked, wanted))
+        return looking
 
     def _looked(self, wanted: Wanted, looking: "asyncio.Task[_Known]") -> None:
         if self._looking.get(wanted) is looking:

@@ -67,6 +67,15 @@ class Plane:
     shadows: Shadows
 
 
+def admit(plane: Plane, route: Route) -> None:
+    """Raise `QueueFull`, and count it, if the version's predictions wait for too long already."""
+    try:
+        plane.lane.check(route.artifact)
+    except AppError:
+        plane.meters.of(route.model, route.version).fail(0.0)
+        raise
+
+
 async def infer(
     plane: Plane, chosen: Chosen, instances: Sequence[Any], parameters: Any, seconds: float
 ) -> tuple[list[Json], Answer]:

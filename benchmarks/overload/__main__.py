@@ -10,12 +10,12 @@ from benchmarks.report import write
 SECONDS = 30.0
 TEXT = """## Overload
 
-`recurra up` with three LSTMs (8 features, 8 outputs), Open Inference Protocol JSON, every answer compared with
-what its own request should give. Offered are {times} times what 32 clients in a closed loop get, in Poisson
-arrivals for {seconds:g} s over {connections} connections; an arrival that finds all of them waiting for an
-answer is not sent, so offered is what the generator and the service, on the same cores, could exchange. Nobody
-who is refused asks again, but the {patient:,} patient clients: each in a closed loop, after a refusal when
-Retry-After has passed. Milliseconds, and requests/s:
+`recurra up` with three LSTMs (8 features, 8 outputs), Open Inference Protocol JSON, every answer compared
+with what its own request should give. Wanted are {times} times what 32 clients in a closed loop get, as
+Poisson arrivals for {seconds:g} s over {connections} connections; an arrival that finds all of them waiting
+for an answer is not sent, so offered is what generator and service, on the same cores, can exchange. Who is
+refused does not ask again, but for the {patient:,} patient clients: each in a closed loop, after a refusal
+when Retry-After has passed. Milliseconds, and requests/s:
 
 {loads}
 

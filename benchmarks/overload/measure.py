@@ -4,6 +4,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -55,9 +56,10 @@ class Result:
     @property
     def grown(self) -> float:
         """All parts' memory in the last third of the load over that in the first."""
-        during = [sum(sizes) for sizes in zip(*self.memory.values(), strict=True)][1:-1]
+        during: list[float] = [sum(sizes) for sizes in zip(*self.memory.values(), strict=True)][1:-1]
         third = max(1, len(during) // 3)
-        return statistics.mean(during[-third:]) / statistics.mean(during[:third])
+        first, last = sum(during[:third]), sum(during[-third:])
+        return last / first
 
 
 class Prober:
@@ -104,20 +106,17 @@ def overload(service: Service, case: Case, seconds: float, *, patient: bool = Fa
     begin = time.monotonic() + LEAD
     path = str(service.corpora[case.version])
     flood = Flood(service.port, case.path, path, connections, begin, seconds, rate, patient)
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.overload.flood"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        env=quiet(os.environ),
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(msgspec.json.encode(flood))
-        process.stdin.close()
+    with tempfile.TemporaryFile() as order:
+        order.write(msgspec.json.encode(flood))
+        order.seek(0)
+        command = [sys.executable, "-m", "benchmarks.overload.flood"]
+        process = subprocess.Popen(
+            command, stdin=order, stdout=subprocess.PIPE, cwd=ROOT, env=quiet(os.environ)
+        )
+    with process:
         samples = [before, *watched(service, begin, seconds)]
         recovery = prober.recovery(bound)
-        found = msgspec.msgpack.decode(process.stdout.read(), type=Wreckage)
+        found = msgspec.msgpack.decode(process.communicate()[0], type=Wreckage)
     samples.append(service.memory())
     memory = {name: [sample[name] for sample in samples] for name in before}
     return Result(case, patient, seconds, alone, full, found, recovery, memory)

@@ -105,3 +105,15 @@ def test_prices_are_bounded_in_number() -> None:
         gate.learn(str(number), 1.0, 1)
     assert gate.cost("0", 1) == ROW_SECONDS
     assert gate.cost("1", 1) > 1
+
+
+def test_looking_whether_one_more_could_wait_takes_nothing() -> None:
+    gate = Gate(4, 1e9)
+    for _ in range(10):
+        gate.check("a", 0)
+    assert (gate.rows, gate.seconds) == (0, 0.0)
+    for _ in range(4):
+        gate.enter("a", 1, 0)
+    with pytest.raises(QueueFull):
+        gate.check("a", 0)
+    assert gate.rows == 4

@@ -205,6 +205,25 @@ def test_an_order_that_cannot_be_given_harms_nobody(name: str) -> None:
     run(scenario())
 
 
+def test_a_full_lane_says_so_before_anything_is_sent(url: str, name: str) -> None:
+    async def scenario(inbox: Inbox) -> None:
+        inbox.announce(Presence("quiet", "first", 1, "cpu", name, []))
+        async with opened(url, name, max_waiting=2) as lane:
+            lane.check("a/1")
+            calls = [asyncio.create_task(lane.send("a/1", [ROW], 0.3)) for _ in range(2)]
+            await eventually(lambda: lane.waiting == 2)
+            with pytest.raises(QueueFull):
+                lane.check("a/1")
+            assert lane.refused == {"queue-full": 1}
+            await asyncio.gather(*calls, return_exceptions=True)
+            lane.check("a/1")
+
+    inbox = Inbox(url, name, "quiet")
+    run(scenario(inbox))
+    inbox.withdraw()
+    inbox.close()
+
+
 def test_refusals_are_counted_by_kind(url: str, name: str) -> None:
     async def scenario(fake: FakePredictor) -> None:
         async with opened(url, name) as lane:

@@ -2,13 +2,13 @@
 
 import random
 import select
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Self
 
 import orjson
@@ -17,6 +17,7 @@ from tests.faults.versions import MODEL, Sample
 from tests.servers import until
 
 TOLERANCE = 1e-4
+BLANK = b"\r\n\r\n"
 PAUSE = 0.02  # seconds before a connection that was refused asks again
 SLACK = 0.75  # seconds that an answer may be late on a machine that does other work too
 
@@ -47,6 +48,54 @@ def network(version: int | str | None = None) -> str:
     """Where a version, an alias, or `production` computes."""
     named = "" if version is None else f"/versions/{version}"
     return f"/v2/models/{MODEL}:network{named}/infer"
+
+
+class Line:
+    """A connection that loses no byte: an answer that nobody asked for is seen."""
+
+    def __init__(self, port: int, seconds: float) -> None:
+        self._port, self._seconds = port, seconds
+        self._socket: socket.socket | None = None
+        self._rest = b""
+
+    def ask(self, path: str, body: bytes, seconds: float) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (names in lower case) and body; raises `OSError`."""
+        if self._socket is None:
+            self._socket = socket.create_connection(("127.0.0.1", self._port), self._seconds)
+        if self.surplus():
+            raise ConnectionError("more than was asked for, or an end")
+        head = f"POST {path} HTTP/1.1\r\nHost: test\r\nX-Request-Timeout: {seconds}\r\n"
+        self._socket.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        first, *lines = self._until(BLANK).decode().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = int(headers["content-length"])
+        while len(self._rest) < length:
+            self._more()
+        found, self._rest = self._rest[:length], self._rest[length:]
+        return int(first.split()[1]), headers, found
+
+    def surplus(self) -> bool:
+        """Whether there is something to read although nothing is asked."""
+        return bool(self._rest or (self._socket and select.select([self._socket], [], [], 0)[0]))
+
+    def close(self) -> None:
+        """Disconnect; the next request connects again."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket, self._rest = None, b""
+
+    def _until(self, mark: bytes) -> bytes:
+        while mark not in self._rest:
+            self._more()
+        found, _, self._rest = self._rest.partition(mark)
+        return found
+
+    def _more(self) -> None:
+        assert self._socket is not None
+        piece = self._socket.recv(1 << 16)
+        if not piece:
+            raise ConnectionError("the connection ended before the answer")
+        self._rest += piece
 
 
 class Load:
@@ -114,40 +163,37 @@ class Load:
 
     def _run(self, port: int, seed: int) -> None:
         source = random.Random(seed)  # noqa: S311 - a repeatable load, no secret
-        connection = HTTPConnection("127.0.0.1", port, timeout=self.seconds + 5)
+        line = Line(port, self.seconds + 5)
         while not self._stop.is_set():
-            outcome = self._ask(connection, source.choice(self._paths), source.choice(self._samples))
+            outcome = self._ask(line, source.choice(self._paths), source.choice(self._samples))
             self.outcomes.append(outcome)
             if outcome.verdict is not Verdict.RIGHT:
                 self._stop.wait(PAUSE)
-        if connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
+        if line.surplus():
             now = time.monotonic()
             self.outcomes.append(Outcome(now, now, Verdict.FAULT, "", detail="more than was asked for"))
-        connection.close()
+        line.close()
 
-    def _ask(self, connection: HTTPConnection, path: str, sample: Sample) -> Outcome:
-        headers = {"Content-Type": "application/json", "X-Request-Timeout": str(self.seconds)}
+    def _ask(self, line: Line, path: str, sample: Sample) -> Outcome:
         sent = time.monotonic()
         try:
-            connection.request("POST", path, sample.body, headers)
-            answer = connection.getresponse()
-            body = answer.read()
-        except (HTTPException, OSError) as error:
-            connection.close()
+            status, headers, body = line.ask(path, sample.body, self.seconds)
+        except OSError as error:
+            line.close()
             return Outcome(sent, time.monotonic(), Verdict.FAULT, path, detail=repr(error))
         ended = time.monotonic()
-        verdict, version = judge(answer, body, sample)
-        detail = "" if verdict is Verdict.RIGHT else f"{answer.status} {body[:200].decode(errors='replace')}"
+        verdict, version = judge(status, headers, body, sample)
+        detail = "" if verdict is Verdict.RIGHT else f"{status} {body[:200].decode(errors='replace')}"
         return Outcome(sent, ended, verdict, path, version, detail)
 
 
-def judge(answer: HTTPResponse, body: bytes, sample: Sample) -> tuple[Verdict, int | None]:
+def judge(status: int, headers: dict[str, str], body: bytes, sample: Sample) -> tuple[Verdict, int | None]:
     """What an answer to a sample comes to, and the version that it names."""
-    if answer.status in (429, 503):
-        again = answer.headers.get("Retry-After", "")
+    if status in (429, 503):
+        again = headers.get("retry-after", "")
         return (Verdict.REFUSED if again.isdigit() and int(again) > 0 else Verdict.FAULT), None
-    if answer.status != 200:
-        return (Verdict.LATE if answer.status == 504 else Verdict.FAULT), None
+    if status != 200:
+        return (Verdict.LATE if status == 504 else Verdict.FAULT), None
     try:
         told = orjson.loads(body)
         version, (tensor,) = int(told["model_version"]), told["outputs"]

@@ -1,5 +1,6 @@
 """The loop of batch prediction: every instance once, in order, the same bytes whoever computes them."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -10,14 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.errors import NotFound
 from app.features.instances import SeriesInstances
 from app.features.requests import Parameters
+from app.features.windows import width
+from app.tasks.base import Input, Output
 from app.tasks.forecasting import TASK
 from tests.batches import HORIZON, dataset, lines, mixed, version
 from tests.series import series_set, waves
-from workers import batch
+from tests.workers.lively import lively
+from workers import batch, batch_child
+from workers.artifacts import Damaged
 from workers.batch import BatchSpec, Predicted, Run, batches, mapped, pad, predict, unpack
+from workers.checkpoint import save
 from workers.engines import Floats, Ints, open_onnx
+from workers.nn.model import ModelConfig
+from workers.torch_engine import open_torch
 
 Json = dict[str, Any]
 
@@ -25,8 +34,8 @@ Json = dict[str, Any]
 class Counted:
     """An engine that notes the shapes it ran."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, features: int = 0) -> None:
+        self._run, self.features = run, features
         self.shapes: list[tuple[int, ...]] = []
 
     def run(self, inputs: Floats, lengths: Ints) -> Floats:
@@ -42,7 +51,7 @@ class Place:
         self.data, self.model = directory / "data", directory / "model"
         self.state = version(self.model)
         self.series = dataset(self.data, mixed(50))
-        self.engine = Counted(open_onnx(self.model, "cpu").run)
+        self.engine = Counted(open_onnx(self.model, "cpu").run, width(self.state))
         self.told: list[Json] = []
 
     def run(self, out: Path, should_stop: Callable[[], bool] = lambda: False, **spec: Any) -> Predicted:
@@ -228,17 +237,52 @@ print(json.dumps({"last": last, "torch": "torch" in sys.modules}))
 """
 
 
-def test_the_child_of_a_cpu_does_without_torch(place: Place, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    request = {
+def request(place: Place, out: Path) -> Json:
+    out.mkdir()
+    return {
         "spec": {"task": "forecasting", "parameters": {}},
         "device": "cpu",
         "data_dir": str(place.data),
         "model_dir": str(place.model),
-        "out_dir": str(tmp_path / "out"),
+        "out_dir": str(out),
     }
-    command = [sys.executable, "-c", REQUEST, json.dumps(request)]
+
+
+def test_the_child_of_a_cpu_does_without_torch(place: Place, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", REQUEST, json.dumps(request(place, tmp_path / "out"))]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(ran.stdout)
     assert found["torch"] is False
     assert found["last"] == {"type": "done", "metrics": {"instances": 50, "failed": 5}}
+
+
+def test_the_engine_of_a_gpu_gives_the_same_answers(place: Place, tmp_path: Path) -> None:
+    quantiles = place.state["quantiles"]
+    features = place.engine.features
+    config = ModelConfig(
+        Input.VECTORS, Output.QUANTILES, features, HORIZON * len(quantiles), quantiles=tuple(quantiles)
+    )
+    save(place.model, lively(config), {"state": place.state})
+    found = []
+    for name, opened in (("onnx", open_onnx), ("torch", open_torch)):
+        last = batch_child.work(opened, request(place, tmp_path / name), place.told.append, lambda: False)
+        assert last == {"type": "done", "metrics": {"instances": 50, "failed": 5}}
+        found.append(lines(joined(tmp_path / name)))
+    for one, other in zip(*found, strict=True):
+        assert one.get("mean", []) == pytest.approx(other.get("mean", []), rel=1e-4)
+
+
+def test_a_stopped_child_says_so(place: Place, tmp_path: Path) -> None:
+    asked = request(place, tmp_path / "out")
+    assert batch_child.work(open_onnx, asked, place.told.append, lambda: True) == {"type": "stopped"}
+
+
+def test_a_damaged_version_is_told_as_such(place: Place, tmp_path: Path) -> None:
+    (place.model / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(Damaged) as caught:
+        batch_child.work(open_onnx, request(place, tmp_path / "out"), place.told.append, lambda: False)
+    assert batch_child.explain(caught.value)["code"] == "model_damaged"
+    assert batch_child.explain(MemoryError())["code"] == "out_of_memory"
+    assert batch_child.explain(NotFound("gone")) == {"type": "failed", "code": "not_found", "message": "gone"}
+    assert batch_child.explain(OSError(errno.ENOSPC, "full"))["code"] == "no_space"
+    assert batch_child.explain(ValueError("odd"))["message"] == "ValueError: odd"

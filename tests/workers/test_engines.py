@@ -14,10 +14,8 @@ import torch
 from onnx import helper
 
 from app.errors import NotFound
-from app.tasks.base import Input, Output
 from tests.networks import lstm, store
 from workers.artifacts import ArtifactCache, Damaged, Unreachable
-from workers.checkpoint import save
 from workers.engines import (
     AWAY_SECONDS,
     REMEMBER_SECONDS,
@@ -32,9 +30,7 @@ from workers.engines import (
     OnnxEngine,
     open_onnx,
 )
-from workers.nn.model import ModelConfig, build
 from workers.spec import PredictorSpec
-from workers.torch_engine import open_torch
 
 
 def ragged(lengths: list[int], features: int, seed: int = 0) -> tuple[Floats, Ints]:
@@ -106,18 +102,6 @@ def test_onnx_runtime_reports_nothing_and_leaves_nothing_at_home(tmp_path: Path,
     environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
     subprocess.run([sys.executable, "-c", code, network], env=environment, check=True, timeout=60)
     assert list(home.iterdir()) == []
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_torch_and_onnx_answer_the_same(tmp_path: Path, cell: str) -> None:
-    config = ModelConfig(
-        Input.VECTORS, Output.QUANTILES, 3, 2, cell=cell, hidden_size=6, quantiles=(0.1, 0.9)
-    )
-    save(tmp_path, build(config, seed=1), {})
-    inputs, lengths = ragged([5, 2, 8], features=3)
-    ours, theirs = open_torch(tmp_path, "cpu"), open_onnx(tmp_path, "cpu")
-    np.testing.assert_allclose(ours.run(inputs, lengths), theirs.run(inputs, lengths), atol=1e-5)
-    np.testing.assert_allclose(ours.run(inputs, lengths), alone(ours, inputs, lengths), atol=1e-6)
 
 
 def test_a_store_that_fails_is_not_a_missing_artifact(shelf: "FakeStore", cache: ArtifactCache) -> None:

@@ -58,9 +58,9 @@ def test_two_predictors_share_one_push(pair: list[Inbox], name: str, client: Any
 
     def serve(number: int) -> None:
         deadline = time.monotonic() + 10
+        requests: list[Request] = []
         while sum(map(len, taken)) < 64 and time.monotonic() < deadline:
-            requests = pair[number].receive(64, 0.5)
-            pair[number].reply(answered(name, requests))
+            requests = pair[number].receive(64, 0.5, answered(name, requests))
             taken[number] += requests
 
     threads = [threading.Thread(target=serve, args=(number,)) for number in range(2)]
@@ -79,15 +79,19 @@ def test_two_predictors_share_one_push(pair: list[Inbox], name: str, client: Any
 def test_a_deep_lane_is_drained_in_full_batches(pair: list[Inbox], name: str, client: Any) -> None:
     inbox = pair[0]
     client.rpush(wire.lane_key(name), *blobs(200))
-    first = inbox.receive(32)
-    assert len(first) == 16  # how deep the lane is, it learns with its first reply
-    inbox.reply(answered(name, first))
-    second = inbox.receive(32)
-    assert len(second) == 32
-    inbox.reply(answered(name, second))
+    taken = inbox.receive(32)
+    assert len(taken) == 16
+    sizes = []
+    for _ in range(3):
+        taken = inbox.receive(32, replies=answered(name, taken))
+        sizes.append(len(taken))
+    assert sizes == [16, 32, 32]  # how deep the lane is, it learns with its replies
     client.ltrim(wire.lane_key(name), 0, 63)
-    inbox.reply(answered(name, inbox.receive(32)))
-    assert len(inbox.receive(32)) == 16
+    sizes = []
+    for _ in range(2):
+        taken = inbox.receive(32, replies=answered(name, taken))
+        sizes.append(len(taken))
+    assert sizes == [32, 16]
     client.delete(wire.reply_key(name))
 
 
@@ -171,3 +175,14 @@ def test_presence_is_told_while_orders_are_given(url: str, name: str, client: An
     client.delete(wire.control_key(name))
     inbox.withdraw()
     inbox.close()
+
+
+def test_replies_leave_before_the_wait(pair: list[Inbox], name: str, client: Any) -> None:
+    waiting = threading.Thread(
+        target=lambda: pair[0].receive(8, 1.0, [(wire.reply_key(name), Reply(7, Status.OK))])
+    )
+    waiting.start()
+    _, blob = client.blpop(wire.reply_key(name), 5)
+    assert [reply.id for reply in wire.decode_replies(blob)] == [7]
+    client.rpush(wire.lane_key(name), *blobs(1))
+    waiting.join()

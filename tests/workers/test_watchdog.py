@@ -188,7 +188,7 @@ def test_a_killed_predictor_serves_again_within_seconds(spec: PredictorSpec) -> 
 def test_a_loop_that_fails_says_nothing_more(spec: PredictorSpec) -> None:
     """A process whose loop has ended must not go on as if it served."""
 
-    def fail(limit: int, within: float) -> list[Any]:
+    def fail(limit: int, within: float, replies: Any) -> list[Any]:
         raise RuntimeError("a bug")
 
     engines = Engines(

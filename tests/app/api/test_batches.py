@@ -247,7 +247,7 @@ def test_cancelling_what_waits_deletes_what_was_done_of_it(on_sqlite: Service, t
     with on_sqlite.house.sessions.begin() as session:
         leases.give_back(session, lease, crashed=False)
     assert on_sqlite.http.post(f"/v1/jobs/{job_id}/cancel").json()["status"] == "cancelled"
-    assert stored(on_sqlite, job_id) == []
+    until(lambda: stored(on_sqlite, job_id) == [], what="the end of the files")
 
 
 def test_a_live_batch_keeps_version_and_data_set(running: Service, tmp_path: Path) -> None:
@@ -259,3 +259,37 @@ def test_a_live_batch_keeps_version_and_data_set(running: Service, tmp_path: Pat
     running.http.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
     assert running.http.delete("/v1/models/demand/versions/2").status_code == 204
     assert running.http.delete(f"/v1/datasets/{job['dataset']}").status_code == 204
+
+
+NASTY = [
+    b'{"dataset": "ds\\u0000", "parameters": {}}',
+    b'{"dataset": "\\ud800"}',
+    b'{"dataset": "ds_1", "parameters": {"\\ud800": 1}}',
+    b'{"dataset": "%s", "parameters": {"horizon": 1%s}}' % (b"x" * 60_000, b"0" * 400),
+    b'{"dataset": "ds_1", "parameters": {"quantiles": [NaN]}}',
+    b'{"dataset": "ds_1", "parameters": {"quantiles": [1e999]}}',
+    b'{"dataset": "ds_1", "parameters": ' + b'{"a":' * 200 + b"1" + b"}" * 201,
+    b"[]",
+    b"null",
+    b"",
+    b"{",
+]
+
+
+def test_no_body_makes_the_service_stumble(running: Service, tmp_path: Path) -> None:
+    published(running, tmp_path / "v1")
+    dataset = running.dataset().encode()
+    headers = {"content-type": "application/json", "Idempotency-Key": "nasty"}
+    for body in NASTY:
+        content = body.replace(b"ds_1", dataset)
+        answer = running.http.post("/v1/models/demand/batch-predictions", content=content, headers=headers)
+        assert answer.status_code in {404, 422}, (body, answer.text)
+        problem(answer, answer.status_code)
+    assert all(job["kind"] == "train" for job in running.http.get("/v1/jobs").json()["data"])
+
+
+def test_no_name_of_a_model_makes_the_service_stumble(running: Service) -> None:
+    body = {"dataset": running.dataset()}
+    for name in ("a%00b", "%F0%9F%92%A9", "..%2f..", "x" * 3000, "%ED%A0%80", "%27"):
+        answer = running.http.post(f"/v1/models/{name}/batch-predictions", json=body)
+        assert answer.status_code in {404, 422}, (name, answer.text)

@@ -20,12 +20,13 @@ from app.db import Sessions
 from app.errors import NotFound
 from app.services import aliases, catalog, leases, models
 from app.services.aliases import Pointing
-from app.services.catalog import FRESH, Catalog, Chosen, Route, Wanted
+from app.services.catalog import AHEAD, FRESH, Catalog, Chosen, Route, Wanted
 from app.services.models import Outcome
 from app.storage import Storage
 from app.tables import ModelVersion
 from app.tasks import TASKS
 from tests.app.services.test_leases import claimed, submit
+from tests.lanes import eventually
 
 PRODUCTION = Wanted("m", None, None)
 GRAPH = {"features": 3, "width": 4}
@@ -122,14 +123,44 @@ def test_a_route_has_all_that_a_prediction_needs(house: House) -> None:
     assert (second.state, second.graph) == ({"number": 2}, {})  # whose manifest tells nothing of a graph
 
 
-def test_a_name_is_looked_up_once_a_second(house: House, clock: Clock) -> None:
+def test_a_name_is_looked_up_once_while_it_is_fresh(house: House, clock: Clock) -> None:
     for _ in range(5):
         assert house.route().version == 1
-        clock.now += FRESH / 5.1
+        clock.now += AHEAD / 5.1
     assert house.readers.asked == 1
-    clock.now += FRESH / 5
+    clock.now += FRESH
     house.route()
     assert house.readers.asked == 2
+
+
+def test_a_name_in_use_is_looked_up_ahead_and_nobody_waits_for_it(house: House, clock: Clock) -> None:
+    async def scenario() -> None:
+        assert (await house.catalog.choose(PRODUCTION)).route.version == 1
+        house.move(2)
+        clock.now += AHEAD
+        for _ in range(3):
+            with pytest.raises(StopIteration) as ended:
+                house.catalog.choose(PRODUCTION).send(None)
+            assert ended.value.value.route.version == 1
+        await eventually(lambda: not house.catalog._looking)
+        assert house.readers.asked == 2
+        clock.now += AHEAD / 2
+        assert (await house.catalog.choose(PRODUCTION)).route.version == 2
+        assert house.readers.asked == 2
+
+    asyncio.run(scenario())
+
+
+def test_an_outage_while_looking_ahead_is_nobodys_error(house: House, clock: Clock) -> None:
+    async def scenario() -> None:
+        await house.catalog.choose(PRODUCTION)
+        house.readers.away = True
+        clock.now += AHEAD
+        assert (await house.catalog.choose(PRODUCTION)).route.version == 1
+        await eventually(lambda: not house.catalog._looking)
+        assert (await house.catalog.choose(PRODUCTION)).route.version == 1
+
+    asyncio.run(scenario())
 
 
 def test_a_fresh_name_is_answered_without_a_thread_or_a_turn_of_the_loop(house: House, clock: Clock) -> None:

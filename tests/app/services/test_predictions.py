@@ -12,7 +12,7 @@ from app.errors import Invalid, Problem, QueueFull
 from app.lanes import Answer
 from app.services.catalog import Chosen, Route
 from app.services.meters import Meters
-from app.services.predictions import INLINE, Plane, compute, infer, parse
+from app.services.predictions import INLINE, Plane, admit, compute, infer, parse
 from app.services.shadows import AT_ONCE, QUIET_ROWS, Shadows
 from app.tasks import TASKS
 from app.tasks.base import Example, Json
@@ -25,6 +25,10 @@ class Lane:
         self.sent: list[tuple[str, int, float]] = []
         self.full, self.shift = full, shift  # what version 4 adds
         self.waiting = 0
+
+    def check(self, artifact: str) -> None:
+        if artifact in self.full:
+            raise QueueFull
 
     async def send(self, artifact: str, arrays: list[Any], timeout: float) -> Answer:  # noqa: ASYNC109
         self.sent.append((artifact, len(arrays), timeout))
@@ -180,3 +184,13 @@ def test_shadows_under_way_are_bounded_and_end_with_the_service() -> None:
         assert asked.shadows.running == 0
 
     asyncio.run(scenario())
+
+
+def test_a_full_lane_refuses_before_anything_is_read_and_counts_it() -> None:
+    asked = Asked()
+    admit(asked.plane, asked.route)
+    asked.lane.full = ("artifacts/3",)
+    with pytest.raises(QueueFull):
+        admit(asked.plane, asked.route)
+    assert asked.meters.of("m", 3).failures == 1
+    assert asked.lane.sent == []
