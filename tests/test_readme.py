@@ -3,50 +3,109 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from tests.app.cli.test_up import up
+from app.settings import Settings
+from tests.app.cli.test_up import ENVIRONMENT, up
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-WALK = re.findall(r"<!-- walk -->\n```bash\n(.*?)```\n<!-- /walk -->", README, re.DOTALL)
+WALK = re.findall(r"<!-- walk -->\n```(bash|python)\n(.*?)```\n<!-- /walk -->", README, re.DOTALL)
+BASH, PYTHON = ([code for language, code in WALK if language == wanted] for wanted in ("bash", "python"))
+SERIES = re.findall(r"`(recurra_[a-z_]+)`", README)
+DEFAULTS = re.findall(r"^\| `RECURRA_([A-Z_]+)` \| ([0-9.]+) \|", README, re.MULTILINE)
 
 
-def test_the_walk_through_reaches_a_forecast(tmp_path: Path) -> None:
-    assert len(WALK) == 2
+def run(*command: str) -> str:
+    """What a command prints; it must succeed."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def answers(text: str) -> list[dict[str, Any]]:
+    """The JSON objects in what curl printed, in order."""
+    found: list[dict[str, Any]] = []
+    place, decoder = 0, json.JSONDecoder()
+    while (place := text.find("{", place)) >= 0:
+        value, place = decoder.raw_decode(text, place)
+        found.append(value)
+    return found
+
+
+@pytest.mark.timeout(400)
+def test_the_walk_through_does_what_it_says(tmp_path: Path) -> None:
+    assert (len(BASH), len(PYTHON)) == (4, 1)
     with up(tmp_path / "data") as (_, url):
-        script = (
-            "\n".join(WALK)
-            .replace("http://127.0.0.1:8000", url)
-            .replace("weather.zip", f"{tmp_path}/weather.zip")
-        )
-        script = script.replace(
+        script = "\n".join(BASH).replace("http://127.0.0.1:8000", url)
+        script = script.replace("weather.zip", f"{tmp_path}/weather.zip").replace(
             '"options": {"horizon": 14}', '"options": {"horizon": 14}, "training": {"epochs": 2}'
         )
-        run = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            timeout=150,
-            check=False,
-        )
-    assert run.returncode == 0, run.stderr + run.stdout
-    answers = [json.loads(part) for part in re.split(r"(?<=\})(?=\{)", run.stdout.split("retry:")[0])]
-    version = next(answer for answer in answers if "baseline" in answer)
+        told = run("bash", "-euo", "pipefail", "-c", script)
+        snippet = PYTHON[0].replace("127.0.0.1:8000", url.removeprefix("http://"))
+        tensors = run(sys.executable, "-c", snippet)
+        metrics = httpx.get(f"{url}/metrics").text
+    check_forecasts(answers(told))
+    check_serving(answers(told))
+    assert "event: status" in told
+    assert re.search(r"^server-timing: queue;dur=.*compute;dur=.*total;dur=", told, re.MULTILINE)
+    assert (tmp_path / "weather.zip").stat().st_size > 1000
+    assert tensors.splitlines() == ["(2, 7)", "float32"]
+    assert [name for name in SERIES if f"# TYPE {name} " not in metrics] == []
+
+
+def check_forecasts(told: list[dict[str, Any]]) -> None:
+    version = next(answer for answer in told if "baseline" in answer)
     assert version["metrics"]["smape"] > 0
-    forecast = next(answer for answer in answers if "predictions" in answer)
-    (prediction,) = forecast["predictions"]
+    first, second = (answer for answer in told if "predictions" in answer)
+    (prediction,) = first["predictions"]
     assert len(prediction["mean"]) == 14
     assert prediction["timestamps"][0] == "2016-01-15"
-    assert "event: status" in run.stdout
-    assert (tmp_path / "weather.zip").stat().st_size > 1000
+    assert (first["version"], second["version"]) == (1, 2)
+    assert len(second["predictions"][0]["mean"]) == 3
+    (batch,) = (answer for answer in told if "index" in answer)
+    assert (batch["index"], len(batch["mean"])) == (0, 7)
+
+
+def check_serving(told: list[dict[str, Any]]) -> None:
+    pointed = [(answer["versions"], answer["shadow"]) for answer in told if answer.get("alias")]
+    assert pointed == [({"1": 1.0}, None), ({"1": 1.0}, 2), ({"1": 0.9, "2": 0.1}, None), ({"2": 1.0}, None)]
+    metadata = next(answer for answer in told if answer.get("platform") == "recurra")
+    assert {field["name"] for field in metadata["inputs"]} >= {"values", "start", "freq", "lengths"}
+    inferred = next(answer for answer in told if "model_version" in answer)
+    assert (inferred["model_name"], inferred["model_version"]) == ("weather", "2")
+    assert inferred["outputs"][0]["shape"] == [1, 3]
+
+
+def test_it_names_the_series_and_defaults_it_has() -> None:
+    assert len(SERIES) >= 10
+    assert {name for name, _ in DEFAULTS} >= {"MAX_BATCH", "MAX_WAITING", "MAX_QUEUE_SECONDS"}
+    fields = Settings.model_fields
+    assert [name for name, told in DEFAULTS if fields[name.lower()].default != float(told)] == []
 
 
 @pytest.mark.parametrize(
-    "target", ["demo", "test", "up", "bench", "lint", "types", "contracts", "secrets", "test-slow"]
+    "target",
+    [
+        "demo",
+        "test",
+        "test-slow",
+        "up",
+        "bench",
+        "bench-serving",
+        "bench-overload",
+        "lint",
+        "types",
+        "contracts",
+        "secrets",
+    ],
 )
 def test_every_make_target_it_names_exists(target: str) -> None:
     assert f"make {target}" in README or f" {target}" in README

@@ -30,7 +30,7 @@ async def infer(call: Call) -> tuple[bytes, Headers]:
     admit(plane, chosen.route)
     network = parted(name)[1]
     tensors = signature(chosen.route, network=network)
-    body, length = await _plain(call), _json_length(call.headers)
+    body, length = await _plain(call), call.json_length()
     large = (len(body) if length is None else length) >= LARGE or len(body) >= LARGE_BINARY
     asked = await asyncio.to_thread(read, body, length, tensors) if large else read(body, length, tensors)
     seconds = _seconds(call, asked.parameters)
@@ -67,15 +67,6 @@ def inflated(body: bytes, limit: int) -> bytes:
     if not stream.eof or stream.unused_data:
         raise Invalid("The body is not one whole compressed stream")
     return found
-
-
-def _json_length(headers: dict[bytes, bytes]) -> int | None:
-    given = headers.get(b"inference-header-content-length")
-    if given is None:
-        return None
-    if not given.isdigit() or len(given) > 12:
-        raise Invalid("Inference-Header-Content-Length is no number of bytes")
-    return int(given)
 
 
 def _seconds(call: Call, parameters: Json) -> float:

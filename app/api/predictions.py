@@ -9,28 +9,39 @@ from app.api.problems import RESPONSES
 from app.api.raw import JSON_TYPE, LONGEST, Call, Headers, RawRoute
 from app.errors import Invalid, Problem
 from app.services.catalog import Wanted
+from app.services.inference import requested, signature
+from app.services.messages import read
 from app.services.predictions import MAX_INSTANCES, admit, infer, parse
 from app.tasks import TASKS
 
 Json = dict[str, Any]
 
+BINARY = b"application/octet-stream"
 LAST_VERSION = 2**31 - 1  # as the database can hold it
 
 
 async def predict(call: Call) -> tuple[bytes, Headers]:
-    """One prediction per instance, in order, all by one version."""
-    wanted = asked(call.parameters["name"], call.query)
+    """One prediction per instance, in order, all by one version.
+
+    A binary body holds the instances as the Open Inference Protocol's tensors.
+    """
+    wanted = named(call.parameters["name"], call.query)
     seconds = call.deadline()
     plane = call.house.plane
     chosen = await plane.catalog.choose(wanted)
     admit(plane, chosen.route)
-    request = parse(chosen.route.task, call.body)
-    predictions, answer = await infer(plane, chosen, request.instances, request.parameters, seconds)
+    if call.headers.get(b"content-type") == BINARY:
+        asked = read(call.body, call.json_length(), signature(chosen.route, network=False))
+        instances, parameters = await requested(chosen.route.task, asked)
+    else:
+        request = parse(chosen.route.task, call.body)
+        instances, parameters = request.instances, request.parameters
+    predictions, answer = await infer(plane, chosen, instances, parameters, seconds)
     body = {"model": chosen.route.model, "version": chosen.route.version, "predictions": predictions}
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), [JSON_TYPE, call.timing(answer)]
 
 
-def asked(model: str, query: bytes) -> Wanted:
+def named(model: str, query: bytes) -> Wanted:
     """The version a request names in its query: `version=n` or `alias=a`."""
     if not query:
         return Wanted(model, None, None)
@@ -80,9 +91,22 @@ def _documented() -> Json:
             {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
             {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1}},
             {"name": "alias", "in": "query", "schema": {"type": "string", "default": "production"}},
+            {"name": "Inference-Header-Content-Length", "in": "header", "schema": {"type": "integer"}},
             {"name": "X-Request-Timeout", "in": "header", "schema": {"type": "number", "maximum": LONGEST}},
         ],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": asked}}},
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": asked},
+                BINARY.decode(): {
+                    "schema": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "The task's tensors as the Open Inference Protocol v2 sends them.",
+                    }
+                },
+            },
+        },
         "responses": {
             "200": {"description": "The predictions", "content": {"application/json": {"schema": answered}}}
         }

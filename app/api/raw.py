@@ -57,6 +57,15 @@ class Call:
             raise Invalid(f"X-Request-Timeout {detail}", [Problem("/header/x-request-timeout", detail)])
         return seconds
 
+    def json_length(self) -> int | None:
+        """How many bytes of a body with binary tensors are JSON, from `Inference-Header-Content-Length`."""
+        given = self.headers.get(b"inference-header-content-length")
+        if given is None:
+            return None
+        if not given.isdigit() or len(given) > 12:
+            raise Invalid("Inference-Header-Content-Length is no number of bytes")
+        return int(given)
+
     def timing(self, answer: Answer) -> tuple[bytes, bytes]:
         """Where the time went, as a `Server-Timing` header in milliseconds."""
         spent = (answer.queue_seconds, answer.compute_seconds, time.perf_counter() - self.begun)

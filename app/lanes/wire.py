@@ -1,7 +1,6 @@
 """What travels in a lane: key names, messages and their encoding, imported by both sides."""
 
 from enum import StrEnum
-from math import prod
 
 import msgspec
 import numpy as np
@@ -50,11 +49,6 @@ class Tensor(msgspec.Struct, array_like=True, frozen=True, gc=False):
     def of(cls, array: npt.NDArray[np.floating]) -> "Tensor":
         """Wrap an array; other dtypes and layouts are converted."""
         return cls(array.shape, memoryview(array.astype(FLOAT, copy=False).tobytes()))
-
-    @property
-    def whole(self) -> bool:
-        """Whether there are as many bytes as the shape says."""
-        return min(self.shape, default=0) >= 0 and prod(self.shape) * FLOAT.itemsize == len(self.data)
 
     def array(self) -> Floats:
         """A read-only view of the values; raises `ValueError` when the bytes do not fill the shape."""

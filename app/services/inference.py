@@ -92,14 +92,25 @@ def _lengths(asked: Asked, longest: int) -> Sequence[int | None]:
     return found
 
 
+async def requested(task: Task, asked: Asked) -> tuple[list[Any], Any]:
+    """The task's instances and parameters told as tensors."""
+    parameters = _parameters(task, asked)
+    if _small(asked):
+        return _instances(task, asked), parameters
+    return await asyncio.to_thread(_instances, task, asked), parameters
+
+
+def _small(asked: Asked) -> bool:
+    return sum(tensor.size for tensor in asked.tensors.values()) <= INLINE
+
+
 async def run_task(
     plane: Plane, chosen: Chosen, asked: Asked, seconds: float
 ) -> tuple[dict[str, Told], Answer]:
     """The task's predictions for instances told as tensors."""
     task = chosen.route.task
-    parameters = _parameters(task, asked)
-    inline = sum(tensor.size for tensor in asked.tensors.values()) <= INLINE
-    instances = _instances(task, asked) if inline else await asyncio.to_thread(_instances, task, asked)
+    instances, parameters = await requested(task, asked)
+    inline = _small(asked)
     try:
         predictions, answer = await infer(plane, chosen, instances, parameters, seconds)
     except Invalid as error:

@@ -124,8 +124,18 @@ def test_data_is_kept_in_named_volumes() -> None:
     used = {
         volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])
     }
-    assert used == COMPOSE["volumes"].keys() == {"postgres", "redis", "recurra"}
-    assert {"--appendonly", "noeviction"} <= set(SERVICES["redis"]["command"])
+    assert used == COMPOSE["volumes"].keys() == {"postgres", "recurra"}
+
+
+def test_the_broker_keeps_nothing_and_evicts_nothing() -> None:
+    """A job's row is the truth, and lanes carry megabytes a second that nobody needs after a restart."""
+    server, *arguments = SERVICES["redis"]["command"]
+    assert server == "valkey-server"
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert options == {"--appendonly": "no", "--save": "", "--maxmemory-policy": "noeviction"}
+    assert "volumes" not in SERVICES["redis"]
+    (data,) = [mount for mount in SERVICES["redis"]["tmpfs"] if mount.startswith("/data:")]
+    assert data == "/data:uid={},gid={}".format(*SERVICES["redis"]["user"].split(":"))
 
 
 def test_gpu_workers_are_a_profile() -> None:

@@ -124,6 +124,49 @@ def test_where_the_time_went_is_told(quiet: Service, fake: FakePredictor) -> Non
     assert re.fullmatch(r"queue;dur=1\.50, compute;dur=2\.25, total;dur=\d+\.\d\d", told)
 
 
+def binary(
+    running: Service, body: bytes, length: int | None = 0, content_type: str = "application/octet-stream"
+) -> httpx.Response:
+    headers = {"content-type": content_type}
+    if length is not None:
+        headers["inference-header-content-length"] = str(length)
+    return running.http.post(PREDICT, content=body, headers=headers)
+
+
+def test_a_raw_tensor_is_answered_as_its_json_would_be(quiet: Service, fake: FakePredictor) -> None:
+    values = [1.0, 2.0, 4.0, 8.0]
+    expected = post(quiet, {"values": values}).json()
+    answer = binary(quiet, np.array(values, "<f8").tobytes())
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == expected
+
+
+def test_tensors_behind_json_are_instances_too(quiet: Service, fake: FakePredictor) -> None:
+    values = np.array([[1.0, 2.0], [3.0, 4.0]], "<f4")
+    tensor = {"name": "values", "shape": [2, 2], "datatype": "FP32", "parameters": {"binary_data_size": 16}}
+    head = json.dumps({"inputs": [tensor], "parameters": {"horizon": 2}}).encode()
+    answer = binary(quiet, head + values.tobytes(), len(head))
+    assert answer.status_code == 200, answer.text
+    assert [len(one["mean"]) for one in answer.json()["predictions"]] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("body", "length", "said"),
+    [
+        (b"1234567", 0, "bytes"),
+        (b"", 0, "values"),
+        (np.array([np.inf], "<f8").tobytes(), 0, "finite"),
+        (b"{}", 2, "inputs"),
+        (b"{}", 300, "300"),
+    ],
+)
+def test_a_bad_binary_body_is_a_problem(
+    quiet: Service, fake: FakePredictor, body: bytes, length: int, said: str
+) -> None:
+    assert said in problem(binary(quiet, body, length), 422)["detail"]
+    assert fake.seen == []
+
+
 def test_one_request_is_one_trip_through_the_lane(quiet: Service, fake: FakePredictor) -> None:
     assert post(quiet, *map(level, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0))).status_code == 200
     (seen,) = fake.seen

@@ -1,4 +1,4 @@
-"""The embedded Valkey is private, durable and alone on its directory."""
+"""The embedded Valkey is private, alone on its directory, and can be lost without losing a job."""
 
 import os
 import signal
@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 import redis
+from sqlalchemy import update
 
+from app.broker import Broker
 from app.cli import embedded
 from app.cli.embedded import Busy, Claim, answers, private_directory, valkey
+from app.db import db_now, make_engine, make_sessions
+from app.dispatcher import Dispatcher
 from app.processes import Child
 from app.settings import Settings
+from app.tables import Job
+from tests.app.services.test_leases import submit
 from tests.servers import until
 
 
@@ -42,8 +48,7 @@ def test_it_listens_on_a_private_socket_and_no_port(settings: Settings, server: 
         found = client.config_get("*")
     wanted = {
         "port": "0",
-        "appendonly": "yes",
-        "appendfsync": "everysec",
+        "appendonly": "no",  # lanes carry megabytes a second that nobody needs again
         "save": "",
         "maxmemory-policy": "noeviction",
     }
@@ -53,15 +58,42 @@ def test_it_listens_on_a_private_socket_and_no_port(settings: Settings, server: 
     assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
 
 
-def test_what_was_written_survives_a_kill(settings: Settings, server: Child) -> None:
-    with redis.Redis.from_url(settings.redis) as client:
-        client.rpush("list", *range(100))
+@pytest.fixture
+def broker(settings: Settings, server: Child) -> Iterator[Broker]:
+    made = Broker(settings.redis)
+    yield made
+    made.close()
+
+
+def test_a_queued_job_is_rung_for_again_when_valkey_lost_everything(
+    settings: Settings, server: Child, broker: Broker, sqlite_template: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
+    engine = make_engine(f"sqlite:///{tmp_path / 'test.db'}")
+    sessions = make_sessions(engine)
+    dispatcher = Dispatcher(sessions, broker, again=5)
+    with sessions.begin() as session:
+        submit(session)
+    dispatcher.sweep()
+    assert broker.waiting() == 1
     server.kill()
     assert not answers(settings.redis)
     server.start()
     until(lambda: answers(settings.redis), what="Valkey again")
+    assert broker.waiting() == 0
+    with sessions.begin() as session:
+        session.execute(update(Job).values(dispatched_at=db_now() - 6))
+    dispatcher.sweep()
+    assert broker.waiting() == 1
+    engine.dispose()
+
+
+def test_nothing_is_written_to_its_directory(settings: Settings, server: Child) -> None:
     with redis.Redis.from_url(settings.redis) as client:
-        assert client.llen("list") == 100
+        client.rpush("lane", *range(100))
+    server.ask()
+    until(lambda: server.ended() == 0, what="its end")
+    assert list((settings.data_dir / "valkey").iterdir()) == []
 
 
 def test_sigterm_ends_it_in_order(server: Child) -> None:
