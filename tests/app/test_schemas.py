@@ -85,7 +85,7 @@ BAD: list[tuple[type[Any], dict[str, Any]]] = [
     (TrainingIn, {"averaging": 0.5}),
     (AliasIn, {"version": 0}),
     (AliasIn, {"version": 2**31}),
-    (AliasIn, {"version": None}),
+    (AliasIn, {"version": 1.0}),
 ]
 
 
