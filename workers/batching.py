@@ -3,7 +3,7 @@
 import logging
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
@@ -32,9 +32,11 @@ class Work:
     queue_seconds: float | None = None
     compute_seconds: float = 0.0
     batch: int = 0  # rows of all batches it was in
+    missing: int = field(init=False)  # rows that are not computed yet
 
     def __post_init__(self) -> None:
         self.outputs = list(self.request.instances)
+        self.missing = len(self.outputs)
 
     def reply(self) -> tuple[str, Reply]:
         """What to answer, and where."""
@@ -141,13 +143,28 @@ def answer(
     engine: Engine,
     max_rows: int,
     clock: Callable[[], float] = time.time,
-) -> list[tuple[str, Reply]]:
-    """Where to send which reply to requests of the engine's version; the clock is asked before each batch."""
+) -> Iterator[list[tuple[str, Reply]]]:
+    """Where to send which reply to requests of the engine's version, batch after batch as they are computed.
+
+    The clock is asked before each batch.
+    """
     works = [Work(request) for request in requests]
-    for rows in group(works).values():
+    groups = group(works)
+    if done := [work.reply() for work in works if work.failure is not None or not work.missing]:
+        yield done
+    for rows in groups.values():
         for batch in split(rows, engine.pace, max_rows):
             _run(batch, engine, clock())
-    return [work.reply() for work in works]
+            if done := [work.reply() for work in _finished(batch)]:
+                yield done
+
+
+def _finished(batch: Iterable[Row]) -> Iterator[Work]:
+    """Requests whose last row was in this batch."""
+    for row in batch:
+        row.work.missing -= 1
+        if not row.work.missing:
+            yield row.work
 
 
 def refuse(requests: Iterable[Request], failure: Broken) -> list[tuple[str, Reply]]:

@@ -6,7 +6,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from pathlib import Path
 
@@ -71,8 +71,12 @@ class Predictor:
         for request in requests:
             self._parked.setdefault(request.artifact, []).append(request)
             self._soonest = min(self._soonest, request.deadline)
-        replies = [reply for artifact in list(self._parked) for reply in self._settle(artifact)]
-        self._answers = replies + self._sweep()
+        self._answers = []
+        for artifact in list(self._parked):
+            for replies in self._settle(artifact):
+                self._inbox.post(self._answers)  # the last ones leave with the next wait
+                self._answers = replies
+        self._answers += self._sweep()
 
     def stop(self) -> None:
         """Take no more requests; from any thread."""
@@ -85,12 +89,12 @@ class Predictor:
             spec.worker_id, self._boot, os.getpid(), spec.device, spec.lane, self._engines.loaded()
         )
 
-    def _settle(self, artifact: str) -> list[tuple[str, Reply]]:
+    def _settle(self, artifact: str) -> Iterable[list[tuple[str, Reply]]]:
         """Answer what is parked for a version, or want the version."""
         try:
             engine = self._engines.find(artifact)
         except Broken as failure:
-            return refuse(self._parked.pop(artifact), failure)
+            return [refuse(self._parked.pop(artifact), failure)]
         if engine is None:
             self._loader.want(artifact)
             return []

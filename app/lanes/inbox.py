@@ -69,6 +69,11 @@ class Inbox:
         orders, self._orders = self._orders, []
         return orders
 
+    def post(self, replies: Iterable[tuple[str, Reply]]) -> None:
+        """Send replies while there is more to compute; nobody waits for them to arrive."""
+        if answered := _answers(replies):
+            self._work.post(*answered)
+
     def reply(self, replies: Iterable[tuple[str, Reply]]) -> None:
         """Answer everything in one pipeline: one message for each API process."""
         if answered := _answers(replies):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, QueueFull, Unavailable
 from app.lanes import wire
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 QUEUE_SECONDS = 0.05  # what waits may take so long, see `Gate`
 LANE_SECONDS = 600  # a lane that nobody serves or uses disappears
 TICK_SECONDS = 0.02
+PUSH_AT = 8  # requests: a predictor computes the first ones while more are being read
 LOST = "The serving worker died on this request twice."
 REFUSALS: dict[Status, type[AppError]] = {
     Status.EXPIRED: DeadlinePassed,
@@ -31,8 +32,7 @@ REFUSALS: dict[Status, type[AppError]] = {
 }
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The outputs of one call, one array per instance, and where its time went."""
 
     outputs: list[Floats]
@@ -168,10 +168,12 @@ class Lane:
         return reply
 
     def _hand_over(self, number: int, blob: bytes) -> None:
-        """Push in the next turn of the event loop, with all that this one brings."""
-        if not self._outgoing:
-            self._loop.call_soon(self._push)
+        """Push with all that waits at the end of this turn of the event loop, or as soon as a few do."""
         self._outgoing[number] = blob
+        if len(self._outgoing) >= PUSH_AT:
+            self._push()
+        elif len(self._outgoing) == 1:
+            self._loop.call_soon(self._push)
 
     def _push(self) -> None:
         batch, self._outgoing = self._outgoing, {}

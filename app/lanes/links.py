@@ -190,6 +190,16 @@ class Link:
         )
         self._connection = pool.make_connection()
         self._proven = False
+        self._owed = 0  # answers of commands that were posted
+
+    def post(self, *commands: Command) -> None:
+        """Write commands whose answers nobody needs; raises one of `FAILURES`."""
+        try:
+            self._connection.send_packed_command([packed(commands)], check_health=False)
+        except BaseException:
+            self._disconnect()
+            raise
+        self._owed += len(commands)
 
     def call(self, *commands: Command) -> list[Any]:
         """Answers of commands sent in one write; raises one of `FAILURES`."""
@@ -207,13 +217,17 @@ class Link:
         connection = self._connection
         try:
             connection.send_packed_command([packed(commands)], check_health=False)
-            answers = [_read(connection) for _ in commands]
+            owed, self._owed = self._owed, 0
+            answers = [_read(connection) for _ in range(owed + len(commands))][owed:]
         except BaseException:
-            self._proven = False
-            connection.disconnect()
+            self._disconnect()
             raise
         self._proven = True
         return _accepted(answers)
+
+    def _disconnect(self) -> None:
+        self._proven, self._owed = False, 0
+        self._connection.disconnect()
 
     def close(self) -> None:
         """Disconnect."""

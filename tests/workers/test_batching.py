@@ -43,7 +43,9 @@ def request(number: int, *arrays: Floats, artifact: str = "good", deadline: floa
 
 
 def replies(requests: list[Request], engine: Engine, max_rows: int = 64) -> list[Reply]:
-    answered = answer(requests, engine, max_rows, clock=lambda: NOW)
+    parts = list(answer(requests, engine, max_rows, clock=lambda: NOW))
+    assert all(parts)
+    answered = sorted((pair for part in parts for pair in part), key=lambda pair: pair[1].id)
     assert [key for key, _ in answered] == [each.reply for each in requests]
     assert [reply.id for _, reply in answered] == [each.id for each in requests]
     return [reply for _, reply in answered]
@@ -165,7 +167,17 @@ def test_the_queue_ends_when_the_first_batch_starts() -> None:
     answered = answer(
         [request(0, sequence(5)), request(1, sequence(600))], SumEngine(), 64, clock=lambda: next(times)
     )
-    assert [reply.queue_seconds for _, reply in answered] == pytest.approx([0.5, 1.5])
+    assert [reply.queue_seconds for part in answered for _, reply in part] == pytest.approx([0.5, 1.5])
+
+
+def test_what_is_computed_is_answered_before_the_next_batch_runs() -> None:
+    engine = SumEngine()
+    requests = [request(0, sequence(600)), request(1, sequence(5)), request(2, sequence(5), sequence(600))]
+    answered = answer(requests, engine, 64, clock=lambda: NOW)
+    assert [reply.id for _, reply in next(answered)] == [1]
+    assert [shape[0] for shape in engine.shapes] == [2]
+    assert sorted(reply.id for _, reply in next(answered)) == [0, 2]
+    assert list(answered) == []
 
 
 def test_a_batch_is_bounded_in_rows_and_in_bytes() -> None:

@@ -186,3 +186,19 @@ def test_replies_leave_before_the_wait(pair: list[Inbox], name: str, client: Any
     assert [reply.id for reply in wire.decode_replies(blob)] == [7]
     client.rpush(wire.lane_key(name), *blobs(1))
     waiting.join()
+
+
+def test_posted_replies_leave_at_once_and_keep_the_answers_in_step(
+    pair: list[Inbox], name: str, client: Any
+) -> None:
+    for number in range(3):
+        pair[0].post([(wire.reply_key(name), Reply(number, Status.OK))])
+    until(lambda: client.llen(wire.reply_key(name)) == 3)
+    found = client.lrange(wire.reply_key(name), 0, -1)
+    assert [reply.id for blob in found for reply in wire.decode_replies(blob)] == [0, 1, 2]
+    client.rpush(wire.lane_key(name), *blobs(2))
+    assert [request.id for request in pair[0].receive(8)] == [0, 1]
+    pair[0].post([])
+    client.rpush(wire.lane_key(name), *blobs(1))
+    assert [request.id for request in pair[0].receive(8)] == [0]
+    client.delete(wire.reply_key(name))

@@ -50,7 +50,8 @@ def computed(engine: Engine, arrays: list[Floats], per_request: int, max_rows: i
         )
         for start in range(0, len(arrays), per_request)
     ]
-    replies = [reply for _, reply in answer(requests, engine, max_rows)]
+    replies = [reply for part in answer(requests, engine, max_rows) for _, reply in part]
+    replies.sort(key=lambda reply: reply.id)
     assert all(reply.status is Status.OK for reply in replies)
     return [output.array() for reply in replies for output in reply.outputs]
 
