@@ -84,7 +84,7 @@ def valkey(settings: Settings, claim: Claim) -> Child:
 
 
 def answers(url: str) -> bool:
-    """Whether a Redis-compatible server answers there (while it reads its file, it does not)."""
+    """Whether a Redis-compatible server answers there."""
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1) as client:
             return bool(client.ping())

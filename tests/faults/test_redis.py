@@ -25,7 +25,7 @@ DEADLINE, PATIENCE = 10.0, 3.5  # seconds that a call may take, and those in whi
 
 @pytest.fixture(params=["forgets", "remembers"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Valkey]:
-    """A server that loses everything or, like the embedded one, at most its last second."""
+    """A server that loses everything, as the embedded one does, or at most its last second."""
     kept = ("--appendonly", "yes", "--appendfsync", "everysec", "--dir", str(tmp_path))
     with valkey(*(kept if request.param == "remembers" else ())) as running:
         yield running
