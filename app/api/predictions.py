@@ -57,62 +57,55 @@ def named(model: str, query: bytes) -> Wanted:
     return Wanted(model, int(version), None)
 
 
-def _documented() -> Json:
-    names = sorted(TASKS)
-    asked = {
-        "type": "object",
-        "required": ["instances"],
-        "additionalProperties": False,
-        "properties": {
-            "instances": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": MAX_INSTANCES,
-                "description": "`GET /v1/tasks` has each task's instance schema: " + ", ".join(names),
-            },
-            "parameters": {"type": "object", "description": "How to answer, by task."},
+ASKED: Json = {
+    "type": "object",
+    "required": ["instances"],
+    "additionalProperties": False,
+    "properties": {
+        "instances": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_INSTANCES,
+            "description": "`GET /v1/tasks` has each task's instance schema: " + ", ".join(sorted(TASKS)),
         },
-    }
-    answered = {
-        "type": "object",
-        "required": ["model", "version", "predictions"],
-        "properties": {
-            "model": {"type": "string"},
-            "version": {"type": "integer"},
-            "predictions": {"type": "array"},
-        },
-    }
-    return {
-        "tags": ["predictions"],
-        "summary": "Predict",
-        "description": "One prediction per instance, in order, all by one version.",
-        "operationId": "predict",
-        "parameters": [
-            {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
-            {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1}},
-            {"name": "alias", "in": "query", "schema": {"type": "string", "default": "production"}},
-            {"name": "Inference-Header-Content-Length", "in": "header", "schema": {"type": "integer"}},
-            {"name": "X-Request-Timeout", "in": "header", "schema": {"type": "number", "maximum": LONGEST}},
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": asked},
-                BINARY.decode(): {
-                    "schema": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "The task's tensors as the Open Inference Protocol v2 sends them.",
-                    }
-                },
-            },
-        },
-        "responses": {
-            "200": {"description": "The predictions", "content": {"application/json": {"schema": answered}}}
-        }
-        | {str(status): RESPONSES[status] for status in (404, 422, 503)}
-        | {"429": {"description": "Queue full"}, "504": {"description": "Deadline passed"}},
-    }
-
-
-ROUTE = RawRoute("/v1/models/{name}/predict", predict, _documented())
+        "parameters": {"type": "object", "description": "How to answer, by task."},
+    },
+}
+TENSORS: Json = {
+    "type": "string",
+    "format": "binary",
+    "description": "The task's tensors as the Open Inference Protocol v2 sends them.",
+}
+ANSWERED: Json = {
+    "type": "object",
+    "required": ["model", "version", "predictions"],
+    "properties": {
+        "model": {"type": "string"},
+        "version": {"type": "integer"},
+        "predictions": {"type": "array"},
+    },
+}
+OPERATION: Json = {
+    "tags": ["predictions"],
+    "summary": "Predict",
+    "description": "One prediction per instance, in order, all by one version.",
+    "operationId": "predict",
+    "parameters": [
+        {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
+        {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1}},
+        {"name": "alias", "in": "query", "schema": {"type": "string", "default": "production"}},
+        {"name": "Inference-Header-Content-Length", "in": "header", "schema": {"type": "integer"}},
+        {"name": "X-Request-Timeout", "in": "header", "schema": {"type": "number", "maximum": LONGEST}},
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": ASKED}, BINARY.decode(): {"schema": TENSORS}},
+    },
+    "responses": {
+        "200": {"description": "The predictions", "content": {"application/json": {"schema": ANSWERED}}},
+        **{str(status): RESPONSES[status] for status in (404, 422, 503)},
+        "429": {"description": "Queue full"},
+        "504": {"description": "Deadline passed"},
+    },
+}
+ROUTE = RawRoute("/v1/models/{name}/predict", predict, OPERATION)

@@ -46,7 +46,7 @@ def flooded(
 
 
 def test_an_open_loop_sends_what_is_due(bodies: Corpus) -> None:
-    found = flooded(bodies, well, rate=300)
+    found = flooded(bodies, well, rate=300, connections=200)  # more than arrive: one is always idle
     assert 100 < found.wanted < 200
     assert found.offered == found.wanted == found.statuses[200]
     assert found.wrong == found.statuses[0] == 0
