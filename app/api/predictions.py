@@ -8,7 +8,7 @@ import orjson
 from app.api.problems import RESPONSES
 from app.api.raw import JSON_TYPE, LONGEST, Call, Headers, RawRoute
 from app.errors import Invalid, Problem
-from app.services.catalog import Wanted
+from app.services.catalog import LAST_VERSION, Wanted, version_number
 from app.services.inference import requested, signature
 from app.services.messages import read
 from app.services.predictions import MAX_INSTANCES, admit, infer, parse
@@ -17,7 +17,6 @@ from app.tasks import TASKS
 Json = dict[str, Any]
 
 BINARY = b"application/octet-stream"
-LAST_VERSION = 2**31 - 1  # as the database can hold it
 
 
 async def predict(call: Call) -> tuple[bytes, Headers]:
@@ -51,10 +50,10 @@ def named(model: str, query: bytes) -> Wanted:
         raise Invalid(problems=[Problem("/query/alias", "name a version or an alias, not both")])
     if version is None:
         return Wanted(model, None, alias)
-    known = version.isascii() and version.isdecimal() and len(version) <= len(str(LAST_VERSION))
-    if not (known and 1 <= int(version) <= LAST_VERSION):
+    number = version_number(version)
+    if number is None:
         raise Invalid(problems=[Problem("/query/version", f"a version is a number from 1 to {LAST_VERSION}")])
-    return Wanted(model, int(version), None)
+    return Wanted(model, number, None)
 
 
 ASKED: Json = {

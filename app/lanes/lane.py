@@ -122,7 +122,7 @@ class Lane:
             try:
                 self._gate.check(artifact, max(0, self._lookout.depth - self._pushed))
             except QueueFull as error:
-                self.refused[error.code] = self.refused.get(error.code, 0) + 1
+                self._count(error)
                 raise
 
     async def send(self, artifact: str, arrays: Sequence[Floats], timeout: float) -> Answer:  # noqa: ASYNC109
@@ -136,11 +136,14 @@ class Lane:
             if refusal := REFUSALS.get(reply.status):
                 raise refusal(reply.message or None)
         except AppError as error:
-            self.refused[error.code] = self.refused.get(error.code, 0) + 1
+            self._count(error)
             raise
         self._gate.learn(artifact, reply.compute_seconds, reply.batch)
         outputs = [output.array() for output in reply.outputs]
         return Answer(outputs, reply.queue_seconds, reply.compute_seconds, reply.batch)
+
+    def _count(self, error: AppError) -> None:
+        self.refused[error.code] = self.refused.get(error.code, 0) + 1
 
     async def _queue(self, artifact: str, arrays: Sequence[Floats], seconds: float) -> Reply:
         rows, number, sent = len(arrays), next(self._ids), time.time()

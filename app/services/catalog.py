@@ -44,6 +44,16 @@ class Route:
     graph: Json  # the manifest's account of the exported graph; empty when it has none
 
 
+LAST_VERSION = 2**31 - 1  # as the database can hold it
+
+
+def version_number(text: str) -> int | None:
+    """The version that text names; None when no version can have such a number."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(LAST_VERSION)):
+        return None
+    return number if 1 <= (number := int(text)) <= LAST_VERSION else None
+
+
 class Wanted(NamedTuple):
     """How a request names a version."""
 

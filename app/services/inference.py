@@ -12,14 +12,13 @@ import orjson
 
 from app.errors import Invalid, NotFound, Problem
 from app.lanes import Answer
-from app.services.catalog import Chosen, Route, Wanted
+from app.services.catalog import Chosen, Route, Wanted, version_number
 from app.services.messages import Asked, Signature, Told
 from app.services.predictions import Plane, compute, infer
 from app.services.tensors import DTYPES, Array
 from app.tasks.base import Json, Task, TensorField
 
 NETWORK = ":network"
-LAST_VERSION = 2**31 - 1  # as the database can hold it
 OURS = {"binary_data_output", "priority", "timeout", "headers"}  # of the protocol, not of a task
 PREFIXES = ("sequence_", "triton_")
 LENGTHS = TensorField("lengths", "INT64", (), required=False)  # steps of each row, the rest is padding
@@ -39,9 +38,10 @@ def wanted(name: str, version: str | None) -> Wanted:
         return Wanted(model, None, None)
     if not (version.isascii() and version.isdecimal()):
         return Wanted(model, None, version)
-    if len(version) > 10 or not 1 <= int(version) <= LAST_VERSION:
+    number = version_number(version)
+    if number is None:
         raise NotFound(f"The model {model} has no version {version[:20]}")
-    return Wanted(model, int(version), None)
+    return Wanted(model, number, None)
 
 
 def signature(route: Route, *, network: bool) -> Signature:

@@ -87,15 +87,10 @@ async def infer(
     inline = len(instances) <= INLINE
     work = (route, instances, parameters)
     examples = encode(*work) if inline else await asyncio.to_thread(encode, *work)
-    meter = plane.meters.of(route.model, route.version)
-    try:
-        answer = await plane.lane.send(route.artifact, [example.inputs for example in examples], seconds)
-    except AppError:
-        meter.fail(time.perf_counter() - begun)
-        raise
+    answer = await _send(plane, route, [example.inputs for example in examples], seconds, begun)
     done = (route, examples, answer, parameters)
     predictions = decode(*done) if inline else await asyncio.to_thread(decode, *done)
-    meter.note(answer, time.perf_counter() - begun)
+    plane.meters.of(route.model, route.version).note(answer, time.perf_counter() - begun)
     if chosen.shadow is not None:
         again = partial(_again, plane, chosen.shadow, instances, parameters, seconds)
         plane.shadows.compare(plane.meters.of(route.model, chosen.shadow.version), again, predictions)
@@ -105,14 +100,18 @@ async def infer(
 async def compute(plane: Plane, route: Route, arrays: Sequence[Floats], seconds: float) -> Answer:
     """What the network makes of arrays of (time, features), without the task around it."""
     begun = time.perf_counter()
-    meter = plane.meters.of(route.model, route.version)
-    try:
-        answer = await plane.lane.send(route.artifact, arrays, seconds)
-    except AppError:
-        meter.fail(time.perf_counter() - begun)
-        raise
-    meter.note(answer, time.perf_counter() - begun)
+    answer = await _send(plane, route, arrays, seconds, begun)
+    plane.meters.of(route.model, route.version).note(answer, time.perf_counter() - begun)
     return answer
+
+
+async def _send(plane: Plane, route: Route, arrays: Sequence[Floats], seconds: float, begun: float) -> Answer:
+    """One trip through the lane; a failure is counted as of `begun`."""
+    try:
+        return await plane.lane.send(route.artifact, arrays, seconds)
+    except AppError:
+        plane.meters.of(route.model, route.version).fail(time.perf_counter() - begun)
+        raise
 
 
 async def _again(
