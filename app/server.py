@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from app.main import create_app
 
 GRACE_SECONDS = 5
+IDLE_SECONDS = 75  # of a connection; a client that asks again just then must not find it closing
 
 
 class Corked:
@@ -65,6 +66,7 @@ def run(listener: socket.socket | None, host: str, port: int) -> None:
         access_log=False,
         proxy_headers=False,  # nothing here reads the client's address
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=IDLE_SECONDS,
     )
     # uvicorn's own --fd takes every socket for a Unix one, so TCP_NODELAY stays off: 40 ms on each POST.
     uvicorn.Server(config).run(sockets=None if listener is None else [listener])

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from app.errors import QueueFull
 
-PATIENCE = 5.0  # a request may wait for so many times its own cost, however slow its network is
+PATIENCE = 5.0  # a request may wait for so many times what it takes alone, however slow its network is
 ROW_SECONDS = 5e-5  # what a row costs beside its forward pass
 UP, DOWN = 0.02, 0.2  # share of the newest measurement in a cost: one slow batch is a busy machine's hiccup
 KEPT = 1024
@@ -20,6 +20,7 @@ class Gate:
     def __init__(self, max_rows: int, max_seconds: float) -> None:
         self._max_rows, self._max_seconds = max_rows, max_seconds
         self._costs: OrderedDict[str, float] = OrderedDict()  # seconds a row, by artifact
+        self._alone: OrderedDict[str, float] = OrderedDict()  # seconds of a forward pass of one row
         self.rows = 0
         self.seconds = 0.0  # of compute that waits here
         self.predictors = 1
@@ -37,7 +38,7 @@ class Gate:
         waiting = self.rows + elsewhere
         if waiting:
             ahead = self.seconds + (self.seconds / self.rows if self.rows else cost / rows) * elsewhere
-            budget = max(self._max_seconds, PATIENCE * cost)
+            budget = max(self._max_seconds, PATIENCE * max(cost, self._alone.get(artifact, 0.0)))
             if waiting + rows > self._max_rows or (ahead + cost) / self.predictors > budget:
                 raise QueueFull
         self.rows += rows
@@ -57,9 +58,16 @@ class Gate:
         """Note what a batch took."""
         if batch < 1:
             return
-        measured, known = compute_seconds / batch, self._costs.get(artifact)
-        if known is not None:
-            measured = known + (UP if measured > known else DOWN) * (measured - known)
-        self._costs[artifact] = measured
-        if len(self._costs) > KEPT:
-            self._costs.popitem(last=False)
+        _learn(self._costs, artifact, compute_seconds / batch)
+        if batch == 1:
+            _learn(self._alone, artifact, compute_seconds)
+
+
+def _learn(known: OrderedDict[str, float], artifact: str, measured: float) -> None:
+    """Move what is known towards a measurement."""
+    before = known.get(artifact)
+    if before is not None:
+        measured = before + (UP if measured > before else DOWN) * (measured - before)
+    known[artifact] = measured
+    if len(known) > KEPT:
+        known.popitem(last=False)

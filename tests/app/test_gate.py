@@ -42,6 +42,14 @@ def test_however_slow_a_network_is_a_few_may_wait() -> None:
     assert filled(gate) == PATIENCE
 
 
+def test_what_a_row_takes_alone_is_not_forgotten_in_a_crowd() -> None:
+    gate = Gate(4096, 0.01)
+    gate.learn("a", 0.005, 1)
+    for _ in range(100):
+        gate.learn("a", 0.032, 32)  # together a row costs a millisecond
+    assert filled(gate) == pytest.approx(PATIENCE * 0.005 / (0.001 + ROW_SECONDS), abs=1)
+
+
 def test_more_predictors_let_more_wait() -> None:
     gate = Gate(4096, 0.1)
     gate.learn("a", 0.01, 1)
