@@ -9,7 +9,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 TESTS ?=
 
-.PHONY: install demo test test-slow up bench bench-api bench-forecasting bench-overload bench-serving lint types contracts secrets clean
+.PHONY: install demo test test-slow test-faults chaos up bench bench-api bench-burst bench-checkpoints bench-forecasting bench-overload bench-serving lint types contracts secrets clean
 
 install: $(STAMP)
 
@@ -26,10 +26,21 @@ up: install
 	$(BIN)/recurra up
 
 test: install
-	$(BIN)/pytest -m 'not slow' -n 2 $(TESTS)
+	$(BIN)/pytest -m 'not slow and not faults' -n 2 $(TESTS)
 
 test-slow: install
 	$(BIN)/pytest -m slow $(TESTS)
+
+# Real services are killed, frozen and cut off; also on the servers that the environment names.
+test-faults: install
+	$(BIN)/pytest -m faults $(TESTS)
+
+# Random faults over a stream of ten jobs a minute; a run of 20 minutes or more goes into RESULTS.md.
+MINUTES ?= 20
+SEED ?= 0
+
+chaos: install
+	$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) --seed $(SEED)
 
 # The other servers of the comparison, in an environment of their own: Recurra needs none of them.
 $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
@@ -40,7 +51,7 @@ $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
 bench: install $(PEERS_STAMP)
 	$(BIN)/python -m benchmarks
 
-bench-api bench-forecasting bench-overload: bench-%: install
+bench-api bench-burst bench-checkpoints bench-forecasting bench-overload: bench-%: install
 	$(BIN)/python -m benchmarks.$*
 
 bench-serving: install $(PEERS_STAMP)

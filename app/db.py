@@ -1,9 +1,9 @@
 """Engine, session and clock: the same SQLAlchemy code on SQLite and PostgreSQL."""
 
-from pathlib import Path
+import importlib
 from typing import Any
 
-from sqlalchemy import Double, Engine, MetaData, create_engine, event
+from sqlalchemy import Double, Engine, MetaData
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -45,36 +45,9 @@ def _postgresql_now(*_: Any, **__: Any) -> str:
 
 def make_engine(url: str) -> Engine:
     """Open a database; `postgresql://` is psycopg 3, a SQLite file is created with its directory."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite(url, parsed.database)
-    return create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_size=20,
-        max_overflow=20,
-        pool_timeout=5,
-        connect_args={"connect_timeout": 3, "options": "-c lock_timeout=5000 -c statement_timeout=30000"},
-    )
-
-
-def _sqlite(url: str, database: str | None) -> Engine:
-    if database and database != ":memory:":
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 5.0})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # the driver must not start transactions behind our back
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        # A deferred transaction that turns into a writer fails at once instead of waiting its turn.
-        reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
+    # Only the driver in use is imported: PostgreSQL's alone costs ten megabytes.
+    name = "app.sqlite" if make_url(url).get_backend_name() == "sqlite" else "app.postgresql"
+    engine: Engine = importlib.import_module(name).open_engine(url)
     return engine
 
 

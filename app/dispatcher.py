@@ -7,17 +7,21 @@ that several do, and no job waits because one of them died.
 import logging
 import queue
 import threading
+import time
+from contextlib import suppress
 from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import Sessions
 from app.errors import Unavailable
-from app.services import leases
+from app.services import rounds
+from app.services.rounds import Expired
 
 log = logging.getLogger(__name__)
 
 TICK = 2.0  # seconds between sweeps
+AT_ONCE = 200  # doorbells
 AGAIN = 10.0  # seconds after which a doorbell nobody answered is rung again
 
 
@@ -43,6 +47,7 @@ class Dispatcher:
         self._again = again
         self._fresh: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._expired: set[Expired] = set()  # leases, at the last sweep
         self._stopping = False
 
     def start(self) -> None:
@@ -60,14 +65,23 @@ class Dispatcher:
         self._fresh.put(job_id)
 
     def _run(self) -> None:
+        due = time.monotonic() + self._tick  # of the next sweep, however many jobs come meanwhile
         while not self._stopping:
-            try:
-                job_id = self._fresh.get(timeout=self._tick)
-            except queue.Empty:
+            with suppress(queue.Empty):
+                job_id = self._fresh.get(timeout=max(0.0, due - time.monotonic()))
+                if job_id is not None:
+                    self._guarded_ring([job_id, *self._more()])
+            if time.monotonic() >= due and not self._stopping:
                 self._guarded_sweep()
-                continue
-            if job_id is not None:
-                self._guarded_ring([job_id])
+                due = time.monotonic() + self._tick
+
+    def _more(self) -> list[str]:
+        """Whatever else was committed meanwhile, so that a burst of jobs is one transaction."""
+        found: list[str] = []
+        with suppress(queue.Empty):
+            while len(found) < AT_ONCE and (job_id := self._fresh.get_nowait()) is not None:
+                found.append(job_id)
+        return found
 
     def _guarded_sweep(self) -> None:
         try:
@@ -84,10 +98,11 @@ class Dispatcher:
     def sweep(self) -> None:
         """Take expired leases back, ring for new jobs, and again for old ones when no doorbell is left."""
         with self._sessions.begin() as session:
-            leases.reap(session)
+            rounds.reap(session, self._expired)
+            self._expired = set(rounds.expired(session))
         with self._sessions() as session:
-            fresh = leases.unrung(session, None)
-            stale = leases.unrung(session, self._again)
+            fresh = rounds.unrung(session, None)
+            stale = rounds.unrung(session, self._again)
         # A doorbell that still waits in the queue is not lost: ringing again would only pile them up.
         if stale and self._broker.waiting() == 0:
             self._ring(stale)
@@ -102,4 +117,4 @@ class Dispatcher:
             rung.append(job_id)
         if rung:
             with self._sessions.begin() as session:
-                leases.mark_rung(session, rung)
+                rounds.mark_rung(session, rung)

@@ -39,9 +39,11 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     device: str = "auto"
     lease_seconds: float = Field(default=60.0, gt=1)
-    beat_seconds: float = Field(default=10.0, gt=0)
+    stall_seconds: float = Field(default=600.0, gt=0)  # a training that says nothing for so long is ended
+    checkpoint_seconds: float = Field(default=30.0, gt=0)  # between checkpoints within an epoch
+    sweep_seconds: float = Field(default=900.0, gt=0)  # between two sweeps for files nobody needs
     max_waiting: int = Field(default=4096, gt=0)  # predictions waiting in a lane before 429
-    max_queue_seconds: float = Field(default=0.016, gt=0)  # or what waits there takes so long to compute
+    max_queue_seconds: float = Field(default=0.025, gt=0)  # or what waits there takes so long to compute
     max_batch: int = Field(default=64, gt=0)  # rows, of all requests, in one forward pass
     predictors: int = Field(default=cores() // 2 or 1, gt=0)  # of a serving worker; with GPUs, one on each
     redis_prefix: str = "recurra:"  # of the doorbells' keys, for servers that are shared

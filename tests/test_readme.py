@@ -42,7 +42,7 @@ def answers(text: str) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(400)
 def test_the_walk_through_does_what_it_says(tmp_path: Path) -> None:
-    assert (len(BASH), len(PYTHON)) == (4, 1)
+    assert (len(BASH), len(PYTHON)) == (5, 1)
     with up(tmp_path / "data") as (_, url):
         script = "\n".join(BASH).replace("http://127.0.0.1:8000", url)
         script = script.replace("weather.zip", f"{tmp_path}/weather.zip").replace(
@@ -79,7 +79,7 @@ def check_serving(told: list[dict[str, Any]]) -> None:
     assert pointed == [({"1": 1.0}, None), ({"1": 1.0}, 2), ({"1": 0.9, "2": 0.1}, None), ({"2": 1.0}, None)]
     metadata = next(answer for answer in told if answer.get("platform") == "recurra")
     assert {field["name"] for field in metadata["inputs"]} >= {"values", "start", "freq", "lengths"}
-    inferred = next(answer for answer in told if "model_version" in answer)
+    inferred = next(answer for answer in told if "model_name" in answer)
     assert (inferred["model_name"], inferred["model_version"]) == ("weather", "2")
     assert inferred["outputs"][0]["shape"] == [1, 3]
 

@@ -2,14 +2,18 @@
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
 
+from sqlalchemy.orm import Session
+
 from app.db import Sessions
-from app.errors import AppError
-from app.services import batches, leases, models
+from app.errors import NoSpace, NotFound
+from app.proof import Damaged, check, step_of
+from app.services import batches, checkpoints, jobs, leases, models
 from app.services.leases import Lease
 from app.services.models import Outcome
+from app.states import Status
 from app.storage import Storage
 from app.tables import Job, Json
 
@@ -29,48 +33,89 @@ class Assignment(Protocol):
 
     module: str  # the child's program
 
-    def prepare(self, directory: Path) -> Json:
-        """Bring what the child needs; what to tell it. Raises `Unready`."""
+    def prepare(self, directory: Path, note: Callable[[Json], None]) -> Json:
+        """Bring what the child needs; what to tell it. Raises `Unready`. `note` tells the job's owner."""
         ...
 
-    def take(self, message: Json) -> None:
-        """Keep what a message of the child's says is there."""
+    def take(self, message: Json) -> Json:
+        """Keep what a message of the child's says is there; what to tell the job's owner."""
         ...
 
-    def finish(self, lease: Lease, message: Json) -> bool:
-        """End the job with what was made; False when it was cancelled or taken away."""
+    def finish(self, lease: Lease, message: Json) -> Callable[[Session], bool]:
+        """Store what was made; what ends the job, and is False when it was cancelled or taken away."""
         ...
 
-    def discard(self) -> None:
-        """Delete what was kept of a job that failed or was cancelled."""
+    def discard(self, status: str | None) -> None:
+        """Delete what a job that has ended so does not need; None for one that is deleted already."""
         ...
 
 
 class Training:
-    """Makes a version of a model."""
+    """Makes a version of a model; a later attempt goes on from the newest checkpoint."""
 
     module: str = "workers.child"
 
     def __init__(self, sessions: Sessions, storage: Storage, device: str, job: Job) -> None:
         self._sessions, self._storage, self._device, self._job = sessions, storage, device, job
-        self._out = Path()
+        self._lease = Lease(job.id, job.attempt)
+        self._out, self._checkpoints = Path(), Path()
 
-    def prepare(self, directory: Path) -> Json:
+    def prepare(self, directory: Path, note: Callable[[Json], None]) -> Json:
         """See `Assignment`."""
         job, training = self._job, dict(self._job.training)
-        self._out = directory / "out"
+        self._out, self._checkpoints = directory / "out", directory / "checkpoints"
         self._out.mkdir()
         data = fetch_data(self._storage, job, directory)
+        resume = self._newest(directory / "resume", note)
         if training["device"] == "auto":
             training["device"] = self._device
         spec = {"task": job.task, "network": job.network, "training": training, "options": job.options}
-        return {"spec": spec, "data_dir": str(data), "out_dir": str(self._out)}
+        return {
+            "spec": spec,
+            "data_dir": str(data),
+            "out_dir": str(self._out),
+            "checkpoint_dir": str(self._checkpoints),
+            "resume": None if resume is None else str(resume),
+            "told": self._told(),
+        }
 
-    def take(self, message: Json) -> None:
-        """Nothing is kept before the end."""
+    def _told(self) -> tuple[str, int]:
+        """Phase and number of the last epoch that an earlier attempt told of."""
+        with self._sessions() as session:
+            epochs = jobs.curves(session, self._job.id)
+        return (epochs[-1].get("phase", ""), epochs[-1]["epoch"]) if epochs else ("", 0)
 
-    def finish(self, lease: Lease, message: Json) -> bool:
-        """Store the artifact and publish the version."""
+    def _newest(self, directory: Path, note: Callable[[Json], None]) -> Path | None:
+        """The furthest checkpoint that is whole."""
+        directory.mkdir()
+        for key in checkpoints.newest(self._storage, self._job.id):
+            path = directory / PurePosixPath(key).name
+            try:
+                self._storage.fetch_file(key, path)
+                check(path)
+            except (Damaged, NotFound) as error:
+                note({"type": "warning", "message": f"A checkpoint was passed over: {error}"})
+            else:
+                note({"type": "log", "message": f"Goes on after step {step_of(path.name)}"})
+                return path
+        return None
+
+    def take(self, message: Json) -> Json:
+        """Store a checkpoint; without room for it the training goes on all the same."""
+        if message.get("type") != "checkpoint":
+            return message
+        path = self._checkpoints / message.pop("file")
+        try:
+            checkpoints.keep(self._storage, self._lease, path)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises
+            why = "the artifact store is full" if isinstance(error, NoSpace) else str(error)[:200]
+            return {"type": "warning", "message": f"A checkpoint could not be stored: {why}"}
+        finally:
+            path.unlink(missing_ok=True)
+        return message
+
+    def finish(self, lease: Lease, message: Json) -> Callable[[Session], bool]:
+        """Store the artifact; the version is published with the job's end."""
         artifact = f"artifacts/{lease.job_id}/{lease.attempt}"
         files = sorted(path for path in self._out.iterdir() if path.is_file())
         digest = hashlib.sha256()
@@ -85,14 +130,13 @@ class Training:
             metrics=message["metrics"],
             baseline=message["baseline"],
         )
-        with self._sessions.begin() as session:
-            version = leases.succeed(session, lease, outcome)
-        if version is None:
-            self._storage.delete(artifact)
-        return version is not None
+        return lambda session: leases.succeed(session, lease, outcome) is not None
 
-    def discard(self) -> None:
-        """Nothing was kept."""
+    def discard(self, status: str | None) -> None:
+        """Checkpoints always; artifacts unless a version may name them, which outlives its job."""
+        self._storage.delete(checkpoints.prefix(self._job.id))
+        if status in {Status.FAILED, Status.CANCELLED}:
+            self._storage.delete(f"artifacts/{self._job.id}")
 
 
 class BatchPrediction:
@@ -107,46 +151,47 @@ class BatchPrediction:
         self.module = self.MODULES[self._device.partition(":")[0]]
         self._out = Path()
 
-    def prepare(self, directory: Path) -> Json:
+    def prepare(self, directory: Path, note: Callable[[Json], None]) -> Json:
         """See `Assignment`."""
+        del note
         job = self._job
         self._out = directory / "out"
         self._out.mkdir()
         data, model = fetch_data(self._storage, job, directory), directory / "model"
         try:
             with self._sessions() as session:
-                batches.sweep(session, self._storage)
                 version = models.resolve(session, job.model, job.model_version, None)
             self._storage.fetch(version.artifact, model)
-        except AppError:
+        except NotFound:
             raise Unready("model_missing", "The model version was deleted before the job began") from None
         parts, failed = batches.done(self._storage, job.id)
         spec = {"task": job.task, "parameters": job.options["parameters"], "parts": parts, "failed": failed}
         places = {"data_dir": str(data), "model_dir": str(model), "out_dir": str(self._out)}
         return {"spec": spec, "device": self._device, **places}
 
-    def take(self, message: Json) -> None:
+    def take(self, message: Json) -> Json:
         """Store a part; one that an earlier attempt stored too has the same name and content."""
         if message.get("type") == "checkpoint":
             path = self._out / message.pop("file")
             self._storage.put(batches.part_key(self._job.id, message["part"], message["missed"]), path)
             path.unlink()
+        return message
 
-    def finish(self, lease: Lease, message: Json) -> bool:
+    def finish(self, lease: Lease, message: Json) -> Callable[[Session], bool]:
         """All parts are stored."""
-        with self._sessions.begin() as session:
-            return leases.complete(session, lease, message["metrics"])
+        return lambda session: leases.complete(session, lease, message["metrics"])
 
-    def discard(self) -> None:
-        """Delete the parts."""
-        self._storage.delete(batches.prefix(self._job.id))
+    def discard(self, status: str | None) -> None:
+        """The parts, unless they are the result."""
+        if status != Status.SUCCEEDED:
+            self._storage.delete(batches.prefix(self._job.id))
 
 
 def fetch_data(storage: Storage, job: Job, directory: Path) -> Path:
     """The job's data set as arrays below `directory`; raises `Unready`."""
     try:
         return storage.fetch(f"datasets/{job.dataset_id}/arrays", directory / "data")
-    except AppError:
+    except NotFound:
         raise Unready("dataset_missing", "The data set was deleted before the job began") from None
 
 

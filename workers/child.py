@@ -8,9 +8,10 @@ import torch
 
 from workers import reporting
 from workers.device import DeviceMissing
+from workers.loop import TrainingDiverged
 from workers.reporting import Json, failed
+from workers.saving import Saver
 from workers.trainer import TrainSpec, train
-from workers.training import TrainingDiverged
 
 
 def failure(error: BaseException) -> Json:
@@ -36,6 +37,9 @@ def work(request: Json, on: Callable[[Json], None], should_stop: Callable[[], bo
         Path(request["out_dir"]),
         on=on,
         should_stop=should_stop,
+        saver=Saver(Path(request["checkpoint_dir"]), request["checkpoint_seconds"], on),
+        resume=None if request["resume"] is None else Path(request["resume"]),
+        told=tuple(request["told"]),
     )
     if outcome.stopped:
         return {"type": "stopped"}

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from app.tasks.base import Batch, Floats, Ints, Split
 from workers.nn.model import SequenceModel
+from workers.snapshot import Snapshot
 
 BUCKET = 16  # batches whose examples are sorted by length together
 
 
 def steps_per_epoch(split: Split, size: int) -> int:
-    """How many batches `training_batches` gives."""
+    """How many batches `TrainingBatches` gives."""
     return -(-len(split.lengths) // size)
 
 
@@ -28,11 +29,31 @@ def shuffled(lengths: Ints, size: int, rng: np.random.Generator) -> list[Ints]:
     return [groups[k] for k in rng.permutation(len(groups))]
 
 
-def training_batches(split: Split, size: int, seed: int, epoch: int) -> Iterator[Batch]:
-    """Every example once, in an order and with random views that depend on seed and epoch alone."""
-    rng = np.random.default_rng([seed, epoch])
-    for rows in shuffled(split.lengths, size, rng):
-        yield split.batch(rows, rng)
+class TrainingBatches:
+    """Every example once, in an order and with random views that depend on seed and epoch alone.
+
+    `snapshot` tells where it is between two batches; `restore` goes on from there.
+    """
+
+    def __init__(self, split: Split, size: int, seed: int, epoch: int) -> None:
+        self._split = split
+        self._rng = np.random.default_rng([seed, epoch])
+        self._order = shuffled(split.lengths, size, self._rng)
+        self._position = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self._position < len(self._order):
+            self._position += 1
+            yield self._split.batch(self._order[self._position - 1], self._rng)
+
+    def snapshot(self) -> Snapshot:
+        """How many batches were given, and the random state after them."""
+        return Snapshot({"position": self._position, "random": self._rng.bit_generator.state})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on after the same batch."""
+        self._position = snapshot.facts["position"]
+        self._rng.bit_generator.state = snapshot.facts["random"]
 
 
 def plain_batches(split: Split, size: int) -> Iterator[Batch]:

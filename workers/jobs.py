@@ -1,5 +1,6 @@
 """The doorbell's task: look at the job it names."""
 
+import logging
 import os
 import signal
 import threading
@@ -15,14 +16,21 @@ from app.broker import TRAIN_JOB
 # Tells the pool children that the worker stops. Not USR1, which is the pool's own soft time limit.
 RELEASE = signal.SIGUSR2
 
+log = logging.getLogger(__name__)
+
 released = threading.Event()
 
 
-def register(app: Celery, run: Callable[[str], None]) -> None:
-    """Give the application its one task."""
+def register(app: Celery, run: Callable[[], None]) -> None:
+    """Give the application its one task.
+
+    The message says which job was queued, and by that that one was. Whose turn it is the table says: a job
+    that was interrupted must not wait behind all that were submitted since.
+    """
 
     def train(job_id: str) -> None:
-        run(job_id)
+        log.info("rung for %s", job_id)
+        run()
 
     app.task(train, name=TRAIN_JOB, bind=False)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from workers.nn.model import SequenceModel
+from workers.snapshot import Snapshot, copied, of_module
 
 
 class Average:
@@ -29,6 +30,15 @@ class Average:
         """The averaged weights as they are now."""
         return {name: value.clone() for name, value in self.model.state_dict().items()}
 
+    def snapshot(self) -> Snapshot:
+        """The averaged weights, and how many there were to average."""
+        return Snapshot({"count": self._count}, of_module(self.model).tensors)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """The inverse of `snapshot`."""
+        self._count = snapshot.facts["count"]
+        self.model.load_state_dict(snapshot.tensors)
+
 
 class Best:
     """The best epoch so far, by validation loss; without validation the latest."""
@@ -47,3 +57,14 @@ class Best:
     def waited_enough(self, epoch: int) -> bool:
         """Whether nothing got better for longer than the patience."""
         return self.loss is not None and epoch - self.epoch >= self._patience
+
+    def snapshot(self) -> Snapshot:
+        """The best epoch and its weights."""
+        facts = {"loss": self.loss, "epoch": self.epoch, "step": self.step}
+        return Snapshot(facts, {name: copied(value) for name, value in self.weights.items()})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """The inverse of `snapshot`."""
+        facts = snapshot.facts
+        self.loss, self.epoch, self.step = facts["loss"], facts["epoch"], facts["step"]
+        self.weights = snapshot.tensors

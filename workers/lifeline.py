@@ -21,11 +21,18 @@ class Lifeline:
         self._finished = threading.Event()
         self._signals, self._wake = os.pipe()
 
-    def start(self) -> None:
-        """Take over SIGTERM and SIGINT; call this from the main thread."""
+    def start(self, parent: int | None = None) -> None:
+        """Take over SIGTERM and SIGINT; call this from the main thread.
+
+        With the number of the parent this process is killed when that dies, even if it computes without
+        ever coming back to Python; otherwise it is asked to end.
+        """
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this
         signal.signal(signal.SIGTERM, lambda *_: os.write(self._wake, b"."))
-        die_with_parent(os.getppid())
+        if parent is None:
+            die_with_parent(os.getppid())
+        else:
+            die_with_parent(parent, signal.SIGKILL)
         threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
 
     def finish(self) -> None:

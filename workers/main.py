@@ -13,12 +13,13 @@ from app.broker import SERVE, TRAIN, Broker, make_celery
 from app.db import Sessions, make_engine, make_sessions
 from app.dispatcher import Dispatcher
 from app.identifiers import new_id
+from app.janitor import Janitor
 from app.settings import Settings
 from app.storage import Storage
 from workers import jobs
 from workers.presence import Presence
 from workers.serving import ServingConfig, predictor_step
-from workers.supervisor import Supervisor
+from workers.supervisor import Patience, Supervisor
 
 WORKER_ID = "RECURRA_WORKER_ID"  # how pool children know whose they are
 
@@ -39,13 +40,13 @@ def _supervisor() -> Supervisor:
         storage=Storage(settings.storage),
         work_dir=settings.data_dir.resolve() / "work",
         owner=os.environ[WORKER_ID],
-        lease_seconds=settings.lease_seconds,
+        patience=Patience(settings.lease_seconds, settings.stall_seconds, settings.checkpoint_seconds),
         device=settings.device,
         stopping=jobs.released.is_set,
     )
 
 
-jobs.register(app, lambda job_id: _supervisor().run(job_id))
+jobs.register(app, lambda: _supervisor().run())
 
 
 def _in_pool_child(**_: Any) -> None:
@@ -73,10 +74,12 @@ def train(worker_id: str) -> None:
     """Run a training worker until it is told to stop."""
     presence = Presence(_sessions(), worker_id, TRAIN, devices(settings.device, 1)[0], loaded=list)
     dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
+    storage, data_dir = Storage(settings.storage), settings.data_dir.resolve()
+    janitor = Janitor(_sessions(), storage, data_dir, settings.sweep_seconds)
 
     def ready(**_: Any) -> None:
-        presence.start()
-        dispatcher.start()
+        for part in (presence, dispatcher, janitor):
+            part.start()
 
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(lambda **_: jobs.release_children(), weak=False)
@@ -84,8 +87,8 @@ def train(worker_id: str) -> None:
     try:
         _run(TRAIN, pool="prefork", worker_id=worker_id)
     finally:
-        dispatcher.stop()
-        presence.stop()
+        for part in (janitor, dispatcher, presence):
+            part.stop()
 
 
 def serve(worker_id: str) -> None:

@@ -1,7 +1,7 @@
 """What a child process owes its supervisor: one JSON object a line, and a last one however it ends.
 
 It is told what to do in one line of JSON on stdin and answers in lines of JSON on stdout. SIGTERM asks it to
-stop at the next step; the end of stdin means that the supervisor is gone.
+stop at the next step; when the supervisor is gone it is killed, since nobody would keep what it makes.
 """
 
 import errno
@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TextIO
 
 from app import logs
@@ -20,7 +21,8 @@ from workers.lifeline import Lifeline
 Json = dict[str, Any]
 Work = Callable[[Json, Callable[[Json], None], Callable[[], bool]], Json]
 
-GRACE_SECONDS = 4.0  # from being asked to stop to being ended; the supervisor is quicker unless it is dead
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+GRACE_SECONDS = 30.0  # from being asked to stop to being ended; the supervisor is quicker unless it is dead
 
 
 class Line:
@@ -42,12 +44,19 @@ def failed(code: str, message: str) -> Json:
     return {"type": "failed", "code": code, "message": message}
 
 
+def disk_full(error: BaseException) -> bool:
+    """Whether there was no room; libraries written in Rust tell an `OSError` in words only."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in FULL
+    return any(f"(os error {number})" in str(error) for number in FULL)
+
+
 def failure(error: BaseException) -> Json:
     """What a failure of any kind of work means to the one who submitted it."""
     match error:
         case AppError():
             return failed(error.code.replace("-", "_"), error.message)
-        case OSError() if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        case _ if disk_full(error):
             return failed("no_space", "The worker's disk is full")
         case MemoryError():
             return failed("out_of_memory", "The job needs more memory than the worker has")
@@ -64,10 +73,11 @@ def report(work: Work, explain: Callable[[BaseException], Json] = failure) -> No
     logs.configure(os.environ.get("RECURRA_LOG_LEVEL", "INFO"))
     request = json.loads(sys.stdin.readline())
     stop = threading.Event()
-    Lifeline(stop.set, grace=GRACE_SECONDS).start()
+    Lifeline(stop.set, grace=GRACE_SECONDS).start(request.get("parent"))
     try:
         last = work(request, line.send, stop.is_set)
     except Exception as error:  # noqa: BLE001 - the last frame of the process: everything becomes a message
-        traceback.print_exc()
+        with suppress(OSError):  # a disk that has no room for the job may have none for the log
+            traceback.print_exc()
         last = explain(error)
     line.send(last)

@@ -1,37 +1,48 @@
-"""Owns a job's child: beats the lease while it works, passes its news on, and ends the job.
+"""Owns a job's child: watches it while the heart beats, passes its news on, and ends the job.
 
 The child may hang, crash or run out of memory; the truth in the database does not go with it.
 """
 
 import logging
+import os
+import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.db import Sessions
+from app.errors import AppError, NoSpace
 from app.services import leases
-from app.services.leases import Lease, Orders
+from app.services.leases import Lease
 from app.states import LIVE, Status
 from app.storage import Storage
 from app.tables import Job
 from workers.assignments import KINDS, Assignment, Unready
+from workers.heart import Heart, Order
 from workers.pipes import Child
+from workers.reporting import disk_full
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
-PULSE = 0.4  # seconds between two looks at what the database orders
-STOP_GRACE = 2.0  # seconds a child has to come to a step boundary
-EXIT_GRACE = 1.0  # seconds from its last message, or from a stop it did not heed
+LOOK = 0.1  # seconds between two looks at what the heart was told
+CANCEL_GRACE = 1.2  # seconds a child has to come to a step boundary when nobody wants its work any more
+STOP_GRACE = 15.0  # and to write a checkpoint when somebody does
+EXIT_GRACE = 1.0  # from its last message to its end
+GAP = 5.0  # seconds between two looks: this process was frozen, and the child perhaps with it
+FIRST_BACKOFF, LAST_BACKOFF = 0.2, 1.0
+GRACE = {Order.CANCELLED: CANCEL_GRACE, Order.TAKEN: 0.0}
+AGAIN = {"internal", "storage"}  # failures that may not come again
 
 
 @dataclass(frozen=True)
@@ -39,29 +50,17 @@ class Ending:
     """How the child ended: its last message, or none when it died, and why it was stopped, if it was."""
 
     message: Json
-    reason: str | None  # "cancelled", "released", "fenced"
+    order: Order | None = None
+    stalled: bool = False
 
 
-@dataclass
-class News:
-    """What the child said since the last beat."""
+@dataclass(frozen=True)
+class Patience:
+    """In seconds."""
 
-    progress: Json | None = None
-    metrics: Json | None = None
-    events: list[tuple[str, Json]] = field(default_factory=list)
-
-    def note(self, message: Json) -> None:
-        """Sort one message in."""
-        data = {name: value for name, value in message.items() if name != "type"}
-        match message["type"]:
-            case "progress":
-                self.progress = {name: value for name, value in data.items() if name != "train_loss"}
-            case "epoch":
-                self.metrics = {name: data[name] for name in ("train_loss", "valid_loss") if name in data}
-                self.events.append(("epoch", data))
-            case kind:
-                self.metrics = data.get("metrics", self.metrics)
-                self.events.append((kind, data))
+    lease: float = 60.0  # how long a lease lasts without a beat
+    stall: float = 600.0  # how long a child may say nothing
+    checkpoint: float = 30.0  # from one checkpoint to the next, within an epoch
 
 
 class Supervisor:
@@ -73,7 +72,7 @@ class Supervisor:
         storage: Storage,
         work_dir: Path,
         owner: str,
-        lease_seconds: float,
+        patience: Patience,
         device: str,
         stopping: Callable[[], bool],
         command: Sequence[str] = (),  # instead of the program that the kind of job has
@@ -82,100 +81,169 @@ class Supervisor:
         self._storage = storage
         self._work_dir = work_dir
         self._owner = owner
-        self._lease_seconds = lease_seconds
+        self._patience = patience
         self._device = device
         self._stopping = stopping
         self._command = command
 
-    def run(self, job_id: str) -> None:
-        """Claim the job and see it through; a job that somebody else has is left alone."""
-        with self._sessions.begin() as session:
-            job = leases.claim(session, job_id, self._owner, self._lease_seconds)
+    def run(self) -> None:
+        """Claim the job whose turn it is and see it through; without one there is nothing to do."""
+        try:
+            job = self._claim()
+        except SQLAlchemyError as error:
+            log.warning("claim: %s", error)  # the doorbell is rung again
+            return
         if job is None:
             return
         lease = Lease(job.id, job.attempt)
-        self._work_dir.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(prefix=f"{job.id}-{job.attempt}-", dir=self._work_dir))
+        heart = Heart(self._sessions, lease, self._patience.lease, self._stopping)
+        directory = self._work_dir / f"{job.id}-{job.attempt}-{secrets.token_hex(4)}"
         work = KINDS[job.kind](self._sessions, self._storage, self._device, job)
+        heart.start()
         try:
-            self._run(work, lease, directory)
-            if self._in_vain(job.id):
-                work.discard()
+            self._run(work, heart, directory)
         finally:
             shutil.rmtree(directory, ignore_errors=True)
+            heart.stop()
+        self._tidy(work, job.id)
 
-    def _run(self, work: Assignment, lease: Lease, directory: Path) -> None:
+    def _claim(self) -> Job | None:
+        while not self._stopping():
+            with self._sessions.begin() as session:
+                job_id = leases.oldest(session)
+                if job_id is None:
+                    return None
+                if (job := leases.claim(session, job_id, self._owner, self._patience.lease)) is not None:
+                    return job
+        return None
+
+    def _run(self, work: Assignment, heart: Heart, directory: Path) -> None:
         try:
-            request = work.prepare(directory)
+            directory.mkdir(mode=0o700, parents=True)
+            request = work.prepare(directory, heart.note)
         except Unready as error:
-            self._end(lease, Status.FAILED, error.code, str(error))
+            self._fail(heart, error.code, str(error))
             return
+        except SQLAlchemyError as error:  # charges nothing: the job is queued again once the database is back
+            log.warning("prepare: %s", error)
+            self._tell(heart, partial(leases.give_back, lease=heart.lease, crashed=False))
+            return
+        except Exception as error:  # noqa: BLE001 - whatever a store raises
+            self._stumble(heart, error)
+            return
+        request |= {"parent": os.getpid(), "checkpoint_seconds": self._patience.checkpoint}
         child = Child(self._command or (sys.executable, "-m", work.module), request)
+        grace = 0.0
         try:
-            ending = self._watch(child, work, lease)
+            ending = self._watch(child, work, heart)
+            grace = 0.0 if ending.stalled or ending.order in GRACE else EXIT_GRACE
+        except Exception as error:  # noqa: BLE001 - a part could not be stored
+            ending = Ending(_storage_failure(error))
         finally:
-            child.end(EXIT_GRACE)
-        self._conclude(work, lease, ending)
+            child.end(grace)
+        self._conclude(work, heart, ending)
 
-    def _watch(self, child: Child, work: Assignment, lease: Lease) -> Ending:
-        news, reason = News(), None
+    def _watch(self, child: Child, work: Assignment, heart: Heart) -> Ending:
         last: Json = {}
-        beaten = heard = time.monotonic()
+        order: Order | None = None
+        heard = looked = time.monotonic()
         deadline = float("inf")
-        while time.monotonic() < deadline and (message := child.message(PULSE / 4)) is not None:
+        while time.monotonic() < deadline and (message := child.message(LOOK)) is not None:
+            now = time.monotonic()
+            if message or now - looked > GAP:
+                heard = now
+            looked = now
             if message.get("type") in {"done", "failed", "stopped"}:
                 last = message
             elif message:
-                work.take(message)
-                news.note(message)
-            if time.monotonic() - beaten < PULSE:
-                continue
-            beaten = time.monotonic()
-            try:
-                orders, news, heard = self._beat(lease, news), News(), beaten
-                wanted = self._wanted(orders)
-            except SQLAlchemyError as error:
-                log.warning("beat: %s", error, extra={"job_id": lease.job_id})
-                wanted = "fenced" if beaten - heard > self._lease_seconds / 2 else None
-            if wanted is not None and reason is None:
-                reason, deadline = wanted, beaten + STOP_GRACE
+                heart.note(work.take(message))
+            elif now - heard > self._patience.stall:
+                return Ending(last, stalled=True)
+            if (wanted := heart.order) is not None and order is None and not last:
+                order, deadline = wanted, now + GRACE.get(wanted, STOP_GRACE)
                 child.ask_to_stop()
-        with suppress(SQLAlchemyError):
-            self._beat(lease, news)
-        return Ending(last, reason)
+            elif heart.order is Order.TAKEN:
+                return Ending(last, Order.TAKEN)
+        return Ending(last, order)
 
-    def _wanted(self, orders: Orders | None) -> str | None:
-        if orders is None:
-            return "fenced"  # somebody else has the job now
-        if orders.cancel:
-            return "cancelled"
-        return "released" if self._stopping() else None
-
-    def _beat(self, lease: Lease, news: News) -> Orders | None:
-        with self._sessions.begin() as session:
-            return leases.beat(session, lease, self._lease_seconds, news.progress, news.metrics, news.events)
-
-    def _conclude(self, work: Assignment, lease: Lease, ending: Ending) -> None:
-        kind = ending.message.get("type")
-        if ending.reason == "fenced":
+    def _conclude(self, work: Assignment, heart: Heart, ending: Ending) -> None:
+        lease, kind = heart.lease, ending.message.get("type")
+        if ending.order is Order.TAKEN:
             return
-        if ending.reason == "cancelled":
-            self._end(lease, Status.CANCELLED)
+        if ending.stalled:
+            text = f"The training made no step for {self._patience.stall:g} seconds and was ended"
+            self._fail(heart, "stalled", text)
+        elif ending.order is Order.CANCELLED:
+            self._tell(heart, lambda session: leases.end(session, lease, Status.CANCELLED))
         elif kind == "done":
-            if not work.finish(lease, ending.message):
-                self._end(lease, Status.CANCELLED)  # nothing happens when it was taken away instead
+            self._finish(work, heart, ending.message)
         elif kind == "failed":
-            self._end(lease, Status.FAILED, ending.message["code"], ending.message["message"])
+            self._fail(heart, ending.message["code"], ending.message["message"])
         else:
-            with self._sessions.begin() as session:
-                leases.give_back(session, lease, crashed=ending.reason is None)
+            crashed = ending.order is None
+            self._tell(heart, lambda session: leases.give_back(session, lease, crashed=crashed))
 
-    def _in_vain(self, job_id: str) -> bool:
-        """Whether the job has ended without a result, here or elsewhere, or was deleted."""
-        with self._sessions() as session:
-            job = session.get(Job, job_id)
-            return job is None or job.status not in LIVE | {Status.SUCCEEDED}
+    def _finish(self, work: Assignment, heart: Heart, message: Json) -> None:
+        try:
+            publish = work.finish(heart.lease, message)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises
+            self._stumble(heart, error)
+            return
+        if self._tell(heart, publish) is False:  # cancelled meanwhile, or taken away
+            self._tell(heart, partial(leases.give_back, lease=heart.lease, crashed=False))
 
-    def _end(self, lease: Lease, status: Status, code: str | None = None, message: str = "") -> None:
-        with self._sessions.begin() as session:
-            leases.end(session, lease, status, code=code, message=message)
+    def _stumble(self, heart: Heart, error: Exception) -> None:
+        message = _storage_failure(error)
+        self._fail(heart, message["code"], message["message"])
+
+    def _fail(self, heart: Heart, code: str, message: str) -> None:
+        lease = heart.lease
+        if code in AGAIN:
+            self._tell(heart, lambda session: leases.retry(session, lease, code, message))
+        else:
+            end = partial(leases.end, lease=lease, status=Status.FAILED, code=code, message=message)
+            self._tell(heart, end)
+
+    def _tell(self, heart: Heart, change: Callable[[Session], T]) -> T | None:
+        """Change the row, as often as it takes: the attempt fences it, and doing it twice changes nothing.
+
+        What the child said comes first. A worker that stops gives up after some seconds; its lease expires.
+        """
+        backoff, deadline = FIRST_BACKOFF, float("inf")
+        while True:
+            try:
+                if heart.beat():
+                    with self._sessions.begin() as session:
+                        return change(session)
+            except (DataError, IntegrityError, ProgrammingError):
+                raise  # will not heal; the lease expires
+            except SQLAlchemyError as error:
+                log.warning("the database is away: %s", error)
+            if self._stopping():
+                deadline = min(deadline, time.monotonic() + STOP_GRACE)
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(backoff)
+            backoff = min(2 * backoff, LAST_BACKOFF)
+
+    def _tidy(self, work: Assignment, job_id: str) -> None:
+        """Delete what nobody needs once the job has ended; what is left, the sweep finds."""
+        try:
+            with self._sessions() as session:
+                job = session.get(Job, job_id)
+            if job is None or job.status not in LIVE:
+                work.discard(None if job is None else job.status)
+        except Exception as error:  # noqa: BLE001 - whatever database and store raise
+            log.warning("tidy: %s", error, extra={"job_id": job_id})
+
+
+def _storage_failure(error: Exception) -> Json:
+    log.exception("storage")
+    if isinstance(error, NoSpace):
+        return {"type": "failed", "code": "no_space", "message": "The artifact store is full"}
+    if disk_full(error):
+        return {"type": "failed", "code": "no_space", "message": "The worker's disk is full"}
+    if isinstance(error, AppError):
+        return {"type": "failed", "code": "storage", "message": error.message}
+    text = f"The artifact store failed: {type(error).__name__}: {error}"
+    return {"type": "failed", "code": "storage", "message": text[:500]}

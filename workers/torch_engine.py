@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from workers.batching import bucket
-from workers.checkpoint import load_model
 from workers.dense import DenseEnds
 from workers.engines import Engine, Floats, Ints, Pace
+from workers.export import load_model
 from workers.nn.model import SequenceModel
 from workers.slots import CUDA_BUSY, Slots
 

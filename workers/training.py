@@ -1,45 +1,19 @@
 """THE training loop: any network, any split, observers by callback."""
 
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from app.tasks.base import Batch, Split
-from workers.data import plain_batches, steps_per_epoch, to_device, training_batches
-from workers.keeping import Average, Best
+from workers.data import plain_batches, steps_per_epoch, to_device
+from workers.loop import Json, Loop, TrainingConfig
 from workers.nn.model import SequenceModel
-from workers.schedule import OPTIMIZERS, SCHEDULES
+from workers.saving import Saver
+from workers.snapshot import Snapshot
 
-Json = dict[str, Any]
 PULSE = 0.25  # seconds between reports within an epoch
-
-
-class TrainingDiverged(Exception):
-    """The loss is not a finite number any more."""
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train; every field is JSON."""
-
-    epochs: int = 20
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    clip_norm: float = 1.0
-    patience: int = 5
-    seed: int = 0
-    max_seconds: float | None = None
-    optimizer: str = "adam"
-    schedule: str = "one_cycle"
-    weight_decay: float = 0.0
-    bptt_steps: int | None = None  # None: through the whole sequence
-    autocast: bool = False
-    averaging: float = 0.98  # of an exponential average of the weights, which is what is kept
 
 
 @dataclass(frozen=True)
@@ -49,6 +23,7 @@ class Fit:
     best_epoch: int  # 0 = untrained
     best_step: int
     best_loss: float | None  # on the validation split, None without one
+    done_steps: int
     total_steps: int  # what the schedule was made for
     stopped: bool
     history: list[Json] = field(default_factory=list)
@@ -60,6 +35,16 @@ class Again:
 
     steps: int
     total_steps: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Where checkpoints go, what else belongs into them, and the one from which to go on."""
+
+    saver: Saver
+    facts: Json
+    before: int = 0  # steps of earlier fits of the same training
+    resume: Snapshot | None = None
 
 
 class Reporter:
@@ -82,87 +67,9 @@ class Reporter:
         more = {"samples_per_second": round(speed, 1), "train_loss": loss, "phase": self._phase}
         self._on({"type": "progress", **progress, **more})
 
-    def epoch(self, epoch: int, seconds: float, losses: Json) -> None:
+    def epoch(self, entry: Json) -> None:
         """One epoch is done."""
-        self._on(
-            {"type": "epoch", "epoch": epoch, **losses, "seconds": round(seconds, 3), "phase": self._phase}
-        )
-
-
-class Loop:
-    """The moving parts of one fit."""
-
-    def __init__(
-        self, model: SequenceModel, config: TrainingConfig, device: torch.device, total: int
-    ) -> None:
-        self.model = model
-        self.config = config
-        self.device = device
-        self.optimizer = OPTIMIZERS[config.optimizer](
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        shape = SCHEDULES[config.schedule]
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: shape(step, total))
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.autocast)
-        self.average = Average(model, config.averaging)
-        self.done, self.end = 0, total  # steps
-
-    def epoch(
-        self, train: Split, number: int, reporter: Reporter, should_stop: Callable[[], bool]
-    ) -> tuple[bool, Json]:
-        """One pass over the training split, or what is left of it; whether it was stopped, and figures."""
-        torch.manual_seed(self.config.seed * 1_000_003 + number)  # dropout depends on seed and epoch alone
-        losses, norms = [], []
-        for batch in training_batches(train, self.config.batch_size, self.config.seed, number):
-            if should_stop():
-                return True, {}
-            loss, norm = self.step(batch)
-            losses.append(loss)
-            norms.append(norm)
-            self.done += 1
-            reporter.step(number, self.done, len(batch.lengths), loss)
-            if self.done >= self.end:
-                break
-        return False, {
-            "train_loss": sum(losses) / len(losses),
-            "learning_rate": self.schedule.get_last_lr()[0],
-            "grad_norm": sum(norms) / len(norms),
-        }
-
-    def step(self, batch: Batch) -> tuple[float, float]:
-        """One step of the optimiser; the mean loss and the norm of the gradient."""
-        self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        total, weight = 0.0, max(float(batch.weights.sum()), 1e-9)
-        for loss in self._losses(to_device(batch, self.device)):
-            torch.autograd.backward(self.scaler.scale(loss / weight))
-            total += float(loss.detach()) / weight
-        self.scaler.unscale_(self.optimizer)
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm))
-        if not math.isfinite(total) or (not math.isfinite(norm) and not self.config.autocast):
-            raise TrainingDiverged(
-                f"The loss became {total} and the gradient {norm}; try a lower learning_rate or clip_norm."
-            )
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.schedule.step()
-        self.average.update(self.model)
-        return total, norm
-
-    def _losses(self, tensors: tuple[Tensor, Tensor, Tensor, Tensor]) -> Iterator[Tensor]:
-        """Summed losses of chunks of time, each a graph of its own that goes on from the last one's state.
-
-        Williams & Peng (1990): the gradient is cut between chunks, the state is carried.
-        """
-        inputs, _, targets, weights = tensors
-        time = inputs.shape[1]
-        chunk = self.config.bptt_steps or time
-        state: Tensor | None = None
-        for start in range(0, time, chunk):
-            part = slice(start, start + chunk)
-            with torch.autocast(self.device.type, enabled=self.config.autocast):
-                outputs, state = self.model(inputs[:, part], None if state is None else state.detach())
-            yield self.model.loss(outputs.float(), targets[:, part], weights[:, part])
+        self._on({"type": "epoch", **entry, "phase": self._phase})
 
 
 @torch.no_grad()
@@ -178,6 +85,70 @@ def mean_loss(model: SequenceModel, batches: Sequence[Batch], device: torch.devi
     return total / weight if weight else None
 
 
+class Fitting:
+    """One fit: epochs until the loss stops falling, with checkpoints on the way."""
+
+    def __init__(
+        self, loop: Loop, reporter: Reporter, keep: Keep | None, should_stop: Callable[[], bool]
+    ) -> None:
+        self._loop, self._reporter, self._keep, self._should_stop = loop, reporter, keep, should_stop
+        self._earlier = 0.0  # seconds spent before the checkpoint from which this goes on
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Spent on this fit, interruptions not counted."""
+        return self._earlier + time.monotonic() - self._began
+
+    def begin(self, train: Split, checks: Sequence[Batch]) -> None:
+        """Go on from the checkpoint, or take the untrained network as the best so far."""
+        loop = self._loop
+        if self._keep is not None and self._keep.resume is not None:
+            self._earlier = self._keep.resume.facts["seconds"]
+            loop.restore(self._keep.resume.part("loop"), train)
+        else:
+            loop.best.offer(mean_loss(loop.average.model, checks, loop.device), 0, 0, loop.average)
+
+    def run(self, train: Split, checks: Sequence[Batch]) -> bool:
+        """Train to the end; False when it was stopped, and then its last checkpoint is written."""
+        loop, config = self._loop, self._loop.config
+        while loop.done < loop.end or loop.batches is not None:
+            if self._should_stop() or not loop.run(train, self._after):
+                self._save(wait=True)
+                return False
+            entry = {"epoch": loop.epoch, **loop.figures()}
+            begun = time.monotonic()
+            entry["valid_loss"] = mean_loss(loop.average.model, checks, loop.device)
+            entry["seconds"] = round(loop.sums.seconds + time.monotonic() - begun, 3)
+            loop.best.offer(entry["valid_loss"], loop.epoch, loop.done, loop.average)
+            loop.history.append(entry)
+            self._reporter.epoch(entry)
+            late = config.max_seconds is not None and self.seconds > config.max_seconds
+            if loop.best.waited_enough(loop.epoch) or late:
+                break
+            if self._keep is not None and self._keep.saver.due(epoch_ended=True):
+                self._save()
+        return True
+
+    def _after(self, samples: int, loss: float) -> bool:
+        loop = self._loop
+        self._reporter.step(loop.epoch, loop.done, samples, loss)
+        if self._should_stop():
+            return False
+        if self._keep is not None and self._keep.saver.due(epoch_ended=False):
+            self._save()
+        return True
+
+    def _save(self, *, wait: bool = False) -> None:
+        if self._keep is not None:
+            self._keep.saver.save(self._keep.before + self._loop.done, self._snapshot, wait=wait)
+
+    def _snapshot(self) -> Snapshot:
+        facts = self._keep.facts if self._keep is not None else {}
+        parts = {"loop": self._loop.snapshot()}
+        return Snapshot.of(parts, **facts, epoch=self._loop.epoch, seconds=self.seconds)
+
+
 def fit(
     model: SequenceModel,
     train: Split,
@@ -188,33 +159,24 @@ def fit(
     on: Callable[[Json], None],
     should_stop: Callable[[], bool],
     again: Again | None = None,
+    keep: Keep | None = None,
 ) -> Fit:
     """Train until the validation loss stops falling; the model ends up with the best averaged weights.
 
     With `again` train as many steps as that says under the same schedule, without validation. Raises
-    `TrainingDiverged`. The same seed, data and device give the same weights bit for bit.
+    `TrainingDiverged`. The same seed, data and device give the same weights bit for bit, however often the
+    training was stopped and went on from a checkpoint.
     """
-    began = time.monotonic()
     model.to(device).flatten()
     per_epoch = steps_per_epoch(train, config.batch_size)
     total = again.total_steps if again else per_epoch * config.epochs
-    loop, best = Loop(model, config, device, total), Best(config.patience)
+    loop = Loop(model, config, device, total)
     loop.end = again.steps if again else total
     checks = list(plain_batches(valid, 4 * config.batch_size)) if valid and not again else []
     reporter = Reporter(on, "refit" if again else "fit", -(-loop.end // per_epoch), loop.end)
-    best.offer(mean_loss(loop.average.model, checks, device), 0, 0, loop.average)
-    epoch, stopped, history = 0, False, list[Json]()
-    while loop.done < loop.end:
-        epoch, start = epoch + 1, time.monotonic()
-        stopped, entry = loop.epoch(train, epoch, reporter, should_stop)
-        if stopped:
-            break
-        entry["valid_loss"] = mean_loss(loop.average.model, checks, device)
-        best.offer(entry["valid_loss"], epoch, loop.done, loop.average)
-        history.append({"epoch": epoch, **entry})
-        reporter.epoch(epoch, time.monotonic() - start, entry)
-        late = config.max_seconds is not None and time.monotonic() - began > config.max_seconds
-        if best.waited_enough(epoch) or late:
-            break
+    fitting = Fitting(loop, reporter, keep, should_stop)
+    fitting.begin(train, checks)
+    stopped = not fitting.run(train, checks)
+    best = loop.best
     model.load_state_dict(best.weights)
-    return Fit(best.epoch, best.step, best.loss, total, stopped, history)
+    return Fit(best.epoch, best.step, best.loss, loop.done, total, stopped, loop.history)

@@ -10,6 +10,7 @@ import orjson
 from fastapi import APIRouter, BackgroundTasks, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.api.deps import House, HouseDep, IdempotencyKey, PagingDep, ReadSession, reply
 from app.api.multipart import Form, receive
@@ -17,7 +18,7 @@ from app.errors import Invalid, NoSpace, Problem, pointer
 from app.schemas import DatasetOut, Page
 from app.services import datasets, idempotency
 from app.services.datasets import Upload
-from app.services.idempotency import Answer, Keyed
+from app.services.idempotency import Answer, Keyed, Lock
 from app.tables import Dataset
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -100,17 +101,18 @@ def _columns(text: str | None) -> dict[str, str]:
 
 def _create(shared: House, upload: Upload, key: str | None) -> Answer:
     keyed = Keyed("POST /v1/datasets", key, _fingerprint(upload)) if key is not None else None
-    if keyed is not None and (first := idempotency.begin(shared.sessions, keyed, LOCK_SECONDS)) is not None:
-        return first
+    lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, LOCK_SECONDS)
+    if isinstance(lock, Answer):
+        return lock
     try:
-        return _store(shared, upload, keyed)
+        return _store(shared, upload, lock)
     except BaseException:
-        if keyed is not None:
-            idempotency.forget(shared.sessions, keyed)
+        if lock is not None:
+            idempotency.forget(shared.sessions, lock)
         raise
 
 
-def _store(shared: House, upload: Upload, keyed: Keyed | None) -> Answer:
+def _store(shared: House, upload: Upload, lock: Lock | None) -> Answer:
     dataset = datasets.check(upload, shared.limits.ingest_seconds)
     try:
         datasets.keep(shared.storage, dataset, upload)
@@ -119,8 +121,10 @@ def _store(shared: House, upload: Upload, keyed: Keyed | None) -> Answer:
             session.flush()
             session.refresh(dataset)
             answer = Answer(201, DatasetOut.of(dataset).model_dump(mode="json"))
-            if keyed is not None:
-                idempotency.finish(session, keyed, answer)
+            if lock is not None:
+                idempotency.finish(session, lock, answer)
+    except (OperationalError, InterfaceError):
+        raise  # perhaps only the answer to the commit was lost; files without a row are swept up
     except BaseException:
         shared.storage.delete(datasets.prefix(dataset.id))
         raise

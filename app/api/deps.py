@@ -70,7 +70,8 @@ def reading(shared: HouseDep) -> Iterator[Session]:
         yield session
 
 
-ReadSession = Annotated[Session, Depends(reading)]
+# It ends before the answer is sent: a client that is slow to read it must not hold a connection.
+ReadSession = Annotated[Session, Depends(reading, scope="function")]
 
 
 def paging(limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None) -> Paging:

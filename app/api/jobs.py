@@ -1,22 +1,24 @@
-"""Jobs: submit, poll, follow, cancel."""
+"""Jobs: submit, poll, follow, cancel, pause."""
 
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
 from app.api.deps import House, HouseDep, IdempotencyKey, PagingDep, ReadSession, reply
 from app.api.polling import etag, polled, queued
 from app.schemas import EventOut, JobIn, JobOut, Page
-from app.services import batches, jobs
+from app.services import batches, checkpoints, jobs, orders
 from app.services.idempotency import Keyed
 from app.states import TERMINAL, Status
+from app.storage import Storage
 from app.tables import Job, JobEvent
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -24,7 +26,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 MAX_WAIT = 60.0
 STREAM_SECONDS = 600.0  # then the client comes back with Last-Event-ID
 PING_SECONDS = 15.0
-EVENTS_AT_ONCE = 500
+EVENTS_AT_ONCE, STREAMED_AT_ONCE = 500, 100
 NEWEST, SEQ_DIGITS = 2**31 - 1, 10  # the highest number an event can have
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])")
 JSON_BYTES = 1 << 20
@@ -91,12 +93,36 @@ def metrics(job_id: str, session: ReadSession) -> Response:
 @router.post("/{job_id}/cancel", status_code=202, response_model=JobOut)
 def cancel(job_id: str, shared: HouseDep) -> Response:
     """Ask a job to end; one that runs stops at its next step."""
-    with shared.sessions.begin() as session:
-        job = jobs.cancel(session, job_id)
-    answer = polled(job, 202, {"Location": f"/v1/jobs/{job_id}"})
-    if job.kind == batches.KIND and job.status in TERMINAL:  # of one that runs its owner deletes the parts
-        answer.background = BackgroundTask(shared.storage.delete, batches.prefix(job_id))
+    answer, job = _order(shared, job_id, orders.cancel)
+    if job.status in TERMINAL:  # of one that runs its owner deletes what it kept
+        answer.background = BackgroundTask(_discard, shared.storage, job_id)
     return answer
+
+
+@router.post("/{job_id}/pause", status_code=202, response_model=JobOut)
+def pause(job_id: str, shared: HouseDep) -> Response:
+    """Ask a job to take a checkpoint and let go of its device; one that is queued waits from now on."""
+    return _order(shared, job_id, orders.pause)[0]
+
+
+@router.post("/{job_id}/resume", status_code=202, response_model=JobOut)
+def resume(job_id: str, shared: HouseDep) -> Response:
+    """Queue a paused job again; it goes on from its checkpoint to the result it would have had."""
+    answer, job = _order(shared, job_id, orders.resume)
+    if job.status == Status.QUEUED:
+        shared.dispatcher.ring(job_id)
+    return answer
+
+
+def _order(shared: House, job_id: str, order: Callable[[Session, str], Job]) -> tuple[Response, Job]:
+    with shared.sessions.begin() as session:
+        job = order(session, job_id)
+    return polled(job, 202, {"Location": f"/v1/jobs/{job_id}"}), job
+
+
+def _discard(storage: Storage, job_id: str) -> None:
+    for prefix in (batches.prefix(job_id), checkpoints.prefix(job_id)):
+        storage.delete(prefix)
 
 
 @router.delete("/{job_id}", status_code=204)
@@ -104,7 +130,7 @@ def remove(job_id: str, shared: HouseDep) -> Response:
     """Delete a finished job, its history and its result; the model version it made stays."""
     with shared.sessions.begin() as session:
         jobs.remove(session, job_id)
-    return Response(status_code=204, background=BackgroundTask(shared.storage.delete, batches.prefix(job_id)))
+    return Response(status_code=204, background=BackgroundTask(_discard, shared.storage, job_id))
 
 
 @router.get("/{job_id}/events", response_model=Page[EventOut])
@@ -136,6 +162,15 @@ def _events(shared: House, job_id: str, after: int, limit: int) -> list[JobEvent
         return jobs.events(session, job_id, after, limit)
 
 
+def _told(shared: House, job_id: str, after: int) -> tuple[bytes, int]:
+    """Events as one piece of a stream, and the number of the last; made in a thread, where others can run."""
+    lines = []
+    for row in _events(shared, job_id, after, STREAMED_AT_ONCE):
+        after = row.seq
+        lines.append(f"id: {after}\nevent: {row.type}\ndata: {EventOut.of(row).model_dump_json()}\n\n")
+    return "".join(lines).encode(), after
+
+
 async def _stream(shared: House, job_id: str, after: int) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     ends = loop.time() + STREAM_SECONDS
@@ -143,12 +178,9 @@ async def _stream(shared: House, job_id: str, after: int) -> AsyncIterator[bytes
     while loop.time() < ends:
         # The job is read before its events: an event that ends it cannot slip in between unseen.
         job = await asyncio.to_thread(_get, shared, job_id)
-        rows = await asyncio.to_thread(_events, shared, job_id, after, EVENTS_AT_ONCE)
-        for row in rows:
-            after = row.seq
-            data = EventOut.of(row).model_dump_json()
-            yield f"id: {row.seq}\nevent: {row.type}\ndata: {data}\n\n".encode()
-        if rows:
+        told, after = await asyncio.to_thread(_told, shared, job_id, after)
+        if told:
+            yield told
             continue
         if job.status in TERMINAL or shared.follower.closed:
             return

@@ -31,16 +31,17 @@ def polled(job: Job, status: int = 200, more: dict[str, str] | None = None) -> R
 
 def queued(shared: House, keyed: Keyed | None, submit: Callable[[Session], Job]) -> Response:
     """Store what `submit` makes and ring for it, or replay the first answer to the same key."""
-    if keyed is not None and (first := idempotency.begin(shared.sessions, keyed, LOCK_SECONDS)) is not None:
-        return _replay(first)
+    lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, LOCK_SECONDS)
+    if isinstance(lock, Answer):
+        return _replay(lock)
     try:
         with shared.sessions.begin() as session:
             job = submit(session)
-            if keyed is not None:
-                idempotency.finish(session, keyed, Answer(202, JobOut.of(job).model_dump(mode="json")))
+            if lock is not None:
+                idempotency.finish(session, lock, Answer(202, JobOut.of(job).model_dump(mode="json")))
     except BaseException:
-        if keyed is not None:
-            idempotency.forget(shared.sessions, keyed)
+        if lock is not None:
+            idempotency.forget(shared.sessions, lock)
         raise
     shared.dispatcher.ring(job.id)
     return polled(job, 202, {"Location": f"/v1/jobs/{job.id}"})

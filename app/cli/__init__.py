@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import batch, demo, jobs, models, predict, serve, train
+from app.cli import batch, demo, doctor, jobs, models, predict, serve, train
 
 app = typer.Typer(
     name="recurra",
@@ -15,6 +15,7 @@ app.command()(serve.up)
 app.command()(serve.api)
 app.command()(serve.worker)
 app.command()(serve.migrate)
+app.command()(doctor.doctor)
 app.command()(demo.demo)
 app.command()(train.train)
 app.command()(predict.predict)

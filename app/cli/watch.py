@@ -43,7 +43,7 @@ def describe(job: Json) -> str:
         return str(job["status"])
     progress: dict[str, Any] = job.get("progress") or {}
     metrics: dict[str, Any] = job.get("metrics") or {}
-    parts = ["stopping"] if job.get("cancel_requested") else []
+    parts = ["stopping"] if job.get("cancel_requested") else ["pausing"] if job.get("pause_requested") else []
     if progress.get("epoch") is not None:
         parts.append(f"epoch {progress['epoch']}/{progress.get('epochs', '?')}")
     if progress.get("instances") is not None:

@@ -19,7 +19,7 @@ from app.lanes.wire import Floats, Presence, Reply, Request, Status, Tensor
 
 logger = logging.getLogger(__name__)
 
-QUEUE_SECONDS = 0.016  # what waits may take so long, see `Gate`
+QUEUE_SECONDS = 0.025  # what waits may take so long, see `Gate`
 LANE_SECONDS = 600  # a lane that nobody serves or uses disappears
 TICK_SECONDS = 0.02
 PUSH_AT = 8  # requests: a predictor computes the first ones while more are being read

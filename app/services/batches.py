@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import orjson
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound, Problem, pointer
@@ -101,16 +100,6 @@ def done(storage: Storage, job_id: str) -> tuple[int, int]:
             break
         parts, failed = parts + 1, failed + int(missed)
     return parts, failed
-
-
-def sweep(session: Session, storage: Storage) -> None:
-    """Delete the parts of jobs that ended without a result when nobody was left to do it."""
-    found = storage.directories(RESULTS)  # before the rows are read: a job's row is older than its parts
-    vain = [Status.FAILED, Status.CANCELLED]
-    kept = set(session.scalars(select(Job.id).where(Job.kind == KIND, Job.status.not_in(vain))))
-    for job_id in found:
-        if job_id not in kept:
-            storage.delete(prefix(job_id))
 
 
 def result(session: Session, storage: Storage, job_id: str) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Update, delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -38,7 +38,15 @@ class Keyed:
             )
 
 
-def begin(sessions: Sessions, keyed: Keyed, seconds: float) -> Answer | None:
+@dataclass(frozen=True)
+class Lock:
+    """The right to answer a key for the first time; whoever takes it over makes it worthless."""
+
+    keyed: Keyed
+    until: float
+
+
+def begin(sessions: Sessions, keyed: Keyed, seconds: float) -> Answer | Lock:
     """Take the key, or give the first answer back; a lock a dead process left behind ends after `seconds`."""
     try:
         with sessions.begin() as session:
@@ -46,20 +54,21 @@ def begin(sessions: Sessions, keyed: Keyed, seconds: float) -> Answer | None:
             found = session.get(IdempotencyKey, (keyed.route, keyed.key), with_for_update=True)
             if found is not None:
                 return _again(session, found, keyed, seconds)
-            session.add(
-                IdempotencyKey(
-                    route=keyed.route,
-                    key=keyed.key,
-                    fingerprint=keyed.fingerprint,
-                    locked_until=db_now() + seconds,
-                )
+            made = IdempotencyKey(
+                route=keyed.route,
+                key=keyed.key,
+                fingerprint=keyed.fingerprint,
+                locked_until=db_now() + seconds,
             )
+            session.add(made)
+            session.flush()
+            session.refresh(made)
+            return Lock(keyed, made.locked_until)
     except IntegrityError:
         raise Conflict("The first request with this Idempotency-Key still runs") from None
-    return None
 
 
-def _again(session: Session, found: IdempotencyKey, keyed: Keyed, seconds: float) -> Answer | None:
+def _again(session: Session, found: IdempotencyKey, keyed: Keyed, seconds: float) -> Answer | Lock:
     if found.fingerprint != keyed.fingerprint:
         raise Invalid(
             problems=[
@@ -70,26 +79,35 @@ def _again(session: Session, found: IdempotencyKey, keyed: Keyed, seconds: float
         return Answer(found.status, found.answer or {})
     if found.locked_until > session.execute(select(db_now())).scalar_one():
         raise Conflict("The first request with this Idempotency-Key still runs")
-    session.execute(_row(keyed).values(locked_until=db_now() + seconds))
-    return None
+    found.locked_until = db_now() + seconds
+    session.flush()
+    session.refresh(found)
+    return Lock(keyed, found.locked_until)
 
 
-def finish(session: Session, keyed: Keyed, answer: Answer) -> None:
-    """Keep the answer, in the transaction that does the work."""
-    session.execute(_row(keyed).values(status=answer.status, answer=answer.body))
+def finish(session: Session, lock: Lock, answer: Answer) -> None:
+    """Keep the answer, in the transaction that does the work; raises `Conflict` if the lock is lost."""
+    kept = session.execute(
+        update(IdempotencyKey)
+        .where(*_ours(lock))
+        .values(status=answer.status, answer=answer.body)
+        .returning(IdempotencyKey.key)
+        .execution_options(synchronize_session=False)
+    ).scalar()
+    if kept is None:
+        raise Conflict("This request took so long that another one with its Idempotency-Key has begun")
 
 
-def forget(sessions: Sessions, keyed: Keyed) -> None:
+def forget(sessions: Sessions, lock: Lock) -> None:
     """Free the key of a request that failed, so that it can be repeated."""
     with sessions.begin() as session:
-        session.execute(
-            delete(IdempotencyKey).where(
-                IdempotencyKey.route == keyed.route,
-                IdempotencyKey.key == keyed.key,
-                IdempotencyKey.status.is_(None),
-            )
-        )
+        session.execute(delete(IdempotencyKey).where(*_ours(lock)))
 
 
-def _row(keyed: Keyed) -> Update:
-    return update(IdempotencyKey).where(IdempotencyKey.route == keyed.route, IdempotencyKey.key == keyed.key)
+def _ours(lock: Lock) -> tuple[ColumnElement[bool], ...]:
+    return (
+        IdempotencyKey.route == lock.keyed.route,
+        IdempotencyKey.key == lock.keyed.key,
+        IdempotencyKey.locked_until == lock.until,
+        IdempotencyKey.status.is_(None),
+    )

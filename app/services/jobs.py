@@ -3,12 +3,10 @@
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.db import db_now
 from app.errors import Conflict, Invalid, NotFound, Problem, pointer
-from app.events import append
 from app.identifiers import new_id
 from app.schemas import JobIn
 from app.services.paging import Paging
@@ -58,11 +56,11 @@ def submit(session: Session, request: JobIn) -> Job:
         training=TRAINING | task.training_defaults | given(request.training),
         options=options.model_dump(mode="json"),
         job_metadata=request.metadata,
+        events=1,
     )
-    session.add(job)
+    born = JobEvent(job_id=job.id, seq=1, type="status", data={"status": Status.QUEUED})
+    session.add_all([job, born])  # without another look at the row: jobs come in bursts
     session.flush()
-    append(session, job.id, [("status", {"status": Status.QUEUED})])
-    session.refresh(job)
     return job
 
 
@@ -121,50 +119,19 @@ def events(session: Session, job_id: str, after: int, limit: int) -> list[JobEve
 
 
 def curves(session: Session, job_id: str) -> list[Json]:
-    """What each epoch of the newest attempt reported."""
+    """What each epoch reported; of one that was trained again after an interruption, what it said last."""
     get(session, job_id)
-    restart = select(func.coalesce(func.max(JobEvent.seq), 0)).where(
-        JobEvent.job_id == job_id,
-        JobEvent.type == "status",
-        JobEvent.data["status"].as_string() == Status.RUNNING,
-    )
-    query = select(JobEvent.data).where(
-        JobEvent.job_id == job_id, JobEvent.type == "epoch", JobEvent.seq > restart.scalar_subquery()
-    )
-    return list(session.scalars(query.order_by(JobEvent.seq)))
+    query = select(JobEvent.data).where(JobEvent.job_id == job_id, JobEvent.type == "epoch")
+    epochs: list[Json] = []
+    for data in session.scalars(query.order_by(JobEvent.seq)):
+        while epochs and _place(epochs[-1]) >= _place(data):
+            epochs.pop()
+        epochs.append(data)
+    return epochs
 
 
-def cancel(session: Session, job_id: str) -> Job:
-    """Cancel at once what does not run; ask the owner of what runs. Repeating is harmless."""
-    ended = session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.status.in_([Status.QUEUED, Status.PAUSED]))
-        .values(
-            status=Status.CANCELLED,
-            cancel_requested_at=func.coalesce(Job.cancel_requested_at, db_now()),
-            finished_at=db_now(),
-        )
-        .returning(Job.id)
-    ).scalar()
-    if ended is not None:
-        append(session, job_id, [("status", {"status": Status.CANCELLED})])
-    else:
-        _ask_to_cancel(session, job_id)
-    session.expire_all()
-    return get(session, job_id)
-
-
-def _ask_to_cancel(session: Session, job_id: str) -> None:
-    asked = session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.status == Status.RUNNING, Job.cancel_requested_at.is_(None))
-        .values(cancel_requested_at=db_now(), revision=Job.revision + 1, updated_at=db_now())
-        .returning(Job.id)
-    ).scalar()
-    if asked is None:
-        status = get(session, job_id).status
-        if status in TERMINAL - {Status.CANCELLED}:
-            raise Conflict(f"The job has already {status}")
+def _place(epoch: Json) -> tuple[bool, int]:
+    return epoch.get("phase") == "refit", epoch["epoch"]
 
 
 def remove(session: Session, job_id: str) -> None:

@@ -1,6 +1,9 @@
 """Who may run a job: claims, heartbeats and ends as conditional UPDATEs fenced by `attempt`.
 
 The job's row is the truth and the database's clock decides; a Celery message only says "look here".
+
+A job has two budgets: `crashes`, of workers lost and children that died, and `failures`, of errors that may
+not come again. A worker that is stopped or cannot reach the database charges neither.
 """
 
 from dataclasses import dataclass
@@ -15,7 +18,11 @@ from app.states import Status
 from app.tables import Job, Json
 
 MAX_CRASHES = 3  # lost workers and dead children a job survives
-PAGE = 200
+MAX_FAILURES = 2  # errors that another attempt may not meet
+BACKOFF = 5.0  # seconds until the attempt after the first such error; twice as long each time
+
+# What a job without an owner does not have; a pause is no longer asked for once it is granted or in vain.
+FREE: Json = {"lease_until": None, "owner": None, "pause_requested_at": None}
 
 Events = list[tuple[str, Json]]
 
@@ -33,22 +40,27 @@ class Orders:
     """What the owner of a running job is asked to do."""
 
     cancel: bool
+    pause: bool = False
+
+
+def oldest(session: Session) -> str | None:
+    """The job whose turn it is: first submitted, first run."""
+    ready = or_(Job.due_at.is_(None), Job.due_at <= db_now())
+    return session.scalar(select(Job.id).where(Job.status == Status.QUEUED, ready).order_by(Job.id).limit(1))
 
 
 def claim(session: Session, job_id: str, owner: str, seconds: float) -> Job | None:
-    """Take a queued job, or a running one whose lease ran out; None when somebody else has it."""
-    free = or_(Job.status == Status.QUEUED, (Job.status == Status.RUNNING) & (Job.lease_until < db_now()))
+    """Take a queued job; None when somebody else has it. An expired lease has to be reaped, and charged."""
     taken = session.execute(
         update(Job)
-        .where(Job.id == job_id, free, Job.cancel_requested_at.is_(None))
+        .where(Job.id == job_id, Job.status == Status.QUEUED)
         .values(
             status=Status.RUNNING,
             attempt=Job.attempt + 1,
             owner=owner,
             lease_until=db_now() + seconds,
+            due_at=None,
             started_at=func.coalesce(Job.started_at, db_now()),
-            progress=None,
-            metrics=None,
         )
         .returning(Job.attempt)
         .execution_options(synchronize_session=False)
@@ -77,45 +89,55 @@ def beat(
         update(Job)
         .where(*_ours(lease))
         .values(lease_until=db_now() + seconds, **told)
-        .returning(Job.cancel_requested_at)
+        .returning(Job.cancel_requested_at, Job.pause_requested_at)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if found is None:
         return None
     if events:
         append(session, lease.job_id, events)
-    return Orders(cancel=found[0] is not None)
+    return Orders(*(asked is not None for asked in found))
 
 
 def succeed(session: Session, lease: Lease, outcome: Outcome) -> int | None:
-    """End a job with a new model version, in one transaction; None when it was cancelled or taken away."""
+    """End a job with a new model version, in one transaction; None when it was cancelled or taken away.
+
+    Doing it again changes nothing and gives the same version: the answer to a commit may be lost.
+    """
     job = _finished(session, lease)
     if job is None:
-        return None
+        done = _done(session, lease)
+        return None if done is None else done.model_version
     job.model_version = publish(session, job, outcome)
     _tell_success(session, job, outcome.metrics)
     return job.model_version
 
 
 def complete(session: Session, lease: Lease, metrics: Json) -> bool:
-    """End a job that makes no version; False when it was cancelled or taken away."""
+    """End a job that makes no version; False when it was cancelled or taken away. As repeatable."""
     job = _finished(session, lease)
     if job is None:
-        return False
+        return _done(session, lease) is not None
     _tell_success(session, job, metrics)
     return True
 
 
 def _finished(session: Session, lease: Lease) -> Job | None:
-    values = {"status": Status.SUCCEEDED, "finished_at": db_now(), "lease_until": None, "owner": None}
     ended = session.execute(
         update(Job)
         .where(*_ours(lease), Job.cancel_requested_at.is_(None))
-        .values(**values)
+        .values(status=Status.SUCCEEDED, finished_at=db_now(), **FREE)
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     ).scalar()
     return None if ended is None else session.get_one(Job, lease.job_id, populate_existing=True)
+
+
+def _done(session: Session, lease: Lease) -> Job | None:
+    """The job, if this very attempt has ended it well."""
+    job = session.get(Job, lease.job_id, populate_existing=True)
+    ours = job is not None and job.attempt == lease.attempt and job.status == Status.SUCCEEDED
+    return job if ours else None
 
 
 def _tell_success(session: Session, job: Job, metrics: Json) -> None:
@@ -129,58 +151,61 @@ def _tell_success(session: Session, job: Job, metrics: Json) -> None:
 def end(
     session: Session, lease: Lease, status: Status, *, code: str | None = None, message: str = ""
 ) -> bool:
-    """End a job as failed or cancelled; False when the lease is not ours any more."""
-    values = {"status": status, "finished_at": db_now(), "lease_until": None, "owner": None}
+    """End a job as failed or cancelled; False when the lease is not ours any more.
+
+    A job whose cancel was acknowledged ends cancelled, whatever it met afterwards.
+    """
+    job = _locked(session, lease)
+    if job is None:
+        return False
+    values = {"status": status, "finished_at": db_now(), **FREE}
+    if job.cancel_requested_at is not None:
+        return _move(session, lease, values | {"status": Status.CANCELLED})
     return _move(session, lease, values | {"error_code": code, "error_message": message or None})
 
 
-def give_back(session: Session, lease: Lease, *, crashed: bool) -> bool:
-    """Put a job back into the queue; after too many crashes it fails with `worker_lost` instead."""
-    found = session.execute(select(Job.crashes, Job.kind).where(*_ours(lease))).one_or_none()
-    if found is None:
-        return False
-    crashes, kind = found
-    if crashed and crashes + 1 > MAX_CRASHES:
-        return end(session, lease, Status.FAILED, code="worker_lost", message=_lost(kind, crashes + 1))
-    values = {
-        "status": Status.QUEUED,
-        "crashes": crashes + int(crashed),
-        "lease_until": None,
-        "owner": None,
-        "dispatched_at": None,
-    }
-    return _move(session, lease, values)
+def give_back(session: Session, lease: Lease, *, crashed: bool) -> Status | None:
+    """Let go of a job: it is queued again, or as its owner wants it paused or cancelled.
+
+    After too many crashes it fails with `worker_lost`. What it is now; None when the lease is not ours.
+    """
+    job = _locked(session, lease)
+    if job is None:
+        return None
+    if job.cancel_requested_at is not None:
+        end(session, lease, Status.CANCELLED)
+        return Status.CANCELLED
+    crashes = job.crashes + int(crashed)
+    if crashes > MAX_CRASHES:
+        end(session, lease, Status.FAILED, code="worker_lost", message=_lost(job.kind, crashes))
+        return Status.FAILED
+    status = Status.QUEUED if job.pause_requested_at is None else Status.PAUSED
+    _move(session, lease, {"status": status, "crashes": crashes, "dispatched_at": None, **FREE})
+    return status
 
 
-def reap(session: Session) -> list[str]:
-    """Take expired leases away from workers that stopped beating; the ids of the jobs that are free again."""
-    expired = session.execute(
-        select(Job.id, Job.attempt, Job.cancel_requested_at)
-        .where(Job.status == Status.RUNNING, func.coalesce(Job.lease_until, 0.0) < db_now())
-        .order_by(Job.id)
-        .limit(PAGE)
-    ).all()
-    for job_id, attempt, cancelled in expired:
-        lease = Lease(job_id, attempt)
-        if cancelled is not None:
-            end(session, lease, Status.CANCELLED)
-        else:
-            give_back(session, lease, crashed=True)
-    return [job_id for job_id, _, _ in expired]
+def retry(session: Session, lease: Lease, code: str, message: str) -> Status | None:
+    """Let go of a job after an error that may not come again: queued after a pause, or failed in the end."""
+    job = _locked(session, lease)
+    if job is None:
+        return None
+    if job.cancel_requested_at is not None:
+        return give_back(session, lease, crashed=False)
+    if job.failures + 1 > MAX_FAILURES:
+        end(session, lease, Status.FAILED, code=code, message=message)
+        return Status.FAILED
+    later = {"failures": job.failures + 1, "due_at": db_now() + BACKOFF * 2**job.failures}
+    append(session, lease.job_id, [("warning", {"message": f"{message} The job will be tried again."})])
+    session.execute(
+        update(Job).where(*_ours(lease)).values(later).execution_options(synchronize_session=False)
+    )
+    return give_back(session, lease, crashed=False)
 
 
-def unrung(session: Session, seconds: float | None) -> list[str]:
-    """Queued jobs never rung for, or also those rung for at least `seconds` ago; oldest first."""
-    quiet: ColumnElement[bool] = Job.dispatched_at.is_(None)
-    if seconds is not None:
-        quiet |= Job.dispatched_at < db_now() - seconds
-    query = select(Job.id).where(Job.status == Status.QUEUED, quiet)
-    return list(session.scalars(query.order_by(Job.id).limit(PAGE)))
-
-
-def mark_rung(session: Session, ids: list[str]) -> None:
-    """Note that the doorbells of these jobs were rung now."""
-    session.execute(update(Job).where(Job.id.in_(ids)).values(dispatched_at=db_now()))
+def _locked(session: Session, lease: Lease) -> Job | None:
+    """The row, which nobody changes before this transaction ends; None when the lease is not ours."""
+    query = select(Job).where(*_ours(lease)).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
 
 
 def _ours(lease: Lease) -> tuple[ColumnElement[bool], ...]:

@@ -5,7 +5,7 @@ import time
 
 from sqlalchemy import Engine, select, text
 
-from app.db import Sessions, db_now, make_readers
+from app.db import Sessions, db_now, make_engine, make_readers, make_sessions
 from app.tables import Model
 
 
@@ -46,6 +46,36 @@ def test_read_modify_write_from_many_threads_loses_nothing(sessions: Sessions) -
     assert failures == []
     with sessions() as session:
         assert session.get_one(Model, "m").versions == 120
+
+
+def test_writers_take_turns(database_url: str, sessions: Sessions) -> None:
+    """Crowds of two processes: before, some waited for five seconds and failed."""
+    others = make_sessions(make_engine(database_url))
+    with sessions.begin() as session:
+        session.add(Model(id="model_1", name="m", task="forecasting", versions=0))
+    end = time.monotonic() + 2
+    waits: list[float] = []
+    failures: list[BaseException] = []
+
+    def write(mine: Sessions) -> None:
+        try:
+            while (begun := time.monotonic()) < end:
+                with mine.begin() as session:
+                    session.get_one(Model, "m", with_for_update=True).versions += 1
+                    waits.append(time.monotonic() - begun)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test must see it
+            failures.append(error)
+
+    crowd = [threading.Thread(target=write, args=(mine,)) for mine in (sessions,) * 16 + (others,)]
+    for thread in crowd:
+        thread.start()
+    for thread in crowd:
+        thread.join()
+    others.kw["bind"].dispose()
+    assert failures == []
+    assert max(waits) < 1.5
+    with sessions() as session:
+        assert session.get_one(Model, "m").versions == len(waits)
 
 
 def test_a_reader_does_not_wait_for_a_writer(engine: Engine, sessions: Sessions) -> None:

@@ -12,7 +12,7 @@ from app.broker import TRAIN, Broker, celery_url
 from app.db import Sessions, db_now
 from app.dispatcher import Dispatcher
 from app.errors import Unavailable
-from app.services import leases
+from app.services import leases, rounds
 from app.states import Status
 from app.tables import Job
 from tests.app.services.test_leases import claimed, expire, status, submit
@@ -79,7 +79,7 @@ def test_an_unreachable_broker_loses_nothing(sessions: Sessions) -> None:
     bell = Remembering(reachable=False)
     dispatcher(sessions, bell).sweep()
     with sessions() as session:
-        assert leases.unrung(session, None) == [job_id]
+        assert rounds.unrung(session, None) == [job_id]
     bell.reachable = True
     dispatcher(sessions, bell).sweep()
     assert bell.rung == [job_id]
@@ -91,9 +91,43 @@ def test_the_sweep_takes_expired_leases_back_and_rings(sessions: Sessions) -> No
     claimed(sessions, job_id)
     expire(sessions, job_id)
     bell = Remembering()
-    dispatcher(sessions, bell).sweep()
+    made = dispatcher(sessions, bell)
+    made.sweep()
+    assert status(sessions, job_id) == Status.RUNNING  # whoever lives renews it before the next sweep
+    made.sweep()
     assert status(sessions, job_id) == Status.QUEUED
     assert bell.rung == [job_id]
+
+
+def test_a_lease_that_is_renewed_late_is_not_taken_away(sessions: Sessions) -> None:
+    """The clock has jumped, or the database was away: all leases have expired, their owners live."""
+    with sessions.begin() as session:
+        job_id = submit(session)
+    lease = claimed(sessions, job_id)
+    made = dispatcher(sessions, Remembering())
+    for _ in range(3):
+        expire(sessions, job_id)
+        made.sweep()
+        with sessions.begin() as session:
+            assert leases.beat(session, lease, 60, None, None, []) is not None
+    made.sweep()
+    assert status(sessions, job_id) == Status.RUNNING
+
+
+def test_a_stream_of_jobs_does_not_keep_the_sweep_waiting(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        job_id, new = submit(session), submit(session)
+    claimed(sessions, job_id)
+    expire(sessions, job_id)
+    made = dispatcher(sessions, Remembering(), tick=0.2)
+    made.start()
+
+    def back() -> bool:
+        made.ring(new)
+        return status(sessions, job_id) == Status.QUEUED
+
+    until(back, what="the job's return")
+    made.stop()
 
 
 @pytest.fixture

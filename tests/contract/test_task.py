@@ -21,8 +21,8 @@ from app.services.jobs import NETWORK, TRAINING
 from app.tasks import TASKS
 from app.tasks.base import Batch, Faults, Input, Output, Plan, Reading, Split, Task
 from tests.service import monthly
-from workers.checkpoint import load_model, read_manifest
 from workers.engines import open_onnx
+from workers.export import load_model, read_manifest
 from workers.nn.cells import CELLS
 from workers.nn.losses import LOSSES
 from workers.trainer import Outcome, TrainSpec, train

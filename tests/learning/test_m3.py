@@ -15,7 +15,7 @@ from app.features.series import SeriesSet
 from app.tasks.forecasting import TASK
 from tests.real_data import shared
 from tests.series import series_set, store
-from workers.checkpoint import read_manifest
+from workers.export import read_manifest
 from workers.nn.cells import CELLS
 from workers.trainer import TrainSpec, train
 

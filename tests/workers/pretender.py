@@ -1,16 +1,27 @@
 """A training child for the supervisor's tests: it trains nothing and misbehaves as it is told."""
 
+import hashlib
 import json
 import os
 import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 
 def send(**message: object) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
+
+
+def point(request: dict[str, Any], step: int) -> None:
+    content = b"state after step %d" % step
+    directory = Path(request["checkpoint_dir"])
+    directory.mkdir(exist_ok=True)
+    path = directory / f"{step:012d}-{hashlib.sha256(content).hexdigest()}.safetensors"
+    path.write_bytes(content)
+    send(type="checkpoint", step=step, bytes=len(content), file=path.name)
 
 
 def main() -> None:
@@ -29,7 +40,13 @@ def main() -> None:
         samples_per_second=9.0,
     )
     send(type="epoch", epoch=1, train_loss=0.5, valid_loss=0.6)
-    if behaviour == "done":
+    behave(request, behaviour, stop)
+
+
+def behave(request: dict[str, Any], behaviour: str, stop: threading.Event) -> None:  # noqa: C901
+    if behaviour == "slow":
+        stop.wait(1.5)
+    if behaviour in {"done", "slow"}:
         out = Path(request["out_dir"])
         (out / "manifest.json").write_text(
             json.dumps({"state": {}, "device": request["spec"]["training"]["device"]})
@@ -43,7 +60,17 @@ def main() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif behaviour == "noise":
         sys.stdout.write("what a library prints\n")
-        send(type="failed", code="internal", message="after noise")
+        send(type="failed", code="diverged", message="after noise")
+    elif behaviour == "flaky":
+        send(type="failed", code="internal", message="KeyError: 'x'.")
+    elif behaviour == "points":  # a checkpoint after each of three steps, the last one when it is stopped
+        for step in (1, 2):
+            point(request, step)
+        if request["resume"] is not None:
+            send(type="log", message="resumed from " + Path(request["resume"]).name)
+        stop.wait(60)
+        point(request, 3)
+        send(type="stopped")
     elif behaviour == "patient":
         stop.wait(60)
         send(type="stopped")

@@ -15,7 +15,7 @@ from sqlalchemy import delete, update
 
 from app.db import Sessions
 from app.identifiers import new_id
-from app.services import batches, jobs
+from app.services import batches, jobs, orders
 from app.states import Status
 from app.storage import Storage
 from app.tables import Job, Model, ModelVersion
@@ -26,7 +26,7 @@ from tests.servers import until
 from workers import assignments
 from workers.assignments import BatchPrediction
 from workers.batch import PART
-from workers.supervisor import Supervisor
+from workers.supervisor import Patience, Supervisor
 
 COUNT = 3 * PART + 100  # four parts
 
@@ -66,10 +66,10 @@ class Yard:
         return job_id
 
     def supervisor(self, device: str = "cpu") -> Supervisor:
-        return Supervisor(self.sessions, self.storage, self.work, "w1", 60, device, self.told.is_set)
+        return Supervisor(self.sessions, self.storage, self.work, "w1", Patience(), device, self.told.is_set)
 
     def start(self, job_id: str) -> threading.Thread:
-        thread = threading.Thread(target=self.supervisor().run, args=(job_id,))
+        thread = threading.Thread(target=self.supervisor().run)
         thread.start()
         return thread
 
@@ -110,7 +110,7 @@ def undisturbed(files: Path) -> Callable[[Yard], bytes]:
     def result(yard: Yard) -> bytes:
         if not found:
             job_id = yard.submit()
-            yard.supervisor().run(job_id)
+            yard.supervisor().run()
             assert yard.job(job_id).status == Status.SUCCEEDED, yard.job(job_id).error_message
             found.append(yard.result(job_id))
         return found[0]
@@ -131,7 +131,7 @@ def child() -> int:
 
 def test_a_batch_that_ends_well_has_a_line_for_each_series(yard: Yard) -> None:
     job_id = yard.submit()
-    yard.supervisor().run(job_id)
+    yard.supervisor().run()
     done = yard.job(job_id)
     assert (done.status, done.attempt, done.model_version) == (Status.SUCCEEDED, 1, 1), done.error_message
     assert done.metrics == {"instances": COUNT, "failed": 7}
@@ -163,7 +163,7 @@ def test_a_child_killed_in_the_middle_leaves_the_same_file_in_the_end(
     first = yard.parts(job_id)
     assert 0 < len(first) < 4
     written = {key: (yard.work.parent / "storage" / key).stat().st_mtime_ns for key in first}
-    yard.supervisor().run(job_id)
+    yard.supervisor().run()
     done = yard.job(job_id)
     assert (done.status, done.attempt, done.crashes) == (Status.SUCCEEDED, 2, 1)
     assert done.metrics == {"instances": COUNT, "failed": 7}
@@ -185,7 +185,7 @@ def test_a_worker_that_stops_gives_the_batch_back_with_its_parts(
     assert (released.status, released.crashes) == (Status.QUEUED, 0)
     assert yard.parts(job_id)
     yard.told.clear()
-    yard.supervisor().run(job_id)
+    yard.supervisor().run()
     assert yard.job(job_id).status == Status.SUCCEEDED
     assert yard.result(job_id) == wanted
 
@@ -195,7 +195,7 @@ def test_a_cancelled_batch_leaves_no_parts(yard: Yard) -> None:
     thread = yard.start(job_id)
     until(lambda: yard.parts(job_id), 60, "the first part")
     with yard.sessions.begin() as session:
-        jobs.cancel(session, job_id)
+        orders.cancel(session, job_id)
     thread.join(timeout=20)
     assert yard.job(job_id).status == Status.CANCELLED
     assert yard.parts(job_id) == []
@@ -207,7 +207,7 @@ def test_a_batch_that_fails_leaves_no_parts(yard: Yard, tmp_path: Path) -> None:
     yard.storage.put(batches.part_key(job_id, 0, 0), tmp_path / "part")
     (tmp_path / "part").write_bytes(b"no graph")
     yard.storage.put("artifacts/m/model.onnx", tmp_path / "part")
-    yard.supervisor().run(job_id)
+    yard.supervisor().run()
     failed = yard.job(job_id)
     assert (failed.status, failed.error_code) == (Status.FAILED, "model_damaged")
     assert "model.onnx" in (failed.error_message or "")
@@ -235,7 +235,7 @@ def test_a_version_that_is_gone_fails_the_batch(yard: Yard) -> None:
     job_id = yard.submit()
     with yard.sessions.begin() as session:
         session.execute(delete(ModelVersion))
-    yard.supervisor().run(job_id)
+    yard.supervisor().run()
     failed = yard.job(job_id)
     assert (failed.status, failed.error_code) == (Status.FAILED, "model_missing")
 
@@ -243,7 +243,7 @@ def test_a_version_that_is_gone_fails_the_batch(yard: Yard) -> None:
 def test_a_data_set_that_is_gone_fails_the_batch(yard: Yard) -> None:
     job_id = yard.submit()
     yard.storage.delete("datasets/ds_1")
-    yard.supervisor().run(job_id)
+    yard.supervisor().run()
     failed = yard.job(job_id)
     assert (failed.status, failed.error_code) == (Status.FAILED, "dataset_missing")
 
@@ -267,7 +267,7 @@ def test_the_child_is_the_one_for_the_device(
     work = BatchPrediction(yard.sessions, yard.storage, device, yard.job(yard.submit()))
     assert work.module == module
     (tmp_path / "prepared").mkdir()
-    request = work.prepare(tmp_path / "prepared")
+    request = work.prepare(tmp_path / "prepared", note=lambda _: None)
     assert request["device"] == told
     spec = {"task": "forecasting", "parameters": {"horizon": 2}, "parts": 0, "failed": 0}
     assert request["spec"] == spec

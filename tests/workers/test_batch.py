@@ -23,8 +23,8 @@ from tests.workers.lively import lively
 from workers import batch, batch_child
 from workers.artifacts import Damaged
 from workers.batch import BatchSpec, Predicted, Run, batches, mapped, pad, predict, unpack
-from workers.checkpoint import save
 from workers.engines import Floats, Ints, open_onnx
+from workers.export import save
 from workers.nn.model import ModelConfig
 from workers.torch_engine import open_torch
 

@@ -14,7 +14,7 @@ import torch
 from app.errors import Invalid
 from workers.child import failure
 from workers.device import DeviceMissing
-from workers.training import TrainingDiverged
+from workers.loop import TrainingDiverged
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,23 @@ def start(request: dict[str, Any]) -> "subprocess.Popen[str]":
     process.stdin.write(json.dumps(request) + "\n")
     process.stdin.flush()
     return process
+
+
+def test_a_disk_too_full_for_the_log_is_a_message_and_not_a_crash(tmp_path: Path) -> None:
+    spec = {"task": "forecasting", "network": {}, "training": {}, "options": {}}
+    places = {"data_dir": str(tmp_path), "out_dir": str(tmp_path), "checkpoint_dir": str(tmp_path / "c")}
+    request = {"spec": spec, **places, "checkpoint_seconds": 30.0, "resume": None, "parent": os.getpid()}
+    with (tmp_path / "log").open("w") as log:
+        done = subprocess.run(
+            ["prlimit", "--fsize=0", sys.executable, "-m", "workers.child"],
+            input=json.dumps(request) + "\n",
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == ["failed"]
 
 
 def test_missing_data_is_a_message_and_not_a_crash(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from app.tasks.base import Input, Output
 from tests.workers.lively import lively
 from tests.workers.test_engines import alone, ragged
 from workers import slots, torch_engine
-from workers.checkpoint import save
 from workers.dense import DenseEnds, turned
 from workers.engines import open_onnx
+from workers.export import save
 from workers.nn.model import ModelConfig, SequenceModel
 from workers.slots import Slot, Slots
 from workers.torch_engine import TorchEngine, open_torch

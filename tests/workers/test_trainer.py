@@ -9,7 +9,7 @@ import torch
 from app.features.requests import Instance, Parameters
 from app.tasks.forecasting import TASK
 from tests.series import series_set, store, waves
-from workers.checkpoint import load_model, read_manifest
+from workers.export import load_model, read_manifest
 from workers.nn.cells import CELLS
 from workers.trainer import Outcome, TrainSpec, train
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from app.tasks.base import Batch, Input, Ints, Output
-from workers.data import plain_batches, shuffled, training_batches
+from workers.data import TrainingBatches, plain_batches, shuffled
+from workers.loop import Loop, TrainingConfig, TrainingDiverged
 from workers.nn.model import ModelConfig, SequenceModel, build
 from workers.schedule import SCHEDULES
-from workers.training import Again, Fit, Loop, TrainingConfig, TrainingDiverged, fit
+from workers.training import Again, Fit, fit
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(epochs=6, batch_size=16, learning_rate=0.02, seed=5, patience=6)
@@ -183,7 +184,7 @@ def test_batches_hold_every_example_once_and_like_lengths() -> None:
 
 def test_an_epoch_depends_on_seed_and_number() -> None:
     split = Sums()
-    one, two, other = (list(training_batches(split, 16, 1, epoch)) for epoch in (1, 1, 2))
+    one, two, other = (list(TrainingBatches(split, 16, 1, epoch)) for epoch in (1, 1, 2))
     assert all(np.array_equal(a.targets, b.targets) for a, b in zip(one, two, strict=True))
     assert not all(np.array_equal(a.lengths, b.lengths) for a, b in zip(one, other, strict=True))
     assert sum(len(batch.lengths) for batch in plain_batches(split, 10)) == 64

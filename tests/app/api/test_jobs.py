@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from app.services import checkpoints, jobs, leases
+from app.services.leases import Lease
+from app.states import Status
 from tests.servers import until
 from tests.service import Service, monthly, problem
 
@@ -152,6 +155,124 @@ def test_cancelling_what_has_succeeded_is_a_conflict(running: Service, tmp_path:
     assert answer.headers["x-should-retry"] == "false"
 
 
+def ordered(running: Service, job: str, order: str) -> dict[str, Any]:
+    """The job as the answer to an accepted order shows it, which is also how it reads."""
+    answer = running.http.post(f"/v1/jobs/{job}/{order}")
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == f"/v1/jobs/{job}"
+    body: dict[str, Any] = answer.json()
+    assert running.http.get(answer.headers["location"]).headers["etag"] == answer.headers["etag"]
+    assert ("retry-after" in answer.headers) == (body["finished_at"] is None)
+    return body
+
+
+def rung(running: Service, job: str) -> bool:
+    with running.house.sessions() as session:
+        return jobs.get(session, job).dispatched_at is not None
+
+
+def test_a_queued_job_is_paused_at_once_and_resumed_with_a_ring(
+    running: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = running.job()
+    asked: list[str] = []  # of the dispatcher, which would also find the job on its next round
+    ring = running.house.dispatcher.ring
+
+    def noted(one: str) -> None:
+        asked.append(one)
+        ring(one)
+
+    monkeypatch.setattr(running.house.dispatcher, "ring", noted)
+    until(lambda: rung(running, job), what="the first doorbell")
+    paused = ordered(running, job, "pause")
+    assert (paused["status"], paused["pause_requested"], paused["attempt"]) == ("paused", False, 0)
+    assert ordered(running, job, "pause") == paused
+    assert asked == []
+    resumed = ordered(running, job, "resume")
+    assert resumed["status"] == "queued"
+    assert asked == [job]
+    until(lambda: rung(running, job), what="the doorbell of the resumed job")
+    assert ordered(running, job, "resume") == resumed
+    told = [event["data"]["status"] for event in running.http.get(f"/v1/jobs/{job}/events").json()["data"]]
+    assert told == ["queued", "paused", "queued"]
+
+
+def test_a_running_job_is_paused_by_its_worker(running: Service, tmp_path: Path) -> None:
+    job = running.job()
+    lease = running.claim(job)
+    asked = ordered(running, job, "pause")
+    assert (asked["status"], asked["pause_requested"]) == ("running", True)
+    assert ordered(running, job, "pause") == asked
+    taken_back = ordered(running, job, "resume")
+    assert (taken_back["status"], taken_back["pause_requested"]) == ("running", False)
+    ordered(running, job, "pause")
+    with running.house.sessions.begin() as session:
+        assert leases.give_back(session, lease, crashed=False) == "paused"
+    paused = running.http.get(f"/v1/jobs/{job}").json()
+    assert (paused["status"], paused["pause_requested"], paused["finished_at"]) == ("paused", False, None)
+    assert ordered(running, job, "resume")["status"] == "queued"
+    assert running.finish(running.claim(job), tmp_path / "artifact") == 1
+
+
+def test_a_long_poll_sees_a_pause(running: Service) -> None:
+    job = running.job()
+    tag = running.http.get(f"/v1/jobs/{job}").headers["etag"]
+    with ThreadPoolExecutor(1) as pool:
+        headers = {"If-None-Match": tag, "Prefer": "wait=20"}
+        polled = pool.submit(running.http.get, f"/v1/jobs/{job}", headers=headers)
+        until(lambda: job in running.house.follower.watched, what="the poller")
+        ordered(running, job, "pause")
+        assert polled.result().json()["status"] == "paused"
+
+
+@pytest.mark.parametrize("order", ["pause", "resume"])
+@pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled"])
+def test_what_has_ended_is_neither_paused_nor_resumed(
+    on_sqlite: Service, tmp_path: Path, status: str, order: str
+) -> None:
+    job = on_sqlite.job()
+    if status == "cancelled":
+        ordered(on_sqlite, job, "cancel")
+    elif status == "succeeded":
+        on_sqlite.finish(on_sqlite.claim(job), tmp_path / "artifact")
+    else:
+        with on_sqlite.house.sessions.begin() as session:
+            lease = leases.claim(session, job, "w", 60)
+            assert lease is not None
+            leases.end(session, Lease(job, 1), Status.FAILED, code="diverged", message="NaN")
+    tag = on_sqlite.http.get(f"/v1/jobs/{job}").headers["etag"]
+    detail = problem(on_sqlite.http.post(f"/v1/jobs/{job}/{order}"), 409)["detail"]
+    assert status in detail
+    assert on_sqlite.http.get(f"/v1/jobs/{job}").headers["etag"] == tag
+
+
+def test_a_job_being_cancelled_is_not_paused(on_sqlite: Service) -> None:
+    job = on_sqlite.job()
+    on_sqlite.claim(job)
+    ordered(on_sqlite, job, "cancel")
+    assert "cancelled" in problem(on_sqlite.http.post(f"/v1/jobs/{job}/pause"), 409)["detail"]
+
+
+@pytest.mark.parametrize("order", ["cancel", "pause", "resume"])
+def test_unknown_jobs_take_no_orders(on_sqlite: Service, order: str) -> None:
+    assert "job_none" in problem(on_sqlite.http.post(f"/v1/jobs/job_none/{order}"), 404)["detail"]
+
+
+def test_a_paused_job_that_is_cancelled_leaves_no_checkpoints(running: Service, tmp_path: Path) -> None:
+    job, other = running.job(), running.job()
+    (tmp_path / "weights").write_bytes(b"weights")
+    for one in (job, other):
+        checkpoints.keep(running.house.storage, running.claim(one), tmp_path / "weights")
+        ordered(running, one, "pause")
+        with running.house.sessions.begin() as session:
+            leases.give_back(session, Lease(one, 1), crashed=False)
+    assert running.house.storage.keys(checkpoints.prefix(job))
+    assert ordered(running, job, "cancel")["status"] == "cancelled"
+    until(lambda: not running.house.storage.keys(checkpoints.prefix(job)), what="the end of its checkpoints")
+    assert running.house.storage.keys(checkpoints.prefix(other)), "another's are still wanted"
+    assert ordered(running, job, "cancel")["status"] == "cancelled"
+
+
 def test_only_finished_jobs_can_be_deleted(running: Service) -> None:
     job = running.job()
     problem(running.http.delete(f"/v1/jobs/{job}"), 409)
@@ -220,20 +341,19 @@ def test_an_event_stream_follows_the_job_and_ends_with_it(running: Service, tmp_
     assert read_stream(resumed.text) == [3, 4]
 
 
-def test_metrics_are_the_newest_attempts_curves(running: Service) -> None:
+def test_metrics_are_the_curves_of_all_attempts_without_what_was_trained_twice(running: Service) -> None:
     job = running.job()
     assert running.http.get(f"/v1/jobs/{job}/metrics").json() == {"epochs": []}
-    running.tell(running.claim(job), events=[("epoch", {"epoch": 1, "train_loss": 9.0})])
+    first = running.claim(job)
+    running.tell(first, events=[("epoch", {"epoch": k, "train_loss": 9.0 - k}) for k in (1, 2)])
     with running.house.sessions.begin() as session:
-        from_other_attempt = session.connection()
-        from_other_attempt.exec_driver_sql("update jobs set lease_until = 0")
-    second = running.claim(job)
+        leases.give_back(session, first, crashed=True)
     running.tell(
-        second,
-        events=[("epoch", {"epoch": 1, "train_loss": 3.0}), ("epoch", {"epoch": 2, "train_loss": 2.0})],
+        running.claim(job),
+        events=[("epoch", {"epoch": 2, "train_loss": 3.0}), ("epoch", {"epoch": 3, "train_loss": 2.0})],
     )
     curves = running.http.get(f"/v1/jobs/{job}/metrics").json()["epochs"]
-    assert [epoch["train_loss"] for epoch in curves] == [3.0, 2.0]
+    assert [epoch["train_loss"] for epoch in curves] == [8.0, 3.0, 2.0]
     problem(running.http.get("/v1/jobs/job_none/metrics"), 404)
 
 

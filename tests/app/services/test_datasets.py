@@ -10,7 +10,7 @@ from sqlalchemy import event, func, select
 
 from app.db import Sessions
 from app.errors import Conflict, DatasetInvalid, Invalid, NotFound
-from app.services import datasets, jobs
+from app.services import datasets, orders
 from app.services.datasets import Upload
 from app.states import Status
 from app.storage import Storage
@@ -195,7 +195,7 @@ def test_a_job_that_ended_keeps_telling_its_data_sets_name(running: Service) -> 
     dataset = running.dataset()
     job_id = running.job(dataset=dataset)
     with running.house.sessions.begin() as session:
-        jobs.cancel(session, job_id)
+        orders.cancel(session, job_id)
     assert running.http.delete(f"/v1/datasets/{dataset}").status_code == 204
     assert running.http.get(f"/v1/jobs/{job_id}").json()["dataset"] == dataset
     until(lambda: left(running) == [], what="the clean-up")

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from app.db import Sessions
 from app.errors import Conflict, Invalid, NotFound
+from app.events import append
 from app.schemas import JobIn, NetworkIn, TrainingIn
-from app.services import jobs, leases
+from app.services import jobs, leases, orders
 from app.services.jobs import NETWORK, TRAINING, check_options, given
 from app.services.leases import Lease
 from app.services.paging import Paging
@@ -143,7 +144,7 @@ def test_what_is_not_there_is_told(
 
 def test_jobs_are_found_by_every_filter(session: Session) -> None:
     ids = [submit(session, model=f"m{k % 2}").id for k in range(4)]
-    jobs.cancel(session, ids[0])
+    orders.cancel(session, ids[0])
     everything = Paging(50, None)
     assert [job.id for job in jobs.find(session, everything, {})] == sorted(ids, reverse=True)
     assert {job.id for job in jobs.find(session, everything, {"model": "m1"})} == {ids[1], ids[3]}
@@ -163,7 +164,8 @@ def end(sessions: Sessions, job_id: str, status: Status) -> None:
         elif status in TERMINAL:
             leases.end(session, lease, status, code="why")
         elif status == Status.PAUSED:
-            session.get_one(Job, job_id).status = status
+            orders.pause(session, job_id)
+            leases.give_back(session, lease, crashed=False)
 
 
 @pytest.mark.parametrize("status", Status)
@@ -177,11 +179,11 @@ def test_every_state_answers_cancel_and_delete_as_it_should(sessions: Sessions, 
                 jobs.remove(session, job_id)
         if status in {Status.SUCCEEDED, Status.FAILED}:
             with pytest.raises(Conflict, match=f"already {status}"):
-                jobs.cancel(session, job_id)
+                orders.cancel(session, job_id)
         else:
             wanted = Status.RUNNING if status == Status.RUNNING else Status.CANCELLED
             for _ in range(2):  # repeating is harmless
-                job = jobs.cancel(session, job_id)
+                job = orders.cancel(session, job_id)
                 assert (job.status, job.cancel_requested_at is not None) == (
                     wanted,
                     status != Status.CANCELLED,
@@ -194,7 +196,7 @@ def test_every_state_answers_cancel_and_delete_as_it_should(sessions: Sessions, 
 def test_a_deleted_job_takes_its_history_along(sessions: Sessions) -> None:
     with sessions.begin() as session:
         job_id, other = stored(session), stored(session)
-        jobs.cancel(session, job_id)
+        orders.cancel(session, job_id)
     with sessions.begin() as session:
         jobs.remove(session, job_id)
     with sessions() as session:
@@ -207,7 +209,7 @@ def test_a_deleted_job_takes_its_history_along(sessions: Sessions) -> None:
 
 def test_cancelling_what_is_not_there_is_not_found(sessions: Sessions) -> None:
     with sessions.begin() as session, pytest.raises(NotFound):
-        jobs.cancel(session, "job_none")
+        orders.cancel(session, "job_none")
 
 
 def test_curves_are_those_of_the_newest_attempt_however_many_there_were(sessions: Sessions) -> None:
@@ -222,3 +224,46 @@ def test_curves_are_those_of_the_newest_attempt_however_many_there_were(sessions
             assert jobs.curves(session, job_id) == [{"epoch": 1, "of": attempt}]
         with sessions.begin() as session:
             leases.give_back(session, lease, crashed=False)
+
+
+def test_curves_of_a_resumed_attempt_go_on_where_its_checkpoint_was(sessions: Sessions) -> None:
+    def told(*epochs: tuple[str, int, float]) -> list[tuple[str, dict[str, Any]]]:
+        return [("epoch", {"phase": phase, "epoch": k, "loss": loss}) for phase, k, loss in epochs]
+
+    with sessions.begin() as session:
+        job_id = stored(session)
+    attempts = [
+        told(("fit", 1, 0.9), ("fit", 2, 0.8), ("fit", 3, 0.7)),
+        told(("fit", 3, 0.6), ("fit", 4, 0.5), ("refit", 1, 0.45), ("refit", 2, 0.4)),
+        told(("refit", 2, 0.3), ("refit", 3, 0.2)),
+    ]
+    wanted = [
+        [0.9, 0.8, 0.7],
+        [0.9, 0.8, 0.6, 0.5, 0.45, 0.4],
+        [0.9, 0.8, 0.6, 0.5, 0.45, 0.3, 0.2],
+    ]
+    for events, losses in zip(attempts, wanted, strict=True):
+        lease = claimed(sessions, job_id)
+        for event in events:
+            with sessions.begin() as session:
+                leases.beat(session, lease, 60, None, None, [event, ("checkpoint", {})])
+        with sessions.begin() as session:
+            assert [epoch["loss"] for epoch in jobs.curves(session, job_id)] == losses
+            leases.give_back(session, lease, crashed=False)
+    with sessions() as session:
+        phases = [epoch["phase"] for epoch in jobs.curves(session, job_id)]
+    assert phases == ["fit"] * 4 + ["refit"] * 3
+
+
+def test_curves_of_a_fit_that_is_taken_up_again_forget_the_refit_after_it(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        job_id = stored(session)
+        epochs: list[dict[str, Any]] = [
+            {"epoch": 1},
+            {"epoch": 2},
+            {"phase": "refit", "epoch": 1},
+            {"epoch": 2, "again": True},
+        ]
+        append(session, job_id, [("epoch", epoch) for epoch in epochs])
+    with sessions() as session:
+        assert jobs.curves(session, job_id) == [{"epoch": 1}, {"epoch": 2, "again": True}]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from app.tasks.base import Input, Output
-from workers.checkpoint import ExportFailed, export_onnx, load_model, probe, read_manifest, save, verify_onnx
+from workers.export import ExportFailed, export_onnx, load_model, probe, read_manifest, save, verify_onnx
 from workers.nn.cells import CELLS
 from workers.nn.model import ModelConfig, SequenceModel, build
 

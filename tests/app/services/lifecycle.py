@@ -1,0 +1,170 @@
+"""A job's life in plain Python: what the SQL has to agree with, step by step."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.services.leases import BACKOFF, MAX_CRASHES, MAX_FAILURES
+from app.states import LIVE, TERMINAL, Status
+from tests.app.services.invariants import Snapshot
+
+Json = dict[str, Any]
+MESSAGE = "The artifact store is away."
+SLOWNESS = 100  # the test's clock only jumps; this is how much longer a pause is than in service
+
+
+@dataclass
+class Life:
+    """What must be true of one job."""
+
+    kind: str
+    model: str
+    version: int | None = None  # that it made or, at a batch, that it uses
+    status: Status = Status.QUEUED
+    attempt: int = 0
+    crashes: int = 0
+    failures: int = 0
+    cancel: bool = False
+    pause: bool = False
+    lease: float = 0.0  # seconds left
+    wait: float = 0.0  # seconds until it is due
+    rung: float | None = None  # seconds since its doorbell was rung
+    progress: Json | None = None
+    metrics: Json | None = None
+    error: tuple[str, str] | None = None
+    events: list[tuple[str, Json]] = field(default_factory=lambda: [("status", {"status": Status.QUEUED})])
+
+    @property
+    def live(self) -> bool:
+        """Whether it has not ended."""
+        return self.status in LIVE
+
+    @property
+    def told(self) -> Json:
+        """All but the clocks."""
+        return {name: value for name, value in vars(self).items() if name not in {"lease", "wait", "rung"}}
+
+    @property
+    def due(self) -> bool:
+        """Whether a worker may take it."""
+        return self.status is Status.QUEUED and self.wait <= 0
+
+    def claim(self, seconds: float) -> None:
+        """A worker takes it."""
+        self.attempt, self.lease, self.wait = self.attempt + 1, seconds, 0.0
+        self._move(Status.RUNNING, attempt=self.attempt)
+
+    def beat(
+        self, seconds: float, progress: Json | None, metrics: Json | None, lines: list[tuple[str, Json]]
+    ) -> None:
+        """Its worker is alive and may have news."""
+        self.lease = seconds
+        self.events.extend(lines)
+        self.progress = self.progress if progress is None else progress
+        self.metrics = self.metrics if metrics is None else metrics
+
+    def succeed(self, version: int | None, metrics: Json) -> None:
+        """Its worker brings the result."""
+        self.version = version
+        self.metrics = {**(self.metrics or {}), **metrics}
+        self.progress = {**(self.progress or {}), "fraction": 1.0, "eta_seconds": 0.0}
+        self._move(Status.SUCCEEDED, model_version=version)
+
+    def fail(self, code: str = "diverged", message: str = "NaN") -> None:
+        """It cannot succeed."""
+        if self.cancel:
+            self.stop()
+        else:
+            self.error = (code, message)
+            self._move(Status.FAILED, error={"code": code, "message": message})
+
+    def stop(self) -> None:
+        """Its worker ends it, as its owner wants."""
+        self._move(Status.CANCELLED)
+
+    def stumble(self) -> None:
+        """It met an error that may not come again."""
+        if self.cancel or self.failures == MAX_FAILURES:
+            self.fail("storage", MESSAGE)
+            return
+        self.wait = SLOWNESS * BACKOFF * (1, 2)[self.failures]
+        self.failures += 1
+        self.events.append(("warning", {"message": f"{MESSAGE} The job will be tried again."}))
+        self.release()
+
+    def crash(self) -> None:
+        """Its worker or child is lost."""
+        if self.cancel:
+            self.stop()
+        elif self.crashes == MAX_CRASHES:
+            told = "The worker was lost 4 times while it ran this job, most likely for want of memory"
+            advice = "; try a smaller batch_size, hidden_size or context_length"
+            self.fail("worker_lost", told + (advice if self.kind == "train" else ""))
+        else:
+            self.crashes += 1
+            self.release()
+
+    def release(self) -> None:
+        """Its worker lets go of it."""
+        self.rung = None
+        if self.cancel:
+            self.stop()
+        else:
+            self._move(Status.PAUSED if self.pause else Status.QUEUED)
+
+    def order_cancel(self) -> None:
+        """Its owner does not want it any more."""
+        if self.status is Status.RUNNING:
+            self.cancel = True
+        elif self.live:
+            self.cancel = True
+            self._move(Status.CANCELLED)
+
+    def order_pause(self) -> None:
+        """Its owner wants it to wait."""
+        if self.status is Status.RUNNING:
+            self.pause = True
+        elif self.status is Status.QUEUED:
+            self._move(Status.PAUSED)
+
+    def order_resume(self) -> None:
+        """Its owner wants it to go on."""
+        self.pause = False
+        if self.status is Status.PAUSED:
+            self.wait, self.rung = 0.0, None
+            self._move(Status.QUEUED)
+
+    def forbids(self, order: str) -> bool:
+        """Whether an order comes too late."""
+        if order == "cancel":
+            return self.status in {Status.SUCCEEDED, Status.FAILED}
+        return self.status in TERMINAL or (order == "pause" and self.cancel)
+
+    def age(self, seconds: float) -> None:
+        """Time passes."""
+        self.lease, self.wait = self.lease - seconds, self.wait - seconds
+        self.rung = None if self.rung is None else self.rung + seconds
+
+    def _move(self, status: Status, **told: Any) -> None:
+        self.status = status
+        self.pause = False
+        self.events.append(("status", {"status": status, **told}))
+
+
+def read(now: Snapshot, job_id: str) -> Json:
+    """What the database says of a job, in the model's words."""
+    row = now.jobs[job_id]
+    return {
+        "kind": row.kind,
+        "model": row.model,
+        "version": row.model_version,
+        "status": row.status,
+        "attempt": row.attempt,
+        "crashes": row.crashes,
+        "failures": row.failures,
+        "cancel": row.cancel_requested_at is not None,
+        "pause": row.pause_requested_at is not None,
+        "progress": row.progress,
+        "metrics": row.metrics,
+        "error": None if row.error_code is None else (row.error_code, row.error_message),
+        "events": [(line.type, line.data) for line in now.events[job_id]],
+    }

@@ -1,0 +1,390 @@
+"""The job state machine, driven at random against the real SQL and held against a model in plain Python."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    get_state_machine_test,
+    invariant,
+    precondition,
+    rule,
+)
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from app.db import Sessions, db_now, make_engine, make_sessions
+from app.errors import Conflict
+from app.identifiers import new_id
+from app.schemas import JobIn
+from app.services import batches, jobs, leases, orders, rounds
+from app.services.leases import Lease, Orders
+from app.services.models import Outcome
+from app.states import TERMINAL, Status
+from app.tables import Job, ModelVersion
+from tests.app.services.invariants import check, check_change, look
+from tests.app.services.lifecycle import MESSAGE, SLOWNESS, Life, read
+from tests.app.services.stage import BASE, BASE_VERSION, STATE, clean, pass_time
+
+Json = dict[str, Any]
+
+# The clock only jumps: what the test itself takes is far from any limit, so that every run is the same.
+LEASE = 1000.0
+SHORT, LONG = 400.0, 1100.0
+SLACK = 90.0
+QUIET = 300.0  # a doorbell is rung again after so long
+MOST = 3  # live jobs at once: few, so that much happens to each
+PICK = st.integers(0, 255)
+News = tuple[Json | None, Json | None, list[tuple[str, Json]]]
+NEWS: st.SearchStrategy[News] = st.tuples(
+    st.sampled_from([None, {"fraction": 0.25}, {"fraction": 0.5, "eta_seconds": 3.0}]),
+    st.sampled_from([None, {"train_loss": 1.0}, {"train_loss": 0.5, "valid_loss": 0.7}]),
+    st.lists(st.sampled_from([("epoch", {"epoch": 1}), ("checkpoint", {"step": 3})]), max_size=2),
+)
+
+
+def deliver(session: Session, lease: Lease) -> int | bool | None:
+    """What the supervisor does with a result, by the kind of the job."""
+    job = session.get(Job, lease.job_id)
+    if job is not None and job.kind == batches.KIND:
+        return leases.complete(session, lease, {"instances": 4})
+    artifact = f"artifacts/{lease.job_id}/{lease.attempt}"
+    return leases.succeed(session, lease, Outcome(artifact, 1, 1, "00", {"smape": 1.0}, {}))
+
+
+DEEDS: dict[str, Callable[[Session, Lease], object]] = {
+    "beat": lambda session, lease: leases.beat(
+        session, lease, LEASE, {"fraction": 0.9}, {"train_loss": 9.0}, [("log", {"from": lease.attempt})]
+    ),
+    "finish": deliver,
+    "fail": lambda session, lease: leases.end(session, lease, Status.FAILED, code="diverged", message="NaN"),
+    "stop": lambda session, lease: leases.end(session, lease, Status.CANCELLED),
+    "stumble": lambda session, lease: leases.retry(session, lease, "storage", MESSAGE),
+    "release": lambda session, lease: leases.give_back(session, lease, crashed=False),
+    "crash": lambda session, lease: leases.give_back(session, lease, crashed=True),
+}
+ORDERS = {"cancel": orders.cancel, "pause": orders.pause, "resume": orders.resume}
+WISHES = st.sampled_from(["pause", "resume", "pause", "resume", "cancel"])
+
+
+class Machine(RuleBasedStateMachine):
+    """Workers, owners, dispatchers and time; after each step the database says what the model says."""
+
+    steps = 0  # of all examples
+
+    def __init__(self, sessions: Sessions) -> None:
+        super().__init__()
+        self.sessions = sessions
+        self.lives: dict[str, Life] = {}  # by id, which sorts by the time of the submission
+        self.leases: list[Lease] = []  # every one that was ever given
+        self.made = 0  # versions
+        self.sound = True
+        with sessions.begin() as session:
+            clean(session)
+            self.before = look(session)
+
+    # Owners
+
+    @precondition(lambda self: len(self.alive()) < MOST and len(self.lives) < 2 * MOST)
+    @rule(batch=st.booleans())
+    def submit(self, batch: bool) -> None:
+        body = {"task": "forecasting", "dataset": "ds_1", "model": "m", "options": {"horizon": 6}}
+        with self.sessions.begin() as session:
+            if batch:
+                version = session.get_one(ModelVersion, (BASE, BASE_VERSION))
+                job = batches.submit(session, version, STATE, "ds_1", {})
+                life = Life(batches.KIND, BASE, BASE_VERSION)
+            else:
+                job = jobs.submit(session, JobIn.model_validate(body))
+                life = Life("train", "m")
+        self.lives[job.id] = life
+        while new_id("job")[:14] <= job.id[:14]:
+            pass  # ids of one millisecond are in no order
+
+    @precondition(lambda self: self.lives)
+    @rule(pick=PICK, ended=st.sampled_from([False, False, False, True]), name=WISHES)
+    def order(self, pick: int, ended: bool, name: str) -> None:
+        self._order(self._choose(list(self.lives) if ended else self.alive() or list(self.lives), pick), name)
+
+    def _order(self, job_id: str, name: str) -> None:
+        life = self.lives[job_id]
+        with self.sessions.begin() as session:
+            if life.forbids(name):
+                with pytest.raises(Conflict):
+                    ORDERS[name](session, job_id)
+                return
+            seen = ORDERS[name](session, job_id)
+        getattr(life, f"order_{name}")()
+        asked = (seen.cancel_requested_at is not None, seen.pause_requested_at is not None)
+        assert (seen.status, *asked) == (life.status, life.cancel, life.pause)
+
+    @precondition(lambda self: any(not life.live for life in self.lives.values()))
+    @rule(pick=PICK)
+    def remove(self, pick: int) -> None:
+        ended = self._choose([one for one, life in self.lives.items() if not life.live], pick)
+        with self.sessions.begin() as session:
+            for job_id in self.alive():
+                with pytest.raises(Conflict):
+                    jobs.remove(session, job_id)
+            jobs.remove(session, ended)
+        del self.lives[ended]
+
+    # Workers
+
+    @precondition(lambda self: self.held() or self.queued())
+    @rule(
+        pick=PICK,
+        wishes=st.sampled_from([(), (), ("cancel",), ("pause",), ("pause", "resume"), ("pause", "cancel")]),
+        deed=st.sampled_from(["claim", "finish", *DEEDS]),
+        news=NEWS,
+    )
+    def work(self, pick: int, wishes: tuple[str, ...], deed: str, news: News) -> None:
+        if deed == "claim" or not self.held():
+            self._claim()
+            return
+        lease = self._choose(self.held(), pick)
+        for wish in wishes:  # before the worker looks again
+            self._order(lease.job_id, wish)
+        if deed == "beat":
+            self._beat(lease, news)
+        elif deed == "finish":
+            self._finish(lease)
+        elif deed != "stop" or self.lives[lease.job_id].cancel:  # it stops for nothing but a cancel
+            self._let_go(lease, deed)
+
+    @precondition(lambda self: self.queued())
+    @rule(
+        deed=st.sampled_from(["crash", "stumble", "release"]),
+        times=st.sampled_from([1, 2, 1, 4, 1, 3]),
+        seconds=st.sampled_from([SHORT, LONG]),
+        well=st.booleans(),
+    )
+    def work_in_vain(self, deed: str, times: int, seconds: float, well: bool) -> None:
+        """Bad luck comes in series, which use a budget up; then all may be well."""
+        for _ in range(times):
+            if (lease := self._claim()) is not None:
+                self._let_go(lease, deed)
+            self._wait(seconds)
+        if well and (lease := self._claim()) is not None:
+            self._finish(lease)
+
+    def _claim(self) -> Lease | None:
+        with self.sessions.begin() as session:
+            job_id = leases.oldest(session)
+            assert job_id == min((one for one in self.queued() if self.lives[one].due), default=None)
+            if job_id is None:
+                return None
+            job = leases.claim(session, job_id, f"worker_{len(self.leases)}", LEASE)
+            assert job is not None
+        life = self.lives[job_id]
+        life.claim(LEASE)
+        assert (job.status, job.attempt) == (Status.RUNNING, life.attempt)
+        self.leases.append(Lease(job_id, job.attempt))
+        return self.leases[-1]
+
+    def _beat(self, lease: Lease, news: News) -> None:
+        life = self.lives[lease.job_id]
+        with self.sessions.begin() as session:
+            asked = leases.beat(session, lease, LEASE, *news)
+        assert asked == Orders(cancel=life.cancel, pause=life.pause)
+        life.beat(LEASE, *news)
+
+    def _finish(self, lease: Lease) -> None:
+        life = self.lives[lease.job_id]
+        result = self._do("finish", lease)
+        if life.cancel:
+            assert not result
+        elif life.kind == batches.KIND:
+            assert result is True
+            life.succeed(life.version, {"instances": 4})
+        else:
+            self.made += 1
+            assert result == self.made
+            life.succeed(self.made, {"smape": 1.0})
+
+    def _let_go(self, lease: Lease, deed: str) -> None:
+        life = self.lives[lease.job_id]
+        result = self._do(deed, lease)
+        getattr(life, deed)()
+        assert result == (True if deed in {"fail", "stop"} else life.status)
+
+    # What changes nothing
+
+    @precondition(lambda self: self.leases)
+    @rule(pick=PICK, deeds=st.permutations(sorted(DEEDS)))
+    def come_too_late(self, pick: int, deeds: list[str]) -> None:
+        """Second doorbells, workers that were frozen, results told twice, and a commit that never came."""
+        with self.sessions.begin() as session:
+            for job_id in self.lives.keys() - self.queued():
+                assert leases.claim(session, job_id, "another", LEASE) is None
+            for lease in self.stale():
+                for deed in deeds[:3]:
+                    assert not DEEDS[deed](session, lease), deed
+            for lease in self.ended_well():
+                life = self.lives[lease.job_id]
+                assert deliver(session, lease) == (True if life.kind == batches.KIND else life.version)
+                assert not DEEDS["stop"](session, lease)
+        if self.held():
+            with self.sessions() as session:
+                DEEDS[deeds[0]](session, self._choose(self.held(), pick))
+                session.rollback()
+
+    # Time and dispatchers
+
+    @precondition(lambda self: self.alive())
+    @rule(seconds=st.sampled_from([0.0, SHORT, LONG]), reaped=st.booleans(), again=st.booleans())
+    def sweep(self, seconds: float, reaped: bool, again: bool) -> None:
+        self._wait(seconds)
+        if reaped:
+            self._reap()
+        self._ring(again)
+
+    def _wait(self, seconds: float) -> None:
+        with self.sessions.begin() as session:
+            pass_time(session, seconds)
+        for life in self.lives.values():
+            life.age(seconds)
+
+    def _reap(self) -> None:
+        running = {one: life for one, life in self.lives.items() if life.status is Status.RUNNING}
+        expired = [one for one, life in running.items() if life.lease < 0]
+        with self.sessions.begin() as session:
+            assert rounds.reap(session) == sorted(expired)
+        for job_id in expired:
+            self.lives[job_id].crash()
+
+    def _ring(self, again: bool) -> None:
+        due = {one: self.lives[one].rung for one in self.queued() if self.lives[one].due}
+        wanted = [one for one, rung in due.items() if rung is None or (again and rung > QUIET)]
+        with self.sessions.begin() as session:
+            ids = rounds.unrung(session, QUIET if again else None)
+            assert ids == sorted(wanted)
+            rounds.mark_rung(session, ids)
+        for job_id in ids:
+            self.lives[job_id].rung = 0.0
+
+    # What holds
+
+    @invariant()
+    def agrees(self) -> None:
+        Machine.steps += 1
+        self.sound = False
+        with self.sessions() as session:
+            now = look(session)
+            clock = session.scalars(select(db_now())).one()
+        check(now)
+        check_change(self.before, now)
+        assert now.jobs.keys() == self.lives.keys()
+        for job_id, life in self.lives.items():
+            assert read(now, job_id) == life.told
+            row = now.jobs[job_id]
+            if life.status is Status.RUNNING:
+                assert row.lease_until - clock == pytest.approx(life.lease, abs=SLACK)
+            elif life.status is Status.QUEUED:
+                assert ((row.due_at or 0.0) > clock) == (life.wait > 0)
+                assert (row.dispatched_at is None) == (life.rung is None)
+        self.before, self.sound = now, True
+
+    def teardown(self) -> None:
+        """Whatever state a job was left in, workers and owners can bring it to its end."""
+        if not self.sound:
+            return
+        for _ in range(len(self.alive()) + 2):
+            with self.sessions.begin() as session:
+                pass_time(session, LONG)
+                rounds.reap(session)
+                for job_id, row in look(session).jobs.items():
+                    if row.status == Status.PAUSED:
+                        orders.resume(session, job_id)
+                if (oldest := leases.oldest(session)) is not None:
+                    job = leases.claim(session, oldest, "last", LEASE)
+                    assert job is not None
+                    assert deliver(session, Lease(job.id, job.attempt))
+        with self.sessions() as session:
+            now = look(session)
+        check(now)
+        check_change(self.before, now)
+        assert all(row.status in TERMINAL for row in now.jobs.values())
+
+    def alive(self) -> list[str]:
+        """Jobs that have not ended."""
+        return [one for one, life in self.lives.items() if life.live]
+
+    def queued(self) -> list[str]:
+        """Jobs that wait for a worker."""
+        return [one for one, life in self.lives.items() if life.status is Status.QUEUED]
+
+    def held(self) -> list[Lease]:
+        """Leases that count."""
+        return [one for one in self.leases if self._is_held(one)]
+
+    def stale(self) -> list[Lease]:
+        """Leases of workers that lost their job, or ended it otherwise than well."""
+        good = {*self.held(), *self.ended_well()}
+        return [one for one in self.leases if one not in good]
+
+    def ended_well(self) -> list[Lease]:
+        """Leases whose attempt has brought the result."""
+        return [one for one in self.leases if self._is_held(one, Status.SUCCEEDED)]
+
+    def _is_held(self, lease: Lease, status: Status = Status.RUNNING) -> bool:
+        life = self.lives.get(lease.job_id)
+        return life is not None and (life.status, life.attempt) == (status, lease.attempt)
+
+    def _do(self, deed: str, lease: Lease) -> object:
+        with self.sessions.begin() as session:
+            return DEEDS[deed](session, lease)
+
+    @staticmethod
+    def _choose(among: list[Any], pick: int) -> Any:
+        return among[pick % len(among)]
+
+
+@pytest.fixture
+def quick(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sessions]:
+    """A database that need not survive the machine, in a time that only jumps."""
+    monkeypatch.setattr(leases, "BACKOFF", SLOWNESS * leases.BACKOFF)
+    engine = make_engine(database_url)
+    if engine.dialect.name == "postgresql":
+        with engine.begin() as connection:
+            connection.execute(text(f"alter database {engine.url.database} set synchronous_commit = off"))
+        engine.dispose()  # connections made from now on do not wait for the disk
+    yield make_sessions(engine)
+    engine.dispose()
+
+
+def run(sessions: Sessions, examples: int, length: int, seed: int | None) -> int:
+    """Drive machines; the number of steps that were taken."""
+    before = Machine.steps
+    test = get_state_machine_test(
+        lambda: Machine(sessions),  # type: ignore[arg-type]  # as good as a class
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=length,
+            deadline=None,
+            derandomize=seed is None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    (test if seed is None else hypothesis.seed(seed)(test))()
+    return Machine.steps - before
+
+
+@pytest.mark.timeout(600)  # a program that breaks it is made as short as possible
+def test_the_database_agrees_with_the_model_at_every_step(quick: Sessions) -> None:
+    assert run(quick, 60, 50, None) >= 2000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_database_agrees_with_the_model_for_a_long_time(quick: Sessions) -> None:
+    seed = int(os.environ.get("RECURRA_TEST_SEED") or secrets.randbits(32))
+    print(f"RECURRA_TEST_SEED={seed}")  # noqa: T201 - to see it again
+    assert run(quick, 500, 100, seed) >= 20_000

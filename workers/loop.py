@@ -1,0 +1,191 @@
+"""One training's moving parts: steps, epochs, and the snapshot from which they go on bit for bit."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from app.tasks.base import Batch, Split
+from workers.data import TrainingBatches, to_device
+from workers.keeping import Average, Best
+from workers.nn.model import SequenceModel
+from workers.schedule import OPTIMIZERS, SCHEDULES
+from workers.snapshot import (
+    Snapshot,
+    of_module,
+    of_optimizer,
+    of_random,
+    restore_optimizer,
+    restore_random,
+)
+
+Json = dict[str, Any]
+
+
+class TrainingDiverged(Exception):
+    """The loss is not a finite number any more."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train; every field is JSON."""
+
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    clip_norm: float = 1.0
+    patience: int = 5
+    seed: int = 0
+    max_seconds: float | None = None
+    optimizer: str = "adam"
+    schedule: str = "one_cycle"
+    weight_decay: float = 0.0
+    bptt_steps: int | None = None  # None: through the whole sequence
+    autocast: bool = False
+    averaging: float = 0.98  # of an exponential average of the weights, which is what is kept
+
+
+@dataclass
+class Sums:
+    """Of the steps of an epoch."""
+
+    loss: float = 0.0
+    norm: float = 0.0
+    steps: int = 0
+    seconds: float = 0.0  # up to the last snapshot
+
+
+class Loop:
+    """The moving parts of one fit."""
+
+    def __init__(
+        self, model: SequenceModel, config: TrainingConfig, device: torch.device, total: int
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.device = device
+        self.optimizer = OPTIMIZERS[config.optimizer](
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        shape = SCHEDULES[config.schedule]
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: shape(step, total))
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.autocast)
+        self.average, self.best = Average(model, config.averaging), Best(config.patience)
+        self.done, self.end = 0, total  # steps
+        self.epoch = 0  # the one that runs, or ran last
+        self.batches: TrainingBatches | None = None  # of the epoch that runs
+        self.sums = Sums()
+        self.history: list[Json] = []
+
+    def run(self, train: Split, after: Callable[[int, float], bool]) -> bool:
+        """What is left of the epoch that runs, or the next one; False when `after` a step said stop.
+
+        `after` gets the examples and the loss of the step.
+        """
+        begun = time.monotonic() - self.sums.seconds
+        if self.batches is None:
+            self.batches = self._batches(train, self.epoch + 1)
+            self.sums = Sums()
+            torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)  # dropout: of seed and epoch alone
+        for batch in self.batches:
+            if self.done >= self.end:
+                break
+            loss, norm = self.step(batch)
+            self.done += 1
+            self.sums.loss += loss
+            self.sums.norm += norm
+            self.sums.steps += 1
+            self.sums.seconds = time.monotonic() - begun
+            if not after(len(batch.lengths), loss):
+                return False
+        self.batches = None
+        return True
+
+    def _batches(self, train: Split, epoch: int) -> TrainingBatches:
+        self.epoch = epoch
+        return TrainingBatches(train, self.config.batch_size, self.config.seed, epoch)
+
+    def figures(self) -> Json:
+        """Of the epoch that ran last."""
+        return {
+            "train_loss": self.sums.loss / self.sums.steps,
+            "learning_rate": self.schedule.get_last_lr()[0],
+            "grad_norm": self.sums.norm / self.sums.steps,
+        }
+
+    def step(self, batch: Batch) -> tuple[float, float]:
+        """One step of the optimiser; the mean loss and the norm of the gradient."""
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        total, weight = 0.0, max(float(batch.weights.sum()), 1e-9)
+        for loss in self._losses(to_device(batch, self.device)):
+            torch.autograd.backward(self.scaler.scale(loss / weight))
+            total += float(loss.detach()) / weight
+        self.scaler.unscale_(self.optimizer)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm))
+        if not math.isfinite(total) or (not math.isfinite(norm) and not self.config.autocast):
+            raise TrainingDiverged(
+                f"The loss became {total} and the gradient {norm}; try a lower learning_rate or clip_norm."
+            )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        self.average.update(self.model)
+        return total, norm
+
+    def _losses(self, tensors: tuple[Tensor, Tensor, Tensor, Tensor]) -> Iterator[Tensor]:
+        """Summed losses of chunks of time, each a graph of its own that goes on from the last one's state.
+
+        Williams & Peng (1990): the gradient is cut between chunks, the state is carried.
+        """
+        inputs, _, targets, weights = tensors
+        time = inputs.shape[1]
+        chunk = self.config.bptt_steps or time
+        state: Tensor | None = None
+        for start in range(0, time, chunk):
+            part = slice(start, start + chunk)
+            with torch.autocast(self.device.type, enabled=self.config.autocast):
+                outputs, state = self.model(inputs[:, part], None if state is None else state.detach())
+            yield self.model.loss(outputs.float(), targets[:, part], weights[:, part])
+
+    def snapshot(self) -> Snapshot:
+        """Everything that the next step depends on; taken between two steps."""
+        schedule = {name: value for name, value in self.schedule.state_dict().items() if name != "lr_lambdas"}
+        return Snapshot.of(
+            {
+                "model": of_module(self.model),
+                "average": self.average.snapshot(),
+                "best": self.best.snapshot(),
+                "optimizer": of_optimizer(self.optimizer),
+                "schedule": Snapshot(schedule),
+                "scaler": Snapshot(self.scaler.state_dict()),
+                "random": of_random(self.device),
+                "batches": self.batches.snapshot() if self.batches is not None else Snapshot(),
+            },
+            done=self.done,
+            epoch=self.epoch,
+            within=self.batches is not None,
+            sums=asdict(self.sums),
+            history=list(self.history),
+        )
+
+    def restore(self, snapshot: Snapshot, train: Split) -> None:
+        """The inverse of `snapshot`, on a loop of the same network and configuration."""
+        facts = snapshot.facts
+        self.done, self.history = facts["done"], facts["history"]
+        self.epoch, self.sums = facts["epoch"], Sums(**facts["sums"])
+        if facts["within"]:
+            self.batches = self._batches(train, self.epoch)
+            self.batches.restore(snapshot.part("batches"))
+        self.model.load_state_dict(snapshot.part("model").tensors)
+        self.average.restore(snapshot.part("average"))
+        self.best.restore(snapshot.part("best"))
+        restore_optimizer(self.optimizer, snapshot.part("optimizer"))
+        self.schedule.load_state_dict(snapshot.part("schedule").facts | {"lr_lambdas": [None]})
+        if scaler := snapshot.part("scaler").facts:
+            self.scaler.load_state_dict(scaler)
+        restore_random(self.device, snapshot.part("random"))
