@@ -1,6 +1,7 @@
 """Run every benchmark."""
 
-from benchmarks import api, forecasting
+from benchmarks import api, checkpoints, forecasting
+from benchmarks.burst import __main__ as burst
 from benchmarks.overload import __main__ as overload
 from benchmarks.serving import __main__ as serving
 
@@ -8,3 +9,5 @@ api.main()
 forecasting.main()
 serving.main()
 overload.main()
+burst.main()
+checkpoints.main()

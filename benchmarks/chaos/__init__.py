@@ -1,0 +1,1 @@
+"""A stream of small jobs while everything around them is killed, frozen, flushed and cut off at random."""
