@@ -20,7 +20,7 @@ TEXT = """## Checkpoints
 
 The same training with and without checkpoints, in turn, {rounds} rounds; medians. CPU is that of the whole
 training process, in which the checkpoints are written too. One is due at the end of each epoch and every
-{seconds:g} s, and is left out while earlier ones have cost more than 1.5 % of the time.
+{seconds:g} s, and is left out while earlier ones have cost more than 1 % of the time.
 
 {table}"""
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-SHARE = 0.015  # of the time since the training began that checkpoints may cost
+SHARE = 0.01  # of the time since the training began that checkpoints may cost
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
