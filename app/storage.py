@@ -1,7 +1,5 @@
 """The artifact store: a local directory or an S3 bucket behind the same few verbs."""
 
-import errno
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -12,10 +10,10 @@ from uuid import uuid4
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
+from app.disk import disk_full, sync
 from app.errors import NoSpace, NotFound
 
 CHUNK = 1 << 20
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PROBES = "probes"  # where files lie that are there for a moment only
 
 
@@ -44,12 +42,13 @@ class Storage:
         """Store a file under `key`; raises `NoSpace`. A local file is on the disk when this returns."""
         try:
             self._store.put(key, path)
-        except BaseError as error:  # it tells an `OSError` in words only
-            if any(f"(os error {number})" in str(error) for number in FULL):
+        except BaseError as error:
+            if disk_full(error):
                 raise NoSpace from error
             raise
         if self._root is not None:
-            _sync(self._root / key)
+            sync(self._root / key)
+            sync((self._root / key).parent)
 
     def read(self, key: str) -> Iterator[bytes]:
         """The file in pieces of about a mebibyte; raises `NotFound` before the first piece."""
@@ -134,13 +133,3 @@ def _modified(path: Path) -> float:
         return path.lstat().st_mtime
     except FileNotFoundError:  # somebody was faster
         return float("inf")
-
-
-def _sync(path: Path) -> None:
-    """Have the disk know a file and its name."""
-    for place in (path, path.parent):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from app.disk import sync
 from app.proof import Damaged, check, name
 from workers.snapshot import Snapshot
 
@@ -23,8 +23,8 @@ def write(directory: Path, step: int, snapshot: Snapshot) -> Path:
     part = directory / f"{step:012d}.part"
     try:
         save_file(snapshot.tensors, part, metadata={FACTS: json.dumps(snapshot.facts)})
+        sync(part)
         with part.open("rb") as file:
-            os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         path = directory / name(step, digest)
         part.replace(path)
@@ -39,15 +39,6 @@ def write(directory: Path, step: int, snapshot: Snapshot) -> Path:
 def _number(text: str) -> tuple[int, str]:
     found = re.search(r"os error (\d+)", text)
     return (int(found[1]) if found else 0), text
-
-
-def sync(directory: Path) -> None:
-    """Have the disk know a directory's names."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read(path: Path) -> Snapshot:

@@ -4,7 +4,6 @@ It is told what to do in one line of JSON on stdin and answers in lines of JSON 
 stop at the next step; when the supervisor is gone it is killed, since nobody would keep what it makes.
 """
 
-import errno
 import json
 import os
 import sys
@@ -15,13 +14,13 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from app import logs
+from app.disk import disk_full
 from app.errors import AppError
 from workers.lifeline import Lifeline
 
 Json = dict[str, Any]
 Work = Callable[[Json, Callable[[Json], None], Callable[[], bool]], Json]
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 GRACE_SECONDS = 30.0  # from being asked to stop to being ended; the supervisor is quicker unless it is dead
 
 
@@ -42,13 +41,6 @@ class Line:
 def failed(code: str, message: str) -> Json:
     """The last message of a child that could not do its work."""
     return {"type": "failed", "code": code, "message": message}
-
-
-def disk_full(error: BaseException) -> bool:
-    """Whether there was no room; libraries written in Rust tell an `OSError` in words only."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in FULL
-    return any(f"(os error {number})" in str(error) for number in FULL)
 
 
 def failure(error: BaseException) -> Json:

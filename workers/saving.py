@@ -1,6 +1,5 @@
 """When checkpoints are taken, and the thread that writes them beside the training."""
 
-import errno
 import logging
 import queue
 import threading
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.disk import disk_full
 from workers.checkpoint import write
 from workers.snapshot import Snapshot
 
@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 SHARE = 0.01  # of the time since the training began that checkpoints may cost
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Saver:
@@ -76,7 +75,7 @@ class Saver:
             path = write(self._directory, step, snapshot)
         except OSError as error:
             log.warning("checkpoint: %s", error)
-            why = "the worker's disk is full" if error.errno in FULL else str(error)
+            why = "the worker's disk is full" if disk_full(error) else str(error)
             self._on({"type": "warning", "message": f"A checkpoint could not be written: {why}"})
         else:
             facts = snapshot.facts

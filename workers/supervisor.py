@@ -19,6 +19,7 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlche
 from sqlalchemy.orm import Session
 
 from app.db import Sessions
+from app.disk import disk_full
 from app.errors import AppError, NoSpace
 from app.services import leases
 from app.services.leases import Lease
@@ -28,7 +29,6 @@ from app.tables import Job
 from workers.assignments import KINDS, Assignment, Unready
 from workers.heart import Heart, Order
 from workers.pipes import Child
-from workers.reporting import disk_full
 
 log = logging.getLogger(__name__)
 

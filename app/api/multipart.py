@@ -1,7 +1,6 @@
 """A multipart upload straight to disk: hashed and counted on the way, bounded, never in memory."""
 
 import asyncio
-import errno
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,12 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
+from app.disk import disk_full
 from app.errors import Invalid, NoSpace, Problem, TooLarge, pointer
 
 FIELD_BYTES = 64 << 10
 FIELDS = 16
 WRITE_BYTES = 1 << 20
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass
@@ -105,7 +104,7 @@ async def receive(request: Request, path: Path, limit: int) -> Form:
     except FormParserError as error:
         raise Invalid(f"The multipart body is broken: {error}", [Problem("", str(error))]) from None
     except OSError as error:  # from a write, or from the close that writes the rest
-        if error.errno in FULL:
+        if disk_full(error):
             raise NoSpace from error
         raise
     form.filename, form.sha256 = receiver.filename, digest.hexdigest()
