@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
+from app.hyperparameters import NetworkIn, Strict, TrainingIn
 from app.states import Status
 from app.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
 from app.times import rfc3339
@@ -23,50 +24,18 @@ Text = Annotated[str, StringConstraints(max_length=1 << 16)]  # which also refus
 AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
 
 
-class Strict(BaseModel):
-    """A request: unknown fields and wrong types are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class NetworkIn(Strict):
-    """The recurrent network; what is left out gets the task's default."""
-
-    cell: Literal["rnn", "lstm", "gru"] | None = None
-    layers: int | None = Field(default=None, ge=1, le=8)
-    hidden_size: int | None = Field(default=None, ge=1, le=2048)
-    bidirectional: bool | None = None
-    dropout: float | None = Field(default=None, ge=0, lt=1)
-
-
-class TrainingIn(Strict):
-    """How the network learns; what is left out gets the task's default."""
-
-    epochs: int | None = Field(default=None, ge=1, le=10_000)
-    batch_size: int | None = Field(default=None, ge=1, le=65_536)
-    learning_rate: float | None = Field(default=None, gt=0, le=10)
-    clip_norm: float | None = Field(default=None, gt=0)
-    patience: int | None = Field(default=None, ge=1, le=10_000)
-    seed: int | None = Field(default=None, ge=0, lt=2**31)
-    max_seconds: float | None = Field(default=None, gt=0, le=7 * 86_400)
-    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")] | None = None
-    optimizer: Literal["adam", "adamw", "nadam", "radam"] | None = None
-    schedule: Literal["one_cycle", "cosine", "constant"] | None = None
-    weight_decay: float | None = Field(default=None, ge=0, le=1)
-    bptt_steps: int | None = Field(default=None, ge=1, le=100_000)
-    autocast: bool | None = None
-
-
 class JobIn(Strict):
     """A training job to submit."""
 
     task: Text
     dataset: Text
     model: ModelName
-    network: NetworkIn = NetworkIn()
-    training: TrainingIn = TrainingIn()
-    options: Json = {}
-    metadata: Annotated[dict[Text, Text | int | float | bool | None], Field(max_length=32)] = {}
+    network: NetworkIn = Field(default_factory=NetworkIn)
+    training: TrainingIn = Field(default_factory=TrainingIn)
+    options: Json = Field(default_factory=dict)
+    metadata: Annotated[
+        dict[Text, Text | int | float | bool | None], Field(default_factory=dict, max_length=32)
+    ]
 
 
 class AliasIn(Strict):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.services.jobs import NETWORK, TRAINING
+from app.hyperparameters import NETWORK, TRAINING
 from app.settings import Settings
 from app.tasks.forecasting import TASK
 from benchmarks.report import table, write

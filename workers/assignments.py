@@ -79,11 +79,11 @@ class Training:
             "told": self._told(),
         }
 
-    def _told(self) -> tuple[str, int]:
-        """Phase and number of the last epoch that an earlier attempt told of."""
+    def _told(self) -> tuple[int, int]:
+        """Stage and number of the last epoch that an earlier attempt told of."""
         with self._sessions() as session:
             epochs = jobs.curves(session, self._job.id)
-        return (epochs[-1].get("phase", ""), epochs[-1]["epoch"]) if epochs else ("", 0)
+        return (epochs[-1]["stage"], epochs[-1]["epoch"]) if epochs else (0, 0)
 
     def _newest(self, directory: Path, note: Callable[[Json], None]) -> Path | None:
         """The furthest checkpoint that is whole."""

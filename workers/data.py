@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.tasks.base import Batch, Floats, Ints, Split
-from workers.nn.model import SequenceModel
+from app.tasks.base import Batch, Ints, Split
 from workers.snapshot import Snapshot
 
 BUCKET = 16  # batches whose examples are sorted by length together
@@ -29,6 +28,17 @@ def shuffled(lengths: Ints, size: int, rng: np.random.Generator) -> list[Ints]:
     return [groups[k] for k in rng.permutation(len(groups))]
 
 
+def streams(count: int, size: int, shift: int = 0) -> list[Ints]:
+    """Consecutive rows as up to `size` streams side by side: each goes on in its place of the next batch.
+
+    A batch has as many rows as the one before it, or fewer: those of the streams that have not ended. With
+    `shift` the first stream begins there, and the last ones go on with the rows before it.
+    """
+    long = -(-count // size)  # rows of a stream
+    starts = np.arange(0, count, long)
+    return [((starts + step)[starts + step < count] + shift) % count for step in range(long)]
+
+
 class TrainingBatches:
     """Every example once, in an order and with random views that depend on seed and epoch alone.
 
@@ -38,7 +48,11 @@ class TrainingBatches:
     def __init__(self, split: Split, size: int, seed: int, epoch: int) -> None:
         self._split = split
         self._rng = np.random.default_rng([seed, epoch])
-        self._order = shuffled(split.lengths, size, self._rng)
+        if split.carried:
+            count = len(split.lengths)
+            self._order = streams(count, size, int(self._rng.integers(count)))
+        else:
+            self._order = shuffled(split.lengths, size, self._rng)
         self._position = 0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -56,10 +70,17 @@ class TrainingBatches:
         self._rng.bit_generator.state = snapshot.facts["random"]
 
 
-def plain_batches(split: Split, size: int) -> Iterator[Batch]:
-    """Every example once, in split order, nothing random."""
-    for start in range(0, len(split.lengths), size):
-        yield split.batch(np.arange(start, min(start + size, len(split.lengths))), None)
+def plain_rows(split: Split, size: int) -> list[Ints]:
+    """Every example once, nothing random; in split order, or as streams where state is carried over."""
+    count = len(split.lengths)
+    if split.carried:
+        return streams(count, size) if count else []
+    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def plain_batches(split: Split, size: int) -> list[Batch]:
+    """The batches of these rows."""
+    return [split.batch(rows, None) for rows in plain_rows(split, size)]
 
 
 def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -69,13 +90,25 @@ def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tenso
     return inputs, lengths, targets, weights
 
 
-@torch.no_grad()
-def outputs_at_end(model: SequenceModel, split: Split, size: int, device: torch.device) -> list[Floats]:
-    """The network's outputs (width,) at the last step of each example, in split order."""
-    model.eval()
-    found: list[Floats] = []
-    for batch in plain_batches(split, size):
-        inputs, lengths, _, _ = to_device(batch, device)
-        outputs, _ = model.at_end(inputs, lengths, model.initial(len(inputs)))
-        found.extend(outputs.float().cpu().numpy())
-    return found
+def kept(state: Tensor | None, rows: int) -> Tensor | None:
+    """The state (…, batch, hidden) with which so many streams go on."""
+    return None if state is None else state[:, :rows].detach()
+
+
+class Following:
+    """The tokens of a split's examples, with the token that follows each as its target."""
+
+    carried = False
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+        self.lengths = split.lengths
+
+    def batch(self, rows: Ints, rng: np.random.Generator | None) -> Batch:
+        """Targets and weights (batch, time); nothing follows a row's last token."""
+        batch = self._split.batch(rows, rng)
+        tokens = batch.inputs[:, :, 0]  # (batch, time)
+        targets = np.zeros_like(tokens)
+        targets[:, :-1] = tokens[:, 1:]
+        weights = np.arange(1, tokens.shape[1] + 1) < batch.lengths[:, None]  # (batch, time)
+        return Batch(batch.inputs, batch.lengths, targets, weights.astype(np.float32))

@@ -4,8 +4,10 @@ import hashlib
 import json
 import logging
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -14,7 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from workers.nn.model import ModelConfig, SequenceModel
+from app.tasks.base import Input, Output
+from workers.nn import ModelConfig, Network, Translator, build, join
 
 Json = dict[str, Any]
 
@@ -22,7 +25,10 @@ FORMAT = 1
 OPSET = 17
 TOLERANCE = 1e-4  # between torch and the exported graph, on the network's own scale
 WEIGHTS, GRAPH, MANIFEST = "model.safetensors", "model.onnx", "manifest.json"
-INPUTS, OUTPUTS = ("inputs", "lengths", "state"), ("outputs", "state_out")
+DECODER = "decoder.onnx"  # of a SEQUENCE network, beside the graph that encodes
+INPUTS = ("inputs", "lengths", "state")
+DECODER_INPUTS = ("tokens", "state", "memory", "lengths")
+DECODER_OUTPUTS = ("outputs", "state_out", "attention")
 
 
 class ExportFailed(Exception):
@@ -32,47 +38,100 @@ class ExportFailed(Exception):
 class _AtEnd(nn.Module):
     """The signature every exported graph has."""
 
-    def __init__(self, model: SequenceModel) -> None:
+    def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs at each row's last real step, and the state there."""
-        return self.model.at_end(inputs, lengths, state)
+    def forward(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, ...]:
+        """Outputs, the state at each row's last real step, and the transitions of a chain."""
+        found = self.model.at_end(inputs, lengths, state)
+        if not self.model.config.crf or isinstance(self.model, Translator):
+            return found
+        transitions = cast("Tensor", self.model.transitions())
+        nothing = (0 * lengths[0]).to(transitions.dtype)  # an output that depends on no input is left out
+        return (*found, transitions + nothing)
 
 
-def probe(model: SequenceModel, batch: int, time: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+class _Step(nn.Module):
+    """One step of a decoder."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, state: Tensor, memory: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """See `Translator.decode_step`."""
+        found: tuple[Tensor, ...] = self.model.decode_step(tokens, state, memory, lengths)
+        return found
+
+
+def outputs_in(model: Network) -> tuple[str, ...]:
+    """What the graph gives."""
+    return ("outputs", "state_out", "transitions") if model.config.crf else ("outputs", "state_out")
+
+
+def probe(model: Network, batch: int, time: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Random inputs, lengths (the first is full) and state for trying a graph out."""
-    source = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(batch, time, model.config.features, generator=source)
+    config, source = model.config, torch.Generator().manual_seed(seed)
+    if config.input == Input.TOKENS:
+        sizes = [*config.vocabularies, *[config.character_vocabulary] * config.word_length]
+        columns = [torch.randint(1, size, (batch, time), generator=source) for size in sizes]
+        inputs = torch.stack(columns, dim=-1)  # (batch, time, features)
+    else:
+        inputs = torch.randn(batch, time, config.features, generator=source)
     lengths = torch.randint(1, time + 1, (batch,), generator=source)
     lengths[0] = time
-    state = 0.1 * torch.randn(model.state_rows, batch, model.config.hidden_size, generator=source)
+    state = 0.1 * torch.randn(model.state_rows, batch, config.hidden_size, generator=source)
     return inputs, lengths, state
 
 
-def export_onnx(model: SequenceModel, path: Path) -> None:
-    """Write the graph (inputs, lengths, state) -> (outputs, state_out), batch and time dynamic.
+def probe_step(model: Any, batch: int, time: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same for a decoder: tokens, state, memory and lengths."""
+    inputs, lengths, state = probe(model, batch, time, seed)
+    memory, first = model.at_end(inputs, lengths, state)
+    tokens = torch.randint(1, model.config.outputs, (batch, 1), generator=torch.Generator().manual_seed(seed))
+    return tokens, first, memory, lengths
+
+
+def export_onnx(model: Network, path: Path) -> None:
+    """Write the graph (inputs, lengths, state) -> (outputs, state_out, …), batch and time dynamic.
 
     The older exporter is right for all three cells; packing becomes the operators' `sequence_lens`.
     """
-    model = model.cpu().eval()
-    axes = {
-        "inputs": {0: "batch", 1: "time"},
-        "lengths": {0: "batch"},
-        "state": {1: "batch"},
-        "outputs": {0: "batch"},
-        "state_out": {1: "batch"},
-    }
+    axes = {"inputs": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
+    axes |= {"state": {1: "batch"}, "state_out": {1: "batch"}, "outputs": {0: "batch"}}
+    if model.config.output in (Output.LABELS, Output.SEQUENCE):
+        axes["outputs"][1] = "time"
+    _write(_AtEnd(model.cpu().eval()), probe(model, 3, 5, 0), path, INPUTS, outputs_in(model), axes)
+
+
+def export_decoder(model: Any, path: Path) -> None:
+    """Write the graph (tokens, state, memory, lengths) -> (outputs, state_out, attention)."""
+    axes = {name: {0: "batch"} for name in ("tokens", "lengths", "outputs")}
+    axes |= {"state": {1: "batch"}, "state_out": {1: "batch"}}
+    axes |= {name: {0: "batch", 1: "time"} for name in ("memory", "attention")}
+    with torch.no_grad():
+        tensors = probe_step(model.cpu().eval(), 3, 5, 0)
+    _write(_Step(model), tensors, path, DECODER_INPUTS, DECODER_OUTPUTS, axes)
+
+
+def _write(
+    module: nn.Module,
+    tensors: tuple[Tensor, ...],
+    path: Path,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    axes: dict[str, dict[int, str]],
+) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _AtEnd(model).eval(),
-            probe(model, 3, 5, 0),
+            module.eval(),
+            tensors,
             str(path),
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
+            input_names=list(inputs),
+            output_names=list(outputs),
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
@@ -80,48 +139,67 @@ def export_onnx(model: SequenceModel, path: Path) -> None:
     onnx.checker.check_model(onnx.load(path))
 
 
-@torch.no_grad()
-def verify_onnx(model: SequenceModel, path: Path) -> float:
+def verify_onnx(model: Network, path: Path) -> float:
     """Largest difference to torch at several batch sizes and lengths; raises `ExportFailed` if it matters."""
+    return _verify(_AtEnd(model), partial(probe, model), path, INPUTS, outputs_in(model))
+
+
+def verify_decoder(model: Any, path: Path) -> float:
+    """The same for a decoder."""
+    return _verify(_Step(model), partial(probe_step, model), path, DECODER_INPUTS, DECODER_OUTPUTS)
+
+
+@torch.no_grad()
+def _verify(
+    module: nn.Module,
+    tensors: Callable[[int, int, int], tuple[Tensor, ...]],
+    path: Path,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+) -> float:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     worst = 0.0
     for seed, (batch, time) in enumerate([(1, 1), (1, 9), (4, 30), (7, 2)]):
-        tensors = probe(model, batch, time, seed)
-        wanted = model.at_end(*tensors)
-        given = dict(zip(INPUTS, (tensor.numpy() for tensor in tensors), strict=True))
-        for ours, theirs in zip(session.run(list(OUTPUTS), given), wanted, strict=True):
+        probes = tensors(batch, time, seed)
+        given = dict(zip(inputs, (tensor.numpy() for tensor in probes), strict=True))
+        for ours, theirs in zip(session.run(list(outputs), given), module(*probes), strict=True):
             worst = max(worst, float(np.abs(ours - theirs.numpy()).max()))
     if not worst <= TOLERANCE:
         raise ExportFailed(f"The exported graph differs from the network by {worst:.2g}.")
     return worst
 
 
-def save(directory: Path, model: SequenceModel, facts: Json) -> Json:
+def save(directory: Path, model: Network, facts: Json) -> Json:
     """Write an artifact; `facts` (task, state, metrics, …) go into the manifest, which is returned."""
     directory.mkdir(parents=True, exist_ok=True)
     model = model.cpu().eval()
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    weights = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, directory / WEIGHTS)
     export_onnx(model, directory / GRAPH)
-    difference = verify_onnx(model, directory / GRAPH)
+    difference, names = verify_onnx(model, directory / GRAPH), [WEIGHTS, GRAPH]
+    graph: Json = {
+        "inputs": list(INPUTS),
+        "outputs": list(outputs_in(model)),
+        "datatype": "INT64" if model.config.input == Input.TOKENS else "FP32",
+        "features": model.config.features,
+        "width": model.config.outputs,
+        "state_rows": model.state_rows,
+        "hidden_size": model.config.hidden_size,
+        "opset": OPSET,
+    }
+    if model.config.output == Output.SEQUENCE:
+        export_decoder(model, directory / DECODER)
+        difference = max(difference, verify_decoder(model, directory / DECODER))
+        names.append(DECODER)
     manifest = {
         "format": FORMAT,
         **facts,
         "model": model.config.to_json(),
         "parameters": model.count(),
-        "onnx": {
-            "inputs": list(INPUTS),
-            "outputs": list(OUTPUTS),
-            "features": model.config.features,
-            "width": model.config.outputs,
-            "state_rows": model.state_rows,
-            "hidden_size": model.config.hidden_size,
-            "opset": OPSET,
-            "difference": difference,
-        },
-        "files": {name: _described(directory / name) for name in (WEIGHTS, GRAPH)},
+        "onnx": {**graph, "difference": difference},
+        "files": {name: _described(directory / name) for name in names},
     }
     (directory / MANIFEST).write_text(json.dumps(manifest, allow_nan=False, indent=1), encoding="utf-8")
     return manifest
@@ -140,9 +218,10 @@ def read_manifest(directory: Path) -> Json:
     return manifest
 
 
-def load_model(directory: Path, device: torch.device) -> SequenceModel:
+def load_model(directory: Path, device: torch.device) -> Network:
     """The network of an artifact, ready to predict."""
-    model = SequenceModel(ModelConfig.from_json(read_manifest(directory)["model"]))
+    config = ModelConfig.from_json(read_manifest(directory)["model"])
+    model = join([build(config, 0) for _ in range(config.members)])
     model.load_state_dict(load_file(directory / WEIGHTS))
     model.to(device).eval()
     model.flatten()

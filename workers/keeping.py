@@ -5,21 +5,21 @@ import copy
 import torch
 from torch import Tensor
 
-from workers.nn.model import SequenceModel
+from workers.nn import Trainable
 from workers.snapshot import Snapshot, copied, of_module
 
 
 class Average:
     """An exponential moving average of weights, faster at first (Polyak & Juditsky 1992)."""
 
-    def __init__(self, model: SequenceModel, decay: float) -> None:
+    def __init__(self, model: Trainable, decay: float) -> None:
         self.model = copy.deepcopy(model)
         self.model.flatten()
         self._decay = decay
         self._count = 0
 
     @torch.no_grad()
-    def update(self, model: SequenceModel) -> None:
+    def update(self, model: Trainable) -> None:
         """Take the present weights in."""
         self._count += 1
         keep = min(self._decay, self._count / (self._count + 9))

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from app.tasks.base import Batch, Split
-from workers.data import TrainingBatches, to_device
+from workers.data import TrainingBatches, kept, to_device
 from workers.keeping import Average, Best
-from workers.nn.model import SequenceModel
+from workers.nn import Trainable
+from workers.nn.losses import Penalties
 from workers.schedule import OPTIMIZERS, SCHEDULES
 from workers.snapshot import (
     Snapshot,
+    copied,
     of_module,
     of_optimizer,
     of_random,
@@ -46,6 +48,9 @@ class TrainingConfig:
     weight_decay: float = 0.0
     bptt_steps: int | None = None  # None: through the whole sequence
     autocast: bool = False
+    label_smoothing: float = 0.0
+    activation_regularization: float = 0.0
+    temporal_regularization: float = 0.0
     averaging: float = 0.98  # of an exponential average of the weights, which is what is kept
 
 
@@ -62,9 +67,7 @@ class Sums:
 class Loop:
     """The moving parts of one fit."""
 
-    def __init__(
-        self, model: SequenceModel, config: TrainingConfig, device: torch.device, total: int
-    ) -> None:
+    def __init__(self, model: Trainable, config: TrainingConfig, device: torch.device, total: int) -> None:
         self.model = model
         self.config = config
         self.device = device
@@ -78,6 +81,10 @@ class Loop:
         self.done, self.end = 0, total  # steps
         self.epoch = 0  # the one that runs, or ran last
         self.batches: TrainingBatches | None = None  # of the epoch that runs
+        self.carried: Tensor | None = None  # the state in which streams go on with the next batch
+        self.penalties = Penalties(
+            config.label_smoothing, config.activation_regularization, config.temporal_regularization
+        )
         self.sums = Sums()
         self.history: list[Json] = []
 
@@ -89,12 +96,12 @@ class Loop:
         begun = time.monotonic() - self.sums.seconds
         if self.batches is None:
             self.batches = self._batches(train, self.epoch + 1)
-            self.sums = Sums()
+            self.sums, self.carried = Sums(), None
             torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)  # dropout: of seed and epoch alone
         for batch in self.batches:
             if self.done >= self.end:
                 break
-            loss, norm = self.step(batch)
+            loss, norm = self.step(batch, carry=train.carried)
             self.done += 1
             self.sums.loss += loss
             self.sums.norm += norm
@@ -117,12 +124,15 @@ class Loop:
             "grad_norm": self.sums.norm / self.sums.steps,
         }
 
-    def step(self, batch: Batch) -> tuple[float, float]:
-        """One step of the optimiser; the mean loss and the norm of the gradient."""
+    def step(self, batch: Batch, *, carry: bool = False) -> tuple[float, float]:
+        """One step of the optimiser; the mean loss and the norm of the gradient.
+
+        With `carry` it goes on from the state in which the last batch ended.
+        """
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         total, weight = 0.0, max(float(batch.weights.sum()), 1e-9)
-        for loss in self._losses(to_device(batch, self.device)):
+        for loss in self._losses(to_device(batch, self.device), carry=carry):
             torch.autograd.backward(self.scaler.scale(loss / weight))
             total += float(loss.detach()) / weight
         self.scaler.unscale_(self.optimizer)
@@ -137,20 +147,26 @@ class Loop:
         self.average.update(self.model)
         return total, norm
 
-    def _losses(self, tensors: tuple[Tensor, Tensor, Tensor, Tensor]) -> Iterator[Tensor]:
+    def _losses(self, tensors: tuple[Tensor, Tensor, Tensor, Tensor], *, carry: bool) -> Iterator[Tensor]:
         """Summed losses of chunks of time, each a graph of its own that goes on from the last one's state.
 
         Williams & Peng (1990): the gradient is cut between chunks, the state is carried.
         """
-        inputs, _, targets, weights = tensors
+        inputs, lengths, *wanted = tensors
         time = inputs.shape[1]
-        chunk = self.config.bptt_steps or time
-        state: Tensor | None = None
+        chunk = (self.config.bptt_steps if self.model.steps else None) or time
+        state = kept(self.carried, len(inputs)) if carry else None
         for start in range(0, time, chunk):
             part = slice(start, start + chunk)
+            targets, weights = (one[:, part] if chunk < time else one for one in wanted)
+            ends = (lengths - start).clamp(1, chunk)
             with torch.autocast(self.device.type, enabled=self.config.autocast):
-                outputs, state = self.model(inputs[:, part], None if state is None else state.detach())
-            yield self.model.loss(outputs.float(), targets[:, part], weights[:, part])
+                loss, state = self.model.losses(
+                    inputs[:, part], ends, targets, weights, state=state, penalties=self.penalties
+                )
+            state = state.detach()
+            yield loss
+        self.carried = state if carry else None
 
     def snapshot(self) -> Snapshot:
         """Everything that the next step depends on; taken between two steps."""
@@ -165,6 +181,9 @@ class Loop:
                 "scaler": Snapshot(self.scaler.state_dict()),
                 "random": of_random(self.device),
                 "batches": self.batches.snapshot() if self.batches is not None else Snapshot(),
+                "carried": Snapshot()
+                if self.carried is None
+                else Snapshot({}, {"state": copied(self.carried)}),
             },
             done=self.done,
             epoch=self.epoch,
@@ -181,6 +200,8 @@ class Loop:
         if facts["within"]:
             self.batches = self._batches(train, self.epoch)
             self.batches.restore(snapshot.part("batches"))
+        state = snapshot.part("carried").tensors.get("state")
+        self.carried = None if state is None else state.to(self.device)
         self.model.load_state_dict(snapshot.part("model").tensors)
         self.average.restore(snapshot.part("average"))
         self.best.restore(snapshot.part("best"))

@@ -1,16 +1,17 @@
 """The engine for a GPU: torch and cuDNN, in a module of its own: a CPU predictor never imports torch."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
 from workers.batching import bucket
-from workers.dense import DenseEnds
 from workers.engines import Engine, Floats, Ints, Pace
 from workers.export import load_model
+from workers.nn import Network
 from workers.nn.model import SequenceModel
-from workers.slots import CUDA_BUSY, Slots
+from workers.slots import CUDA_BUSY, Compute, Slots
 
 MAX_SLOTS = 24  # shapes an engine keeps buffers and graphs for
 SLOT_FLOATS = 1 << 20  # a larger batch computes so long that starting its kernels costs nothing
@@ -22,8 +23,9 @@ class TorchEngine:
     # A step takes about as long for one row as for a hundred, so rows of all lengths go together.
     pace = Pace(overhead=1 << 10, width=1 << 7, most=1 << 22)
 
-    def __init__(self, model: SequenceModel, device: torch.device) -> None:
-        self._ends, self._device = DenseEnds(model).eval(), device
+    def __init__(self, model: Network, device: torch.device) -> None:
+        self._ends: Compute = cast("SequenceModel", model.eval()).answers
+        self._device = device
         self.slots = Slots(self._ends, device, MAX_SLOTS)
 
     def run(self, inputs: Floats, lengths: Ints) -> Floats:

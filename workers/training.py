@@ -1,15 +1,16 @@
 """THE training loop: any network, any split, observers by callback."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from app.tasks.base import Batch, Split
-from workers.data import plain_batches, steps_per_epoch, to_device
+from workers.data import kept, plain_batches, steps_per_epoch, to_device
 from workers.loop import Json, Loop, TrainingConfig
-from workers.nn.model import SequenceModel
+from workers.nn import Trainable
 from workers.saving import Saver
 from workers.snapshot import Snapshot
 
@@ -38,11 +39,24 @@ class Again:
 
 
 @dataclass(frozen=True)
+class Checks:
+    """What the loss is measured on after each epoch."""
+
+    batches: Sequence[Batch] = ()
+    carried: bool = False
+
+    def loss(self, model: Trainable, device: torch.device) -> float | None:
+        """See `mean_loss`."""
+        return mean_loss(model, self.batches, device, carried=self.carried)
+
+
+@dataclass(frozen=True)
 class Keep:
     """Where checkpoints go, what else belongs into them, and the one from which to go on."""
 
     saver: Saver
     facts: Json
+    parts: Mapping[str, Snapshot] = field(default_factory=dict)
     before: int = 0  # steps of earlier fits of the same training
     resume: Snapshot | None = None
 
@@ -50,8 +64,8 @@ class Keep:
 class Reporter:
     """Tells how far an epoch is, a few times a second."""
 
-    def __init__(self, on: Callable[[Json], None], phase: str, epochs: int, steps: int) -> None:
-        self._on, self._phase, self._epochs, self._steps = on, phase, epochs, steps
+    def __init__(self, on: Callable[[Json], None], place: Json, epochs: int, steps: int) -> None:
+        self._on, self._place, self._epochs, self._steps = on, place, epochs, steps
         self._told = self._began = time.monotonic()
         self._samples = 0
 
@@ -64,23 +78,27 @@ class Reporter:
         self._told = now
         speed = self._samples / max(now - self._began, 1e-6)
         progress = {"epoch": epoch, "epochs": self._epochs, "step": step, "steps": self._steps}
-        more = {"samples_per_second": round(speed, 1), "train_loss": loss, "phase": self._phase}
-        self._on({"type": "progress", **progress, **more})
+        more = {"samples_per_second": round(speed, 1), "train_loss": loss}
+        self._on({"type": "progress", **progress, **more, **self._place})
 
     def epoch(self, entry: Json) -> None:
         """One epoch is done."""
-        self._on({"type": "epoch", **entry, "phase": self._phase})
+        self._on({"type": "epoch", **entry, **self._place})
 
 
 @torch.no_grad()
-def mean_loss(model: SequenceModel, batches: Sequence[Batch], device: torch.device) -> float | None:
-    """The weighted mean loss over a split; None if there is nothing in it."""
+def mean_loss(
+    model: Trainable, batches: Sequence[Batch], device: torch.device, *, carried: bool = False
+) -> float | None:
+    """The weighted mean loss over batches of a split; None if there is nothing in it."""
     model.eval()
     total = weight = 0.0
+    state: Tensor | None = None
     for batch in batches:
-        inputs, _, targets, weights = to_device(batch, device)
-        outputs, _ = model(inputs)
-        total += float(model.loss(outputs, targets, weights))
+        inputs, lengths, targets, weights = to_device(batch, device)
+        state = kept(state, len(inputs)) if carried else None
+        loss, state = model.losses(inputs, lengths, targets, weights, state=state)
+        total += float(loss)
         weight += float(batch.weights.sum())
     return total / weight if weight else None
 
@@ -100,16 +118,16 @@ class Fitting:
         """Spent on this fit, interruptions not counted."""
         return self._earlier + time.monotonic() - self._began
 
-    def begin(self, train: Split, checks: Sequence[Batch]) -> None:
+    def begin(self, train: Split, checks: Checks) -> None:
         """Go on from the checkpoint, or take the untrained network as the best so far."""
         loop = self._loop
         if self._keep is not None and self._keep.resume is not None:
             self._earlier = self._keep.resume.facts["seconds"]
             loop.restore(self._keep.resume.part("loop"), train)
         else:
-            loop.best.offer(mean_loss(loop.average.model, checks, loop.device), 0, 0, loop.average)
+            loop.best.offer(checks.loss(loop.average.model, loop.device), 0, 0, loop.average)
 
-    def run(self, train: Split, checks: Sequence[Batch]) -> bool:
+    def run(self, train: Split, checks: Checks) -> bool:
         """Train to the end; False when it was stopped, and then its last checkpoint is written."""
         loop, config = self._loop, self._loop.config
         while loop.done < loop.end or loop.batches is not None:
@@ -118,7 +136,7 @@ class Fitting:
                 return False
             entry = {"epoch": loop.epoch, **loop.figures()}
             begun = time.monotonic()
-            entry["valid_loss"] = mean_loss(loop.average.model, checks, loop.device)
+            entry["valid_loss"] = checks.loss(loop.average.model, loop.device)
             entry["seconds"] = round(loop.sums.seconds + time.monotonic() - begun, 3)
             loop.best.offer(entry["valid_loss"], loop.epoch, loop.done, loop.average)
             loop.history.append(entry)
@@ -145,12 +163,12 @@ class Fitting:
 
     def _snapshot(self) -> Snapshot:
         facts = self._keep.facts if self._keep is not None else {}
-        parts = {"loop": self._loop.snapshot()}
+        parts = {"loop": self._loop.snapshot(), **(self._keep.parts if self._keep is not None else {})}
         return Snapshot.of(parts, **facts, epoch=self._loop.epoch, seconds=self.seconds)
 
 
 def fit(
-    model: SequenceModel,
+    model: Trainable,
     train: Split,
     valid: Split | None,
     config: TrainingConfig,
@@ -160,9 +178,11 @@ def fit(
     should_stop: Callable[[], bool],
     again: Again | None = None,
     keep: Keep | None = None,
+    place: Json | None = None,
 ) -> Fit:
     """Train until the validation loss stops falling; the model ends up with the best averaged weights.
 
+    `place` is told with every event.
     With `again` train as many steps as that says under the same schedule, without validation. Raises
     `TrainingDiverged`. The same seed, data and device give the same weights bit for bit, however often the
     training was stopped and went on from a checkpoint.
@@ -172,8 +192,10 @@ def fit(
     total = again.total_steps if again else per_epoch * config.epochs
     loop = Loop(model, config, device, total)
     loop.end = again.steps if again else total
-    checks = list(plain_batches(valid, 4 * config.batch_size)) if valid and not again else []
-    reporter = Reporter(on, "refit" if again else "fit", -(-loop.end // per_epoch), loop.end)
+    checks = Checks()
+    if valid and not again:
+        checks = Checks(plain_batches(valid, 4 * config.batch_size), valid.carried)
+    reporter = Reporter(on, place or {"phase": "fit"}, -(-loop.end // per_epoch), loop.end)
     fitting = Fitting(loop, reporter, keep, should_stop)
     fitting.begin(train, checks)
     stopped = not fitting.run(train, checks)

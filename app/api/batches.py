@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from app.api.deps import HouseDep, IdempotencyKey
 from app.api.polling import queued
 from app.errors import Invalid, Problem
-from app.schemas import JobOut, Json, Strict, Text, VersionNumber
+from app.hyperparameters import Strict
+from app.schemas import JobOut, Json, Text, VersionNumber
 from app.services import batches, models
 from app.services.idempotency import Keyed
 from app.tables import Job

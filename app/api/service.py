@@ -78,13 +78,9 @@ def _described(name: str) -> Json:
     task: Task = TASKS[name]
     return {
         "name": task.name,
-        "input": task.input,
-        "output": task.output,
         "bidirectional": task.bidirectional,
         "formats": list(task.formats),
         "columns": list(task.columns),
-        "network_defaults": task.network_defaults,
-        "training_defaults": task.training_defaults,
         "options": task.options.model_json_schema(),
         "instance": msgspec.json.schema(task.instance),
         "parameters": msgspec.json.schema(task.parameters),

@@ -7,30 +7,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound, Problem, pointer
+from app.hyperparameters import NETWORK, TRAINING
 from app.identifiers import new_id
 from app.schemas import JobIn
 from app.services.paging import Paging
 from app.states import LIVE, TERMINAL, Status
 from app.tables import Dataset, Job, JobEvent, Model
 from app.tasks import TASKS
-from app.tasks.base import Json, Task
-
-NETWORK: Json = {"cell": "lstm", "layers": 1, "hidden_size": 64, "bidirectional": False, "dropout": 0.1}
-TRAINING: Json = {
-    "epochs": 20,
-    "batch_size": 128,
-    "learning_rate": 0.001,
-    "clip_norm": 1.0,
-    "patience": 5,
-    "seed": 7,
-    "max_seconds": None,
-    "device": "auto",
-    "optimizer": "adam",
-    "schedule": "one_cycle",
-    "weight_decay": 0.0,
-    "bptt_steps": None,
-    "autocast": False,
-}
+from app.tasks.base import Defaults, Json, Task
 
 
 def submit(session: Session, request: JobIn) -> Job:
@@ -42,10 +26,19 @@ def submit(session: Session, request: JobIn) -> Job:
     if dataset is None:
         raise NotFound(f"There is no data set {request.dataset}")
     options = check_options(task, request.options)
-    network = NETWORK | task.network_defaults | given(request.network)
-    problems = [*_misfits(session, request, task, dataset, network), *task.check(dataset.summary, options)]
-    if problems:
-        raise Invalid(f"This job cannot be trained: {problems[0].detail}", problems)
+    if dataset.task != task.name:  # whose summary says nothing to this task
+        wrong = Problem("/dataset", f"this data set was uploaded for {dataset.task}")
+        _refuse([wrong, *_misfits(session, request, task, {})])
+    defaults = task.defaults(dataset.summary, options)
+    network = NETWORK | defaults.network | given(request.network)
+    training = TRAINING | defaults.training | given(request.training)
+    _refuse(
+        [
+            *_unknown(task, defaults, request),
+            *_misfits(session, request, task, network),
+            *task.check(dataset.summary, options),
+        ]
+    )
     job = Job(
         id=new_id("job"),
         kind="train",
@@ -53,7 +46,7 @@ def submit(session: Session, request: JobIn) -> Job:
         dataset_id=dataset.id,
         model=request.model,
         network=network,
-        training=TRAINING | task.training_defaults | given(request.training),
+        training=training,
         options=options.model_dump(mode="json"),
         job_metadata=request.metadata,
         events=1,
@@ -81,11 +74,25 @@ def check_options(task: Task, options: Json) -> Any:
         raise Invalid(f"The options do not fit the task: {problems[0].detail}", problems) from None
 
 
-def _misfits(session: Session, request: JobIn, task: Task, dataset: Dataset, network: Json) -> list[Problem]:
+def _refuse(problems: list[Problem]) -> None:
+    if problems:
+        raise Invalid(f"This job cannot be trained: {problems[0].detail}", problems)
+
+
+def _unknown(task: Task, defaults: Defaults, request: JobIn) -> list[Problem]:
+    """Settings that this task has no use for with this data set."""
+    parts = (("network", NETWORK, defaults.network), ("training", TRAINING, defaults.training))
+    return [
+        Problem(pointer(part, name), f"{task.name} has no {name} with this data set")
+        for part, common, own in parts
+        for name in given(getattr(request, part))
+        if name not in common and name not in own
+    ]
+
+
+def _misfits(session: Session, request: JobIn, task: Task, network: Json) -> list[Problem]:
     problems = []
-    if dataset.task != task.name:
-        problems.append(Problem("/dataset", f"this data set was uploaded for {dataset.task}"))
-    if network["bidirectional"] and not task.bidirectional:
+    if network.get("bidirectional") and not task.bidirectional:
         problems.append(
             Problem(
                 "/network/bidirectional",
@@ -130,8 +137,8 @@ def curves(session: Session, job_id: str) -> list[Json]:
     return epochs
 
 
-def _place(epoch: Json) -> tuple[bool, int]:
-    return epoch.get("phase") == "refit", epoch["epoch"]
+def _place(epoch: Json) -> tuple[int, int]:
+    return epoch.get("stage", 0), epoch["epoch"]
 
 
 def remove(session: Session, job_id: str) -> None:

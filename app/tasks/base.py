@@ -1,7 +1,7 @@
 """What a task is: data, not a network.
 
-A task says how a file becomes arrays, how arrays become training batches, how one request becomes one
-example, how the network's outputs become an answer, and how an answer is scored. It is numpy only.
+How a file becomes arrays, arrays become batches, a request becomes an example, the network's outputs become
+an answer, and how an answer is scored. It is numpy only.
 """
 
 from collections.abc import Iterator
@@ -22,6 +22,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 Json = dict[str, Any]
 
 MAX_FAULTS = 20
+
+PADDING, UNKNOWN, BEGIN, END = range(4)  # the first tokens of every vocabulary of words
 
 
 class Input(StrEnum):
@@ -96,18 +98,25 @@ class Reading:
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded examples for one step of training, or for scoring."""
+    """Padded examples for one step of training, or for scoring.
 
-    inputs: npt.NDArray[Any]  # (batch, time, features) float32, or (batch, time) int64 tokens
+    Inputs are (batch, time, features): float32 for VECTORS; int64 for TOKENS, whose first column is the
+    token itself, 0 = padding and 1 = unknown in every column. Targets, as the kind of output wants them:
+    QUANTILES (batch, time, horizon) float32; LABEL (batch,), LABELS and NEXT (batch, time) int64; SEQUENCE
+    (batch, target time) int64 from `BEGIN` to `END`.
+    """
+
+    inputs: npt.NDArray[Any]
     lengths: Ints  # (batch,)
-    targets: npt.NDArray[Any]  # as the output kind's loss wants it; QUANTILES: (batch, time, horizon) float32
-    weights: Floats  # same leading shape as targets; 0 = not observed or not scored
+    targets: npt.NDArray[Any]
+    weights: Floats  # of the targets' shape; 0 = not observed or not scored
 
 
 class Split(Protocol):
     """A set of examples a batch can be gathered from by index."""
 
     lengths: Ints  # (examples,) steps of each example, for bucketing
+    carried: bool  # each example goes on where the one before it ended: the network's state is carried over
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
         """Gather examples; with `rng` a random view of each (training), without it the canonical one."""
@@ -119,29 +128,51 @@ class Plan:
     """All that training needs of a data set: what the network looks like outside, and the splits."""
 
     state: Json  # JSON from which encode and decode work; goes into the manifest
-    features: int  # width of an input vector, or size of the vocabulary
-    outputs: int  # width of the head
+    input: Input
+    output: Output
+    features: int  # width of an input step: numbers of a vector, or columns of a token
+    outputs: int  # width of the head: quantiles of all lead times, labels, or tokens
     train: Split
     valid: Split
     test: Split
     refit: Split | None = None  # all data, for a final fit of as many steps as the best one took
+    network: Json = field(default_factory=dict)  # what else the network's configuration needs
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a job gets where it says nothing, over the service's own defaults.
+
+    A network or training option that is in neither does not exist for this task and data set.
+    """
+
+    network: Json
+    training: Json
 
 
 @dataclass(frozen=True)
 class Example:
     """One instance as the network sees it, with what decoding needs to make the answer."""
 
-    inputs: npt.NDArray[Any]  # (time, features) float32, or (time,) int64 tokens
+    inputs: npt.NDArray[Any]  # (time, features) float32, or int64 for tokens
     context: Any
+    search: Json | None = None  # how to decode, where the network is asked step by step; JSON
+
+
+@dataclass(frozen=True)
+class Found:
+    """What decoding step by step found, whole or so far."""
+
+    tokens: Ints  # (n,)
+    note: Json  # such as why it ended, a score, attention weights
 
 
 @dataclass(frozen=True)
 class TensorField:
     """A field of an instance or of a prediction as a tensor, one row an instance; its batch is implied.
 
-    As an input it is named like the instance's field. As an output a mapping of lists becomes its last
-    axis, in the mapping's order.
+    As an input it is named like the instance's field; an output's mapping becomes its last axis, in order.
     """
 
     name: str
@@ -163,8 +194,6 @@ class Task(Protocol):
     """One kind of sequence learning. Everything is stateless: `state` comes from the plan."""
 
     name: ClassVar[str]
-    input: ClassVar[Input]
-    output: ClassVar[Output]
     bidirectional: ClassVar[bool]  # whether reading the sequence backwards too makes sense
     formats: ClassVar[tuple[str, ...]]
     columns: ClassVar[tuple[str, ...]]  # canonical columns a mapping may name
@@ -173,8 +202,6 @@ class Task(Protocol):
     parameters: ClassVar[type[msgspec.Struct]]
     tensor_inputs: ClassVar[tuple[TensorField, ...]]  # how tensors tell an instance
     tensor_outputs: ClassVar[tuple[TensorField, ...]]  # how they tell a prediction
-    network_defaults: ClassVar[Json]  # over the service's defaults
-    training_defaults: ClassVar[Json]
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Check a file and turn it into arrays; every fault goes to `faults`."""
@@ -184,8 +211,16 @@ class Task(Protocol):
         """Why a data set with this summary cannot be trained on with these options; pointers into the job."""
         ...
 
-    def plan(self, arrays: Arrays, options: Any, seed: int) -> Plan:
-        """Split the data and fit whatever the encoding needs, on training data only."""
+    def defaults(self, summary: Json, options: Any) -> Defaults:
+        """What suits a data set with this summary, for a job that names nothing but these options."""
+        ...
+
+    def plan(self, arrays: Arrays, options: Any, seed: int, bptt_steps: int | None = None) -> Plan:
+        """Split the data and fit whatever the encoding needs, on training data only; cut streams in steps."""
+        ...
+
+    def settle(self, state: Json, split: Split, outputs: list[Any]) -> Json:
+        """The state with what is learned from the trained network's outputs on the validation split."""
         ...
 
     def misfits(self, summary: Json, state: Json, parameters: Any) -> list[Problem]:
@@ -200,10 +235,17 @@ class Task(Protocol):
         """Turn one instance into the network's input; raises `Invalid` with a pointer below the instance."""
         ...
 
-    def decode(self, state: Json, example: Example, outputs: Floats, parameters: Any) -> Json:
-        """Turn the network's outputs for one example into the answer of the API."""
+    def decode(self, state: Json, example: Example, outputs: Any, parameters: Any) -> Json:
+        """Turn the network's outputs for one example into the answer of the API.
+
+        They are for QUANTILES and LABEL float32 (width,), for LABELS the best tags (time,), for NEXT and
+        SEQUENCE what was `Found`.
+        """
         ...
 
-    def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
-        """Metrics of the network and of the non-neural baseline on the same examples, in split order."""
+    def score(self, state: Json, split: Split, outputs: list[Any]) -> tuple[Json, Json]:
+        """Metrics of the network and of the non-neural baseline on the same examples, in split order.
+
+        Outputs are as for `decode`, but for NEXT the negative log-likelihood of each target, in nats (time,).
+        """
         ...

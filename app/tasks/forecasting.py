@@ -35,6 +35,7 @@ from app.features.windows import gather_inputs, width
 from app.tasks.base import (
     Arrays,
     Batch,
+    Defaults,
     Example,
     Faults,
     Floats,
@@ -58,6 +59,7 @@ class Examples:
     def __init__(self, source: Windows | Origins) -> None:
         self.source = source
         self.lengths: Ints = source.lengths  # (examples,)
+        self.carried = False
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
         """Gather examples as the QUANTILES loss wants them."""
@@ -68,8 +70,6 @@ class Forecasting:
     """Global forecasting of many series; the point forecast, `mean` in the answer, is the median."""
 
     name: ClassVar[str] = "forecasting"
-    input: ClassVar[Input] = Input.VECTORS
-    output: ClassVar[Output] = Output.QUANTILES
     bidirectional: ClassVar[bool] = False  # every position has a loss: reading backwards would see the future
     formats: ClassVar[tuple[str, ...]] = ("csv", "parquet", "jsonl")
     columns: ClassVar[tuple[str, ...]] = ("unique_id", "ds", "y", "split")
@@ -104,9 +104,14 @@ class Forecasting:
         """Too short series, unknown covariates, or nothing observed."""
         return check_options(summary, options)
 
-    def plan(self, arrays: Arrays, options: Options, seed: int) -> Plan:
+    def defaults(self, summary: Json, options: Options) -> Defaults:
+        """The same for all series."""
+        del summary, options
+        return Defaults(self.network_defaults, self.training_defaults)
+
+    def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
         """Cut every series, learn the recipe from the training part, and lay out the splits."""
-        del seed
+        del seed, bptt_steps  # series are split by time, and read whole
         series = SeriesSet.from_arrays(arrays)
         frequency = frequency_of(series.freq)
         seasons = (options.season_length,) if options.season_length else frequency.seasons[:1]
@@ -123,14 +128,22 @@ class Forecasting:
         test = slicer.places((cut.series, origin, None) for cut in cuts for origin in cut.test)
         return Plan(
             state=state,
+            input=Input.VECTORS,
+            output=Output.QUANTILES,
             features=width(state),
             outputs=options.horizon * len(state["quantiles"]),
             train=Examples(Windows(state, train)),
             valid=Examples(Origins(state, slicer, valid)),
             test=Examples(Origins(state, slicer, test)),
             refit=Examples(Windows(state, whole)) if options.refit else None,
+            network={"quantiles": state["quantiles"]},
             warnings=[] if valid else ["No series is long enough to stop training by: every epoch was run."],
         )
+
+    def settle(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
+        """Nothing is left to learn."""
+        del split, outputs
+        return state
 
     def misfits(self, summary: Json, state: Json, parameters: Parameters) -> list[Problem]:
         """Another frequency than the model's, a longer horizon, or quantiles it does not know."""

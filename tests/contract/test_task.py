@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 import torch
 
+from app.hyperparameters import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.readers import Mapping, open_source
-from app.services.jobs import NETWORK, TRAINING
 from app.tasks import TASKS
 from app.tasks.base import Batch, Faults, Input, Output, Plan, Reading, Split, Task
 from tests.service import monthly
+from tests.texts import poems, verses
 from workers.engines import open_onnx
 from workers.export import load_model, read_manifest
 from workers.nn.cells import CELLS
-from workers.nn.losses import LOSSES
 from workers.trainer import Outcome, TrainSpec, train
 
 Json = dict[str, Any]
@@ -61,82 +61,124 @@ SAMPLES = {
         fields=({"values", "start", "freq", "item_id", "future", "past"}, {"horizon", "quantiles"}),
         answer={"item_id", "mean", "quantiles"},
     ),
+    "generation": Sample(
+        format="txt",
+        content=lambda: verses().encode(),
+        options={},
+        instances=[{"prompt": "The king"}, {"prompt": ""}, {"prompt": "☂"}, {"prompt": "Night sings. " * 20}],
+        parameters={"max_tokens": 8, "temperature": 0.8, "top_k": 5, "top_p": 0.9, "seed": 1, "stop": ["."]},
+        fields=({"prompt"}, {"max_tokens", "temperature", "top_k", "top_p", "seed", "stop"}),
+        answer={"text", "finish_reason", "tokens"},
+    ),
+    "generation: pairs of bytes": Sample(
+        format="jsonl",
+        content=poems,
+        options={"tokens": "bpe", "vocabulary_size": 300},
+        instances=[{"prompt": "The king"}, {"prompt": ""}, {"prompt": "☂"}],
+        parameters={"max_tokens": 8, "temperature": 0, "stop": "king"},
+        fields=({"prompt"}, {"max_tokens", "temperature", "top_k", "top_p", "seed", "stop"}),
+        answer={"text", "finish_reason", "tokens"},
+    ),
 }
 
 
+@dataclass(frozen=True)
+class Case:
+    """A task with one of its samples, named `task` or `task: what is special about it`."""
+
+    name: str
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.name.partition(":")[0]]
+
+    @property
+    def sample(self) -> Sample:
+        return SAMPLES[self.name]
+
+
 def test_every_task_is_documented_and_has_a_sample() -> None:
-    assert SAMPLES.keys() == TASKS.keys()
+    assert {Case(name).task.name for name in SAMPLES} == TASKS.keys()
     assert TASKS.keys() <= DOCUMENTED
 
 
-@pytest.fixture(params=sorted(TASKS))
-def task(request: pytest.FixtureRequest) -> Task:
-    return TASKS[request.param]
+@pytest.fixture(params=sorted(SAMPLES))
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(request.param)
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Task], Reading]:
+def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Reading]:
     @cache
-    def reading(name: str) -> Reading:
-        sample, faults = SAMPLES[name], Faults()
+    def reading(case: Case) -> Reading:
+        sample, faults = case.sample, Faults()
         path = tmp_path_factory.mktemp("read") / "content"
         path.write_bytes(sample.content())
-        made = TASKS[name].read(open_source(path, sample.format, Mapping.checked({}, ()), faults), faults)
+        made = case.task.read(open_source(path, sample.format, Mapping.checked({}, ()), faults), faults)
         faults.check()
         return made
 
-    return lambda task: reading(task.name)
+    return reading
 
 
 @pytest.fixture(scope="module")
-def planned(read: Callable[[Task], Reading]) -> Callable[[Task], Plan]:
+def planned(read: Callable[[Case], Reading]) -> Callable[[Case], Plan]:
     @cache
-    def plan(name: str) -> Plan:
-        task = TASKS[name]
-        options = task.options.model_validate(SAMPLES[name].options, strict=True)
-        return task.plan(read(task).arrays, options, 0)
+    def plan(case: Case) -> Plan:
+        options = case.task.options.model_validate(case.sample.options, strict=True)
+        return case.task.plan(read(case).arrays, options, 0)
 
-    return lambda task: plan(task.name)
+    return plan
 
 
 @pytest.fixture(scope="module")
 def trained(
-    tmp_path_factory: pytest.TempPathFactory, read: Callable[[Task], Reading]
-) -> Callable[[Task, str], tuple[Path, Outcome]]:
-    """One epoch of a small network, once for each task and cell."""
+    tmp_path_factory: pytest.TempPathFactory, read: Callable[[Case], Reading]
+) -> Callable[[Case, str], tuple[Path, Outcome]]:
+    """One epoch of a small network, once for each case and cell."""
 
     @cache
-    def run(name: str, cell: str) -> tuple[Path, Outcome]:
-        task, directory = TASKS[name], tmp_path_factory.mktemp(f"{name}-{cell}")
-        arrays: dict[str, Any] = read(task).arrays
+    def run(case: Case, cell: str) -> tuple[Path, Outcome]:
+        task, directory = case.task, tmp_path_factory.mktemp("trained")
+        arrays: dict[str, Any] = read(case).arrays
         np.savez(directory / "arrays.npz", **arrays)
-        network = NETWORK | task.network_defaults | {"cell": cell, "hidden_size": 12}
-        training = TRAINING | task.training_defaults | {"epochs": 1, "batch_size": 32, "device": "cpu"}
-        options = task.options.model_validate(SAMPLES[name].options).model_dump(mode="json")
-        spec = TrainSpec(name, network, training, options)
+        options = task.options.model_validate(case.sample.options)
+        defaults = task.defaults(read(case).summary, options)
+        small = {
+            "cell": cell,
+            "hidden_size": 12,
+            **({"embedding_size": 12} if "embedding_size" in defaults.network else {}),
+        }
+        network = NETWORK | defaults.network | small
+        training = TRAINING | defaults.training | {"epochs": 1, "batch_size": 16, "device": "cpu"}
+        spec = TrainSpec(task.name, network, training, options.model_dump(mode="json"))
         outcome = train(spec, directory, directory / "out", on=lambda event: None, should_stop=lambda: False)
         return directory / "out", outcome
 
-    return lambda task, cell: run(task.name, cell)
+    return run
 
 
-def test_a_task_says_what_it_is(task: Task) -> None:
+def test_a_task_says_what_it_is(
+    case: Case, read: Callable[[Case], Reading], planned: Callable[[Case], Plan]
+) -> None:
+    task, plan = case.task, planned(case)
     assert TASKS[task.name] is task
-    assert isinstance(task.input, Input)
-    assert isinstance(task.output, Output)
+    assert isinstance(plan.input, Input)
+    assert isinstance(plan.output, Output)
     assert task.formats
-    assert task.output in LOSSES
-    assert NETWORK.keys() >= task.network_defaults.keys()
-    assert TRAINING.keys() >= task.training_defaults.keys()
+    defaults = task.defaults(read(case).summary, task.options.model_validate(case.sample.options))
+    NetworkIn.model_validate(defaults.network)
+    TrainingIn.model_validate(defaults.training)
+    assert task.bidirectional or not defaults.network.get("bidirectional")
 
 
-def test_its_schemas_are_valid_closed_and_as_documented(task: Task) -> None:
-    fields, parameters = SAMPLES[task.name].fields
-    options = task.options.model_json_schema()
+def test_its_schemas_are_valid_closed_and_as_documented(case: Case) -> None:
+    fields, parameters = case.sample.fields
+    options = case.task.options.model_json_schema()
     jsonschema.Draft202012Validator.check_schema(options)
     assert options["additionalProperties"] is False
     assert all("description" in one for one in options["properties"].values())
-    for shape, documented in ((task.instance, fields), (task.parameters, parameters)):
+    for shape, documented in ((case.task.instance, fields), (case.task.parameters, parameters)):
         schema = msgspec.json.schema(shape)
         jsonschema.Draft202012Validator.check_schema(schema)
         (described,) = [one for name, one in schema["$defs"].items() if name == shape.__name__]
@@ -145,38 +187,40 @@ def test_its_schemas_are_valid_closed_and_as_documented(task: Task) -> None:
         assert shape.__struct_config__.frozen
 
 
-def test_options_survive_the_database(task: Task) -> None:
-    options = task.options.model_validate(SAMPLES[task.name].options, strict=True)
+def test_options_survive_the_database(case: Case) -> None:
+    options = case.task.options.model_validate(case.sample.options, strict=True)
     stored = json.loads(json.dumps(options.model_dump(mode="json"), allow_nan=False))
-    assert task.options.model_validate(stored) == options
+    assert case.task.options.model_validate(stored) == options
 
 
-def test_a_summary_is_json_and_fits_its_own_options(task: Task, read: Callable[[Task], Reading]) -> None:
-    reading = read(task)
+def test_a_summary_is_json_and_fits_its_own_options(case: Case, read: Callable[[Case], Reading]) -> None:
+    reading = read(case)
     summary = json.loads(json.dumps(reading.summary, allow_nan=False))
-    options = task.options.model_validate(SAMPLES[task.name].options)
-    assert task.check(summary, options) == []
+    options = case.task.options.model_validate(case.sample.options)
+    assert case.task.check(summary, options) == []
     assert all(array.dtype != object for array in reading.arrays.values())
 
 
 def test_the_state_is_json_and_the_same_each_time(
-    task: Task, read: Callable[[Task], Reading], planned: Callable[[Task], Plan]
+    case: Case, read: Callable[[Case], Reading], planned: Callable[[Case], Plan]
 ) -> None:
-    state = planned(task).state
+    state = planned(case).state
     written = json.dumps(state, allow_nan=False)
     assert json.loads(written) == state
-    options = task.options.model_validate(SAMPLES[task.name].options)
-    assert json.dumps(task.plan(read(task).arrays, options, 0).state) == written
+    options = case.task.options.model_validate(case.sample.options)
+    assert json.dumps(case.task.plan(read(case).arrays, options, 0).state) == written
 
 
-def checked(task: Task, plan: Plan, batch: Batch, size: int) -> None:
+def checked(case: Case, plan: Plan, batch: Batch, size: int) -> None:
     """One batch against the promises of `Batch`."""
     time = batch.inputs.shape[1]
-    if task.input == Input.TOKENS:
-        assert batch.inputs.shape == (size, time)
+    if plan.input == Input.TOKENS:
+        assert batch.inputs.shape == (size, time, plan.features)
         assert batch.inputs.dtype == np.int64
         assert batch.inputs.min() >= 0
-        assert batch.inputs.max() < plan.features
+        sizes = plan.network["vocabularies"]
+        assert (batch.inputs[:, :, : len(sizes)] < sizes).all()
+        assert len(sizes) + plan.network["word_length"] == plan.features
     else:
         assert batch.inputs.shape[0] == size
         assert batch.inputs.shape[-1] == plan.features
@@ -192,8 +236,8 @@ def checked(task: Task, plan: Plan, batch: Batch, size: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["train", "valid", "test", "refit"])
-def test_batches_have_the_promised_shapes(task: Task, planned: Callable[[Task], Plan], name: str) -> None:
-    plan = planned(task)
+def test_batches_have_the_promised_shapes(case: Case, planned: Callable[[Case], Plan], name: str) -> None:
+    plan = planned(case)
     split: Split | None = getattr(plan, name)
     if split is None:
         return
@@ -201,15 +245,15 @@ def test_batches_have_the_promised_shapes(task: Task, planned: Callable[[Task], 
     for rows in (np.array([0]), np.arange(len(split.lengths))[:7], np.array([len(split.lengths) - 1, 0])):
         plain, varied = split.batch(rows, None), split.batch(rows, np.random.default_rng(0))
         for batch in (plain, varied):
-            checked(task, plan, batch, len(rows))
+            checked(case, plan, batch, len(rows))
         np.testing.assert_array_equal(plain.lengths, split.lengths[rows])
         assert (varied.lengths <= split.lengths[rows]).all()  # a random view may leave a part out
 
 
 def test_the_plain_view_of_an_example_does_not_depend_on_its_neighbours(
-    task: Task, planned: Callable[[Task], Plan]
+    case: Case, planned: Callable[[Case], Plan]
 ) -> None:
-    split = planned(task).test
+    split = planned(case).test
     rows = np.arange(len(split.lengths))[:5]
     together = split.batch(rows, None)
     for place, row in enumerate(rows):
@@ -218,11 +262,11 @@ def test_the_plain_view_of_an_example_does_not_depend_on_its_neighbours(
         np.testing.assert_array_equal(alone.inputs[0, :length], together.inputs[place, :length])
 
 
-def encoded(task: Task, state: Json) -> tuple[list[Any], Any]:
-    sample = SAMPLES[task.name]
-    parameters = msgspec.convert(sample.parameters, task.parameters)
-    instances = [msgspec.convert(one, task.instance) for one in sample.instances]
-    return [task.encode(state, one, parameters) for one in instances], parameters
+def encoded(case: Case, state: Json) -> tuple[list[Any], Any]:
+    sample = case.sample
+    parameters = msgspec.convert(sample.parameters, case.task.parameters)
+    instances = [msgspec.convert(one, case.task.instance) for one in sample.instances]
+    return [case.task.encode(state, one, parameters) for one in instances], parameters
 
 
 def padded(examples: list[Any]) -> tuple[Any, Any]:
@@ -236,30 +280,30 @@ def padded(examples: list[Any]) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 def test_what_is_trained_is_scored_stored_and_answers(
-    task: Task, cell: str, trained: Callable[[Task, str], tuple[Path, Outcome]]
+    case: Case, cell: str, trained: Callable[[Case, str], tuple[Path, Outcome]]
 ) -> None:
-    directory, outcome = trained(task, cell)
+    directory, outcome = trained(case, cell)
     assert not outcome.stopped
     assert outcome.parameters > 0
     for figures in (outcome.metrics, outcome.baseline):
         json.dumps(figures, allow_nan=False)
     assert outcome.baseline.keys() <= outcome.metrics.keys()
     manifest = read_manifest(directory)
-    examples, parameters = encoded(task, manifest["state"])
+    examples, parameters = encoded(case, manifest["state"])
     engine = open_onnx(directory, "cpu")
-    sample = SAMPLES[task.name]
+    sample = case.sample
     for example in examples:
         outputs = engine.run(example.inputs[None], np.array([len(example.inputs)], np.int64))
-        found = task.decode(manifest["state"], example, outputs[0], parameters)
+        found = case.task.decode(manifest["state"], example, outputs[0], parameters)
         assert sample.answer <= json.loads(json.dumps(found, allow_nan=False)).keys()
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 def test_a_batch_of_one_is_a_batch_of_many_in_both_runtimes(
-    task: Task, cell: str, trained: Callable[[Task, str], tuple[Path, Outcome]]
+    case: Case, cell: str, trained: Callable[[Case, str], tuple[Path, Outcome]]
 ) -> None:
-    directory, _ = trained(task, cell)
-    examples, _ = encoded(task, read_manifest(directory)["state"])
+    directory, _ = trained(case, cell)
+    examples, _ = encoded(case, read_manifest(directory)["state"])
     inputs, lengths = padded(examples)
     engine = open_onnx(directory, "cpu")
     together = engine.run(inputs, lengths)
@@ -274,26 +318,26 @@ def test_a_batch_of_one_is_a_batch_of_many_in_both_runtimes(
 
 
 def test_every_example_of_its_data_set_is_an_instance(
-    task: Task, read: Callable[[Task], Reading], planned: Callable[[Task], Plan]
+    case: Case, read: Callable[[Case], Reading], planned: Callable[[Case], Plan]
 ) -> None:
-    state = planned(task).state
-    parameters = msgspec.convert(SAMPLES[task.name].parameters, task.parameters)
-    assert task.misfits(read(task).summary, state, parameters) == []
-    instances = task.instances(read(task).arrays, state)
+    state = planned(case).state
+    parameters = msgspec.convert(case.sample.parameters, case.task.parameters)
+    assert case.task.misfits(read(case).summary, state, parameters) == []
+    instances = case.task.instances(read(case).arrays, state)
     assert len(instances) > 0
     for index in range(len(instances)):
-        told = msgspec.json.decode(msgspec.json.encode(instances[index]), type=task.instance)
-        one, other = (task.encode(state, instance, parameters) for instance in (instances[index], told))
+        told = msgspec.json.decode(msgspec.json.encode(instances[index]), type=case.task.instance)
+        one, other = (case.task.encode(state, instance, parameters) for instance in (instances[index], told))
         np.testing.assert_array_equal(one.inputs, other.inputs)
     with pytest.raises(IndexError):
         instances[len(instances)]
 
 
-def test_encoding_changes_nothing_and_is_repeatable(task: Task, planned: Callable[[Task], Plan]) -> None:
-    state = planned(task).state
+def test_encoding_changes_nothing_and_is_repeatable(case: Case, planned: Callable[[Case], Plan]) -> None:
+    state = planned(case).state
     before = json.dumps(state)
-    first, _ = encoded(task, state)
-    second, _ = encoded(task, json.loads(before))
+    first, _ = encoded(case, state)
+    second, _ = encoded(case, json.loads(before))
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.inputs, other.inputs)
     assert json.dumps(state) == before

@@ -3,12 +3,14 @@
 import torch
 from torch import nn
 
-from workers.nn.model import ModelConfig, SequenceModel, build
+from workers.nn import ModelConfig, build
+from workers.nn.model import SequenceModel
 
 
 def lively(config: ModelConfig, seed: int = 1) -> SequenceModel:
     """A network with random weights in every layer."""
     model = build(config, seed)
+    assert isinstance(model, SequenceModel)
     source = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():

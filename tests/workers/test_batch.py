@@ -25,7 +25,7 @@ from workers.artifacts import Damaged
 from workers.batch import BatchSpec, Predicted, Run, batches, mapped, pad, predict, unpack
 from workers.engines import Floats, Ints, open_onnx
 from workers.export import save
-from workers.nn.model import ModelConfig
+from workers.nn import ModelConfig
 from workers.torch_engine import open_torch
 
 Json = dict[str, Any]

@@ -7,13 +7,14 @@ import torch
 
 from app.tasks.base import Input, Output
 from workers.export import ExportFailed, export_onnx, load_model, probe, read_manifest, save, verify_onnx
+from workers.nn import ModelConfig
 from workers.nn.cells import CELLS
-from workers.nn.model import ModelConfig, SequenceModel, build
+from workers.nn.model import SequenceModel
 
 
 def trained(cell: str = "gru", layers: int = 1) -> SequenceModel:
     config = ModelConfig(Input.VECTORS, Output.QUANTILES, 4, 6, cell, layers, 8, quantiles=(0.1, 0.5, 0.9))
-    model = build(config, 1)
+    model = SequenceModel(config)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return model

@@ -12,9 +12,9 @@ from sqlalchemy import select, update
 
 from app.broker import Broker
 from app.db import Sessions, make_engine, make_sessions
+from app.hyperparameters import NETWORK, TRAINING
 from app.services import jobs as services
 from app.services import orders
-from app.services.jobs import NETWORK, TRAINING
 from app.states import Status
 from app.storage import Storage
 from app.tables import Job, ModelVersion, Worker

@@ -11,7 +11,7 @@ from tests.workers.lively import lively
 from workers.batching import answer
 from workers.engines import Engine, Floats, Ints, open_onnx
 from workers.export import save
-from workers.nn.model import ModelConfig
+from workers.nn import ModelConfig
 
 LENGTHS = [1, 2, 16, 17, 300, 64, 512, 5, 511, 96, 33, 16, 128, 1, 450, 7, 200, 64, 24, 365]
 

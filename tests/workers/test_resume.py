@@ -19,8 +19,8 @@ from tests.workers.test_training import CONFIG, CPU, Sums, network
 from workers import saving
 from workers.checkpoint import read
 from workers.loop import TrainingConfig
+from workers.nn import Member
 from workers.nn.cells import CELLS
-from workers.nn.model import SequenceModel
 from workers.saving import Saver
 from workers.snapshot import Snapshot
 from workers.trainer import Outcome, TrainSpec, train
@@ -44,7 +44,7 @@ def run(
     resume: Path | None = None,
     stop_at: int | None = None,
     again: Again | None = None,
-) -> tuple[Fit, SequenceModel, list[Json]]:
+) -> tuple[Fit, Member, list[Json]]:
     """One fit, or what is left of it; stopped after a number of its own steps."""
     torch.set_num_threads(1)
     told: list[Json] = []
@@ -56,7 +56,7 @@ def run(
     keep = saver = None
     if directory is not None:
         saver = Saver(directory, 0.0, told.append)
-        keep = Keep(saver, {"phase": "fit"}, 0, None if resume is None else read(resume))
+        keep = Keep(saver, {"phase": "fit"}, {}, 0, None if resume is None else read(resume))
     model = network(cell)
     found = fit(
         model, Sums(), Sums(20), config, device=CPU, on=told.append, should_stop=stop, again=again, keep=keep
@@ -66,7 +66,7 @@ def run(
     return found, model, told
 
 
-def same(one: SequenceModel, two: SequenceModel) -> bool:
+def same(one: Member, two: Member) -> bool:
     """Bit for bit."""
     ours, theirs = one.state_dict(), two.state_dict()
     return ours.keys() == theirs.keys() and all(ours[name].equal(theirs[name]) for name in ours)
@@ -206,7 +206,7 @@ def test_epochs_that_nobody_was_told_of_are_told_when_it_goes_on(tmp_path: Path)
     point = points / last["file"]  # of the last epoch of the second fit
     for known in (0, 1, len(curve) - 2):
         told: list[Json] = []
-        heard = ("", 0) if known == 0 else (curve[known - 1]["phase"], curve[known - 1]["epoch"])
+        heard = (0, 0) if known == 0 else (curve[known - 1]["stage"], curve[known - 1]["epoch"])
         train(
             spec(),
             tmp_path,

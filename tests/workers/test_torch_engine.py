@@ -12,10 +12,11 @@ from app.tasks.base import Input, Output
 from tests.workers.lively import lively
 from tests.workers.test_engines import alone, ragged
 from workers import slots, torch_engine
-from workers.dense import DenseEnds, turned
 from workers.engines import open_onnx
 from workers.export import save
-from workers.nn.model import ModelConfig, SequenceModel
+from workers.nn import ModelConfig
+from workers.nn.cells import turned
+from workers.nn.model import SequenceModel
 from workers.slots import Slot, Slots
 from workers.torch_engine import TorchEngine, open_torch
 
@@ -62,7 +63,7 @@ def test_padding_that_is_not_a_number_changes_nothing(bidirectional: bool, layer
     for row, end in enumerate(lengths.tolist()):
         spoilt[row, end:] = torch.nan
     with torch.inference_mode():
-        clean, dirty = DenseEnds(model)(inputs, lengths), DenseEnds(model)(spoilt, lengths)
+        clean, dirty = model.answers(inputs, lengths), model.answers(spoilt, lengths)
         assert torch.equal(clean, dirty)
         packed, _ = model.at_end(inputs, lengths, model.initial(3))
         assert torch.allclose(clean, packed, atol=1e-6)

@@ -9,7 +9,8 @@ import torch
 from app.tasks.base import Batch, Input, Ints, Output
 from workers.data import TrainingBatches, plain_batches, shuffled
 from workers.loop import Loop, TrainingConfig, TrainingDiverged
-from workers.nn.model import ModelConfig, SequenceModel, build
+from workers.nn import Member, ModelConfig, build
+from workers.nn.model import SequenceModel
 from workers.schedule import SCHEDULES
 from workers.training import Again, Fit, fit
 
@@ -23,6 +24,7 @@ class Sums:
     def __init__(self, count: int = 64, sign: float = 1.0, fill: float = 0.0) -> None:
         rng = np.random.default_rng(count)
         self.lengths: Ints = rng.integers(4, 12, count)
+        self.carried = False
         self._inputs = rng.normal(size=(count, 12, 2)).astype(np.float32) + np.float32(fill)
         self._sign = sign
 
@@ -40,7 +42,7 @@ class Sums:
         )
 
 
-def network(cell: str = "gru", dropout: float = 0.1) -> SequenceModel:
+def network(cell: str = "gru", dropout: float = 0.1) -> Member:
     config = ModelConfig(
         Input.VECTORS, Output.QUANTILES, 2, 1, cell, 1, 12, dropout=dropout, quantiles=(0.5,)
     )
@@ -52,11 +54,19 @@ def train(
     valid: Sums | None = None,
     stop: Callable[[], bool] = lambda: False,
     again: Again | None = None,
-) -> tuple[Fit, SequenceModel, list[dict[str, Any]]]:
+) -> tuple[Fit, Member, list[dict[str, Any]]]:
     torch.set_num_threads(1)
     model, events = network(), list[dict[str, Any]]()
     found = fit(
-        model, Sums(), valid or Sums(20), config, device=CPU, on=events.append, should_stop=stop, again=again
+        model,
+        Sums(),
+        valid or Sums(20),
+        config,
+        device=CPU,
+        on=events.append,
+        should_stop=stop,
+        again=again,
+        place={"phase": "refit"} if again else None,
     )
     return found, model, events
 
@@ -140,11 +150,12 @@ def test_truncation_changes_the_gradient_not_the_loss(cell: str) -> None:
     losses, gradients = [], []
     for steps in (None, 12, 3):
         model = network(cell, dropout=0.0)
+        assert isinstance(model, SequenceModel)
         for parameter in model.head.parameters():
             torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
         loop = Loop(model, replace(CONFIG, bptt_steps=steps, clip_norm=1e9), CPU, 10)
         losses.append(loop.step(Sums().batch(np.arange(16), None))[0])
-        weight = dict(model.named_parameters())["recurrent.module.weight_hh_l0"]
+        weight = dict(model.named_parameters())["recurrent.forwards.0.weight_hh_l0"]
         assert weight.grad is not None
         gradients.append(weight.grad.clone())
     assert losses[0] == pytest.approx(losses[1]) == pytest.approx(losses[2])

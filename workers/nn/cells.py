@@ -1,10 +1,14 @@
 """The recurrent cells: one table, and one module that hides what tells them apart."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from workers.nn.dropout import Dropout, drop_weights
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,16 @@ CELLS = {
     "gru": Cell(nn.GRU, gates=3, states=1),
 }
 
+State = Tensor | tuple[Tensor, Tensor]
+Run = Callable[[nn.Module, Tensor, State], tuple[Tensor, State]]
+
 
 class Recurrent(nn.Module):
-    """A stack of one cell; its state is one tensor (state_rows, batch, hidden), for an LSTM h above c."""
+    """A stack of one cell; its state is one tensor (state_rows, batch, hidden), for an LSTM h above c.
+
+    Each layer and direction is a module of one layer. A backward one reads each row turned round at the
+    row's own end, so that padding, which comes last, reaches no real step in either direction.
+    """
 
     def __init__(
         self,
@@ -36,29 +47,32 @@ class Recurrent(nn.Module):
         layers: int,
         bidirectional: bool,
         dropout: float,
+        variational: bool = False,
+        weight_drop: float = 0.0,
     ) -> None:
         super().__init__()
         self.cell = CELLS[cell]
         self.hidden_size = hidden_size
         self.directions = 2 if bidirectional else 1
-        self.module = self.cell.module(
-            input_size,
-            hidden_size,
-            num_layers=layers,
-            batch_first=True,
-            bidirectional=bidirectional,
-            dropout=dropout if layers > 1 else 0.0,  # torch drops between layers only
-        )
         self.state_rows = layers * self.directions * self.cell.states
-        self._initialise()
+        self.weight_drop = weight_drop
+        self.dropout = Dropout(dropout, variational=variational)  # between layers
+        self.forwards, self.backwards = nn.ModuleList(), nn.ModuleList()
+        for layer in range(layers):
+            width = hidden_size * self.directions if layer else input_size
+            for modules in (self.forwards, self.backwards)[: self.directions]:
+                modules.append(self.cell.module(width, hidden_size, batch_first=True))
+        for module in self.modules():
+            if isinstance(module, self.cell.module):
+                self._initialise(module)
 
-    def _initialise(self) -> None:
+    def _initialise(self, module: nn.Module) -> None:
         """Glorot input weights, orthogonal recurrent ones per gate, zero biases, a forget gate that is open.
 
         Jozefowicz, Zaremba & Sutskever (2015), "An empirical exploration of recurrent network architectures".
         """
         size = self.hidden_size
-        for name, weight in self.module.named_parameters():
+        for name, weight in module.named_parameters():
             if name.startswith("bias"):
                 nn.init.zeros_(weight)
                 if self.cell.forget_gate is not None and name.startswith("bias_ih"):
@@ -73,23 +87,85 @@ class Recurrent(nn.Module):
         """The state before the first step: zeros (state_rows, batch, hidden)."""
         return next(self.parameters()).new_zeros(self.state_rows, batch, self.hidden_size)
 
-    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (batch, time, input) to top states (batch, time, directions * hidden) and the last state."""
-        outputs, last = self.module(inputs, self._unpack(state))
-        return outputs, self._pack(last)
+    def forward(self, inputs: Tensor, state: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Inputs (batch, time, input) to top states (batch, time, directions * hidden) and the last state.
+
+        Top states are right at every real step of rows of these lengths. The last state is that of the last
+        step, real or not; `forward_ragged` gives each row's own.
+        """
+        if lengths is None:
+            lengths = torch.full((len(inputs),), inputs.shape[1], device=inputs.device)
+        return self._stack(inputs, state, lengths, self._run)
 
     def forward_ragged(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, but each row ends at its own length, so the state is that of its last real step."""
-        packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        outputs, last = self.module(packed, self._unpack(state))
-        padded, _ = pad_packed_sequence(outputs, batch_first=True)
-        return padded, self._pack(last)
 
-    def _unpack(self, state: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        def run(module: nn.Module, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+            packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            outputs, last = module(packed, state)
+            return pad_packed_sequence(outputs, batch_first=True)[0], last
+
+        return self._stack(inputs, state, lengths, run)
+
+    def _stack(self, inputs: Tensor, state: Tensor, lengths: Tensor, run: Run) -> tuple[Tensor, Tensor]:
+        turn = turned(lengths, inputs.shape[1]) if len(self.backwards) else None  # (batch, time)
+        lasts: list[State] = []
+        for layer, ahead in enumerate(self.forwards):
+            if layer:
+                inputs = self.dropout(inputs)
+            outputs, last = run(ahead, inputs, self._part(state, len(lasts)))  # (batch, time, hidden)
+            lasts.append(last)
+            if turn is not None:
+                again, last = run(self.backwards[layer], pick(inputs, turn), self._part(state, len(lasts)))
+                lasts.append(last)
+                outputs = torch.cat([outputs, pick(again, turn)], dim=-1)  # (batch, time, 2 * hidden)
+            inputs = outputs
+        return inputs, self._joined(lasts)
+
+    def _run(self, module: nn.Module, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.training and self.weight_drop:
+            found: tuple[Tensor, State] = functional_call(
+                module, drop_weights(module, self.weight_drop), (inputs, state)
+            )
+            return found
+        outputs, last = module(inputs, state)
+        return outputs, last
+
+    def _part(self, state: Tensor, row: int) -> State:
+        """The state of one module, as torch wants it."""
         if self.cell.states == 1:
-            return state
+            return state[row : row + 1].contiguous()
         half = self.state_rows // 2
-        return state[:half].contiguous(), state[half:].contiguous()
+        return state[row : row + 1].contiguous(), state[half + row : half + row + 1].contiguous()
 
-    def _pack(self, state: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-        return state if isinstance(state, Tensor) else torch.cat(state)
+    def _joined(self, states: list[State]) -> Tensor:
+        if self.cell.states == 1:
+            return torch.cat([state for state in states if isinstance(state, Tensor)])
+        return torch.cat([state[part] for part in (0, 1) for state in states])
+
+    def flatten(self) -> None:
+        """Lay the weights of each module out as one block, as cuDNN wants them after loading or copying."""
+        for module in (*self.forwards, *self.backwards):
+            module.flatten_parameters()
+
+
+def turned(lengths: Tensor, time: int) -> Tensor:
+    """Which step to read where (batch, time) so that each row runs backwards from its end; padding stays."""
+    steps = torch.arange(time, device=lengths.device)[None]  # (1, time)
+    ends = lengths[:, None]  # (batch, 1)
+    return torch.where(steps < ends, ends - 1 - steps, steps)
+
+
+def pick(sequence: Tensor, steps: Tensor) -> Tensor:
+    """Steps (batch, n) of a sequence (batch, time, width), as (batch, n, width)."""
+    return sequence.gather(1, steps[:, :, None].expand(-1, -1, sequence.shape[2]))
+
+
+def at(sequence: Tensor, steps: Tensor) -> Tensor:
+    """One step (batch,) of each row of a sequence (batch, time, width), as (batch, 1, width)."""
+    return pick(sequence, steps[:, None])
+
+
+def real(lengths: Tensor, time: int) -> Tensor:
+    """Which of so many steps are no padding, (batch, time)."""
+    return torch.arange(time, device=lengths.device)[None] < lengths[:, None]

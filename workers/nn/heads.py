@@ -1,23 +1,37 @@
-"""What turns recurrent states into outputs: a table by kind of output."""
+"""What turns recurrent states into outputs, and what training minimises there: a table by kind of output.
 
-from collections.abc import Callable
+Every head reads states (batch, time, states) of sequences with their lengths (batch,) and the embedded inputs
+(batch, time, inputs). `forward` gives outputs at every position; `answer` what a prediction needs of them:
+QUANTILES and NEXT at the last real step (batch, width), else all; `loss` is the weighted sum to be minimised.
+"""
+
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from app.tasks.base import Output
+from workers.nn.cells import at
+from workers.nn.config import ModelConfig
+from workers.nn.crf import Chain
+from workers.nn.dropout import Dropout
+from workers.nn.losses import Penalties, activations, cross_entropy, quantile_loss
+from workers.nn.pooling import POOLINGS
 
 
 @dataclass(frozen=True)
-class HeadSize:
-    """What a head is built for."""
+class Read:
+    """What a head reads."""
 
-    states: int  # width of the recurrent states
-    inputs: int  # width of an embedded input step
-    hidden: int
-    outputs: int
-    dropout: float
+    states: Tensor  # (batch, time, states)
+    embedded: Tensor  # (batch, time, inputs)
+    lengths: Tensor  # (batch,)
+
+
+def ends(read: Read) -> Read:
+    """The last real steps alone, each part (batch, 1, width)."""
+    last = read.lengths - 1
+    return Read(at(read.states, last), at(read.embedded, last), torch.ones_like(last))
 
 
 class Quantiles(nn.Module):
@@ -27,22 +41,122 @@ class Quantiles(nn.Module):
     Lai et al. 2018). Both last layers start at zero: an untrained network answers 0, where targets centre.
     """
 
-    def __init__(self, size: HeadSize) -> None:
+    def __init__(self, config: ModelConfig, states: int, inputs: int) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(size.dropout)
-        self.hidden = nn.Linear(size.states + size.inputs, size.hidden)
-        self.out = nn.Linear(size.hidden, size.outputs)
+        self.quantiles = config.quantiles
+        self.dropout = nn.Dropout(config.dropout)
+        self.hidden = nn.Linear(states + inputs, config.hidden_size)
+        self.out = nn.Linear(config.hidden_size, config.outputs)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        self.direct = nn.Linear(size.inputs, size.outputs, bias=False)
+        self.direct = nn.Linear(inputs, config.outputs, bias=False)
         nn.init.zeros_(self.direct.weight)
 
-    def forward(self, states: Tensor, inputs: Tensor) -> Tensor:
-        """States (batch, time, states) and inputs (batch, time, inputs) to (batch, time, outputs)."""
-        joined = torch.cat([self.dropout(states), inputs], dim=-1)  # (batch, time, states + inputs)
+    def forward(self, read: Read) -> Tensor:
+        """(batch, time, outputs)."""
+        joined = torch.cat(
+            [self.dropout(read.states), read.embedded], dim=-1
+        )  # (batch, time, states + inputs)
         curved: Tensor = self.out(nn.functional.silu(self.hidden(joined)))  # (batch, time, outputs)
-        straight: Tensor = self.direct(inputs)
+        straight: Tensor = self.direct(read.embedded)
         return curved + straight
 
+    def answer(self, read: Read) -> Tensor:
+        """(batch, outputs)."""
+        return self(ends(read)).squeeze(1)  # type: ignore[no-any-return]
 
-HEADS: dict[Output, Callable[[HeadSize], nn.Module]] = {Output.QUANTILES: Quantiles}
+    def loss(self, read: Read, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
+        """Pinball loss of targets (batch, time, horizon)."""
+        del penalties
+        return quantile_loss(self(read).float(), targets, weights, self.quantiles)
+
+
+class Label(nn.Module):
+    """One label for a sequence: its states pooled, then log-probabilities of the classes."""
+
+    def __init__(self, config: ModelConfig, states: int, inputs: int) -> None:
+        super().__init__()
+        del inputs
+        self.pool = POOLINGS[config.pooling](states, 2 if config.bidirectional else 1)
+        self.dropout = nn.Dropout(config.dropout)
+        width: int = self.pool.width  # type: ignore[assignment]
+        self.out = nn.Linear(width, config.outputs)
+
+    def forward(self, read: Read) -> Tensor:
+        """(batch, classes)."""
+        pooled = self.dropout(self.pool(read.states, read.lengths))
+        return torch.log_softmax(self.out(pooled), dim=-1)
+
+    def answer(self, read: Read) -> Tensor:
+        """(batch, classes)."""
+        return self(read)  # type: ignore[no-any-return]
+
+    def loss(self, read: Read, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
+        """Cross-entropy of targets (batch,)."""
+        return cross_entropy(self(read).float(), targets, weights, penalties.label_smoothing)
+
+
+class Labels(nn.Module):
+    """One label for each step, with or without scores for one label after another."""
+
+    def __init__(self, config: ModelConfig, states: int, inputs: int) -> None:
+        super().__init__()
+        del inputs
+        self.dropout = Dropout(config.dropout, variational=config.variational_dropout)
+        self.out = nn.Linear(states, config.outputs)
+        self.chain = Chain(config.outputs, config.forbidden) if config.crf else None
+
+    def forward(self, read: Read) -> Tensor:
+        """Emissions (batch, time, tags)."""
+        emissions: Tensor = self.out(self.dropout(read.states))
+        return emissions if self.chain is not None else torch.log_softmax(emissions, dim=-1)
+
+    def answer(self, read: Read) -> Tensor:
+        """(batch, time, tags)."""
+        return self(read)  # type: ignore[no-any-return]
+
+    def loss(self, read: Read, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
+        """Negative log-likelihood of targets (batch, time), of whole rows or of each step."""
+        emissions = self(read).float()
+        if self.chain is None:
+            return cross_entropy(emissions, targets, weights, penalties.label_smoothing)
+        return self.chain.loss(emissions, targets, weights)
+
+
+class Next(nn.Module):
+    """The token that follows each step; the embedding may be the softmax's matrix (Press & Wolf 2017)."""
+
+    def __init__(self, config: ModelConfig, states: int, inputs: int) -> None:
+        super().__init__()
+        del inputs
+        self.dropout = Dropout(config.dropout, variational=config.variational_dropout)
+        width = config.embedding_size if config.tie_weights else states
+        self.project = nn.Linear(states, width) if width != states else nn.Identity()
+        self.out = nn.Linear(width, config.outputs)
+
+    def forward(self, read: Read) -> Tensor:
+        """Logits (batch, time, vocabulary)."""
+        return self._logits(self.dropout(read.states))
+
+    def _logits(self, states: Tensor) -> Tensor:
+        logits: Tensor = self.out(self.project(states))
+        return logits
+
+    def answer(self, read: Read) -> Tensor:
+        """(batch, vocabulary)."""
+        return self(ends(read)).squeeze(1)  # type: ignore[no-any-return]
+
+    def loss(self, read: Read, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
+        """Cross-entropy of targets (batch, time), and what keeps activations small and slow."""
+        dropped = self.dropout(read.states)
+        loss = cross_entropy(self._logits(dropped).float(), targets, weights, penalties.label_smoothing)
+        return loss + activations(read.states, dropped, penalties) * weights.sum()
+
+
+Head = Quantiles | Label | Labels | Next
+HEADS: dict[Output, type[Head]] = {
+    Output.QUANTILES: Quantiles,
+    Output.LABEL: Label,
+    Output.LABELS: Labels,
+    Output.NEXT: Next,
+}

@@ -1,11 +1,22 @@
-"""What training minimises: a table by kind of output, as sums so that chunks of a sequence add up."""
+"""What training minimises, as sums so that chunks of a sequence add up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from app.tasks.base import Output
+
+@dataclass(frozen=True)
+class Penalties:
+    """What training adds to the loss, and validation does not."""
+
+    label_smoothing: float = 0.0  # Szegedy et al. (2016)
+    activation: float = 0.0  # AR and TAR: Merity, McCann & Socher (2017), "Revisiting activation …"
+    temporal: float = 0.0
+
+
+NONE = Penalties()
 
 
 def quantile_loss(outputs: Tensor, targets: Tensor, weights: Tensor, quantiles: Sequence[float]) -> Tensor:
@@ -19,6 +30,23 @@ def quantile_loss(outputs: Tensor, targets: Tensor, weights: Tensor, quantiles: 
     return (losses.mean(dim=-1) * weights).sum()
 
 
-LOSSES: dict[Output, Callable[[Tensor, Tensor, Tensor, Sequence[float]], Tensor]] = {
-    Output.QUANTILES: quantile_loss,
-}
+def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float) -> Tensor:
+    """Weighted sum of the negative log-likelihood; logits (…, classes), targets and weights (…)."""
+    return (token_losses(logits, targets, smoothing) * weights).sum()
+
+
+def token_losses(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Negative log-likelihood of each target (…) in nats."""
+    flat, wanted = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
+    losses = nn.functional.cross_entropy(flat, wanted, reduction="none", label_smoothing=smoothing)
+    return losses.view(targets.shape)
+
+
+def activations(states: Tensor, dropped: Tensor, penalties: Penalties) -> Tensor:
+    """How large dropped states are, and how much states change from step to step (batch, time, width)."""
+    cost = states.new_zeros(())
+    if penalties.activation:
+        cost = cost + penalties.activation * dropped.pow(2).mean()
+    if penalties.temporal and states.shape[1] > 1:
+        cost = cost + penalties.temporal * (states[:, 1:] - states[:, :-1]).pow(2).mean()
+    return cost

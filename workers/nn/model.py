@@ -1,51 +1,22 @@
-"""One network for every task: an input layer, a recurrent stack, a head."""
+"""A network that answers in one go: an input layer, a recurrent stack, a head."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import torch
 from torch import Tensor, nn
 
-from app.tasks.base import Input, Output
+from app.tasks.base import Output
 from workers.nn.cells import Recurrent
-from workers.nn.heads import HEADS, HeadSize
-from workers.nn.inputs import INPUTS
-from workers.nn.losses import LOSSES
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """All that is needed to build the network again; every field is JSON."""
-
-    input: Input
-    output: Output
-    features: int  # width of an input vector, or size of the vocabulary
-    outputs: int  # width of the head
-    cell: str = "lstm"
-    layers: int = 1
-    hidden_size: int = 64
-    bidirectional: bool = False
-    dropout: float = 0.0
-    quantiles: tuple[float, ...] = ()  # of a QUANTILES head
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON for the manifest."""
-        return asdict(self) | {"quantiles": list(self.quantiles)}
-
-    @classmethod
-    def from_json(cls, found: dict[str, Any]) -> "ModelConfig":
-        """The inverse of `to_json`; raises `TypeError` on an unknown field."""
-        kinds = {"input": Input(found["input"]), "output": Output(found["output"])}
-        return cls(**found | kinds | {"quantiles": tuple(found["quantiles"])})
+from workers.nn.config import ModelConfig
+from workers.nn.heads import HEADS, Head, Labels, Next, Read
+from workers.nn.inputs import INPUTS, Tokens
+from workers.nn.losses import NONE, Penalties, token_losses
 
 
 class SequenceModel(nn.Module):
-    """Outputs at every position, and a state from which the next call goes on."""
+    """Outputs at every position or of the whole sequence, and a state from which the next call goes on."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = INPUTS[config.input](config.features)
+        self.embed = INPUTS[config.input](config)
         self.recurrent = Recurrent(
             config.cell,
             self.embed.width,
@@ -53,37 +24,81 @@ class SequenceModel(nn.Module):
             layers=config.layers,
             bidirectional=config.bidirectional,
             dropout=config.dropout,
+            variational=config.variational_dropout,
+            weight_drop=config.weight_drop,
         )
         states = config.hidden_size * self.recurrent.directions
-        size = HeadSize(states, self.embed.width, config.hidden_size, config.outputs, config.dropout)
-        self.head = HEADS[config.output](size)
+        self.head: Head = HEADS[config.output](config, states, self.embed.width)
+        if config.tie_weights and isinstance(self.head, Next) and isinstance(self.embed, Tokens):
+            self.head.out.weight = self.embed.tables[0].weight  # type: ignore[assignment]
 
     @property
     def state_rows(self) -> int:
         """First size of the state (state_rows, batch, hidden)."""
         return self.recurrent.state_rows
 
-    def forward(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Inputs (batch, time, features) to outputs (batch, time, width) and the state after them."""
+    @property
+    def steps(self) -> bool:
+        """Whether every step has a loss of its own, so that a sequence can be learned in parts."""
+        return self.config.output in (Output.QUANTILES, Output.NEXT)
+
+    def forward(
+        self, inputs: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs (batch, time, features) to outputs (batch, time, width) or (batch, width), and the state."""
+        read, state = self._read(inputs, lengths, state)
+        return self.head(read), state
+
+    def _read(self, inputs: Tensor, lengths: Tensor | None, state: Tensor | None) -> tuple[Read, Tensor]:
+        if lengths is None:
+            lengths = inputs.new_full((len(inputs),), inputs.shape[1]).long()
         embedded = self.embed(inputs)  # (batch, time, width)
-        states, state = self.recurrent(embedded, self.initial(len(inputs)) if state is None else state)
-        return self.head(states, embedded), state
+        state = self.initial(len(inputs)) if state is None else state
+        states, state = self.recurrent(embedded, state, lengths)
+        return Read(states, embedded, lengths), state
+
+    def losses(
+        self,
+        inputs: Tensor,
+        lengths: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        *,
+        state: Tensor | None = None,
+        penalties: Penalties = NONE,
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted sum this kind of output minimises, and the state after the inputs."""
+        read, state = self._read(inputs, lengths, state)
+        return self.head.loss(read, targets, weights, penalties), state
 
     def at_end(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (batch, width) at each row's last real step, and the state there; padding is never read."""
+        """What a prediction needs, and the state at each row's last real step; padding is never read.
+
+        QUANTILES (batch, quantiles), LABEL log-probabilities (batch, classes), LABELS emissions (batch, time,
+        tags), NEXT logits of the token that follows (batch, vocabulary).
+        """
         embedded = self.embed(inputs)
         states, state = self.recurrent.forward_ragged(embedded, lengths, state)
-        last = (lengths - 1).view(-1, 1, 1)
-        ends = [part.gather(1, last.expand(-1, 1, part.shape[2])) for part in (states, embedded)]
-        return self.head(*ends).squeeze(1), state
+        return self.head.answer(Read(states, embedded, lengths)), state
+
+    def answers(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """The outputs of `at_end` from a state of zeros, without packing: faster on padded batches."""
+        read, _ = self._read(inputs, lengths, None)
+        return self.head.answer(read)
+
+    def surprise(self, inputs: Tensor, targets: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Negative log-likelihood of each target of a NEXT head in nats (batch, time), and the state."""
+        outputs, state = self(inputs, state)
+        return token_losses(outputs.float(), targets), state
+
+    def transitions(self) -> Tensor | None:
+        """Of a LABELS head with a chain: see `Chain`."""
+        head = self.head
+        return head.chain() if isinstance(head, Labels) and head.chain is not None else None
 
     def initial(self, batch: int) -> Tensor:
         """The state before the first step, (state_rows, batch, hidden)."""
         return self.recurrent.initial(batch)
-
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """The weighted sum this kind of output minimises."""
-        return LOSSES[self.config.output](outputs, targets, weights, self.config.quantiles)
 
     def count(self) -> int:
         """Number of trainable parameters."""
@@ -91,10 +106,4 @@ class SequenceModel(nn.Module):
 
     def flatten(self) -> None:
         """Lay the recurrent weights out as one block, as cuDNN wants them after loading or copying."""
-        self.recurrent.module.flatten_parameters()
-
-
-def build(config: ModelConfig, seed: int) -> SequenceModel:
-    """A freshly initialised network; the same seed gives the same weights."""
-    torch.manual_seed(seed)
-    return SequenceModel(config)
+        self.recurrent.flatten()

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from app.tasks.base import Input, Output
+from workers.nn import ModelConfig, build
 from workers.nn.cells import CELLS
 from workers.nn.losses import quantile_loss
-from workers.nn.model import ModelConfig, SequenceModel, build
+from workers.nn.model import SequenceModel
 
 
 def config(cell: str = "lstm", layers: int = 1, dropout: float = 0.0) -> ModelConfig:
@@ -16,7 +17,7 @@ def config(cell: str = "lstm", layers: int = 1, dropout: float = 0.0) -> ModelCo
 
 
 def trained(cell: str, layers: int = 1) -> SequenceModel:
-    model = build(config(cell, layers), 3).eval()
+    model = SequenceModel(config(cell, layers)).eval()
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -26,7 +27,7 @@ def test_a_config_survives_json() -> None:
     kept = json.loads(json.dumps(config().to_json()))
     assert ModelConfig.from_json(kept) == config()
     with pytest.raises(TypeError):
-        ModelConfig.from_json(kept | {"attention": True})
+        ModelConfig.from_json(kept | {"colour": "red"})
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

@@ -1,0 +1,75 @@
+"""How networks are built and trained: what a job may say of it, and what holds where nothing is said."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Json = dict[str, Any]
+
+NETWORK: Json = {"cell": "lstm", "layers": 1, "hidden_size": 64, "bidirectional": False, "dropout": 0.1}
+TRAINING: Json = {
+    "epochs": 20,
+    "batch_size": 128,
+    "learning_rate": 0.001,
+    "clip_norm": 1.0,
+    "patience": 5,
+    "seed": 7,
+    "max_seconds": None,
+    "device": "auto",
+    "optimizer": "adam",
+    "schedule": "one_cycle",
+    "weight_decay": 0.0,
+    "bptt_steps": None,
+    "autocast": False,
+    "ensemble": 1,
+}
+
+
+class Strict(BaseModel):
+    """A request: unknown fields and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class NetworkIn(Strict):
+    """The recurrent network; what is left out gets the task's default."""
+
+    cell: Literal["rnn", "lstm", "gru"] | None = None
+    layers: int | None = Field(default=None, ge=1, le=8)
+    hidden_size: int | None = Field(default=None, ge=1, le=2048)
+    bidirectional: bool | None = None
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    input_dropout: float | None = Field(default=None, ge=0, lt=1)
+    variational_dropout: bool | None = None
+    weight_drop: float | None = Field(default=None, ge=0, lt=1)
+    embedding_size: int | None = Field(default=None, ge=1, le=2048)
+    word_dropout: float | None = Field(default=None, ge=0, lt=1)
+    characters: Literal["none", "cnn", "rnn"] | None = None
+    character_size: int | None = Field(default=None, ge=1, le=512)
+    pooling: Literal["concat", "attention", "last", "max", "mean"] | None = None
+    crf: bool | None = None
+    tie_weights: bool | None = None
+    attention: Literal["dot", "general", "additive"] | None = None
+
+
+class TrainingIn(Strict):
+    """How the network learns; what is left out gets the task's default."""
+
+    epochs: int | None = Field(default=None, ge=1, le=10_000)
+    batch_size: int | None = Field(default=None, ge=1, le=65_536)
+    learning_rate: float | None = Field(default=None, gt=0, le=10)
+    clip_norm: float | None = Field(default=None, gt=0)
+    patience: int | None = Field(default=None, ge=1, le=10_000)
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+    max_seconds: float | None = Field(default=None, gt=0, le=7 * 86_400)
+    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")] | None = None
+    optimizer: Literal["adam", "adamw", "nadam", "radam"] | None = None
+    schedule: Literal["one_cycle", "cosine", "constant"] | None = None
+    weight_decay: float | None = Field(default=None, ge=0, le=1)
+    bptt_steps: int | None = Field(default=None, ge=1, le=100_000)
+    autocast: bool | None = None
+    ensemble: int | None = Field(default=None, ge=1, le=32)
+    pretrain_epochs: int | None = Field(default=None, ge=0, le=1_000)
+    label_smoothing: float | None = Field(default=None, ge=0, lt=1)
+    activation_regularization: float | None = Field(default=None, ge=0, le=100)
+    temporal_regularization: float | None = Field(default=None, ge=0, le=100)

@@ -1,0 +1,57 @@
+"""How a network is built: JSON in a manifest."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from app.tasks.base import Input, Output
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that is needed to build the network again; every field is JSON."""
+
+    input: Input
+    output: Output
+    features: int  # width of an input step: numbers of a vector, or columns of a token
+    outputs: int  # width of the head
+    cell: str = "lstm"
+    layers: int = 1
+    hidden_size: int = 64
+    bidirectional: bool = False
+    dropout: float = 0.0  # between layers and before the head
+    input_dropout: float = 0.0  # of the embedded inputs
+    variational_dropout: bool = False  # one mask for all steps of a sequence
+    weight_drop: float = 0.0  # of the recurrent weights
+    quantiles: tuple[float, ...] = ()  # of a QUANTILES head
+    vocabularies: tuple[int, ...] = ()  # sizes, one for each column of token numbers
+    embedding_size: int = 100  # of the first column
+    word_dropout: float = 0.0  # share of tokens that are read as unknown in training
+    word_length: int = 0  # columns that hold a word's characters
+    character_vocabulary: int = 0
+    characters: str = "none"  # what reads them: cnn, rnn, or nothing
+    character_size: int = 30  # what characters add to a word's vector
+    pooling: str = "concat"  # of a LABEL head
+    crf: bool = False  # of a LABELS head
+    forbidden: tuple[tuple[int, int], ...] = ()  # transitions between its tags
+    tie_weights: bool = False  # the embedding is the softmax's matrix, transposed
+    attention: str = "general"  # of a SEQUENCE decoder
+    members: int = 1  # networks whose outputs are averaged
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON for the manifest."""
+        return asdict(self) | {
+            "quantiles": list(self.quantiles),
+            "vocabularies": list(self.vocabularies),
+            "forbidden": [list(pair) for pair in self.forbidden],
+        }
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "ModelConfig":
+        """The inverse of `to_json`; raises `TypeError` on an unknown field."""
+        kinds: dict[str, Any] = {"input": Input(found["input"]), "output": Output(found["output"])}
+        for name in ("quantiles", "vocabularies"):
+            if name in found:
+                kinds[name] = tuple(found[name])
+        if "forbidden" in found:
+            kinds["forbidden"] = tuple((source, to) for source, to in found["forbidden"])
+        return cls(**found | kinds)
