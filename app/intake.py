@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,9 @@ Json = dict[str, Any]
 
 MEMORY_BYTES = 6 << 30  # address space of the child
 MAGIC = {b"PAR1": "parquet", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x1f\x8b": "gzip"}
+OBJECTS = re.compile(rb"[{\[]")  # how JSON Lines begin among tables
+NAMED = re.compile(rb'(\[\s*)?\{\s*"|\{\s*\}')  # and beside plain text, which may begin with a bracket too
+JSON_NAMES = ("jsonl", "json", "ndjson")
 UNREADABLE = "The file could not be read."
 KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TMPDIR")  # no secrets
 ONE_THREAD = {
@@ -43,10 +47,11 @@ def detect_format(formats: Sequence[str], filename: str, head: bytes) -> str:
     for magic, name in MAGIC.items():
         if head.startswith(magic):
             return name
-    first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    if first in (b"{", b"[") and "jsonl" in formats:
-        return "jsonl"
     suffix = PurePath(filename).suffix.lower().removeprefix(".")
+    plain = "txt" in formats
+    begins = (NAMED if plain else OBJECTS).match(head.removeprefix(b"\xef\xbb\xbf").lstrip())
+    if "jsonl" in formats and (begins or (plain and suffix in JSON_NAMES)):
+        return "jsonl"
     texts = [name for name in formats if name not in (*MAGIC.values(), "jsonl")] or list(formats)
     return suffix if suffix in texts else "csv" if "csv" in texts else texts[0]
 

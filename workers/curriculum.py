@@ -48,6 +48,7 @@ class Curriculum:
         self._saver, self._resume = saver, resume
         self._done = Results.of(resume)
         self._progress = Progress(on, self._expected())
+        self._expect_known()
 
     def _expected(self) -> dict[int, int]:
         """Steps of each stage, at most."""
@@ -60,6 +61,13 @@ class Curriculum:
             found |= dict.fromkeys(range(count + 1, 2 * count + 1), steps)
         return found
 
+    def _expect_known(self) -> None:
+        """What finished fits took, and so what fitting again will take."""
+        for member, done in enumerate(self._done.fits):
+            self._progress.expect(1 + member, done.done_steps)
+            if self._plan.refit and self._done.judged is not None:
+                self._progress.expect(1 + self._members + member, done.best_step)
+
     def run(self, out_dir: Path) -> Outcome:
         """Everything; the artifact is in `out_dir` unless it was stopped."""
         done, count = self._done, self._members
@@ -67,6 +75,7 @@ class Curriculum:
             return STOPPED
         if done.judged is None:
             done.judged = self._judge()
+            self._expect_known()
         kept = done.fitted
         if self._plan.refit and any(fit.best_step for fit in done.fits):
             if not all(self._refit_member(k) for k in range(len(done.refitted), count)):
@@ -102,7 +111,6 @@ class Curriculum:
     def _refit_member(self, member: int) -> bool:
         first = self._done.fits[member]
         stage, config = Stage(REFIT, 1 + self._members + member, member), self._seeded(self._config, member)
-        self._progress.expect(stage.number, first.best_step)
         model, again = self._fresh(member), Again(first.best_step, first.total_steps)
         assert self._plan.refit is not None  # noqa: S101 - only called with one
         fit = self._fit(stage, model, config, self._plan.refit, None, again)
@@ -138,8 +146,7 @@ class Curriculum:
         if self._saver is not None:
             ours = self._resume if self._resume and self._resume.facts["stage"] == stage.number else None
             facts = {**stage.place(self._members), **self._done.facts(), "spec": self._spec.digest()}
-            before = sum(fit.done_steps for fit in self._done.fits)
-            keep = Keep(self._saver, facts, self._done.parts(), before, ours)
+            keep = Keep(self._saver, facts, self._done.parts(), self._done.steps, ours)
         fit_ = fit(
             model,
             train,
@@ -152,7 +159,9 @@ class Curriculum:
             keep=keep,
             place=stage.place(self._members),
         )
-        self._progress.expect(stage.number, fit_.done_steps)
+        if not fit_.stopped:
+            self._progress.expect(stage.number, fit_.done_steps)
+            self._done.steps += fit_.done_steps
         return fit_
 
     def _joined(self, weights: list[Snapshot]) -> Network:

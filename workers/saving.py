@@ -79,7 +79,7 @@ class Saver:
             self._on({"type": "warning", "message": f"A checkpoint could not be written: {why}"})
         else:
             facts = snapshot.facts
-            where: Json = {name: facts[name] for name in ("phase", "epoch") if name in facts}
+            where: Json = {name: facts[name] for name in ("phase", "stage", "epoch") if name in facts}
             size = path.stat().st_size
             self._on({"type": "checkpoint", "step": step, **where, "bytes": size, "file": path.name})
         self._cost = taken + time.thread_time() - begun

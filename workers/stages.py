@@ -60,6 +60,7 @@ class Stage:
 class Results:
     """What finished stages left: goes into every checkpoint of the later ones."""
 
+    steps: int = 0  # of all of them
     pretrained: Snapshot | None = None  # embeddings and first layer
     fits: list[Fit] = field(default_factory=list)  # of members
     fitted: list[Snapshot] = field(default_factory=list)  # their weights
@@ -68,7 +69,8 @@ class Results:
 
     def facts(self) -> Json:
         """The JSON of it."""
-        return {"fits": [asdict(fit) for fit in self.fits], "judged": self.judged}
+        fits = [asdict(fit) for fit in self.fits]
+        return {"steps": self.steps, "fits": fits, "judged": self.judged}
 
     def parts(self) -> Mapping[str, Snapshot]:
         """The tensors of it."""
@@ -91,6 +93,7 @@ class Results:
             for kind in ("fitted", "refitted")
         }
         return cls(
+            facts["steps"],
             snapshot.part("pretrained") if "pretrained" in facts else None,
             [Fit(**fit) for fit in facts["fits"]],
             known["fitted"],

@@ -36,7 +36,7 @@ class Ragged:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """(rows,)"""
+        """(rows,)."""
         return np.diff(self.offsets)
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from importlib import import_module  # a web process that serves no text never pays the library's memory
 from typing import Any
 
 PADDING, UNKNOWN, BEGIN, END = range(4)  # as `app.tasks.base` has them, which stands above this module
@@ -40,29 +41,28 @@ def learn(
     as Radford et al. 2019) all are known. With `spaced` words keep the space before them, so that decoding
     gives the text back as it was; characters and bytes always do.
     """
-    import tokenizers  # noqa: PLC0415 - a web process that serves no text never pays its memory
-    from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers  # noqa: PLC0415
-
+    library = import_module("tokenizers")
+    models, trainers, decoders = library.models, library.trainers, library.decoders
     specials: dict[str, Any] = {"special_tokens": SPECIALS, "show_progress": False}
     if unit == Unit.BPE:
-        made = tokenizers.Tokenizer(models.BPE())
-        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made = library.Tokenizer(models.BPE())
+        made.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
         made.decoder = decoders.ByteLevel()
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        alphabet = library.pre_tokenizers.ByteLevel.alphabet()
         trainer: Any = trainers.BpeTrainer(
             vocab_size=size, min_frequency=max(least, 2), initial_alphabet=sorted(alphabet), **specials
         )
     else:
-        made = tokenizers.Tokenizer(models.WordLevel(unk_token=SPECIALS[UNKNOWN]))
+        made = library.Tokenizer(models.WordLevel(unk_token=SPECIALS[UNKNOWN]))
         words = unit == Unit.WORD and not spaced
         pattern = r"[\s\S]" if unit == Unit.CHARACTER else WORDS if words else SPACED
-        made.pre_tokenizer = pre_tokenizers.Split(
-            tokenizers.Regex(pattern), "removed" if words else "isolated", invert=words
+        made.pre_tokenizer = library.pre_tokenizers.Split(
+            library.Regex(pattern), "removed" if words else "isolated", invert=words
         )
         made.decoder = decoders.WordPiece(prefix="##", cleanup=True) if words else decoders.Fuse()
         trainer = trainers.WordLevelTrainer(vocab_size=size, min_frequency=least, **specials)
-    steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lower else [])]
-    made.normalizer = normalizers.Sequence(steps)
+    steps = [library.normalizers.NFC(), *([library.normalizers.Lowercase()] if lower else [])]
+    made.normalizer = library.normalizers.Sequence(steps)
     made.train_from_iterator(texts, trainer)
     return str(made.to_str())
 
@@ -118,8 +118,6 @@ def _bytes() -> dict[str, int]:
 
 @lru_cache(CACHED)
 def _load(tokeniser: str) -> Any:
-    from tokenizers import Tokenizer  # noqa: PLC0415 - as above
-
-    found = Tokenizer.from_str(tokeniser)
+    found = import_module("tokenizers").Tokenizer.from_str(tokeniser)
     found.encode_special_tokens = True  # a text that says `⟨s⟩` means these three signs
     return found

@@ -6,6 +6,7 @@ from app.readers.delimited import Delimited
 from app.readers.jsonlines import JsonLines
 from app.readers.mapping import Mapping
 from app.readers.parquet import Parquet
+from app.readers.plain import Plain
 from app.tasks.base import Faults, Source
 
 __all__ = ["Mapping", "open_source"]
@@ -19,4 +20,6 @@ def open_source(path: Path, format_: str, mapping: Mapping, faults: Faults) -> S
         return Parquet(path, format_, mapping, faults)
     if format_ == "jsonl":
         return JsonLines(path, format_, mapping, faults)
+    if format_ == "txt":
+        return Plain(path, format_, mapping, faults)
     return Delimited(path, format_, DELIMITERS[format_], mapping, faults)

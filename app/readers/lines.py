@@ -15,11 +15,11 @@ UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 def lines(path: Path, faults: Faults) -> Iterator[str]:
     """Give each line with its line end, split at LF only; bytes that are no text are a fault and the end."""
-    return chain.from_iterable(StringIO(block, newline="\n") for block in _blocks(path, faults))
+    return chain.from_iterable(StringIO(block, newline="\n") for block in blocks(path, faults))
 
 
-def _blocks(path: Path, faults: Faults) -> Iterator[str]:
-    """Decode blocks of whole lines."""
+def blocks(path: Path, faults: Faults) -> Iterator[str]:
+    """Give the text in blocks of whole lines; bytes that are no text are a fault and the end."""
     line = 1
     for block in _whole_lines(path, faults):
         yield _decode(block, line, faults)

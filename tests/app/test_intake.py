@@ -15,6 +15,7 @@ from app.features.series import SeriesSet
 from app.ingest import ingest
 from app.intake import detect_format, take_in
 from app.tasks import TASKS
+from tests.app import malformed_generation, malformed_translation
 from tests.app.malformed import DAYS, GOOD_PARQUET, HEAD, MALFORMED, Malformed, item, lines, table
 from tests.real_data import shared
 
@@ -32,12 +33,13 @@ def upload(directory: Path, body: bytes) -> tuple[Path, Path]:
 def read_here(case: Malformed, directory: Path) -> list[dict[str, str]]:
     """What the child process would answer, without starting one."""
     path, out = upload(directory, case.body)
-    kind = case.fields.get("format") or detect_format(FORMATS, case.filename, case.body[:4096])
-    if kind not in FORMATS:
-        return [{"pointer": "/format", "detail": ", ".join(FORMATS)}]
+    task = TASKS[case.fields.get("task", "forecasting")]
+    kind = case.fields.get("format") or detect_format(task.formats, case.filename, case.body[:4096])
+    if kind not in task.formats:
+        return [{"pointer": "/format", "detail": ", ".join(task.formats)}]
     columns = json.loads(case.fields.get("columns", "{}"))
     spec = {"path": str(path), "format": kind, "columns": columns, "out": str(out)}
-    answer = ingest(spec, FORECASTING)
+    answer = ingest(spec, task)
     assert not answer["ok"]
     assert not list(out.iterdir())
     json.dumps(answer, allow_nan=False)
@@ -45,7 +47,11 @@ def read_here(case: Malformed, directory: Path) -> list[dict[str, str]]:
     return problems
 
 
-@pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [*MALFORMED, *malformed_generation.MALFORMED, *malformed_translation.MALFORMED],
+    ids=lambda case: case.name,
+)
 def test_each_malformed_file_is_refused_with_its_place(case: Malformed, tmp_path: Path) -> None:
     problems = read_here(case, tmp_path)
     found = [(one["pointer"], one["detail"]) for one in problems]
@@ -276,6 +282,25 @@ def test_the_parent_does_not_import_pyarrow() -> None:
 )
 def test_the_first_bytes_tell_the_format(filename: str, head: bytes, expected: str) -> None:
     assert detect_format(FORMATS, filename, head) == expected
+
+
+@pytest.mark.parametrize(
+    ("filename", "head", "expected"),
+    [
+        ("play.txt", b"[Enter HAMLET]\n", "txt"),
+        ("notes.txt", b"{Exeunt}\n", "txt"),
+        ("page.wiki", b"[[Denmark]] is", "txt"),
+        ("plays.txt", b'{"text": "To be', "jsonl"),
+        ("plays", b'\xef\xbb\xbf\n { "text"', "jsonl"),
+        ("plays", b'[\n  {"text"', "jsonl"),
+        ("plays", b"{}\n", "jsonl"),
+        ("plays.jsonl", b"To be", "jsonl"),
+        ("plays.JSON", b'["To be"]', "jsonl"),
+        ("", b"", "txt"),
+    ],
+)
+def test_plain_text_may_begin_with_a_bracket(filename: str, head: bytes, expected: str) -> None:
+    assert detect_format(("txt", "jsonl"), filename, head) == expected
 
 
 def test_names_decide_between_kinds_of_text() -> None:

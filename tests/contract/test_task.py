@@ -20,6 +20,7 @@ from app.hyperparameters import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.base import Batch, Faults, Input, Output, Plan, Reading, Split, Task
+from tests.bilingual import jsonl, sentences, tsv
 from tests.service import monthly
 from tests.texts import poems, verses
 from workers.engines import open_onnx
@@ -78,6 +79,24 @@ SAMPLES = {
         parameters={"max_tokens": 8, "temperature": 0, "stop": "king"},
         fields=({"prompt"}, {"max_tokens", "temperature", "top_k", "top_p", "seed", "stop"}),
         answer={"text", "finish_reason", "tokens"},
+    ),
+    "translation": Sample(
+        format="tsv",
+        content=lambda: tsv(sentences(80)),
+        options={"vocabulary_size": 300},
+        instances=[{"text": "The red cat."}, {"text": "x"}, {"text": "☂"}, {"text": "The dog sees. " * 20}],
+        parameters={"beam_size": 2, "max_tokens": 6, "attention": True},
+        fields=({"text"}, {"beam_size", "max_tokens"}),
+        answer={"text", "score", "attention"},
+    ),
+    "translation: words": Sample(
+        format="jsonl",
+        content=lambda: jsonl(sentences(80)),
+        options={"tokens": "word", "shared_vocabulary": True, "lower": True},
+        instances=[{"text": "The red cat."}, {"text": "Umbrellas"}, {"text": "The dog, the unicorn?"}],
+        parameters={"beam_size": 1, "length_penalty": 0.6, "coverage_penalty": 0.2},
+        fields=({"text"}, {"beam_size", "max_tokens"}),
+        answer={"text", "score"},
     ),
 }
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from app.tables import Dataset
+from tests.app import malformed_generation, malformed_translation
 from tests.app.malformed import MALFORMED, Malformed
 from tests.servers import Valkey, until
 from tests.service import Service, monthly, problem, service
@@ -58,7 +59,11 @@ def test_json_lines_are_recognised(on_sqlite: Service) -> None:
     assert answer.json()["format"] == "jsonl"
 
 
-@pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [*MALFORMED, *malformed_generation.MALFORMED, *malformed_translation.MALFORMED],
+    ids=lambda case: case.name,
+)
 def test_a_malformed_file_gets_a_place_and_leaves_nothing(shared: Service, case: Malformed) -> None:
     answer = shared.upload(case.body, filename=case.filename, **case.fields)
     errors = problem(answer, 422)["errors"]
