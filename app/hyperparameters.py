@@ -22,6 +22,7 @@ TRAINING: Json = {
     "bptt_steps": None,
     "autocast": False,
     "ensemble": 1,
+    "selection": "best",
 }
 
 
@@ -69,6 +70,7 @@ class TrainingIn(Strict):
     bptt_steps: int | None = Field(default=None, ge=1, le=100_000)
     autocast: bool | None = None
     ensemble: int | None = Field(default=None, ge=1, le=32)
+    selection: Literal["best", "last"] | None = None
     pretrain_epochs: int | None = Field(default=None, ge=0, le=1_000)
     label_smoothing: float | None = Field(default=None, ge=0, lt=1)
     activation_regularization: float | None = Field(default=None, ge=0, le=100)

@@ -41,9 +41,10 @@ class Average:
 
 
 class Best:
-    """The best epoch so far, by validation loss; without validation the latest."""
+    """The best epoch so far, by validation loss; without validation, or when `latest`, the last one."""
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, *, latest: bool = False) -> None:
+        self._latest = latest
         self.loss: float | None = None
         self.epoch = self.step = 0
         self.weights: dict[str, Tensor] = {}
@@ -51,12 +52,12 @@ class Best:
 
     def offer(self, loss: float | None, epoch: int, step: int, average: Average) -> None:
         """Keep the weights if they are the best yet."""
-        if loss is None or self.loss is None or loss < self.loss:
+        if self._latest or loss is None or self.loss is None or loss < self.loss:
             self.loss, self.epoch, self.step, self.weights = loss, epoch, step, average.copy()
 
     def waited_enough(self, epoch: int) -> bool:
         """Whether nothing got better for longer than the patience."""
-        return self.loss is not None and epoch - self.epoch >= self._patience
+        return not self._latest and self.loss is not None and epoch - self.epoch >= self._patience
 
     def snapshot(self) -> Snapshot:
         """The best epoch and its weights."""

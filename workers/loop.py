@@ -48,6 +48,7 @@ class TrainingConfig:
     weight_decay: float = 0.0
     bptt_steps: int | None = None  # None: through the whole sequence
     autocast: bool = False
+    selection: str = "best"  # which epoch is kept: of the lowest validation loss, or the last
     label_smoothing: float = 0.0
     activation_regularization: float = 0.0
     temporal_regularization: float = 0.0
@@ -77,7 +78,10 @@ class Loop:
         shape = SCHEDULES[config.schedule]
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: shape(step, total))
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.autocast)
-        self.average, self.best = Average(model, config.averaging), Best(config.patience)
+        self.average, self.best = (
+            Average(model, config.averaging),
+            Best(config.patience, latest=config.selection == "last"),
+        )
         self.done, self.end = 0, total  # steps
         self.epoch = 0  # the one that runs, or ran last
         self.batches: TrainingBatches | None = None  # of the epoch that runs

@@ -163,6 +163,16 @@ def test_truncation_changes_the_gradient_not_the_loss(cell: str) -> None:
     assert not torch.allclose(gradients[0], gradients[2])
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for() -> None:
+    worse = Sums(20, sign=-1.0)  # on which the loss only rises
+    found, model, events = train(replace(CONFIG, selection="last", patience=1), valid=worse)
+    epochs = [event for event in events if event["type"] == "epoch"]
+    assert found.best_epoch == len(epochs) == CONFIG.epochs
+    assert found.best_loss == epochs[-1]["valid_loss"]
+    first, *_ = train(replace(CONFIG, patience=6), valid=worse)
+    assert first.best_epoch == 0
+
+
 def test_the_gradient_is_clipped() -> None:
     model = network()
     loop = Loop(model, replace(CONFIG, clip_norm=1e-3), CPU, 10)

@@ -8,7 +8,7 @@ from workers.nn.config import ModelConfig
 from workers.nn.dropout import Dropout, forget_words
 
 CHARACTER = 25  # width of a character's own vector
-WIDTH = 3  # characters that a convolution sees at once
+WIDTHS = (2, 3, 4)  # characters that a convolution sees at once
 MOST = 48  # width of a further column's vector
 
 
@@ -74,19 +74,26 @@ def column_size(size: int) -> int:
 
 
 class Convolution(nn.Module):
-    """Windows of characters, the strongest of each kind (Ma & Hovy 2016)."""
+    """Windows of characters, the strongest of each kind (Ma & Hovy 2016; several widths: Kim et al. 2016)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.embed = table(config.character_vocabulary, CHARACTER)
-        self.windows = nn.Conv1d(CHARACTER, config.character_size, WIDTH, padding=WIDTH // 2)
+        share, more = divmod(config.character_size, len(WIDTHS))
+        sizes = [share + (place < more) for place in range(len(WIDTHS))]
+        self.windows = nn.ModuleList(
+            nn.Conv1d(CHARACTER, size, width, padding=width - 1)
+            for size, width in zip(sizes, WIDTHS, strict=True)
+            if size
+        )
 
     def forward(self, characters: Tensor) -> Tensor:
         """(batch, time, word length) to (batch, time, character_size)."""
         batch, time, length = characters.shape
         words = self.embed(characters).view(batch * time, length, -1)  # (words, length, character)
-        found: Tensor = self.windows(words.transpose(1, 2))  # (words, character_size, length)
-        return found.amax(dim=2).view(batch, time, -1)
+        letters = words.transpose(1, 2)  # (words, character, length)
+        found = [windows(letters).amax(dim=2) for windows in self.windows]  # each (words, size)
+        return torch.relu(torch.cat(found, dim=-1)).view(batch, time, -1)
 
 
 class BothEnds(nn.Module):
