@@ -5,8 +5,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from app.tasks import TASKS
-from app.tasks.base import Plan, Split
+from app.tasks.base import Output, Plan, Split
 from workers.data import Following, steps_per_epoch
 from workers.device import pick_device
 from workers.export import save
@@ -120,6 +122,8 @@ class Curriculum:
 
     def _fresh(self, member: int) -> Member:
         model = build(self._network, self._seeded(self._config, member).seed)
+        tables = {name: torch.from_numpy(table) for name, table in self._plan.tables.items()}
+        model.load_state_dict(tables, strict=False)
         if self._done.pretrained is not None:
             model.load_state_dict(self._done.pretrained.tensors, strict=False)
         return model
@@ -175,7 +179,7 @@ class Curriculum:
         """Settle the state on validation data and score on held-out data."""
         plan, network, size = self._plan, self._joined(self._done.fitted), self._config.batch_size
         state = plan.state
-        if len(plan.valid.lengths):
+        if len(plan.valid.lengths) and plan.output not in (Output.NEXT, Output.SEQUENCE):
             state = self._task.settle(state, plan.valid, outputs_of(network, plan.valid, size, self._device))
         outputs = outputs_of(network, plan.test, size, self._device)
         metrics, baseline = self._task.score(state, plan.test, outputs)

@@ -19,6 +19,14 @@ def pick_device(wanted: str = "auto") -> torch.device:
     return device
 
 
+def has_half(device: torch.device) -> bool:
+    """Whether numbers of half the width are faster there: on CUDA, and on processors that know bfloat16."""
+    if device.type == "cuda":
+        return True
+    known = torch.cpu.get_capabilities()
+    return any(bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "arm_bf16", "bf16"))
+
+
 def prepare(device: torch.device, threads: int = 1) -> None:
     """One CPU thread, repeatable kernels, TF32 on CUDA.
 

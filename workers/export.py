@@ -81,7 +81,7 @@ def probe(model: Network, batch: int, time: int, seed: int) -> tuple[Tensor, Ten
         inputs = torch.randn(batch, time, config.features, generator=source)
     lengths = torch.randint(1, time + 1, (batch,), generator=source)
     lengths[0] = time
-    state = 0.1 * torch.randn(model.state_rows, batch, config.hidden_size, generator=source)
+    state = 0.1 * torch.randn(model.state_rows, batch, model.state_size, generator=source)
     return inputs, lengths, state
 
 
@@ -186,7 +186,7 @@ def save(directory: Path, model: Network, facts: Json) -> Json:
         "features": model.config.features,
         "width": model.config.outputs,
         "state_rows": model.state_rows,
-        "hidden_size": model.config.hidden_size,
+        "hidden_size": model.state_size,
         "opset": OPSET,
     }
     if model.config.output == Output.SEQUENCE:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from app.tasks.base import Batch, Split
 from workers.data import TrainingBatches, kept, to_device
+from workers.device import has_half
 from workers.keeping import Average, Best
 from workers.nn import Trainable
 from workers.nn.losses import Penalties
@@ -77,7 +78,8 @@ class Loop:
         )
         shape = SCHEDULES[config.schedule]
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: shape(step, total))
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.autocast)
+        self.autocast = config.autocast and has_half(device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast and device.type == "cuda")
         self.average, self.best = (
             Average(model, config.averaging),
             Best(config.patience, latest=config.selection == "last"),
@@ -141,7 +143,7 @@ class Loop:
             total += float(loss.detach()) / weight
         self.scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm))
-        if not math.isfinite(total) or (not math.isfinite(norm) and not self.config.autocast):
+        if not math.isfinite(total) or (not math.isfinite(norm) and not self.scaler.is_enabled()):
             raise TrainingDiverged(
                 f"The loss became {total} and the gradient {norm}; try a lower learning_rate or clip_norm."
             )
@@ -164,7 +166,7 @@ class Loop:
             part = slice(start, start + chunk)
             targets, weights = (one[:, part] if chunk < time else one for one in wanted)
             ends = (lengths - start).clamp(1, chunk)
-            with torch.autocast(self.device.type, enabled=self.config.autocast):
+            with torch.autocast(self.device.type, enabled=self.autocast):
                 loss, state = self.model.losses(
                     inputs[:, part], ends, targets, weights, state=state, penalties=self.penalties
                 )

@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from app.tasks.base import Batch, Ints, Output, Split
+from workers import viterbi
 from workers.data import kept, plain_rows, to_device
+from workers.decoding import decode_all
 from workers.nn import Network
+from workers.quests import Decoder
+from workers.torch_steppers import stepper
 
 
 def outputs_of(network: Network, split: Split, size: int, device: torch.device) -> list[Any]:
@@ -21,6 +26,7 @@ def outputs_of(network: Network, split: Split, size: int, device: torch.device) 
     return found
 
 
+CHUNK = 256  # sources that are translated together
 Outputs = Iterator[tuple[Ints, list[Any]]]
 
 
@@ -49,8 +55,37 @@ def _surprises(network: Any, split: Split, size: int, device: torch.device) -> O
         yield rows, [row[:length] for row, length in zip(nats.float().cpu().numpy(), steps, strict=True)]
 
 
+@torch.no_grad()
+def _paths(network: Any, split: Split, size: int, device: torch.device) -> Outputs:
+    """LABELS: the best tags (time,)."""
+    transitions = network.transitions()
+    scores = None if transitions is None else transitions.float().cpu().numpy()
+    for rows, batch in _batches(split, size):
+        inputs, lengths, _, _ = to_device(batch, device)
+        emissions = network.answers(inputs, lengths).float().cpu().numpy()  # (batch, time, tags)
+        found = viterbi.best(emissions, batch.lengths, scores)
+        yield rows, [tags[:length] for tags, length in zip(found, batch.lengths.tolist(), strict=True)]
+
+
+def _searched(network: Any, split: Any, _: int, device: torch.device) -> Outputs:
+    """SEQUENCE: what is `Found` for each source, looked for as a request without parameters would.
+
+    That is what the split's `search` of a row says.
+    """
+    decoder = Decoder(stepper(network, device))
+    order = np.argsort(split.lengths, kind="stable")
+    for start in range(0, len(order), CHUNK):
+        rows = order[start : start + CHUNK]
+        batch = split.batch(rows, None)
+        lengths = batch.lengths.tolist()
+        inputs = [row[:length] for row, length in zip(batch.inputs, lengths, strict=True)]
+        yield rows, decode_all(decoder, inputs, [split.search(int(row)) for row in rows])
+
+
 READERS = {
     Output.QUANTILES: _whole,
     Output.LABEL: _whole,
+    Output.LABELS: _paths,
     Output.NEXT: _surprises,
+    Output.SEQUENCE: _searched,
 }

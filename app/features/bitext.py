@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.features import text
+from app.features import lexicon, text
 from app.features.pairs import Pairs
 from app.features.ragged import Ragged, Texts, offsets_of
 from app.features.text import BEGIN, END
@@ -16,6 +16,7 @@ from app.features.translations import Options
 Array = npt.NDArray[Any]
 
 LEARNED = 200_000  # pairs from which a vocabulary is learned, evenly taken from all
+LISTED = 16  # translations that a dictionary has of a token
 TOGETHER = 10_000  # texts in memory as tokens of the library
 
 
@@ -74,6 +75,13 @@ def frame(rows: Ragged, first: Sequence[int], last: Sequence[int]) -> Ragged:
     return Ragged(values, offsets)
 
 
+def picked(rows: Ragged, numbers: Array) -> Ragged:
+    """Some of the rows."""
+    lengths = rows.lengths[numbers]
+    step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return Ragged(rows.values[np.repeat(rows.offsets[numbers], lengths) + step], offsets_of(lengths))
+
+
 @dataclass(frozen=True)
 class Bitext:
     """Both sides of every pair: the source up to `END`, the target from `BEGIN` to `END`."""
@@ -98,3 +106,10 @@ class Bitext:
             targets.astype(np.int64),
             scored.astype(np.float32),
         )
+
+
+def dictionary(sources: Ragged, targets: Ragged, sizes: tuple[int, int]) -> dict[str, Array]:
+    """The likeliest target tokens of each source token and their probabilities, (source tokens, `LISTED`)."""
+    words, shares = lexicon.likely_words(sources, targets, sizes, LISTED)
+    words[END, 0], shares[END, 0] = END, 1.0  # which ends both sides
+    return {"lexicon_words": words, "lexicon_shares": shares}

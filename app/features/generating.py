@@ -19,29 +19,30 @@ MIN_COUNT = 2  # so that training meets unknown tokens too
 SHARED_NETWORK: Json = {
     "cell": "lstm",
     "layers": 1,
-    "hidden_size": 512,
+    "hidden_size": 384,
     "bidirectional": False,
     "variational_dropout": True,
     "weight_drop": 0.0,
     "word_dropout": 0.0,
 }
 NETWORKS: dict[str, Json] = {
-    "character": {"embedding_size": 64, "dropout": 0.1, "input_dropout": 0.0, "tie_weights": False},
+    "character": {"embedding_size": 64, "dropout": 0.0, "input_dropout": 0.0, "tie_weights": False},
     "bpe": {"embedding_size": 256, "dropout": 0.3, "input_dropout": 0.1, "tie_weights": True},
     "word": {"embedding_size": 256, "dropout": 0.4, "input_dropout": 0.2, "tie_weights": True},
 }
 TRAINING: Json = {
-    "learning_rate": 2e-3,
+    "learning_rate": 7e-3,
     "clip_norm": 1.0,
     "patience": 3,
-    "bptt_steps": 100,
+    "bptt_steps": 64,
+    "autocast": True,
     "activation_regularization": 0.0,
     "temporal_regularization": 0.0,
 }
-BPTT_STEPS = 100
+BPTT_STEPS = 64
 WHOLE = 20_000_000  # characters that are read in all epochs together
 EPOCHS = (4, 60)
-BATCH = (8, 64)
+BATCH = (8, 16)
 CHARACTERS_A_ROW = 15_000  # of each stream that a batch reads side by side
 
 

@@ -71,9 +71,43 @@ class _Chunk:
 def best_words(sources: Ragged, targets: Ragged, rows: Array, source_size: int, target_size: int) -> Array:
     """The target word t with the highest p(t | s) for each source word s, (source words,); 0 = none."""
     found = np.zeros(source_size, np.int64)
+    given, words, likely = _learned(sources, targets, rows, target_size)
+    if not len(given):
+        return found
+    starts = np.flatnonzero(np.diff(given, prepend=-1))  # each source word's first kind
+    top = np.repeat(np.maximum.reduceat(likely, starts), np.diff(starts, append=len(given)))
+    first = np.flatnonzero(likely == top)[::-1]  # of equals the first is written last: the more frequent word
+    found[given[first]] = words[first]
+    return found
+
+
+def likely_words(
+    sources: Ragged, targets: Ragged, sizes: tuple[int, int], most: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The most probable target words of each source word, and p(t | s): both (source words, most).
+
+    From all rows, or an even part of them as `learn` takes it. A word that is never seen has none: zeros.
+    """
+    words = np.zeros((sizes[0], most), np.int64)
+    shares = np.zeros((sizes[0], most), np.float32)
+    rows = np.arange(len(sources))[:: -(-len(sources) // PAIRS) or 1]
+    rows = rows[_picked(((sources.lengths + 1) * targets.lengths)[rows])]
+    given, found, likely = _learned(sources, targets, rows, sizes[1])
+    order = np.lexsort((found, -likely, given))  # by source word, the most probable first
+    given, found, likely = given[order], found[order], likely[order]
+    starts = np.flatnonzero(np.diff(given, prepend=-1))
+    place = np.arange(len(given)) - np.repeat(starts, np.diff(starts, append=len(given)))
+    kept = (place < most) & (given != NULL)
+    words[given[kept], place[kept]] = found[kept]
+    shares[given[kept], place[kept]] = likely[kept]
+    return words, shares
+
+
+def _learned(sources: Ragged, targets: Ragged, rows: Array, target_size: int) -> tuple[Array, Array, Array]:
+    """Source word, target word and p(t | s) of all pairs of words that occur together, by source word."""
     chunks = list(_chunks(sources, targets, rows, target_size))
     if not chunks:
-        return found
+        return (np.zeros(0, np.int64),) * 2 + (np.zeros(0),)
     words = np.sort(np.concatenate([chunk.words for chunk in chunks]))
     words = words[np.diff(words, prepend=-1) > 0]  # (kinds of all,)
     places = [np.searchsorted(words, chunk.words).astype(np.int32) for chunk in chunks]
@@ -84,11 +118,7 @@ def best_words(sources: Ragged, targets: Ragged, rows: Array, source_size: int, 
         for chunk, place in zip(chunks, places, strict=True):
             counts[place] += _expected(chunk, likely[place])
         likely = counts / np.bincount(given, counts)[given]
-    starts = np.flatnonzero(np.diff(given, prepend=-1))  # each source word's first kind
-    top = np.repeat(np.maximum.reduceat(likely, starts), np.diff(starts, append=len(given)))
-    first = np.flatnonzero(likely == top)[::-1]  # of equals the first is written last: the more frequent word
-    found[given[first]] = (words % target_size)[first]
-    return found
+    return given, words % target_size, likely
 
 
 def _chunks(sources: Ragged, targets: Ragged, rows: Array, target_size: int) -> Iterator[_Chunk]:

@@ -10,7 +10,7 @@ from app.features.pairs import LONGEST
 
 Json = dict[str, Any]
 
-VOCABULARY = {"bpe": 6_000, "word": 12_000, "character": 2_000}
+VOCABULARY = {"bpe": 4_000, "word": 12_000, "character": 2_000}
 LEAST_BYTES = 300  # tokens of BPE: 256 bytes, four marks and some merges
 LENGTH = {"bpe": 100, "word": 100, "character": 400}
 STRETCH = 2  # requests are read up to so many times the length that training saw
@@ -22,22 +22,23 @@ NETWORK: Json = {
     "layers": 1,
     "hidden_size": 256,
     "bidirectional": True,
-    "dropout": 0.3,
+    "dropout": 0.2,
     "input_dropout": 0.2,
     "variational_dropout": True,
     "weight_drop": 0.0,
-    "embedding_size": 256,
+    "embedding_size": 192,
     "word_dropout": 0.0,
     "tie_weights": True,
     "attention": "general",
 }
 TRAINING: Json = {
-    "epochs": 12,
-    "batch_size": 64,
-    "learning_rate": 2e-3,
+    "epochs": 6,
+    "batch_size": 24,
+    "learning_rate": 3e-3,
     "clip_norm": 1.0,
     "patience": 3,
     "label_smoothing": 0.1,
+    "autocast": True,
 }
 
 
@@ -55,7 +56,7 @@ class Options(BaseModel):
         Field(
             ge=8,
             le=1 << 16,
-            description="Most tokens of each side; null: 6000 for bpe, 12000 words, 2000 characters.",
+            description="Most tokens of each side; null: 4000 for bpe, 12000 words, 2000 characters.",
         ),
     ] = None
     shared_vocabulary: Annotated[
@@ -74,6 +75,14 @@ class Options(BaseModel):
             "Longer pairs are left out; a request is cut at twice as many, and its answer says so.",
         ),
     ] = None
+
+    lexicon: Annotated[
+        bool,
+        Field(
+            description="Weigh in a dictionary learned from the training pairs by IBM model 1: "
+            "a help where pairs are few (Arthur, Neubig & Nakamura 2016)."
+        ),
+    ] = True
 
     @property
     def size(self) -> int:

@@ -137,6 +137,7 @@ class Plan:
     test: Split
     refit: Split | None = None  # all data, for a final fit of as many steps as the best one took
     network: Json = field(default_factory=dict)  # what else the network's configuration needs
+    tables: Arrays = field(default_factory=dict)  # what it begins with, by the names of its buffers
     warnings: list[str] = field(default_factory=list)
 
 
@@ -200,6 +201,7 @@ class Task(Protocol):
     options: ClassVar[type[BaseModel]]
     instance: ClassVar[type[msgspec.Struct]]
     parameters: ClassVar[type[msgspec.Struct]]
+    typical: ClassVar[dict[str, tuple[Json, Json]]]  # what its defaults differ by: summary and options
     tensor_inputs: ClassVar[tuple[TensorField, ...]]  # how tensors tell an instance
     tensor_outputs: ClassVar[tuple[TensorField, ...]]  # how they tell a prediction
 
@@ -220,7 +222,7 @@ class Task(Protocol):
         ...
 
     def settle(self, state: Json, split: Split, outputs: list[Any]) -> Json:
-        """The state with what is learned from the trained network's outputs on the validation split."""
+        """The state with what is learned from outputs on the validation split; not for NEXT and SEQUENCE."""
         ...
 
     def misfits(self, summary: Json, state: Json, parameters: Any) -> list[Problem]:

@@ -88,6 +88,7 @@ class Translation:
     options: ClassVar[type[BaseModel]] = Options
     instance: ClassVar[type[msgspec.Struct]] = Instance
     parameters: ClassVar[type[msgspec.Struct]] = Parameters
+    typical: ClassVar[dict[str, tuple[Json, Json]]] = {"pairs of texts": ({}, {})}
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("text", "BYTES", ()),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("text", "BYTES", ()),
@@ -132,6 +133,12 @@ class Translation:
         train_split, valid_split, test_split = (
             Examples(tokens, part, pairs, rows.train, state) for part in (train, valid, rows.test)
         )
+        sizes = (text.size(source), text.size(target))
+        pieces = [bitext.picked(side, train) for side in (sources, targets)]
+        tables = bitext.dictionary(pieces[0], pieces[1], sizes) if options.lexicon else {}
+        network: Json = {"vocabularies": [sizes[0]], "character_vocabulary": 0, "word_length": 0}
+        network["lexicon"] = bitext.LISTED if options.lexicon else 0
+        network["alignment"] = len(pieces[0].values) / max(len(pieces[1].values), 1)
         left_out = len(rows.train) + len(rows.valid) - len(train) - len(valid)
         return Plan(
             state=state,
@@ -142,7 +149,8 @@ class Translation:
             train=train_split,
             valid=valid_split,
             test=test_split,
-            network={"vocabularies": [text.size(source)], "character_vocabulary": 0, "word_length": 0},
+            network=network,
+            tables=tables,
             warnings=_warnings(left_out, longest),
         )
 

@@ -1,6 +1,5 @@
 """A ninth task in one file: whether the sum of some numbers is positive. Dropped into a copy of the house."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import msgspec
@@ -45,17 +44,12 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None."""
 
 
-@dataclass
 class Rows:
     """Some of the sequences."""
 
-    numbers: Ragged
-    rows: Ints
-    carried: bool = False
-
-    @property
-    def lengths(self) -> Ints:
-        return self.numbers.lengths[self.rows]
+    def __init__(self, numbers: Ragged, rows: Ints) -> None:
+        self.numbers, self.rows = numbers, rows
+        self.lengths, self.carried = numbers.lengths[rows], False
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
         padded, lengths = self.numbers.padded(self.rows[rows])  # (batch, time)
@@ -73,6 +67,7 @@ class Ninth:
     options: ClassVar[type[BaseModel]] = Options
     instance: ClassVar[type[msgspec.Struct]] = Instance
     parameters: ClassVar[type[msgspec.Struct]] = Parameters
+    typical: ClassVar[dict[str, tuple[Json, Json]]] = {"numbers": ({}, {})}
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("numbers", "FP64", (-1,)),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (TensorField("probability", "FP64", ()),)
 

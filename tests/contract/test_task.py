@@ -20,6 +20,7 @@ from app.hyperparameters import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.base import Batch, Faults, Input, Output, Plan, Reading, Split, Task
+from tests import labels
 from tests.bilingual import jsonl, sentences, tsv
 from tests.service import monthly
 from tests.texts import poems, verses
@@ -48,6 +49,28 @@ class Sample:
 
 
 SAMPLES = {
+    "classification": Sample(
+        format="jsonl",
+        content=lambda: labels.jsonl(labels.snippets(120)),
+        options={},
+        instances=[
+            {"text": "a lovely film"},
+            {"text": "The plot was dull, and the cast boring."},
+            {"text": ""},
+        ],
+        parameters={"top_k": 2},
+        fields=({"text", "values"}, {"top_k"}),
+        answer={"label", "scores"},
+    ),
+    "classification: readings": Sample(
+        format="jsonl",
+        content=lambda: labels.jsonl(labels.curves(120)),
+        options={},
+        instances=[{"values": one["values"]} for one in labels.curves(4, seed=1)],
+        parameters={},
+        fields=({"text", "values"}, {"top_k"}),
+        answer={"label", "scores"},
+    ),
     "forecasting": Sample(
         format="csv",
         content=monthly,

@@ -25,7 +25,7 @@ class ModelConfig:
     quantiles: tuple[float, ...] = ()  # of a QUANTILES head
     vocabularies: tuple[int, ...] = ()  # sizes, one for each column of token numbers
     embedding_size: int = 100  # of the first column
-    word_dropout: float = 0.0  # share of tokens that are read as unknown in training
+    word_dropout: float = 0.0  # share of words whose vector is zero in training
     word_length: int = 0  # columns that hold a word's characters
     character_vocabulary: int = 0
     characters: str = "none"  # what reads them: cnn, rnn, or nothing
@@ -35,6 +35,8 @@ class ModelConfig:
     forbidden: tuple[tuple[int, int], ...] = ()  # transitions between its tags
     tie_weights: bool = False  # the embedding is the softmax's matrix, transposed
     attention: str = "general"  # of a SEQUENCE decoder
+    alignment: float = 0.0  # source tokens for each target token, where places are expected to agree
+    lexicon: int = 0  # translations that a dictionary has of a source token
     members: int = 1  # networks whose outputs are averaged
 
     def to_json(self) -> dict[str, Any]:

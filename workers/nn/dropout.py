@@ -1,9 +1,6 @@
 """Dropout of activations, of whole words and of recurrent weights; all of it only in training."""
 
-import torch
 from torch import Tensor, nn
-
-from app.tasks.base import PADDING, UNKNOWN
 
 
 class Dropout(nn.Module):
@@ -26,10 +23,10 @@ class Dropout(nn.Module):
         return inputs * (kept / (1 - self.rate))  # (batch, time, width)
 
 
-def forget_words(tokens: Tensor, rate: float) -> Tensor:
-    """Tokens (…) of which a share is read as unknown; padding stays."""
-    lost = torch.rand(tokens.shape, device=tokens.device) < rate
-    return tokens.masked_fill(lost & (tokens != PADDING), UNKNOWN)
+def drop_words(vectors: Tensor, rate: float) -> Tensor:
+    """Vectors of words (batch, time, width) of which a share is zero as a whole (Iyyer et al. 2015)."""
+    kept = vectors.new_empty(*vectors.shape[:-1], 1).bernoulli_(1 - rate)
+    return vectors * (kept / (1 - rate))
 
 
 def drop_weights(module: nn.Module, rate: float) -> dict[str, Tensor]:

@@ -29,6 +29,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.config = members[0].config
         self.state_rows = len(members) * members[0].state_rows
+        self.state_size = members[0].state_size
         self.decoder_rows = len(members) * getattr(members[0], "decoder_rows", 0)
 
     def at_end(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from app.tasks.base import PADDING, Input
 from workers.nn.config import ModelConfig
-from workers.nn.dropout import Dropout, forget_words
+from workers.nn.dropout import Dropout, drop_words
 
 CHARACTER = 25  # width of a character's own vector
 WIDTHS = (2, 3, 4)  # characters that a convolution sees at once
@@ -48,10 +48,10 @@ class Tokens(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(batch, time, columns) int64 to (batch, time, width)."""
-        columns = list(inputs[..., : len(self.tables)].unbind(-1))  # each (batch, time)
-        if self.training and self.word_dropout:
-            columns[0] = forget_words(columns[0], self.word_dropout)
+        columns = inputs[..., : len(self.tables)].unbind(-1)  # each (batch, time)
         parts = [embed(column) for embed, column in zip(self.tables, columns, strict=True)]
+        if self.training and self.word_dropout:
+            parts[0] = drop_words(parts[0], self.word_dropout)
         if self.characters is not None:
             parts.append(self.characters(inputs[..., len(self.tables) :]))
         dropped: Tensor = self.dropout(torch.cat(parts, dim=-1))

@@ -38,6 +38,11 @@ class SequenceModel(nn.Module):
         return self.recurrent.state_rows
 
     @property
+    def state_size(self) -> int:
+        """Last size of the state."""
+        return self.recurrent.hidden_size
+
+    @property
     def steps(self) -> bool:
         """Whether every step has a loss of its own, so that a sequence can be learned in parts."""
         return self.config.output in (Output.QUANTILES, Output.NEXT)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.tables import Dataset
-from tests.app import malformed_generation, malformed_translation
+from tests.app import malformed_classification, malformed_generation, malformed_translation
 from tests.app.malformed import MALFORMED, Malformed
 from tests.servers import Valkey, until
 from tests.service import Service, monthly, problem, service
@@ -61,7 +61,12 @@ def test_json_lines_are_recognised(on_sqlite: Service) -> None:
 
 @pytest.mark.parametrize(
     "case",
-    [*MALFORMED, *malformed_generation.MALFORMED, *malformed_translation.MALFORMED],
+    [
+        *MALFORMED,
+        *malformed_classification.MALFORMED,
+        *malformed_generation.MALFORMED,
+        *malformed_translation.MALFORMED,
+    ],
     ids=lambda case: case.name,
 )
 def test_a_malformed_file_gets_a_place_and_leaves_nothing(shared: Service, case: Malformed) -> None:

@@ -1,0 +1,221 @@
+"""Classification: one label for a text, or for a sequence of sensor readings."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import msgspec
+import numpy as np
+from pydantic import BaseModel
+
+from app.errors import Invalid, Problem
+from app.features import text
+from app.features.classifying import Instance, Options, Parameters, check_options, defaults
+from app.features.counting import bayes, nearest
+from app.features.judgement import calibration_error, details, judge, probabilities, temperature
+from app.features.labelled import LABEL, SPLIT, TEXT, VALUES, read_labelled, read_values
+from app.features.ragged import Ragged, Texts
+from app.features.sequences import learn_scale, learn_tokens, scaled, tokens_of, weights_of
+from app.features.splits import partition
+from app.tasks.base import (
+    Arrays,
+    Batch,
+    Defaults,
+    Example,
+    Faults,
+    Floats,
+    Input,
+    Ints,
+    Json,
+    Output,
+    Plan,
+    Reading,
+    Source,
+    Split,
+    TensorField,
+)
+
+
+@dataclass(frozen=True)
+class Told:
+    """The whole data set, from which the answers without a network are learned."""
+
+    arrays: Arrays
+    sequences: Ragged
+    train: Ints  # rows
+
+
+class Examples:
+    """Some rows as the split a training loop reads."""
+
+    def __init__(self, rows: Ints, told: Told, weights: Floats) -> None:
+        self.rows, self.told = rows, told
+        self._weights = weights  # (labels,)
+        self.lengths: Ints = told.sequences.lengths[rows]  # (examples,)
+        self.labels: Ints = told.arrays[LABEL][rows]  # (examples,)
+        self.carried = False
+
+    def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
+        """Gather examples as the LABEL loss wants them."""
+        del rng
+        inputs, lengths = self.told.sequences.padded(self.rows[rows])
+        labels = self.labels[rows]
+        inputs = inputs if inputs.ndim == 3 else inputs.astype(np.int64)[:, :, None]
+        return Batch(inputs, lengths, labels, self._weights[labels])
+
+
+class Requests:
+    """The examples of a data set as instances, each read when it is asked for."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._texts = Texts.from_arrays(arrays, TEXT) if TEXT in arrays else None
+        self._readings = Ragged.from_arrays(arrays, VALUES) if VALUES in arrays else None
+        self._count = len(arrays[LABEL])
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Instance:
+        if self._texts is not None:
+            return Instance(text=self._texts[index])
+        if self._readings is None:
+            raise IndexError(index)
+        return Instance(values=self._readings[index].astype(np.float64).tolist())
+
+
+class Classification:
+    """Texts become tokens, readings are standardised by channel; probabilities are calibrated."""
+
+    name: ClassVar[str] = "classification"
+    bidirectional: ClassVar[bool] = True
+    formats: ClassVar[tuple[str, ...]] = ("csv", "tsv", "jsonl")
+    columns: ClassVar[tuple[str, ...]] = (TEXT, VALUES, LABEL, SPLIT)
+    options: ClassVar[type[BaseModel]] = Options
+    instance: ClassVar[type[msgspec.Struct]] = Instance
+    parameters: ClassVar[type[msgspec.Struct]] = Parameters
+    typical: ClassVar[dict[str, tuple[Json, Json]]] = {
+        "10,000 texts": ({"kind": TEXT, "examples": 10_000}, {}),
+        "sensor readings": ({"kind": VALUES, "examples": 1_000}, {}),
+    }
+    tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
+        TensorField(TEXT, "BYTES", (), required=False),
+        TensorField(VALUES, "FP64", (-1, -1), required=False),  # (time, channels)
+    )
+    tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
+        TensorField(LABEL, "BYTES", ()),
+        TensorField("scores", "FP64", (-1,)),  # (labels,)
+    )
+
+    def read(self, source: Source, faults: Faults) -> Reading:
+        """Read texts or readings with their labels."""
+        return Reading(*read_labelled(source, faults))
+
+    def check(self, summary: Json, options: Options) -> list[Problem]:
+        """A vocabulary too small for its unit, or weights of labels that are not there."""
+        return check_options(summary, options)
+
+    def defaults(self, summary: Json, options: Options) -> Defaults:
+        """By kind of data."""
+        del options
+        return Defaults(*defaults(summary))
+
+    def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
+        """Split by label, and learn vocabulary or scale from the training part."""
+        del bptt_steps  # a sequence has one loss
+        kind = TEXT if TEXT in arrays else VALUES
+        labels = Texts.from_arrays(arrays, "labels")
+        rows = partition(arrays[SPLIT], seed, arrays[LABEL])
+        state: Json = {"kind": kind, "labels": labels.pick(range(len(labels))), "temperature": 1.0}
+        state["longest"], state["calibrate"] = options.longest(kind), options.calibrate
+        learn = learn_tokens if kind == TEXT else learn_scale
+        sequences = learn(arrays, rows, options, state)
+        told, weights = (
+            Told(arrays, sequences, rows.train),
+            weights_of(arrays[LABEL][rows.train], state, options),
+        )
+        even = np.ones(len(labels), np.float32)
+        size = text.size(state["tokeniser"]) if kind == TEXT else 0
+        return Plan(
+            state=state,
+            input=Input.TOKENS if kind == TEXT else Input.VECTORS,
+            output=Output.LABEL,
+            features=1 if kind == TEXT else sequences.values.shape[1],
+            outputs=len(labels),
+            train=Examples(rows.train, told, weights),
+            valid=Examples(rows.valid, told, even),
+            test=Examples(rows.test, told, even),
+            network={"vocabularies": [size], "character_vocabulary": 0, "word_length": 0} if size else {},
+        )
+
+    def settle(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
+        """Find the temperature."""
+        if not state["calibrate"]:
+            return state
+        return state | {"temperature": temperature(np.stack(outputs), examples_of(split).labels)}
+
+    def misfits(self, summary: Json, state: Json, parameters: Parameters) -> list[Problem]:
+        """Another kind of data, or other channels."""
+        del parameters
+        if summary["kind"] != state["kind"]:
+            told = f"its examples are {summary['kind']}, the model was trained on {state['kind']}"
+            return [Problem("/dataset", told)]
+        if summary["kind"] == VALUES and summary["channels"] != len(state["mean"]):
+            told = f"its examples have {summary['channels']} channels, the model takes {len(state['mean'])}"
+            return [Problem("/dataset", told)]
+        return []
+
+    def instances(self, arrays: Arrays, state: Json) -> Requests:
+        """Each example without its label."""
+        del state
+        return Requests(arrays)
+
+    def encode(self, state: Json, instance: Instance, parameters: Parameters) -> Example:
+        """A text as tokens (time, 1), or readings (time, channels) on the usual scale."""
+        del parameters
+        given = instance.text if state["kind"] == TEXT else instance.values
+        other = instance.values if state["kind"] == TEXT else instance.text
+        if given is None or other is not None:
+            raise Invalid(problems=[Problem("", f"this model takes {state['kind']}, and nothing else")])
+        if isinstance(given, str):
+            return Example(np.array(tokens_of(state, [given])[0], np.int64)[:, None], None)
+        found = read_values(given, len(state["mean"]))
+        if isinstance(found, str):
+            raise Invalid(problems=[Problem("/values", found)])
+        return Example(scaled(found[: state["longest"]], state), None)
+
+    def decode(self, state: Json, example: Example, outputs: Floats, parameters: Parameters) -> Json:
+        """The likeliest label, and the probabilities of labels, the likeliest first."""
+        del example
+        likely = probabilities(outputs, state["temperature"])
+        order = np.argsort(-likely, kind="stable")[: parameters.top_k]
+        scores = {state["labels"][place]: float(likely[place]) for place in order.tolist()}
+        return {"label": next(iter(scores)), "scores": scores}
+
+    def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
+        """Accuracy, F1 and calibration; of naive Bayes or the nearest neighbour too."""
+        examples, logs, labels = examples_of(split), np.stack(outputs), state["labels"]
+        told, wanted = examples.told, examples.labels
+        likely = probabilities(logs, state["temperature"])
+        said = likely.argmax(axis=1)
+        metrics = judge(said, wanted, labels) | {
+            "calibration_error": calibration_error(likely, wanted),
+            "calibration_error_before": calibration_error(probabilities(logs, 1.0), wanted),
+            "log_loss": float(-np.log(np.maximum(likely[np.arange(len(wanted)), wanted], 1e-12)).mean()),
+        }
+        every: Ints = told.arrays[LABEL]
+        if state["kind"] == TEXT:
+            texts = Texts.from_arrays(told.arrays, TEXT)
+            known = (texts.pick(told.train), every[told.train])
+            counted = bayes(*known, texts.pick(examples.rows), len(labels))
+        else:
+            counted = nearest(told.sequences, every, told.train, examples.rows)
+        return metrics | details(said, wanted, labels), judge(counted, wanted, labels)
+
+
+def examples_of(split: Split) -> Examples:
+    """A split of ours; raises `TypeError` for another."""
+    if isinstance(split, Examples):
+        return split
+    raise TypeError("only labelled examples can be scored")
+
+
+TASK = Classification()
