@@ -9,7 +9,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 TESTS ?=
 
-.PHONY: install demo test test-slow test-faults chaos up bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-overload bench-serving lint types contracts secrets clean
+.PHONY: install demo demo-all test test-slow test-faults chaos up bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-overload bench-serving lint types contracts secrets clean
 
 install: $(STAMP)
 
@@ -21,6 +21,10 @@ $(STAMP): pyproject.toml
 
 demo: install
 	$(BIN)/recurra demo
+
+# Every task on a small real sample, one after the other: some minutes.
+demo-all: install
+	for task in forecasting classification tagging generation translation; do $(BIN)/recurra demo --task $$task || exit 1; done
 
 up: install
 	$(BIN)/recurra up

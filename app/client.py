@@ -1,9 +1,11 @@
 """A small client of the HTTP API, for the command line."""
 
 import io
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -108,6 +110,10 @@ class Client:
         """Queue a job."""
         return _object(self.send("POST", "/v1/jobs", json=job, headers=once()))
 
+    def sweep(self, asked: Json) -> Json:
+        """Queue a sweep."""
+        return _object(self.send("POST", "/v1/sweeps", json=asked, headers=once()))
+
     def act(self, job_id: str, verb: str) -> Json:
         """`cancel`, `pause` or `resume` a job."""
         return _object(self.send("POST", f"/v1/jobs/{quote(job_id, safe='')}/{verb}"))
@@ -149,6 +155,26 @@ class Client:
         path = f"/v1/models/{quote(model, safe='')}/predict"
         return _object(self.send("POST", path, params=which, json=body))
 
+    def task_of(self, model: str) -> str:
+        """What a model's task is called."""
+        return str(self.get(f"/v1/models/{quote(model, safe='')}")["task"])
+
+    def stream(self, model: str, instance: Any, parameters: Json, **which: str | int) -> Iterator[Json]:
+        """Text of one instance as it is found, `{"text": …}`; the last piece has a `finish_reason`."""
+        body = {"instances": [instance], "parameters": {**parameters, "stream": True}}
+        path, name = f"/v1/models/{quote(model, safe='')}/predict", ""
+        with self._streamed("POST", path, params=which, json=body) as answer:
+            for line in answer.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data" and name == "error":
+                    raise Refused(json.loads(value))
+                elif field == "data" and not name:
+                    yield json.loads(value)
+        if name != "done":
+            raise ClientError(f"{self.url}: the answer broke off")
+
     def promote(self, model: str, alias: str, target: Json) -> Json:
         """Point an alias at `{"version": n}` or `{"versions": {n: share}}`, with or without a `shadow`."""
         path = f"/v1/models/{quote(model, safe='')}/aliases/{quote(alias, safe='')}"
@@ -170,19 +196,24 @@ class Client:
 
     def _save(self, path: str, target: Path) -> int:
         part = target.with_name(f"{target.name}.part")
+        with self._streamed("GET", path) as answer, part.open("wb") as file:
+            file.writelines(answer.iter_bytes())
+        part.replace(target)
+        return target.stat().st_size
+
+    @contextmanager
+    def _streamed(self, method: str, path: str, **content: Any) -> Iterator[httpx.Response]:
+        """An answer that is read as it comes; raises as `send` does, also while it is read."""
         try:
-            with self._http.stream("GET", path) as answer:
+            with self._http.stream(method, path, **content) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                     raise Refused(problem_of(answer))
-                with part.open("wb") as file:
-                    file.writelines(answer.iter_bytes())
+                yield answer
         except httpx.ConnectError as error:
             raise NoServer(self.url) from error
         except httpx.HTTPError as error:
             raise ClientError(f"{self.url}: {str(error) or type(error).__name__}") from error
-        part.replace(target)
-        return target.stat().st_size
 
 
 def once() -> dict[str, str]:

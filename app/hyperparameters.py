@@ -19,7 +19,6 @@ TRAINING: Json = {
     "optimizer": "adam",
     "schedule": "one_cycle",
     "weight_decay": 0.0,
-    "bptt_steps": None,
     "autocast": False,
     "ensemble": 1,
     "selection": "best",

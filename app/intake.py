@@ -23,6 +23,7 @@ MEMORY_BYTES = 6 << 30  # address space of the child
 MAGIC = {b"PAR1": "parquet", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x1f\x8b": "gzip"}
 OBJECTS = re.compile(rb"[{\[]")  # how JSON Lines begin among tables
 NAMED = re.compile(rb'(\[\s*)?\{\s*"|\{\s*\}')  # and beside plain text, which may begin with a bracket too
+PLAIN = {"txt", "conll"}  # formats that may begin with any sign
 JSON_NAMES = ("jsonl", "json", "ndjson")
 UNREADABLE = "The file could not be read."
 KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TMPDIR")  # no secrets
@@ -48,7 +49,7 @@ def detect_format(formats: Sequence[str], filename: str, head: bytes) -> str:
         if head.startswith(magic):
             return name
     suffix = PurePath(filename).suffix.lower().removeprefix(".")
-    plain = "txt" in formats
+    plain = not PLAIN.isdisjoint(formats)
     begins = (NAMED if plain else OBJECTS).match(head.removeprefix(b"\xef\xbb\xbf").lstrip())
     if "jsonl" in formats and (begins or (plain and suffix in JSON_NAMES)):
         return "jsonl"

@@ -95,6 +95,9 @@ class JobOut(BaseModel):
     attempt: int
     model_version: int | None
     error: ErrorOut | None
+    sweep: str | None = Field(description="The sweep that this is a run of.")
+    trial: Json | None = Field(description="Of such a run: the trial's number and parameters, and the seed.")
+    search: Json | None = Field(description="Of a sweep: what is searched, and how.")
     metadata: Json
     created_at: Time
     started_at: Time | None
@@ -109,6 +112,7 @@ class JobOut(BaseModel):
             **{name: getattr(row, name) for name in same},
             dataset=row.dataset_id,
             metadata=row.job_metadata,
+            sweep=row.sweep_id,
             cancel_requested=row.cancel_requested_at is not None,
             pause_requested=row.pause_requested_at is not None,
             error=ErrorOut(code=row.error_code, message=row.error_message or "") if row.error_code else None,

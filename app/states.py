@@ -16,3 +16,5 @@ class Status(StrEnum):
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 LIVE = frozenset(Status) - TERMINAL
+
+SWEEP = "sweep"  # the kind of job that no worker claims: it is advanced by whoever looks

@@ -38,6 +38,7 @@ class Job(Base):
         Index("ix_jobs_status_id", "status", "id"),
         Index("ix_jobs_dataset_id", "dataset_id"),
         Index("ix_jobs_model", "model"),
+        Index("ix_jobs_sweep_id", "sweep_id"),
     )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
@@ -70,6 +71,10 @@ class Job(Base):
     model_version: Mapped[int | None] = mapped_column(Integer)  # that it made or, at a batch, that it uses
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
+    search: Mapped[Json | None] = mapped_column(JSON)  # of a sweep: what is searched, and how
+    sweep_id: Mapped[str | None] = mapped_column(ID)  # of a run of a sweep's trial
+    trial: Mapped[Json | None] = mapped_column(JSON)  # likewise: number, parameters and seed
+    outcome: Mapped[Json | None] = mapped_column(JSON)  # likewise: what it made, which the sweep may publish
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     updated_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     started_at: Mapped[float | None] = mapped_column(Double)

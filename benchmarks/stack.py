@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ RECURRA = (sys.executable, "-c", "from app.cli import main; main()")
 
 
 @contextmanager
-def stack() -> Iterator[httpx.Client]:
-    """A client of a fresh service."""
+def stack(prepare: Callable[[Path], None] = lambda _: None) -> Iterator[httpx.Client]:
+    """A client of a fresh service, whose data directory may be prepared."""
     with tempfile.TemporaryDirectory() as directory:
+        prepare(Path(directory) / "data")
         command = [*RECURRA, "up", "--port", "0", "--data-dir", f"{directory}/data"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:

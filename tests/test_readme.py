@@ -17,6 +17,11 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 WALK = re.findall(r"<!-- walk -->\n```(bash|python)\n(.*?)```\n<!-- /walk -->", README, re.DOTALL)
 BASH, PYTHON = ([code for language, code in WALK if language == wanted] for wanted in ("bash", "python"))
+FASTER = {
+    '"hidden_size": 192': '"hidden_size": 32',
+    '"epochs": 4,': '"epochs": 1,',
+    '"seeds": 2': '"seeds": 1',
+}
 SERIES = re.findall(r"`(recurra_[a-z_]+)`", README)
 DEFAULTS = re.findall(r"^\| `RECURRA_([A-Z_]+)` \| ([0-9.]+) \|", README, re.MULTILINE)
 
@@ -24,15 +29,16 @@ DEFAULTS = re.findall(r"^\| `RECURRA_([A-Z_]+)` \| ([0-9.]+) \|", README, re.MUL
 def run(*command: str) -> str:
     """What a command prints; it must succeed."""
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, timeout=240, check=False
+        command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, timeout=500, check=False
     )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
 
 def answers(text: str) -> list[dict[str, Any]]:
-    """The JSON objects in what curl printed, in order."""
+    """The JSON objects in what curl printed, in order; texts as they are found are left out."""
     found: list[dict[str, Any]] = []
+    text = re.sub(r"(?m)data: .*$", "", text)
     place, decoder = 0, json.JSONDecoder()
     while (place := text.find("{", place)) >= 0:
         value, place = decoder.raw_decode(text, place)
@@ -40,20 +46,27 @@ def answers(text: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_the_walk_through_does_what_it_says(tmp_path: Path) -> None:
-    assert (len(BASH), len(PYTHON)) == (5, 1)
+    assert (len(BASH), len(PYTHON)) == (7, 2)
     with up(tmp_path / "data") as (_, url):
         script = "\n".join(BASH).replace("http://127.0.0.1:8000", url)
         script = script.replace("weather.zip", f"{tmp_path}/weather.zip").replace(
             '"options": {"horizon": 14}', '"options": {"horizon": 14}, "training": {"epochs": 2}'
         )
+        for slow, fast in FASTER.items():
+            script = script.replace(slow, fast)
         told = run("bash", "-euo", "pipefail", "-c", script)
-        snippet = PYTHON[0].replace("127.0.0.1:8000", url.removeprefix("http://"))
-        tensors = run(sys.executable, "-c", snippet)
+        completed, tensors = (
+            run(sys.executable, "-c", snippet.replace("127.0.0.1:8000", url.removeprefix("http://")))
+            for snippet in PYTHON
+        )
         metrics = httpx.get(f"{url}/metrics").text
     check_forecasts(answers(told))
     check_serving(answers(told))
+    check_texts(told)
+    check_sweep(answers(told))
+    assert len(completed) > 0
     assert "event: status" in told
     assert re.search(r"^server-timing: queue;dur=.*compute;dur=.*total;dur=", told, re.MULTILINE)
     assert (tmp_path / "weather.zip").stat().st_size > 1000
@@ -64,7 +77,7 @@ def test_the_walk_through_does_what_it_says(tmp_path: Path) -> None:
 def check_forecasts(told: list[dict[str, Any]]) -> None:
     version = next(answer for answer in told if "baseline" in answer)
     assert version["metrics"]["smape"] > 0
-    first, second = (answer for answer in told if "predictions" in answer)
+    first, second = (answer for answer in told if "predictions" in answer and answer["model"] == "weather")
     (prediction,) = first["predictions"]
     assert len(prediction["mean"]) == 14
     assert prediction["timestamps"][0] == "2016-01-15"
@@ -84,6 +97,28 @@ def check_serving(told: list[dict[str, Any]]) -> None:
     assert inferred["outputs"][0]["shape"] == [1, 3]
 
 
+def check_sweep(told: list[dict[str, Any]]) -> None:
+    board = next(answer["leaderboard"] for answer in told if "leaderboard" in answer)
+    assert [trial["rank"] for trial in board] == [1, 2, 3]
+    assert {trial["parameters"]["network.cell"] for trial in board} == {"rnn", "lstm", "gru"}
+    assert all(len(trial["seeds"]) == 1 for trial in board)
+
+
+def check_texts(told: str) -> None:
+    mood = next(
+        answer for answer in answers(told) if answer.get("model") == "mood" and "predictions" in answer
+    )
+    for prediction in mood["predictions"]:
+        assert prediction["label"] == max(prediction["scores"], key=prediction["scores"].get)
+        assert sum(prediction["scores"].values()) == pytest.approx(1)
+    events = [json.loads(line) for line in re.findall(r"(?m)data: (.*)$", told)]
+    pieces = [event["text"] for event in events if "index" in event]
+    (whole,) = (event for event in events if "predictions" in event)
+    (prediction,) = whole["predictions"]
+    assert "".join(pieces) == prediction["text"]
+    assert prediction["tokens"] <= 200
+
+
 def test_it_names_the_series_and_defaults_it_has() -> None:
     assert len(SERIES) >= 10
     assert {name for name, _ in DEFAULTS} >= {"MAX_BATCH", "MAX_WAITING", "MAX_QUEUE_SECONDS"}
@@ -95,6 +130,7 @@ def test_it_names_the_series_and_defaults_it_has() -> None:
     "target",
     [
         "demo",
+        "demo-all",
         "test",
         "test-slow",
         "up",
@@ -117,6 +153,14 @@ def test_every_file_it_links_to_exists() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_module_it_names_exists() -> None:
+    there = {path.name for part in ("app", "workers") for path in (ROOT / part).rglob("*.py")}
+    there |= {
+        str(path.relative_to(ROOT)) for part in ("app", "workers") for path in (ROOT / part).rglob("*.py")
+    }
+    assert {name for name in re.findall(r"[\w/]+\.py\b", README) if name not in there} == set()
 
 
 def test_every_variable_it_names_is_read() -> None:

@@ -51,7 +51,7 @@ class Assignment(Protocol):
 
 
 class Training:
-    """Makes a version of a model; a later attempt goes on from the newest checkpoint."""
+    """Makes a version of a model, or a run of a sweep; a later attempt goes on from the newest checkpoint."""
 
     module: str = "workers.child"
 
@@ -115,7 +115,7 @@ class Training:
         return message
 
     def finish(self, lease: Lease, message: Json) -> Callable[[Session], bool]:
-        """Store the artifact; the version is published with the job's end."""
+        """Store the artifact; the version is published with the job's end, or with its sweep's."""
         artifact = f"artifacts/{lease.job_id}/{lease.attempt}"
         files = sorted(path for path in self._out.iterdir() if path.is_file())
         digest = hashlib.sha256()
@@ -130,6 +130,8 @@ class Training:
             metrics=message["metrics"],
             baseline=message["baseline"],
         )
+        if self._job.sweep_id is not None:
+            return lambda session: leases.complete(session, lease, outcome.metrics, outcome)
         return lambda session: leases.succeed(session, lease, outcome) is not None
 
     def discard(self, status: str | None) -> None:

@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,9 +20,9 @@ import orjson
 from app.errors import Invalid
 from app.tasks import TASKS
 from app.tasks.base import Arrays, Example, Instances, Json, Task
-from workers.engines import Floats, Ints
-
-Run = Callable[[Floats, Ints], Floats]  # an engine's: see `workers.engines.Engine`
+from workers.decoding import decode_each
+from workers.engines import Engine, Ints
+from workers.quests import Decoder
 
 PART = 2048  # instances
 ROWS = 256  # of one forward pass, at most
@@ -101,10 +101,10 @@ class Writer:
     """Predicts instances and writes a line for each, in order."""
 
     def __init__(
-        self, task: Task, state: Json, parameters: Any, run: Run, should_stop: Callable[[], bool]
+        self, task: Task, state: Json, parameters: Any, engine: Engine, should_stop: Callable[[], bool]
     ) -> None:
         self._task, self._state, self._parameters = task, state, parameters
-        self._compute, self._should_stop = run, should_stop
+        self._engine, self._should_stop = engine, should_stop
 
     def write(self, file: BinaryIO, instances: Instances, indices: range, on: Callable[[int], None]) -> int:
         """Write the lines of some instances; how many could not be predicted. Raises `Stopped`."""
@@ -133,18 +133,36 @@ class Writer:
             return error
 
     def _lines(self, waiting: dict[int, Example | Invalid], on: Callable[[int], None]) -> list[bytes]:
-        """Predict those that can be, the shortest first so that little is padding; lines in input order."""
+        """Predict those that can be; lines in input order."""
         examples = {index: one for index, one in waiting.items() if isinstance(one, Example)}
         lines = {index: _refusal(index, one) for index, one in waiting.items() if isinstance(one, Invalid)}
         on(len(lines))
+        decoder = self._engine.decoder
+        found = self._computed(examples) if decoder is None else _searched(decoder, examples)
+        for index, output in found:
+            self._check()
+            answer = self._task.decode(self._state, examples[index], output, self._parameters)
+            lines[index] = _line({"index": index, **answer})
+            on(1)
+        return [lines[index] for index in waiting]
+
+    def _computed(self, examples: dict[int, Example]) -> Iterator[tuple[int, Any]]:
+        """The network's outputs, the shortest first so that little is padding."""
         for rows in batches({index: one.inputs.shape for index, one in examples.items()}):
             self._check()
-            outputs = self._compute(*pad([examples[index].inputs for index in rows]))  # (batch, …)
-            for index, output in zip(rows, outputs, strict=True):
-                answer = self._task.decode(self._state, examples[index], output, self._parameters)
-                lines[index] = _line({"index": index, **answer})
-            on(len(rows))
-        return [lines[index] for index in waiting]
+            inputs, lengths = pad([examples[index].inputs for index in rows])
+            outputs = self._engine.run(inputs, lengths)  # (batch, …)
+            labels = outputs.dtype.kind == "i"  # of steps, and those of padding say nothing
+            for index, output, length in zip(rows, outputs, lengths.tolist(), strict=True):
+                yield index, output[:length] if labels else output
+
+
+def _searched(decoder: Decoder, examples: dict[int, Example]) -> Iterator[tuple[int, Any]]:
+    """What decoding step by step finds, in the order in which it is found."""
+    asked = [(index, one.inputs, one.search or {}) for index, one in examples.items()]
+    inputs, searches = [one[1] for one in asked], [one[2] for one in asked]
+    for place, found in decode_each(decoder, inputs, searches):
+        yield asked[place][0], found
 
 
 def batches(shapes: Mapping[int, tuple[int, ...]]) -> list[list[int]]:
@@ -177,7 +195,7 @@ def predict(
     data_dir: Path,
     model_dir: Path,
     out_dir: Path,
-    run: Run,
+    engine: Engine,
     *,
     on: Callable[[Json], None],
     should_stop: Callable[[], bool],
@@ -186,9 +204,11 @@ def predict(
     task = TASKS[spec.task]
     state = orjson.loads((model_dir / "manifest.json").read_bytes())["state"]
     parameters = msgspec.convert(spec.parameters, task.parameters)
+    if getattr(parameters, "seed", 0) is None:  # whoever computes a part again writes the same
+        parameters = msgspec.structs.replace(parameters, seed=0)
     paths = unpack(data_dir / "arrays.npz", data_dir / "mapped")
     total, failed = len(task.instances(mapped(paths), state)), spec.failed
-    writer = Writer(task, state, parameters, run, should_stop)
+    writer = Writer(task, state, parameters, engine, should_stop)
     progress = Progress(on, total, min(spec.parts * PART, total))
     progress.advance(0)
     for part in range(spec.parts, -(-total // PART)):

@@ -30,7 +30,7 @@ def work(
         Path(request["data_dir"]),
         model,
         Path(request["out_dir"]),
-        open_engine(model, request["device"]).run,
+        open_engine(model, request["device"]),
         on=on,
         should_stop=should_stop,
     )

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from app.lanes import Reply, Request, Status, Tensor
-from app.lanes.wire import FLOAT
-from workers.engines import Away, Broken, Engine, Floats, Ints, Missing, Pace
+from app.lanes.wire import FLOAT, FLOATS, INT
+from workers.engines import Array, Away, Broken, Engine, Ints, Missing, Pace
 
 logger = logging.getLogger(__name__)
 
 MAX_FLOATS = 1 << 24  # of one padded batch: 64 MiB, whatever the rows are
-FLOAT_BYTES = FLOAT.itemsize
+FLOAT_BYTES = FLOAT.itemsize  # and those of an integer
 _steps = attrgetter("steps")
 MALFORMED = "An instance is not a whole array of (time, features)."
 
@@ -63,7 +63,10 @@ def bucket(steps: int) -> int:
 
 
 def group(works: Iterable[Work]) -> dict[int, list[Row]]:
-    """Rows by number of features as they came; a request with a malformed instance fails as a whole."""
+    """Rows by number of features, below zero if those are integers, as they came.
+
+    A request with a malformed instance fails as a whole.
+    """
     groups: dict[int, list[Row]] = {}
     for work in works:
         tensors = work.request.instances
@@ -73,6 +76,8 @@ def group(works: Iterable[Work]) -> dict[int, list[Row]]:
         for position, tensor in enumerate(tensors):
             steps, features = tensor.shape
             row = Row(steps, work, position, tensor)
+            if tensor.kind != FLOATS:
+                features = -features
             if (rows := groups.get(features)) is not None:
                 rows.append(row)
             else:
@@ -124,8 +129,11 @@ def cuts(steps: Sequence[int], pace: Pace) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def pad(tensors: Sequence[Tensor]) -> tuple[Floats, Ints]:
-    """Inputs (batch, time, features), zeros after each row's end, and the true lengths (batch,)."""
+def pad(tensors: Sequence[Tensor]) -> tuple[Array, Ints]:
+    """Inputs (batch, time, features), zeros after each row's end, and the true lengths (batch,).
+
+    They are float32 or, of integers, int64.
+    """
     steps = [tensor.shape[0] for tensor in tensors]
     longest, features = max(steps), tensors[0].shape[1]
     room = longest * features * FLOAT_BYTES
@@ -134,8 +142,10 @@ def pad(tensors: Sequence[Tensor]) -> tuple[Floats, Ints]:
     else:
         zeros = memoryview(bytes(room))
         pieces = [piece for tensor in tensors for piece in (tensor.data, zeros[len(tensor.data) :])]
-    inputs = np.frombuffer(b"".join(pieces), FLOAT).reshape(len(tensors), longest, features)
-    return inputs, np.array(steps, np.int64)  # (batch,)
+    kind = tensors[0].kind
+    inputs = np.frombuffer(b"".join(pieces), FLOAT if kind == FLOATS else INT)
+    inputs = inputs.reshape(len(tensors), longest, features)
+    return inputs if kind == FLOATS else inputs.astype(np.int64), np.array(steps, np.int64)  # (batch,)
 
 
 def answer(
@@ -189,17 +199,29 @@ def _run(rows: list[Row], engine: Engine, now: float) -> None:
     except Exception as error:
         logger.exception("a batch of %s failed", rows[0].work.request.artifact)
         for work in works:
-            work.failure = Status.ERROR, f"The model could not compute this prediction: {error}"
+            work.failure = failed(error)
         return
     elapsed = time.perf_counter() - begun
-    for row, output in zip(rows, unstack(outputs), strict=True):
+    labels = outputs.dtype.kind == "i"
+    found = trim(outputs, [row.steps for row in rows]) if labels else unstack(outputs)
+    for row, output in zip(rows, found, strict=True):
         row.work.outputs[row.position] = output
     for work in works:
         work.compute_seconds += elapsed
         work.batch += len(rows)
 
 
-def unstack(outputs: Floats) -> list[Tensor]:
+def failed(error: Exception) -> tuple[Status, str]:
+    """What is said of a computation that failed."""
+    return Status.ERROR, f"The model could not compute this prediction: {error}"
+
+
+def trim(labels: Ints, steps: Sequence[int]) -> list[Tensor]:
+    """One tensor for each row of labels (batch, time), as long as the row really is."""
+    return [Tensor.of(row[:count]) for row, count in zip(labels, steps, strict=True)]
+
+
+def unstack(outputs: Array) -> list[Tensor]:
     """One tensor for each row of (batch, …), all views of one copy."""
     whole = Tensor.of(outputs)
     shape, size = outputs.shape[1:], len(whole.data) // len(outputs)

@@ -33,6 +33,8 @@ def prepare(device: torch.device, threads: int = 1) -> None:
     Two threads on a busy two-core machine can be ten times slower than one.
     """
     torch.set_num_threads(threads)
+    # Kernels are kept for each shape of a batch: with oneDNN's 1,024 of them texts took gigabytes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuDNN's recurrences repeat only so
         torch.set_float32_matmul_precision("high")

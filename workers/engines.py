@@ -1,30 +1,40 @@
 """Loaded model versions: the engine that runs one on a CPU, and a bounded cache of engines."""
 
+import json
 import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from app.errors import NotFound
+from app.features.streamed import follow
+from app.tasks.base import Json, Output
+from workers import viterbi
 from workers.artifacts import ArtifactCache, Unreachable, size
+from workers.decoding import decode_all
+from workers.quests import Decoder
+from workers.sampling import Watcher
+from workers.steppers import NEXT_INPUTS, OnnxNext, OnnxSequence, open_session, shapes_of
 
 logger = logging.getLogger(__name__)
 
+Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 REMEMBER_SECONDS = 5.0  # a version that does not load is not tried again for so long
 AWAY_SECONDS = 1.0  # and one that could not be fetched, for so long
+STEP_BY_STEP = "This model is asked step by step: an instance needs a search."
+BEAM: Json = {"beam_size": 1}
 SESSION_BYTES = 1 << 19  # what a loaded version takes besides its weights, as measured
-SIGNATURE = {"inputs", "lengths", "state"}
 
 
 class Broken(Exception):
@@ -53,44 +63,81 @@ class Engine(Protocol):
 
     pace: Pace
 
-    def run(self, inputs: Floats, lengths: Ints) -> Floats:
-        """Outputs (batch, width) of inputs (batch, time, features), right-padded, with their true lengths."""
+    @property
+    def decoder(self) -> Decoder | None:
+        """What is asked, of a network that is asked step by step."""
+        ...
+
+    def run(self, inputs: Array, lengths: Ints) -> Array:
+        """Outputs of inputs (batch, time, features), right-padded, with their true lengths.
+
+        They are (batch, width), or the best tags (batch, time) of a network that labels each step.
+        """
         ...
 
 
 class OnnxEngine:
-    """ONNX Runtime on one thread: a predictor for each core beats many threads in one predictor."""
+    """ONNX Runtime on one thread; a manifest says what the graph's outputs mean."""
 
     # It multiplies padded steps too. Beyond 32 MiB glibc maps a kernel's buffers anew for each batch.
     pace = Pace(overhead=80, width=1, most=1 << 12)
 
-    def __init__(self, path: Path) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = options.enable_mem_pattern = (
-            False  # as fast, and 2 GB less for 100 versions
-        )
-        self._session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        shapes = {node.name: node.shape for node in self._session.get_inputs()}
-        if set(shapes) != SIGNATURE:
-            raise ValueError(f"the graph takes {sorted(shapes)}, not {sorted(SIGNATURE)}")
+    def __init__(self, path: Path, manifest: Json | None = None) -> None:
+        manifest = manifest or {}
+        self._output = manifest.get("model", {}).get("output", Output.QUANTILES)
+        self._session = open_session(path)
+        shapes = shapes_of(self._session, NEXT_INPUTS)
         self._rows, _, self._hidden = shapes["state"]
         self.features = int(shapes["inputs"][2])
+        kinds = {node.name: node.type for node in self._session.get_inputs()}
+        self.dtype = np.dtype(np.int64 if kinds["inputs"] == "tensor(int64)" else np.float32)
+        outputs = {node.name for node in self._session.get_outputs()}
+        self._names = [name for name in ("outputs", "transitions") if name in outputs]
+        self.decoder = self._decoder(path.parent, manifest)
 
-    def run(self, inputs: Floats, lengths: Ints) -> Floats:
+    def run(self, inputs: Array, lengths: Ints) -> Array:
         """See `Engine`; every sequence starts from a state of zeros."""
+        if self._output == Output.SEQUENCE:
+            raise ValueError(STEP_BY_STEP)
         state = np.zeros((self._rows, len(inputs), self._hidden), np.float32)  # (rows, batch, hidden)
         feed = {"inputs": inputs, "lengths": lengths, "state": state}
-        outputs: Floats = self._session.run(["outputs"], feed)[0]  # (batch, width)
-        return outputs
+        outputs, *transitions = self._session.run(self._names, feed)
+        if self._output == Output.LABELS:
+            return viterbi.best(outputs, lengths, *transitions)
+        found: Floats = outputs  # (batch, width)
+        return found
+
+    def _decoder(self, directory: Path, manifest: Json) -> Decoder | None:
+        watch = partial(watcher, manifest.get("state", {}))
+        if self._output == Output.NEXT:
+            least = 2 if manifest["model"].get("cell") == "rnn" else 1
+            return Decoder(OnnxNext(self._session, least), watch)
+        if self._output == Output.SEQUENCE:
+            return Decoder(OnnxSequence(self._session, open_session(directory / "decoder.onnx")), watch)
+        return None
+
+
+def watcher(state: Json, search: Json) -> Watcher | None:
+    """Who looks out for a search's stop strings, if it has any; they are those of texts."""
+    return follow(state, search) if search.get("stop") else None
+
+
+def warm_up(engine: Engine, dtype: np.dtype[Any], features: int) -> None:
+    """Run an engine once, so that the first request does not pay for it."""
+    inputs = np.ones((1, 1, features), dtype)
+    if engine.decoder is None:
+        engine.run(inputs, np.ones(1, np.int64))
+    else:
+        search: Json = {"max_tokens": 2, "temperature": 0.0}
+        decode_all(engine.decoder, [inputs[0]], [search if engine.decoder.stepper.pieces else search | BEAM])
 
 
 def open_onnx(directory: Path, _device: str) -> Engine:
-    """Load `model.onnx` and run it once, so that the first request does not pay for it."""
-    engine = OnnxEngine(directory / "model.onnx")
-    engine.run(np.zeros((1, 1, engine.features), np.float32), np.ones(1, np.int64))
+    """Load the graphs of an artifact."""
+    manifest = directory / "manifest.json"
+    known = json.loads(manifest.read_bytes()) if manifest.is_file() else {}
+    engine = OnnxEngine(directory / "model.onnx", known)
+    warm_up(engine, engine.dtype, engine.features)
     return engine
 
 

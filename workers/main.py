@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
+from sqlalchemy import Engine
 
 from app import logs
 from app.broker import SERVE, TRAIN, Broker, make_celery
-from app.db import Sessions, make_engine, make_sessions
+from app.db import Sessions, make_engine, make_readers, make_sessions
 from app.dispatcher import Dispatcher
 from app.identifiers import new_id
 from app.janitor import Janitor
 from app.settings import Settings
 from app.storage import Storage
 from workers import jobs
+from workers.conductor import Conductor
 from workers.presence import Presence
 from workers.serving import ServingConfig, predictor_step
 from workers.supervisor import Patience, Supervisor
@@ -28,9 +30,14 @@ app: Celery = make_celery(settings.redis, settings.redis_prefix)
 
 
 @cache
-def _sessions() -> Sessions:
+def _engine() -> Engine:
     """Built in each process on first use: connections must not be shared with a parent."""
-    return make_sessions(make_engine(settings.database))
+    return make_engine(settings.database)
+
+
+@cache
+def _sessions() -> Sessions:
+    return make_sessions(_engine())
 
 
 @cache
@@ -76,9 +83,10 @@ def train(worker_id: str) -> None:
     dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
     storage, data_dir = Storage(settings.storage), settings.data_dir.resolve()
     janitor = Janitor(_sessions(), storage, data_dir, settings.sweep_seconds)
+    conductor = Conductor(_sessions(), make_readers(_engine()), storage, dispatcher.ring)
 
     def ready(**_: Any) -> None:
-        for part in (presence, dispatcher, janitor):
+        for part in (presence, dispatcher, janitor, conductor):
             part.start()
 
     signals.worker_ready.connect(ready, weak=False)
@@ -87,7 +95,7 @@ def train(worker_id: str) -> None:
     try:
         _run(TRAIN, pool="prefork", worker_id=worker_id)
     finally:
-        for part in (janitor, dispatcher, presence):
+        for part in (conductor, janitor, dispatcher, presence):
             part.stop()
 
 

@@ -6,7 +6,8 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from itertools import chain
 from math import inf
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from workers.batching import answer, expire, refuse
 from workers.engines import Broken, Engine, Engines, open_onnx
 from workers.lifeline import Lifeline
 from workers.loading import Loader
+from workers.sessions import Sessions
 from workers.spec import PredictorSpec
 
 logger = logging.getLogger(__name__)
@@ -27,13 +29,15 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 1.0
 GRACE_SECONDS = 10.0
+DRAIN_SECONDS = 5.0  # for what is being decoded when it is told to stop
 HUNG = 70  # exit status of a process whose loop stood still
 
 
 class Predictor:
     """Receives, computes and replies until it is told to stop; says once a second that it lives.
 
-    Requests of a version that is not in memory are parked while another thread loads it.
+    Requests of a version that is not in memory are parked while another thread loads it. What is decoded step
+    by step goes on between whatever else comes.
     """
 
     def __init__(self, spec: PredictorSpec, inbox: Inbox, engines: Engines) -> None:
@@ -43,11 +47,12 @@ class Predictor:
         self._answers: list[tuple[str, Reply]] = []  # to be sent with the next wait
         self._soonest = inf  # when the first of them expires, or earlier
         self._boot = secrets.token_hex(8)
-        self._stopping = threading.Event()
+        self._sessions = Sessions(self._boot, self._now)
+        self._stopping, self._ended = threading.Event(), threading.Event()
         self._moved = time.monotonic()  # when the loop last began anything
 
     def run(self) -> None:
-        """Serve until `stop`; what is still parked then is sent again by the API, which sees this one go."""
+        """Serve until `stop`; what is not done soon is sent again by the API, which sees this one go."""
         self._patiently(self._inbox.check)
         beats = threading.Thread(target=self._beat, name="presence")
         beats.start()
@@ -55,19 +60,26 @@ class Predictor:
         try:
             while not self._stopping.is_set():
                 self._patiently(self.step)
+            _attempt(self._drain)
         finally:  # nothing may say that a loop lives which has ended
             self._stopping.set()
             _attempt(lambda: self._inbox.reply(self._answers))
+            self._ended.set()
             beats.join()
             self._loader.stop()
             self._inbox.close()
 
     def step(self) -> None:
-        """Send the last answers, wait for requests, and compute all whose version is in memory."""
+        """Send the last answers, wait for requests, compute all whose version is in memory, and decode.
+
+        While something is decoded it does not wait.
+        """
         self._now()
-        requests = self._inbox.receive(self._spec.max_batch, self._soonest - time.time(), self._answers)
+        within, idle = self._soonest - time.time(), not self._sessions
+        requests = self._inbox.receive(self._spec.max_batch, within, self._answers, wait=idle)
         for artifact in self._inbox.orders():
             self._loader.want(artifact)
+        self._drop(self._inbox.drops())
         for request in requests:
             self._parked.setdefault(request.artifact, []).append(request)
             self._soonest = min(self._soonest, request.deadline)
@@ -77,6 +89,9 @@ class Predictor:
                 self._inbox.post(self._answers)  # the last ones leave with the next wait
                 self._answers = replies
         self._answers += self._sweep()
+        for replies in self._sessions.turn():
+            self._inbox.post([*self._answers, *replies])
+            self._answers = []
 
     def stop(self) -> None:
         """Take no more requests; from any thread."""
@@ -98,7 +113,27 @@ class Predictor:
         if engine is None:
             self._loader.want(artifact)
             return []
-        return answer(self._parked.pop(artifact), engine, self._spec.max_batch, self._now)
+        requests = self._parked.pop(artifact)
+        searches = [request for request in requests if request.search]
+        if not searches:
+            return answer(requests, engine, self._spec.max_batch, self._now)
+        plain = [request for request in requests if not request.search]
+        taken = self._sessions.add(searches, engine.decoder)
+        return chain([taken], answer(plain, engine, self._spec.max_batch, self._now))
+
+    def _drop(self, gone: Collection[tuple[str, int]]) -> None:
+        """Nobody waits for these requests any more."""
+        if gone:
+            self._sessions.drop(gone)
+            for artifact, requests in list(self._parked.items()):
+                self._parked[artifact] = [one for one in requests if (one.reply, one.id) not in gone]
+
+    def _drain(self) -> None:
+        """Finish what is being decoded, as far as it is done soon."""
+        until = time.monotonic() + DRAIN_SECONDS
+        while self._sessions and time.monotonic() < until:
+            for replies in self._sessions.turn():
+                self._inbox.post(replies)
 
     def _sweep(self) -> list[tuple[str, Reply]]:
         """Answer what has expired while it was parked."""
@@ -136,8 +171,11 @@ class Predictor:
             _attempt(lambda: self._inbox.announce(self.presence()))
             self._stopping.wait(BEAT_SECONDS)
             self._watch()
-        _attempt(self._inbox.withdraw)
         _attempt(self._inbox.interrupt)
+        while self._sessions and not self._ended.wait(BEAT_SECONDS):
+            _attempt(lambda: self._inbox.announce(self.presence()))
+            self._watch()
+        _attempt(self._inbox.withdraw)
 
     def _watch(self) -> None:
         """End a process whose loop hangs; its keeper starts another."""

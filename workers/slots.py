@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.engines import Floats, Ints
+from workers.engines import Array, Ints
 
 logger = logging.getLogger(__name__)
 
@@ -21,19 +21,21 @@ CUDA_BUSY = threading.Lock()  # held while a version loads: a capture then would
 class Slot:
     """One shape: pinned host memory, device memory, and from the second use on a graph."""
 
-    def __init__(self, compute: Compute, shape: tuple[int, int, int], device: torch.device) -> None:
+    def __init__(
+        self, compute: Compute, shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype
+    ) -> None:
         self._compute, self._device = compute, device
         pinned = device.type == "cuda"
-        self._host = torch.zeros(shape, pin_memory=pinned)  # (batch, time, features)
+        self._host = torch.zeros(shape, dtype=dtype, pin_memory=pinned)  # (batch, time, features)
         self._host_lengths = torch.ones(shape[0], dtype=torch.int64, pin_memory=pinned)  # (batch,)
         self._inputs, self._lengths = self._host.to(device), self._host_lengths.to(device)
-        self._outputs = compute(self._inputs, self._lengths)  # (batch, width)
+        self._outputs = compute(self._inputs, self._lengths)  # (batch, …)
         self._host_outputs = torch.empty(self._outputs.shape, pin_memory=pinned)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._captures = pinned  # whether a graph may still be tried
 
-    def run(self, inputs: Floats, lengths: Ints) -> Floats:
-        """Outputs (batch, width) of a batch that fits; what is left of earlier ones lies behind every end."""
+    def run(self, inputs: Array, lengths: Ints) -> Array:
+        """Outputs (batch, …) of a batch that fits; what is left of earlier ones lies behind every end."""
         batch, time, _ = inputs.shape
         self._host.numpy()[:batch, :time] = inputs
         self._host_lengths.numpy()[:batch] = lengths
@@ -46,7 +48,7 @@ class Slot:
         self._host_outputs.copy_(self._outputs, non_blocking=True)
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()
-        outputs: Floats = self._host_outputs[:batch].numpy().copy()
+        outputs: Array = self._host_outputs[:batch].numpy().copy()
         return outputs
 
     def capture(self, pool: Any) -> None:
@@ -82,8 +84,10 @@ class Slot:
 class Slots:
     """The slots of one engine by shape; beyond a bound the least recently used one goes."""
 
-    def __init__(self, compute: Compute, device: torch.device, most: int) -> None:
-        self._compute, self._device, self._most = compute, device, most
+    def __init__(
+        self, compute: Compute, device: torch.device, most: int, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self._compute, self._device, self._most, self._dtype = compute, device, most, dtype
         self._slots: OrderedDict[tuple[int, int, int], Slot] = OrderedDict()
         # One pool for all: one graph replays at a time, and its outputs are copied before the next.
         self._pool: Any = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
@@ -96,7 +100,7 @@ class Slots:
         if (slot := self._slots.get(shape)) is not None:
             slot.capture(self._pool)
         else:
-            slot = self._slots[shape] = Slot(self._compute, shape, self._device)
+            slot = self._slots[shape] = Slot(self._compute, shape, self._device, self._dtype)
             if len(self._slots) > self._most:
                 self._slots.popitem(last=False)
         self._slots.move_to_end(shape)

@@ -1,6 +1,26 @@
 """The routers, one a resource."""
 
-from app.api import batches, datasets, inference, jobs, models, predictions, repository, service
+from app.api import (
+    batches,
+    completions,
+    datasets,
+    inference,
+    jobs,
+    models,
+    predictions,
+    repository,
+    service,
+    sweeps,
+)
 
-ROUTERS = (service.router, datasets.router, jobs.router, batches.router, models.router, repository.router)
-RAW = (predictions.ROUTE, *inference.ROUTES)  # the first match answers
+ROUTERS = (
+    service.router,
+    datasets.router,
+    jobs.router,
+    sweeps.router,
+    batches.router,
+    models.router,
+    repository.router,
+    completions.router,
+)
+RAW = (predictions.ROUTE, *inference.ROUTES, completions.ROUTE)  # the first match answers

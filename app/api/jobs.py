@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Annotated
 
 import orjson
@@ -14,10 +15,11 @@ from starlette.background import BackgroundTask
 
 from app.api.deps import House, HouseDep, IdempotencyKey, PagingDep, ReadSession, reply
 from app.api.polling import etag, polled, queued
+from app.errors import NotFound
 from app.schemas import EventOut, JobIn, JobOut, Page
-from app.services import batches, checkpoints, jobs, orders
+from app.services import batches, checkpoints, jobs, orders, standings
 from app.services.idempotency import Keyed
-from app.states import TERMINAL, Status
+from app.states import SWEEP, TERMINAL, Status
 from app.storage import Storage
 from app.tables import Job, JobEvent
 
@@ -50,9 +52,12 @@ def find(
     status: Annotated[Status | None, Query()] = None,
     task: str | None = None,
     model: str | None = None,
+    kind: str | None = None,
+    sweep: str | None = None,
 ) -> Response:
-    """Jobs newest first."""
-    wanted = {name: value for name, value in (("status", status), ("task", task), ("model", model)) if value}
+    """Jobs newest first; `kind` is `train`, `sweep` or `batch_predict`, and `sweep` has its runs listed."""
+    asked = {"status": status, "task": task, "model": model, "kind": kind, "sweep_id": sweep}
+    wanted = {name: value for name, value in asked.items() if value}
     rows, cursor = at.page(jobs.find(session, at, wanted), "id")
     return reply(Page(data=[JobOut.of(row) for row in rows], has_more=cursor is not None, next_cursor=cursor))
 
@@ -94,7 +99,9 @@ def metrics(job_id: str, session: ReadSession) -> Response:
 def cancel(job_id: str, shared: HouseDep) -> Response:
     """Ask a job to end; one that runs stops at its next step."""
     answer, job = _order(shared, job_id, orders.cancel)
-    if job.status in TERMINAL:  # of one that runs its owner deletes what it kept
+    if job.kind == SWEEP:
+        answer.background = BackgroundTask(_discard_runs, shared, job_id)
+    elif job.status in TERMINAL:  # of one that runs its owner deletes what it kept
         answer.background = BackgroundTask(_discard, shared.storage, job_id)
     return answer
 
@@ -123,6 +130,16 @@ def _order(shared: House, job_id: str, order: Callable[[Session, str], Job]) -> 
 def _discard(storage: Storage, job_id: str) -> None:
     for prefix in (batches.prefix(job_id), checkpoints.prefix(job_id)):
         storage.delete(prefix)
+
+
+def _discard_runs(shared: House, sweep_id: str) -> None:
+    """Delete what ended runs made: a sweep that is cancelled has no version."""
+    ended: list[str] = []
+    with suppress(NotFound), shared.readers() as session:  # it may be deleted by now
+        ended = [run.job_id for run in standings.read(session, sweep_id).runs if not run.live]
+    for job_id in ended:
+        shared.storage.delete(f"artifacts/{job_id}")
+        shared.storage.delete(checkpoints.prefix(job_id))
 
 
 @router.delete("/{job_id}", status_code=204)

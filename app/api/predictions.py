@@ -1,17 +1,21 @@
 """Predictions: the hot path, without the database, dependency injection of bodies, or a response model."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 
+from app.api import sse
 from app.api.problems import RESPONSES
-from app.api.raw import JSON_TYPE, LONGEST, Call, Headers, RawRoute
+from app.api.raw import JSON_TYPE, LONGEST, Body, Call, Headers, RawRoute
 from app.errors import Invalid, Problem
-from app.services.catalog import LAST_VERSION, Wanted, version_number
+from app.services.catalog import LAST_VERSION, Route, Wanted, version_number
 from app.services.inference import requested, signature
 from app.services.messages import read
-from app.services.predictions import MAX_INSTANCES, admit, infer, parse
+from app.services.predictions import MAX_INSTANCES, admit, encoded, infer, parse
+from app.services.streams import Delta, Ended, Event, stream, teller
 from app.tasks import TASKS
 
 Json = dict[str, Any]
@@ -19,10 +23,11 @@ Json = dict[str, Any]
 BINARY = b"application/octet-stream"
 
 
-async def predict(call: Call) -> tuple[bytes, Headers]:
+async def predict(call: Call) -> tuple[Body, Headers]:
     """One prediction per instance, in order, all by one version.
 
-    A binary body holds the instances as the Open Inference Protocol's tensors.
+    A binary body holds the instances as the Open Inference Protocol's tensors. With the parameter `stream`
+    texts are told while they are found.
     """
     wanted = named(call.parameters["name"], call.query)
     seconds = call.deadline()
@@ -35,9 +40,31 @@ async def predict(call: Call) -> tuple[bytes, Headers]:
     else:
         request = parse(chosen.route.task, call.body)
         instances, parameters = request.instances, request.parameters
+    if getattr(parameters, "stream", False):
+        teller(chosen.route)
+        examples = await encoded(chosen.route, instances, parameters)
+        events = stream(plane, chosen.route, examples, parameters, seconds, call.begun)
+        return await sse.opened(_told(chosen.route, events)), [*sse.HEADERS]
     predictions, answer = await infer(plane, chosen, instances, parameters, seconds)
-    body = {"model": chosen.route.model, "version": chosen.route.version, "predictions": predictions}
-    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), [JSON_TYPE, call.timing(answer)]
+    return _whole(chosen.route, predictions), [JSON_TYPE, call.timing(answer)]
+
+
+def _whole(route: Route, predictions: list[Json]) -> bytes:
+    body = {"model": route.model, "version": route.version, "predictions": predictions}
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+async def _told(route: Route, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for event in events:
+            match event:
+                case Delta(place, text):
+                    yield sse.event(orjson.dumps({"index": place, "text": text}))
+                case Ended(place, reason, tokens):
+                    end = {"index": place, "text": "", "finish_reason": reason, "tokens": tokens}
+                    yield sse.event(orjson.dumps(end))
+                case _:
+                    yield sse.event(_whole(route, event.predictions), b"done")
 
 
 def named(model: str, query: bytes) -> Wanted:
@@ -56,6 +83,11 @@ def named(model: str, query: bytes) -> Wanted:
     return Wanted(model, number, None)
 
 
+DESCRIPTION = """One prediction per instance, in order, all by one version.
+
+With the parameter `stream` of tasks that have it the answer is a stream of server-sent events: the text of
+each instance as it is found, `{"index","text"}`, when it ends with its `finish_reason` and `tokens`. The last
+event is `done` with what would be the answer without a stream, or `error` with a problem."""
 ASKED: Json = {
     "type": "object",
     "required": ["instances"],
@@ -87,7 +119,7 @@ ANSWERED: Json = {
 OPERATION: Json = {
     "tags": ["predictions"],
     "summary": "Predict",
-    "description": "One prediction per instance, in order, all by one version.",
+    "description": DESCRIPTION,
     "operationId": "predict",
     "parameters": [
         {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
@@ -101,7 +133,10 @@ OPERATION: Json = {
         "content": {"application/json": {"schema": ASKED}, BINARY.decode(): {"schema": TENSORS}},
     },
     "responses": {
-        "200": {"description": "The predictions", "content": {"application/json": {"schema": ANSWERED}}},
+        "200": {
+            "description": "The predictions",
+            "content": {"application/json": {"schema": ANSWERED}, "text/event-stream": {}},
+        },
         **{str(status): RESPONSES[status] for status in (404, 422, 503)},
         "429": {"description": "Queue full"},
         "504": {"description": "Deadline passed"},

@@ -52,12 +52,39 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": TITLES[status], "content": {"application/problem+json": {"schema": DOCUMENT}}}
     for status in (404, 409, 422, 503)
 }  # of any route, as the documentation shows them
+STATUSES = (400, 404, 409, 413, 422, 429, 500, 503, 504)
 OPEN_INFERENCE = "/v2/"  # paths whose errors have the protocol's form
+OPENAI = "/openai/"  # the same of another interface
+KINDS = {
+    404: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+}  # else the server's
 ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": TITLES[status], "content": {"application/json": {"schema": ERROR}}}
-    for status in (400, 404, 409, 413, 422, 429, 500, 503, 504)
+    for status in STATUSES
 }  # of such a path
+OPENAI_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+OPENAI_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": TITLES[status], "content": {"application/json": {"schema": OPENAI_ERROR}}}
+    for status in STATUSES
+}
 FINAL = {"x-should-retry": "false"}  # two well-known clients repeat every 409 unless told not to
 
 
@@ -69,12 +96,14 @@ def problem(
     problems: Sequence[Problem] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """One problem document, or the one string that clients of the Open Inference Protocol read."""
+    """One problem document, or what clients of another interface read."""
     if f"{request.scope['path']}/".startswith(OPEN_INFERENCE):
         said = problems[:1] if problems and problems[0].detail not in detail else ()
         text = "; ".join([detail, *(f"{place}: {what}" for place, what in said)])
         status = 400 if status == 422 else status
         return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
+    if request.scope["path"].startswith(OPENAI):
+        return _openai(status, code, detail, problems, headers)
     body = {
         "type": f"/problems/{code}",
         "title": TITLES.get(status, "Error"),
@@ -85,6 +114,28 @@ def problem(
     }
     # Not orjson: what is quoted from a request may hold lone surrogates, which only escapes can spell.
     return Response(json.dumps(body), status, {**(headers or {})}, media_type="application/problem+json")
+
+
+def _openai(
+    status: int, code: str, detail: str, problems: Sequence[Problem], headers: dict[str, str] | None
+) -> Response:
+    """An error as OpenAI's clients read it; the parameter is the first step of the first place."""
+    steps = problems[0].pointer.split("/") if problems else []
+    said = f"{detail}: {problems[0].detail}" if problems and problems[0].detail not in detail else detail
+    error = {
+        "message": said,
+        "type": KINDS.get(status, "server_error"),
+        "param": steps[1] if len(steps) > 1 else None,
+        "code": code.replace("-", "_"),
+    }
+    status = 400 if status == 422 else status
+    return Response(json.dumps({"error": error}), status, headers, media_type="application/json")
+
+
+def broken_off(request: Request, said: bytes) -> bytes:
+    """An error, said as elsewhere, as the last server-sent event; some clients know no names of events."""
+    name = b"" if request.scope["path"].startswith(OPENAI) else b"event: error\n"
+    return name + b"data: " + said + b"\n\n"
 
 
 def answer(request: Request, error: AppError) -> Response:

@@ -8,7 +8,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.deps import House
 from app.api.middleware import identified, note
 from app.api.problems import answer as refusal
-from app.api.problems import translated, unexpected
+from app.api.problems import broken_off, translated, unexpected
 from app.errors import Invalid, Problem, TooLarge
 from app.lanes import Answer
 
@@ -73,13 +74,15 @@ class Call:
         return b"server-timing", phases
 
 
-Endpoint = Callable[[Call], Awaitable[tuple[bytes, Headers]]]
+Body = bytes | AsyncGenerator[bytes]
+Endpoint = Callable[[Call], Awaitable[tuple[Body, Headers]]]
 
 
 class RawRoute:
     """POST to a path like `/v1/models/{name}/predict`; the endpoint gives a body and headers, or raises.
 
-    `operation` is the OpenAPI object under `post`; errors are answered as on every other path.
+    A body may come chunk by chunk, and what it raises then is its last event. `operation` is the OpenAPI
+    object under `post`; errors are answered as on every other path.
     """
 
     def __init__(self, path: str, endpoint: Endpoint, operation: Json) -> None:
@@ -96,11 +99,14 @@ class RawRoute:
         house: House = app.state.house
         task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
         status, gone = 200, False
+        answered: Body
         try:
             body = await _body(receive, house.limits.request_bytes)
             app.watch.enter(task, receive)
             call = Call(house, match.groupdict(), scope["query_string"], headers, body, begun)
             answered, more = await self._endpoint(call)
+            if not isinstance(answered, bytes):
+                await _stream(Request(scope), send, answered, [*more, (b"x-request-id", request_id)])
         except asyncio.CancelledError:
             status, gone = 499, app.watch.leave(task)  # nobody is there to be told
             if not gone:
@@ -110,10 +116,23 @@ class RawRoute:
         finally:
             app.watch.leave(task)
             note("POST", self.path, status, time.perf_counter() - begun)
-        if not gone:
+        if isinstance(answered, bytes) and not gone:
             more += [(b"content-length", b"%d" % len(answered)), (b"x-request-id", request_id)]
             await send({"type": "http.response.start", "status": status, "headers": more})
             await send({"type": "http.response.body", "body": answered})
+
+
+async def _stream(request: Request, send: Send, chunks: AsyncGenerator[bytes], headers: Headers) -> None:
+    """Send chunks as they come; an error after the first of them is told as an event."""
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except Exception as error:  # noqa: BLE001 - as above
+        _, said, _ = _refused(request, error)
+        await send({"type": "http.response.body", "body": broken_off(request, said), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _refused(request: Request, error: Exception) -> tuple[int, bytes, Headers]:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.deps import House, HouseDep, ReadSession, reply
+from app.hyperparameters import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
 from app.services import workers
 from app.tasks import TASKS
@@ -20,6 +21,7 @@ from app.tasks.base import Json, Task
 router = APIRouter(tags=["service"])
 
 CHECK_SECONDS = 2.0
+NETWORK_IN, TRAINING_IN = NetworkIn.model_json_schema(), TrainingIn.model_json_schema()
 
 
 @router.get("/healthz")
@@ -67,10 +69,13 @@ async def metrics(shared: HouseDep) -> Response:
 
 @router.get("/v1/tasks")
 def tasks() -> Response:
-    """Each task: its options, data set formats, and the shapes of instances and parameters."""
-    return Response(
-        orjson.dumps({"data": [_described(name) for name in sorted(TASKS)]}), media_type="application/json"
-    )
+    """Each task: its options, data set formats, the shapes of instances and parameters, and its defaults.
+
+    `network` and `training` are the schemas of those parts of a job; a job may name what the defaults of its
+    kind of data have.
+    """
+    described = {"data": [_described(name) for name in sorted(TASKS)], "network": NETWORK_IN}
+    return Response(orjson.dumps(described | {"training": TRAINING_IN}), media_type="application/json")
 
 
 @cache
@@ -84,7 +89,15 @@ def _described(name: str) -> Json:
         "options": task.options.model_json_schema(),
         "instance": msgspec.json.schema(task.instance),
         "parameters": msgspec.json.schema(task.parameters),
+        "defaults": [{"data": data, **_defaults(task, *kind)} for data, kind in task.typical.items()],
     }
+
+
+def _defaults(task: Task, summary: Json, options: Json) -> Json:
+    """What a job gets that names nothing but these options, for a data set with such a summary."""
+    found = task.defaults(summary, task.options.model_validate(options))
+    network, training = NETWORK | found.network, TRAINING | found.training
+    return {"options": options, "network": network, "training": training}
 
 
 @router.get("/v1/workers", response_model=Page[WorkerOut])

@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import batch, demo, doctor, jobs, models, predict, serve, train
+from app.cli import batch, demo, doctor, jobs, models, predict, serve, sweep, train
 
 app = typer.Typer(
     name="recurra",
@@ -18,6 +18,7 @@ app.command()(serve.migrate)
 app.command()(doctor.doctor)
 app.command()(demo.demo)
 app.command()(train.train)
+app.command()(sweep.sweep)
 app.command()(predict.predict)
 app.command()(batch.batch)
 app.add_typer(jobs.app, name="jobs")

@@ -79,9 +79,10 @@ def number(value: object) -> str:
 
 
 def comparison(version: Json, against: str = "baseline") -> None:
-    """Print a version's metrics beside those of the obvious non-neural answer."""
+    """Print a version's figures beside those of the obvious non-neural answer; tables are left out."""
     metrics, baseline = version["metrics"], version["baseline"]
-    names = [name for name in metrics if name in baseline] or list(metrics)
+    plain = [name for name, value in metrics.items() if isinstance(value, int | float)]
+    names = [name for name in plain if name in baseline] or plain
     table(
         ["held-out data", "network#", f"{against}#"],
         [(name, metrics[name], baseline.get(name)) for name in names],

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 
+from app.cli.values import refused
 from app.errors import DatasetInvalid
 from app.features.calendar import Frequency
 from app.features.extras import last_observed
@@ -26,8 +26,7 @@ def from_csv(path: Path, columns: dict[str, str]) -> list[Json]:
         source = open_source(path, "csv", Mapping.checked(columns, COLUMNS), faults)
         found = read_found(source, faults)
     except DatasetInvalid as error:
-        lines = [error.message, *(f"  {problem.pointer}: {problem.detail}" for problem in error.problems)]
-        raise typer.BadParameter("\n".join(lines)) from None
+        raise refused(error) from None
     series, ends = found.series, last_observed(found.series) + 1
     return [_instance(series, row, int(ends[row]), int(found.phases[row])) for row in range(len(ends))]
 

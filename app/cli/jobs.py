@@ -6,11 +6,12 @@ import typer
 
 from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, output, server, table
 from app.cli.watch import describe, until_done
-from app.client import TERMINAL
+from app.client import TERMINAL, Json
 
 app = typer.Typer(help="Jobs: list, show, watch, cancel, pause, resume.", no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(help="The job, job_…")]
+NESTED = ("network", "training", "options", "search", "trial", "metadata", "progress")
 Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
 
 
@@ -20,22 +21,27 @@ def list_(
     status: Annotated[str | None, typer.Option(help="Only these: queued, running, …")] = None,
     task: Annotated[str | None, typer.Option(help="Only of this task.")] = None,
     model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only train, sweep or batch_predict.")] = None,
+    sweep: Annotated[str | None, typer.Option(help="Only the runs of this sweep.")] = None,
     limit: Limit = 20,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    named = {"status": status, "task": task, "model": model}
+    named = {"status": status, "task": task, "model": model, "kind": kind, "sweep": sweep}
     with server(url, as_json=as_json) as client:
         found = client.pages("/v1/jobs", limit, **{key: value for key, value in named.items() if value})
     if as_json:
         dump(found)
         return
-    rows = [(j["id"], j["task"], j["model"], j["status"], describe(j), j["created_at"]) for j in found]
-    table(
-        ["job", "task", "model", "status", "", "created"],
-        [(*r[:4], r[4] if r[4] != r[3] else "", r[5]) for r in rows],
-    )
+    table(["job", "kind", "task", "model", "status", "", "created"], [_row(job) for job in found])
+
+
+def _row(job: Json) -> tuple[str, ...]:
+    kind = job["kind"] if job.get("sweep") is None else "run"
+    told = describe(job)
+    more = told if told != job["status"] else ""
+    return job["id"], kind, job["task"], job["model"], job["status"], more, job["created_at"]
 
 
 @app.command()
@@ -46,13 +52,9 @@ def show(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> N
     if as_json:
         dump(job)
         return
-    hidden = {"object", "kind", "network", "training", "options", "metadata", "progress"}
+    hidden = {"object", "kind", *NESTED}
     plain = [(name, value) for name, value in job.items() if name not in hidden and value is not None]
-    nested = [
-        (f"{part}.{name}", value)
-        for part in ("network", "training", "options", "metadata", "progress")
-        for name, value in (job.get(part) or {}).items()
-    ]
+    nested = [(f"{part}.{name}", value) for part in NESTED for name, value in (job.get(part) or {}).items()]
     table(["", job["id"]], [row for row in (*plain, *nested) if row[1] is not None])
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from app.errors import DatasetInvalid
+
 Json = dict[str, Any]
 
 STDIN = Path("-")
@@ -68,3 +70,9 @@ def read_text(path: Path) -> str:
         return sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise typer.BadParameter(f"{path} is not UTF-8 text: {error}") from None
+
+
+def refused(error: DatasetInvalid) -> typer.BadParameter:
+    """A file that cannot be used as wrong usage, each fault on a line."""
+    lines = [error.message, *(f"  {problem.pointer}: {problem.detail}" for problem in error.problems)]
+    return typer.BadParameter("\n".join(lines))

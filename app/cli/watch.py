@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from app.cli.console import comparison, dump, notes
+from app.cli.ranking import ranking
 from app.client import Client, Json
 
 
@@ -34,7 +35,8 @@ def follow(jobs: Iterable[Json], console: Console, name: str) -> Json:
 
 def milestone(job: Json) -> str:
     """What must change for a line of a log to be worth writing."""
-    return f"{job['status']} {(job.get('progress') or {}).get('epoch')}"
+    progress = job.get("progress") or {}
+    return f"{job['status']} {progress.get('epoch', progress.get('runs'))}"
 
 
 def describe(job: Json) -> str:
@@ -48,6 +50,8 @@ def describe(job: Json) -> str:
         parts.append(f"epoch {progress['epoch']}/{progress.get('epochs', '?')}")
     if progress.get("instances") is not None:
         parts.append(f"{progress['instances']:,}/{progress['total']:,}")
+    if progress.get("runs") is not None:
+        parts.append(f"{progress['runs']}/{progress['total']} runs")
     loss = metrics.get("valid_loss") if metrics.get("valid_loss") is not None else metrics.get("train_loss")
     if loss is not None:
         parts.append(f"loss {loss:.4g}")
@@ -80,5 +84,7 @@ def until_done(client: Client, job: Json, *, as_json: bool) -> bool:
         metrics = job["metrics"]
         console.print(f"{metrics['instances']:,} instances, {metrics['failed']:,} could not be predicted")
     elif not as_json and job.get("model_version") is not None:
+        if job.get("kind") == "sweep":
+            ranking(client.get(f"/v1/sweeps/{job['id']}"))
         comparison(client.version(job["model"], job["model_version"]))
     return True

@@ -19,7 +19,7 @@ class Unsupported(Exception):
 
 
 class Inbox:
-    """One predictor's end. `receive`, `orders` and `reply` belong to one thread, the rest to any."""
+    """One predictor's end. `receive`, `orders`, `drops` and `reply` belong to one thread, the rest to any."""
 
     def __init__(self, url: str, lane: str, worker_id: str) -> None:
         self._lane = wire.lane_key(lane)
@@ -30,6 +30,7 @@ class Inbox:
         self._work = Link(url, within=wire.BLOCK_SECONDS + 1)
         self._side, self._aside = Link(url, within=1.0), threading.Lock()
         self._orders: list[str] = []
+        self._drops: list[tuple[str, int]] = []
         self._depth = 0  # requests that the last reply left in the lane
         self._peers = 1  # predictors that live on the lane, this one included
 
@@ -44,14 +45,20 @@ class Inbox:
         return limit if self._depth > limit * peers else -(-limit // peers)
 
     def receive(
-        self, limit: int, within: float = wire.BLOCK_SECONDS, replies: Iterable[tuple[str, Reply]] = ()
+        self,
+        limit: int,
+        within: float = wire.BLOCK_SECONDS,
+        replies: Iterable[tuple[str, Reply]] = (),
+        *,
+        wait: bool = True,
     ) -> list[Request]:
         """A fair share of `limit` requests; sleeps in the server until one, an order, or `within` seconds.
 
-        `replies` leave in the same write: one turn of the loop is one trip.
+        `replies` leave in the same write: one turn of the loop is one trip. Without `wait` it never sleeps.
         """
+        pop: Command = (2, self._control, self._lane, "LEFT", "COUNT", self.share(limit))
         seconds = min(max(within, 0.001), wire.BLOCK_SECONDS)  # zero would be forever
-        pop = ("BLMPOP", f"{seconds:.3f}", 2, self._control, self._lane, "LEFT", "COUNT", self.share(limit))
+        pop = ("BLMPOP", f"{seconds:.3f}", *pop) if wait else ("LMPOP", *pop)
         answered = _answers(replies)
         *counts, found = self._work.call(*answered, *((("LLEN", self._lane),) if answered else ()), pop)
         if counts:
@@ -60,7 +67,7 @@ class Inbox:
             self._depth = 0
             return []
         if found[0] == self._control.encode():
-            self._orders += [name.decode() for name in found[1] if name]
+            self._heed([order.decode() for order in found[1] if order])
             return []
         return [request for blob in found[1] if (request := _request(blob)) is not None]
 
@@ -68,6 +75,18 @@ class Inbox:
         """Artifacts to load ahead of their use, named since the last call."""
         orders, self._orders = self._orders, []
         return orders
+
+    def _heed(self, orders: list[str]) -> None:
+        for order in orders:
+            if (request := wire.cancelled(order)) is not None:
+                self._drops.append(request)
+            else:
+                self._orders.append(order)
+
+    def drops(self) -> list[tuple[str, int]]:
+        """Requests that nobody waits for any more, named since the last call: reply list and number."""
+        drops, self._drops = self._drops, []
+        return drops
 
     def post(self, replies: Iterable[tuple[str, Reply]]) -> None:
         """Send replies while there is more to compute; nobody waits for them to arrive."""

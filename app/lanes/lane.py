@@ -1,59 +1,25 @@
 """The API side of a lane: one process sends every waiting request in one push and awaits the replies."""
 
 import asyncio
-import logging
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import count
-from typing import Any, NamedTuple
+from typing import TypeVar
 
-from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, QueueFull, Unavailable
+from app.errors import AppError, DeadlinePassed, QueueFull, Unavailable
 from app.lanes import wire
 from app.lanes.gate import Gate
-from app.lanes.links import Command, Pipe
-from app.lanes.lookout import NO_REDIS, PROBE_SECONDS, REDIS_SECONDS, Lookout
+from app.lanes.lookout import NO_REDIS, PROBE_SECONDS, Lookout
 from app.lanes.mailbox import Mailbox
-from app.lanes.wire import Floats, Presence, Reply, Request, Status, Tensor
-
-logger = logging.getLogger(__name__)
+from app.lanes.outbox import Outbox
+from app.lanes.waiting import Answer, Following, Part, Waiting
+from app.lanes.wire import Array, Json, Presence, Reply, Request, Tensor
 
 QUEUE_SECONDS = 0.025  # what waits may take so long, see `Gate`
-LANE_SECONDS = 600  # a lane that nobody serves or uses disappears
 TICK_SECONDS = 0.02
-PUSH_AT = 8  # requests: a predictor computes the first ones while more are being read
 LOST = "The serving worker died on this request twice."
-REFUSALS: dict[Status, type[AppError]] = {
-    Status.EXPIRED: DeadlinePassed,
-    Status.MISSING: NotFound,
-    Status.ERROR: PredictionFailed,
-    Status.AWAY: Unavailable,
-}
 
-
-class Answer(NamedTuple):
-    """The outputs of one call, one array per instance, and where its time went."""
-
-    outputs: list[Floats]
-    queue_seconds: float
-    compute_seconds: float
-    batch: int = 1  # rows, of all requests, in the batches that computed this one
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A request without an answer; its bytes are kept to send them again when a predictor dies."""
-
-    future: asyncio.Future[Reply]
-    blob: bytes
-    deadline: float  # on the monotonic clock
-    again: bool = True
-
-    def fail(self, error: AppError) -> None:
-        """End the wait, unless it has ended."""
-        if not self.future.done():
-            self.future.set_exception(error)
+Kind = TypeVar("Kind", bound=Waiting)
 
 
 class Lane:
@@ -62,18 +28,15 @@ class Lane:
     def __init__(
         self, url: str, name: str = "default", max_waiting: int = 4096, max_seconds: float = QUEUE_SECONDS
     ) -> None:
-        self._lane = wire.lane_key(name)
         self._gate = Gate(max_waiting, max_seconds)
-        self._outbound, self._mailbox = Pipe(url), Mailbox(url, self._deliver)
-        self._lookout = Lookout(url, name, self._lost, self._send_again)
+        self._outbox = Outbox(url, name, self._after_push, lambda numbers: self._fail(numbers, NO_REDIS))
+        self._mailbox = Mailbox(url, self._deliver)
+        self._lookout = Lookout(url, name, self._fail_all, self._send_again)
         self._ids = count()
-        self._waiting: dict[int, _Waiting] = {}
-        self._outgoing: dict[int, bytes] = {}  # encoded, not yet pushed
-        self._kept = float("-inf")  # when the lane's expiry was last put off
+        self._waiting: dict[int, Waiting] = {}
         self._pushed = 0  # requests of this process in the lane at the last push
         self.refused: dict[str, int] = {}  # requests without an answer, by error code
         self._busy = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop  # from `start` on
         self._coroutines: list[asyncio.Task[None]] = []
 
     @property
@@ -98,7 +61,6 @@ class Lane:
 
     async def start(self) -> None:
         """Start sending and receiving; Redis need not be up."""
-        self._loop = asyncio.get_running_loop()
         self._coroutines = [asyncio.create_task(self._watch()), asyncio.create_task(self._expire())]
         self._mailbox.listen()
 
@@ -107,8 +69,8 @@ class Lane:
         for task in self._coroutines:
             task.cancel()
         await asyncio.gather(*self._coroutines, return_exceptions=True)
-        self._fail(list(self._waiting), "The server is shutting down.")
-        for part in (self._outbound, self._mailbox, self._lookout):
+        self._fail_all("The server is shutting down.")
+        for part in (self._outbox, self._mailbox, self._lookout):
             await part.close()
 
     async def predictors(self) -> list[Presence]:
@@ -116,90 +78,129 @@ class Lane:
         await self._lookout.probe()
         return self._lookout.present
 
-    def check(self, artifact: str) -> None:
+    def check(self, artifact: str, *, stepwise: bool = False) -> None:
         """Raise `QueueFull` if not even one row could be sent now: before a large body is read in vain."""
         if self._waiting:
             try:
-                self._gate.check(artifact, max(0, self._lookout.depth - self._pushed))
+                self._gate.check(artifact, self._elsewhere(), stepwise=stepwise)
             except QueueFull as error:
                 self._count(error)
                 raise
 
-    async def send(self, artifact: str, arrays: Sequence[Floats], timeout: float) -> Answer:  # noqa: ASYNC109
-        """Predict arrays of (time, features); raises an `AppError`, at the latest after `timeout` seconds."""
+    async def send(
+        self,
+        artifact: str,
+        arrays: Sequence[Array],
+        timeout: float,  # noqa: ASYNC109
+        search: Sequence[Json] = (),
+    ) -> Answer:
+        """Predict arrays of (time, features), or decode from each as its `search` says.
+
+        Raises an `AppError`, at the latest after `timeout` seconds.
+        """
         try:
-            if self._lookout.reason is not None or (self._lookout.depth and not self._waiting):
-                await self._lookout.probe()  # what was seen last may be long ago
-            if self._lookout.reason is not None:
-                raise Unavailable(self._lookout.reason)
-            reply = await self._queue(artifact, arrays, timeout)
-            if refusal := REFUSALS.get(reply.status):
-                raise refusal(reply.message or None)
+            await self._ready()
+            waiting = self._enter(Waiting, artifact, arrays, timeout, search)
+            try:
+                return self._accept(artifact, await waiting.future)
+            except asyncio.CancelledError:
+                self._take_back(waiting)
+                raise
+            finally:
+                self._leave(waiting)
         except AppError as error:
             self._count(error)
             raise
-        self._gate.learn(artifact, reply.compute_seconds, reply.batch)
-        outputs = [output.array() for output in reply.outputs]
-        return Answer(outputs, reply.queue_seconds, reply.compute_seconds, reply.batch)
+
+    async def stream(
+        self,
+        artifact: str,
+        arrays: Sequence[Array],
+        timeout: float,  # noqa: ASYNC109
+        search: Sequence[Json],
+    ) -> AsyncGenerator[Part | Answer]:
+        """The same with the tokens of all instances as they are found, each once; then the whole answer.
+
+        Whoever stops before that has the rest not computed.
+        """
+        try:
+            await self._ready()
+            following = self._enter(Following, artifact, arrays, timeout, search)
+            try:
+                while (part := await following.part()) is not None:
+                    yield part
+                yield self._accept(artifact, following.future.result())
+            finally:
+                if not following.future.done():
+                    self._take_back(following)
+                self._leave(following)
+        except AppError as error:
+            self._count(error)
+            raise
+
+    async def prepare(self, artifact: str) -> None:
+        """Have every predictor load a version ahead of its use, as far as they can be told."""
+        await self._lookout.prepare(artifact)
 
     def _count(self, error: AppError) -> None:
         self.refused[error.code] = self.refused.get(error.code, 0) + 1
 
-    async def _queue(self, artifact: str, arrays: Sequence[Floats], seconds: float) -> Reply:
-        rows, number, sent = len(arrays), next(self._ids), time.time()
-        cost = self._gate.enter(artifact, rows, max(0, self._lookout.depth - self._pushed))
+    async def _ready(self) -> None:
+        """Raise `Unavailable` if nobody could answer."""
+        lookout = self._lookout
+        if lookout.reason is not None or (lookout.depth and not self._waiting):
+            await lookout.probe()  # what was seen last may be long ago
+        if lookout.reason is not None:
+            raise Unavailable(lookout.reason)
+
+    def _elsewhere(self) -> int:
+        return max(0, self._lookout.depth - self._pushed)
+
+    def _enter(
+        self, kind: type[Kind], artifact: str, arrays: Sequence[Array], seconds: float, search: Sequence[Json]
+    ) -> Kind:
+        """Send a request; raises `QueueFull`."""
+        number, sent = next(self._ids), time.time()
+        cost = self._gate.enter(artifact, len(arrays), self._elsewhere(), stepwise=bool(search))
         instances = [Tensor.of(array) for array in arrays]
-        blob = wire.encode(Request(number, self._mailbox.key, sent, sent + seconds, artifact, instances))
-        future = self._loop.create_future()
-        self._waiting[number] = _Waiting(future, blob, time.monotonic() + seconds)
+        request = Request(
+            number, self._mailbox.key, sent, sent + seconds, artifact, instances, list(search), kind.parts
+        )
+        waiting = kind(request, time.monotonic() + seconds, cost)
+        self._waiting[number] = waiting
         self._busy.set()
-        self._hand_over(number, blob)
-        try:
-            reply: Reply = await future
-        except asyncio.CancelledError:  # the client is gone: what no predictor has taken yet is not computed
-            if number not in self._outgoing:
-                self._outbound.send(("LREM", self._lane, -1, blob), then=_ignore, within=REDIS_SECONDS)
-            raise
-        finally:
-            self._outgoing.pop(number, None)
-            del self._waiting[number]
-            self._gate.leave(rows, cost)
-            if not self._waiting:
-                self._busy.clear()
-                self._lookout.depth = max(0, self._lookout.depth - self._pushed)  # what nobody refreshes now
-                self._pushed = 0
-        return reply
+        self._outbox.add(number, waiting.blob)
+        return waiting
 
-    def _hand_over(self, number: int, blob: bytes) -> None:
-        """Push with all that waits at the end of this turn of the event loop, or as soon as a few do."""
-        self._outgoing[number] = blob
-        if len(self._outgoing) >= PUSH_AT:
-            self._push()
-        elif len(self._outgoing) == 1:
-            self._loop.call_soon(self._push)
+    def _accept(self, artifact: str, reply: Reply) -> Answer:
+        """What a reply says, or the error that it is; the gate learns what a pass took."""
+        answer = Answer.of(reply)
+        steps = 1 if reply.decoded is None else max(reply.decoded.steps, 1)
+        self._gate.learn(artifact, reply.compute_seconds / steps, reply.batch)
+        return answer
 
-    def _push(self) -> None:
-        batch, self._outgoing = self._outgoing, {}
-        if not batch:
-            return
-        commands: list[Command] = [("RPUSH", self._lane, *batch.values())]
-        if (now := time.monotonic()) > self._kept + LANE_SECONDS / 10:
-            commands.append(("EXPIRE", self._lane, LANE_SECONDS))
-            self._kept = now
-        self._outbound.send(*commands, then=partial(self._after_push, batch), within=REDIS_SECONDS)
+    def _leave(self, waiting: Waiting) -> None:
+        self._outbox.drop(waiting.number)
+        del self._waiting[waiting.number]
+        request = waiting.request
+        self._gate.leave(len(request.instances), waiting.cost, stepwise=bool(request.search))
+        if not self._waiting:
+            self._busy.clear()
+            self._lookout.depth = self._elsewhere()  # what nobody refreshes now
+            self._pushed = 0
 
-    def _after_push(self, batch: dict[int, bytes], answers: list[Any], error: Exception | None) -> None:
-        if error is not None:
-            logger.warning("lane push failed: %s", error)
-            self._kept = float("-inf")
-            self._fail(batch, NO_REDIS)
-            return
-        self._lookout.depth, self._pushed = answers[0], len(self._waiting)
+    def _take_back(self, waiting: Waiting) -> None:
+        """The client is gone; a predictor that decodes step by step is told, the others are done soon."""
+        drop = wire.cancel_order(self._mailbox.key, waiting.number)
+        orders = self._lookout.orders(drop) if waiting.request.search else []
+        self._outbox.take_back(waiting.number, waiting.blob, orders)
+
+    def _after_push(self, depth: int) -> None:
+        self._lookout.depth, self._pushed = depth, len(self._waiting)
 
     def _deliver(self, reply: Reply) -> None:
-        waiting = self._waiting.get(reply.id)
-        if waiting is not None and not waiting.future.done():
-            waiting.future.set_result(reply)
+        if (waiting := self._waiting.get(reply.id)) is not None:
+            waiting.deliver(reply)
 
     async def _watch(self) -> None:
         """While anything waits, look twice a second whether anybody is there to answer."""
@@ -209,7 +210,7 @@ class Lane:
             self._gate.predictors = max(1, len(self._lookout.present))
             if self._mailbox.broken and self._lookout.reason is None:
                 self._mailbox.broken = False
-                self._send_again()  # Redis is back, or another: what it had may be lost
+                self._send_again(None)  # Redis is back, or another: what it had may be lost
             await asyncio.sleep(PROBE_SECONDS)
 
     async def _expire(self) -> None:
@@ -221,30 +222,25 @@ class Lane:
             for waiting in [one for one in self._waiting.values() if one.deadline <= now]:
                 waiting.fail(DeadlinePassed())
 
-    async def prepare(self, artifact: str) -> None:
-        """Have every predictor load a version ahead of its use, as far as they can be told."""
-        await self._lookout.prepare(artifact)
+    def _fail_all(self, reason: str) -> None:
+        self._fail(self._waiting, reason)
 
-    def _lost(self, reason: str) -> None:
-        self._fail(list(self._waiting), reason)
-
-    def _send_again(self) -> None:
-        """A predictor is gone with what it had taken; nobody knows which, and computing twice is harmless."""
-        pushed = [
-            (number, waiting) for number, waiting in self._waiting.items() if number not in self._outgoing
-        ]
-        self._fail([number for number, waiting in pushed if not waiting.again], LOST)
-        for number, waiting in pushed:
-            if waiting.again:
-                waiting.again = False
-                self._hand_over(number, waiting.blob)
+    def _send_again(self, gone: set[str] | None) -> None:
+        """Some predictors are gone with what they had taken; what may be that is sent once more."""
+        for waiting in [one for one in self._waiting.values() if one.lost(gone)]:
+            if waiting.number in self._outbox:
+                continue
+            if waiting.parts:
+                self._take_back(waiting)  # two must not go on with it
+            del self._waiting[waiting.number]
+            again = waiting.renew(next(self._ids))
+            self._waiting[waiting.number] = waiting
+            if again:
+                self._outbox.add(waiting.number, waiting.blob)
+            else:
+                waiting.fail(Unavailable(LOST))
 
     def _fail(self, numbers: Iterable[int], reason: str) -> None:
         for number in numbers:
             if (waiting := self._waiting.get(number)) is not None:
                 waiting.fail(Unavailable(reason))
-
-
-def _ignore(_: list[Any], error: Exception | None) -> None:
-    if error is not None:
-        logger.warning("a request nobody waits for could not be taken back: %s", error)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from app.lanes import wire
-from app.lanes.links import FAILURES, Pipe
+from app.lanes.links import FAILURES, Command, Pipe
 from app.lanes.wire import Presence
 
 logger = logging.getLogger(__name__)
@@ -22,10 +22,12 @@ NO_REDIS = "The queue is unreachable; try again shortly."
 class Lookout:
     """Asks Redis when it is asked to, and at most twice a second.
 
-    `lost` is called with a reason when nobody can answer any more, `died` when some predictor is gone.
+    `lost` is called with a reason when nobody can answer any more, `died` with the boots that are gone.
     """
 
-    def __init__(self, url: str, lane: str, lost: Callable[[str], None], died: Callable[[], None]) -> None:
+    def __init__(
+        self, url: str, lane: str, lost: Callable[[str], None], died: Callable[[set[str]], None]
+    ) -> None:
         self._lane, self._members = wire.lane_key(lane), wire.predictors_key(lane)
         self._link = Pipe(url)
         self._lost, self._died = lost, died
@@ -53,8 +55,8 @@ class Lookout:
             self._probed = time.monotonic()
         if self.reason is not None:
             self._lost(self.reason)
-        elif before - {presence.boot for presence in self.present}:
-            self._died()
+        elif gone := before - {presence.boot for presence in self.present}:
+            self._died(gone)
 
     async def _look(self) -> list[Presence]:
         look = ("SMEMBERS", self._members), ("LLEN", self._lane)
@@ -68,16 +70,18 @@ class Lookout:
     async def prepare(self, artifact: str) -> None:
         """Have every predictor load a version ahead of its use, as far as they can be told."""
         await self.probe()
-        orders: list[tuple[str | int, ...]] = []
-        for presence in self.present:
-            key = wire.control_key(presence.worker_id)
-            orders += [("RPUSH", key, artifact), ("EXPIRE", key, wire.PRESENCE_SECONDS)]
         try:
             async with self._probing:
-                if orders:
+                if orders := self.orders(artifact):
                     await self._link.call(*orders, within=REDIS_SECONDS)
         except FAILURES as error:
             logger.warning("lane order failed: %s", error or "no answer in time")
+
+    def orders(self, order: str) -> list[Command]:
+        """What tells an order to every predictor that was last seen."""
+        keys = [wire.control_key(presence.worker_id) for presence in self.present]
+        pushed = [("RPUSH", key, order) for key in keys]
+        return [*pushed, *(("EXPIRE", key, wire.PRESENCE_SECONDS) for key in keys)]
 
     async def close(self) -> None:
         """Disconnect."""

@@ -1,17 +1,22 @@
 """What travels in a lane: key names, messages and their encoding, imported by both sides."""
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
+Json = dict[str, Any]
 
 REPLY_SECONDS = 30  # an unread reply list disappears, so a dead API process leaves nothing
 PRESENCE_SECONDS = 5  # a silent predictor counts as gone
 BLOCK_SECONDS = 2.0  # a blocking pop sleeps this long in the server before it asks again
-FLOAT = np.dtype("<f4")
+FLOAT, INT = np.dtype("<f4"), np.dtype("<i4")  # by kind of tensor
+FLOATS, INTS = range(2)
+CANCEL = "-"  # before an order to drop a request; no artifact is called so
 
 
 def lane_key(name: str) -> str:
@@ -30,7 +35,10 @@ def predictor_key(worker_id: str) -> str:
 
 
 def control_key(worker_id: str) -> str:
-    """A list of orders to one predictor: an artifact to load ahead of its use, or nothing but a wake-up."""
+    """A list of orders to one predictor.
+
+    One is an artifact to load ahead of its use, a request to drop, or nothing but a wake-up.
+    """
     return f"recurra:predictor:{worker_id}:control"
 
 
@@ -39,19 +47,39 @@ def reply_key(process: str) -> str:
     return f"recurra:reply:{process}"
 
 
+def cancel_order(reply: str, number: int) -> str:
+    """The order to drop the request of that number whose answer would go to `reply`."""
+    return f"{CANCEL}{number}@{reply}"
+
+
+def cancelled(order: str) -> tuple[str, int] | None:
+    """The request that an order says to drop, if it says so: where its answer would go, and its number."""
+    if not order.startswith(CANCEL):
+        return None
+    number, _, reply = order[len(CANCEL) :].partition("@")
+    return reply, int(number)
+
+
 class Tensor(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A float32 array: its shape and its little-endian bytes in C order, decoded without a copy."""
+    """A float32 or int32 array: shape, little-endian bytes in C order, decoded without a copy, and kind."""
 
     shape: tuple[int, ...]
     data: memoryview
+    kind: int = FLOATS
 
     @classmethod
-    def of(cls, array: npt.NDArray[np.floating]) -> "Tensor":
-        """Wrap an array; other dtypes and layouts are converted."""
-        return cls(array.shape, memoryview(array.astype(FLOAT, copy=False).tobytes()))
+    def of(cls, array: Array) -> "Tensor":
+        """Wrap an array; other dtypes and layouts are converted, integers must be small enough."""
+        if array.dtype is FLOAT:
+            return cls(array.shape, memoryview(array.tobytes()))
+        if array.dtype.kind in "iu":
+            return cls(array.shape, memoryview(array.astype(INT).tobytes()), INTS)
+        return cls(array.shape, memoryview(array.astype(FLOAT).tobytes()))
 
-    def array(self) -> Floats:
-        """A read-only view of the values; raises `ValueError` when the bytes do not fill the shape."""
+    def array(self) -> Array:
+        """The values, float32 (a view) or int64; raises `ValueError` when they do not fill the shape."""
+        if self.kind == INTS:
+            return np.frombuffer(self.data, INT).astype(np.int64).reshape(self.shape)
         return np.frombuffer(self.data, FLOAT).reshape(self.shape)
 
 
@@ -64,16 +92,32 @@ class Request(msgspec.Struct, array_like=True, frozen=True):
     deadline: float
     artifact: str  # storage prefix of the model version, such as artifacts/job_x/1
     instances: list[Tensor]  # each (time, features)
+    search: list[Json] = []  # how to decode each step by step; empty: with one forward pass
+    parts: bool = False  # whether tokens are wanted as they are found
 
 
 class Status(StrEnum):
-    """How a request ended."""
+    """How a request ended, or that it goes on."""
 
     OK = "ok"
+    PART = "part"  # tokens that were found since the last one
     EXPIRED = "expired"
     ERROR = "error"
     MISSING = "missing"
     AWAY = "away"  # the version's files cannot be fetched now
+
+
+class Decoded(msgspec.Struct, array_like=True, frozen=True):
+    """What is known beside the outputs where tokens are found step by step.
+
+    Such a request shares its forward passes with others that come and go: `compute_seconds` of its reply are
+    those of `steps` passes, and `batch` is how many instances a pass had in the mean.
+    """
+
+    notes: list[Json]  # one for each instance; empty in a part if that instance goes on
+    steps: int = 1  # passes, one after the other: who comes next waits for one of them
+    starts: list[int] = []  # of a part: at which token of each instance it begins; none that only tells `by`
+    by: str = ""  # of a part: the boot of the predictor that sends it
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
@@ -86,6 +130,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
     compute_seconds: float = 0.0
     message: str = ""
     batch: int = 0  # rows, of all requests, in the batches that computed this one
+    decoded: Decoded | None = None
 
 
 class Presence(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from app.readers.conll import Conll
 from app.readers.delimited import Delimited
 from app.readers.jsonlines import JsonLines
 from app.readers.mapping import Mapping
@@ -22,4 +23,6 @@ def open_source(path: Path, format_: str, mapping: Mapping, faults: Faults) -> S
         return JsonLines(path, format_, mapping, faults)
     if format_ == "txt":
         return Plain(path, format_, mapping, faults)
+    if format_ == "conll":
+        return Conll(path, format_, mapping, faults)
     return Delimited(path, format_, DELIMITERS[format_], mapping, faults)

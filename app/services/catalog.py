@@ -176,7 +176,15 @@ class Catalog:
 
     def _manifest(self, artifact: str) -> tuple[Json, Json]:
         manifest = orjson.loads(b"".join(self._storage.read(f"{artifact}/manifest.json")))
-        return manifest["state"], manifest.get("onnx", {})
+        graph = manifest.get("onnx", {})
+        model = manifest.get("model")
+        return manifest["state"], graph | _reads(model) if graph and model else graph
+
+
+def _reads(model: Json) -> Json:
+    """What kind of output a graph has, and of how many each column of its inputs is a number."""
+    characters = [model.get("character_vocabulary", 0)] * model.get("word_length", 0)
+    return {"output": model["output"], "vocabularies": [*model.get("vocabularies", []), *characters]}
 
 
 def _keep(entries: "OrderedDict[Any, Any]", key: object, value: object, bound: int) -> None:

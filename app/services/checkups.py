@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, delete, exists, func, or_, s
 from sqlalchemy.orm import Session
 
 from app.db import Sessions, db_now
-from app.services import orders, rounds, workers
+from app.services import leases, orders, rounds, workers
 from app.states import Status
 from app.tables import Alias, Job, JobEvent, Model, ModelVersion
 
@@ -105,7 +105,8 @@ def of_rows(sessions: Sessions, ring: Callable[[], None]) -> list[Checkup]:
 def expired(session: Session) -> list[str]:
     """Jobs that run by their rows although nobody has beaten for long."""
     late = func.coalesce(Job.lease_until, 0.0) < db_now() - OVERDUE
-    return list(session.scalars(select(Job.id).where(Job.status == Status.RUNNING, late).order_by(Job.id)))
+    query = select(Job.id).where(Job.status == Status.RUNNING, leases.claimable(), late)
+    return list(session.scalars(query.order_by(Job.id)))
 
 
 def reap(sessions: Sessions, renewal: float = RENEWAL) -> None:
@@ -130,7 +131,7 @@ def unheard(session: Session) -> list[str]:
         return []
     due = or_(Job.due_at.is_(None), Job.due_at < since)
     quiet = func.coalesce(Job.dispatched_at, Job.updated_at) < since
-    query = select(Job.id).where(Job.status == Status.QUEUED, due, quiet)
+    query = select(Job.id).where(Job.status == Status.QUEUED, leases.claimable(), due, quiet)
     return list(session.scalars(query.order_by(Job.id)))
 
 

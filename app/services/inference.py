@@ -16,7 +16,7 @@ from app.services.catalog import Chosen, Route, Wanted, version_number
 from app.services.messages import Asked, Signature, Told
 from app.services.predictions import Plane, compute, infer
 from app.services.tensors import DTYPES, Array
-from app.tasks.base import Json, Task, TensorField
+from app.tasks.base import Json, Output, Task, TensorField
 
 NETWORK = ":network"
 OURS = {"binary_data_output", "priority", "timeout", "headers"}  # of the protocol, not of a task
@@ -45,17 +45,21 @@ def wanted(name: str, version: str | None) -> Wanted:
 
 
 def signature(route: Route, *, network: bool) -> Signature:
-    """The tensors of a version's task or graph."""
+    """The tensors of a version's task or graph; raises `NotFound` for a graph that does not answer alone."""
     if network:
-        return _graph(route.graph.get("features", -1), route.graph.get("width", -1))
+        graph = route.graph
+        if graph.get("output") in (Output.LABELS, Output.SEQUENCE):
+            said = f"The network of {route.model} does not answer by itself"
+            raise NotFound(f"{said}: its outputs are decoded together; ask {route.model} instead")
+        return _graph(graph.get("features", -1), graph.get("width", -1), graph.get("datatype", "FP32"))
     inputs = route.task.tensor_inputs
     ragged = any(field.shape[:1] == (-1,) for field in inputs)
     return Signature((*inputs, LENGTHS) if ragged else inputs, route.task.tensor_outputs)
 
 
 @cache
-def _graph(features: int, width: int) -> Signature:
-    inputs = TensorField("inputs", "FP32", (-1, features))
+def _graph(features: int, width: int, datatype: str) -> Signature:
+    inputs = TensorField("inputs", datatype, (-1, features))
     return Signature((inputs, LENGTHS), (TensorField("outputs", "FP32", (width,)),))
 
 
@@ -66,17 +70,30 @@ async def run_graph(
     for name in asked.parameters:
         if not _reserved(name):
             raise Invalid(f'there is no parameter "{name}"')
-    answer = await compute(plane, route, _sequences(asked), seconds)
+    answer = await compute(plane, route, _sequences(asked, route.graph.get("vocabularies")), seconds)
     rows = answer.outputs
     return {"outputs": Told(rows[0][None] if len(rows) == 1 else np.stack(rows))}, answer
 
 
-def _sequences(asked: Asked) -> list[Array]:
+def _sequences(asked: Asked, vocabularies: Sequence[int] | None) -> list[Array]:
     inputs = asked.tensors["inputs"]  # (batch, time, features)
     if not inputs.shape[1]:
         raise Invalid('input "inputs": a sequence has at least one step')
     lengths = _lengths(asked, inputs.shape[1])
-    return [row[:length] for row, length in zip(inputs, lengths, strict=True)]
+    rows = [row[:length] for row, length in zip(inputs, lengths, strict=True)]
+    if vocabularies:
+        _check_tokens(rows, np.array(vocabularies))
+    return rows
+
+
+def _check_tokens(rows: Sequence[Array], sizes: Array) -> None:
+    """Raise `Invalid` for a number that no vocabulary has: in a batch with others it would fail them all."""
+    for place, row in enumerate(rows):
+        unknown = (row < 0) | (row >= sizes)  # (time, features)
+        if unknown.any():
+            step, column = np.argwhere(unknown)[0].tolist()
+            said = f"element [{place}, {step}, {column}] is {row[step, column]}"
+            raise Invalid(f'input "inputs": {said}, it may be 0 to {sizes[column] - 1}')
 
 
 def _lengths(asked: Asked, longest: int) -> Sequence[int | None]:
@@ -127,9 +144,12 @@ def _reserved(name: str) -> bool:
 def _parameters(task: Task, asked: Asked) -> Any:
     told = {name: _listed(value) for name, value in asked.parameters.items() if not _reserved(name)}
     try:
-        return msgspec.convert(told, task.parameters)
+        parameters = msgspec.convert(told, task.parameters)
     except msgspec.ValidationError as error:
         raise Invalid(f"parameters: {error}") from None
+    if getattr(parameters, "stream", False):
+        raise Invalid('parameter "stream": this protocol gives answers as a whole')
+    return parameters
 
 
 def _listed(value: Any) -> Any:
@@ -159,7 +179,7 @@ def _instance(task: Task, asked: Asked, row: int, length: int | None) -> Any:
         if tensor is None:
             continue
         value = _value(field, tensor[row][:length] if field.shape[:1] == (-1,) else tensor[row])
-        if field.required or value != "":  # a batch holds rows with and without the field
+        if field.required or value not in ("", []):  # a batch holds rows with and without the field
             told[field.name] = value
     try:
         return msgspec.convert(told, task.instance)
@@ -170,6 +190,8 @@ def _instance(task: Task, asked: Asked, row: int, length: int | None) -> Any:
 def _value(field: TensorField, values: Any) -> Any:
     if isinstance(values, str):
         return values
+    if field.datatype == "BYTES" and len(field.shape) == 1:  # empty texts fill up a shorter row
+        return values[: 1 + np.flatnonzero(values != "").max(initial=-1)].tolist()
     if field.missing and np.isnan(values).any():
         values = np.where(np.isnan(values), np.array(None), values)
     return values.tolist()
@@ -194,12 +216,15 @@ def _sentence(problem: Problem) -> str:
 
 
 def stacked(field: TensorField, values: Sequence[Any]) -> Told:
-    """One field of all predictions as a tensor; shorter rows are padded, names of a mapping told as keys."""
-    keys = None
+    """One field of all predictions as a tensor; shorter rows are padded, names of a mapping told as keys.
+
+    Where one prediction has a key and another has not, the other's entry is padding too.
+    """
+    keys, dtype = None, DTYPES[field.datatype]
     if isinstance(values[0], dict):
-        keys = list(values[0])
-        values = [np.stack([np.asarray(part) for part in one.values()], axis=-1) for one in values]
-    dtype = DTYPES[field.datatype]
+        keys = list(dict.fromkeys(key for one in values for key in one))
+        filler = FILLERS.get(dtype.kind, 0)
+        values = [np.stack([np.asarray(one.get(key, filler)) for key in keys], axis=-1) for one in values]
     if dtype.kind == "O":
         values = ["" if value is None else value for value in values]
     if len(field.shape) == 1 and len({len(value) for value in values}) > 1:

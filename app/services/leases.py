@@ -6,7 +6,7 @@ A job has two budgets: `crashes`, of workers lost and children that died, and `f
 not come again. A worker that is stopped or cannot reach the database charges neither.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.db import db_now
 from app.events import append
 from app.services.models import Outcome, publish
-from app.states import Status
+from app.states import SWEEP, Status
 from app.tables import Job, Json
 
 MAX_CRASHES = 3  # lost workers and dead children a job survives
@@ -46,14 +46,20 @@ class Orders:
 def oldest(session: Session) -> str | None:
     """The job whose turn it is: first submitted, first run."""
     ready = or_(Job.due_at.is_(None), Job.due_at <= db_now())
-    return session.scalar(select(Job.id).where(Job.status == Status.QUEUED, ready).order_by(Job.id).limit(1))
+    query = select(Job.id).where(Job.status == Status.QUEUED, claimable(), ready)
+    return session.scalar(query.order_by(Job.id).limit(1))
+
+
+def claimable() -> ColumnElement[bool]:
+    """Whether a job is for a worker to run."""
+    return Job.kind != SWEEP
 
 
 def claim(session: Session, job_id: str, owner: str, seconds: float) -> Job | None:
     """Take a queued job; None when somebody else has it. An expired lease has to be reaped, and charged."""
     taken = session.execute(
         update(Job)
-        .where(Job.id == job_id, Job.status == Status.QUEUED)
+        .where(Job.id == job_id, Job.status == Status.QUEUED, claimable())
         .values(
             status=Status.RUNNING,
             attempt=Job.attempt + 1,
@@ -113,11 +119,16 @@ def succeed(session: Session, lease: Lease, outcome: Outcome) -> int | None:
     return job.model_version
 
 
-def complete(session: Session, lease: Lease, metrics: Json) -> bool:
-    """End a job that makes no version; False when it was cancelled or taken away. As repeatable."""
+def complete(session: Session, lease: Lease, metrics: Json, outcome: Outcome | None = None) -> bool:
+    """End a job that makes no version; False when it was cancelled or taken away. As repeatable.
+
+    The outcome of a sweep's run is kept: one of them becomes the sweep's version.
+    """
     job = _finished(session, lease)
     if job is None:
         return _done(session, lease) is not None
+    if outcome is not None:
+        job.outcome = asdict(outcome)
     _tell_success(session, job, metrics)
     return True
 

@@ -9,6 +9,7 @@ from functools import cache, partial
 from typing import Any
 
 import msgspec
+import numpy.typing as npt
 
 from app.errors import AppError, Invalid, Problem, pointer
 from app.lanes import Answer, Lane
@@ -16,8 +17,11 @@ from app.services.catalog import Catalog, Chosen, Route
 from app.services.meters import Meters
 from app.services.shadows import Shadows
 from app.tasks import TASKS
-from app.tasks.base import Example, Floats, Json, Task
+from app.tasks.base import Example, Found, Json, Output, Task
 
+Array = npt.NDArray[Any]
+
+STEPWISE = (Output.NEXT, Output.SEQUENCE)
 INLINE = 4  # more instances than this are encoded and decoded off the event loop
 MAX_INSTANCES = 4096
 PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
@@ -70,7 +74,7 @@ class Plane:
 def admit(plane: Plane, route: Route) -> None:
     """Raise `QueueFull`, and count it, if the version's predictions wait for too long already."""
     try:
-        plane.lane.check(route.artifact)
+        plane.lane.check(route.artifact, stepwise=route.graph.get("output") in STEPWISE)
     except AppError:
         plane.meters.of(route.model, route.version).fail(0.0)
         raise
@@ -84,41 +88,77 @@ async def infer(
     Raises `Invalid` with pointers below `/instances` or `/parameters`, or what the lane raises.
     """
     route, begun = chosen.route, time.perf_counter()
-    inline = len(instances) <= INLINE
-    work = (route, instances, parameters)
-    examples = encode(*work) if inline else await asyncio.to_thread(encode, *work)
-    answer = await _send(plane, route, [example.inputs for example in examples], seconds, begun)
-    done = (route, examples, answer, parameters)
-    predictions = decode(*done) if inline else await asyncio.to_thread(decode, *done)
-    plane.meters.of(route.model, route.version).note(answer, time.perf_counter() - begun)
+    examples = await encoded(route, instances, parameters)
+    predictions, answer = await respond(plane, route, examples, parameters, seconds, begun)
     if chosen.shadow is not None:
-        again = partial(_again, plane, chosen.shadow, instances, parameters, seconds)
+        again = partial(_again, plane, chosen.shadow, instances, parameters, seconds, searches(examples))
         plane.shadows.compare(plane.meters.of(route.model, chosen.shadow.version), again, predictions)
     return predictions, answer
 
 
-async def compute(plane: Plane, route: Route, arrays: Sequence[Floats], seconds: float) -> Answer:
+async def encoded(route: Route, instances: Sequence[Any], parameters: Any) -> list[Example]:
+    """What `encode` gives; many instances off the event loop."""
+    work = (route, instances, parameters)
+    return encode(*work) if len(instances) <= INLINE else await asyncio.to_thread(encode, *work)
+
+
+async def decoded(route: Route, examples: Sequence[Example], answer: Answer, parameters: Any) -> list[Json]:
+    """What `decode` gives; many predictions off the event loop."""
+    work = (route, examples, answer, parameters)
+    return decode(*work) if len(examples) <= INLINE else await asyncio.to_thread(decode, *work)
+
+
+async def respond(
+    plane: Plane, route: Route, examples: Sequence[Example], parameters: Any, seconds: float, begun: float
+) -> tuple[list[Json], Answer]:
+    """The predictions for examples, of a request that began so."""
+    arrays = [example.inputs for example in examples]
+    answer = await _send(plane, route, arrays, searches(examples), seconds, begun)
+    predictions = await decoded(route, examples, answer, parameters)
+    plane.meters.of(route.model, route.version).note(answer, time.perf_counter() - begun)
+    return predictions, answer
+
+
+async def compute(plane: Plane, route: Route, arrays: Sequence[Array], seconds: float) -> Answer:
     """What the network makes of arrays of (time, features), without the task around it."""
     begun = time.perf_counter()
-    answer = await _send(plane, route, arrays, seconds, begun)
+    answer = await _send(plane, route, arrays, (), seconds, begun)
     plane.meters.of(route.model, route.version).note(answer, time.perf_counter() - begun)
     return answer
 
 
-async def _send(plane: Plane, route: Route, arrays: Sequence[Floats], seconds: float, begun: float) -> Answer:
+async def _send(
+    plane: Plane, route: Route, arrays: Sequence[Array], search: Sequence[Json], seconds: float, begun: float
+) -> Answer:
     """One trip through the lane; a failure is counted as of `begun`."""
     try:
-        return await plane.lane.send(route.artifact, arrays, seconds)
+        return await plane.lane.send(route.artifact, arrays, seconds, search)
     except AppError:
         plane.meters.of(route.model, route.version).fail(time.perf_counter() - begun)
         raise
 
 
+def searches(examples: Sequence[Example]) -> Sequence[Json]:
+    """How to decode each example step by step; nothing for a network that answers at once."""
+    return [example.search for example in examples if example.search is not None]
+
+
 async def _again(
-    plane: Plane, route: Route, instances: Sequence[Any], parameters: Any, seconds: float
+    plane: Plane,
+    route: Route,
+    instances: Sequence[Any],
+    parameters: Any,
+    seconds: float,
+    asked: Sequence[Json],
 ) -> list[Json]:
     examples = await asyncio.to_thread(encode, route, instances, parameters)
-    answer = await plane.lane.send(route.artifact, [example.inputs for example in examples], seconds)
+    # A seed that was drawn for the request is drawn once for both.
+    search = [
+        own | ({"seed": other["seed"]} if "seed" in other else {})
+        for own, other in zip(searches(examples), asked, strict=False)
+    ]
+    arrays = [example.inputs for example in examples]
+    answer = await plane.lane.send(route.artifact, arrays, seconds, search)
     return await asyncio.to_thread(decode, route, examples, answer, parameters)
 
 
@@ -136,9 +176,12 @@ def encode(route: Route, instances: Sequence[Any], parameters: Any) -> list[Exam
 
 def decode(route: Route, examples: Sequence[Example], answer: Answer, parameters: Any) -> list[Json]:
     """Predictions from the network's outputs."""
+    found: Sequence[Any] = answer.outputs
+    if answer.notes:
+        found = [Found(tokens, note) for tokens, note in zip(answer.outputs, answer.notes, strict=True)]
     return [
         route.task.decode(route.state, example, outputs, parameters)
-        for example, outputs in zip(examples, answer.outputs, strict=True)
+        for example, outputs in zip(examples, found, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, delete, exists, select
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from app.db import Sessions, db_now
 from app.identifiers import ALPHABET
@@ -70,6 +70,12 @@ class _Owner:
     kind: str
     status: str
     attempt: int
+    sweep: str | None  # the status of the sweep that it is a run of
+
+    def may_publish(self, attempt: int) -> bool:
+        """Whether what the attempt made may yet become a version."""
+        made = attempt == self.attempt and self.status == Status.SUCCEEDED and self.sweep in LIVE
+        return made or self.may_run(attempt)
 
     def may_run(self, attempt: int) -> bool:
         """Whether the attempt runs, or may yet be made."""
@@ -126,7 +132,7 @@ def _needed(root: str, place: Place, job: _Owner | None) -> bool:
     if job is None:
         return False
     if root == "artifacts":
-        return job.may_run(place.attempt)
+        return job.may_publish(place.attempt)
     if root == batches.RESULTS:
         return job.kind == batches.KIND and job.status not in {Status.FAILED, Status.CANCELLED}
     return root == checkpoints.CHECKPOINTS and job.status in LIVE
@@ -149,9 +155,11 @@ def _among(session: Session, column: InstrumentedAttribute[str], values: Iterabl
 
 
 def _jobs(session: Session, ids: Iterable[str]) -> dict[str, _Owner]:
-    query = select(Job.id, Job.kind, Job.status, Job.attempt)
+    sweep = aliased(Job)
+    columns = (Job.id, Job.kind, Job.status, Job.attempt, sweep.status.label("sweep"))
+    query = select(*columns).outerjoin(sweep, sweep.id == Job.sweep_id)
     rows = (row for page in _pages(ids) for row in session.execute(query.where(Job.id.in_(page))))
-    return {row.id: _Owner(row.kind, row.status, row.attempt) for row in rows}
+    return {row.id: _Owner(row.kind, row.status, row.attempt, row.sweep) for row in rows}
 
 
 def remove(storage: Storage, places: Iterable[Place]) -> None:

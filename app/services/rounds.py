@@ -27,7 +27,11 @@ def expired(session: Session) -> list[Expired]:
     """Leases that have run out, oldest jobs first; the rows stay as they are until the transaction ends."""
     query = (
         select(Job.id, Job.attempt, Job.lease_until)
-        .where(Job.status == Status.RUNNING, func.coalesce(Job.lease_until, 0.0) < db_now())
+        .where(
+            Job.status == Status.RUNNING,
+            leases.claimable(),
+            func.coalesce(Job.lease_until, 0.0) < db_now(),
+        )
         .order_by(Job.id)
         .limit(PAGE)
         .with_for_update(skip_locked=True)
@@ -53,7 +57,7 @@ def unrung(session: Session, seconds: float | None) -> list[str]:
     if seconds is not None:
         quiet |= Job.dispatched_at < db_now() - seconds
     ready = or_(Job.due_at.is_(None), Job.due_at <= db_now())
-    query = select(Job.id).where(Job.status == Status.QUEUED, quiet, ready)
+    query = select(Job.id).where(Job.status == Status.QUEUED, leases.claimable(), quiet, ready)
     return list(session.scalars(query.order_by(Job.id).limit(PAGE)))
 
 

@@ -76,6 +76,7 @@ class Forecasting:
     options: ClassVar[type[BaseModel]] = Options
     instance: ClassVar[type[msgspec.Struct]] = Instance
     parameters: ClassVar[type[msgspec.Struct]] = Parameters
+    typical: ClassVar[dict[str, tuple[Json, Json]]] = {"series": ({}, {"horizon": 24})}
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("values", "FP64", (-1,), missing=True),
         TensorField("start", "BYTES", (), required=False),
@@ -93,6 +94,7 @@ class Forecasting:
         "learning_rate": 5e-3,
         "clip_norm": 1.0,
         "patience": 8,
+        "bptt_steps": None,
     }
 
     def read(self, source: Source, faults: Faults) -> Reading:

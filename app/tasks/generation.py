@@ -27,7 +27,7 @@ from app.features.ngrams import LONGEST, Spelling, measure
 from app.features.prompts import Instance, Parameters, Prompts, misfits, read_prompt, search
 from app.features.ragged import Texts
 from app.features.stream import Stream, learn, tokenise, unknown_texts
-from app.features.streamed import Streamed
+from app.features.streamed import Streamed, follow
 from app.features.text import Unit
 from app.tasks.base import (
     UNKNOWN,
@@ -83,6 +83,10 @@ class Generation:
     options: ClassVar[type[BaseModel]] = Options
     instance: ClassVar[type[msgspec.Struct]] = Instance
     parameters: ClassVar[type[msgspec.Struct]] = Parameters
+    typical: ClassVar[dict[str, tuple[Json, Json]]] = {
+        f"a million characters, read by {unit}": ({"train_characters": 1_000_000}, {"tokens": unit.value})
+        for unit in Unit
+    }
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("prompt", "BYTES", ()),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("text", "BYTES", ()),
@@ -141,6 +145,10 @@ class Generation:
         """The end of the prompt as tokens, and how to go on."""
         inputs = read_prompt(state, instance.prompt)
         return Example(inputs, None, search(instance.prompt, parameters))
+
+    def follow(self, state: Json, search: Json) -> Streamed:
+        """A reader of the tokens of one continuation while they are found."""
+        return follow(state, search)
 
     def decode(self, state: Json, example: Example, outputs: Found, parameters: Parameters) -> Json:
         """The continuation alone, up to a stop string or the end of the document."""

@@ -17,7 +17,7 @@ MODEL = "lstm"
 PARAMETERS = 19_456
 
 
-def publish(data_dir: Path, artifact: Path) -> None:
+def publish(data_dir: Path, artifact: Path, task: str = "forecasting", model: str = MODEL) -> None:
     """Store the artifact's files, and the rows that a finished job leaves."""
     settings = Settings(data_dir=data_dir, database_url="", redis_url="", storage_url="")
     data_dir.mkdir(parents=True, mode=0o700)
@@ -26,9 +26,9 @@ def publish(data_dir: Path, artifact: Path) -> None:
     job = Job(
         id=new_id("job"),
         kind="train",
-        task="forecasting",
+        task=task,
         dataset_id=new_id("ds"),
-        model=MODEL,
+        model=model,
         network={"cell": "lstm", "hidden_size": 64, "layers": 1},
         training={},
         options={"horizon": 8},

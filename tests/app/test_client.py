@@ -191,3 +191,46 @@ def test_the_newest_version_is_the_default() -> None:
     with against(server) as client:
         assert client.version("demand")["version"] == 4
         assert client.version("demand", 2)["version"] == 2
+
+
+def events(*lines: str) -> Handler:
+    content = "".join(f"{line}\n\n" for line in lines).encode()
+    return lambda _: httpx.Response(200, content=content, headers={"content-type": "text/event-stream"})
+
+
+def test_a_streamed_text_is_told_piece_by_piece() -> None:
+    pieces = [{"index": 0, "text": "Once "}, {"index": 0, "text": "", "finish_reason": "stop", "tokens": 1}]
+    seen: list[dict[str, Any]] = []
+    answer = events(*(f"data: {json.dumps(piece)}" for piece in pieces), 'event: done\ndata: {"version": 1}')
+
+    def server(request: httpx.Request) -> httpx.Response:
+        seen.append(json.loads(request.content) | {"query": str(request.url.query, "ascii")})
+        return answer(request)
+
+    with against(server) as client:
+        assert list(client.stream("tale", {"prompt": "x"}, {"seed": 1}, version=2)) == pieces
+    assert seen == [
+        {
+            "instances": [{"prompt": "x"}],
+            "parameters": {"seed": 1, "stream": True},
+            "query": "version=2",
+        }
+    ]
+
+
+def test_a_stream_that_fails_says_why() -> None:
+    problem = {"status": 504, "detail": "too late", "errors": []}
+    broken = events('data: {"index": 0, "text": "On"}', f"event: error\ndata: {json.dumps(problem)}")
+    with against(broken) as client, pytest.raises(Refused, match="too late"):
+        list(client.stream("tale", {"prompt": "x"}, {}))
+    with against(events('data: {"index": 0, "text": "On"}')) as client:  # noqa: SIM117
+        with pytest.raises(ClientError, match="broke off"):
+            list(client.stream("tale", {"prompt": "x"}, {}))
+    refused = httpx.Response(422, json={"status": 422, "detail": "no prompt"})
+    with against(lambda _: refused) as client, pytest.raises(Refused, match="no prompt"):
+        list(client.stream("tale", {}, {}))
+
+
+def test_the_task_of_a_model_is_asked_for() -> None:
+    with against(lambda request: httpx.Response(200, json={"task": request.url.path[1:]})) as client:
+        assert client.task_of("tale") == "v1/models/tale"

@@ -3,7 +3,7 @@
 import pytest
 
 from app.errors import QueueFull
-from app.lanes.gate import DOWN, KEPT, PATIENCE, ROW_SECONDS, UP, Gate
+from app.lanes.gate import DOWN, KEPT, PATIENCE, ROW_SECONDS, STEP_SECONDS, UP, Gate
 
 
 def filled(gate: Gate, artifact: str = "a") -> int:
@@ -99,6 +99,38 @@ def test_the_price_is_by_row_and_follows_slowly_upwards() -> None:
     assert gate.cost("a", 1) == pytest.approx(0.001 + UP + ROW_SECONDS)
     gate.learn("a", 0.0, 1)
     assert gate.cost("a", 1) == pytest.approx((0.001 + UP) * (1 - DOWN) + ROW_SECONDS)
+
+
+def test_what_is_decoded_step_by_step_has_a_bound_of_its_own() -> None:
+    """A pass of all of it is what others wait for; that many share one does not shut the others out."""
+    gate = Gate(4096, 0.01)
+    gate.learn("story", 0.001, 1)
+    count = 0
+    with pytest.raises(QueueFull):
+        for count in range(10_000):  # noqa: B007
+            gate.enter("story", 1, 0, stepwise=True)
+    assert count == pytest.approx(STEP_SECONDS / (0.001 + ROW_SECONDS), abs=1)
+    gate.learn("quick", 0.001, 1)
+    costs = [gate.enter("quick", 1, 0) for _ in range(9)]
+    with pytest.raises(QueueFull):
+        gate.enter("quick", 1, 0)
+    with pytest.raises(QueueFull):
+        gate.check("story", 0, stepwise=True)
+    for cost in costs:
+        gate.leave(1, cost)
+    gate.check("quick", 0)
+    assert gate.rows == count
+    gate.leave(1, gate.cost("story", 1), stepwise=True)
+    gate.check("story", 0, stepwise=True)
+
+
+def test_rows_of_both_kinds_share_the_bound_on_rows() -> None:
+    gate = Gate(10, 1e9)
+    gate.enter("story", 6, 0, stepwise=True)
+    gate.enter("quick", 4, 0)
+    for stepwise in (False, True):
+        with pytest.raises(QueueFull):
+            gate.check("any", 0, stepwise=stepwise)
 
 
 def test_a_batch_of_unknown_size_teaches_nothing() -> None:

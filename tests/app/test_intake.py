@@ -15,7 +15,12 @@ from app.features.series import SeriesSet
 from app.ingest import ingest
 from app.intake import detect_format, take_in
 from app.tasks import TASKS
-from tests.app import malformed_classification, malformed_generation, malformed_translation
+from tests.app import (
+    malformed_classification,
+    malformed_generation,
+    malformed_tagging,
+    malformed_translation,
+)
 from tests.app.malformed import DAYS, GOOD_PARQUET, HEAD, MALFORMED, Malformed, item, lines, table
 from tests.real_data import shared
 
@@ -53,6 +58,7 @@ def read_here(case: Malformed, directory: Path) -> list[dict[str, str]]:
         *MALFORMED,
         *malformed_classification.MALFORMED,
         *malformed_generation.MALFORMED,
+        *malformed_tagging.MALFORMED,
         *malformed_translation.MALFORMED,
     ],
     ids=lambda case: case.name,
@@ -306,6 +312,26 @@ def test_the_first_bytes_tell_the_format(filename: str, head: bytes, expected: s
 )
 def test_plain_text_may_begin_with_a_bracket(filename: str, head: bytes, expected: str) -> None:
     assert detect_format(("txt", "jsonl"), filename, head) == expected
+
+
+@pytest.mark.parametrize(
+    ("filename", "head", "expected"),
+    [
+        ("eng.train", b"EU NNP B-NP B-ORG\n", "conll"),
+        ("tags.tsv", b"EU\tB-ORG\n", "conll"),
+        ("tags.csv", b"sentence,word,tag\n", "conll"),
+        ("brackets.txt", b"[ O\nsic O\n] O\n", "conll"),
+        ("braces.conll", b"{ O\n", "conll"),
+        ("quoted.conll", b'" O\n', "conll"),
+        ("tags.txt", b'{"tokens": ["EU"]', "jsonl"),
+        ("tags", b'\xef\xbb\xbf{"tokens"', "jsonl"),
+        ("tags.jsonl", b"EU\tB-ORG\n", "jsonl"),
+        ("", b"", "conll"),
+        ("tags.zip", b"PK\x03\x04", "zip"),
+    ],
+)
+def test_columns_may_begin_with_any_sign(filename: str, head: bytes, expected: str) -> None:
+    assert detect_format(("jsonl", "conll"), filename, head) == expected
 
 
 def test_names_decide_between_kinds_of_text() -> None:

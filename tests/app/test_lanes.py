@@ -13,7 +13,7 @@ import redis
 from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, QueueFull, Unavailable
 from app.lanes import Inbox, Lane, Presence, Reply, Request, Status, Tensor, wire
 from app.lanes.inbox import Unsupported
-from app.lanes.lane import PUSH_AT
+from app.lanes.outbox import PUSH_AT
 from tests.lanes import ROW, FakePredictor, eventually, opened, predictor, run
 from tests.servers import Valkey, until, valkey
 

@@ -101,7 +101,7 @@ def test_a_client_that_left_is_not_sent_for(fragile: Valkey, name: str) -> None:
                 await lane.send("a/1", [ROW], 0.01)
             fragile.signal(signal.SIGSTOP)
             first = asyncio.create_task(lane.send("a/1", [ROW], 3))
-            await eventually(lambda: lane.waiting == 1 and not lane._outgoing)
+            await eventually(lambda: lane.waiting == 1 and not lane._outbox._outgoing)
             second = asyncio.create_task(lane.send("a/1", [ROW + 1], 3))
             await eventually(lambda: lane.waiting == 2)
             second.cancel()

@@ -181,7 +181,8 @@ NASTY = [
 
 
 def errors_of(path: str) -> str:
-    return "application/json" if f"{path}/".startswith("/v2/") else "application/problem+json"
+    theirs = f"{path}/".startswith(("/v2/", "/openai/"))
+    return "application/json" if theirs else "application/problem+json"
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -23,6 +23,8 @@ from app.tasks.base import Batch, Faults, Input, Output, Plan, Reading, Split, T
 from tests import labels
 from tests.bilingual import jsonl, sentences, tsv
 from tests.service import monthly
+from tests.tagged import conll, entities, parts_of_speech
+from tests.tagged import jsonl as tagged_jsonl
 from tests.texts import poems, verses
 from workers.engines import open_onnx
 from workers.export import load_model, read_manifest
@@ -102,6 +104,29 @@ SAMPLES = {
         parameters={"max_tokens": 8, "temperature": 0, "stop": "king"},
         fields=({"prompt"}, {"max_tokens", "temperature", "top_k", "top_p", "seed", "stop"}),
         answer={"text", "finish_reason", "tokens"},
+    ),
+    "tagging": Sample(
+        format="conll",
+        content=lambda: conll(entities(80)),
+        options={"min_count": 2},
+        instances=[
+            {"tokens": ["Ann", "visits", "New", "York", "."]},
+            {"text": "Ann  visits Ben Okri, New York"},
+            {"text": "☂"},
+            {"tokens": ["Lima"] * 40},
+        ],
+        parameters={},
+        fields=({"tokens", "text"}, set()),
+        answer={"tokens", "tags", "entities"},
+    ),
+    "tagging: parts of speech": Sample(
+        format="jsonl",
+        content=lambda: tagged_jsonl(parts_of_speech(80)),
+        options={"word_length": 5, "lower": False, "max_length": 8},
+        instances=[{"text": "The old harbour!"}, {"tokens": ["x"]}, {"tokens": ["10 000", "visits"]}],
+        parameters={},
+        fields=({"tokens", "text"}, set()),
+        answer={"tokens", "tags", "entities"},
     ),
     "translation": Sample(
         format="tsv",

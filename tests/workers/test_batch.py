@@ -22,8 +22,8 @@ from tests.series import series_set, waves
 from tests.workers.lively import lively
 from workers import batch, batch_child
 from workers.artifacts import Damaged
-from workers.batch import BatchSpec, Predicted, Run, batches, mapped, pad, predict, unpack
-from workers.engines import Floats, Ints, open_onnx
+from workers.batch import BatchSpec, Predicted, batches, mapped, pad, predict, unpack
+from workers.engines import Array, Engine, Ints, open_onnx
 from workers.export import save
 from workers.nn import ModelConfig
 from workers.torch_engine import open_torch
@@ -34,14 +34,16 @@ Json = dict[str, Any]
 class Counted:
     """An engine that notes the shapes it ran."""
 
-    def __init__(self, run: Run, features: int = 0) -> None:
-        self._run, self.features = run, features
+    decoder = None
+
+    def __init__(self, engine: Engine, features: int = 0) -> None:
+        self._engine, self.pace, self.features = engine, engine.pace, features
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, inputs: Floats, lengths: Ints) -> Floats:
+    def run(self, inputs: Array, lengths: Ints) -> Array:
         self.shapes.append(inputs.shape)
         assert lengths.max() == inputs.shape[1]
-        return self._run(inputs, lengths)
+        return self._engine.run(inputs, lengths)
 
 
 class Place:
@@ -51,13 +53,13 @@ class Place:
         self.data, self.model = directory / "data", directory / "model"
         self.state = version(self.model)
         self.series = dataset(self.data, mixed(50))
-        self.engine = Counted(open_onnx(self.model, "cpu").run, width(self.state))
+        self.engine = Counted(open_onnx(self.model, "cpu"), width(self.state))
         self.told: list[Json] = []
 
     def run(self, out: Path, should_stop: Callable[[], bool] = lambda: False, **spec: Any) -> Predicted:
         out.mkdir(exist_ok=True)
         wanted = BatchSpec("forecasting", **{"parameters": {}, **spec})
-        told = (self.data, self.model, out, self.engine.run)
+        told = (self.data, self.model, out, self.engine)
         return predict(wanted, *told, on=self.told.append, should_stop=should_stop)
 
 

@@ -16,6 +16,8 @@ PACE = Pace(overhead=80, width=1, most=1 << 30)
 class SumEngine:
     """Sums what each row really holds; remembers the shapes it was given."""
 
+    decoder = None
+
     def __init__(self, pace: Pace = PACE) -> None:
         self.pace = pace
         self.shapes: list[tuple[int, ...]] = []
@@ -28,6 +30,7 @@ class SumEngine:
 
 class FailingEngine:
     pace = PACE
+    decoder = None
 
     def run(self, inputs: Floats, lengths: Ints) -> Floats:
         raise RuntimeError("no such kernel")

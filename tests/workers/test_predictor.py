@@ -6,10 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -20,14 +18,13 @@ from app.lanes import Inbox, Lane
 from app.processes import alive
 from app.storage import Storage
 from tests.networks import lstm, store
+from tests.predictors import running, through
 from tests.servers import Valkey, until, valkey
 from workers.artifacts import ArtifactCache
 from workers.engines import Engine, Engines, Floats, Ints, open_onnx
 from workers.predictor import Predictor
 from workers.serving import PredictorProcess
 from workers.spec import PredictorSpec
-
-T = TypeVar("T")
 
 CELERY_WORKER = """
 import sys, msgspec
@@ -60,30 +57,6 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def spec(server: Valkey, shelf: Path, tmp_path: Path) -> PredictorSpec:
     return PredictorSpec(server.url, shelf.as_uri(), str(tmp_path / "cache"), "test:0", lane=tmp_path.name)
-
-
-@contextmanager
-def running(spec: PredictorSpec) -> Iterator[PredictorProcess]:
-    process = PredictorProcess(spec)
-    process.start()
-    try:
-        until(lambda: process.presence() is not None, what="the predictor's presence")
-        yield process
-    finally:
-        process.stop()
-        assert not process.alive()
-
-
-def through(spec: PredictorSpec, scenario: Callable[[Lane], Awaitable[T]]) -> T:
-    async def run() -> T:
-        lane = Lane(spec.redis_url, spec.lane)
-        await lane.start()
-        try:
-            return await scenario(lane)
-        finally:
-            await lane.close()
-
-    return asyncio.run(run())
 
 
 async def again(lane: Lane, rows: list[Floats], tries: int = 200) -> list[Floats]:
@@ -214,7 +187,7 @@ def test_what_was_received_is_answered_after_stop(spec: PredictorSpec, shelf: Pa
 
     class Slow:
         def __init__(self, engine: Engine) -> None:
-            self.engine, self.pace = engine, engine.pace
+            self.engine, self.pace, self.decoder = engine, engine.pace, None
 
         def run(self, inputs: Floats, lengths: Ints) -> Floats:
             computing.set()

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from app.features.documents import read_documents
+from app.features.labelled import read_labelled
 from app.hyperparameters import NETWORK, TRAINING
 from app.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.base import Faults
+from tests.labels import jsonl, snippets
 from tests.series import series_set, store, waves
 from tests.texts import poems
 from tests.workers.test_resume import both
@@ -55,9 +57,23 @@ def stream(directory: Path) -> TrainSpec:
     return spec("generation", summary, {}, {"hidden_size": 8, "embedding_size": 6}, training)
 
 
+def pretrained(directory: Path) -> TrainSpec:
+    """A language model first, then two members that begin with what it learned."""
+    (directory / "texts").write_bytes(jsonl(snippets(160)))
+    faults = Faults()
+    found, summary, _ = read_labelled(
+        open_source(directory / "texts", "jsonl", Mapping.checked({}, ()), faults), faults
+    )
+    arrays: dict[str, Any] = found
+    np.savez(directory / "arrays.npz", **arrays)
+    training = {"epochs": 2, "batch_size": 16, "ensemble": 2, "pretrain_epochs": 2}
+    return spec("classification", summary, {}, {"hidden_size": 6, "embedding_size": 6}, training)
+
+
 KINDS: dict[str, tuple[Callable[[Path], TrainSpec], set[int]]] = {
     "ensemble": (ensemble, {1, 2, 3, 4}),
     "stream": (stream, {1}),
+    "pretrained": (pretrained, {0, 1, 2}),
 }
 
 

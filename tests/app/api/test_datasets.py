@@ -10,7 +10,12 @@ import httpx
 import pytest
 
 from app.tables import Dataset
-from tests.app import malformed_classification, malformed_generation, malformed_translation
+from tests.app import (
+    malformed_classification,
+    malformed_generation,
+    malformed_tagging,
+    malformed_translation,
+)
 from tests.app.malformed import MALFORMED, Malformed
 from tests.servers import Valkey, until
 from tests.service import Service, monthly, problem, service
@@ -65,6 +70,7 @@ def test_json_lines_are_recognised(on_sqlite: Service) -> None:
         *MALFORMED,
         *malformed_classification.MALFORMED,
         *malformed_generation.MALFORMED,
+        *malformed_tagging.MALFORMED,
         *malformed_translation.MALFORMED,
     ],
     ids=lambda case: case.name,

@@ -5,6 +5,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from app.features.text import Unit
+from app.hyperparameters import NETWORK, TRAINING
 from app.services import workers
 from app.tables import Worker
 from app.tasks import TASKS
@@ -64,6 +66,39 @@ def test_tasks_describe_themselves(on_sqlite: Service) -> None:
     for name in ("options", "instance", "parameters"):
         jsonschema.Draft202012Validator.check_schema(forecasting[name])
     assert "horizon" in forecasting["options"]["required"]
+
+
+def test_tasks_tell_what_a_job_gets_that_names_nothing(on_sqlite: Service) -> None:
+    answer = on_sqlite.http.get("/v1/tasks").json()
+    for schema in (answer["network"], answer["training"]):
+        jsonschema.Draft202012Validator.check_schema(schema)
+    for task in answer["data"]:
+        assert len(task["defaults"]) >= 1, task["name"]
+        for found in task["defaults"]:
+            jsonschema.validate(found["options"], task["options"])
+            jsonschema.validate(found["network"], answer["network"])
+            jsonschema.validate(found["training"], answer["training"])
+            assert found["network"].keys() >= NETWORK.keys()
+            assert found["training"].keys() >= TRAINING.keys()
+            assert found["data"]
+    told = {task["name"]: task["defaults"] for task in answer["data"]}
+    assert [found["options"].get("tokens") for found in told["generation"]] == [*Unit]
+    texts, readings = (found["network"] for found in told["classification"])
+    assert "embedding_size" in texts
+    assert "embedding_size" not in readings
+    assert [found["network"]["crf"] for found in told["tagging"]] == [True, False]
+
+
+def test_a_job_gets_the_defaults_that_are_told(on_sqlite: Service) -> None:
+    tasks = {task["name"]: task for task in on_sqlite.http.get("/v1/tasks").json()["data"]}
+    (told,) = tasks["forecasting"]["defaults"]
+    job = on_sqlite.submit().json()
+    assert (job["network"], job["training"]) == (told["network"], told["training"])
+    pairs = "source\ttarget\n" + "".join(f"Good day {n}\tBuenos días {n}\n" for n in range(40))
+    uploaded = on_sqlite.upload(pairs.encode(), "pairs.tsv", task="translation").json()
+    asked = on_sqlite.submit(uploaded["id"], task="translation", model="words", options={})
+    (told,) = tasks["translation"]["defaults"]
+    assert (asked.json()["network"], asked.json()["training"]) == (told["network"], told["training"])
 
 
 def test_the_openapi_document_covers_the_contract(on_sqlite: Service) -> None:

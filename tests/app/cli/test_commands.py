@@ -3,7 +3,7 @@
 import json
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,32 @@ def test_detached_training_names_the_job(run: Run, csv: Path) -> None:
     assert done.exit_code == 0
     assert done.stdout.startswith("job_")
     assert f"recurra jobs watch {done.stdout.strip()}" in done.stderr
+
+
+TAGGED = "New B-place\nYork I-place\nsings O\n\nAnn B-person\nsings O\n\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text", "format_"),
+    [
+        ("classification", "mood.csv", "text,label\n" + "a joy,pos\na dull mess,neg\n" * 20, "csv"),
+        ("classification", "mood.tsv", "text\tlabel\n" + "a joy\tpos\na dull mess\tneg\n" * 20, "tsv"),
+        ("tagging", "names.conll", TAGGED * 20, "conll"),
+        ("generation", "novel.txt", "It was a dark and stormy night.\n" * 80, "txt"),
+        ("translation", "pairs.tsv", "source\ttarget\n" + "Good day\tBuenos días\n" * 40, "tsv"),
+        ("translation", "pairs.jsonl", '{"source": "Good day", "target": "Buenos días"}\n' * 40, "jsonl"),
+    ],
+)
+def test_text_is_trained_on_from_any_of_its_formats(
+    run: Run, on_sqlite: Service, tmp_path: Path, task: str, name: str, text: str, format_: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    done = run("train", path, "--task", task, "--model", "m", "--detach", "--json")
+    assert done.exit_code == 0, done.output
+    job = json.loads(done.stdout)
+    assert job["task"] == task
+    assert on_sqlite.http.get(f"/v1/datasets/{job['dataset']}").json()["format"] == format_
 
 
 def test_ctrl_c_leaves_the_job_running(run: Run, csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +269,7 @@ def test_predictions_are_json_lines(run: Run, csv: Path, monkeypatch: pytest.Mon
         return {"model": model, "version": 1, "predictions": [{"mean": [1.0]} for _ in instances]}
 
     monkeypatch.setattr("app.client.Client.predict", predict)
+    monkeypatch.setattr("app.client.Client.task_of", lambda *_: "forecasting")
     done = run("predict", "demand", csv, "--parameter", "horizon=2", "--alias", "best")
     assert [json.loads(line) for line in done.stdout.splitlines()] == [{"mean": [1.0]}] * 3
     ((_, instances, parameters, which),) = asked
@@ -252,6 +279,48 @@ def test_predictions_are_json_lines(run: Run, csv: Path, monkeypatch: pytest.Mon
     body = run("predict", "demand", "-", "--json", stdin='{"instances": [{}], "parameters": {"horizon": 3}}')
     assert json.loads(body.stdout)["version"] == 1
     assert asked[1][1:3] == ([{}], {"horizon": 3})
+
+
+def test_one_text_needs_no_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def predict(_: object, model: str, instances: list[Any], parameters: Any, **which: Any) -> dict[str, Any]:
+        asked.append((model, instances, parameters, which))
+        return {"model": model, "version": 2, "predictions": [{"label": "pos"}]}
+
+    monkeypatch.setattr("app.client.Client.predict", predict)
+    done = run("predict", "mood", "--text", "a joy", "--parameter", "top_k=1", "--version", 2)
+    assert json.loads(done.stdout) == {"label": "pos"}
+    run("predict", "tale", "--prompt", "")
+    assert asked == [
+        ("mood", [{"text": "a joy"}], {"top_k": 1}, {"version": 2}),
+        ("tale", [{"prompt": ""}], {}, {}),
+    ]
+
+
+def test_a_text_is_printed_as_it_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [{"index": 0, "text": "upon"}, {"index": 0, "text": " a time", "finish_reason": "stop"}]
+    asked: list[tuple[Any, ...]] = []
+
+    def stream(_: object, model: str, instance: Any, parameters: Any, **which: Any) -> Iterator[Any]:
+        asked.append((model, instance, parameters, which))
+        yield from pieces
+
+    monkeypatch.setattr("app.client.Client.stream", stream)
+    monkeypatch.setattr("app.client.Client.task_of", lambda *_: "generation")
+    done = run("predict", "tale", "--prompt", "Once ", "--stream", "--parameter", "seed=3", "--alias", "best")
+    assert (done.exit_code, done.stdout) == (0, "upon a time\n")
+    assert asked == [("tale", {"prompt": "Once "}, {"seed": 3}, {"alias": "best"})]
+    lines = run("predict", "tale", "-", "--stream", "--json", stdin='{"text": "Once"}').stdout.splitlines()
+    assert [json.loads(line) for line in lines] == pieces
+    assert asked[1][1] == {"prompt": "Once"}
+    two = run("predict", "tale", "-", "--stream", stdin='{"prompt": "a"}\n{"prompt": "b"}\n')
+    assert (two.exit_code, "--stream takes one instance, not 2" in two.stderr) == (2, True)
+
+
+def test_a_prediction_is_of_one_thing(run: Run, csv: Path) -> None:
+    for given in ((), (csv, "--text", "a"), ("--text", "a", "--prompt", "b")):
+        assert run("predict", "demand", *given).exit_code == 2
 
 
 def test_a_job_is_described_in_a_few_words() -> None:

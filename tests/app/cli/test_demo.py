@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.demo import HORIZON, SAMPLE, HeldOut, curls, hold_out, worse
+from app.cli.forecast_demo import HORIZON, SAMPLE, HeldOut, curls, hold_out, worse
 from app.cli.plot import forecast_plot
 
 
@@ -40,7 +40,7 @@ def test_the_calls_are_real(tmp_path: Path) -> None:
         "id": "job_1", "task": "forecasting", "dataset": "ds_1", "model": "demo-gru", "model_version": 1,
         "options": {"horizon": HORIZON}, "network": {"cell": "gru"},
     }  # fmt: skip
-    lines = list(curls("http://server", HeldOut(tmp_path, [instance], [[]]), {"id": "ds_1"}, job))
+    lines = list(curls("http://server", HeldOut(tmp_path, [instance], [[]]), job))
     bodies = [json.loads(line.split("'")[3]) for line in lines if " -d '" in line]
     assert bodies[0]["network"] == {"cell": "gru"}
     assert bodies[1]["instances"][0]["values"][-1] == 89

@@ -9,7 +9,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from app.services.leases import MAX_CRASHES, MAX_FAILURES
-from app.states import TERMINAL, Status
+from app.states import SWEEP, TERMINAL, Status
 from app.tables import Job, JobEvent, ModelVersion
 
 QUEUED, RUNNING, PAUSED = Status.QUEUED, Status.RUNNING, Status.PAUSED
@@ -56,12 +56,16 @@ def check(now: Snapshot) -> None:
     for job_id, job in now.jobs.items():
         _check_row(job)
         _check_story(job, now.events[job_id])
-        if job.kind == "train":
+        if job.sweep_id is not None:
+            assert job.model_version is None
+            assert (job.outcome is not None) == (job.status == Status.SUCCEEDED)
+        elif job.kind == "train":
             assert (job_id in made) == (job.status == Status.SUCCEEDED) == (job.model_version is not None)
         if job_id in made:
             artifact = f"artifacts/{job_id}/{job.attempt}"  # of the attempt that held the lease at the end
             found = made[job_id]
-            assert (found.model, found.version, found.artifact) == (job.model, job.model_version, artifact)
+            number = job.model_version if job.sweep_id is None else now.jobs[job.sweep_id].model_version
+            assert (found.model, found.version, found.artifact) == (job.model, number, artifact)
 
 
 def check_change(before: Snapshot, now: Snapshot) -> None:
@@ -84,7 +88,7 @@ def check_change(before: Snapshot, now: Snapshot) -> None:
 
 
 def _check_row(job: Row[Any]) -> None:
-    runs, ended = job.status == RUNNING, job.status in TERMINAL
+    runs, ended = job.status == RUNNING and job.kind != SWEEP, job.status in TERMINAL
     assert (job.owner is not None) == (job.lease_until is not None) == runs
     assert (job.started_at is not None) == (job.attempt > 0)
     assert (job.finished_at is not None) == ended

@@ -26,11 +26,17 @@ class Lane:
         self.full, self.shift = full, shift  # what version 4 adds
         self.waiting = 0
 
-    def check(self, artifact: str) -> None:
+    def check(self, artifact: str, *, stepwise: bool = False) -> None:
         if artifact in self.full:
             raise QueueFull
 
-    async def send(self, artifact: str, arrays: list[Any], timeout: float) -> Answer:  # noqa: ASYNC109
+    async def send(
+        self,
+        artifact: str,
+        arrays: list[Any],
+        timeout: float,  # noqa: ASYNC109
+        search: Any = (),
+    ) -> Answer:
         self.sent.append((artifact, len(arrays), timeout))
         if artifact in self.full:
             raise QueueFull

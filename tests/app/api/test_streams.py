@@ -1,0 +1,183 @@
+"""Answers that begin before they are whole, over HTTP with a real predictor."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.servers import Valkey, until
+from tests.service import Service, problem, service
+from tests.speaking import events, publish, speaker, speaking, tagger, translator
+
+Json = dict[str, Any]
+PREDICT = "/v1/models/poet/predict"
+PROMPT = "The king and"
+
+
+@pytest.fixture(scope="module")
+def house(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, redis_server: Valkey
+) -> Iterator[Service]:
+    """A service with models of each kind, and a predictor."""
+    directory = tmp_path_factory.mktemp("streams")
+    (directory / "test.db").write_bytes(sqlite_template.read_bytes())
+    url = f"sqlite:///{directory / 'test.db'}"
+    with service(directory, url, redis_server.url) as made:
+        speaker(directory / "poet")
+        translator(directory / "interpreter")
+        tagger(directory / "grammarian")
+        publish(made, directory / "poet", "poet", "generation")
+        publish(made, directory / "interpreter", "interpreter", "translation")
+        with speaking(made, directory):
+            until(lambda: ask(made, max_tokens=2).status_code == 200, what="the first answer")
+            yield made
+
+
+def ask(running: Service, *prompts: str, seconds: str | None = None, **parameters: Any) -> httpx.Response:
+    body = {"instances": [{"prompt": one} for one in prompts or (PROMPT,)], "parameters": parameters}
+    headers = {} if seconds is None else {"X-Request-Timeout": seconds}
+    return running.http.post(PREDICT, json=body, headers=headers)
+
+
+def streamed(running: Service, *prompts: str, **parameters: Any) -> list[tuple[str, Any]]:
+    answer = ask(running, *prompts, stream=True, **parameters)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["x-request-id"]
+    assert "content-length" not in answer.headers
+    return events(answer.content)
+
+
+def test_a_stream_says_what_an_answer_says(house: Service) -> None:
+    how: Json = {"max_tokens": 60, "seed": 5, "temperature": 0.8, "top_p": 0.9}
+    prompts = ["The king", "", "queen of the "]
+    whole = ask(house, *prompts, **how).json()
+    *told, (name, done) = streamed(house, *prompts, **how)
+    assert (name, done) == ("done", whole)
+    texts, ends = ["", "", ""], dict[int, Json]()
+    for kind, one in told:
+        assert kind == "message"
+        assert one["index"] not in ends
+        if "finish_reason" in one:
+            assert one["text"] == ""
+            ends[one["index"]] = one
+        else:
+            assert one.keys() == {"index", "text"}
+            assert one["text"]
+            texts[one["index"]] += one["text"]
+    for place, prediction in enumerate(whole["predictions"]):
+        assert texts[place] == prediction["text"]
+        assert ends[place]["finish_reason"] == prediction["finish_reason"]
+        assert ends[place]["tokens"] == prediction["tokens"]
+
+
+@pytest.mark.parametrize("stop", ["e", ["ng", "th"], "zzz"])
+def test_a_stop_string_is_never_told(house: Service, stop: Any) -> None:
+    how: Json = {"max_tokens": 300, "seed": 3, "stop": stop}
+    (prediction,) = ask(house, **how).json()["predictions"]
+    *told, _ = streamed(house, **how)
+    assert "".join(one["text"] for _, one in told) == prediction["text"]
+    for one in [stop] if isinstance(stop, str) else stop:
+        assert one not in prediction["text"]
+    assert told[-1][1]["finish_reason"] == prediction["finish_reason"]
+
+
+def test_the_first_words_come_long_before_the_last(house: Service) -> None:
+    body = {"instances": [{"prompt": PROMPT}], "parameters": {"max_tokens": 4000, "top_k": 1, "stream": True}}
+    begun = time.monotonic()
+    with house.http.stream("POST", PREDICT, json=body) as answer:
+        chunks = answer.iter_raw()
+        first = next(chunks)
+        early = time.monotonic() - begun
+        rest = b"".join(chunks)
+        late = time.monotonic() - begun
+    assert first.startswith(b'data: {"index":0,"text":')
+    assert rest.rstrip().endswith(b"}")
+    assert early < late / 3
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/models/none/predict", {"instances": [{"prompt": "a"}], "parameters": {"stream": True}}, 404),
+        (PREDICT, {"instances": [{"prompt": 1}], "parameters": {"stream": True}}, 422),
+        (PREDICT, {"instances": [{"prompt": "a"}], "parameters": {"stream": "yes"}}, 422),
+        (PREDICT, {"instances": [{"prompt": "a"}], "parameters": {"stream": True, "top_p": 2}}, 422),
+        (
+            "/v1/models/interpreter/predict",
+            {"instances": [{"text": "a"}], "parameters": {"stream": True}},
+            422,
+        ),
+    ],
+)
+def test_what_is_wrong_before_the_first_byte_is_an_answer_of_its_own(
+    house: Service, path: str, body: Json, status: int
+) -> None:
+    problem(house.http.post(path, json=body), status)
+
+
+def test_a_deadline_before_the_first_word_is_an_answer_of_its_own(on_sqlite: Service, tmp_path: Path) -> None:
+    speaker(tmp_path / "poet")
+    publish(on_sqlite, tmp_path / "poet", "poet", "generation")
+    assert problem(ask(on_sqlite, stream=True), 503)["type"] == "/problems/unavailable"
+
+
+def test_an_error_after_the_first_word_is_the_last_event(house: Service) -> None:
+    answer = ask(house, max_tokens=4096, top_k=1, stream=True, seconds="0.05")
+    if answer.status_code == 504:  # too slow a machine for any word
+        problem(answer, 504)
+        return
+    *told, (name, said) = events(answer.content)
+    assert answer.status_code == 200
+    assert told
+    assert name == "error"
+    assert (said["type"], said["status"]) == ("/problems/deadline-passed", 504)
+    assert said["request_id"] == answer.headers["x-request-id"]
+
+
+def test_who_hangs_up_is_computed_for_no_longer(house: Service) -> None:
+    body = json.dumps(
+        {"instances": [{"prompt": PROMPT}], "parameters": {"max_tokens": 4096, "top_k": 1, "stream": True}}
+    ).encode()
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    address = (house.http.base_url.host, house.http.base_url.port)
+    with closing(socket.create_connection(address)) as client:
+        client.sendall(head + body)
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        assert house.house.lane.waiting == 1
+    until(lambda: house.house.lane.waiting == 0, what="the end of what nobody waits for", seconds=3)
+    assert ask(house, max_tokens=2).status_code == 200
+
+
+def test_many_streams_side_by_side(house: Service) -> None:
+    async def scenario() -> list[str]:
+        async with httpx.AsyncClient(base_url=house.http.base_url, timeout=60) as client:
+            bodies = [
+                {
+                    "instances": [{"prompt": PROMPT}],
+                    "parameters": {"max_tokens": 50, "seed": seed, "stream": True},
+                }
+                for seed in range(20)
+            ]
+            answers = await asyncio.gather(*(client.post(PREDICT, json=body) for body in bodies))
+        return [events(answer.content)[-1][1]["predictions"][0]["text"] for answer in answers]
+
+    for seed, said in enumerate(asyncio.run(scenario())):
+        assert ask(house, max_tokens=50, seed=seed).json()["predictions"][0]["text"] == said
+
+
+def test_a_stream_is_counted_as_an_answer(house: Service) -> None:
+    meter = house.house.plane.meters.of("poet", 1)
+    before, failed = meter.inferences, meter.failures
+    streamed(house, "a", "b", max_tokens=5)
+    assert meter.inferences == before + 2
+    ask(house, max_tokens=4096, top_k=1, stream=True, seconds="0.05")
+    assert meter.failures == failed + 1

@@ -1,0 +1,93 @@
+"""A file of examples becomes instances, whatever it says beyond them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+
+from app.cli.examples import fitted, read
+from app.cli.steps import SAMPLES
+from app.tasks import TASKS
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("task", "sample"),
+    [
+        ("generation", "shakespeare.jsonl"),
+        ("translation", "bible_en_es.jsonl"),
+        ("tagging", "wnut16_ner.jsonl"),
+        ("classification", "movie_snippets.jsonl"),
+    ],
+)
+def test_a_data_set_is_good_for_predicting_too(task: str, sample: str) -> None:
+    instances = read(SAMPLES / sample, task, {})["instances"]
+    assert len(instances) == len((SAMPLES / sample).read_text().splitlines())
+    for instance in instances[:20]:
+        msgspec.convert(instance, TASKS[task].instance)  # which forbids unknown fields
+
+
+DAYS = [{"text": "Good day"}, {"text": "Good night"}]
+PAIRS = "source\ttarget\nGood day\tBuenos días\nGood night\tBuenas noches\n"
+TAGGED = "New B-place\nYork I-place\n\nHi O\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text", "expected"),
+    [
+        ("translation", "a.tsv", PAIRS, DAYS),
+        ("translation", "a.tsv", "source\nGood day\nGood night\n", DAYS),
+        ("translation", "a.txt", "Good day\n\nGood night", DAYS),
+        ("generation", "a.txt", "ROMEO.\nWhat,\n", [{"prompt": "ROMEO.\nWhat,\n"}]),
+        (
+            "generation",
+            "a.jsonl",
+            '{"prompt": "a"}\n{"text": "b", "split": "test"}\n',
+            [{"prompt": "a"}, {"prompt": "b"}],
+        ),
+        ("classification", "a.csv", 'text,label\n"good, really",pos\n', [{"text": "good, really"}]),
+        ("tagging", "a.conll", TAGGED, [{"tokens": ["New", "York"]}, {"tokens": ["Hi"]}]),
+        ("tagging", "a.json", '[{"text": "In New York"}]', [{"text": "In New York"}]),
+        ("forecasting", "a.jsonl", '{"item_id": "a", "target": [1]}', [{"item_id": "a", "values": [1]}]),
+    ],
+)
+def test_each_form_is_read(
+    tmp_path: Path, task: str, name: str, text: str, expected: list[dict[str, Any]]
+) -> None:
+    assert read(write(tmp_path / name, text), task, {})["instances"] == expected
+
+
+def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "english\tspanish\nGood day\tBuenos días\n")
+    assert read(path, "translation", {"source": "english"})["instances"][0]["text"] == "Good day"
+
+
+def test_a_body_keeps_its_parameters_and_a_mistake_is_left_to_the_server(tmp_path: Path) -> None:
+    body = {"instances": [{"text": "a", "lable": "b"}, "no object"], "parameters": {"beam_size": 2}}
+    path = write(tmp_path / "body.json", json.dumps(body))
+    assert read(path, "translation", {}) == body
+    assert read(path, "a task of a newer server", {}) == body
+
+
+def test_what_is_named_already_is_not_replaced() -> None:
+    both = {"prompt": "a", "text": "b"}
+    assert fitted(both, TASKS["generation"]) == {"prompt": "a"}
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text", "told"),
+    [
+        ("tagging", "a.conll", "New B-place\nYork\n", "/file/row/2"),
+        ("translation", "a.tsv", "source\ttarget\nonly one\n", "/file/row/2"),
+    ],
+)
+def test_faults_are_listed(tmp_path: Path, task: str, name: str, text: str, told: str) -> None:
+    with pytest.raises(typer.BadParameter, match=told):
+        read(write(tmp_path / name, text), task, {})

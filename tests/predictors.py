@@ -1,0 +1,37 @@
+"""A predictor process, and a lane to ask it through."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from app.lanes import Lane
+from tests.servers import until
+from workers.serving import PredictorProcess
+from workers.spec import PredictorSpec
+
+T = TypeVar("T")
+
+
+@contextmanager
+def running(spec: PredictorSpec) -> Iterator[PredictorProcess]:
+    process = PredictorProcess(spec)
+    process.start()
+    try:
+        until(lambda: process.presence() is not None, what="the predictor's presence")
+        yield process
+    finally:
+        process.stop()
+        assert not process.alive()
+
+
+def through(spec: PredictorSpec, scenario: Callable[[Lane], Awaitable[T]]) -> T:
+    async def run() -> T:
+        lane = Lane(spec.redis_url, spec.lane)
+        await lane.start()
+        try:
+            return await scenario(lane)
+        finally:
+            await lane.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,140 @@
+"""Untrained models of language as artifacts: of text, of translations, of tags."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.features import text
+from app.features.text import Unit
+from app.identifiers import new_id
+from app.services import leases
+from app.services.leases import Lease
+from app.services.models import Outcome
+from app.tables import Job
+from app.tasks.base import Input, Output
+from tests.predictors import running as serving
+from tests.service import Service
+from tests.texts import verses
+from workers.export import save
+from workers.nn import ModelConfig, build
+from workers.serving import PredictorProcess
+from workers.spec import PredictorSpec
+
+Json = dict[str, Any]
+TAGS = 3
+
+
+def tokeniser() -> str:
+    """Characters of a few verses."""
+    return text.learn([verses()], Unit.CHARACTER, 100, spaced=True)
+
+
+def speaker(directory: Path, seed: int = 0, **network: Any) -> Json:
+    """A model that goes on from prompts, in `directory`; gives its state."""
+    state = {"tokeniser": tokeniser(), "unit": "character"}
+    size = text.size(state["tokeniser"])
+    config = ModelConfig(
+        Input.TOKENS,
+        Output.NEXT,
+        1,
+        size,
+        **{"hidden_size": 16, "embedding_size": 8, "vocabularies": (size,), **network},
+    )
+    save(directory, build(config, seed), {"task": "generation", "state": state})
+    return state
+
+
+def translator(directory: Path, seed: int = 0) -> ModelConfig:
+    """A model that gives sequences for sequences, in `directory`."""
+    config = ModelConfig(
+        Input.TOKENS,
+        Output.SEQUENCE,
+        1,
+        12,
+        hidden_size=16,
+        embedding_size=8,
+        bidirectional=True,
+        vocabularies=(14,),
+    )
+    save(directory, build(config, seed), {"task": "translation", "state": {}})
+    return config
+
+
+def tagger(directory: Path, seed: int = 0, *, crf: bool = True) -> ModelConfig:
+    """A model that gives a tag for each token, in `directory`."""
+    config = ModelConfig(
+        Input.TOKENS,
+        Output.LABELS,
+        2,
+        TAGS,
+        hidden_size=8,
+        embedding_size=8,
+        bidirectional=True,
+        vocabularies=(14, 5),
+        crf=crf,
+        forbidden=((0, 1), (TAGS, 2)) if crf else (),
+    )
+    save(directory, build(config, seed), {"task": "tagging", "state": {}})
+    return config
+
+
+def sequences(lengths: list[int], columns: tuple[int, ...] = (14, 5), seed: int = 0) -> list[Any]:
+    """Random tokens, each (time, columns)."""
+    rng = np.random.default_rng(seed)
+    return [
+        np.stack([rng.integers(1, size, steps) for size in columns], axis=1).astype(np.int64)
+        for steps in lengths
+    ]
+
+
+def events(stream: bytes) -> list[tuple[str, Any]]:
+    """Server-sent events as names and JSON."""
+    found = []
+    for block in stream.decode().split("\n\n")[:-1]:
+        name, data = "message", ""
+        for line in block.split("\n"):
+            kind, _, value = line.partition(": ")
+            name, data = (value, data) if kind == "event" else (name, value)
+        found.append((name, data if data == "[DONE]" else json.loads(data)))
+    return found
+
+
+def publish(running: Service, directory: Path, model: str, task: str) -> int:
+    """A version of the artifact in `directory`, as a finished job leaves it; its number."""
+    job = Job(
+        id=new_id("job"),
+        kind="train",
+        task=task,
+        dataset_id=new_id("ds"),
+        model=model,
+        network={},
+        training={},
+        options={},
+        job_metadata={},
+    )
+    with running.house.sessions.begin() as session:
+        session.add(job)
+        session.flush()
+        leases.claim(session, job.id, "worker_test", 60)
+        lease = Lease(job.id, 1)
+        prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
+        version = leases.succeed(session, lease, Outcome(prefix, 12, 345, "ab" * 32, {}, {}))
+    assert version is not None
+    for path in sorted(directory.iterdir()):
+        running.house.storage.put(f"{prefix}/{path.name}", path)
+    return version
+
+
+@contextmanager
+def speaking(running: Service, directory: Path) -> Iterator[PredictorProcess]:
+    """A predictor that serves the service's lane."""
+    settings = running.settings
+    spec = PredictorSpec(
+        settings.redis, settings.storage, str(directory / "cache"), f"{settings.lane}:0", lane=settings.lane
+    )
+    with serving(spec) as process:
+        yield process
