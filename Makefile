@@ -9,7 +9,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 TESTS ?=
 
-.PHONY: install demo demo-all test test-slow test-faults chaos up bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-overload bench-serving lint types contracts secrets clean
+.PHONY: install demo demo-all test test-slow test-faults chaos up bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-overload bench-serving bench-streaming lint types contracts secrets clean
 
 install: $(STAMP)
 
@@ -55,7 +55,7 @@ $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
 bench: install $(PEERS_STAMP)
 	$(BIN)/python -m benchmarks
 
-bench-api bench-burst bench-checkpoints bench-forecasting bench-overload: bench-%: install
+bench-api bench-burst bench-checkpoints bench-forecasting bench-overload bench-streaming: bench-%: install
 	$(BIN)/python -m benchmarks.$*
 
 # Sequences of text and of sensor readings, three seeds each: about two hours in all; DATA names some of them.

@@ -1,6 +1,6 @@
 """Run every benchmark."""
 
-from benchmarks import api, checkpoints, forecasting
+from benchmarks import api, checkpoints, forecasting, streaming
 from benchmarks.burst import __main__ as burst
 from benchmarks.overload import __main__ as overload
 from benchmarks.serving import __main__ as serving
@@ -11,3 +11,4 @@ serving.main()
 overload.main()
 burst.main()
 checkpoints.main()
+streaming.main()

@@ -1,4 +1,4 @@
-"""Streamed generation over HTTP: how soon the first token comes, and how fast the others, alone and in a crowd."""
+"""Streamed generation over HTTP: how soon the first token comes, and the others, alone and in a crowd."""
 
 import argparse
 import asyncio
@@ -32,8 +32,8 @@ CROWDS = (1, 8, 32, 64)
 WANTED = 20.0  # milliseconds to the first token of one client
 TEXT = """## Streaming
 
-A language model of characters ({layers} × {units} LSTM, {size} characters, untrained) behind `recurra up`, on a CPU:
-one API process, one predictor, ONNX Runtime on one thread. Answers of {tokens} tokens, sampled from the
+A language model of characters ({layers} × {units} LSTM, {size} characters, untrained) behind `recurra up`, on
+a CPU: one API process, one predictor, ONNX Runtime on one thread. Answers of {tokens} tokens, sampled from the
 likeliest of 0.95 of the mass, told as server-sent events; client and service share the cores. Milliseconds
 from the request to the first token, and between two tokens of a stream (p50 / p99), and tokens/s of all.
 
@@ -88,16 +88,14 @@ async def crowd(url: str, clients: int, prompt: str, streams: int) -> tuple[list
     limits = httpx.Limits(max_connections=clients)
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
         seeds = iter(range(streams))
-        told: list[Told] = []
 
-        async def one() -> None:
-            for seed in seeds:
-                told.append(await listen(client, prompt, seed))
+        async def one() -> list[Told]:
+            return [await listen(client, prompt, seed) for seed in seeds]
 
         await listen(client, prompt, 0)
         begun = time.perf_counter()
-        await asyncio.gather(*(one() for _ in range(clients)))
-        return told, time.perf_counter() - begun
+        told = await asyncio.gather(*(one() for _ in range(clients)))
+        return [stream for some in told for stream in some], time.perf_counter() - begun
 
 
 async def beside(url: str, clients: int, prompt: str, asked: int) -> list[float]:

@@ -1,0 +1,100 @@
+"""What a request for a sweep may say."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.search import METRIC, SweepIn
+from tests.sweeps import asked
+
+
+def faults(**fields: Any) -> dict[str, str]:
+    """What is wrong, by place."""
+    with pytest.raises(ValidationError) as raised:
+        asked(**fields)
+    return {".".join(map(str, error["loc"])): error["msg"] for error in raised.value.errors()}
+
+
+def test_everything_but_the_search_has_a_default() -> None:
+    made = asked()
+    assert (made.metric, made.sampler, made.max_trials, made.seeds, made.prune) == (METRIC, None, 20, 3, True)
+    assert (made.max_parallel, made.max_seconds, made.metadata) == (None, None, {})
+    assert made.search == {"network.cell": ["rnn", "lstm", "gru"]}
+
+
+def test_a_range_keeps_what_was_said_of_it() -> None:
+    search = {
+        "a": {"min": 1, "max": 3},
+        "b": {"min": 0.1, "max": 1, "log": True},
+        "c": {"min": 0, "max": 9, "step": 3},
+    }
+    assert asked(search=search).search == search
+
+
+@pytest.mark.parametrize(
+    ("dimension", "why"),
+    [
+        ([], "1 to 64 values"),
+        (list(range(65)), "1 to 64 values"),
+        ([1, 2, 1], "1 is there twice"),
+        ([{"a": 1}, {"a": 1}], "is there twice"),
+        ([float("nan")], "JSON of Unicode"),
+        (["\ud800"], "JSON of Unicode"),
+        ("gru", "a list of values, or a range"),
+        (None, "a list of values, or a range"),
+        (7, "a list of values, or a range"),
+        ({}, "min: Field required"),
+        ({"min": 1}, "max: Field required"),
+        ({"min": 1, "max": 1}, "less than max"),
+        ({"min": "1", "max": 2}, "min: "),
+        ({"min": True, "max": 2}, "min: "),
+        ({"min": 1, "max": float("inf")}, "max: "),
+        ({"min": 1, "max": 1e16}, "max: "),
+        ({"min": 1, "max": 10**400}, "max: "),
+        ({"min": 1, "max": 2, "steps": 3}, "steps: Extra"),
+        ({"min": 0, "max": 2, "log": True}, "more than 0 on a log scale"),
+        ({"min": 1, "max": 9, "log": True, "step": 2}, "not both"),
+        ({"min": 1, "max": 9, "step": 0}, "step: "),
+        ({"min": 1, "max": 9, "step": 10}, "not be more than"),
+    ],
+)
+def test_a_wrong_dimension_is_named(dimension: Any, why: str) -> None:
+    told = faults(search={"network.layers": dimension})
+    assert list(told) == ["search.network.layers"]
+    assert why in told["search.network.layers"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"search": {}}, "search"),
+        ({"search": {f"network.{k}": [1] for k in range(17)}}, "search"),
+        ({"search": [1]}, "search"),
+        ({"max_trials": 0}, "max_trials"),
+        ({"max_trials": 201}, "max_trials"),
+        ({"seeds": 0}, "seeds"),
+        ({"seeds": 11}, "seeds"),
+        ({"prune": 1}, "prune"),
+        ({"sampler": "cmaes"}, "sampler"),
+        ({"max_parallel": 0}, "max_parallel"),
+        ({"max_seconds": 0}, "max_seconds"),
+        ({"direction": "maximize"}, "direction"),
+        ({"network": {"cell": "transformer"}}, "network.cell"),
+    ],
+)
+def test_a_wrong_field_is_named(fields: Any, place: str) -> None:
+    assert list(faults(**fields)) == [place]
+
+
+def test_no_metric_of_the_test_data_chooses() -> None:
+    assert "only valid_loss is measured on validation data" in faults(metric="smape")["metric"]
+    assert asked(metric="valid_loss").metric == "valid_loss"
+
+
+def test_the_schema_says_the_same() -> None:
+    schema = SweepIn.model_json_schema()
+    assert schema["required"] == ["task", "dataset", "model", "search"]
+    assert schema["properties"]["metric"]["enum"] == ["valid_loss"]
+    one = schema["properties"]["search"]["additionalProperties"]["anyOf"]
+    assert [kind["type"] for kind in one] == ["array", "object"]
