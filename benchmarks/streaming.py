@@ -32,10 +32,11 @@ CROWDS = (1, 8, 32, 64)
 WANTED = 20.0  # milliseconds to the first token of one client
 TEXT = """## Streaming
 
-A language model of characters ({layers} × {units} LSTM, {size} characters, untrained) behind `recurra up`, on
-a CPU: one API process, one predictor, ONNX Runtime on one thread. Answers of {tokens} tokens, sampled from the
-likeliest of 0.95 of the mass, told as server-sent events; client and service share the cores. Milliseconds
-from the request to the first token, and between two tokens of a stream (p50 / p99), and tokens/s of all.
+A language model of characters ({layers} × {units} LSTM, {size} characters, untrained) behind `recurra up`
+on a CPU: one API process, one predictor, ONNX Runtime on one thread. Answers of {tokens} tokens, sampled from
+the likeliest of 0.95 of the mass, told as server-sent events; client and service share the cores.
+Milliseconds from the request to the first token, and between two tokens of a stream (p50 / p99), and
+tokens/s of all.
 
 {crowds}
 

@@ -17,6 +17,7 @@ from workers.quests import Decoder, Effort, Quest, choose
 from workers.steppers import Floats, Ints, Stepper
 
 PIECE = 256  # tokens of one input that are read at once, where it can be read in pieces
+SHORTEST, READERS = 8, 32  # where many wait, shorter pieces of more inputs are read in less time
 READ_SECONDS = 0.03  # how long those under way may wait for what others read
 FEWEST, MOST = 64, 1 << 14  # tokens that are read at once, whatever that takes
 TOGETHER = 1 << 12  # the same where nobody waits
@@ -70,7 +71,7 @@ class Crowd:
         quests = self._next()
         if not quests:
             return False
-        piece = self._piece()
+        piece = self._piece(len(quests))
         pieces = [quest.inputs[quest.read : quest.read + piece] for quest in quests]
         lengths = np.array([len(some) for some in pieces], np.int64)  # (batch,)
         inputs = np.zeros((len(pieces), lengths.max(), pieces[0].shape[1]), np.int64)
@@ -115,18 +116,21 @@ class Crowd:
             return self._tokens
         return int(np.clip(READ_SECONDS / self._token_seconds, FEWEST, MOST))
 
-    def _piece(self) -> int:
-        """Tokens of one input that are read at once."""
-        return min(PIECE, self._budget()) if self._stepper.pieces else MOST
+    def _piece(self, inputs: int) -> int:
+        """Tokens of each of so many inputs that are read at once."""
+        if not self._stepper.pieces:
+            return MOST
+        return int(np.clip(self._budget() // inputs, SHORTEST, PIECE))
 
     def _next(self) -> list[Quest]:
         """Who is read next: the first, and those behind it that fit in."""
-        room, budget, piece = self.room, self._budget(), self._piece()
+        room, budget = self.room, self._budget()
         found: list[Quest] = []
-        longest = 0
-        while self._waiting:
+        longest = SHORTEST
+        while self._waiting and len(found) < READERS:
             quest = self._waiting[0]
-            longest = max(longest, min(piece, len(quest.inputs) - quest.read))
+            if not self._stepper.pieces:
+                longest = max(longest, len(quest.inputs))
             room -= quest.rows
             if room < 0 and (found or self._live):
                 break

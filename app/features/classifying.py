@@ -12,6 +12,7 @@ Json = dict[str, Any]
 
 VOCABULARY = {"word": 20_000, "bpe": 8_000, "character": 2_000}
 LENGTH = {"word": 400, "bpe": 500, "character": 2_000}
+LETTERS = 12  # characters of a word
 LEAST_BYTES = 300  # tokens of BPE: 256 bytes, four marks and some merges
 LONGEST = 1 << 16  # characters of a request's text that are sent at most
 
@@ -42,6 +43,7 @@ TEXTS: tuple[Json, Json] = (
         "pretrain_epochs": 0,
     },
 )
+CHARACTERS: Json = {"characters": "none", "character_size": 30}  # where they are given to the network
 READINGS: tuple[Json, Json] = (
     {
         "cell": "gru",
@@ -93,6 +95,15 @@ class Options(BaseModel):
             "null: 400 words, 500 for bpe, 2000 characters, all steps.",
         ),
     ] = None
+    word_length: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=64,
+            description="Characters of a word, from both its ends, that a network with `characters` reads "
+            "beside it; 0: none can be read. null: 12 of words, none of other tokens.",
+        ),
+    ] = None
     class_weights: Annotated[
         Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0, le=1e6)]],
         Field(
@@ -109,6 +120,12 @@ class Options(BaseModel):
     def size(self) -> int:
         """Most tokens of the vocabulary."""
         return self.vocabulary_size or VOCABULARY[self.tokens]
+
+    @property
+    def letters(self) -> int:
+        """Characters of a word that are given to the network."""
+        usual = LETTERS if self.tokens == "word" else 0
+        return usual if self.word_length is None else self.word_length
 
     def longest(self, kind: str) -> int | None:
         """Tokens or steps that are read; None = all."""
@@ -134,6 +151,8 @@ def check_options(summary: Json, options: Options) -> list[Problem]:
     if summary["kind"] == TEXT and options.tokens == "bpe" and options.size < LEAST_BYTES:
         detail = f"bpe begins with all 256 bytes; it needs at least {LEAST_BYTES} tokens."
         problems.append(Problem("/options/vocabulary_size", detail))
+    if options.tokens != "word" and options.word_length:
+        problems.append(Problem("/options/word_length", f"the tokens are no words, but {options.tokens}"))
     if isinstance(options.class_weights, dict):
         listed = len(summary["labels"]) == summary["classes"]
         problems += [
@@ -144,10 +163,11 @@ def check_options(summary: Json, options: Options) -> list[Problem]:
     return problems
 
 
-def defaults(summary: Json) -> tuple[Json, Json]:
-    """The network and the training that suit a kind of data."""
+def defaults(summary: Json, options: Options) -> tuple[Json, Json]:
+    """The network and the training that suit a kind of data; characters where the network gets any."""
     if summary["kind"] != TEXT:
         return READINGS
     network, training = TEXTS
+    network = network | (CHARACTERS if options.letters else {})
     enough = max(2, round(SEEN / max(summary["examples"], 1)))
     return network, training | {"epochs": min(max(enough, training["epochs"]), 20)}

@@ -13,6 +13,7 @@ Json = dict[str, Any]
 BINS = 15
 LARGEST = 50  # labels of which the confusion matrix is told
 RATIO = (5**0.5 - 1) / 2
+DOUBT = 0.25  # nats, of all examples together, against a temperature that is e times too high or too low
 
 
 def probabilities(logs: Floats, temperature: float) -> Floats:
@@ -26,12 +27,13 @@ def probabilities(logs: Floats, temperature: float) -> Floats:
 def temperature(logs: Floats, wanted: Ints) -> float:
     """The one under which what is wanted is likeliest, between 1/20 and 20; by golden section.
 
-    Logs (examples, labels), wanted (examples,).
+    Logs (examples, labels), wanted (examples,). Of few examples, all of them right, the lowest would be the
+    likeliest, and every answer certain: the fewer there are, the more it must speak for one far from 1.
     """
 
     def cost(log: float) -> float:
         likely = probabilities(logs, float(np.exp(log)))[np.arange(len(wanted)), wanted]
-        return float(-np.log(np.maximum(likely, 1e-300)).mean())
+        return float(-np.log(np.maximum(likely, 1e-300)).mean()) + DOUBT * log**2 / len(wanted)
 
     low, high = -np.log(20.0), np.log(20.0)
     for _ in range(40):

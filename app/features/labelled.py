@@ -20,6 +20,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 TEXT, VALUES, LABEL, SPLIT = "text", "values", "label", "split"
 MOST_LABELS = 1_000
 MOST_STEPS, MOST_CHANNELS = 100_000, 4_096
+TRAINING = (splits.OPEN, splits.TRAIN)
+DRAWN = 3  # examples of a label, of which validation and test take two at most where they are drawn
 FEWEST = 5  # examples of a label, below which there is a warning
 UNEVEN = 20  # times as many examples of one label as of another, likewise
 SHOWN = 100  # labels in a summary
@@ -62,8 +64,8 @@ class Shelf:
     def _label(self, row: int, value: object) -> str | None:
         if isinstance(value, bool):
             return "true" if value else "false"
-        if isinstance(value, int):
-            return str(value)
+        if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+            return str(int(value))  # numbers of a Parquet column with gaps are floats
         wrong = "is missing." if value is None else wrong_text(value)
         if wrong:
             self._faults.add(f"The label {wrong}", row=row, column=LABEL)
@@ -133,6 +135,7 @@ def read_labelled(source: "Source", faults: "Faults") -> tuple[Arrays, "Json", l
         shelf.add(row, record)
     faults.check()
     counts, learned = Counter(shelf.labels), _trained(shelf.labels, shelf.codes)
+    least = 1 if {splits.VALID, splits.TEST} <= set(shelf.codes) else DRAWN
     if not counts:
         faults.add("The file has no examples.", row=1)
     elif len(counts) < 2:
@@ -148,6 +151,9 @@ def read_labelled(source: "Source", faults: "Faults") -> tuple[Arrays, "Json", l
         faults.add("The examples for training have fewer than two labels.", column=SPLIT)
     elif len(shelf.labels) < 2 * len(counts) + 4:
         faults.add(f"{len(shelf.labels)} examples are too few for {len(counts)} labels.")
+    elif sum(count >= least for count in learned.values()) < 2:
+        detail = f"Fewer than two labels have {least} examples: some may be held out of the training."
+        faults.add(detail, column=LABEL)
     faults.check()
     names = sorted(counts)
     number = {name: place for place, name in enumerate(names)}
@@ -164,9 +170,9 @@ def read_labelled(source: "Source", faults: "Faults") -> tuple[Arrays, "Json", l
     return arrays, _summary(shelf, counts), [*_warnings(shelf, counts), *ignored[:12]]
 
 
-def _trained(labels: list[str], codes: list[int]) -> set[str]:
-    """Labels of examples that may be trained on."""
-    return {label for label, code in zip(labels, codes, strict=True) if code in (splits.OPEN, splits.TRAIN)}
+def _trained(labels: list[str], codes: list[int]) -> Counter[str]:
+    """How many examples of each label may be trained on."""
+    return Counter(label for label, code in zip(labels, codes, strict=True) if code in TRAINING)
 
 
 def _summary(shelf: Shelf, counts: Counter[str]) -> "Json":

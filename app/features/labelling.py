@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 MANY_WORDS = 20_000  # distinct ones: with more of them those seen once are not worth a vector each
 READ = 5_000_000  # tokens that are read in all epochs together
-EPOCHS = (4, 20)
+EPOCHS = (4, 14)
 LARGE = 200_000  # tokens
 
 NETWORK: Json = {
@@ -24,12 +24,18 @@ NETWORK: Json = {
     "bidirectional": True,
     "variational_dropout": True,
     "weight_drop": 0.0,
-    "word_dropout": 0.05,
+    "word_dropout": 0.1,
     "embedding_size": 100,
     "characters": "cnn",
-    "character_size": 50,
+    "character_size": 90,
 }
-TRAINING: Json = {"clip_norm": 5.0, "pretrain_epochs": 0, "label_smoothing": 0.0}
+TRAINING: Json = {
+    "clip_norm": 5.0,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "pretrain_epochs": 0,
+    "label_smoothing": 0.0,
+}
 
 
 class Options(BaseModel):

@@ -1,42 +1,46 @@
-"""Texts and readings as sequences that a network reads, by what their training part taught."""
+"""Readings as sequences that a network reads, by what their training part taught; and what examples weigh."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from app.features import text
 from app.features.classifying import Options
-from app.features.labelled import TEXT, VALUES
-from app.features.ragged import Ragged, Texts
+from app.features.labelled import VALUES
+from app.features.ragged import Ragged
 from app.features.splits import Rows
-from app.features.text import UNKNOWN
 
 Arrays = dict[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float32]
 Json = dict[str, Any]
 
-TOGETHER = 10_000  # texts in memory as tokens of the library
 SMALL = 1e-6  # a channel's deviation, below which it does not vary
 
 
-def learn_tokens(arrays: Arrays, rows: Rows, options: Options, state: Json) -> Ragged:
-    """All texts as tokens; the vocabulary is that of the training texts, and goes into the state."""
-    texts, unit = Texts.from_arrays(arrays, TEXT), text.Unit(options.tokens)
-    learned = (texts[int(row)] for row in rows.train)
-    state["tokeniser"] = text.learn(learned, unit, options.size, lower=options.lower, least=options.min_count)
-    found: list[list[int]] = []
-    for start in range(0, len(texts), TOGETHER):
-        found += tokens_of(state, texts.pick(range(start, min(start + TOGETHER, len(texts)))))
-    return Ragged.of(found, np.int32)
+@dataclass(frozen=True)
+class Measured:
+    """Readings as a network reads them."""
+
+    readings: Ragged  # (steps, channels) float32
+    cuts: int  # sequences of which steps were left out
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(sequences,)."""
+        return self.readings.lengths
+
+    @property
+    def width(self) -> int:
+        """Channels."""
+        return int(self.readings.values.shape[1])
+
+    def gather(self, rows: npt.NDArray[np.int64]) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """Inputs (batch, time, channels) and lengths (batch,)."""
+        return self.readings.padded(rows)
 
 
-def tokens_of(state: Json, texts: list[str]) -> list[list[int]]:
-    """The first tokens of each text; one unknown token of a text without any."""
-    return [ids[: state["longest"]] or [UNKNOWN] for ids in text.encode_all(state["tokeniser"], texts)]
-
-
-def learn_scale(arrays: Arrays, rows: Rows, options: Options, state: Json) -> Ragged:
+def learn_scale(arrays: Arrays, rows: Rows, options: Options, state: Json) -> Measured:
     """All readings on the scale of the training ones, which goes into the state."""
     readings = Ragged.from_arrays(arrays, VALUES)
     longest = options.longest(VALUES)
@@ -44,7 +48,9 @@ def learn_scale(arrays: Arrays, rows: Rows, options: Options, state: Json) -> Ra
     spread = seen.std(axis=0)
     state["mean"] = [round(float(value), 9) for value in seen.mean(axis=0)]
     state["scale"] = [round(float(value), 9) if value > SMALL else 1.0 for value in spread]
-    return Ragged.of([scaled(readings[row][:longest], state) for row in range(len(readings))], np.float32)
+    found = [scaled(readings[row][:longest], state) for row in range(len(readings))]
+    cuts = 0 if longest is None else int((readings.lengths > longest).sum())
+    return Measured(Ragged.of(found, np.float32), cuts)
 
 
 def scaled(readings: Floats, state: Json) -> Floats:

@@ -11,7 +11,7 @@ Ints = npt.NDArray[np.int64]
 NAMES = ("train", "valid", "test")
 OPEN = -1  # the code of a row whose split the file does not say
 TRAIN, VALID, TEST = range(3)
-SHARE = 0.1  # of the rows, for each of validation and test
+SHARE = 0.1  # of the rows that may be drawn from, for each of validation and test
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,11 @@ def partition(codes: npt.NDArray[Any], seed: int, strata: npt.NDArray[Any] | Non
         found[:] = TRAIN
     found[found == OPEN] = TRAIN
     rng = np.random.default_rng([seed, len(found)])
+    count = round(SHARE * int((found == TRAIN).sum()))  # of the rows that nobody has said to hold out
     groups = np.zeros(len(found), np.int64) if strata is None else np.asarray(strata)
     for missing in (TEST, VALID):
         if not (found == missing).any():
-            found[_draw(np.flatnonzero(found == TRAIN), groups, rng, round(SHARE * len(found)))] = missing
+            found[_draw(np.flatnonzero(found == TRAIN), groups, rng, count)] = missing
     return Rows(*(np.flatnonzero(found == split) for split in (TRAIN, VALID, TEST)))
 
 

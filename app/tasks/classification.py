@@ -8,14 +8,16 @@ import numpy as np
 from pydantic import BaseModel
 
 from app.errors import Invalid, Problem
-from app.features import text
+from app.features import spelling
+from app.features.bayes import bayes
 from app.features.classifying import Instance, Options, Parameters, check_options, defaults
-from app.features.counting import bayes, nearest
+from app.features.counting import nearest
 from app.features.judgement import calibration_error, details, judge, probabilities, temperature
 from app.features.labelled import LABEL, SPLIT, TEXT, VALUES, read_labelled, read_values
 from app.features.ragged import Ragged, Texts
-from app.features.sequences import learn_scale, learn_tokens, scaled, tokens_of, weights_of
-from app.features.splits import partition
+from app.features.sequences import Measured, learn_scale, scaled, weights_of
+from app.features.spelling import Spelled
+from app.features.splits import VALID, Rows, partition
 from app.tasks.base import (
     Arrays,
     Batch,
@@ -40,8 +42,8 @@ class Told:
     """The whole data set, from which the answers without a network are learned."""
 
     arrays: Arrays
-    sequences: Ragged
-    train: Ints  # rows
+    sequences: Spelled | Measured
+    train: Ints  # rows, those that were drawn for validation too
 
 
 class Examples:
@@ -57,9 +59,8 @@ class Examples:
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
         """Gather examples as the LABEL loss wants them."""
         del rng
-        inputs, lengths = self.told.sequences.padded(self.rows[rows])
+        inputs, lengths = self.told.sequences.gather(self.rows[rows])
         labels = self.labels[rows]
-        inputs = inputs if inputs.ndim == 3 else inputs.astype(np.int64)[:, :, None]
         return Batch(inputs, lengths, labels, self._weights[labels])
 
 
@@ -87,7 +88,7 @@ class Classification:
 
     name: ClassVar[str] = "classification"
     bidirectional: ClassVar[bool] = True
-    formats: ClassVar[tuple[str, ...]] = ("csv", "tsv", "jsonl")
+    formats: ClassVar[tuple[str, ...]] = ("csv", "tsv", "jsonl", "parquet")
     columns: ClassVar[tuple[str, ...]] = (TEXT, VALUES, LABEL, SPLIT)
     options: ClassVar[type[BaseModel]] = Options
     instance: ClassVar[type[msgspec.Struct]] = Instance
@@ -115,8 +116,7 @@ class Classification:
 
     def defaults(self, summary: Json, options: Options) -> Defaults:
         """By kind of data."""
-        del options
-        return Defaults(*defaults(summary))
+        return Defaults(*defaults(summary, options))
 
     def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
         """Split by label, and learn vocabulary or scale from the training part."""
@@ -126,24 +126,24 @@ class Classification:
         rows = partition(arrays[SPLIT], seed, arrays[LABEL])
         state: Json = {"kind": kind, "labels": labels.pick(range(len(labels))), "temperature": 1.0}
         state["longest"], state["calibrate"] = options.longest(kind), options.calibrate
-        learn = learn_tokens if kind == TEXT else learn_scale
-        sequences = learn(arrays, rows, options, state)
+        sequences, network = _sequences(arrays, rows, options, state)
+        drawn = rows.valid[arrays[SPLIT][rows.valid] != VALID]
         told, weights = (
-            Told(arrays, sequences, rows.train),
+            Told(arrays, sequences, np.union1d(rows.train, drawn)),
             weights_of(arrays[LABEL][rows.train], state, options),
         )
         even = np.ones(len(labels), np.float32)
-        size = text.size(state["tokeniser"]) if kind == TEXT else 0
         return Plan(
             state=state,
             input=Input.TOKENS if kind == TEXT else Input.VECTORS,
             output=Output.LABEL,
-            features=1 if kind == TEXT else sequences.values.shape[1],
+            features=sequences.width,
             outputs=len(labels),
             train=Examples(rows.train, told, weights),
             valid=Examples(rows.valid, told, even),
             test=Examples(rows.test, told, even),
-            network={"vocabularies": [size], "character_vocabulary": 0, "word_length": 0} if size else {},
+            network=network,
+            warnings=_warnings(sequences, state["longest"]),
         )
 
     def settle(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
@@ -169,14 +169,14 @@ class Classification:
         return Requests(arrays)
 
     def encode(self, state: Json, instance: Instance, parameters: Parameters) -> Example:
-        """A text as tokens (time, 1), or readings (time, channels) on the usual scale."""
+        """A text as tokens and their characters (time, columns), or readings (time, channels) scaled."""
         del parameters
         given = instance.text if state["kind"] == TEXT else instance.values
         other = instance.values if state["kind"] == TEXT else instance.text
         if given is None or other is not None:
             raise Invalid(problems=[Problem("", f"this model takes {state['kind']}, and nothing else")])
         if isinstance(given, str):
-            return Example(np.array(tokens_of(state, [given])[0], np.int64)[:, None], None)
+            return Example(spelling.load(state["spelling"]).rows(given), None)
         found = read_values(given, len(state["mean"]))
         if isinstance(found, str):
             raise Invalid(problems=[Problem("/values", found)])
@@ -207,8 +207,25 @@ class Classification:
             known = (texts.pick(told.train), every[told.train])
             counted = bayes(*known, texts.pick(examples.rows), len(labels))
         else:
-            counted = nearest(told.sequences, every, told.train, examples.rows)
+            assert isinstance(told.sequences, Measured)  # noqa: S101 - as the kind says
+            counted = nearest(told.sequences.readings, every, told.train, examples.rows)
         return metrics | details(said, wanted, labels), judge(counted, wanted, labels)
+
+
+def _sequences(arrays: Arrays, rows: Rows, options: Options, state: Json) -> tuple[Spelled | Measured, Json]:
+    """All examples as a network reads them, and what it must know of them; encoding goes into the state."""
+    if state["kind"] == VALUES:
+        return learn_scale(arrays, rows, options, state), {}
+    texts = Texts.from_arrays(arrays, TEXT)
+    state["spelling"] = spelling.learn(texts, rows.train, options)
+    speller = spelling.load(state["spelling"])
+    return speller.table(texts), speller.network
+
+
+def _warnings(sequences: Spelled | Measured, longest: int | None) -> list[str]:
+    if not sequences.cuts:
+        return []
+    return [f"Of {sequences.cuts:,} examples only the first {longest:,} tokens or steps are read."]
 
 
 def examples_of(split: Split) -> Examples:

@@ -11,7 +11,7 @@ from typing import cast
 import orjson
 import uvloop
 
-from benchmarks.serving.orders import load_corpus
+from benchmarks.serving.orders import Expected, load_corpus
 
 BLANK = b"\r\n\r\n"
 
@@ -40,10 +40,13 @@ class Echo(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
 
-def answer(output: list[float]) -> bytes:
+def answer(output: Expected) -> bytes:
     """A whole reply."""
-    tensor = {"name": "outputs", "shape": [1, len(output)], "datatype": "FP32", "data": output}
-    body = orjson.dumps({"outputs": [tensor]})
+    if isinstance(output, dict):
+        body = orjson.dumps({"predictions": [output]})
+    else:
+        tensor = {"name": "outputs", "shape": [1, len(output)], "datatype": "FP32", "data": output}
+        body = orjson.dumps({"outputs": [tensor]})
     return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 

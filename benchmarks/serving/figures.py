@@ -1,20 +1,22 @@
 """The tables of every contestant's own figures: medians over the rounds."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.report import table
-from benchmarks.serving.contestants import CONTESTANTS, Contestant
+from benchmarks.serving.contestants import CONTESTANTS
 from benchmarks.serving.measure import LOADS, Result
 from benchmarks.serving.orders import Report
 from benchmarks.serving.targets import Round
 
+LABELS = {one.name: one.label for one in CONTESTANTS}
 
-def measured(rounds: Sequence[Round]) -> Iterator[tuple[Contestant, list[Result]]]:
-    """Contestants with their results of all rounds."""
-    for one in CONTESTANTS:
-        if found := [each[one.name] for each in rounds if one.name in each]:
-            yield one, found
+
+def measured(rounds: Sequence[Round], labels: Mapping[str, str]) -> Iterator[tuple[str, list[Result]]]:
+    """Labels with their results of all rounds."""
+    for name, label in labels.items():
+        if found := [each[name] for each in rounds if name in each]:
+            yield label, found
 
 
 def rate(reports: Sequence[Report]) -> str:
@@ -29,26 +31,28 @@ def latency(reports: Sequence[Report]) -> str:
     return f"{middle:.1f} / {late:.1f}"
 
 
-def closed(rounds: Sequence[Round], clients: Sequence[int]) -> str:
+def closed(rounds: Sequence[Round], clients: Sequence[int], labels: Mapping[str, str] = LABELS) -> str:
     """Requests a second and latencies of the closed loops."""
     rows = []
-    for one, results in measured(rounds):
+    for label, results in measured(rounds, labels):
         cells = [[result.closed[count] for result in results] for count in clients]
-        rows.append([one.label, *[f"**{rate(cell)}** · {latency(cell)}" for cell in cells]])
+        rows.append([label, *[f"**{rate(cell)}** · {latency(cell)}" for cell in cells]])
     return table(
         ["closed loop", *[f"{count} clients" if count > 1 else "1 client" for count in clients]], rows
     )
 
 
-def opened(rounds: Sequence[Round]) -> str:
+def opened(
+    rounds: Sequence[Round], labels: Mapping[str, str] = LABELS, shares: Sequence[float] = LOADS
+) -> str:
     """Latencies of the open loops, and what a server costs."""
     rows: list[list[object]] = []
-    for one, results in measured(rounds):
-        cells = [[result.opened[share] for result in results] for share in LOADS]
+    for label, results in measured(rounds, labels):
+        cells = [[result.opened[share] for result in results] for share in shares]
         faults = [report for result in results for report in result.reports()]
         rows.append(
             [
-                one.label,
+                label,
                 *[f"{rate(cell)}: {latency(cell)}" for cell in cells],
                 sum(report.errors for report in faults),
                 sum(report.wrong for report in faults),
@@ -58,7 +62,7 @@ def opened(rounds: Sequence[Round]) -> str:
                 f"{statistics.median(result.start for result in results):.1f} s",
             ]
         )
-    loads = [f"open loop at {share:.0%}" for share in LOADS]
+    loads = [f"open loop at {share:.0%}" for share in shares]
     return table(
         ["server", *loads, "errors", "wrong", "CPU a request", "idle CPU", "memory", "first answer"], rows
     )

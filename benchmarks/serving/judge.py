@@ -2,11 +2,12 @@
 
 import math
 import statistics
+from typing import Any
 
 import msgspec
 import orjson
 
-from benchmarks.serving.orders import Corpus, Order, Report
+from benchmarks.serving.orders import Corpus, Expected, Order, Report
 
 TOLERANCE = 1e-4
 
@@ -20,15 +21,32 @@ class Finished(msgspec.Struct, gc=False):
     body: bytes
 
 
-def right(body: bytes, expected: list[float]) -> bool:
-    """Whether an answer's numbers are those of its own request."""
+def right(body: bytes, expected: Expected) -> bool:
+    """Whether an answer is that of its own request."""
     try:
         found = orjson.loads(body)
+        if isinstance(expected, dict):
+            (prediction,) = found["predictions"]
+            return alike(prediction, expected)
         (tensor,) = found["outputs"] if isinstance(found, dict) else found  # BentoML answers a bare list
         pairs = zip(tensor["data"], expected, strict=True)
         return all(abs(ours - theirs) <= TOLERANCE for ours, theirs in pairs)
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def alike(found: Any, expected: Any) -> bool:
+    """Whether two JSON values are the same but for rounding."""
+    match expected:
+        case float():
+            return isinstance(found, float) and abs(found - expected) <= TOLERANCE
+        case dict():
+            same = isinstance(found, dict) and found.keys() == expected.keys()
+            return same and all(alike(found[name], value) for name, value in expected.items())
+        case list():
+            same = isinstance(found, list) and len(found) == len(expected)
+            return same and all(map(alike, found, expected))
+    return type(found) is type(expected) and bool(found == expected)
 
 
 def judge(order: Order, corpus: Corpus, finished: list[Finished], cpu: float) -> Report:

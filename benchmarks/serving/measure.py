@@ -26,7 +26,7 @@ from benchmarks.serving.processes import (
     tree,
     until_right,
 )
-from benchmarks.serving.recurra import publish
+from benchmarks.serving.recurra import MODEL, publish
 
 LOADS = (0.5, 0.8)  # open loops, as shares of the contestant's own capacity
 SHARED_CLIENTS = 32  # of the load of mixed lengths, and of the ceiling
@@ -44,6 +44,10 @@ class Plan:
     seconds: float = 4.0
     warmup: float = 1.0
     idle: float = 5.0
+    usual: str = "equal"  # the corpus of the closed and of the open loops
+    shares: Sequence[float] = LOADS
+    task: str = "forecasting"  # as which Recurra serves it
+    model: str = MODEL
 
 
 @dataclass
@@ -106,9 +110,10 @@ def served(contestant: Contestant, plan: Plan) -> Iterator[Served]:
     with tempfile.TemporaryDirectory(dir=plan.directory) as directory:
         home, log = Path(directory) / "home", Path(directory) / "log"
         if contestant.name == "recurra":
-            publish(home, plan.artifact)
+            publish(home, plan.artifact, plan.task, plan.model)
         port = free_port()
-        places = {"python": plan.python, "port": port, "home": home, "corpus": plan.corpora["equal"]}
+        usual = plan.corpora[plan.usual]
+        places = {"python": plan.python, "port": port, "home": home, "corpus": usual}
         environment = {
             "BENCH_MODEL": str(plan.artifact / "model.onnx"),
             "BENCH_VALKEY": str(get_binary_path()),
@@ -117,7 +122,7 @@ def served(contestant: Contestant, plan: Plan) -> Iterator[Served]:
         }
         begun = time.monotonic()
         with running([part.format(**places) for part in contestant.command], log, **environment) as process:
-            corpus = load_corpus(plan.corpora["equal"])
+            corpus = load_corpus(usual)
             url = f"http://127.0.0.1:{port}{contestant.path}"
             until_right(process, url, corpus.bodies[0], corpus.outputs[0], log)
             yield Served(process.pid, port, time.monotonic() - begun)
@@ -138,7 +143,7 @@ def measure(contestant: Contestant, plan: Plan, seed: int) -> Result:
 def ceiling(plan: Plan) -> Report:
     """What the load generator reaches when the server computes nothing."""
     with served(ECHO, plan) as server:
-        order = Order(server.port, ECHO.path, str(plan.corpora["equal"]), clients=SHARED_CLIENTS)
+        order = Order(server.port, ECHO.path, str(plan.corpora[plan.usual]), clients=SHARED_CLIENTS)
         return generate(msgspec.structs.replace(order, seconds=plan.seconds))
 
 
@@ -150,11 +155,11 @@ def loads(contestant: Contestant, plan: Plan, order: Order, pid: int, result: Re
 
     for clients in plan.clients:
         before = cpu_seconds(tree(pid))
-        result.closed[clients] = report = cell("equal", clients=clients)
+        result.closed[clients] = report = cell(plan.usual, clients=clients)
         used = (cpu_seconds(tree(pid)) - before) * order.seconds / (order.seconds + order.warmup)
         result.cpu[clients] = 1000 * used / max(1, report.answered)
-    for share in LOADS:
-        result.opened[share] = cell("equal", rate=share * result.capacity)
+    for share in plan.shares:
+        result.opened[share] = cell(plan.usual, rate=share * result.capacity)
     if contestant.name == "recurra":
-        for name in ("mean", "mixed"):
+        for name in [name for name in ("mean", "mixed") if name in plan.corpora]:
             result.lengths[name] = cell(name, clients=SHARED_CLIENTS)

@@ -1,15 +1,18 @@
 """What passes between the benchmark and its load generator."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+Expected = list[float] | dict[str, Any]  # numbers of a tensor (width,), or a prediction as JSON
+
 
 class Corpus(msgspec.Struct):
-    """Bodies, and by body the expected output (width,) and the number of steps."""
+    """Bodies, and by body the expected output and the number of steps."""
 
     bodies: list[bytes]
-    outputs: list[list[float]]
+    outputs: list[Expected]
     steps: list[int]
 
     def save(self, path: Path) -> Path:

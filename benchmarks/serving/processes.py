@@ -14,6 +14,7 @@ import httpx
 
 from benchmarks.report import ROOT
 from benchmarks.serving.judge import right
+from benchmarks.serving.orders import Expected
 
 PROC = Path("/proc")
 TICK = os.sysconf("SC_CLK_TCK")
@@ -103,7 +104,7 @@ def quiet(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def until_right(
-    process: subprocess.Popen[bytes], url: str, body: bytes, expected: list[float], log: Path
+    process: subprocess.Popen[bytes], url: str, body: bytes, expected: Expected, log: Path
 ) -> None:
     """Wait for the first right answer; raises with the end of the log when there is none."""
     deadline = time.monotonic() + READY_SECONDS

@@ -42,8 +42,11 @@ class Target:
     def row(self) -> list[str]:
         """A line of the table."""
         wanted = "" if self.wanted is None else f"{self.sign} {self.wanted:g}"
-        spread = f"{min(self.ratios):.2f} to {max(self.ratios):.2f}"
-        return [self.what, wanted, f"{self.median:.2f}", spread, self.reached()]
+        return [self.what, wanted, *self.found(), self.reached()]
+
+    def found(self) -> list[str]:
+        """The median, and the rounds it is the median of."""
+        return [f"{self.median:.2f}", f"{min(self.ratios):.2f} to {max(self.ratios):.2f}"]
 
 
 def rate(result: Result) -> float:
@@ -61,9 +64,9 @@ def alone(result: Result) -> float:
     return result.closed[1].p50
 
 
-def ratios(rounds: Sequence[Round], figure: Figure, name: str) -> list[float]:
+def ratios(rounds: Sequence[Round], figure: Figure, name: str, ours: str = RECURRA) -> list[float]:
     """Recurra's figure over a contestant's, in each round."""
-    return [figure(one[RECURRA]) / figure(one[name]) for one in rounds if {RECURRA, name} <= set(one)]
+    return [figure(one[ours]) / figure(one[name]) for one in rounds if {ours, name} <= set(one)]
 
 
 def targets(rounds: Sequence[Round], clients: Sequence[int]) -> Iterator[Target]:

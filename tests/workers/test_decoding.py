@@ -105,7 +105,6 @@ def test_a_long_prompt_is_read_in_pieces_between_the_others_steps(monkeypatch: p
 
 
 def test_short_prompts_do_not_wait_for_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "PIECE", 8)
     monkeypatch.setattr(decoding, "FEWEST", 16)
     monkeypatch.setattr(decoding, "MOST", 16)
     crowd = Crowd(Babbler())
@@ -118,17 +117,38 @@ def test_short_prompts_do_not_wait_for_a_long_one(monkeypatch: pytest.MonkeyPatc
         assert crowd.read()
         crowd.step()
         reads += 1
-    assert reads <= 4
+    assert reads <= 4  # two at once, the long one in turn
     assert 0 < long.read < 40
 
 
 def test_what_is_read_at_once_is_bounded_by_how_long_it_takes() -> None:
-    crowd = Crowd(Babbler())
-    crowd._token_seconds = decoding.READ_SECONDS / 100
+    network = Babbler()
+    crowd = Crowd(network)
     for seed in range(50):
-        crowd.add(Quest(column(*[4] * 10), wish(seed)))
+        crowd.add(Quest(column(*[4] * 100), wish(seed)))
+    crowd._token_seconds = decoding.READ_SECONDS / 100
     crowd.read()
-    assert crowd._stepper.reads == [(10, 10)]  # type: ignore[attr-defined]
+    assert network.reads == [(12, 8)]
+    crowd._token_seconds = decoding.READ_SECONDS / 640
+    crowd.read()
+    assert network.reads[1:] == [(32, 20)]
+
+
+def test_sources_are_read_whole_as_many_as_do_not_take_long() -> None:
+    read: list[tuple[int, ...]] = []
+
+    class Watched(Interpreter):
+        def begin(self, inputs: Any, lengths: Any, carried: Any) -> Any:
+            read.append(inputs.shape[:2])
+            return super().begin(inputs, lengths, carried)
+
+    crowd = Crowd(Watched())
+    for size in (400, 10, 20, 30, 50):
+        crowd.add(Quest(column(*[4] * size), {"beam_size": 2, "max_tokens": 3}))
+    for _ in range(3):
+        crowd._token_seconds = decoding.READ_SECONDS / 100
+        crowd.read()
+    assert read == [(1, 400), (3, 30), (1, 50)]
 
 
 def test_who_is_dropped_leaves_the_others_as_they_were() -> None:

@@ -6,15 +6,19 @@ import numpy as np
 import onnxruntime as ort
 
 
+def open_session(path: str) -> ort.InferenceSession:
+    """A graph on one thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
 class Network:
     """The same graph that Recurra serves, on one thread."""
 
     def __init__(self) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        path = os.environ["BENCH_MODEL"]
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(os.environ["BENCH_MODEL"])
         self._rows, _, self._hidden = self._session.get_inputs()[2].shape
 
     def run(self, inputs: np.ndarray) -> np.ndarray:

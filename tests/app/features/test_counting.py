@@ -1,21 +1,12 @@
 import numpy as np
 
-from app.features.counting import bayes, grams, nearest, resampled
+from app.features.counting import nearest, resampled
 from app.features.ragged import Ragged
-
-
-def test_words_and_pairs_are_counted() -> None:
-    assert grams("Not GOOD.") == ["not", "good", ".", "not good", "good ."]
-
-
-def test_bayes_learns_which_words_tell() -> None:
-    texts, labels = ["good fun", "good film", "bad film", "bad bore"], np.array([1, 1, 0, 0])
-    assert bayes(texts, labels, ["a good one", "so bad", "unheard"], 2).tolist()[:2] == [1, 0]
 
 
 def test_a_sequence_is_stretched_along_straight_lines() -> None:
     readings = Ragged.of([[[0.0], [2.0]], [[1.0]]], np.float32)
-    np.testing.assert_allclose(resampled(readings, np.array([0, 1]), 5), [[0, 0.5, 1, 1.5, 2], [1] * 5])
+    np.testing.assert_allclose(resampled(readings, np.array([0, 1]), 5), np.array([[0, 0.5, 1, 1.5, 2], [1] * 5]))
 
 
 def test_the_nearest_row_gives_its_label() -> None:

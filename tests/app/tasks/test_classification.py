@@ -3,14 +3,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from app.errors import Invalid
-from app.features.classifying import Instance, Options, Parameters
+from app.errors import DatasetInvalid, Invalid
+from app.features.classifying import LETTERS, Instance, Options, Parameters
 from app.features.labelled import read_labelled
 from app.readers import Mapping, open_source
 from app.tasks.base import UNKNOWN, Faults, Input, Plan
-from app.tasks.classification import TASK
+from app.tasks.classification import TASK, Examples
 from tests.labels import curves, jsonl, snippets
 from tests.real_data import shared
 
@@ -71,11 +73,67 @@ def test_a_text_becomes_tokens_of_the_training_vocabulary(read: Any) -> None:
     plan = planned(read, snippets(60))
     assert plan.input == Input.TOKENS
     example = TASK.encode(plan.state, Instance(text="The FILM zyx"), Parameters())
-    assert example.inputs.shape == (3, 1)
+    assert example.inputs.shape == (3, 1 + LETTERS)
     assert example.inputs[2, 0] == UNKNOWN
     lower = TASK.encode(plan.state, Instance(text="the film zyx"), Parameters())
-    np.testing.assert_array_equal(example.inputs, lower.inputs)
-    assert TASK.encode(plan.state, Instance(text=" "), Parameters()).inputs.tolist() == [[UNKNOWN]]
+    np.testing.assert_array_equal(example.inputs[:, 0], lower.inputs[:, 0])
+    assert (example.inputs[:, 1:] != lower.inputs[:, 1:]).any()  # characters keep their case
+    nothing = TASK.encode(plan.state, Instance(text=" "), Parameters()).inputs
+    assert nothing.tolist() == [[UNKNOWN] + [0] * LETTERS]
+
+
+@pytest.mark.parametrize(
+    ("options", "letters"),
+    [({}, LETTERS), ({"word_length": 0}, 0), ({"word_length": 5}, 5), ({"tokens": "bpe"}, 0)],
+)
+def test_a_network_may_read_characters_where_tokens_are_words(read: Any, options: Json, letters: int) -> None:
+    arrays, summary, _ = read(snippets(60))
+    plan = TASK.plan(arrays, Options(**options), 0)
+    assert plan.network["word_length"] == letters
+    assert plan.features == 1 + letters
+    assert bool(plan.network["character_vocabulary"]) == bool(letters)
+    defaults = TASK.defaults(summary, Options(**options)).network
+    assert ("characters" in defaults, "character_size" in defaults) == (letters > 0, letters > 0)
+    assert plan.train.batch(np.arange(5), None).inputs.max() < max(plan.network["vocabularies"][0], 100)
+    odd = TASK.check(summary, Options(tokens="bpe", word_length=4))
+    assert [problem.pointer for problem in odd] == ["/options/word_length"]
+
+
+def test_what_a_request_says_is_what_training_read(read: Any) -> None:
+    records = [*snippets(40), {"text": "Naïve 日本語 👩‍👩‍👧 Cafe\u0301", "label": "pos"}]
+    for options in ({}, {"word_length": 0}, {"tokens": "bpe"}, {"tokens": "character", "max_length": 7}):
+        arrays, _, _ = read(records)
+        plan = TASK.plan(arrays, Options(**options), 0)
+        instances = TASK.instances(arrays, plan.state)
+        assert isinstance(plan.test, Examples)
+        for place, row in enumerate(plan.test.rows.tolist()):
+            inputs = plan.test.batch(np.array([place]), None).inputs[0]
+            told = TASK.encode(plan.state, instances[row], Parameters()).inputs
+            np.testing.assert_array_equal(inputs, told)
+
+
+def test_a_parquet_table_is_read_like_another(tmp_path: Any) -> None:
+    records, faults = snippets(20), Faults()
+    columns = {"text": [one["text"] for one in records], "label": [k % 2 for k in range(20)]}
+    for label in (columns["label"], [float(one) for one in columns["label"]]):
+        pq.write_table(pa.table(columns | {"label": label}), tmp_path / "content")
+        source = open_source(tmp_path / "content", "parquet", Mapping.checked({}, ()), faults)
+        assert read_labelled(source, faults)[1]["labels"] == {"0": 10, "1": 10}
+
+
+def test_few_examples_of_a_second_label_do_only_if_none_of_them_can_be_drawn(read: Any) -> None:
+    few = [*[one | {"label": "pos"} for one in snippets(20)], {"text": "no", "label": "neg"}]
+    with pytest.raises(DatasetInvalid, match="have 3 examples"):
+        read(few)
+    marks = ["valid", "valid", "test", *["train"] * 18]
+    marked = [one | {"split": split} for one, split in zip(few, marks, strict=True)]
+    assert read(marked)[1]["labels"] == {"pos": 20, "neg": 1}
+
+
+def test_what_is_cut_is_warned_of(read: Any) -> None:
+    for records in (snippets(30), curves(30)):
+        assert "only the first 5" in planned(read, records, max_length=5).warnings[0]
+        assert planned(read, records).warnings == []
 
 
 def test_a_long_text_is_cut_as_in_training(read: Any) -> None:
@@ -142,6 +200,24 @@ def test_a_temperature_makes_an_overconfident_network_honest(read: Any) -> None:
     assert max(sure["scores"].values()) == pytest.approx((said == labels).mean(), abs=0.03)
     off = planned(read, snippets(400), calibrate=False)
     assert TASK.settle(off.state, off.valid, logs)["temperature"] == 1.0
+
+
+def test_few_right_answers_make_no_certainty(read: Any) -> None:
+    plan = planned(read, snippets(100))
+    labels = plan.valid.batch(np.arange(len(plan.valid.lengths)), None).targets
+    assert len(labels) == 10
+    logs = [np.log(np.where(np.arange(2) == one, 0.9, 0.1)).astype(np.float32) for one in labels]
+    settled = TASK.settle(plan.state, plan.valid, logs)  # the likeliest temperature is the lowest
+    assert 0.4 < settled["temperature"] < 1
+
+
+def test_the_baseline_needs_no_validation(read: Any) -> None:
+    drawn = planned(read, curves(100)).test
+    marks = ["test"] * 10 + ["valid"] * 10 + ["train"] * 80
+    told = planned(read, [one | {"split": mark} for one, mark in zip(curves(100), marks, strict=True)]).test
+    assert isinstance(drawn, Examples)
+    assert isinstance(told, Examples)
+    assert (len(drawn.told.train), len(told.told.train)) == (90, 80)
 
 
 def test_scores_and_baseline_share_their_names(read: Any) -> None:
