@@ -1,7 +1,6 @@
 """Jobs: submit, poll, follow, cancel, pause."""
 
 import asyncio
-import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -14,7 +13,7 @@ from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
 from app.api.deps import House, HouseDep, IdempotencyKey, PagingDep, ReadSession, reply
-from app.api.polling import etag, polled, queued
+from app.api.polling import etag, fingerprint, polled, queued
 from app.errors import NotFound
 from app.schemas import EventOut, JobIn, JobOut, Page
 from app.services import batches, checkpoints, jobs, orders, standings
@@ -37,12 +36,8 @@ JSON_BYTES = 1 << 20
 @router.post("", status_code=202, response_model=JobOut, max_body_size=JSON_BYTES)
 def submit(request: JobIn, shared: HouseDep, key: IdempotencyKey) -> Response:
     """Queue a training job; whatever does not fit together is refused here, not later."""
-    keyed = Keyed("POST /v1/jobs", key, _fingerprint(request)) if key is not None else None
+    keyed = Keyed("POST /v1/jobs", key, fingerprint(request)) if key is not None else None
     return queued(shared, keyed, lambda session: jobs.submit(session, request))
-
-
-def _fingerprint(request: JobIn) -> str:
-    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
 
 
 @router.get("", response_model=Page[JobOut])

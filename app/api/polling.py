@@ -1,12 +1,16 @@
 """Jobs on the wire, whatever their kind: queued once, then polled."""
 
+import hashlib
 from collections.abc import Callable
 
 import orjson
 from fastapi.responses import Response
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 from sqlalchemy.orm import Session
 
 from app.api.deps import House, reply
+from app.errors import Invalid
 from app.schemas import JobOut
 from app.services import idempotency
 from app.services.idempotency import Answer, Keyed
@@ -14,6 +18,14 @@ from app.states import TERMINAL
 from app.tables import Job
 
 LOCK_SECONDS = 30.0
+
+
+def fingerprint(request: BaseModel) -> str:
+    """What tells one request from another."""
+    try:
+        return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+    except PydanticSerializationError:
+        raise Invalid("The request is nested too deeply") from None
 
 
 def etag(job: Job) -> str:

@@ -1,13 +1,11 @@
 """Sweeps: submit one, and see which trials lead."""
 
-import hashlib
-
 from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from app.api.deps import HouseDep, IdempotencyKey, PagingDep, ReadSession, reply
-from app.api.polling import queued
+from app.api.polling import fingerprint, queued
 from app.schemas import JobOut, Json, Page
 from app.search import SweepIn
 from app.services import jobs, standings, sweeps
@@ -71,8 +69,7 @@ def submit(request: SweepIn, shared: HouseDep, key: IdempotencyKey) -> Response:
 
     Trials are compared on validation data, over several seeds. What does not fit together is refused here.
     """
-    fingerprint = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
-    keyed = Keyed("POST /v1/sweeps", key, fingerprint) if key is not None else None
+    keyed = Keyed("POST /v1/sweeps", key, fingerprint(request)) if key is not None else None
     return queued(shared, keyed, lambda session: sweeps.submit(session, request))
 
 

@@ -31,6 +31,12 @@ def latency(reports: Sequence[Report]) -> str:
     return f"{middle:.1f} / {late:.1f}"
 
 
+def errors(reports: Sequence[Report]) -> str:
+    """How many, and how many of them were refusals: `429`."""
+    refused = sum(one.refused for one in reports)
+    return f"{sum(one.errors for one in reports):,}" + (f" ({refused:,} refused)" if refused else "")
+
+
 def closed(rounds: Sequence[Round], clients: Sequence[int], labels: Mapping[str, str] = LABELS) -> str:
     """Requests a second and latencies of the closed loops."""
     rows = []
@@ -54,7 +60,7 @@ def opened(
             [
                 label,
                 *[f"{rate(cell)}: {latency(cell)}" for cell in cells],
-                sum(report.errors for report in faults),
+                errors(faults),
                 sum(report.wrong for report in faults),
                 f"{statistics.median(max(result.cpu.items())[1] for result in results):.2f} ms",
                 f"{statistics.median(result.idle for result in results):.1f} %",

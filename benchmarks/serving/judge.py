@@ -52,10 +52,11 @@ def alike(found: Any, expected: Any) -> bool:
 def judge(order: Order, corpus: Corpus, finished: list[Finished], cpu: float) -> Report:
     """Compare every answer with what is expected of its request, and summarize."""
     good: list[Finished] = []
-    errors, wrong, fault = 0, 0, ""
+    errors, refused, wrong, fault = 0, 0, 0, ""
     for one in finished:
         if one.status != 200:
             errors += 1
+            refused += one.status == 429
         elif not right(one.body, corpus.outputs[one.index]):
             wrong += 1
         else:
@@ -65,7 +66,8 @@ def judge(order: Order, corpus: Corpus, finished: list[Finished], cpu: float) ->
     taken = [1000 * one.seconds for one in good]
     middle, late = percentiles(taken)
     steps = sum(corpus.steps[one.index] for one in good) / order.seconds
-    return Report(len(good), errors, wrong, len(good) / order.seconds, steps, middle, late, cpu, fault)
+    rate = len(good) / order.seconds
+    return Report(len(good), errors, wrong, rate, steps, middle, late, cpu, fault, refused)
 
 
 def percentiles(values: list[float]) -> tuple[float, float]:

@@ -51,3 +51,4 @@ class Report(msgspec.Struct):
     p99: float
     cpu: float  # of a core, spent by the load generator
     fault: str = ""  # the first one
+    refused: int = 0  # of the errors, those that say to come again later

@@ -44,7 +44,10 @@ def test_integers_that_do_not_fill_their_shape_are_refused() -> None:
 
 
 def test_a_search_and_a_note_travel_with_their_instance() -> None:
-    search: list[Any] = [{"max_tokens": 5, "stop": ["a"], "seed": 2**63 - 1}, {"beam_size": 4, "length_penalty": 0.8}]
+    search: list[Any] = [
+        {"max_tokens": 5, "stop": ["a"], "seed": 2**63 - 1},
+        {"beam_size": 4, "length_penalty": 0.8},
+    ]
     request = Request(1, "r", 1.0, 2.0, "a/1", [Tensor.of(np.array([[4]]))] * 2, search, parts=True)
     back = wire.decode_request(wire.encode(request))
     assert (back.search, back.parts) == (search, True)

@@ -7,7 +7,7 @@ import pytest
 
 from app.lanes import Reply, Request, Status, Tensor
 from workers.batching import MAX_FLOATS, Row, Work, answer, bucket, cuts, expire, group, pad, refuse, split
-from workers.engines import Away, Broken, Engine, Floats, Ints, Missing, Pace
+from workers.engines import Array, Away, Broken, Engine, Floats, Ints, Missing, Pace
 
 NOW = 1000.0
 PACE = Pace(overhead=80, width=1, most=1 << 30)
@@ -22,7 +22,7 @@ class SumEngine:
         self.pace = pace
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, inputs: Floats, lengths: Ints) -> Floats:
+    def run(self, inputs: Array, lengths: Ints) -> Array:
         self.shapes.append(inputs.shape)
         sums = [row[:steps].sum(0) for row, steps in zip(inputs, lengths, strict=True)]
         return np.stack(sums).astype(np.float32)
@@ -32,7 +32,7 @@ class FailingEngine:
     pace = PACE
     decoder = None
 
-    def run(self, inputs: Floats, lengths: Ints) -> Floats:
+    def run(self, inputs: Array, lengths: Ints) -> Array:
         raise RuntimeError("no such kernel")
 
 
@@ -40,7 +40,7 @@ def sequence(steps: int, features: int = 2, seed: int = 0) -> Floats:
     return np.random.default_rng([seed, steps]).normal(size=(steps, features)).astype(np.float32)
 
 
-def request(number: int, *arrays: Floats, artifact: str = "good", deadline: float = NOW + 5) -> Request:
+def request(number: int, *arrays: Array, artifact: str = "good", deadline: float = NOW + 5) -> Request:
     instances = [Tensor.of(array) for array in arrays]
     return Request(number, f"reply{number % 2}", NOW - 0.5, deadline, artifact, instances)
 
@@ -213,7 +213,7 @@ def test_a_version_that_cannot_be_loaded_is_refused(failure: Broken, status: Sta
 
 def test_a_failing_computation_fails_its_own_requests_only(caplog: pytest.LogCaptureFixture) -> None:
     class Picky(SumEngine):
-        def run(self, inputs: Floats, lengths: Ints) -> Floats:
+        def run(self, inputs: Array, lengths: Ints) -> Array:
             return (
                 FailingEngine().run(inputs, lengths) if inputs.shape[2] == 3 else super().run(inputs, lengths)
             )
@@ -245,3 +245,42 @@ def test_a_malformed_instance_fails_its_own_request_only(tensor: Tensor) -> None
 def test_a_request_without_instances_has_an_empty_answer() -> None:
     (reply,) = replies([request(0)], SumEngine())
     assert values(reply) == []
+
+
+class TagEngine(SumEngine):
+    """Tags each step by its first token, padding by -1."""
+
+    def run(self, inputs: Array, lengths: Ints) -> Array:
+        assert inputs.dtype == np.int64
+        self.shapes.append(inputs.shape)
+        real = np.arange(inputs.shape[1]) < lengths[:, None]
+        return np.where(real, inputs[:, :, 0], -1)
+
+
+def tokens(steps: int, features: int = 2, seed: int = 0) -> Ints:
+    return np.random.default_rng([seed, steps]).integers(1, 9, (steps, features))
+
+
+def test_tokens_are_padded_as_integers() -> None:
+    rows = [tokens(2), tokens(4)]
+    inputs, lengths = pad([Tensor.of(row) for row in rows])
+    assert inputs.dtype == np.int64
+    assert (inputs.shape, lengths.tolist()) == ((2, 4, 2), [2, 4])
+    assert inputs[0, :2].tolist() == rows[0].tolist()
+    assert not inputs[0, 2:].any()
+
+
+def test_labels_are_as_many_as_a_row_has_steps() -> None:
+    engine = TagEngine()
+    rows = [tokens(steps) for steps in (5, 1, 9, 5)]
+    first, second = replies([request(0, *rows[:3]), request(1, rows[3])], engine)
+    for output, row in zip([*values(first), *values(second)], rows, strict=True):
+        assert output.dtype == np.int64
+        assert output.tolist() == row[:, 0].tolist()
+    assert len(engine.shapes) == 1
+
+
+def test_floats_and_integers_share_no_batch() -> None:
+    engine = SumEngine()
+    replies([request(0, sequence(3)), request(1, tokens(3))], engine)
+    assert engine.shapes == [(1, 3, 2), (1, 3, 2)]

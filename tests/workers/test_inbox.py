@@ -142,6 +142,33 @@ def test_orders_come_once_and_in_order(url: str, name: str, client: Any) -> None
     inbox.close()
 
 
+def test_requests_that_nobody_waits_for_are_no_orders_to_load(url: str, name: str, client: Any) -> None:
+    inbox = Inbox(url, name, name)
+    inbox.order(["a/1", wire.cancel_order("recurra:reply:x", 7), "a/2"])
+    assert inbox.receive(8) == []
+    assert inbox.orders() == ["a/1", "a/2"]
+    assert inbox.drops() == [("recurra:reply:x", 7)]
+    assert inbox.drops() == []
+    inbox.close()
+
+
+def test_who_has_something_to_do_does_not_wait(pair: list[Inbox], name: str, client: Any) -> None:
+    inbox = pair[0]
+    begun = time.monotonic()
+    for _ in range(20):
+        assert inbox.receive(8, wait=False) == []
+    assert time.monotonic() - begun < 0.5
+    client.rpush(wire.lane_key(name), *blobs(5))
+    taken = inbox.receive(8, replies=[(wire.reply_key(name), Reply(7, Status.OK))], wait=False)
+    assert [request.id for request in taken] == [0, 1, 2, 3]  # a fair share
+    (blob,) = client.lrange(wire.reply_key(name), 0, -1)
+    assert [reply.id for reply in wire.decode_replies(blob)] == [7]
+    inbox.order(["a/1"])
+    assert inbox.receive(8, wait=False) == []
+    assert inbox.orders() == ["a/1"]
+    client.delete(wire.reply_key(name))
+
+
 def test_receive_sleeps_no_longer_than_asked(url: str, name: str) -> None:
     inbox = Inbox(url, name, name)
     for within in (0.05, 0.0, -3.0):

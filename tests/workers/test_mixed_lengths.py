@@ -19,6 +19,8 @@ LENGTHS = [1, 2, 16, 17, 300, 64, 512, 5, 511, 96, 33, 16, 128, 1, 450, 7, 200, 
 class Watched:
     """An engine that remembers the shapes it was given."""
 
+    decoder = None
+
     def __init__(self, engine: Engine) -> None:
         self.engine, self.pace = engine, engine.pace
         self.shapes: list[tuple[int, ...]] = []

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +15,8 @@ import uvicorn
 from prometheus_client import REGISTRY
 from sqlalchemy.exc import OperationalError
 
-from app.api import problems
-from app.api.raw import JSON_TYPE, WATCH_SECONDS, Application, Call, Headers, RawRoute
+from app.api import problems, sse
+from app.api.raw import JSON_TYPE, WATCH_SECONDS, Application, Body, Call, Headers, RawRoute
 from app.errors import Invalid, Problem, QueueFull
 from app.server import Protocol
 from tests.servers import until
@@ -30,6 +30,7 @@ class Endpoints:
     def __init__(self) -> None:
         self.cancelled = threading.Event()
         self.waiting = threading.Event()
+        self.closed = threading.Event()  # a stream
 
     async def echo(self, call: Call) -> tuple[bytes, Headers]:
         told = {
@@ -48,6 +49,28 @@ class Endpoints:
             "database": OperationalError("select", {}, Exception("no route to host")),
             "bug": RuntimeError("secret"),
         }[call.parameters["kind"]]
+
+    async def tell(self, call: Call) -> tuple[Body, Headers]:
+        return await sse.opened(self._chunks(call.parameters["kind"])), [*sse.HEADERS]
+
+    async def _chunks(self, kind: str) -> AsyncGenerator[bytes]:
+        try:
+            if kind == "never":
+                raise QueueFull
+            yield sse.event(b"1")
+            self.waiting.set()
+            if kind == "full":
+                raise QueueFull
+            if kind == "bug":
+                raise RuntimeError("secret")
+            if kind == "slow":
+                await asyncio.sleep(60)
+            yield sse.event(b'{"a":2}', b"done")
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        finally:
+            self.closed.set()
 
     async def wait(self, call: Call) -> tuple[bytes, Headers]:
         self.waiting.set()
@@ -86,6 +109,8 @@ def http(endpoints: Endpoints) -> Iterator[httpx.Client]:
             RawRoute("/raw/{name}/echo/{number}", endpoints.echo, {"summary": "Echo"}),
             RawRoute("/raw/{kind}/fail", endpoints.fail, {}),
             RawRoute("/raw/wait", endpoints.wait, {}),
+            RawRoute("/raw/{kind}/tell", endpoints.tell, {}),
+            RawRoute("/openai/{kind}/tell", endpoints.tell, {}),
         ]
     )
     app.state.house = SimpleNamespace(limits=SimpleNamespace(request_bytes=LIMIT))
@@ -177,6 +202,49 @@ def test_a_slow_answer_is_an_answer(http: httpx.Client, endpoints: Endpoints) ->
     answer = http.post(f"/raw/wait?{3 * WATCH_SECONDS}")
     assert (answer.status_code, answer.text) == (200, "{}")
     assert not endpoints.cancelled.is_set()
+
+
+def test_a_body_may_come_in_chunks(http: httpx.Client, endpoints: Endpoints) -> None:
+    answer = http.post("/raw/well/tell", headers={"X-Request-ID": "mine"})
+    assert (answer.status_code, answer.text) == (200, 'data: 1\n\nevent: done\ndata: {"a":2}\n\n')
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert answer.headers["x-request-id"] == "mine"
+    assert endpoints.closed.wait(1)
+    assert http.post("/raw/a/echo/1").status_code == 200  # on the same connection
+
+
+def test_what_goes_wrong_before_the_first_chunk_is_an_answer(
+    http: httpx.Client, endpoints: Endpoints
+) -> None:
+    answer = http.post("/raw/never/tell")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert endpoints.closed.wait(1)
+
+
+@pytest.mark.parametrize(("kind", "status"), [("full", 429), ("bug", 500)])
+def test_what_goes_wrong_later_is_the_last_event(http: httpx.Client, kind: str, status: int) -> None:
+    first, last, end = http.post(f"/raw/{kind}/tell").text.split("\n\n")
+    assert (first, end) == ("data: 1", "")
+    name, said = last.split("\n")
+    assert name == "event: error"
+    assert json.loads(said.removeprefix("data: "))["status"] == status
+    assert "secret" not in said
+    (said,) = http.post(f"/openai/{kind}/tell").text.split("\n\n")[1:-1]
+    assert json.loads(said.removeprefix("data: "))["error"]["message"]
+
+
+def test_a_stream_whose_client_went_away_is_dropped(http: httpx.Client, endpoints: Endpoints) -> None:
+    address = (http.base_url.host, http.base_url.port)
+    before = counted("/raw/{kind}/tell", 499)
+    with closing(socket.create_connection(address)) as client:
+        client.sendall(b"POST /raw/slow/tell HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        assert endpoints.waiting.wait(10)
+    assert endpoints.cancelled.wait(10)
+    assert endpoints.closed.wait(10)
+    until(lambda: counted("/raw/{kind}/tell", 499) == before + 1, what="the count")
 
 
 def counted(route: str, status: int) -> float:

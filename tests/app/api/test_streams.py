@@ -181,3 +181,51 @@ def test_a_stream_is_counted_as_an_answer(house: Service) -> None:
     assert meter.inferences == before + 2
     ask(house, max_tokens=4096, top_k=1, stream=True, seconds="0.05")
     assert meter.failures == failed + 1
+
+
+def inferred(running: Service, path: str, *inputs: Json, **fields: Any) -> httpx.Response:
+    return running.http.post(f"/v2/models/{path}/infer", json={"inputs": list(inputs), **fields})
+
+
+def test_the_graph_of_a_model_of_text_gives_what_may_follow(house: Service) -> None:
+    found = house.http.get("/v2/models/poet:network").json()
+    assert [(one["name"], one["datatype"], one["shape"]) for one in found["inputs"]] == [
+        ("inputs", "INT64", [-1, -1, 1]),
+        ("lengths", "INT64", [-1]),
+    ]
+    tensor = {"name": "inputs", "datatype": "INT64", "shape": [2, 3, 1], "data": [3, 4, 5, 3, 6, 0]}
+    lengths = {"name": "lengths", "datatype": "INT64", "shape": [2], "data": [3, 2]}
+    answer = inferred(house, "poet:network", tensor, lengths)
+    assert answer.status_code == 200, answer.text
+    (output,) = answer.json()["outputs"]
+    assert output["shape"] == [2, found["outputs"][0]["shape"][1]]
+    beyond = {**tensor, "data": [3, 4, 5, 3, 9999, 0]}
+    refused = inferred(house, "poet:network", beyond)
+    assert refused.status_code == 400
+    assert "element [1, 1, 0] is 9999" in refused.json()["error"]
+
+
+def test_a_graph_that_is_decoded_as_a_whole_is_not_there(house: Service) -> None:
+    for answer in (
+        house.http.get("/v2/models/interpreter:network"),
+        inferred(
+            house,
+            "interpreter:network",
+            {"name": "inputs", "datatype": "INT64", "shape": [1, 1, 1], "data": [4]},
+        ),
+    ):
+        assert answer.status_code == 404
+        assert "ask interpreter instead" in answer.json()["error"]
+
+
+def test_a_prompt_is_a_tensor_too(house: Service) -> None:
+    prompt = {"name": "prompt", "datatype": "BYTES", "shape": [2], "data": ["The king", ""]}
+    how: Any = {"max_tokens": 9, "seed": 4}
+    answer = inferred(house, "poet", prompt, parameters=how)
+    assert answer.status_code == 200, answer.text
+    told = {one["name"]: one["data"] for one in answer.json()["outputs"]}
+    expected = ask(house, "The king", "", **how).json()["predictions"]
+    assert told["text"] == [one["text"] for one in expected]
+    assert told["tokens"] == [one["tokens"] for one in expected]
+    refused = inferred(house, "poet", prompt, parameters={"stream": True})
+    assert (refused.status_code, "stream" in refused.json()["error"]) == (400, True)

@@ -115,6 +115,14 @@ def house(sessions: Sessions, storage: Storage, tmp_path: Path) -> House:
     return House(sessions, storage, tmp_path)
 
 
+def test_a_graph_that_reads_tokens_tells_of_how_many() -> None:
+    plain = {"output": "quantiles", "vocabularies": [], "word_length": 0, "character_vocabulary": 0}
+    assert catalog._reads(plain) == {"output": "quantiles", "vocabularies": []}
+    words = {"output": "labels", "vocabularies": [900, 5], "word_length": 3, "character_vocabulary": 40}
+    assert catalog._reads(words) == {"output": "labels", "vocabularies": [900, 5, 40, 40, 40]}
+    assert catalog._reads({"output": "quantiles"}) == {"output": "quantiles", "vocabularies": []}
+
+
 def test_a_route_has_all_that_a_prediction_needs(house: House) -> None:
     route = house.route()
     assert (route.model, route.version, route.artifact) == ("m", 1, "artifacts/1")
