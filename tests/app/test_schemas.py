@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.hyperparameters import NetworkIn, TrainingIn
 from app.schemas import (
     AliasIn,
     DatasetOut,
@@ -13,9 +14,7 @@ from app.schemas import (
     JobIn,
     JobOut,
     ModelOut,
-    NetworkIn,
     Page,
-    TrainingIn,
     VersionOut,
     WorkerOut,
 )
@@ -149,7 +148,7 @@ def test_a_job_is_shown_as_the_contract_has_it() -> None:
     assert list(found) == [
         "id", "object", "kind", "status", "task", "dataset", "model", "network", "training", "options",
         "progress", "metrics", "cancel_requested", "pause_requested", "attempt", "model_version", "error",
-        "metadata", "created_at", "started_at", "finished_at", "updated_at",
+        "sweep", "trial", "search", "metadata", "created_at", "started_at", "finished_at", "updated_at",
     ]  # fmt: skip
     assert (found["dataset"], found["metadata"]) == ("ds_1", {"team": "ops"})
     assert (found["created_at"], found["started_at"], found["finished_at"]) == (STAMP, STAMP, None)

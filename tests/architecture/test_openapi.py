@@ -79,9 +79,10 @@ def test_every_field_is_in_snake_case_and_every_schema_valid() -> None:
 
 
 def test_requests_refuse_what_they_do_not_know() -> None:
-    for name in ("JobIn", "NetworkIn", "TrainingIn", "AliasIn"):
+    for name in ("JobIn", "SweepIn", "NetworkIn", "TrainingIn", "AliasIn"):
         assert schemas()[name]["additionalProperties"] is False
     assert schemas()["JobIn"]["required"] == ["task", "dataset", "model"]
+    assert schemas()["SweepIn"]["required"] == ["task", "dataset", "model", "search"]
 
 
 def test_times_are_told_as_times() -> None:
@@ -94,7 +95,9 @@ def test_times_are_told_as_times() -> None:
                 )
 
 
-@pytest.mark.parametrize("prefix", ["/v1/datasets", "/v1/jobs", "/v1/models", "/v1/models/{name}/versions"])
+@pytest.mark.parametrize(
+    "prefix", ["/v1/datasets", "/v1/jobs", "/v1/sweeps", "/v1/models", "/v1/models/{name}/versions"]
+)
 def test_lists_are_paged_alike(prefix: str) -> None:
     parameters = {one["name"]: one["schema"] for one in DOCUMENT["paths"][prefix]["get"]["parameters"]}
     assert {"limit", "cursor"} <= parameters.keys()
@@ -127,6 +130,8 @@ FIELDS = {
     "training": ["epochs", "batch_size", "learning_rate", "seed", "device", "max_seconds", "bptt_steps"],
     "options": ["horizon", "context_length", "quantiles", "season_length", "transform", "past_covariates"],
 }
+SEARCHED = [f"{part}.{name}" for part, names in FIELDS.items() for name in names]
+RANGE = st.fixed_dictionaries({"min": LEAF, "max": LEAF}, optional={"log": LEAF, "step": LEAF, "other": LEAF})
 
 
 def nearly(names: list[str]) -> st.SearchStrategy[Any]:
@@ -164,6 +169,29 @@ def test_no_body_of_a_job_makes_the_service_stumble(running: Service) -> None:
     submit()
 
 
+def test_no_search_of_a_sweep_makes_the_service_stumble(running: Service) -> None:
+    base = {"task": "forecasting", "dataset": running.dataset(), "model": "m"}
+    names = st.sampled_from(SEARCHED) | TEXT
+    search = st.dictionaries(names, st.lists(ANYTHING, max_size=3) | RANGE | ANYTHING, max_size=3)
+    more = st.dictionaries(
+        st.sampled_from(["sampler", "max_trials", "seeds", "metric"]), ANYTHING, max_size=1
+    )
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(search=search, more=more, options=st.sampled_from([{}, {"horizon": 6}]))
+    def submit(search: Any, more: Json, options: Json) -> None:
+        content = json.dumps({**base, "options": options, **more, "search": search})
+        headers = {"content-type": "application/json"}
+        answer = running.http.post("/v1/sweeps", content=content, headers=headers)
+        assert answer.status_code in {202, 422}, answer.text
+        if answer.status_code == 202:
+            assert running.http.get(answer.headers["location"]).json() == answer.json()
+            sweep = running.http.get(f"/v1/sweeps/{answer.json()['id']}")
+            assert (sweep.status_code, sweep.json()["leaderboard"]) == (200, [])
+
+    submit()
+
+
 PATHS = [path for path, methods in DOCUMENT["paths"].items() if "get" in methods and "{" in path]
 NASTY = [
     "%00",
@@ -194,9 +222,9 @@ def test_no_id_in_a_path_makes_the_service_stumble(running: Service, path: str) 
         assert answer.headers["content-type"] == form
 
 
-@pytest.mark.parametrize("path", ["/v1/datasets", "/v1/jobs", "/v1/models"])
+@pytest.mark.parametrize("path", ["/v1/datasets", "/v1/jobs", "/v1/sweeps", "/v1/models"])
 def test_no_query_of_a_list_makes_the_service_stumble(running: Service, path: str) -> None:
-    for name in ("limit", "cursor", "status", "task", "model"):
+    for name in ("limit", "cursor", "status", "task", "model", "kind", "sweep"):
         for nasty in [*NASTY, "AA==", "", "MQ==", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk="]:
             answer = running.http.get(f"{path}?{name}={nasty}")
             assert answer.status_code in {200, 422}, f"{name}={nasty}: {answer.text}"

@@ -165,7 +165,7 @@ def test_truncation_changes_the_gradient_not_the_loss(cell: str) -> None:
 
 def test_the_last_epoch_is_kept_where_that_is_asked_for() -> None:
     worse = Sums(20, sign=-1.0)  # on which the loss only rises
-    found, model, events = train(replace(CONFIG, selection="last", patience=1), valid=worse)
+    found, _, events = train(replace(CONFIG, selection="last", patience=1), valid=worse)
     epochs = [event for event in events if event["type"] == "epoch"]
     assert found.best_epoch == len(epochs) == CONFIG.epochs
     assert found.best_loss == epochs[-1]["valid_loss"]

@@ -6,7 +6,9 @@ from app.features.ragged import Ragged
 
 def test_a_sequence_is_stretched_along_straight_lines() -> None:
     readings = Ragged.of([[[0.0], [2.0]], [[1.0]]], np.float32)
-    np.testing.assert_allclose(resampled(readings, np.array([0, 1]), 5), np.array([[0, 0.5, 1, 1.5, 2], [1] * 5]))
+    np.testing.assert_allclose(
+        resampled(readings, np.array([0, 1]), 5), np.array([[0, 0.5, 1, 1.5, 2], [1] * 5])
+    )
 
 
 def test_the_nearest_row_gives_its_label() -> None:

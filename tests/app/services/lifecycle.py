@@ -19,6 +19,7 @@ class Life:
     kind: str
     model: str
     version: int | None = None  # that it made or, at a batch, that it uses
+    run: bool = False  # of a sweep
     status: Status = Status.QUEUED
     attempt: int = 0
     crashes: int = 0
@@ -37,6 +38,11 @@ class Life:
     def live(self) -> bool:
         """Whether it has not ended."""
         return self.status in LIVE
+
+    @property
+    def versionless(self) -> bool:
+        """Whether it makes no version."""
+        return self.run or self.kind != "train"
 
     @property
     def told(self) -> Json:
@@ -157,6 +163,7 @@ def read(now: Snapshot, job_id: str) -> Json:
         "kind": row.kind,
         "model": row.model,
         "version": row.model_version,
+        "run": row.sweep_id is not None,
         "status": row.status,
         "attempt": row.attempt,
         "crashes": row.crashes,

@@ -9,19 +9,18 @@ from sqlalchemy.orm import Session
 from app.db import Sessions
 from app.errors import Conflict, Invalid, NotFound
 from app.events import append
-from app.hyperparameters import NETWORK, TRAINING
-from app.schemas import JobIn, NetworkIn, TrainingIn
+from app.hyperparameters import NETWORK, TRAINING, NetworkIn, TrainingIn
+from app.schemas import JobIn
 from app.services import jobs, leases, orders
 from app.services.jobs import check_options, given
 from app.services.leases import Lease
 from app.services.paging import Paging
 from app.states import LIVE, TERMINAL, Status
 from app.tables import Dataset, Job, JobEvent, Model
-from app.tasks import TASKS
+from app.tasks.forecasting import TASK
 from tests.app.services.test_leases import OUTCOME, claimed
 from tests.app.services.test_leases import submit as stored
 
-TASK = TASKS["forecasting"]
 SUMMARY: dict[str, Any] = {
     "longest_train": 60,
     "split": None,

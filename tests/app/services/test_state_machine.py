@@ -53,9 +53,14 @@ def deliver(session: Session, lease: Lease) -> int | bool | None:
     """What the supervisor does with a result, by the kind of the job."""
     job = session.get(Job, lease.job_id)
     if job is not None and job.kind == batches.KIND:
-        return leases.complete(session, lease, {"instances": 4})
-    artifact = f"artifacts/{lease.job_id}/{lease.attempt}"
-    return leases.succeed(session, lease, Outcome(artifact, 1, 1, "00", {"smape": 1.0}, {}))
+        return leases.complete(session, lease, METRICS[batches.KIND])
+    outcome = Outcome(f"artifacts/{lease.job_id}/{lease.attempt}", 1, 1, "00", {"smape": 1.0}, {})
+    if job is not None and job.sweep_id is not None:
+        return leases.complete(session, lease, outcome.metrics, outcome)
+    return leases.succeed(session, lease, outcome)
+
+
+METRICS: dict[str, Json] = {batches.KIND: {"instances": 4}, "train": {"smape": 1.0}}
 
 
 DEEDS: dict[str, Callable[[Session, Lease], object]] = {
@@ -92,14 +97,19 @@ class Machine(RuleBasedStateMachine):
     # Owners
 
     @precondition(lambda self: len(self.alive()) < MOST and len(self.lives) < 2 * MOST)
-    @rule(batch=st.booleans())
-    def submit(self, batch: bool) -> None:
+    @rule(kind=st.sampled_from(["train", "run", batches.KIND]))
+    def submit(self, kind: str) -> None:
         body = {"task": "forecasting", "dataset": "ds_1", "model": "m", "options": {"horizon": 6}}
         with self.sessions.begin() as session:
-            if batch:
+            if kind == batches.KIND:
                 version = session.get_one(ModelVersion, (BASE, BASE_VERSION))
                 job = batches.submit(session, version, STATE, "ds_1", {})
                 life = Life(batches.KIND, BASE, BASE_VERSION)
+            elif kind == "run":  # of a sweep's trial
+                request, trial = JobIn.model_validate(body), {"number": 0, "seed": 7, "parameters": {}}
+                parts: Json = {"network": {}, "training": {}, "options": {}}
+                job = jobs.store(session, request, "train", sweep_id="job_sweep", trial=trial, **parts)
+                life = Life("train", "m", run=True)
             else:
                 job = jobs.submit(session, JobIn.model_validate(body))
                 life = Life("train", "m")
@@ -132,6 +142,10 @@ class Machine(RuleBasedStateMachine):
             for job_id in self.alive():
                 with pytest.raises(Conflict):
                     jobs.remove(session, job_id)
+            if self.lives[ended].run:  # goes with its sweep
+                with pytest.raises(Conflict):
+                    jobs.remove(session, ended)
+                return
             jobs.remove(session, ended)
         del self.lives[ended]
 
@@ -200,9 +214,9 @@ class Machine(RuleBasedStateMachine):
         result = self._do("finish", lease)
         if life.cancel:
             assert not result
-        elif life.kind == batches.KIND:
+        elif life.versionless:
             assert result is True
-            life.succeed(life.version, {"instances": 4})
+            life.succeed(life.version, METRICS[life.kind])
         else:
             self.made += 1
             assert result == self.made
@@ -228,7 +242,7 @@ class Machine(RuleBasedStateMachine):
                     assert not DEEDS[deed](session, lease), deed
             for lease in self.ended_well():
                 life = self.lives[lease.job_id]
-                assert deliver(session, lease) == (True if life.kind == batches.KIND else life.version)
+                assert deliver(session, lease) == (True if life.versionless else life.version)
                 assert not DEEDS["stop"](session, lease)
         if self.held():
             with self.sessions() as session:
