@@ -9,7 +9,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 TESTS ?=
 
-.PHONY: install demo demo-all test test-slow test-faults chaos up bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-overload bench-serving bench-streaming lint types contracts secrets clean
+.PHONY: install demo demo-all test test-slow test-faults chaos up bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-overload bench-serving bench-serving-text bench-streaming lint types contracts secrets clean
 
 install: $(STAMP)
 
@@ -66,6 +66,10 @@ bench-language: install
 
 bench-serving: install $(PEERS_STAMP)
 	$(BIN)/python -m benchmarks.serving
+
+# Of it only sentiment and tagging, which need no other environment.
+bench-serving-text: install
+	$(BIN)/python -m benchmarks.serving --part text
 
 lint: install
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ Whoever comes is read and joins at the next step, whoever has ended leaves: no s
 another (continuous batching: Yu et al. 2022, "Orca").
 """
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -119,7 +120,7 @@ class Crowd:
     def _piece(self, inputs: int) -> int:
         """Tokens of each of so many inputs that are read at once."""
         if not self._stepper.pieces:
-            return MOST
+            return sys.maxsize
         return int(np.clip(self._budget() // inputs, SHORTEST, PIECE))
 
     def _next(self) -> list[Quest]:

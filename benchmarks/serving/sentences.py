@@ -85,7 +85,10 @@ def make(row: Row, data: Path, directory: Path) -> Made:
     lines: list[Json] = [orjson.loads(line) for line in data.read_bytes().splitlines()]
     parts = {mark: [line for line in lines if line["split"] == mark] for mark in ("train", "valid", "test")}
     directory.mkdir()
-    learned = [*thinned(list(filter(telling, parts["train"])), row.examples), *thinned(parts["valid"], HELD_OUT)]
+    learned = [
+        *thinned(list(filter(telling, parts["train"])), row.examples),
+        *thinned(parts["valid"], HELD_OUT),
+    ]
     parameters = learn(row, [*learned, *thinned(parts["test"], HELD_OUT)], directory)
     others = {sentence(line): None for line in [*parts["test"], *parts["valid"]]}
     corpus = ask(Reader(directory / "artifact"), thinned(list(others), SENTENCES))

@@ -8,6 +8,7 @@ from app.db import Base, make_engine
 from app.migrate import downgrade, drift, is_current, upgrade
 
 SINGLE, SPLIT = "baf3be129779", "5d0c7e1f2a94"  # before and after aliases had shares
+SWEEPLESS = "8c41d6a07be3"  # before there were sweeps
 
 
 def test_a_migrated_database_is_what_the_tables_say(engine: Engine) -> None:
@@ -55,6 +56,35 @@ def test_aliases_keep_their_version_through_shares_and_back(engine: Engine) -> N
         assert rows("select alias from aliases") == []
     finally:
         upgrade(engine)
+
+
+def test_an_older_release_finds_no_sweep(engine: Engine) -> None:
+    """Its workers would take one for a training; the runs, which are trainings, stay."""
+    columns = "id, kind, task, dataset_id, model, network, training, options, metadata, status, revision"
+    rest = "'t', 'd', 'm', '{}', '{}', '{}', '{}', 'queued', 1, 1, 0, 0"
+    try:
+        upgrade(engine)
+        with engine.begin() as connection:
+            for job_id, kind, more in (("job_s", "sweep", "null"), ("job_r", "train", "'job_s'")):
+                connection.exec_driver_sql(
+                    f"insert into jobs ({columns}, events, attempt, crashes, sweep_id) "  # noqa: S608
+                    f"values ('{job_id}', '{kind}', {rest}, {more})"
+                )
+                event = f"'{job_id}', 1, 'status', '{{}}'"
+                connection.exec_driver_sql(
+                    f"insert into job_events (job_id, seq, type, data) values ({event})"  # noqa: S608
+                )
+        downgrade(engine, SWEEPLESS)
+        with engine.connect() as connection:
+            assert [row[0] for row in connection.exec_driver_sql("select id from jobs")] == ["job_r"]
+            assert [row[0] for row in connection.exec_driver_sql("select job_id from job_events")] == [
+                "job_r"
+            ]
+    finally:
+        upgrade(engine)
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("select sweep_id from jobs").scalar() is None
+        connection.exec_driver_sql("delete from jobs")
 
 
 def test_drift_is_seen(engine: Engine) -> None:

@@ -1,11 +1,12 @@
 """Right answers are those of their own request."""
 
 import math
+from typing import Any
 
 import orjson
 import pytest
 
-from benchmarks.serving.judge import Finished, judge, percentiles, right
+from benchmarks.serving.judge import Finished, alike, judge, percentiles, right
 from benchmarks.serving.orders import Corpus, Order
 
 EXPECTED = [0.5, -1.25]
@@ -43,6 +44,53 @@ def test_wrong(body: object) -> None:
     assert not right(orjson.dumps(body), EXPECTED)
 
 
+PREDICTION = {"label": "pos", "scores": {"pos": 0.75, "neg": 0.25}, "spans": [{"start": 0, "end": 4}]}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (PREDICTION, PREDICTION),
+        (PREDICTION | {"scores": {"neg": 0.25005, "pos": 0.74995}}, PREDICTION),
+        ([], []),
+        ({"a": None}, {"a": None}),
+    ],
+    ids=["exact", "within the tolerance, in another order", "empty", "null"],
+)
+def test_predictions_are_alike(found: Any, expected: Any) -> None:
+    assert alike(found, expected)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        PREDICTION | {"label": "neg"},
+        PREDICTION | {"scores": {"pos": 0.752, "neg": 0.25}},
+        PREDICTION | {"scores": {"pos": 0.75}},
+        PREDICTION | {"scores": {"pos": 0.75, "neg": None}},
+        PREDICTION | {"scores": [0.75, 0.25]},
+        PREDICTION | {"spans": []},
+        PREDICTION | {"spans": [{"start": False, "end": 4}]},
+        PREDICTION | {"spans": [{"start": 0, "end": 4.0}]},
+        PREDICTION | {"more": 1},
+        {"label": "pos"},
+        [],
+        None,
+    ],
+)
+def test_predictions_differ(found: Any) -> None:
+    assert not alike(found, PREDICTION)
+
+
+def test_a_prediction_is_right_alone_and_in_its_place() -> None:
+    assert right(orjson.dumps({"model": "m", "version": 1, "predictions": [PREDICTION]}), PREDICTION)
+    assert not right(orjson.dumps({"predictions": [PREDICTION, PREDICTION]}), PREDICTION)
+    assert not right(orjson.dumps({"predictions": []}), PREDICTION)
+    assert not right(orjson.dumps([PREDICTION]), PREDICTION)
+    assert not right(orjson.dumps(reply(EXPECTED)), PREDICTION)
+    assert not right(orjson.dumps({"predictions": [PREDICTION]}), EXPECTED)
+
+
 def test_no_json_is_wrong() -> None:
     assert not right(b"<html>", EXPECTED)
 
@@ -58,7 +106,7 @@ def test_a_report_counts_each_kind_once() -> None:
         Finished(0, 0.0, 0, b""),
     ]
     report = judge(Order(1, "/", "", seconds=2.0), corpus, finished, 0.25)
-    assert (report.answered, report.errors, report.wrong) == (2, 2, 1)
+    assert (report.answered, report.errors, report.refused, report.wrong) == (2, 2, 1, 1)
     assert (report.rate, report.steps_rate, report.p50, report.cpu) == (1.0, 10.0, 2.0, 0.25)
     assert report.fault.startswith("200 ")
 

@@ -1,15 +1,20 @@
 """Rounds rotate, and a contestant that does not start spoils no round."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks.serving import __main__ as serving
+from benchmarks.serving import rounds
+from benchmarks.serving.asked import Asked
 from benchmarks.serving.contestants import CONTESTANTS, Contestant
 from benchmarks.serving.measure import Plan, Result
 from benchmarks.serving.processes import NoAnswer
+from benchmarks.serving.rounds import Entry, absent, play
 
 PLAN = Plan(Path(), Path(), {}, Path())
+ENTRIES = [Entry(one.name, one, PLAN) for one in CONTESTANTS[:3]]
 
 
 def test_each_round_begins_with_another_contestant(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,8 +24,8 @@ def test_each_round_begins_with_another_contestant(monkeypatch: pytest.MonkeyPat
         order.append((seed, contestant.name))
         return Result()
 
-    monkeypatch.setattr(serving, "measure", measure)
-    played = serving.play(CONTESTANTS[:3], PLAN, 3)
+    monkeypatch.setattr(rounds, "measure", measure)
+    played = play(ENTRIES, 3)
     names = [one.name for one in CONTESTANTS[:3]]
     assert [name for seed, name in order if seed == 1] == [names[1], names[2], names[0]]
     assert sorted(order) == sorted((seed, name) for seed in range(3) for name in names)
@@ -35,11 +40,13 @@ def test_who_does_not_answer_is_left_out_of_that_round(
             raise NoAnswer("no right answer, but nothing")
         return Result()
 
-    monkeypatch.setattr(serving, "measure", measure)
-    first, second = serving.play(CONTESTANTS[:2], PLAN, 2)
+    monkeypatch.setattr(rounds, "measure", measure)
+    first, second = play(ENTRIES[:2], 2)
     assert set(first) == {"recurra"}
     assert set(second) == {"recurra", "mosec"}
     assert "left out of this round: no right answer" in capsys.readouterr().out
+    assert absent(ENTRIES[:2], [first, second]) == f"\n\nDid not start in a round: {CONTESTANTS[1].label}."
+    assert absent(ENTRIES[:2], [second]) == ""
 
 
 def test_the_command_line_names_every_contestant(
@@ -50,3 +57,33 @@ def test_the_command_line_names_every_contestant(
         serving.arguments()
     told = capsys.readouterr().err
     assert all(one.name in told for one in CONTESTANTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "parts", "whole"),
+    [
+        ([], ["numeric", "text"], True),
+        (["--part", "text"], ["text"], True),
+        (["--part", "numeric"], ["numeric"], True),
+        (["--only", "recurra"], ["numeric", "text"], False),
+        (["--part", "text", "--clients", "8"], ["text"], False),
+        (["--smoke"], ["numeric", "text"], False),
+    ],
+)
+def test_parts_run_alone_and_only_whole_ones_are_results(
+    options: list[str], parts: list[str], whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, bool]] = []
+
+    def note(name: str) -> Callable[[Asked], None]:
+        return lambda asked: ran.append((name, asked.whole))
+
+    monkeypatch.setattr(serving, "PARTS", {name: note(name) for name in serving.PARTS})
+    monkeypatch.setattr("sys.argv", ["serving", *options])
+    serving.main()
+    assert ran == [(name, whole) for name in parts]
+
+
+def test_text_is_not_asked_of_servers_that_have_none(capsys: pytest.CaptureFixture[str]) -> None:
+    serving.PARTS["text"](Asked(["mosec", "celery"], Path()))
+    assert capsys.readouterr().out == ""

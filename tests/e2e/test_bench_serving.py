@@ -1,4 +1,4 @@
-"""The serving benchmark runs through: Recurra alone, short cells, no answer wrong."""
+"""The serving benchmark runs through: Recurra alone, or text; short cells, no answer wrong."""
 
 import subprocess
 import sys
@@ -6,29 +6,55 @@ from pathlib import Path
 
 import pytest
 
+from tests.real_data import shared
+
 ROOT = Path(__file__).parent.parent.parent
+
+
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+
+
+def smoke(*options: str, seconds: float) -> str:
+    """What a short run prints; it leaves the results alone."""
+    command = [sys.executable, "-m", "benchmarks.serving", "--smoke", *options]
+    before = RESULTS.read_text()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
+    assert done.returncode == 0, done.stderr
+    assert RESULTS.read_text() == before  # a part of the benchmark is no result
+    return done.stdout
+
+
+def costs(printed: str) -> list[list[str]]:
+    """Cells of the lines about what a server costs."""
+    lines = [line for line in printed.splitlines() if line.startswith("|") and "MiB" in line]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 @pytest.mark.slow
 def test_a_short_run_of_recurra_alone() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.serving",
-        "--smoke",
-        "--only",
-        "recurra",
-        "--clients",
-        "1",
-        "32",
+    printed = smoke("--part", "numeric", "--only", "recurra", "--clients", "1", "32", seconds=150)
+    (cells,) = costs(printed)
+    assert cells[0].startswith("Recurra")
+    assert cells[4] == "0", printed  # wrong replies; a busy machine may refuse some, which is no fault
+    assert printed.startswith("round 1, Recurra")
+    assert "steps/s of mixed lengths" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_a_short_run_of_text() -> None:
+    for name in ("classification/movie_snippets.jsonl", "tagging/wnut16_ner.jsonl"):
+        shared(name)
+    printed = smoke("--part", "text", "--clients", "8", seconds=400)
+    rows = costs(printed)
+    assert [row[0].split(" (")[0] for row in rows] == [
+        "sentiment, Recurra",
+        "sentiment, FastAPI, model in its process",
+        "tagging, Recurra",
+        "tagging, FastAPI, model in its process",
+        "numbers, Recurra",
     ]
-    results = ROOT / "benchmarks" / "RESULTS.md"
-    before = results.read_text()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
-    assert done.returncode == 0, done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("| Recurra") and "MiB" in line]
-    cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[4] == "0", done.stdout  # wrong replies; a busy machine may refuse some, which is no fault
-    assert done.stdout.startswith("round 1, Recurra")
-    assert "steps/s of mixed lengths" in done.stdout
-    assert results.read_text() == before  # a part of the benchmark is no result
+    assert [row[2] for row in rows] == ["0"] * 5, printed  # wrong replies
+    for what in ("sentiment", "tagging"):
+        assert f"| {what}: requests/s at 8 clients / FastAPI |" in printed
+        assert f"| {what}: requests/s at 8 clients / numbers |" in printed

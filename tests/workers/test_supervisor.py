@@ -77,6 +77,23 @@ def test_a_training_that_ends_well_becomes_a_version(
     assert leftovers(tmp_path) == []
 
 
+def test_a_run_of_a_sweep_keeps_what_it_made_and_becomes_no_version(
+    supervise: Callable[..., Supervisor], sessions: Sessions, storage: Storage, job_id: str
+) -> None:
+    with sessions.begin() as session:
+        session.execute(update(Job).values(sweep_id="job_sweep", trial={"number": 0}))
+    supervise("done").run()
+    done = job(sessions, job_id)
+    assert (done.status, done.model_version) == (Status.SUCCEEDED, None)
+    assert done.metrics == {"train_loss": 0.5, "valid_loss": 0.6, "smape": 1.0}
+    made = done.outcome or {}
+    assert (made["parameters"], made["metrics"], made["baseline"]) == (7, {"smape": 1.0}, {"smape": 2.0})
+    assert made["artifact"] == f"artifacts/{job_id}/1"
+    assert made["bytes"] == sum(len(b"".join(storage.read(key))) for key in storage.keys(made["artifact"]))
+    with sessions() as session:
+        assert session.scalars(select(ModelVersion)).all() == []
+
+
 @pytest.mark.parametrize(("behaviour", "code"), [("fail", "diverged"), ("noise", "diverged")])
 def test_a_training_that_fails_says_why(
     supervise: Callable[..., Supervisor], sessions: Sessions, job_id: str, behaviour: str, code: str
