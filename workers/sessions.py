@@ -113,6 +113,7 @@ class Sessions:
             session = Session(request, decoder, crowd)
         except (KeyError, TypeError, ValueError) as error:
             return failed(error)
+        self.drop([(request.reply, request.id)])  # it may come twice
         self._crowds[id(decoder.stepper)] = crowd
         self._sessions[request.reply, request.id] = session
         for quest in session.quests:

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
+    with op.batch_alter_table("jobs", schema=None, recreate="never") as batch_op:
         batch_op.add_column(sa.Column("search", sa.JSON(), nullable=True))
         batch_op.add_column(sa.Column("sweep_id", sa.String(length=40), nullable=True))
         batch_op.add_column(sa.Column("trial", sa.JSON(), nullable=True))
@@ -22,7 +22,8 @@ def downgrade() -> None:
     # A worker of the older release would claim a sweep as if it were a training.
     op.execute("delete from job_events where job_id in (select id from jobs where kind = 'sweep')")
     op.execute("delete from jobs where kind = 'sweep'")
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
+    # Columns go one by one: made anew and dropped on SQLite, the table would take all events along.
+    with op.batch_alter_table("jobs", schema=None, recreate="never") as batch_op:
         batch_op.drop_index("ix_jobs_sweep_id")
         batch_op.drop_column("outcome")
         batch_op.drop_column("trial")

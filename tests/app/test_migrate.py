@@ -83,7 +83,8 @@ def test_an_older_release_finds_no_sweep(engine: Engine) -> None:
     finally:
         upgrade(engine)
     with engine.begin() as connection:
-        assert connection.exec_driver_sql("select sweep_id from jobs").scalar() is None
+        assert connection.exec_driver_sql("select sweep_id from jobs").all() == [(None,)]
+        assert connection.exec_driver_sql("select job_id from job_events").all() == [("job_r",)]
         connection.exec_driver_sql("delete from jobs")
 
 

@@ -145,6 +145,20 @@ def test_what_nobody_waits_for_is_forgotten(slow: None) -> None:
     )
 
 
+def test_a_request_that_comes_twice_is_decoded_once(slow: None) -> None:
+    network = Babbler(endless=True)
+    desk = Desk(network)
+    desk.add(request(1, wish(5, max_tokens=30)))
+    desk.turn()
+    desk.add(request(1, wish(5, max_tokens=30)))
+    (reply,) = desk.finish()
+    assert (
+        reply.outputs[0].array().tolist()
+        == alone(0, wish(5, max_tokens=30), Babbler(endless=True)).tokens.tolist()
+    )
+    assert max(network.steps) == 1
+
+
 def test_a_deadline_ends_it(slow: None) -> None:
     desk = Desk(Babbler(endless=True))
     desk.add(request(1, wish(5, max_tokens=300)), request(2, wish(5, max_tokens=300), deadline=NOW + 50))

@@ -257,12 +257,12 @@ def test_another_predictors_death_disturbs_no_stream(spec: PredictorSpec, shelf:
 def test_what_is_soon_done_is_finished_before_it_ends(spec: PredictorSpec) -> None:
     async def scenario(lane: Lane) -> None:
         await lane.send(SPEAKER, [PROMPT], 20, [wish(max_tokens=2)])
-        call = asyncio.create_task(lane.send(SPEAKER, [PROMPT], 20, [endless(tokens=3000)]))
+        call = asyncio.create_task(lane.send(SPEAKER, [PROMPT], 20, [endless(tokens=800)]))
         await asyncio.sleep(0.1)
         pid = process.pid
         assert pid is not None
         process.ask()
-        assert len((await call).outputs[0]) == 3000
+        assert len((await call).outputs[0]) == 800
         await eventually(lambda: not alive(pid))
 
     with running(spec) as process:
