@@ -83,7 +83,7 @@ class Training:
         """Stage and number of the last epoch that an earlier attempt told of."""
         with self._sessions() as session:
             epochs = jobs.curves(session, self._job.id)
-        return (epochs[-1]["stage"], epochs[-1]["epoch"]) if epochs else (0, 0)
+        return (epochs[-1].get("stage", 0), epochs[-1]["epoch"]) if epochs else (0, 0)
 
     def _newest(self, directory: Path, note: Callable[[Json], None]) -> Path | None:
         """The furthest checkpoint that is whole."""

@@ -50,11 +50,11 @@ def test_defaults_are_settings_that_a_job_may_name(unit: Any) -> None:
     assert not network["bidirectional"]
     training = training_defaults(ENOUGH)
     assert TrainingIn.model_validate(training).model_dump(exclude_none=True) == training
-    assert training["bptt_steps"] == 100
+    assert training["bptt_steps"] == 64
 
 
 def test_little_text_is_read_more_often_and_in_fewer_streams() -> None:
-    small, middle, large = (training_defaults({"train_characters": size}) for size in (1000, 300_000, 10**9))
+    small, middle, large = (training_defaults({"train_characters": size}) for size in (1000, 150_000, 10**9))
     assert small["epochs"] >= middle["epochs"] > large["epochs"] >= 1
     assert small["batch_size"] < middle["batch_size"] < large["batch_size"]
     assert training_defaults({"train_characters": 0})["batch_size"] >= 1

@@ -13,7 +13,7 @@ def summary(source: int = 2, target: int = 3) -> dict[str, Any]:
 
 
 def test_without_options_units_have_their_own_sizes() -> None:
-    assert (Options().size, Options().longest) == (6_000, 100)
+    assert (Options().size, Options().longest) == (4_000, 100)
     assert (Options(tokens="word").size, Options(tokens="character").longest) == (12_000, 400)
     assert (Options(vocabulary_size=999).size, Options(max_length=7).longest) == (999, 7)
 

@@ -93,7 +93,7 @@ def test_a_text_in_one_file_is_split_and_planned_with_usual_steps(tmp_path: Path
     whole = verses(300)
     reading = read(tmp_path / "content", whole.encode(), "txt")
     plan = TASK.plan(reading.arrays, Options(), 0)
-    assert plan.train.lengths[0] == 100
+    assert plan.train.lengths[0] == 64
     said = [
         text.decode(plan.state["tokeniser"], pieces(split).stream.tokens.tolist())
         for split in (plan.train, plan.valid, plan.test)

@@ -204,7 +204,7 @@ def test_real_pairs_are_planned() -> None:
     path = shared("translation/bible_en_es.jsonl")
     arrays = TASK.read(open_source(path, "jsonl", Mapping({}), faults), faults).arrays
     plan = TASK.plan(arrays, Options(), 0)
-    assert plan.outputs == plan.network["vocabularies"][0] == 6_000
+    assert plan.outputs == plan.network["vocabularies"][0] == 4_000
     assert len(plan.test.lengths) == int((arrays["splits"] == splits.TEST).sum()) == 1_341
     assert len(plan.train.lengths) > 27_900
     assert 1 < plan.state["stretch"] < 3
