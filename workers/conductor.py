@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from app.db import Sessions
+from app.errors import NotFound
 from app.services import advances, checkpoints
 from app.services.decisions import Curve, Picker, decide
 from app.storage import Storage
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0  # seconds between two looks
 LEAVE = 2.0  # seconds that stopping waits for a look to end
+LASTING = (DataError, IntegrityError, ProgrammingError)  # errors of the database that will not heal
 
 
 @dataclass
@@ -70,25 +72,31 @@ class Conductor:
                 going = advances.going(session)
             self._known = {sweep_id: self._known.get(sweep_id, Memory()) for sweep_id in going}
             for sweep_id, known in self._known.items():
-                self._advance(sweep_id, known)
+                self._guarded_advance(sweep_id, known)
         except SQLAlchemyError as error:
             log.warning("sweeps: %s", error)
 
-    def _advance(self, sweep_id: str, known: Memory) -> None:
+    def _guarded_advance(self, sweep_id: str, known: Memory) -> None:
         try:
-            with self._readers() as session:
-                view = advances.look(session, sweep_id, known.curves)
-            step = decide(view, self._picker)  # takes its time, so that no transaction is open meanwhile
-            with self._sessions.begin() as session:
-                done = advances.carry_out(session, view, step)
-        except SQLAlchemyError:
-            raise
+            self._advance(sweep_id, known)
+        except NotFound:
+            pass  # it was deleted meanwhile
         except Exception as error:
+            if isinstance(error, SQLAlchemyError) and not isinstance(error, LASTING):
+                log.warning("sweep: %s", error, extra={"job_id": sweep_id})
+                return
             # What is wrong now is wrong the next time too, and for every worker.
             log.exception("sweep", extra={"job_id": sweep_id})
+            message = f"{type(error).__name__}: {error}".splitlines()[0][:500]
             with self._sessions.begin() as session:
-                advances.fail(session, sweep_id, "internal", f"{type(error).__name__}: {error}"[:500])
-            return
+                advances.fail(session, sweep_id, "internal", message)
+
+    def _advance(self, sweep_id: str, known: Memory) -> None:
+        with self._readers() as session:
+            view = advances.look(session, sweep_id, known.curves)
+        step = decide(view, self._picker)  # takes its time, so that no transaction is open meanwhile
+        with self._sessions.begin() as session:
+            done = advances.carry_out(session, view, step)
         for job_id in done.begun:
             self._ring(job_id)
         self._discard(view.standing.spent(ended=done.ended), known)

@@ -97,6 +97,8 @@ def fail(session: Session, sweep_id: str, code: str, message: str) -> None:
     """End a sweep that cannot go on, and its runs."""
     sweep = _locked(session, sweep_id)
     if sweep is not None:
+        if sweep.status == Status.QUEUED:
+            _begin(session, sweep)
         for run in standings.read(session, sweep_id).live:
             orders.cancel(session, run.job_id)
         _move(session, sweep, Status.FAILED, error_code=code, error_message=message)

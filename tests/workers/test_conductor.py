@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
 
 from app.db import Sessions
 from app.services import advances, checkpoints, leases, retention
-from app.services.decisions import Told
+from app.services.decisions import Step, Told, View
 from app.services.standings import Run
 from app.space import Space
 from app.states import LIVE, Status
@@ -135,12 +136,33 @@ def test_an_outage_of_the_database_only_makes_it_late(
         raise OperationalError("select", {}, OSError("away"))
 
     played = Played(sessions)
-    monkeypatch.setattr(advances, "look", away)
-    theatre.conductor.look()
-    assert played.job().status == Status.QUEUED
-    monkeypatch.undo()
+    for name in ("going", "look", "carry_out"):
+        with monkeypatch.context() as patch:
+            patch.setattr(advances, name, away)
+            theatre.conductor.look()
+        assert played.job().status == Status.QUEUED
     theatre.conductor.look()
     assert played.job().status == Status.RUNNING
+
+
+def test_a_sweep_deleted_meanwhile_is_no_fault_and_one_with_a_fault_holds_up_no_other(
+    theatre: Theatre, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    played, refused = Played(sessions), Played(sessions)
+    monkeypatch.setattr(advances, "going", lambda _: ["job_none", refused.id, played.id])
+    carry_out = advances.carry_out
+
+    def refuse(session: Session, view: View, step: Step) -> advances.Done:
+        if view.standing.sweep.id == refused.id:
+            raise IntegrityError("insert", {}, ValueError("there is one"))
+        return carry_out(session, view, step)
+
+    monkeypatch.setattr(advances, "carry_out", refuse)
+    theatre.conductor.look()
+    assert played.job().status == Status.RUNNING
+    assert (refused.job().status, refused.job().error_code) == (Status.FAILED, "internal")
+    assert refused.job().error_message == "IntegrityError: (builtins.ValueError) there is one"
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
 
 
 def test_a_fault_of_ours_fails_the_one_sweep_that_has_it(
