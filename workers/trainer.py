@@ -47,7 +47,8 @@ def train(
     prepare(pick_device(spec.training.get("device", "auto")))
     snapshot = _snapshot(spec, resume)
     config, options = training_config(spec.training), task.options.model_validate(spec.options)
-    plan = task.plan(load_arrays(data_dir), options, config.seed, config.bptt_steps)
+    seed = spec.training.get("split_seed", config.seed)  # the runs of a sweep share one split
+    plan = task.plan(load_arrays(data_dir), options, seed, config.bptt_steps)
     if snapshot is None:
         for message in plan.warnings:
             on({"type": "warning", "message": message})

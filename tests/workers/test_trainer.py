@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,21 @@ def test_a_warning_is_passed_on(tmp_path: Path) -> None:
     outcome, events = run(tmp_path, spec())
     assert events[0]["type"] == "warning"
     assert not outcome.stopped
+
+
+@pytest.mark.parametrize(("more", "wanted"), [({}, 1), ({"split_seed": 9}, 9)])
+def test_runs_of_a_sweep_share_one_split(
+    more: dict[str, int], wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Planned(Exception):
+        """Far enough."""
+
+    def plan(_: object, arrays: object, options: object, seed: int, bptt_steps: int | None) -> None:
+        raise Planned(seed)
+
+    store(tmp_path, series_set(waves(4, 40)))
+    monkeypatch.setattr(type(TASK), "plan", plan)
+    given = replace(spec(), training=spec().training | more)
+    with pytest.raises(Planned) as caught:
+        train(given, tmp_path, tmp_path / "out", on=lambda _: None, should_stop=lambda: False)
+    assert caught.value.args == (wanted,)
