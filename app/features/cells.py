@@ -91,3 +91,18 @@ def as_texts(values: Array) -> list[str]:
     if np.issubdtype(values.dtype, np.datetime64):
         return ["" if np.isnat(v) else str(v) for v in values]
     return [str(v) for v in values.tolist()]
+
+
+def odd_text(text: str, longest: int) -> str | None:
+    """What is wrong with a text of some characters, as the end of a sentence about it."""
+    if not text.strip():
+        return "is empty."
+    if len(text) > longest:
+        return f"has {len(text):,} characters; at most {longest:,} are read."
+    if "\0" in text:
+        return "has a NUL character."
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"is no Unicode text: character {error.start} is half of a surrogate pair."
+    return None

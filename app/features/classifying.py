@@ -6,6 +6,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem, pointer
+from app.features import text
 from app.features.labelled import TEXT
 
 Json = dict[str, Any]
@@ -13,7 +14,6 @@ Json = dict[str, Any]
 VOCABULARY = {"word": 20_000, "bpe": 8_000, "character": 2_000}
 LENGTH = {"word": 400, "bpe": 500, "character": 2_000}
 LETTERS = 12  # characters of a word
-LEAST_BYTES = 300  # tokens of BPE: 256 bytes, four marks and some merges
 LONGEST = 1 << 16  # characters of a request's text that are sent at most
 
 # What a job gets that names nothing: much dropout and few epochs, as little text overfits at once.
@@ -147,10 +147,7 @@ class Parameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 def check_options(summary: Json, options: Options) -> list[Problem]:
     """What is wrong with the options for a data set with this summary."""
-    problems = []
-    if summary["kind"] == TEXT and options.tokens == "bpe" and options.size < LEAST_BYTES:
-        detail = f"bpe begins with all 256 bytes; it needs at least {LEAST_BYTES} tokens."
-        problems.append(Problem("/options/vocabulary_size", detail))
+    problems = text.too_small(options.tokens, options.size) if summary["kind"] == TEXT else []
     if options.tokens != "word" and options.word_length:
         problems.append(Problem("/options/word_length", f"the tokens are no words, but {options.tokens}"))
     if isinstance(options.class_weights, dict):

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from app.features.cells import shorten
 from app.features.ragged import Ragged, Texts, offsets_of
-from app.features.splits import NAMES, OPEN, TRAIN, code
+from app.features.splits import NAMES, OPEN, TRAIN, read
 
 if TYPE_CHECKING:
     from app.tasks.base import Faults, Json, Source
@@ -33,7 +33,7 @@ def read_documents(source: "Source", faults: "Faults") -> tuple[Arrays, "Json", 
             for name in sorted(record.keys() - {TEXT, SPLIT}):
                 if len(unused) < SHOWN:
                     unused.setdefault(name, line)
-            text, split = _read_text(record, line, faults), _read_split(record, line, faults)
+            text, split = _read_text(record, line, faults), read(record.get(SPLIT), line, faults)
             if text is not None and split is not None:
                 shelf.add([text], split)
         if not shelf.codes and not faults.found:
@@ -136,12 +136,3 @@ def _wrong(text: str) -> str | None:
     except UnicodeEncodeError as error:
         return f"Character {error.start} is half of a surrogate pair: this is not a text."
     return None
-
-
-def _read_split(record: "Json", line: int, faults: "Faults") -> int | None:
-    """The split's code, or None and a fault."""
-    split = code(record.get(SPLIT))
-    if split is None:
-        detail = f"{shorten(record[SPLIT])} is no split; it must be train, valid or test."
-        faults.add(detail, row=line, column=SPLIT)
-    return split

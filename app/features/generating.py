@@ -6,12 +6,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
+from app.features import text
 from app.features.documents import FEWEST
 
 Json = dict[str, Any]
 
 LARGEST = 1 << 16  # tokens
-LEAST_BYTES = 300  # tokens of BPE: 256 bytes, four marks and some merges
 VOCABULARY = {"character": 8192, "bpe": 4000, "word": 10_000}
 MIN_COUNT = 2  # so that training meets unknown tokens too
 
@@ -81,9 +81,7 @@ def check_options(summary: Json, options: Options) -> list[Problem]:
     if summary["train_characters"] < FEWEST:
         few = f"The data set has {summary['train_characters']:,} characters to train on"
         problems.append(Problem("/dataset", f"{few}; at least {FEWEST:,} are needed."))
-    if options.tokens == "bpe" and options.size < LEAST_BYTES:
-        detail = f"bpe begins with all 256 bytes; it needs at least {LEAST_BYTES} tokens."
-        problems.append(Problem("/options/vocabulary_size", detail))
+    problems += text.too_small(options.tokens, options.size)
     return problems
 
 

@@ -54,7 +54,7 @@ class Shelf:
                 f"This file has {self.kind}; an example with {kind} is mixed in.", row=row, column=kind
             )
             return
-        label, code = self._label(row, record.get(LABEL)), self._code(row, record.get(SPLIT))
+        label, code = self._label(row, record.get(LABEL)), splits.read(record.get(SPLIT), row, self._faults)
         taken = self._text(row, record[kind]) if kind == TEXT else self._values(row, record[kind])
         if taken and label is not None and code is not None:
             self.labels.append(label)
@@ -71,13 +71,6 @@ class Shelf:
             self._faults.add(f"The label {wrong}", row=row, column=LABEL)
             return None
         return str(value).strip()
-
-    def _code(self, row: int, value: object) -> int | None:
-        code = splits.code(value)
-        if code is None:
-            detail = f"{shorten(value)} is no split; it must be train, valid or test."
-            self._faults.add(detail, row=row, column=SPLIT)
-        return code
 
     def _text(self, row: int, value: object) -> bool:
         wrong = wrong_text(value)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.features import splits
-from app.features.cells import shorten
+from app.features.cells import odd_text, shorten
 from app.features.ragged import Arrays, Ragged, Texts, offsets_of
 
 if TYPE_CHECKING:
@@ -151,27 +151,14 @@ def wrong_text(value: object) -> str | None:
     """What is wrong with a text, as the end of a sentence about it."""
     if not isinstance(value, str):
         return f"is {shorten(value)}, which is no text."
-    if not value.strip():
-        return "is empty."
-    if len(value) > LONGEST:
-        return f"has {len(value):,} characters; at most {LONGEST:,} are read."
-    if "\0" in value:
-        return "has a NUL character."
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        return f"is no Unicode text: character {error.start} is half of a surrogate pair."
-    return None
+    return odd_text(value, LONGEST)
 
 
 def _read_splits(values: Iterable[Any], lines: Array, faults: "Faults") -> list[int]:
     found = []
     for line, value in zip(lines, values, strict=True):
-        code = splits.code(value)
-        if code is None:
-            detail = f"{shorten(value)} is no split; it must be train, valid or test."
-            faults.add(detail, row=int(line), column=SPLIT)
-        else:
+        code = splits.read(value, int(line), faults)
+        if code is not None:
             found.append(code)
     return found
 

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from app.errors import Invalid, Problem
+from app.features.cells import odd_text
 from app.features.schemes import PLAIN, SCHEMES, UNNAMED, TagSet
 from app.features.segments import Segments
-from app.features.tagged import LONGEST, LONGEST_TOKEN, wrong_text
+from app.features.tagged import LONGEST, LONGEST_TOKEN
 from app.features.text import WORDS
 
 Array = npt.NDArray[Any]
@@ -64,7 +65,7 @@ def read_passage(instance: Instance) -> Passage:
 def _joined(tokens: list[str]) -> Passage:
     spans, place = [], 0
     for number, token in enumerate(tokens):
-        if wrong := wrong_text(token, LONGEST_TOKEN):
+        if wrong := odd_text(token, LONGEST_TOKEN):
             raise _invalid(f"/tokens/{number}", f"The token {wrong}")
         spans.append((place, place + len(token)))
         place += len(token) + 1
@@ -72,7 +73,7 @@ def _joined(tokens: list[str]) -> Passage:
 
 
 def _cut(text: str) -> Passage:
-    if wrong := wrong_text(text, CHARACTERS):
+    if wrong := odd_text(text, CHARACTERS):
         raise _invalid("/text", f"The text {wrong}")
     cut = _cutter().pre_tokenize_str(text)
     spans = [span for word, span in cut if not word.isspace()]  # such as a separator of records

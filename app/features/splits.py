@@ -1,10 +1,15 @@
 """Training, validation and test rows: as the file says, or by seed."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from app.features.cells import shorten
+
+if TYPE_CHECKING:
+    from app.tasks.base import Faults
 
 Ints = npt.NDArray[np.int64]
 
@@ -28,6 +33,14 @@ def code(value: object) -> int | None:
     if value is None or value == "":
         return OPEN
     return NAMES.index(value) if isinstance(value, str) and value in NAMES else None
+
+
+def read(value: object, row: int, faults: "Faults") -> int | None:
+    """The code of what a row says in its field `split`; None, and a fault, if that is no split."""
+    found = code(value)
+    if found is None:
+        faults.add(f"{shorten(value)} is no split; it must be train, valid or test.", row=row, column="split")
+    return found
 
 
 def partition(codes: npt.NDArray[Any], seed: int, strata: npt.NDArray[Any] | None = None) -> Rows:

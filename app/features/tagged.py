@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.features import splits
-from app.features.cells import shorten
+from app.features.cells import odd_text, shorten
 from app.features.legality import arrange
 from app.features.ragged import Ragged, Texts, offsets_of
 from app.features.sentences import TAGS, TOKENS, Sentences
@@ -45,7 +45,7 @@ class Draft:
             if len(self.ignored) < SHOWN:
                 self.ignored.setdefault(name, line)
         tokens, tags = (self._list(line, record, name) for name in (TOKENS, TAGS))
-        split = self._split(line, record)
+        split = splits.read(record.get(SPLIT), line, self._faults)
         if tokens is None or tags is None or split is None or not self._even(line, tokens, tags):
             return
         good = [
@@ -87,13 +87,6 @@ class Draft:
         self._faults.add(detail, row=line, column=name)
         return None
 
-    def _split(self, line: int, record: "Json") -> int | None:
-        code = splits.code(record.get(SPLIT))
-        if code is None:
-            detail = f"{shorten(record[SPLIT])} is no split; it must be train, valid or test."
-            self._faults.add(detail, row=line, column=SPLIT)
-        return code
-
     def _even(self, line: int, tokens: list[Any], tags: list[Any]) -> bool:
         detail, column = None, TOKENS
         if not tokens and not tags:
@@ -117,7 +110,7 @@ class Draft:
             elif text in known:
                 continue
             else:
-                wrong = wrong_text(text, longest)
+                wrong = odd_text(text, longest)
             row = line + place if self._by_line else line
             if wrong:
                 good = False
@@ -129,21 +122,6 @@ class Draft:
             else:
                 known[text] = len(known) + (column == TOKENS)
         return good
-
-
-def wrong_text(text: str, longest: int) -> str | None:
-    """What is wrong with a token or tag, as the end of a sentence about it."""
-    if not text or text.isspace():
-        return "is empty."
-    if len(text) > longest:
-        return f"has {len(text):,} characters; at most {longest:,} are read."
-    if "\0" in text:
-        return "has a NUL character."
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"is no Unicode text: character {error.start} is half of a surrogate pair."
-    return None
 
 
 def read_sentences(source: "Source", faults: "Faults") -> tuple[Sentences, "Json", list[str]]:

@@ -8,11 +8,14 @@ from functools import lru_cache
 from importlib import import_module  # a web process that serves no text never pays the library's memory
 from typing import Any
 
+from app.errors import Problem
+
 PADDING, UNKNOWN, BEGIN, END = range(4)  # as `app.tasks.base` has them, which stands above this module
 
 SPECIALS = ["⟨pad⟩", "⟨unk⟩", "⟨s⟩", "⟨/s⟩"]  # in that order; signs that no merge of bytes can spell
 WORDS = r"\w+(?:['’\-]\w+)*|[^\w\s]"  # words with inner apostrophes and hyphens, else single signs
 SPACED = r" ?\w+(?:['’\-]\w+)*| ?[^\w\s]|\s"  # the same with a space before them, and all other space
+LEAST_BYTES = 300  # tokens of BPE: 256 bytes, four marks and some merges
 CACHED = 256  # tokenisers in memory
 
 
@@ -65,6 +68,14 @@ def learn(
     made.normalizer = library.normalizers.Sequence(steps)
     made.train_from_iterator(texts, trainer)
     return str(made.to_str())
+
+
+def too_small(unit: str, size: int) -> list[Problem]:
+    """Why no vocabulary of at most `size` tokens can be learned; points at the option."""
+    if unit != Unit.BPE or size >= LEAST_BYTES:
+        return []
+    detail = f"bpe begins with all 256 bytes; it needs at least {LEAST_BYTES} tokens."
+    return [Problem("/options/vocabulary_size", detail)]
 
 
 def encode(tokeniser: str, text: str) -> Tokens:

@@ -6,12 +6,12 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
+from app.features import text
 from app.features.pairs import LONGEST
 
 Json = dict[str, Any]
 
 VOCABULARY = {"bpe": 4_000, "word": 12_000, "character": 2_000}
-LEAST_BYTES = 300  # tokens of BPE: 256 bytes, four marks and some merges
 LENGTH = {"bpe": 100, "word": 100, "character": 400}
 STRETCH = 2  # requests are read up to so many times the length that training saw
 MOST_TOKENS = 512  # of a translation
@@ -118,10 +118,7 @@ class Parameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 def check_options(summary: Json, options: Options) -> list[Problem]:
     """What is wrong with the options for a data set with this summary."""
-    problems = []
-    if options.tokens == "bpe" and options.size < LEAST_BYTES:
-        detail = f"bpe begins with all 256 bytes; it needs at least {LEAST_BYTES} tokens."
-        problems.append(Problem("/options/vocabulary_size", detail))
+    problems = text.too_small(options.tokens, options.size)
     words = max(summary[side]["words_per_text"]["shortest"] for side in ("source", "target"))
     if options.longest < words:  # and a word is a token or more
         detail = f"Every pair has a text of {words} words or more: none would be left to train on."
