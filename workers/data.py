@@ -83,6 +83,16 @@ def plain_batches(split: Split, size: int) -> list[Batch]:
     return [split.batch(rows, None) for rows in plain_rows(split, size)]
 
 
+def losses_in(batch: Batch, *, paths: bool) -> float:
+    """How many losses the sum over a batch is made of: those of its steps, or of rows where `paths`.
+
+    The likelihood of a path is that of a whole row. Divided by steps instead, rows of a batch of short ones
+    would count for more than those of a batch of long ones.
+    """
+    counts = batch.weights.max(axis=1, initial=0) > 0 if paths else batch.weights
+    return float(counts.sum())
+
+
 def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Inputs, lengths, targets and weights as tensors."""
     arrays = (batch.inputs, batch.lengths, batch.targets, batch.weights)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from app.tasks.base import Batch, Split
-from workers.data import TrainingBatches, kept, to_device
+from workers.data import TrainingBatches, kept, losses_in, to_device
 from workers.device import has_half
 from workers.keeping import Average, Best
 from workers.nn import Trainable
@@ -137,7 +137,7 @@ class Loop:
         """
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        total, weight = 0.0, max(float(batch.weights.sum()), 1e-9)
+        total, weight = 0.0, max(losses_in(batch, paths=self.model.paths), 1e-9)
         for loss in self._losses(to_device(batch, self.device), carry=carry):
             torch.autograd.backward(self.scaler.scale(loss / weight))
             total += float(loss.detach()) / weight

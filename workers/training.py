@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from app.tasks.base import Batch, Split
-from workers.data import kept, plain_batches, steps_per_epoch, to_device
+from workers.data import kept, losses_in, plain_batches, steps_per_epoch, to_device
 from workers.loop import Json, Loop, TrainingConfig
 from workers.nn import Trainable
 from workers.saving import Saver
@@ -90,7 +90,7 @@ class Reporter:
 def mean_loss(
     model: Trainable, batches: Sequence[Batch], device: torch.device, *, carried: bool = False
 ) -> float | None:
-    """The weighted mean loss over batches of a split; None if there is nothing in it."""
+    """The weighted mean loss over batches of a split (of rows, if each has one); None if it is empty."""
     model.eval()
     total = weight = 0.0
     state: Tensor | None = None
@@ -99,7 +99,7 @@ def mean_loss(
         state = kept(state, len(inputs)) if carried else None
         loss, state = model.losses(inputs, lengths, targets, weights, state=state)
         total += float(loss)
-        weight += float(batch.weights.sum())
+        weight += losses_in(batch, paths=model.paths)
     return total / weight if weight else None
 
 

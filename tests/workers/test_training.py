@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from app.tasks.base import Batch, Input, Ints, Output
-from workers.data import TrainingBatches, plain_batches, shuffled
+from workers.data import TrainingBatches, losses_in, plain_batches, shuffled
 from workers.loop import Loop, TrainingConfig, TrainingDiverged
 from workers.nn import Member, ModelConfig, build
 from workers.nn.model import SequenceModel
 from workers.schedule import SCHEDULES
-from workers.training import Again, Fit, fit
+from workers.training import Again, Fit, fit, mean_loss
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(epochs=6, batch_size=16, learning_rate=0.02, seed=5, patience=6)
@@ -209,3 +209,25 @@ def test_an_epoch_depends_on_seed_and_number() -> None:
     assert all(np.array_equal(a.targets, b.targets) for a, b in zip(one, two, strict=True))
     assert not all(np.array_equal(a.lengths, b.lengths) for a, b in zip(one, other, strict=True))
     assert sum(len(batch.lengths) for batch in plain_batches(split, 10)) == 64
+
+
+def test_a_path_is_one_loss_however_long_it_is() -> None:
+    """The mean over two rows of a chain is that of the two, not of their steps."""
+    model = build(
+        ModelConfig(
+            input=Input.VECTORS, output=Output.LABELS, features=2, outputs=3, hidden_size=4, crf=True
+        ),
+        0,
+    )
+    rng = np.random.default_rng(0)
+
+    def batch(length: int) -> Batch:
+        inputs = rng.normal(size=(1, length, 2)).astype(np.float32)
+        steps = np.ones((1, length), np.float32)
+        return Batch(inputs, np.array([length]), rng.integers(3, size=(1, length)), steps)
+
+    batches = [batch(2), batch(9)]
+    single = [mean_loss(model, [one], CPU) for one in batches]
+    assert mean_loss(model, batches, CPU) == pytest.approx(np.mean(np.array(single)))
+    assert [losses_in(one, paths=True) for one in batches] == [1, 1]
+    assert [losses_in(one, paths=False) for one in batches] == [2, 9]

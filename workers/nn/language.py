@@ -20,6 +20,7 @@ class LanguageModel(nn.Module):
     """Shares embeddings and the first layer with a network; what it learns is there at once."""
 
     steps: ClassVar[bool] = False  # a sequence is learned as a whole
+    paths: ClassVar[bool] = False  # but each of its steps has a loss
 
     def __init__(self, model: SequenceModel) -> None:
         super().__init__()

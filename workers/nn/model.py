@@ -47,6 +47,11 @@ class SequenceModel(nn.Module):
         """Whether every step has a loss of its own, so that a sequence can be learned in parts."""
         return self.config.output in (Output.QUANTILES, Output.NEXT)
 
+    @property
+    def paths(self) -> bool:
+        """Whether the steps of a row have one loss together, the likelihood of them all."""
+        return self.config.output == Output.LABELS and self.config.crf
+
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -78,6 +78,7 @@ class Translator(nn.Module):
         return self.decoder.state_rows + bool(self.config.alignment)
 
     steps: ClassVar[bool] = False  # a sequence is learned as a whole
+    paths: ClassVar[bool] = False  # but each of its steps has a loss
 
     def losses(
         self,
