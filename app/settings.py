@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     max_waiting: int = Field(default=4096, gt=0)  # predictions waiting in a lane before 429
     max_queue_seconds: float = Field(default=0.025, gt=0)  # or what waits there takes so long to compute
     max_batch: int = Field(default=64, gt=0)  # rows, of all requests, in one forward pass
+    training_threads: int = Field(default=min(2, cores()), gt=0)  # of a wide network's training on CPUs
     predictors: int = Field(default=cores() // 2 or 1, gt=0)  # of a serving worker; with GPUs, one on each
     redis_prefix: str = "recurra:"  # of the doorbells' keys, for servers that are shared
     lane: str = "default"  # name of the prediction lane, likewise

@@ -40,6 +40,7 @@ def work(request: Json, on: Callable[[Json], None], should_stop: Callable[[], bo
         saver=Saver(Path(request["checkpoint_dir"]), request["checkpoint_seconds"], on),
         resume=None if request["resume"] is None else Path(request["resume"]),
         told=tuple(request["told"]),
+        threads=request["threads"],
     )
     if outcome.stopped:
         return {"type": "stopped"}

@@ -99,11 +99,11 @@ class Loop:
 
         `after` gets the examples and the loss of the step.
         """
-        begun = time.monotonic() - self.sums.seconds
         if self.batches is None:
             self.batches = self._batches(train, self.epoch + 1)
             self.sums, self.carried = Sums(), None
             torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)  # dropout: of seed and epoch alone
+        begun = time.monotonic() - self.sums.seconds
         for batch in self.batches:
             if self.done >= self.end:
                 break

@@ -50,6 +50,7 @@ def _supervisor() -> Supervisor:
         patience=Patience(settings.lease_seconds, settings.stall_seconds, settings.checkpoint_seconds),
         device=settings.device,
         stopping=jobs.released.is_set,
+        threads=settings.training_threads,
     )
 
 

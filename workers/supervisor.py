@@ -76,6 +76,7 @@ class Supervisor:
         device: str,
         stopping: Callable[[], bool],
         command: Sequence[str] = (),  # instead of the program that the kind of job has
+        threads: int = 1,  # that a training may take
     ) -> None:
         self._sessions = sessions
         self._storage = storage
@@ -85,6 +86,7 @@ class Supervisor:
         self._device = device
         self._stopping = stopping
         self._command = command
+        self._threads = threads
 
     def run(self) -> None:
         """Claim the job whose turn it is and see it through; without one there is nothing to do."""
@@ -131,7 +133,8 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - whatever a store raises
             self._stumble(heart, error)
             return
-        request |= {"parent": os.getpid(), "checkpoint_seconds": self._patience.checkpoint}
+        request |= {"parent": os.getpid(), "threads": self._threads}
+        request["checkpoint_seconds"] = self._patience.checkpoint
         child = Child(self._command or (sys.executable, "-m", work.module), request)
         grace = 0.0
         try:

@@ -9,8 +9,8 @@ import numpy as np
 from app.proof import Damaged
 from app.tasks import TASKS
 from workers.checkpoint import read
-from workers.curriculum import Curriculum, training_config
-from workers.device import pick_device, prepare
+from workers.curriculum import Curriculum, model_config, training_config
+from workers.device import pick_device, prepare, threads_for
 from workers.saving import Saver
 from workers.snapshot import Snapshot
 from workers.stages import FIT, Outcome, Stage, TrainSpec
@@ -36,19 +36,21 @@ def train(
     saver: Saver | None = None,
     resume: Path | None = None,
     told: tuple[int, int] = (0, 0),
+    threads: int = 1,
 ) -> Outcome:
     """Train what a job asks for on the arrays in `data_dir` and leave an artifact in `out_dir`.
 
     With a `saver` checkpoints are taken, the last one when it is stopped; `resume` is one to go on from, and
-    `told` the stage and number of the last epoch that the job's owner knows of then. Raises
-    `Damaged` when that cannot be read or was taken of another job.
+    `told` the stage and number of the last epoch that the job's owner knows of then. At most `threads` of
+    the CPU compute. Raises `Damaged` when the checkpoint cannot be read or was taken of another job.
     """
     task = TASKS[spec.task]
-    prepare(pick_device(spec.training.get("device", "auto")))
-    snapshot = _snapshot(spec, resume)
+    device, snapshot = pick_device(spec.training.get("device", "auto")), _snapshot(spec, resume)
     config, options = training_config(spec.training), task.options.model_validate(spec.options)
     seed = spec.training.get("split_seed", config.seed)  # the runs of a sweep share one split
     plan = task.plan(load_arrays(data_dir), options, seed, config.bptt_steps)
+    hidden_size = model_config(plan, spec.network).hidden_size
+    prepare(device, threads_for(threads, hidden_size, config.batch_size))
     if snapshot is None:
         for message in plan.warnings:
             on({"type": "warning", "message": message})

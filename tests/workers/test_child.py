@@ -53,7 +53,8 @@ def start(request: dict[str, Any]) -> "subprocess.Popen[str]":
 def test_a_disk_too_full_for_the_log_is_a_message_and_not_a_crash(tmp_path: Path) -> None:
     spec = {"task": "forecasting", "network": {}, "training": {}, "options": {}}
     places = {"data_dir": str(tmp_path), "out_dir": str(tmp_path), "checkpoint_dir": str(tmp_path / "c")}
-    request = {"spec": spec, **places, "checkpoint_seconds": 30.0, "resume": None, "parent": os.getpid()}
+    request = {"spec": spec, **places, "checkpoint_seconds": 30.0, "threads": 1, "resume": None}
+    request["parent"] = os.getpid()
     with (tmp_path / "log").open("w") as log:
         done = subprocess.run(
             ["prlimit", "--fsize=0", sys.executable, "-m", "workers.child"],

@@ -1,3 +1,5 @@
+import itertools
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -81,6 +83,15 @@ def test_the_loss_falls_and_is_told() -> None:
     assert set(epochs[0]) == wanted
     last = [event for event in events if event["type"] == "progress"][-1]
     assert (last["step"], last["steps"]) == (24, 24)
+
+
+def test_each_epoch_tells_its_own_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by one each time it is read: no epoch takes longer than the one before."""
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
+    fit_, _, _ = train()
+    seconds = [entry["seconds"] for entry in fit_.history]
+    assert seconds == pytest.approx([seconds[0]] * len(seconds), abs=2)
 
 
 def test_a_seed_reproduces_a_run_bit_for_bit() -> None:
