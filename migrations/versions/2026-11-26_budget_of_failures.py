@@ -16,6 +16,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
+    # Made anew and dropped on SQLite, the table would take all events along.
+    with op.batch_alter_table("jobs", schema=None, recreate="never") as batch_op:
         batch_op.drop_column("due_at")
         batch_op.drop_column("failures")

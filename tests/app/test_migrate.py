@@ -88,6 +88,28 @@ def test_an_older_release_finds_no_sweep(engine: Engine) -> None:
         connection.exec_driver_sql("delete from jobs")
 
 
+def test_events_outlive_the_way_down_through_the_budget_of_failures(engine: Engine) -> None:
+    """On SQLite a table that is made anew takes the rows along that refer to it."""
+    columns = "id, kind, task, dataset_id, model, network, training, options, metadata, status, revision"
+    values = "'job_1', 'train', 't', 'd', 'm', '{}', '{}', '{}', '{}', 'queued', 1, 1, 0, 0"
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                f"insert into jobs ({columns}, events, attempt, crashes) values ({values})"  # noqa: S608
+            )
+            connection.exec_driver_sql(
+                "insert into job_events (job_id, seq, type, data) values ('job_1', 1, 'status', '{}')"
+            )
+        downgrade(engine, SPLIT)
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("select job_id from job_events").all() == [("job_1",)]
+    finally:
+        upgrade(engine)
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("select id, failures from jobs").all() == [("job_1", 0)]
+        connection.exec_driver_sql("delete from jobs")
+
+
 def test_drift_is_seen(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         with engine.begin() as connection:
