@@ -13,6 +13,7 @@ Json = dict[str, Any]
 
 LARGEST = 1 << 16  # tokens
 VOCABULARY = {"character": 8192, "bpe": 4000, "word": 10_000}
+CHARACTERS_A_PIECE = 2_000  # of the training text, for each token of bpe: rarer ones are hardly learned
 MIN_COUNT = 2  # so that training meets unknown tokens too
 
 # What a job gets that names nothing, by unit; epochs and batch depend on how much text there is.
@@ -54,20 +55,27 @@ class Options(BaseModel):
     tokens: Annotated[
         Literal["character", "bpe", "word"],
         Field(description="What the network reads and writes one after the other."),
-    ] = "character"
+    ] = "bpe"
     vocabulary_size: Annotated[
         int | None,
-        Field(ge=8, le=LARGEST, description="Most tokens; null: 8192 characters, 4000 for bpe, 10000 words."),
+        Field(
+            ge=8,
+            le=LARGEST,
+            description="Most tokens; null: 8192 characters, 10000 words, for bpe 300 to 4000 by the amount "
+            "of text.",
+        ),
     ] = None
     min_count: Annotated[
         int | None,
         Field(ge=1, le=1_000_000, description="How often a token must occur to be known; null: twice."),
     ] = None
 
-    @property
-    def size(self) -> int:
-        """Most tokens."""
-        return self.vocabulary_size or VOCABULARY[self.tokens]
+    def size(self, characters: int) -> int:
+        """Most tokens of a text to train on that has so many characters."""
+        most = VOCABULARY[self.tokens]
+        if self.tokens == text.Unit.BPE:
+            most = int(np.clip(characters // CHARACTERS_A_PIECE, text.LEAST_BYTES, most))
+        return self.vocabulary_size or most
 
     @property
     def least(self) -> int:
@@ -81,7 +89,7 @@ def check_options(summary: Json, options: Options) -> list[Problem]:
     if summary["train_characters"] < FEWEST:
         few = f"The data set has {summary['train_characters']:,} characters to train on"
         problems.append(Problem("/dataset", f"{few}; at least {FEWEST:,} are needed."))
-    problems += text.too_small(options.tokens, options.size)
+    problems += text.too_small(options.tokens, options.vocabulary_size or LARGEST)
     return problems
 
 

@@ -32,7 +32,7 @@ NETWORK: Json = {
     "attention": "general",
 }
 TRAINING: Json = {
-    "epochs": 6,
+    "epochs": 4,
     "batch_size": 24,
     "learning_rate": 3e-3,
     "clip_norm": 1.0,

@@ -109,7 +109,8 @@ class Generation:
     def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
         """Split the documents, learn the vocabulary from the training part, and lay out the streams."""
         parts = divide(Texts.from_arrays(arrays, TEXT), arrays["split"], seed)
-        tokeniser = learn(parts.train, Unit(options.tokens), options.size, options.least)
+        most = options.size(parts.train.characters)
+        tokeniser = learn(parts.train, Unit(options.tokens), most, options.least)
         size, steps = text.size(tokeniser), bptt_steps or BPTT_STEPS
         train, valid, test = (
             Stream(tokenise(tokeniser, part), steps) for part in (parts.train, parts.valid, parts.test)
@@ -124,7 +125,7 @@ class Generation:
             valid=Pieces(valid),
             test=Pieces(test, Told(parts.test, parts.train.last(LONGEST))),
             network={"vocabularies": [size], "character_vocabulary": 0, "word_length": 0},
-            warnings=_warnings(valid, options),
+            warnings=_warnings(valid, options.tokens, most),
         )
 
     def settle(self, state: Json, split: Split, outputs: list[Any]) -> Json:
@@ -184,12 +185,12 @@ def measured_on(split: Split) -> tuple[Stream, Told]:
     raise TypeError("only the test part of a text can be scored")
 
 
-def _warnings(valid: Stream, options: Options) -> list[str]:
+def _warnings(valid: Stream, unit: str, most: int) -> list[str]:
     share = float((valid.tokens == UNKNOWN).mean())
     if share < UNKNOWN_SHARE:
         return []
     lacking = f"The vocabulary lacks {share:.1%} of the validation tokens"
-    return [f"{lacking} ({options.tokens}, {options.size:,} at most); `bpe` lacks none."]
+    return [f"{lacking} ({unit}, {most:,} at most); `bpe` lacks none."]
 
 
 TASK = Generation()

@@ -97,10 +97,10 @@ SAMPLES = {
         fields=({"prompt"}, {"max_tokens", "temperature", "top_k", "top_p", "seed", "stop"}),
         answer={"text", "finish_reason", "tokens"},
     ),
-    "generation: pairs of bytes": Sample(
+    "generation: characters": Sample(
         format="jsonl",
         content=poems,
-        options={"tokens": "bpe", "vocabulary_size": 300},
+        options={"tokens": "character", "vocabulary_size": 100},
         instances=[{"prompt": "The king"}, {"prompt": ""}, {"prompt": "☂"}],
         parameters={"max_tokens": 8, "temperature": 0, "stop": "king"},
         fields=({"prompt"}, {"max_tokens", "temperature", "top_k", "top_p", "seed", "stop"}),

@@ -17,10 +17,14 @@ ENOUGH = {"train_characters": 100_000}
 
 
 def test_there_is_a_default_for_every_unit() -> None:
-    sizes = {unit: Options(tokens=unit).size for unit in ("character", "bpe", "word")}
+    sizes = {unit: Options(tokens=unit).size(10**9) for unit in ("character", "bpe", "word")}
     assert sizes == {"character": 8192, "bpe": 4000, "word": 10_000}
-    assert Options().tokens == "character"
-    assert (Options(vocabulary_size=99).size, Options(min_count=1).least, Options().least) == (99, 1, 2)
+    assert Options().tokens == "bpe"
+    assert (Options(vocabulary_size=99).size(1), Options(min_count=1).least, Options().least) == (99, 1, 2)
+
+
+def test_little_text_has_few_pairs_of_bytes() -> None:
+    assert [Options().size(characters) for characters in (0, 1_000_000, 10**9)] == [300, 500, 4000]
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_the_streams_are_the_documents_of_the_file(unit: str, plans: dict[str, P
 def test_the_vocabulary_knows_nothing_of_what_is_held_back(tmp_path: Path) -> None:
     documents = [("train", "ab " * 400), ("valid", "cc" * 50), ("test", "dd" * 50)]
     body = b"".join(json.dumps({"text": told, "split": split}).encode() + b"\n" for split, told in documents)
-    plan = TASK.plan(read(tmp_path / "content", body, "jsonl").arrays, Options(), 0)
+    plan = TASK.plan(read(tmp_path / "content", body, "jsonl").arrays, Options(tokens="character"), 0)
     assert set(text.pieces(plan.state["tokeniser"])) == {b"", b"a", b"b", b" "}
     assert plan.warnings == [
         "The vocabulary lacks 98.0% of the validation tokens (character, 8,192 at most); `bpe` lacks none."
@@ -197,7 +197,7 @@ def test_documents_are_prompts_for_a_batch(arrays: Arrays, plans: dict[str, Plan
 
 def test_defaults_depend_on_unit_and_size() -> None:
     small, large = ({"train_characters": size} for size in (10_000, 50_000_000))
-    assert TASK.defaults(small, Options()).network["tie_weights"] is False
+    assert TASK.defaults(small, Options(tokens="character")).network["tie_weights"] is False
     assert TASK.defaults(small, Options(tokens="word")).network["tie_weights"] is True
     epochs = [TASK.defaults(one, Options()).training["epochs"] for one in (small, large)]
     assert epochs[0] > epochs[1]
