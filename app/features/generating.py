@@ -73,7 +73,7 @@ class Options(BaseModel):
     def size(self, characters: int) -> int:
         """Most tokens of a text to train on that has so many characters."""
         most = VOCABULARY[self.tokens]
-        if self.tokens == text.Unit.BPE:
+        if self.tokens == "bpe":
             most = int(np.clip(characters // CHARACTERS_A_PIECE, text.LEAST_BYTES, most))
         return self.vocabulary_size or most
 
