@@ -64,16 +64,23 @@ def test_json_lines_are_recognised(on_sqlite: Service) -> None:
     assert answer.json()["format"] == "jsonl"
 
 
+TABLES = (
+    MALFORMED,
+    malformed_classification.MALFORMED,
+    malformed_generation.MALFORMED,
+    malformed_tagging.MALFORMED,
+    malformed_translation.MALFORMED,
+)
+OFTEN = 6  # one in so many over HTTP; the others too in slow tests, and all without HTTP in `test_intake`
+
+
 @pytest.mark.parametrize(
     "case",
     [
-        *MALFORMED,
-        *malformed_classification.MALFORMED,
-        *malformed_generation.MALFORMED,
-        *malformed_tagging.MALFORMED,
-        *malformed_translation.MALFORMED,
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if place % OFTEN else [])
+        for table in TABLES
+        for place, case in enumerate(table)
     ],
-    ids=lambda case: case.name,
 )
 def test_a_malformed_file_gets_a_place_and_leaves_nothing(shared: Service, case: Malformed) -> None:
     answer = shared.upload(case.body, filename=case.filename, **case.fields)
