@@ -41,7 +41,7 @@ TRAINING: Json = {
     "temporal_regularization": 0.0,
 }
 BPTT_STEPS = 64
-WHOLE = 24_000_000  # characters that are read in all epochs together
+WHOLE = 20_000_000  # characters that are read in all epochs together
 EPOCHS = (4, 60)
 BATCH = (8, 16)
 CHARACTERS_A_ROW = 15_000  # of each stream that a batch reads side by side
