@@ -150,6 +150,7 @@ class Curriculum:
         if self._saver is not None:
             ours = self._resume if self._resume and self._resume.facts["stage"] == stage.number else None
             facts = {**stage.place(self._members), **self._done.facts(), "spec": self._spec.digest()}
+            facts["threads"] = torch.get_num_threads()
             keep = Keep(self._saver, facts, self._done.parts(), self._done.steps, ours)
         fit_ = fit(
             model,

@@ -50,7 +50,9 @@ def train(
     seed = spec.training.get("split_seed", config.seed)  # the runs of a sweep share one split
     plan = task.plan(load_arrays(data_dir), options, seed, config.bptt_steps)
     hidden_size = model_config(plan, spec.network).hidden_size
-    prepare(device, threads_for(threads, hidden_size, config.batch_size))
+    most = threads_for(threads, hidden_size, config.batch_size)
+    # Sums are rounded by how many threads share them: what began with some goes on with as many.
+    prepare(device, most if snapshot is None else snapshot.facts.get("threads", 1))
     if snapshot is None:
         for message in plan.warnings:
             on({"type": "warning", "message": message})

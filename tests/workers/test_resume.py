@@ -16,7 +16,7 @@ from app.proof import Damaged, step_of
 from tests.series import series_set, store, waves
 from tests.workers.test_trainer import spec
 from tests.workers.test_training import CONFIG, CPU, Sums, network
-from workers import saving
+from workers import device, saving
 from workers.checkpoint import read
 from workers.loop import TrainingConfig
 from workers.nn import Member
@@ -173,6 +173,33 @@ def both(data: Path, given: TrainSpec, stop_at: int, name: str) -> tuple[Outcome
         resume=newest(points),
     )
     return again, told, last
+
+
+def test_it_goes_on_with_as_many_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums are rounded by how they are shared, so a worker that would take others takes these."""
+    monkeypatch.setattr(device, "WIDE", 0)
+    store(tmp_path, series_set(waves(24, 120)))
+    looks = count()
+
+    def attempt(threads: int, resume: Path | None, stop_at: int) -> Outcome:
+        points = tmp_path / "points"
+        return train(
+            spec("gru"),
+            tmp_path,
+            tmp_path / "out",
+            on=lambda _: None,
+            should_stop=lambda: next(looks) >= stop_at,
+            saver=Saver(points, 1e9, lambda _: None),
+            resume=resume,
+            threads=threads,
+        )
+
+    assert attempt(2, None, 3).stopped
+    assert torch.get_num_threads() == 2
+    assert not attempt(1, newest(tmp_path / "points"), 10**9).stopped
+    assert torch.get_num_threads() == 2
+    assert not attempt(1, None, 10**9).stopped
+    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize("cell", CELLS)
