@@ -27,6 +27,7 @@ MOST_CHECKED = 500  # trials before anything is stored; of a larger space each v
 LARGEST_GRID = 10_000
 MOST_TOLD = 20
 SEED = "training.seed"
+CHAIN = "network.crf"
 
 
 def submit(session: Session, request: SweepIn) -> Job:
@@ -36,6 +37,9 @@ def submit(session: Session, request: SweepIn) -> Job:
     also = jobs.other_task(session, request)
     base = _base(request.model_dump(include={"task", "dataset", "model", "metadata"}), request)
     _check(task, dataset, base, space, also)
+    if CHAIN in space:
+        told = "the loss of a chain is of a sentence, without it of a word: they cannot be compared"
+        _refuse([Problem(pointer("search", CHAIN), told)])
     total = size(space)
     sampler = request.sampler or ("grid" if total is not None and total <= request.max_trials else "tpe")
     if sampler == "grid" and (total is None or total > LARGEST_GRID):

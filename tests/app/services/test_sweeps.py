@@ -163,6 +163,16 @@ def test_a_data_set_or_model_of_another_task_is_refused(session: Session) -> Non
     assert list(problems(session)) == ["/dataset"]
 
 
+def test_losses_of_a_sentence_and_of_a_word_are_not_compared(session: Session) -> None:
+    summary = {"scheme": "bio", "train_tokens": 1_000}
+    session.execute(update(Dataset).values(task="tagging", summary=summary))
+    fields: Json = {"task": "tagging", "options": {}}
+    told = problems(session, **fields, search={"network.crf": [True, False]})
+    assert list(told) == ["/search/network.crf"]
+    assert "cannot be compared" in told["/search/network.crf"]
+    assert sweeps.submit(session, asked(**fields, network={"crf": False})).kind == SWEEP
+
+
 def test_a_live_sweep_keeps_its_data_set(session: Session) -> None:
     made = sweeps.submit(session, asked())
     with pytest.raises(Exception, match=made.id):
