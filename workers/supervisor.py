@@ -133,8 +133,11 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - whatever a store raises
             self._stumble(heart, error)
             return
-        request |= {"parent": os.getpid(), "threads": self._threads}
-        request["checkpoint_seconds"] = self._patience.checkpoint
+        request |= {
+            "parent": os.getpid(),
+            "threads": self._threads,
+            "checkpoint_seconds": self._patience.checkpoint,
+        }
         child = Child(self._command or (sys.executable, "-m", work.module), request)
         grace = 0.0
         try:

@@ -41,8 +41,9 @@ def train(
     """Train what a job asks for on the arrays in `data_dir` and leave an artifact in `out_dir`.
 
     With a `saver` checkpoints are taken, the last one when it is stopped; `resume` is one to go on from, and
-    `told` the stage and number of the last epoch that the job's owner knows of then. At most `threads` of
-    the CPU compute. Raises `Damaged` when the checkpoint cannot be read or was taken of another job.
+    `told` the stage and number of the last epoch that the job's owner knows of then. A wide network
+    takes so many `threads` of the CPU, or as many as that checkpoint was taken with. Raises `Damaged` when
+    the checkpoint cannot be read or was taken of another job.
     """
     task = TASKS[spec.task]
     device, snapshot = pick_device(spec.training.get("device", "auto")), _snapshot(spec, resume)

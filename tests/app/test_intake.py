@@ -15,12 +15,7 @@ from app.features.series import SeriesSet
 from app.ingest import ingest
 from app.intake import detect_format, take_in
 from app.tasks import TASKS
-from tests.app import (
-    malformed_classification,
-    malformed_generation,
-    malformed_tagging,
-    malformed_translation,
-)
+from tests.app.malformations import TABLES
 from tests.app.malformed import DAYS, GOOD_PARQUET, HEAD, MALFORMED, Malformed, item, lines, table
 from tests.real_data import shared
 
@@ -54,13 +49,7 @@ def read_here(case: Malformed, directory: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize(
     "case",
-    [
-        *MALFORMED,
-        *malformed_classification.MALFORMED,
-        *malformed_generation.MALFORMED,
-        *malformed_tagging.MALFORMED,
-        *malformed_translation.MALFORMED,
-    ],
+    [case for table in TABLES for case in table],
     ids=lambda case: case.name,
 )
 def test_each_malformed_file_is_refused_with_its_place(case: Malformed, tmp_path: Path) -> None:

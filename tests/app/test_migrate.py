@@ -58,22 +58,28 @@ def test_aliases_keep_their_version_through_shares_and_back(engine: Engine) -> N
         upgrade(engine)
 
 
+def insert_job(engine: Engine, job_id: str, kind: str, *, sweep: str | None = None) -> None:
+    """A queued job with an event, in the newest schema."""
+    columns = "id, kind, task, dataset_id, model, network, training, options, metadata, status, revision"
+    run_of = "null" if sweep is None else f"'{sweep}'"
+    rest = f"'t', 'd', 'm', '{{}}', '{{}}', '{{}}', '{{}}', 'queued', 1, 1, 0, 0, {run_of}"
+    event = f"'{job_id}', 1, 'status', '{{}}'"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"insert into jobs ({columns}, events, attempt, crashes, sweep_id) "  # noqa: S608
+            f"values ('{job_id}', '{kind}', {rest})"
+        )
+        connection.exec_driver_sql(
+            f"insert into job_events (job_id, seq, type, data) values ({event})"  # noqa: S608
+        )
+
+
 def test_an_older_release_finds_no_sweep(engine: Engine) -> None:
     """Its workers would take one for a training; the runs, which are trainings, stay."""
-    columns = "id, kind, task, dataset_id, model, network, training, options, metadata, status, revision"
-    rest = "'t', 'd', 'm', '{}', '{}', '{}', '{}', 'queued', 1, 1, 0, 0"
     try:
         upgrade(engine)
-        with engine.begin() as connection:
-            for job_id, kind, more in (("job_s", "sweep", "null"), ("job_r", "train", "'job_s'")):
-                connection.exec_driver_sql(
-                    f"insert into jobs ({columns}, events, attempt, crashes, sweep_id) "  # noqa: S608
-                    f"values ('{job_id}', '{kind}', {rest}, {more})"
-                )
-                event = f"'{job_id}', 1, 'status', '{{}}'"
-                connection.exec_driver_sql(
-                    f"insert into job_events (job_id, seq, type, data) values ({event})"  # noqa: S608
-                )
+        insert_job(engine, "job_s", "sweep")
+        insert_job(engine, "job_r", "train", sweep="job_s")
         downgrade(engine, SWEEPLESS)
         with engine.connect() as connection:
             assert [row[0] for row in connection.exec_driver_sql("select id from jobs")] == ["job_r"]
@@ -90,16 +96,8 @@ def test_an_older_release_finds_no_sweep(engine: Engine) -> None:
 
 def test_events_outlive_the_way_down_through_the_budget_of_failures(engine: Engine) -> None:
     """On SQLite a table that is made anew takes the rows along that refer to it."""
-    columns = "id, kind, task, dataset_id, model, network, training, options, metadata, status, revision"
-    values = "'job_1', 'train', 't', 'd', 'm', '{}', '{}', '{}', '{}', 'queued', 1, 1, 0, 0"
     try:
-        with engine.begin() as connection:
-            connection.exec_driver_sql(
-                f"insert into jobs ({columns}, events, attempt, crashes) values ({values})"  # noqa: S608
-            )
-            connection.exec_driver_sql(
-                "insert into job_events (job_id, seq, type, data) values ('job_1', 1, 'status', '{}')"
-            )
+        insert_job(engine, "job_1", "train")
         downgrade(engine, SPLIT)
         with engine.connect() as connection:
             assert connection.exec_driver_sql("select job_id from job_events").all() == [("job_1",)]

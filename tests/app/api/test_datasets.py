@@ -10,12 +10,7 @@ import httpx
 import pytest
 
 from app.tables import Dataset
-from tests.app import (
-    malformed_classification,
-    malformed_generation,
-    malformed_tagging,
-    malformed_translation,
-)
+from tests.app.malformations import TABLES
 from tests.app.malformed import MALFORMED, Malformed
 from tests.servers import Valkey, until
 from tests.service import Service, monthly, problem, service
@@ -64,13 +59,6 @@ def test_json_lines_are_recognised(on_sqlite: Service) -> None:
     assert answer.json()["format"] == "jsonl"
 
 
-TABLES = (
-    MALFORMED,
-    malformed_classification.MALFORMED,
-    malformed_generation.MALFORMED,
-    malformed_tagging.MALFORMED,
-    malformed_translation.MALFORMED,
-)
 OFTEN = 6  # one in so many over HTTP; the others too in slow tests, and all without HTTP in `test_intake`
 
 

@@ -12,6 +12,7 @@ from app.cli import app
 from app.cli.ranking import ranking
 from app.cli.watch import describe, milestone
 from app.client import Json
+from app.events import append
 from tests.app.api.test_sweeps import play, step
 from tests.servers import until
 from tests.service import Service, monthly
@@ -42,14 +43,31 @@ def sweeps(service: Service) -> list[dict[str, object]]:
 
 
 def test_a_sweep_uploads_submits_watches_and_ranks(
-    run: Run, on_sqlite: Service, csv: Path, tmp_path: Path
+    run: Run, on_sqlite: Service, csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    watched = threading.Event()
+
+    def noticed(job: Json) -> str:
+        if job["status"] == "running":
+            watched.set()
+        return describe(job)
+
     def work() -> None:
         until(lambda: sweeps(on_sqlite), what="a sweep")
         sweep_id = str(sweeps(on_sqlite)[0]["id"])
+        step(on_sqlite, sweep_id)
+
+        def seen() -> bool:
+            """A poll is answered by what changes after it came, so something goes on changing."""
+            with on_sqlite.house.sessions.begin() as session:
+                append(session, sweep_id, [("log", {"message": "still here"})])
+            return watched.is_set()
+
+        until(seen, what="a look at the running sweep", every=0.05)
         while not step(on_sqlite, sweep_id):
             play(on_sqlite, sweep_id, tmp_path, rnn=0.9, lstm=0.5, gru=0.7)
 
+    monkeypatch.setattr("app.cli.watch.describe", noticed)
     worker = threading.Thread(target=work)
     worker.start()
     done = run(
@@ -65,6 +83,7 @@ def test_a_sweep_uploads_submits_watches_and_ranks(
     assert "0.5075 ± 0.00071" in done.stdout
     assert "2/2" in done.stdout
     assert "demand version 1 (lstm)" in done.stdout
+    assert "/6 runs" in done.stderr
     (job,) = sweeps(on_sqlite)
     search = job["search"]
     assert isinstance(search, dict)
