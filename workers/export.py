@@ -1,5 +1,6 @@
 """Artifacts: weights as safetensors, a graph as ONNX, and a JSON manifest that rebuilds everything."""
 
+import copy
 import hashlib
 import json
 import logging
@@ -23,7 +24,8 @@ Json = dict[str, Any]
 
 FORMAT = 1
 OPSET = 17
-TOLERANCE = 1e-4  # between torch and the exported graph, on the network's own scale
+TOLERANCE = 1e-4  # between torch and the exported graph, in parts of the largest output where that exceeds 1
+ROUNDINGS = 10.0  # and how many of torch's own roundings the graph may be off: a network can amplify them
 WEIGHTS, GRAPH, MANIFEST = "model.safetensors", "model.onnx", "manifest.json"
 DECODER = "decoder.onnx"  # of a SEQUENCE network, beside the graph that encodes
 INPUTS = ("inputs", "lengths", "state")
@@ -140,7 +142,12 @@ def _write(
 
 
 def verify_onnx(model: Network, path: Path) -> float:
-    """Largest difference to torch at several batch sizes and lengths; raises `ExportFailed` if it matters."""
+    """Largest difference to torch at several batch sizes and lengths; raises `ExportFailed` if it matters.
+
+    In parts of the largest output where that exceeds 1: logits of a hundred carry roundings of 1e-5. What
+    torch itself is off from double precision is allowed `ROUNDINGS` times over, because some networks (a
+    vanilla RNN whose recurrent weights expand) amplify a rounding at every step.
+    """
     return _verify(_AtEnd(model), partial(probe, model), path, INPUTS, outputs_in(model))
 
 
@@ -160,14 +167,17 @@ def _verify(
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    worst = 0.0
+    exact, worst = copy.deepcopy(module).double(), 0.0
     for seed, (batch, time) in enumerate([(1, 1), (1, 9), (4, 30), (7, 2)]):
         probes = tensors(batch, time, seed)
         given = dict(zip(inputs, (tensor.numpy() for tensor in probes), strict=True))
-        for ours, theirs in zip(session.run(list(outputs), given), module(*probes), strict=True):
-            worst = max(worst, float(np.abs(ours - theirs.numpy()).max()))
-    if not worst <= TOLERANCE:
-        raise ExportFailed(f"The exported graph differs from the network by {worst:.2g}.")
+        truth = exact(*(tensor.double() if tensor.is_floating_point() else tensor for tensor in probes))
+        for ours, theirs, true in zip(session.run(list(outputs), given), module(*probes), truth, strict=True):
+            scale = max(1.0, float(theirs.abs().max()))
+            difference = float(np.abs(ours - theirs.numpy()).max()) / scale
+            if not difference <= TOLERANCE + ROUNDINGS * float((theirs - true).abs().max()) / scale:
+                raise ExportFailed(f"The exported graph differs from the network by {difference:.2g}.")
+            worst = max(worst, difference)
     return worst
 
 

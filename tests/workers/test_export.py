@@ -12,8 +12,10 @@ from workers.nn.cells import CELLS
 from workers.nn.model import SequenceModel
 
 
-def trained(cell: str = "gru", layers: int = 1) -> SequenceModel:
-    config = ModelConfig(Input.VECTORS, Output.QUANTILES, 4, 6, cell, layers, 8, quantiles=(0.1, 0.5, 0.9))
+def trained(cell: str = "gru", layers: int = 1, hidden: int = 8) -> SequenceModel:
+    quantiles = (0.1, 0.5, 0.9)
+    config = ModelConfig(Input.VECTORS, Output.QUANTILES, 4, 6, cell, layers, hidden, quantiles=quantiles)
+    torch.manual_seed(0)
     model = SequenceModel(config)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
@@ -33,6 +35,36 @@ def test_a_graph_of_other_weights_is_refused(tmp_path: Path) -> None:
     export_onnx(model, tmp_path / "model.onnx")
     with torch.no_grad():
         next(model.parameters()).add_(0.1)
+    with pytest.raises(ExportFailed):
+        verify_onnx(model, tmp_path / "model.onnx")
+
+
+def test_large_outputs_differ_by_their_rounding(tmp_path: Path) -> None:
+    """Logits of thousands carry a float's rounding of 1e-4 and more, which is no fault of the graph."""
+    model = trained("lstm")
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter.mul_(1e4)
+    export_onnx(model, tmp_path / "model.onnx")
+    assert verify_onnx(model, tmp_path / "model.onnx") < 1e-5
+
+
+def chaotic() -> SequenceModel:
+    """A vanilla RNN that amplifies a rounding step by step, as a trained one may."""
+    return trained("rnn", hidden=64)  # recurrent weights of spectral radius 3
+
+
+def test_a_network_that_amplifies_rounding_is_exported(tmp_path: Path) -> None:
+    model = chaotic()
+    export_onnx(model, tmp_path / "model.onnx")
+    verify_onnx(model, tmp_path / "model.onnx")
+
+
+def test_a_graph_of_other_weights_is_refused_where_rounding_is_amplified(tmp_path: Path) -> None:
+    model = chaotic()
+    export_onnx(model, tmp_path / "model.onnx")
+    with torch.no_grad():
+        model.head.out.bias.add_(0.01)
     with pytest.raises(ExportFailed):
         verify_onnx(model, tmp_path / "model.onnx")
 

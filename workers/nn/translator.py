@@ -119,7 +119,7 @@ class Translator(nn.Module):
         return torch.log_softmax(logits.squeeze(1), dim=-1), last, weights.squeeze(1)
 
     def _encoded(self, inputs: Tensor, seen: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        memory = self.remember(seen).float()  # (batch, time, hidden); what follows needs whole numbers
+        memory = self.remember(seen).to(self.bridge.weight.dtype)  # (batch, time, hidden); ids follow
         first = torch.tanh(self.bridge(mean(memory, lengths))).view(
             -1, self.decoder.state_rows, self.config.hidden_size
         )
