@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.features.measures import LOSS
 from app.hyperparameters import Strict
 from app.schemas import JobIn, Json, Text
 from app.space import spelled
 
-METRIC = "valid_loss"  # what trials are compared by, the less the better
+MINIMIZE, MAXIMIZE = "minimize", "maximize"
 MAX_VALUES = 64  # of one setting
 LARGEST = 1e15  # which every number in a row of the database and in JSON can be
 
@@ -66,13 +67,6 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
-def _metric(value: str) -> str:
-    if value != METRIC:
-        told = f"only {METRIC} is measured on validation data; chosen by test data, the best looks too good"
-        raise PydanticCustomError("metric", "{told}", {"told": told})
-    return value
-
-
 Dimension = Annotated[
     list[Any] | Json,
     PlainValidator(_dimension),
@@ -93,13 +87,20 @@ class SweepIn(JobIn):
             {"network.cell": ["rnn", "lstm", "gru"], "training.learning_rate": {"min": 1e-4, "max": 1e-2}}
         ],
     )
-    metric: Annotated[str, AfterValidator(_metric), WithJsonSchema({"enum": [METRIC]})] = METRIC
+    metric: Text = Field(
+        default=LOSS,
+        description="Of the validation data: `valid_loss`, or a metric of the task such as `accuracy`.",
+    )
     sampler: Literal["grid", "random", "tpe"] | None = Field(
         default=None, description="By default `grid` where that takes at most `max_trials`, else `tpe`."
     )
     max_trials: int = Field(default=20, ge=1, le=200)
     seeds: int = Field(default=3, ge=1, le=10, description="Runs of each trial.")
-    prune: bool = Field(default=True, description="End a trial whose first run falls behind the median.")
+    prune: bool | None = Field(
+        default=None,
+        description="End a trial whose first run falls behind the median by its validation loss after each "
+        "epoch. By default where trials are compared by that.",
+    )
     max_parallel: int | None = Field(
         default=None, ge=1, le=64, description="Runs at once; by default one for each worker, at least 2."
     )

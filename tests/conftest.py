@@ -18,6 +18,11 @@ from tests.service import Service, service
 REQUIRED = bool(os.environ.get("RECURRA_TEST_REQUIRE_SERVERS"))
 
 
+def pytest_configure() -> None:
+    """Before torch is loaded: threads that wait as those of training do, instead of taking a core each."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def server_url(variable: str) -> str:
     """A server named by the environment; without it the test is skipped, unless servers are required."""
     url = os.environ.get(variable, "")

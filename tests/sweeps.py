@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from app.db import Sessions
+from app.features.measures import LOSS, of_validation
 from app.search import SweepIn
 from app.services import advances, jobs, leases, orders, standings, sweeps
 from app.services.advances import Done
@@ -59,10 +60,12 @@ class Scripted:
 
 
 def stage(sessions: Sessions) -> None:
-    """The data set that sweeps of tests are over."""
+    """The data sets that sweeps of tests are over: of series, and `ds_2` of tagged words."""
     facts: Json = {"name": "n", "format": "csv", "bytes": 1, "sha256": "0", "filename": "f", "warnings": []}
     with sessions.begin() as session:
         session.add(Dataset(id="ds_1", task="forecasting", summary=SUMMARY, **facts))
+        words = {"scheme": "bio", "train_tokens": 1_000}
+        session.add(Dataset(id="ds_2", task="tagging", summary=words, **facts))
 
 
 class Played:
@@ -70,6 +73,7 @@ class Played:
 
     def __init__(self, sessions: Sessions, picker: Scripted | None = None, **fields: Any) -> None:
         self.sessions, self.picker, self.known = sessions, picker or Scripted(), dict[str, Curve]()
+        self.metric = of_validation(fields.get("metric", LOSS))
         with sessions.begin() as session:
             self.id = sweeps.submit(session, asked(**fields)).id
 
@@ -109,11 +113,11 @@ class Played:
             leases.beat(session, lease, 60, None, None, told)
 
     def finish(self, lease: Lease, value: Value) -> bool:
-        """End a run with a validation loss; infinite, it failed."""
+        """End a run with what it is compared by; infinite, it failed."""
         with self.sessions.begin() as session:
             if value is not None and math.isinf(value):
                 return leases.end(session, lease, Status.FAILED, code="diverged", message="The loss is NaN.")
-            made = outcome(lease, value)
+            made = outcome(lease, value, self.metric)
             return leases.complete(session, lease, made.metrics, made)
 
     def play(self, value: Callable[[Run], Value], *losses: float) -> None:
@@ -140,10 +144,10 @@ class Played:
             orders.cancel(session, job_id or self.id)
 
 
-def outcome(lease: Lease, value: Value) -> Outcome:
+def outcome(lease: Lease, value: Value, metric: str = LOSS) -> Outcome:
     """What a run made."""
     artifact = f"artifacts/{lease.job_id}/{lease.attempt}"
-    return Outcome(artifact, 7, 70, "00", {"smape": 1.0, "valid_loss": value}, {"smape": 2.0})
+    return Outcome(artifact, 7, 70, "00", {"smape": 1.0, metric: value}, {"smape": 2.0})
 
 
 def by_cell(**values: float) -> Callable[[Run], Value]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from app.features.measures import of_validation
 from app.tasks import TASKS
 from app.tasks.base import Output, Plan, Split
 from workers.data import Following, steps_per_epoch
@@ -184,7 +185,16 @@ class Curriculum:
             state = self._task.settle(state, plan.valid, outputs_of(network, plan.valid, size, self._device))
         outputs = outputs_of(network, plan.test, size, self._device)
         metrics, baseline = self._task.score(state, plan.test, outputs)
-        return {"state": state, "metrics": metrics | best_of(self._done.fits), "baseline": baseline}
+        metrics |= best_of(self._done.fits) | self._compared(network, state)
+        return {"state": state, "metrics": metrics, "baseline": baseline}
+
+    def _compared(self, network: Network, state: Json) -> Json:
+        """The metric of validation data by which a sweep compares its runs, where that is not their loss."""
+        metric, split = self._spec.training.get("judged_by"), self._plan.judged or self._plan.valid
+        if metric is None or not len(split.lengths):
+            return {}
+        outputs = outputs_of(network, split, self._config.batch_size, self._device)
+        return {of_validation(metric): self._task.score(state, split, outputs)[0].get(metric)}
 
     def _export(self, network: Network, out_dir: Path, judged: Json) -> None:
         spec = self._spec

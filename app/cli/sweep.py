@@ -34,6 +34,9 @@ def sweep(
     task: Annotated[str, typer.Option(help="forecasting, classification, tagging, …")],
     model: Annotated[str, typer.Option(help="Name of the model the best version is added to.")],
     search: Search,
+    metric: Annotated[
+        str | None, typer.Option(help="Of validation data: valid_loss, accuracy, bleu, …")
+    ] = None,
     sampler: Annotated[str | None, typer.Option(help="grid, random or tpe.")] = None,
     max_trials: Annotated[int | None, typer.Option(min=1, help="How many settings are tried.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each.")] = None,
@@ -54,7 +57,7 @@ def sweep(
     """Train a network for each setting of a search, over several seeds; the best becomes the version."""
     fields = {"name": name, "format": format_, "columns": json.dumps(columns(columns_)) if columns_ else None}
     how = {
-        "sampler": sampler, "max_trials": max_trials, "seeds": seeds, "prune": prune,
+        "metric": metric, "sampler": sampler, "max_trials": max_trials, "seeds": seeds, "prune": prune,
         "max_parallel": max_parallel, "max_seconds": max_seconds,
     }  # fmt: skip
     asked = {"task": task, "model": model, "search": searched(search), **_given(how)}

@@ -15,6 +15,9 @@ PADDING, UNKNOWN, BEGIN, END = range(4)  # as `app.tasks.base` has them, which s
 SPECIALS = ["⟨pad⟩", "⟨unk⟩", "⟨s⟩", "⟨/s⟩"]  # in that order; signs that no merge of bytes can spell
 WORDS = r"\w+(?:['’\-]\w+)*|[^\w\s]"  # words with inner apostrophes and hyphens, else single signs
 SPACED = r" ?\w+(?:['’\-]\w+)*| ?[^\w\s]|\s"  # the same with a space before them, and all other space
+TOKENISED = frozenset(
+    f"options.{name}" for name in ("tokens", "vocabulary_size", "min_count", "lower", "shared_vocabulary")
+)  # settings that change what a token is
 LEAST_BYTES = 300  # tokens of BPE: 256 bytes, four marks and some merges
 CACHED = 256  # tokenisers in memory
 

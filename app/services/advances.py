@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from app.db import db_now
 from app.events import append
+from app.features.measures import LOSS, of_validation
 from app.schemas import JobIn
-from app.search import METRIC
 from app.services import jobs, models, orders, standings, sweeps, workers
 from app.services.decisions import Curve, Start, Step, Stop, View
 from app.services.models import Outcome
@@ -121,9 +121,10 @@ def _begin(session: Session, sweep: Job) -> None:
 def _start(session: Session, now: Standing, start: Start) -> str:
     sweep = now.sweep
     # All runs are compared on the same split of the data, whatever their seed.
-    seeds = {"seed": start.seed, "split_seed": now.search["seed"]}
     settings = asdict(start.settings)
-    settings["training"] |= seeds
+    settings["training"] |= {"seed": start.seed, "split_seed": now.search["seed"]}
+    if now.search["metric"] != LOSS:
+        settings["training"] |= {"judged_by": now.search["metric"]}
     trial = {"number": start.number, "seed": start.seed, "parameters": start.parameters}
     request = JobIn.model_validate(sweeps.base_of(sweep) | {"network": {}, "training": {}, "options": {}})
     return jobs.store(session, request, "train", sweep_id=sweep.id, trial=trial, **settings).id
@@ -146,21 +147,20 @@ def _tell(session: Session, now: Standing, parallel: int) -> None:
     """Note how far the sweep is; the end of each run is an event, once."""
     if not _untold(now):
         return
-    sweep = now.sweep
+    sweep, metric = now.sweep, of_validation(now.search["metric"])
     query = select(JobEvent.data).where(JobEvent.job_id == sweep.id, JobEvent.type == RUN)
     told = {data["job"] for data in session.scalars(query)}
     sweep.progress = progress(now, parallel)
     if now.ranked:
-        sweep.metrics = {METRIC: now.ranked[0].mean}
+        sweep.metrics = {metric: now.ranked[0].mean}
     session.flush()
-    append(
-        session, sweep.id, [(RUN, _news(run)) for run in now.runs if not run.live and run.job_id not in told]
-    )
+    ended = [run for run in now.runs if not run.live and run.job_id not in told]
+    append(session, sweep.id, [(RUN, _news(run, metric)) for run in ended])
 
 
-def _news(run: Run) -> Json:
+def _news(run: Run, metric: str) -> Json:
     trial = {"trial": run.number, "seed": run.seed, "parameters": run.parameters}
-    status = {"status": run.stopped or run.status, METRIC: run.value}
+    status = {"status": run.stopped or run.status, metric: run.value}
     return {"job": run.job_id, **trial, **status}
 
 
@@ -185,7 +185,13 @@ def _end(session: Session, now: Standing) -> None:
     sweep = now.sweep
     best = now.ranked[0].best if now.ranked else None
     if best is None:
-        _move(session, sweep, Status.FAILED, error_code="no_result", error_message=_cause(now.runs))
+        _move(
+            session,
+            sweep,
+            Status.FAILED,
+            error_code="no_result",
+            error_message=_cause(now.runs, of_validation(now.search["metric"])),
+        )
         return
     run = session.get_one(Job, best.job_id)
     outcome = Outcome(**(run.outcome or {}))
@@ -195,13 +201,13 @@ def _end(session: Session, now: Standing) -> None:
     _move(session, sweep, Status.SUCCEEDED)
 
 
-def _cause(runs: Iterable[Run]) -> str:
+def _cause(runs: Iterable[Run], metric: str) -> str:
     errors = [run.error for run in runs if run.error is not None]
     if errors:
-        return f"No run reached a validation loss; the first one that failed: {errors[0]}"
+        return f"No run reached a {metric}; the first one that failed: {errors[0]}"
     if any(run.status == Status.SUCCEEDED for run in runs):
-        return "No run has a validation loss: the data leave no validation split"
-    return "No run reached a validation loss: they were cancelled, or had no time"
+        return f"No run has a {metric}: the data leave no validation split"
+    return f"No run reached a {metric}: they were cancelled, or had no time"
 
 
 def _move(session: Session, sweep: Job, status: Status, **error: str) -> None:

@@ -23,7 +23,7 @@ class Told:
     """A trial as the sampler is told of it; with neither value nor curve it went wrong."""
 
     parameters: Json
-    value: float | None = None
+    value: float | None = None  # the less the better
     curve: Curve | None = None  # as far as it came before it was given up
     running: bool = False
 
@@ -182,7 +182,7 @@ def _told(trial: Trial, curves: Mapping[str, Curve]) -> Told:
         return Told(trial.parameters, curve=curves.get(trial.runs[0].job_id))
     if trial.open:
         return Told(trial.parameters, running=True)
-    return Told(trial.parameters, None if trial.spoilt else trial.mean)
+    return Told(trial.parameters, None if trial.spoilt else trial.cost)
 
 
 def _settings(view: View, parameters: Json) -> Settings | None:

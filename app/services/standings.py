@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from app.db import db_now
 from app.errors import NotFound
-from app.search import METRIC
+from app.features.measures import of_validation
+from app.search import MAXIMIZE
 from app.states import LIVE, SWEEP, Status
 from app.tables import Job, Json
 
@@ -41,10 +42,10 @@ class Run:
     error: str | None
 
     @classmethod
-    def of(cls, row: Any) -> "Run":
-        """From its job's row."""
+    def of(cls, row: Any, metric: str) -> "Run":
+        """From its job's row, and the metric that runs are compared by."""
         done = row.status == Status.SUCCEEDED
-        value = (row.metrics or {}).get(METRIC) if done else None
+        value = (row.metrics or {}).get(of_validation(metric)) if done else None
         return cls(
             job_id=row.id,
             number=row.trial["number"],
@@ -72,6 +73,7 @@ class Trial:
     parameters: Json
     runs: Sequence[Run]
     wanted: int  # runs
+    rising: bool  # whether more of the metric is better
 
     @cached_property
     def values(self) -> list[float]:
@@ -82,6 +84,11 @@ class Trial:
     def mean(self) -> float | None:
         """What it is compared by."""
         return fmean(self.values) if self.values else None
+
+    @property
+    def cost(self) -> float | None:
+        """The same, so that less is better."""
+        return -self.mean if self.rising and self.mean is not None else self.mean
 
     @property
     def spread(self) -> float | None:
@@ -118,7 +125,7 @@ class Trial:
     def best(self) -> Run | None:
         """The run whose network is the trial's."""
         good = [run for run in self.runs if run.value is not None]
-        return min(good, key=lambda run: run.value or 0.0) if good else None
+        return (max if self.rising else min)(good, key=lambda run: run.value or 0.0) if good else None
 
     @property
     def status(self) -> str:
@@ -169,7 +176,7 @@ class Standing:
         """Trials with a value, the best first: a run that is missing is worse than any value."""
         good = [trial for trial in self.trials if trial.values and not trial.pruned]
         wanted = self.search["seeds"]
-        return sorted(good, key=lambda trial: (wanted - len(trial.values), trial.mean, trial.number))
+        return sorted(good, key=lambda trial: (wanted - len(trial.values), trial.cost, trial.number))
 
     def spent(self, *, ended: bool) -> list[str]:
         """Runs that have ended and whose network nobody can want any more."""
@@ -186,15 +193,17 @@ def read(session: Session, sweep_id: str) -> Standing:
         raise NotFound(f"There is no sweep {sweep_id}")
     rows = session.execute(select(*COLUMNS).where(Job.sweep_id == sweep_id).order_by(Job.id))
     clock = session.scalars(select(db_now())).one()
-    return Standing(sweep, _trials(map(Run.of, rows), (sweep.search or {})["seeds"]), clock)
+    search = sweep.search or {}
+    runs = [Run.of(row, search["metric"]) for row in rows]
+    return Standing(sweep, _trials(runs, search["seeds"], rising=search["direction"] == MAXIMIZE), clock)
 
 
-def _trials(runs: Iterable[Run], seeds: int) -> list[Trial]:
+def _trials(runs: Iterable[Run], seeds: int, *, rising: bool) -> list[Trial]:
     found: dict[int, list[Run]] = defaultdict(list)
     for run in runs:
         found[run.number].append(run)
     return [
-        Trial(number, of[0].parameters, sorted(of, key=lambda run: run.seed), seeds)
+        Trial(number, of[0].parameters, sorted(of, key=lambda run: run.seed), seeds, rising)
         for number, of in sorted(found.items())
     ]
 

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
 from app.errors import Invalid, Problem, pointer
+from app.features.measures import LOSS
 from app.hyperparameters import TRAINING, NetworkIn, TrainingIn
 from app.schemas import JobIn
-from app.search import SweepIn
+from app.search import MAXIMIZE, MINIMIZE, SweepIn
 from app.services import jobs
 from app.services.jobs import Settings
 from app.space import Space, applied, axis, field_of, size, spelled
@@ -27,7 +28,6 @@ MOST_CHECKED = 500  # trials before anything is stored; of a larger space each v
 LARGEST_GRID = 10_000
 MOST_TOLD = 20
 SEED = "training.seed"
-CHAIN = "network.crf"
 
 
 def submit(session: Session, request: SweepIn) -> Job:
@@ -37,21 +37,19 @@ def submit(session: Session, request: SweepIn) -> Job:
     also = jobs.other_task(session, request)
     base = _base(request.model_dump(include={"task", "dataset", "model", "metadata"}), request)
     _check(task, dataset, base, space, also)
-    if CHAIN in space:
-        told = "the loss of a chain is of a sentence, without it of a word: they cannot be compared"
-        _refuse([Problem(pointer("search", CHAIN), told)])
+    measures = {LOSS: False, **task.measures(dataset.summary)}
+    _refuse(list(_misjudged(request, task, measures)))
     total = size(space)
     sampler = request.sampler or ("grid" if total is not None and total <= request.max_trials else "tpe")
     if sampler == "grid" and (total is None or total > LARGEST_GRID):
         told = "without an end" if total is None else f"of {total:,} trials, more than {LARGEST_GRID:,}"
         _refuse([Problem("/sampler", f"this is a grid {told}; take tpe or random, or give steps")])
-    asked = request.model_dump(
-        include={"metric", "max_trials", "seeds", "prune", "max_parallel", "max_seconds"}
-    )
+    asked = request.model_dump(include={"metric", "max_trials", "seeds", "max_parallel", "max_seconds"})
     search = asked | {
         "space": request.search,
         "sampler": sampler,
-        "direction": "minimize",
+        "direction": MAXIMIZE if measures[request.metric] else MINIMIZE,
+        "prune": request.metric == LOSS if request.prune is None else request.prune,
         "seed": TRAINING["seed"] if request.training.seed is None else request.training.seed,
         "max_trials": request.max_trials if total is None else min(total, request.max_trials),
     }
@@ -96,6 +94,19 @@ def settle(task: Task, dataset: Dataset, base: Json, parameters: Json, also: Any
 def task_of(sweep: Job) -> Task:
     """The task of all trials."""
     return TASKS[sweep.task]
+
+
+def _misjudged(request: SweepIn, task: Task, measures: Json) -> Iterator[Problem]:
+    """A metric that there is not, or losses that cannot be compared."""
+    if request.metric not in measures:
+        yield Problem("/metric", f"{request.metric} is not measured here; choose from {', '.join(measures)}")
+    others = ", ".join(name for name in measures if name != LOSS)
+    for name in sorted(task.loss_of & request.search.keys()):
+        if request.metric == LOSS:
+            told = f"this changes what the loss is of: compare trials by another metric ({others})"
+            yield Problem(pointer("search", name), told)
+        elif request.prune:
+            yield Problem("/prune", f"pruning compares losses, and {name} changes what they are of")
 
 
 def _base(named: Json, request: SweepIn) -> Json:

@@ -135,6 +135,7 @@ class Plan:
     train: Split
     valid: Split
     test: Split
+    judged: Split | None = None  # the validation data as `score` wants them, where `valid` is not so
     refit: Split | None = None  # all data, for a final fit of as many steps as the best one took
     network: Json = field(default_factory=dict)  # what else the network's configuration needs
     tables: Arrays = field(default_factory=dict)  # what it begins with, by the names of its buffers
@@ -202,6 +203,7 @@ class Task(Protocol):
     instance: ClassVar[type[msgspec.Struct]]
     parameters: ClassVar[type[msgspec.Struct]]
     typical: ClassVar[dict[str, tuple[Json, Json]]]  # what its defaults differ by: summary and options
+    loss_of: ClassVar[frozenset[str]]  # settings that change what a loss is of, so that it cannot judge them
     tensor_inputs: ClassVar[tuple[TensorField, ...]]  # how tensors tell an instance
     tensor_outputs: ClassVar[tuple[TensorField, ...]]  # how they tell a prediction
 
@@ -215,6 +217,10 @@ class Task(Protocol):
 
     def defaults(self, summary: Json, options: Any) -> Defaults:
         """What suits a data set with this summary, for a job that names nothing but these options."""
+        ...
+
+    def measures(self, summary: Json) -> dict[str, bool]:
+        """Metrics of `score` that networks can be compared by, and whether more of each is better."""
         ...
 
     def plan(self, arrays: Arrays, options: Any, seed: int, bptt_steps: int | None = None) -> Plan:

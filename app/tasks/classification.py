@@ -97,6 +97,7 @@ class Classification:
         "10,000 texts": ({"kind": TEXT, "examples": 10_000}, {}),
         "sensor readings": ({"kind": VALUES, "examples": 1_000}, {}),
     }
+    loss_of: ClassVar[frozenset[str]] = frozenset()
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField(TEXT, "BYTES", (), required=False),
         TensorField(VALUES, "FP64", (-1, -1), required=False),  # (time, channels)
@@ -117,6 +118,11 @@ class Classification:
     def defaults(self, summary: Json, options: Options) -> Defaults:
         """By kind of data."""
         return Defaults(*defaults(summary, options))
+
+    def measures(self, summary: Json) -> dict[str, bool]:
+        """How many are right, of each label alike, or how likely the right ones are."""
+        del summary
+        return {"accuracy": True, "macro_f1": True, "log_loss": False, "calibration_error": False}
 
     def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
         """Split by label, and learn vocabulary or scale from the training part."""

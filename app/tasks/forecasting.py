@@ -77,6 +77,9 @@ class Forecasting:
     instance: ClassVar[type[msgspec.Struct]] = Instance
     parameters: ClassVar[type[msgspec.Struct]] = Parameters
     typical: ClassVar[dict[str, tuple[Json, Json]]] = {"series": ({}, {"horizon": 24})}
+    loss_of: ClassVar[frozenset[str]] = frozenset(
+        {"options.horizon", "options.quantiles", "options.season_length", "options.transform"}
+    )
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("values", "FP64", (-1,), missing=True),
         TensorField("start", "BYTES", (), required=False),
@@ -110,6 +113,11 @@ class Forecasting:
         """The same for all series."""
         del summary, options
         return Defaults(self.network_defaults, self.training_defaults)
+
+    def measures(self, summary: Json) -> dict[str, bool]:
+        """Errors of the median, or of all quantiles."""
+        del summary
+        return {"smape": False, "mase": False, "pinball": False}
 
     def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
         """Cut every series, learn the recipe from the training part, and lay out the splits."""

@@ -28,7 +28,7 @@ from app.features.prompts import Instance, Parameters, Prompts, misfits, read_pr
 from app.features.ragged import Texts
 from app.features.stream import Stream, learn, tokenise, unknown_texts
 from app.features.streamed import Streamed, follow
-from app.features.text import Unit
+from app.features.text import TOKENISED, Unit
 from app.tasks.base import (
     UNKNOWN,
     Arrays,
@@ -87,6 +87,7 @@ class Generation:
         f"a million characters, read by {unit}": ({"train_characters": 1_000_000}, {"tokens": unit.value})
         for unit in Unit
     }
+    loss_of: ClassVar[frozenset[str]] = TOKENISED
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("prompt", "BYTES", ()),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("text", "BYTES", ()),
@@ -106,6 +107,11 @@ class Generation:
         """By unit, and by how much text there is."""
         return Defaults(network_defaults(options), training_defaults(summary))
 
+    def measures(self, summary: Json) -> dict[str, bool]:
+        """Bits of a character can be compared between units, perplexities cannot."""
+        del summary
+        return {"bits_per_character": False, "perplexity": False}
+
     def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
         """Split the documents, learn the vocabulary from the training part, and lay out the streams."""
         parts = divide(Texts.from_arrays(arrays, TEXT), arrays["split"], seed)
@@ -122,7 +128,7 @@ class Generation:
             features=1,
             outputs=size,
             train=Pieces(train),
-            valid=Pieces(valid),
+            valid=Pieces(valid, Told(parts.valid, parts.train.last(LONGEST))),
             test=Pieces(test, Told(parts.test, parts.train.last(LONGEST))),
             network={"vocabularies": [size], "character_vocabulary": 0, "word_length": 0},
             warnings=_warnings(valid, options.tokens, most),
@@ -179,10 +185,10 @@ class Generation:
 
 
 def measured_on(split: Split) -> tuple[Stream, Told]:
-    """The stream of a test split of ours, and its text; raises `TypeError` for another split."""
+    """The stream of a held-out split of ours, and its text; raises `TypeError` for another split."""
     if isinstance(split, Pieces) and split.told is not None:
         return split.stream, split.told
-    raise TypeError("only the test part of a text can be scored")
+    raise TypeError("only a held-out part of a text can be scored")
 
 
 def _warnings(valid: Stream, unit: str, most: int) -> list[str]:

@@ -18,7 +18,7 @@ from app.features.passages import Instance, Parameters, Passage, answer, read_pa
 from app.features.ragged import Arrays, Ragged, Texts
 from app.features.schemes import PLAIN
 from app.features.sentences import TOKENS, WORDS, Sentences, cut
-from app.features.splits import Rows, partition
+from app.features.splits import partition
 from app.features.tagged import read_sentences
 from app.features.targets import Targets
 from app.tasks.base import (
@@ -54,9 +54,9 @@ class Examples:
 class HeldOut(Examples):
     """Whole sentences, and those that a counting model learns from."""
 
-    def __init__(self, layout: Layout, sentences: Sentences, rows: Rows) -> None:
-        super().__init__(layout, rows.test)
-        self.sentences, self.train = sentences, rows.train
+    def __init__(self, layout: Layout, rows: Ints, sentences: Sentences, train: Ints) -> None:
+        super().__init__(layout, rows)
+        self.sentences, self.train = sentences, train
 
 
 class Untagged:
@@ -86,6 +86,7 @@ class Tagging:
         "entities in 50,000 words": ({"scheme": "bio", "train_tokens": 50_000}, {}),
         "parts of speech of a million words": ({"scheme": PLAIN, "train_tokens": 1_000_000}, {}),
     }
+    loss_of: ClassVar[frozenset[str]] = frozenset({"network.crf", "options.scheme", "options.max_length"})
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("text", "BYTES", (), required=False),
         TensorField("tokens", "BYTES", (-1,), required=False),
@@ -109,6 +110,10 @@ class Tagging:
         return Defaults(
             labelling.network_defaults(summary, options), labelling.training_defaults(summary, options)
         )
+
+    def measures(self, summary: Json) -> dict[str, bool]:
+        """How many tags are right; of entities, found as such, F1 too."""
+        return {"accuracy": True} if summary["scheme"] == PLAIN else {"f1": True, "accuracy": True}
 
     def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
         """Split the sentences, learn the vocabulary and the tags from the training part, and lay all out."""
@@ -140,7 +145,8 @@ class Tagging:
             outputs=len(targets.names),
             train=Examples(parts, train),
             valid=Examples(parts, valid),
-            test=HeldOut(whole, sentences, rows),
+            test=HeldOut(whole, rows.test, sentences, rows.train),
+            judged=HeldOut(whole, rows.valid, sentences, rows.train),
             network={
                 "vocabularies": sizes.columns,
                 "character_vocabulary": sizes.characters,
@@ -180,7 +186,7 @@ class Tagging:
     def score(self, state: Json, split: Split, outputs: list[Ints]) -> tuple[Json, Json]:
         """Of entities precision, recall and F1 by seqeval's rules, else how many tags are right."""
         if not isinstance(split, HeldOut):
-            raise TypeError("only the test part of tagged sentences can be scored")
+            raise TypeError("only whole sentences can be scored")
         return judge(state, split.sentences, split.rows, split.train, np.concatenate(outputs))
 
 

@@ -17,6 +17,7 @@ from app.features.pairs import Pairs, read_pairs
 from app.features.ragged import Texts
 from app.features.rendering import Original, answer, read_instance, read_text, search, write
 from app.features.splits import partition
+from app.features.text import TOKENISED
 from app.features.translations import (
     NETWORK,
     STRETCH,
@@ -89,6 +90,7 @@ class Translation:
     instance: ClassVar[type[msgspec.Struct]] = Instance
     parameters: ClassVar[type[msgspec.Struct]] = Parameters
     typical: ClassVar[dict[str, tuple[Json, Json]]] = {"pairs of texts": ({}, {})}
+    loss_of: ClassVar[frozenset[str]] = TOKENISED | {"options.max_length"}
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("text", "BYTES", ()),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("text", "BYTES", ()),
@@ -108,6 +110,11 @@ class Translation:
         """The same for all pairs."""
         del summary, options
         return Defaults(NETWORK, TRAINING)
+
+    def measures(self, summary: Json) -> dict[str, bool]:
+        """How near translations are to those of the file."""
+        del summary
+        return {"bleu": True, "chrf": True}
 
     def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
         """Learn the vocabularies from the training pairs, and leave out what is too long to learn from."""

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.search import METRIC, SweepIn
+from app.features.measures import LOSS, of_validation
+from app.search import SweepIn
 from tests.sweeps import asked
 
 
@@ -18,7 +19,7 @@ def faults(**fields: Any) -> dict[str, str]:
 
 def test_everything_but_the_search_has_a_default() -> None:
     made = asked()
-    assert (made.metric, made.sampler, made.max_trials, made.seeds, made.prune) == (METRIC, None, 20, 3, True)
+    assert (made.metric, made.sampler, made.max_trials, made.seeds, made.prune) == (LOSS, None, 20, 3, None)
     assert (made.max_parallel, made.max_seconds, made.metadata) == (None, None, {})
     assert made.search == {"network.cell": ["rnn", "lstm", "gru"]}
 
@@ -87,14 +88,12 @@ def test_a_wrong_field_is_named(fields: Any, place: str) -> None:
     assert list(faults(**fields)) == [place]
 
 
-def test_no_metric_of_the_test_data_chooses() -> None:
-    assert "only valid_loss is measured on validation data" in faults(metric="smape")["metric"]
-    assert asked(metric="valid_loss").metric == "valid_loss"
+def test_a_metric_of_validation_data_has_another_name_than_that_of_test_data() -> None:
+    assert (of_validation("valid_loss"), of_validation("accuracy")) == ("valid_loss", "valid_accuracy")
 
 
 def test_the_schema_says_the_same() -> None:
     schema = SweepIn.model_json_schema()
     assert schema["required"] == ["task", "dataset", "model", "search"]
-    assert schema["properties"]["metric"]["enum"] == ["valid_loss"]
     one = schema["properties"]["search"]["additionalProperties"]["anyOf"]
     assert [kind["type"] for kind in one] == ["array", "object"]

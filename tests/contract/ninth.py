@@ -68,6 +68,7 @@ class Ninth:
     instance: ClassVar[type[msgspec.Struct]] = Instance
     parameters: ClassVar[type[msgspec.Struct]] = Parameters
     typical: ClassVar[dict[str, tuple[Json, Json]]] = {"numbers": ({}, {})}
+    loss_of: ClassVar[frozenset[str]] = frozenset()
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("numbers", "FP64", (-1,)),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (TensorField("probability", "FP64", ()),)
 
@@ -85,6 +86,9 @@ class Ninth:
 
     def defaults(self, summary: Json, options: Any) -> Defaults:
         return Defaults({"hidden_size": 8, "pooling": "mean"}, {"learning_rate": 0.02})
+
+    def measures(self, summary: Json) -> dict[str, bool]:
+        return {"accuracy": True}
 
     def plan(self, arrays: Arrays, options: Any, seed: int, bptt_steps: int | None = None) -> Plan:
         numbers = Ragged.from_arrays(arrays, "numbers")

@@ -219,6 +219,7 @@ def trained(
         }
         network = NETWORK | defaults.network | small
         training = TRAINING | defaults.training | {"epochs": 1, "batch_size": 16, "device": "cpu"}
+        training["judged_by"] = next(iter(task.measures(read(case).summary)))
         spec = TrainSpec(task.name, network, training, options.model_dump(mode="json"))
         outcome = train(spec, directory, directory / "out", on=lambda event: None, should_stop=lambda: False)
         return directory / "out", outcome
@@ -303,7 +304,7 @@ def checked(case: Case, plan: Plan, batch: Batch, size: int) -> None:
     assert np.isfinite(batch.targets).all()
 
 
-@pytest.mark.parametrize("name", ["train", "valid", "test", "refit"])
+@pytest.mark.parametrize("name", ["train", "valid", "judged", "test", "refit"])
 def test_batches_have_the_promised_shapes(case: Case, planned: Callable[[Case], Plan], name: str) -> None:
     plan = planned(case)
     split: Split | None = getattr(plan, name)
@@ -371,7 +372,10 @@ def alike(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 def test_what_is_trained_is_scored_stored_and_answers(
-    case: Case, cell: str, trained: Callable[[Case, str], tuple[Path, Outcome]]
+    case: Case,
+    cell: str,
+    trained: Callable[[Case, str], tuple[Path, Outcome]],
+    read: Callable[[Case], Reading],
 ) -> None:
     directory, outcome = trained(case, cell)
     assert not outcome.stopped
@@ -379,6 +383,9 @@ def test_what_is_trained_is_scored_stored_and_answers(
     for figures in (outcome.metrics, outcome.baseline):
         json.dumps(figures, allow_nan=False)
     assert outcome.baseline.keys() <= outcome.metrics.keys()
+    measures = case.task.measures(read(case).summary)
+    assert measures.keys() <= outcome.metrics.keys()
+    assert np.isfinite(outcome.metrics[f"valid_{next(iter(measures))}"])
     manifest = read_manifest(directory)
     examples, parameters = encoded(case, manifest["state"])
     engine = open_onnx(directory, "cpu")

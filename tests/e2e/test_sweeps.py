@@ -88,7 +88,7 @@ def test_a_sweep_outlives_its_worker(stack: Stack, dataset: str) -> None:
         "training.learning_rate": {"min": 1e-3, "max": 1e-2, "log": True},
         "network.cell": ["gru", "rnn"],
     }
-    sweep_id = submit(stack, dataset, "survivor", search=search, seeds=1, max_trials=3)
+    sweep_id = submit(stack, dataset, "survivor", search=search, metric="smape", seeds=1, max_trials=3)
     until(lambda: any(one["status"] == "running" for one in runs(stack, sweep_id)), 60, "the first run")
     os.kill(stack.process("workers.main", "train"), signal.SIGKILL)
     job = stack.wait(sweep_id, seconds=300)
@@ -99,6 +99,7 @@ def test_a_sweep_outlives_its_worker(stack: Stack, dataset: str) -> None:
     rates = [row["parameters"]["training.learning_rate"] for row in board]
     assert all(1e-3 <= rate <= 1e-2 for rate in rates)
     assert len(set(rates)) == 3
+    assert job["metrics"]["valid_smape"] == min(row["metric"] for row in board)
 
 
 def runs(stack: Stack, sweep_id: str) -> list[Json]:

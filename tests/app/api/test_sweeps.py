@@ -136,7 +136,7 @@ def test_the_leaderboard_shows_who_leads_and_in_the_end_what_became_the_version(
         ({"search": {"network.layers": {"min": 3, "max": 2}}}, 422, "/search/network.layers"),
         ({"search": {"a/b~c": [1]}}, 422, "/search/a~1b~0c"),
         ({"search": {}}, 422, "/search"),
-        ({"metric": "smape"}, 422, "/metric"),
+        ({"metric": "accuracy"}, 422, "/metric"),
         ({"seeds": 0}, 422, "/seeds"),
         ({"sampler": "grid", "search": {"training.learning_rate": {"min": 0.1, "max": 1}}}, 422, "/sampler"),
         ({"colour": "red"}, 422, "/colour"),

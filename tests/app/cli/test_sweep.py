@@ -146,6 +146,7 @@ def test_a_cancelled_sweep_is_exit_status_one(run: Run, on_sqlite: Service) -> N
 def test_a_sweep_is_described_by_its_runs() -> None:
     job = {"status": "running", "progress": {"runs": 3, "total": 9}, "metrics": {"valid_loss": 0.5}}
     assert describe(job) == "3/9 runs, loss 0.5"
+    assert describe({**job, "metrics": {"valid_macro_f1": 0.75}}) == "3/9 runs, macro_f1 0.75"
     assert milestone(job) == "running 3"
 
 

@@ -52,6 +52,33 @@ def test_the_best_run_of_the_best_trial_becomes_the_version(sessions: Sessions) 
     assert len(played.events("run")) == len({told["job"] for told in played.events("run")}) == 6
 
 
+def test_of_a_metric_of_which_more_is_better_the_most_wins(sessions: Sessions) -> None:
+    tagged: Json = {"task": "tagging", "dataset": "ds_2", "options": {}, "metric": "f1"}
+    picker = Scripted()
+    played = Played(sessions, picker, **tagged, seeds=2, max_parallel=6)
+    begun = [played.job(job_id) for job_id in played.step().begun]
+    assert {run.training["judged_by"] for run in begun} == {"f1"}
+    done = played.to_the_end(by_cell(rnn=0.5, lstm=0.6, gru=0.4))
+    assert (done.status, done.model_version) == (Status.SUCCEEDED, 1), done.error_message
+    ranked = played.standing().ranked
+    assert [trial.parameters["network.cell"] for trial in ranked] == ["lstm", "rnn", "gru"]
+    assert ranked[0].best is not None
+    assert (ranked[0].best.seed, ranked[0].best.value) == (8, 0.61)
+    assert done.metrics == {"smape": 1.0, "valid_f1": 0.61}
+    told = sorted(one["valid_f1"] for one in played.events("run"))
+    assert told == pytest.approx([0.4, 0.41, 0.5, 0.51, 0.6, 0.61])
+
+
+def test_a_sampler_is_told_what_is_less_the_better(sessions: Sessions) -> None:
+    tagged: Json = {"task": "tagging", "dataset": "ds_2", "options": {}, "metric": "f1"}
+    picker = Scripted()
+    played = Played(sessions, picker, **tagged, seeds=1, max_parallel=2)
+    played.step()
+    played.play(by_cell(rnn=0.5, lstm=0.6, gru=0.4))
+    played.step()
+    assert [told.value for told in picker.told] == [-0.5, -0.6]
+
+
 def test_runs_are_jobs_with_everything_filled_in(sessions: Sessions) -> None:
     played = Played(
         sessions, seeds=2, prune=False, training={"epochs": 3, "seed": 40}, network={"layers": 2},
@@ -63,6 +90,7 @@ def test_runs_are_jobs_with_everything_filled_in(sessions: Sessions) -> None:
     runs = [played.job(job_id) for job_id in begun]
     assert [(run.trial or {})["number"] for run in runs] == [0, 0, 1, 1, 2, 2]
     assert [run.training["seed"] for run in runs] == [40, 41] * 3
+    assert not any("judged_by" in run.training for run in runs)
     assert {run.training["split_seed"] for run in runs} == {40}  # all are compared on the same split
     assert [run.network["cell"] for run in runs] == ["rnn", "rnn", "lstm", "lstm", "gru", "gru"]
     for run in runs:
@@ -239,7 +267,9 @@ def test_what_was_tried_or_does_not_fit_is_not_begun(sessions: Sessions) -> None
     """The longest series has 60 observations."""
     points = [{"options.horizon": horizon} for horizon in (4, 4, 59, 5)]
     search = {"options.horizon": {"min": 1, "max": 10}}
-    played = Played(sessions, Scripted(points), search=search, options={}, seeds=1, max_parallel=9)
+    played = Played(
+        sessions, Scripted(points), search=search, options={}, metric="smape", seeds=1, max_parallel=9
+    )
     played.step()
     assert [run.parameters["options.horizon"] for run in played.runs()] == [4, 5]
     assert played.to_the_end(lambda _: 0.5).status == Status.SUCCEEDED  # nothing else is left to pick

@@ -103,6 +103,15 @@ def test_the_first_seed_is_the_jobs(session: Session) -> None:
         ({"options": {"horizon": 4, "colour": 1}}, "/options/colour", "Extra inputs"),
         ({"training": {"pretrain_epochs": 1}}, "/training/pretrain_epochs", "forecasting has no"),
         ({"task": "juggling"}, "/task", "no such task"),
+        ({"metric": "accuracy"}, "/metric", "choose from valid_loss, smape, mase, pinball"),
+        (
+            {"search": {"options.horizon": [4, 8]}, "options": {}}, "/search/options.horizon",
+            "changes what the loss is of: compare trials by another metric (smape, mase, pinball)",
+        ),
+        (
+            {"search": {"options.transform": ["log", "none"]}, "metric": "mase", "prune": True}, "/prune",
+            "options.transform changes",
+        ),
         (
             {"search": {"training.learning_rate": {"min": 0.1, "max": 1}}, "sampler": "grid"}, "/sampler",
             "a grid without an end",
@@ -136,7 +145,9 @@ def test_every_trial_of_a_grid_is_tried(session: Session, monkeypatch: pytest.Mo
         "options.context_length": [10, 50, *range(100, 130)],
         "options.horizon": [4, *range(20, 50)],
     }
-    assert sweeps.submit(session, asked(search=apart, options={})).search  # too many: values by themselves
+    assert sweeps.submit(
+        session, asked(search=apart, options={}, metric="smape")
+    ).search  # too many: values by themselves
 
 
 def test_of_a_space_too_large_each_value_is_tried(session: Session) -> None:
@@ -163,13 +174,32 @@ def test_a_data_set_or_model_of_another_task_is_refused(session: Session) -> Non
     assert list(problems(session)) == ["/dataset"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "direction", "prune"),
+    [
+        ({}, "minimize", True),
+        ({"prune": False}, "minimize", False),
+        ({"metric": "f1"}, "maximize", False),
+        ({"metric": "accuracy", "prune": True}, "maximize", True),
+    ],
+)
+def test_a_metric_has_a_direction(session: Session, fields: Json, direction: str, prune: bool) -> None:
+    summary = {"scheme": "bio", "train_tokens": 1_000}
+    session.execute(update(Dataset).values(task="tagging", summary=summary))
+    search = sweeps.submit(session, asked(task="tagging", options={}, **fields)).search or {}
+    assert (search["metric"], search["direction"]) == (fields.get("metric", "valid_loss"), direction)
+    assert search["prune"] is prune
+
+
 def test_losses_of_a_sentence_and_of_a_word_are_not_compared(session: Session) -> None:
     summary = {"scheme": "bio", "train_tokens": 1_000}
     session.execute(update(Dataset).values(task="tagging", summary=summary))
     fields: Json = {"task": "tagging", "options": {}}
     told = problems(session, **fields, search={"network.crf": [True, False]})
     assert list(told) == ["/search/network.crf"]
-    assert "cannot be compared" in told["/search/network.crf"]
+    assert "compare trials by another metric (f1, accuracy)" in told["/search/network.crf"]
+    chains = {"network.crf": [True, False]}
+    assert sweeps.submit(session, asked(**fields, search=chains, metric="f1")).kind == SWEEP
     assert sweeps.submit(session, asked(**fields, network={"crf": False})).kind == SWEEP
 
 
@@ -191,6 +221,6 @@ def test_a_job_that_is_no_sweep_has_no_standing(session: Session) -> None:
 
 def test_a_search_survives_the_database(session: Session) -> None:
     space = {"options.quantiles": [[0.1, 0.5, 0.9], [0.5]], "training.max_seconds": [None, 2.5]}
-    made = sweeps.submit(session, asked(search=space))
+    made = sweeps.submit(session, asked(search=space, metric="smape"))
     session.expire_all()
     assert json.dumps((made.search or {})["space"]) == json.dumps(space)

@@ -149,10 +149,10 @@ def test_words_that_are_lacking_cost_their_letters(plans: dict[str, Plan], array
 
 def test_only_a_measured_part_is_scored(plans: dict[str, Plan]) -> None:
     plan = plans["character"]
-    assert isinstance(pieces(plan.test).told, Told)
-    for split in (plan.train, plan.valid):
-        with pytest.raises(TypeError):
-            TASK.score(plan.state, split, [])
+    for split in (plan.valid, plan.test):
+        assert isinstance(pieces(split).told, Told)
+    with pytest.raises(TypeError):
+        TASK.score(plan.state, plan.train, [])
 
 
 def answered(state: Json, said: str, note: Json | None = None, end: bool = False, **given: Any) -> Json:
