@@ -119,13 +119,14 @@ class Client:
         return _object(self.send("POST", f"/v1/jobs/{quote(job_id, safe='')}/{verb}"))
 
     def watch(self, job_id: str) -> Iterator[Json]:
-        """The job each time it has changed, up to its end: long polls that survive a restarted server."""
-        path, etag, heard = f"/v1/jobs/{quote(job_id, safe='')}", "", time.monotonic()
+        """The job as it is, then each time it has changed, up to its end: polls that survive a restart."""
+        path, heard = f"/v1/jobs/{quote(job_id, safe='')}", time.monotonic()
+        etag: str | None = None
         while True:
             asked = time.monotonic()
-            conditional = {"If-None-Match": etag} if etag else {}
+            patient = {} if etag is None else {"Prefer": f"wait={WAIT_SECONDS}", "If-None-Match": etag}
             try:
-                answer = self.send("GET", path, headers={"Prefer": f"wait={WAIT_SECONDS}", **conditional})
+                answer = self.send("GET", path, headers=patient)
             except ClientError as error:
                 away = not isinstance(error, Refused) or error.problem.get("status") == 503
                 if not etag or not away or time.monotonic() - heard > PATIENCE:

@@ -52,9 +52,9 @@ def describe(job: Json) -> str:
         parts.append(f"{progress['instances']:,}/{progress['total']:,}")
     if progress.get("runs") is not None:
         parts.append(f"{progress['runs']}/{progress['total']} runs")
-    known = [name for name in ("valid_loss", "train_loss", *metrics) if metrics.get(name) is not None]
-    if known:
-        parts.append(f"{known[0].partition('_')[2]} {metrics[known[0]]:.4g}")
+    judged = ("valid_loss", "train_loss", *(name for name in metrics if name.startswith("valid_")))
+    if (known := next((name for name in judged if metrics.get(name) is not None), None)) is not None:
+        parts.append(f"{known.partition('_')[2]} {metrics[known]:.4g}")
     if progress.get("samples_per_second"):
         parts.append(f"{progress['samples_per_second']:,.0f} samples/s")
     if progress.get("eta_seconds") is not None:

@@ -26,6 +26,7 @@ FEWEST = 5  # examples of a label, below which there is a warning
 UNEVEN = 20  # times as many examples of one label as of another, likewise
 SHOWN = 100  # labels in a summary
 NUMBERS = {int, float}
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class Shelf:
@@ -104,9 +105,11 @@ def read_values(value: object, channels: int | None) -> npt.NDArray[np.float32] 
     try:
         found = np.array(value, np.float64)  # (time, channels)
     except OverflowError:
-        found = np.full((1, 1), np.inf)
-    finite = bool((np.abs(found) < np.finfo(np.float32).max).all())
-    return found.astype(np.float32) if finite else "A reading is not finite, or too large."
+        found = np.array([[one if abs(one) < LARGEST else np.inf for one in step] for step in value])
+    odd = np.flatnonzero(~(np.abs(found) < LARGEST).all(axis=1))  # NaN is not less either
+    if len(odd):
+        return f"Step {odd[0] + 1} has a reading that is not finite, or too large."
+    return found.astype(np.float32)
 
 
 def _wrong(step: int, readings: object, width: int) -> str | None:
