@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
@@ -19,8 +20,10 @@ REQUIRED = bool(os.environ.get("RECURRA_TEST_REQUIRE_SERVERS"))
 
 
 def pytest_configure() -> None:
-    """Before torch is loaded: threads that wait as those of training do, instead of taking a core each."""
+    """Before torch is loaded: its threads wait as those of training do, instead of taking a core each."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    settings.register_profile("recurra", deadline=None)  # a busy machine is no fault
+    settings.load_profile("recurra")
 
 
 def server_url(variable: str) -> str:

@@ -1,12 +1,15 @@
 """The web process in a test: the real application over real servers, with workers played by the test."""
 
+import hashlib
 import io
 import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -14,11 +17,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.api.deps import House
+from app.identifiers import new_id
 from app.main import create_app
-from app.services import leases
+from app.services import datasets, leases
 from app.services.leases import Lease
 from app.services.models import Outcome
 from app.settings import Settings
+from app.tables import Dataset
 from tests.networks import lstm, store
 from tests.servers import until
 
@@ -45,10 +50,17 @@ class Service:
         return self.http.post("/v1/datasets", files={"file": (filename, io.BytesIO(content))}, data=data)
 
     def dataset(self) -> str:
-        """A small monthly data set."""
-        answer = self.upload(monthly())
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["id"])
+        """A small monthly data set, read once for all tests and then copied: reading takes a process."""
+        fields, files = read_once()
+        content, row = self.settings.data_dir / new_id("copy") / "content", Dataset(**fields, id=new_id("ds"))
+        for name, written in files.items():
+            path = content.parent / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(written)
+        datasets.keep(self.house.storage, row, uploaded(content))
+        with self.house.sessions.begin() as session:
+            session.add(row)
+        return str(row.id)
 
     def submit(self, dataset: str | None = None, **fields: Any) -> httpx.Response:
         """Post a job."""
@@ -105,6 +117,27 @@ def monthly(series: int = 3, months: int = 60) -> bytes:
             stamp = f"{2015 + month // 12}-{month % 12 + 1:02d}-01"
             rows.append(f"s{name},{stamp},{100 + 10 * name + month + 5 * (month % 12):.1f}")
     return "\n".join(rows).encode()
+
+
+def uploaded(path: Path) -> datasets.Upload:
+    """A file as it has arrived."""
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return datasets.Upload(path, "series.csv", len(content), digest, "forecasting", None, None, {})
+
+
+@cache
+def read_once() -> tuple[Json, dict[str, bytes]]:
+    """The fields of the small data set's row but its id, and its files by their names."""
+    with TemporaryDirectory() as name:
+        content = Path(name) / "content"
+        content.write_bytes(monthly())
+        row = datasets.check(uploaded(content), 60)
+        files = {
+            str(path.relative_to(name)): path.read_bytes() for path in Path(name).rglob("*") if path.is_file()
+        }
+    columns = ("name", "task", "format", "bytes", "sha256", "filename", "summary", "warnings")
+    return {column: getattr(row, column) for column in columns}, files
 
 
 @contextmanager

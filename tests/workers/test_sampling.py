@@ -76,7 +76,7 @@ def test_the_ends_of_chance_give_possible_tokens() -> None:
     assert draw(rows, one, 0 * one.astype(int), one, chance).tolist() == [1, 2]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     weights=st.lists(st.integers(0, 5), min_size=1, max_size=9).filter(any),
     top_k=st.integers(0, 12),

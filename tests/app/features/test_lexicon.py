@@ -74,7 +74,7 @@ words = st.lists(st.integers(4, 8), min_size=1, max_size=6)
 corpora = st.lists(st.tuples(words, st.lists(st.integers(4, 10), min_size=1, max_size=6)), min_size=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora)
 def test_it_is_model_1(corpus: Corpus) -> None:
     found, probability = best_of(corpus), by_hand(corpus)

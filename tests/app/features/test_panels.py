@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.features.calendar import Frequency
@@ -57,7 +57,6 @@ def arrays(panel: Panel) -> dict[str, Array]:
     return {name: value for name, value in vars(panel).items() if name != "target"}
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(STATES)), VALUES)
 def test_whatever_the_values_all_inputs_are_finite_and_scales_positive(
     name: str, values: list[float | None]
@@ -70,7 +69,6 @@ def test_whatever_the_values_all_inputs_are_finite_and_scales_positive(
     assert found.offsets.tolist() == [0, len(values) + HORIZON]
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(STATES)), st.lists(st.floats(-1e9, 1e9), min_size=HORIZON, max_size=HORIZON))
 def test_nothing_but_the_targets_knows_what_comes_after(name: str, after: list[float]) -> None:
     known = history(waves(1, 60)[0], start=3)

@@ -71,7 +71,7 @@ def one(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     engine.dispose()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     numbers=st.sets(st.integers(0, 999_999), max_size=25),
     limit=st.integers(1, 30),

@@ -381,7 +381,6 @@ def run(sessions: Sessions, examples: int, length: int, seed: int | None) -> int
         settings=settings(
             max_examples=examples,
             stateful_step_count=length,
-            deadline=None,
             derandomize=seed is None,
             database=None,
             suppress_health_check=list(HealthCheck),

@@ -137,7 +137,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=st.lists(VALUES, min_size=1, max_size=60), output=st.floats(-1e6, 1e6, width=32))
 def test_any_legal_series_has_a_finite_answer(logs: Plan, values: list[float | None], output: float) -> None:
     if any(value is not None for value in values):

@@ -158,7 +158,6 @@ def test_time_stamps_of_every_frequency(alias: str, start: str, expected: list[A
     assert len(full["timestamps"]) == HORIZON
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([f[0] for f in FREQUENCIES]),
     st.integers(-100, 7000),
@@ -261,7 +260,6 @@ def test_covariates_given_too_late_ahead_are_filled_with_nothing() -> None:
     assert np.array_equal(inputs(**{**FULL, "future": short}), inputs(**{**FULL, "future": padded}))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=60).filter(
         lambda values: any(value is not None for value in values)
@@ -359,7 +357,7 @@ TARGET = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(TARGET, st.sampled_from([None, "train", "valid", "test"])), min_size=1, max_size=5),
     st.sampled_from(["D", "h", "MS", "1"]),
