@@ -30,7 +30,7 @@ up: install
 	$(BIN)/recurra up
 
 test: install
-	$(BIN)/pytest -m 'not slow and not faults' -n 3 --dist worksteal $(TESTS)
+	$(BIN)/pytest -m 'not slow and not faults' -n 2 --dist worksteal $(TESTS)
 
 test-slow: install
 	$(BIN)/pytest -m slow $(TESTS)

@@ -122,7 +122,7 @@ class Classification:
     def measures(self, summary: Json) -> dict[str, bool]:
         """How many are right, of each label alike, or how likely the right ones are."""
         del summary
-        return {"accuracy": True, "macro_f1": True, "log_loss": False, "calibration_error": False}
+        return {"accuracy": True, "macro_f1": True, "log_loss": False}
 
     def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
         """Split by label, and learn vocabulary or scale from the training part."""

@@ -121,6 +121,7 @@ class Generation:
         train, valid, test = (
             Stream(tokenise(tokeniser, part), steps) for part in (parts.train, parts.valid, parts.test)
         )
+        known = parts.train.last(LONGEST)
         return Plan(
             state={"tokeniser": tokeniser, "unit": options.tokens},
             input=Input.TOKENS,
@@ -128,8 +129,8 @@ class Generation:
             features=1,
             outputs=size,
             train=Pieces(train),
-            valid=Pieces(valid, Told(parts.valid, parts.train.last(LONGEST))),
-            test=Pieces(test, Told(parts.test, parts.train.last(LONGEST))),
+            valid=Pieces(valid, Told(parts.valid, known)),
+            test=Pieces(test, Told(parts.test, known)),
             network={"vocabularies": [size], "character_vocabulary": 0, "word_length": 0},
             warnings=_warnings(valid, options.tokens, most),
         )

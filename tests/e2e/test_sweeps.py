@@ -18,7 +18,7 @@ QUICK = {"epochs": 3, "batch_size": 64}
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data_dir = tmp_path_factory.mktemp("e2e") / "data"
-    with up(data_dir) as (process, url):
+    with up(data_dir, RECURRA_LEASE_SECONDS="12") as (process, url):
         made = Stack(url, process.pid, data_dir)
         yield made
         made.http.close()

@@ -202,7 +202,9 @@ def test_it_goes_on_with_as_many_threads(tmp_path: Path, monkeypatch: pytest.Mon
     assert torch.get_num_threads() == 1
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    "cell", [pytest.param(cell, marks=() if cell == "gru" else pytest.mark.slow) for cell in CELLS]
+)
 def test_a_whole_job_gives_the_same_artifact(cell: str, tmp_path: Path) -> None:
     store(tmp_path, series_set(waves(24, 120)))
     looks = count()

@@ -42,15 +42,15 @@ def gone(pid: int) -> bool:
 
 
 @contextmanager
-def up(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A running service and its URL."""
+def up(data_dir: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running service and its URL; the variables are added to its environment."""
     command = [*RECURRA, "up", "--port", "0", "--data-dir", str(data_dir)]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | variables,
         cwd=data_dir.parent,
     ) as process:
         try:

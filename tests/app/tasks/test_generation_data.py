@@ -47,7 +47,10 @@ def test_counting_characters_reaches_the_published_figure() -> None:
     assert 2.4 < bits < 2.6  # a plain 5-gram is said to have 2.82
 
 
-@pytest.mark.parametrize("unit", ["character", "bpe", "word"])
+@pytest.mark.parametrize(
+    "unit",
+    ["bpe", pytest.param("character", marks=pytest.mark.slow), pytest.param("word", marks=pytest.mark.slow)],
+)
 def test_five_million_characters_are_planned_in_seconds(unit: str) -> None:
     began = time.process_time()
     plan = TASK.plan(plays().arrays, Options(tokens=unit), 0)  # type: ignore[arg-type]

@@ -199,6 +199,7 @@ def test_what_suits_it_is_named(tmp_path: Path) -> None:
     assert defaults.training["label_smoothing"] == 0.1
 
 
+@pytest.mark.slow
 def test_real_pairs_are_planned() -> None:
     faults = Faults()
     path = shared("translation/bible_en_es.jsonl")
