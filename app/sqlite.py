@@ -28,9 +28,16 @@ class Turn:
         """Begin to write; raises `OperationalError` when the lock was not free for too long."""
         deadline = time.monotonic() + BUSY
         first = self._lock.acquire(timeout=BUSY)
+        try:
+            self._begin(connection, deadline if first else 0.0)
+        finally:
+            if first:
+                self._lock.release()
+
+    def _begin(self, connection: Connection, deadline: float) -> None:
         connection.exec_driver_sql("PRAGMA busy_timeout = 0")
         try:
-            while first and time.monotonic() < deadline:
+            while time.monotonic() < deadline:
                 try:
                     connection.connection.cursor().execute("BEGIN IMMEDIATE")
                 except sqlite3.OperationalError as error:
@@ -42,8 +49,6 @@ class Turn:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         finally:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * BUSY)}")
-            if first:
-                self._lock.release()
 
 
 def open_engine(url: str) -> Engine:

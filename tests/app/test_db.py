@@ -1,11 +1,16 @@
 """The clock and the transactions are the same on both databases."""
 
+import sqlite3
 import threading
 import time
+from pathlib import Path
 
-from sqlalchemy import Engine, select, text
+import pytest
+from sqlalchemy import Engine, event, select, text
+from sqlalchemy.exc import OperationalError
 
 from app.db import Sessions, db_now, make_engine, make_readers, make_sessions
+from app.sqlite import BUSY
 from app.tables import Model
 
 
@@ -95,3 +100,22 @@ def test_sqlite_uses_a_write_ahead_log(engine: Engine) -> None:
     else:
         with engine.connect() as connection:
             assert connection.execute(text("show lock_timeout")).scalar() == "5s"
+
+
+def test_a_writer_whose_turn_fails_holds_nobody_up(sqlite_template: Path, tmp_path: Path) -> None:
+    (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
+    engine, away = make_engine(f"sqlite:///{tmp_path / 'test.db'}"), [True]
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def refuse(*_: object) -> None:
+        if away[0]:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    with pytest.raises(OperationalError), engine.begin():
+        pass
+    away[0] = False
+    began = time.monotonic()
+    with engine.begin() as connection:
+        connection.execute(select(Model))
+    assert time.monotonic() - began < BUSY / 2
+    engine.dispose()
