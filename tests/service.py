@@ -1,5 +1,6 @@
 """The web process in a test: the real application over real servers, with workers played by the test."""
 
+import atexit
 import hashlib
 import io
 import json
@@ -9,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import httpx
@@ -20,6 +22,7 @@ from app.api.deps import House
 from app.identifiers import new_id
 from app.main import create_app
 from app.services import datasets, leases
+from app.services.datasets import Upload
 from app.services.leases import Lease
 from app.services.models import Outcome
 from app.settings import Settings
@@ -51,13 +54,9 @@ class Service:
 
     def dataset(self) -> str:
         """A small monthly data set, read once for all tests and then copied: reading takes a process."""
-        fields, files = read_once()
-        content, row = self.settings.data_dir / new_id("copy") / "content", Dataset(**fields, id=new_id("ds"))
-        for name, written in files.items():
-            path = content.parent / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(written)
-        datasets.keep(self.house.storage, row, uploaded(content))
+        fields, arrived = read_once()
+        row = Dataset(**fields, id=new_id("ds"))
+        datasets.keep(self.house.storage, row, arrived)
         with self.house.sessions.begin() as session:
             session.add(row)
         return str(row.id)
@@ -119,25 +118,33 @@ def monthly(series: int = 3, months: int = 60) -> bytes:
     return "\n".join(rows).encode()
 
 
-def uploaded(path: Path) -> datasets.Upload:
-    """A file as it has arrived."""
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    return datasets.Upload(path, "series.csv", len(content), digest, "forecasting", None, None, {})
+def upload(directory: Path, content: bytes = b"", **fields: Any) -> Upload:
+    """A file as it has arrived in a directory; without content the small data set."""
+    path = directory / "incoming" / "content"
+    path.parent.mkdir()
+    path.write_bytes(content or monthly())
+    known: dict[str, Any] = {
+        "path": path,
+        "filename": "series.csv",
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "task": "forecasting",
+        "name": None,
+        "format": None,
+        "columns": {},
+    }
+    return Upload(**(known | fields))
 
 
 @cache
-def read_once() -> tuple[Json, dict[str, bytes]]:
-    """The fields of the small data set's row but its id, and its files by their names."""
-    with TemporaryDirectory() as name:
-        content = Path(name) / "content"
-        content.write_bytes(monthly())
-        row = datasets.check(uploaded(content), 60)
-        files = {
-            str(path.relative_to(name)): path.read_bytes() for path in Path(name).rglob("*") if path.is_file()
-        }
+def read_once() -> tuple[Json, Upload]:
+    """The fields of the small data set's row but its id, and its files, which last as long as the tests."""
+    directory = mkdtemp()
+    atexit.register(rmtree, directory)
+    arrived = upload(Path(directory))
+    row = datasets.check(arrived, 60)
     columns = ("name", "task", "format", "bytes", "sha256", "filename", "summary", "warnings")
-    return {column: getattr(row, column) for column in columns}, files
+    return {column: getattr(row, column) for column in columns}, arrived
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from tests.labels import curves, jsonl, snippets
 
 TEXTS, CURVES = snippets(16), curves(16)
 TASK = {"task": "classification"}
-STEP = [1.0, 2.0, 3.0]
+STEP, NOT_FINITE = [1.0, 2.0, 3.0], "Step 2 has a reading that is not finite, or too large"
 
 
 def csv(name: str, body: bytes, pointer: str, word: str) -> Malformed:
@@ -74,8 +74,8 @@ MALFORMED = [
     of("a reading as text", curve(3, values=[[1.0, "2", 3.0]]), "/file/row/3/column/values", "no number"),
     of("a reading missing", curve(3, values=[[1.0, None, 3.0]]), "/file/row/3/column/values", "no number"),
     of("a truth value", curve(3, values=[[1.0, True, 3.0]]), "/file/row/3/column/values", "no number"),
-    of("not a number", curve(3, values=[STEP, [float("nan")] * 3]), "/file/row/3/column/values", "Step 2"),
-    of("too large", curve(3, values=[STEP, [1.0, 1e300, 3.0]]), "/file/row/3/column/values", "Step 2"),
-    of("beyond all floats", curve(3, values=[STEP, [10**400] * 3]), "/file/row/3/column/values", "Step 2"),
+    of("not a number", curve(3, values=[STEP, [float("nan")] * 3]), "/file/row/3/column/values", NOT_FINITE),
+    of("too large", curve(3, values=[STEP, [1.0, 1e300, 3.0]]), "/file/row/3/column/values", NOT_FINITE),
+    of("beyond all floats", curve(3, values=[STEP, [10**400] * 3]), "/file/row/3/column/values", NOT_FINITE),
     Malformed("labels not JSON", "labels.jsonl", jsonl(TEXTS[:2]) + b"{\n", TASK, "/file/row/3", "JSON"),
 ]  # fmt: skip

@@ -1,6 +1,5 @@
 """Data sets: nothing is left of what did not succeed, and nothing is deleted that a job needs."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,30 +10,12 @@ from sqlalchemy import event, func, select
 from app.db import Sessions
 from app.errors import Conflict, DatasetInvalid, Invalid, NotFound
 from app.services import datasets, orders
-from app.services.datasets import Upload
 from app.states import Status
 from app.storage import Storage
 from app.tables import Dataset, Job
 from tests.app.services.test_leases import submit
 from tests.servers import until
-from tests.service import Service, monthly, problem
-
-
-def upload(directory: Path, content: bytes = b"", **fields: Any) -> Upload:
-    path = directory / "incoming" / "content"
-    path.parent.mkdir()
-    path.write_bytes(content or monthly())
-    known: dict[str, Any] = {
-        "path": path,
-        "filename": "series.csv",
-        "bytes": path.stat().st_size,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "task": "forecasting",
-        "name": None,
-        "format": None,
-        "columns": {},
-    }
-    return Upload(**(known | fields))
+from tests.service import Service, monthly, problem, upload
 
 
 def test_a_checked_upload_is_described_and_kept(tmp_path: Path, storage: Storage) -> None:
