@@ -15,7 +15,7 @@ from app.errors import DatasetInvalid, Problem
 from app.processes import die_with_parent
 from app.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.base import Faults, Task
+from app.tasks.contract import Faults, Task
 
 Json = dict[str, Any]
 

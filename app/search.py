@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.features.measures import LOSS
 from app.hyperparameters import Strict
 from app.schemas import JobIn, Json, Text
 from app.space import spelled
+from app.tasks.shared.validation_metrics import LOSS
 
 MINIMIZE, MAXIMIZE = "minimize", "maximize"
 MAX_VALUES = 64  # of one setting

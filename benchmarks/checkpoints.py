@@ -9,7 +9,7 @@ from typing import Any
 
 from app.hyperparameters import NETWORK, TRAINING
 from app.settings import Settings
-from app.tasks.forecasting import TASK
+from app.tasks.forecasting.task import TASK
 from benchmarks.report import table, write
 from tests.series import series_set, store, waves
 from workers.saving import Saver

@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from app.features.metrics import seasonal_naive, smape_points
+from app.tasks.forecasting.metrics import seasonal_naive, smape_points
 from benchmarks.report import table, write
 from benchmarks.stack import Json, checked, stack, train, upload
 from tests.real_data import ROOT

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import orjson
 
-from app.features import text
-from app.features.text import Unit
-from app.tasks.base import END, Input, Output
+from app.tasks.contract import END, Input, Output
+from app.tasks.shared import tokenizers
+from app.tasks.shared.tokenizers import Unit
 from benchmarks.report import table, write
 from benchmarks.serving.recurra import publish
 from benchmarks.stack import stack
@@ -58,8 +58,8 @@ class Told:
 
 def artifact(directory: Path) -> int:
     """An untrained model that never ends by itself; the size of its vocabulary."""
-    tokeniser = text.learn([verses(400)], Unit.CHARACTER, 100, spaced=True)
-    size = text.size(tokeniser)
+    tokeniser = tokenizers.learn([verses(400)], Unit.CHARACTER, 100, spaced=True)
+    size = tokenizers.size(tokeniser)
     shape = {"layers": LAYERS, "hidden_size": UNITS, "embedding_size": 64, "vocabularies": (size,)}
     model: Any = build(ModelConfig(Input.TOKENS, Output.NEXT, 1, size, **shape), 0)  # type: ignore[arg-type]
     head: Next = model.head

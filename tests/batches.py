@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from app.features.choices import Options
-from app.features.series import SeriesSet
-from app.tasks.forecasting import TASK
+from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.series import SeriesSet
+from app.tasks.forecasting.task import TASK
 from tests.networks import lstm
 from tests.networks import store as store_network
 from tests.series import series_set, store, waves

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from app.features.choices import Options
 from app.lanes import Reply, Request, Status, Tensor
 from app.services import leases
 from app.services.models import Outcome
-from app.tasks.base import Plan
-from app.tasks.forecasting import TASK
+from app.tasks.contract import Plan
+from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.task import TASK
 from tests.networks import lstm, store
 from tests.series import series_set, waves
 from tests.service import Service

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.features.series import SeriesSet
+from app.tasks.forecasting.series import SeriesSet
 
 
 def series_set(

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from app.features import text
-from app.features.text import Unit
 from app.identifiers import new_id
 from app.services import leases
 from app.services.leases import Lease
 from app.services.models import Outcome
 from app.tables import Job
-from app.tasks.base import Input, Output
+from app.tasks.contract import Input, Output
+from app.tasks.shared import tokenizers
+from app.tasks.shared.tokenizers import Unit
 from tests.predictors import running as serving
 from tests.service import Service
 from tests.texts import verses
@@ -30,13 +30,13 @@ TAGS = 3
 
 def tokeniser() -> str:
     """Characters of a few verses."""
-    return text.learn([verses()], Unit.CHARACTER, 100, spaced=True)
+    return tokenizers.learn([verses()], Unit.CHARACTER, 100, spaced=True)
 
 
 def speaker(directory: Path, seed: int = 0, **network: Any) -> Json:
     """A model that goes on from prompts, in `directory`; gives its state."""
     state = {"tokeniser": tokeniser(), "unit": "character"}
-    size = text.size(state["tokeniser"])
+    size = tokenizers.size(state["tokeniser"])
     config = ModelConfig(
         Input.TOKENS,
         Output.NEXT,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.base import END
+from app.tasks.contract import END
 from workers.steppers import Floats, Ints, States, Stepped
 
 WIDTH = 6

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import select
 
 from app.db import Sessions
-from app.features.measures import LOSS, of_validation
 from app.search import SweepIn
 from app.services import advances, jobs, leases, orders, standings, sweeps
 from app.services.advances import Done
@@ -19,6 +18,7 @@ from app.services.standings import Run, Standing
 from app.space import Space
 from app.states import Status
 from app.tables import Dataset, Job
+from app.tasks.shared.validation_metrics import LOSS, of_validation
 from tests.app.services.stage import SUMMARY
 
 Json = dict[str, Any]

@@ -19,7 +19,7 @@ import orjson
 
 from app.errors import Invalid
 from app.tasks import TASKS
-from app.tasks.base import Arrays, Example, Instances, Json, Task
+from app.tasks.contract import Arrays, Example, Instances, Json, Task
 from workers.decoding import decode_each
 from workers.engines import Engine, Ints
 from workers.quests import Decoder

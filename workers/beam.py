@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.base import BEGIN, END, PADDING, Found, Json
+from app.tasks.contract import BEGIN, END, PADDING, Found, Json
 
 Array = npt.NDArray[Any]
 

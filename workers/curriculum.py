@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from app.features.measures import of_validation
 from app.tasks import TASKS
-from app.tasks.base import Output, Plan, Split
+from app.tasks.contract import Output, Plan, Split
+from app.tasks.shared.validation_metrics import of_validation
 from workers.data import Following, steps_per_epoch
 from workers.device import pick_device
 from workers.export import save

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.tasks.base import Batch, Ints, Split
+from app.tasks.contract import Batch, Ints, Split
 from workers.snapshot import Snapshot
 
 BUCKET = 16  # batches whose examples are sorted by length together

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.base import Found, Json
+from app.tasks.contract import Found, Json
 from workers.quests import Decoder, Effort, Quest, choose
 from workers.steppers import Floats, Ints, Stepper
 

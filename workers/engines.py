@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from app.errors import NotFound
-from app.features.streamed import follow
-from app.tasks.base import Json, Output
+from app.tasks.contract import Json, Output
+from app.tasks.generation.detokenizer import follow
 from workers import viterbi
 from workers.artifacts import ArtifactCache, Unreachable, size
 from workers.decoding import decode_all

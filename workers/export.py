@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from app.tasks.base import Input, Output
+from app.tasks.contract import Input, Output
 from workers.nn import ModelConfig, Network, Translator, build, join
 
 Json = dict[str, Any]

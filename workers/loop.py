@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from app.tasks.base import Batch, Split
+from app.tasks.contract import Batch, Split
 from workers.data import TrainingBatches, kept, losses_in, to_device
 from workers.device import has_half
 from workers.keeping import Average, Best

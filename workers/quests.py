@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.base import Found, Json
+from app.tasks.contract import Found, Json
 from workers.beam import Beam
 from workers.sampling import Sampler, Watcher, advance
 from workers.steppers import Floats, Ints, Stepper

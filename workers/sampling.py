@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.base import BEGIN, END, PADDING, UNKNOWN, Found, Json
+from app.tasks.contract import BEGIN, END, PADDING, UNKNOWN, Found, Json
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.tasks.base import Batch, Ints, Output, Split
+from app.tasks.contract import Batch, Ints, Output, Split
 from workers import viterbi
 from workers.data import kept, plain_rows, to_device
 from workers.decoding import decode_all

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.lanes import Decoded, Reply, Request, Status, Tensor
 from app.lanes.wire import INTS
-from app.tasks.base import Found
+from app.tasks.contract import Found
 from workers.batching import MALFORMED, failed
 from workers.decoding import Crowd
 from workers.quests import Decoder, Quest

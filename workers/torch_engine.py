@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from app.tasks.base import Input, Json, Output
+from app.tasks.contract import Input, Json, Output
 from workers import viterbi
 from workers.batching import bucket
 from workers.engines import STEP_BY_STEP, Array, Engine, Ints, Pace, warm_up, watcher

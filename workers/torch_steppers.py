@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from app.tasks.base import Output
+from app.tasks.contract import Output
 from workers.nn import Network
 from workers.steppers import Floats, Ints, Stepped, Stepper
 

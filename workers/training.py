@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from app.tasks.base import Batch, Split
+from app.tasks.contract import Batch, Split
 from workers.data import kept, losses_in, plain_batches, steps_per_epoch, to_device
 from workers.loop import Json, Loop, TrainingConfig
 from workers.nn import Trainable

@@ -9,7 +9,7 @@ from app.errors import Invalid, TooLarge
 from app.services.inference import parted, run_graph, run_task, signature, wanted
 from app.services.messages import read, write
 from app.services.predictions import admit
-from app.tasks.base import Json
+from app.tasks.contract import Json
 
 LARGE, LARGE_BINARY = 1 << 18, 1 << 21  # bytes of JSON, and in all, from which on a body is read off the loop
 BINARY_TYPE = (b"content-type", b"application/octet-stream")

@@ -13,7 +13,7 @@ from app.errors import Invalid, Unavailable
 from app.services import repository
 from app.services.catalog import Route
 from app.services.inference import parted, wanted
-from app.tasks.base import Json
+from app.tasks.contract import Json
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)
 

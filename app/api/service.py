@@ -16,7 +16,7 @@ from app.hyperparameters import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
 from app.services import workers
 from app.tasks import TASKS
-from app.tasks.base import Json, Task
+from app.tasks.contract import Json, Task
 
 router = APIRouter(tags=["service"])
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from app.cli.values import refused
 from app.errors import DatasetInvalid
-from app.features.calendar import Frequency
-from app.features.extras import last_observed
-from app.features.longform import read_found
-from app.features.series import SeriesSet
 from app.readers import Mapping, open_source
-from app.tasks.base import Faults
+from app.tasks.contract import Faults
+from app.tasks.forecasting.frequency import Frequency
+from app.tasks.forecasting.reading.covariates import last_observed
+from app.tasks.forecasting.reading.table import read_found
+from app.tasks.forecasting.series import SeriesSet
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from app.readers.jsonlines import JsonLines
 from app.readers.mapping import Mapping
 from app.readers.parquet import Parquet
 from app.readers.plain import Plain
-from app.tasks.base import Faults, Source
+from app.tasks.contract import Faults, Source
 
 __all__ = ["Mapping", "open_source"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from app.errors import DatasetInvalid, Problem, pointer
 from app.readers.lines import lines
 from app.readers.mapping import Mapping
-from app.tasks.base import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults, Json
 
 TOKENS, TAGS = "tokens", "tags"
 SENTENCES = 1_000  # a chunk

@@ -12,7 +12,7 @@ import numpy as np
 
 from app.readers.lines import lines
 from app.readers.mapping import Mapping
-from app.tasks.base import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults, Json
 
 ROWS = 50_000  # a chunk, if that is not too many
 CELLS = 2_000_000

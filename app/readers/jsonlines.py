@@ -10,7 +10,7 @@ import numpy as np
 
 from app.readers.lines import lines
 from app.readers.mapping import Mapping
-from app.tasks.base import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults, Json
 
 RECORDS = 1_000  # a chunk
 

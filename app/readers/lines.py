@@ -5,7 +5,7 @@ from io import StringIO
 from itertools import chain
 from pathlib import Path
 
-from app.tasks.base import Faults
+from app.tasks.contract import Faults
 
 BLOCK = 1 << 20
 LONGEST_LINE = 64 << 20  # bytes

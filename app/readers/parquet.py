@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.readers.mapping import Mapping
-from app.tasks.base import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults, Json
 
 ROWS = 65_536  # a chunk
 MAGIC = b"PAR1"

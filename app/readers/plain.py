@@ -8,7 +8,7 @@ import numpy as np
 from app.errors import DatasetInvalid, Problem, pointer
 from app.readers.lines import blocks
 from app.readers.mapping import Mapping
-from app.tasks.base import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults, Json
 
 
 class Plain:

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from app.db import db_now
 from app.events import append
-from app.features.measures import LOSS, of_validation
 from app.schemas import JobIn
 from app.services import jobs, models, orders, standings, sweeps, workers
 from app.services.decisions import Curve, Start, Step, Stop, View
@@ -20,6 +19,7 @@ from app.services.models import Outcome
 from app.services.standings import PRUNED, Run, Standing
 from app.states import SWEEP, TERMINAL, Status
 from app.tables import Dataset, Job, JobEvent, Json
+from app.tasks.shared.validation_metrics import LOSS, of_validation
 
 AT_LEAST = 2  # runs at once: the next one waits at the door while one runs
 GOING = (Status.QUEUED, Status.RUNNING)

@@ -16,7 +16,7 @@ from app.states import Status
 from app.storage import Storage
 from app.tables import Dataset, Job, ModelVersion
 from app.tasks import TASKS
-from app.tasks.base import Json, Task
+from app.tasks.contract import Json, Task
 
 KIND = "batch_predict"
 RESULTS = "results"

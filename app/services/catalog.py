@@ -22,7 +22,7 @@ from app.services import aliases
 from app.storage import Storage
 from app.tables import ModelVersion
 from app.tasks import TASKS
-from app.tasks.base import Json, Task
+from app.tasks.contract import Json, Task
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from app.services.predictions import Plane, encode, respond
 from app.services.streams import Delta, Done, Ended, stream
 from app.tables import Model
 from app.tasks import TASKS
-from app.tasks.base import Example, Json, Task
+from app.tasks.contract import Example, Json, Task
 
 MOST = 128  # completions of one request
 MAX_TOKENS = 16  # of a completion, unless the request says

@@ -16,7 +16,7 @@ from app.services.catalog import Chosen, Route, Wanted, version_number
 from app.services.messages import Asked, Signature, Told
 from app.services.predictions import Plane, compute, infer
 from app.services.tensors import DTYPES, Array
-from app.tasks.base import Json, Output, Task, TensorField
+from app.tasks.contract import Json, Output, Task, TensorField
 
 NETWORK = ":network"
 OURS = {"binary_data_output", "priority", "timeout", "headers"}  # of the protocol, not of a task

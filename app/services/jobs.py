@@ -16,7 +16,7 @@ from app.services.paging import Paging
 from app.states import LIVE, SWEEP, TERMINAL, Status
 from app.tables import Dataset, Job, JobEvent, Model
 from app.tasks import TASKS
-from app.tasks.base import Defaults, Json, Task
+from app.tasks.contract import Defaults, Json, Task
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from app.services.tensors import (
     to_bytes,
     to_json,
 )
-from app.tasks.base import Json, TensorField
+from app.tasks.contract import Json, TensorField
 
 MAX_ROWS = 4096
 LARGEST = 2**31  # of one dimension

@@ -17,7 +17,7 @@ from app.services.catalog import Catalog, Chosen, Route
 from app.services.meters import Meters
 from app.services.shadows import Shadows
 from app.tasks import TASKS
-from app.tasks.base import Example, Found, Json, Output, Task
+from app.tasks.contract import Example, Found, Json, Output, Task
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,7 @@ from app.services.inference import NETWORK, parted, signature
 from app.services.messages import MAX_ROWS
 from app.services.meters import Meter, Meters
 from app.tables import ModelVersion
-from app.tasks.base import Json, TensorField
+from app.tasks.contract import Json, TensorField
 
 PLATFORM = "recurra"
 TYPES = {"FP16": "TYPE_FP16", "FP32": "TYPE_FP32", "FP64": "TYPE_FP64", "BYTES": "TYPE_STRING"}

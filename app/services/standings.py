@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from app.db import db_now
 from app.errors import NotFound
-from app.features.measures import of_validation
 from app.search import MAXIMIZE
 from app.states import LIVE, SWEEP, Status
 from app.tables import Job, Json
+from app.tasks.shared.validation_metrics import of_validation
 
 PRUNED, LATE = "pruned", "late"  # why the sweep itself ended a run
 

@@ -9,7 +9,7 @@ from app.errors import AppError, Invalid, Problem
 from app.lanes import Answer, Part
 from app.services.catalog import Route
 from app.services.predictions import Plane, decoded, searches
-from app.tasks.base import Example, Json
+from app.tasks.contract import Example, Json
 
 
 class Followed(Protocol):

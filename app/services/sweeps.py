@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
 from app.errors import Invalid, Problem, pointer
-from app.features.measures import LOSS
 from app.hyperparameters import TRAINING, NetworkIn, TrainingIn
 from app.schemas import JobIn
 from app.search import MAXIMIZE, MINIMIZE, SweepIn
@@ -22,7 +21,8 @@ from app.space import Space, applied, axis, field_of, size, spelled
 from app.states import SWEEP
 from app.tables import Dataset, Job, Json
 from app.tasks import TASKS
-from app.tasks.base import Task
+from app.tasks.contract import Task
+from app.tasks.shared.validation_metrics import LOSS
 
 MOST_CHECKED = 500  # trials before anything is stored; of a larger space each value by itself
 LARGEST_GRID = 10_000

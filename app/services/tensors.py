@@ -10,7 +10,7 @@ import numpy.typing as npt
 import orjson
 
 from app.errors import Invalid
-from app.tasks.base import TensorField
+from app.tasks.contract import TensorField
 
 Array = npt.NDArray[Any]
 

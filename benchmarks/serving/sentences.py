@@ -13,7 +13,7 @@ import orjson
 from app.hyperparameters import NETWORK, TRAINING
 from app.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.base import Faults, Json
+from app.tasks.contract import Faults, Json
 from benchmarks.serving.orders import Corpus
 from benchmarks.serving.reader import Reader, reply
 from workers.trainer import TrainSpec, train

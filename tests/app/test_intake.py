@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from app.errors import DatasetInvalid, NoSpace
-from app.features.series import SeriesSet
 from app.ingest import ingest
 from app.intake import detect_format, take_in
 from app.tasks import TASKS
+from app.tasks.forecasting.series import SeriesSet
 from tests.app.malformations import TABLES
 from tests.app.malformed import DAYS, GOOD_PARQUET, HEAD, MALFORMED, Malformed, item, lines, table
 from tests.real_data import shared

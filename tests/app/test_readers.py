@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.readers import Mapping, delimited, lines, open_source, parquet
-from app.tasks.base import Chunk, Faults, Json, Source
+from app.tasks.contract import Chunk, Faults, Json, Source
 
 CANONICAL = ("unique_id", "ds", "y", "split")
 PATHS = TemporaryDirectory()  # for properties, which share no fixture between examples

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.features.measures import LOSS, of_validation
 from app.search import SweepIn
+from app.tasks.shared.validation_metrics import LOSS, of_validation
 from tests.sweeps import asked
 
 

@@ -7,9 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from app.errors import Problem
-from app.features.ragged import Ragged
-from app.features.splits import partition
-from app.tasks.base import (
+from app.tasks.contract import (
     Arrays,
     Batch,
     Defaults,
@@ -26,6 +24,8 @@ from app.tasks.base import (
     Split,
     TensorField,
 )
+from app.tasks.shared.ragged import Ragged
+from app.tasks.shared.splits import partition
 
 
 class Options(BaseModel):

@@ -46,7 +46,10 @@ def test_one_file_is_enough(tmp_path: Path) -> None:
     house = tmp_path / "house"
     for part in ("app", "workers"):
         shutil.copytree(ROOT / part, house / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(Path(__file__).with_name("ninth.py"), house / "app" / "tasks" / "ninth.py")
+    package = house / "app" / "tasks" / "ninth"
+    package.mkdir()
+    shutil.copy(Path(__file__).with_name("ninth.py"), package / "task.py")
+    (package / "__init__.py").write_text("from app.tasks.ninth.task import TASK\n\n__all__ = ['TASK']\n")
     rng, data = np.random.default_rng(0), tmp_path / "data"
     data.mkdir()
     rows = [{"numbers": rng.normal(size=int(rng.integers(2, 9))).round(3).tolist()} for _ in range(300)]

@@ -18,7 +18,7 @@ import pytest
 from app.hyperparameters import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.base import Batch, Example, Faults, Found, Input, Output, Plan, Reading, Split, Task
+from app.tasks.contract import Batch, Example, Faults, Found, Input, Output, Plan, Reading, Split, Task
 from tests import labels
 from tests.bilingual import jsonl, sentences, tsv
 from tests.service import monthly

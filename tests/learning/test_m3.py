@@ -8,11 +8,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from app.features.calendar import Frequency
-from app.features.metrics import smape_points
-from app.features.requests import Instance, Parameters
-from app.features.series import SeriesSet
-from app.tasks.forecasting import TASK
+from app.tasks.forecasting.frequency import Frequency
+from app.tasks.forecasting.inference import Instance, Parameters
+from app.tasks.forecasting.metrics import smape_points
+from app.tasks.forecasting.series import SeriesSet
+from app.tasks.forecasting.task import TASK
 from tests.real_data import shared
 from tests.series import series_set, store
 from workers.export import read_manifest

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from app.features.calendar import Frequency
-from app.tasks.forecasting import TASK
+from app.tasks.forecasting.frequency import Frequency
+from app.tasks.forecasting.task import TASK
 from tests.series import series_set, store
 from workers.nn.cells import CELLS
 from workers.trainer import TrainSpec, train

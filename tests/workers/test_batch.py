@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from app.errors import NotFound
-from app.features.instances import SeriesInstances
-from app.features.requests import Parameters
-from app.features.windows import width
-from app.tasks.base import Input, Output
-from app.tasks.forecasting import TASK
+from app.tasks.contract import Input, Output
+from app.tasks.forecasting.encoding import width
+from app.tasks.forecasting.inference import Parameters
+from app.tasks.forecasting.instances import SeriesInstances
+from app.tasks.forecasting.task import TASK
 from tests.batches import HORIZON, dataset, lines, mixed, version
 from tests.series import series_set, waves
 from tests.workers.lively import lively

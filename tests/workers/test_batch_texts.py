@@ -11,7 +11,7 @@ import pytest
 
 from app.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.base import Example, Faults, Json
+from app.tasks.contract import Example, Faults, Json
 from tests import bilingual, tagged, texts
 from tests.batches import lines
 from workers import batch

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.tasks.base import BEGIN, END, PADDING, Found, Json
+from app.tasks.contract import BEGIN, END, PADDING, Found, Json
 from tests.steppers import Interpreter, column
 from workers.beam import Beam
 from workers.decoding import decode_all

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.tasks.base import Json
+from app.tasks.contract import Json
 from tests.steppers import Babbler, Interpreter, column
 from workers import decoding
 from workers.decoding import Crowd, decode_all

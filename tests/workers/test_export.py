@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.tasks.base import Input, Output
+from app.tasks.contract import Input, Output
 from workers.export import ExportFailed, export_onnx, load_model, probe, read_manifest, save, verify_onnx
 from workers.nn import ModelConfig
 from workers.nn.cells import CELLS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.lanes import Request, Status, Tensor
-from app.tasks.base import Input, Output
+from app.tasks.contract import Input, Output
 from tests.workers.lively import lively
 from workers.batching import answer
 from workers.engines import Engine, Floats, Ints, open_onnx

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.tasks.base import END
+from app.tasks.contract import END
 from workers.sampling import BARRED, Sampler, advance, draw, likeliest
 
 LOGITS = np.array([0.3, -1.2, 2.0, 0.3, 1.1, -0.4, 0.0, 1.9], np.float32)

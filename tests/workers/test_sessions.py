@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.features.streamed import Streamed
 from app.lanes import Reply, Request, Status, Tensor
-from app.tasks.base import Json
+from app.tasks.contract import Json
+from app.tasks.generation.detokenizer import Streamed
 from tests.steppers import Babbler, Interpreter, column
 from workers import sessions
 from workers.decoding import decode_all

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.features.documents import read_documents
-from app.features.labelled import read_labelled
 from app.hyperparameters import NETWORK, TRAINING
 from app.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.base import Faults
+from app.tasks.classification.reading import read_labelled
+from app.tasks.contract import Faults
+from app.tasks.generation.reading import read_documents
 from tests.labels import jsonl, snippets
 from tests.series import series_set, store, waves
 from tests.texts import poems

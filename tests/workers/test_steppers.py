@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.tasks.base import BEGIN
+from app.tasks.contract import BEGIN
 from tests.speaking import sequences, speaker, tagger, translator
 from workers import viterbi
 from workers.decoding import decode_all

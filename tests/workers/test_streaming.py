@@ -16,7 +16,7 @@ import pytest
 from app.errors import DeadlinePassed, PredictionFailed
 from app.lanes import Answer, Lane, Part
 from app.processes import alive
-from app.tasks.base import END
+from app.tasks.contract import END
 from tests.lanes import eventually
 from tests.networks import lstm, store
 from tests.predictors import running, through

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.tasks.base import Input, Output
+from app.tasks.contract import Input, Output
 from tests.workers.lively import lively
 from tests.workers.test_engines import alone, ragged
 from workers import slots, torch_engine

@@ -7,8 +7,8 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from app.features.requests import Instance, Parameters
-from app.tasks.forecasting import TASK
+from app.tasks.forecasting.inference import Instance, Parameters
+from app.tasks.forecasting.task import TASK
 from tests.series import series_set, store, waves
 from workers.export import load_model, read_manifest
 from workers.nn.cells import CELLS

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.tasks.base import Batch, Input, Ints, Output
+from app.tasks.contract import Batch, Input, Ints, Output
 from workers.data import TrainingBatches, losses_in, plain_batches, shuffled
 from workers.loop import Loop, TrainingConfig, TrainingDiverged
 from workers.nn import Member, ModelConfig, build

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from app.tasks.base import Output
+from app.tasks.contract import Output
 from workers.nn.config import ModelConfig
 from workers.nn.ensemble import Ensemble
 from workers.nn.language import LanguageModel

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.tasks.base import Input, Output
+from app.tasks.contract import Input, Output
 
 
 @dataclass(frozen=True)

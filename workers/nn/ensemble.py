@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from app.tasks.base import Output
+from app.tasks.contract import Output
 from workers.nn.model import SequenceModel
 from workers.nn.translator import Translator
 

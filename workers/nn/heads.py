@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from app.tasks.base import Output
+from app.tasks.contract import Output
 from workers.nn.cells import at
 from workers.nn.config import ModelConfig
 from workers.nn.crf import Chain

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from app.tasks.base import PADDING, Input
+from app.tasks.contract import PADDING, Input
 from workers.nn.config import ModelConfig
 from workers.nn.dropout import Dropout, drop_words
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from app.tasks.base import Output
+from app.tasks.contract import Output
 from workers.nn.cells import Recurrent
 from workers.nn.config import ModelConfig
 from workers.nn.heads import HEADS, Head, Labels, Next, Read

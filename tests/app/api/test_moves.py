@@ -11,12 +11,12 @@ import httpx
 import numpy as np
 import pytest
 
-from app.features.choices import Options
 from app.lanes import Reply, Request, Status, Tensor
 from app.services import leases
 from app.services.catalog import FRESH
 from app.services.models import Outcome
-from app.tasks.forecasting import TASK
+from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.task import TASK
 from tests.lanes import predictor
 from tests.networks import lstm, store
 from tests.series import series_set, waves

@@ -12,13 +12,13 @@ import httpx
 import numpy as np
 import pytest
 
-from app.features.choices import Options
 from app.lanes import Reply, Request, Status, Tensor
 from app.services import leases
 from app.services.models import Outcome
 from app.services.predictions import MAX_INSTANCES
-from app.tasks.base import Plan
-from app.tasks.forecasting import TASK
+from app.tasks.contract import Plan
+from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.task import TASK
 from tests.lanes import FakePredictor, predictor
 from tests.networks import lstm, store
 from tests.series import series_set, waves

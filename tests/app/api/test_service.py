@@ -5,11 +5,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from app.features.text import Unit
 from app.hyperparameters import NETWORK, TRAINING
 from app.services import workers
 from app.tables import Worker
 from app.tasks import TASKS
+from app.tasks.shared.tokenizers import Unit
 from tests.service import Service, problem, service
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.readers import Mapping, conll, open_source
-from app.tasks.base import Faults, Json, Source
+from app.tasks.contract import Faults, Json, Source
 from tests.tagged import Sentence, entities
 from tests.tagged import conll as written
 

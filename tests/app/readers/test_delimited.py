@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.readers import Mapping, delimited, lines, open_source
-from app.tasks.base import Faults, Json, Source
+from app.tasks.contract import Faults, Json, Source
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
 FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=6)

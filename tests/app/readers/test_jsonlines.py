@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.readers import Mapping, jsonlines, lines, open_source
-from app.tasks.base import MAX_FAULTS, Chunk, Faults, Json, Source
+from app.tasks.contract import MAX_FAULTS, Chunk, Faults, Json, Source
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
 VALUES = st.recursive(

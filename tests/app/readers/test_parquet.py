@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.readers import Mapping, open_source, parquet
-from app.tasks.base import Faults, Source
+from app.tasks.contract import Faults, Source
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
 TEXTS = st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=5), min_size=1, max_size=30)

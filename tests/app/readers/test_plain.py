@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid
 from app.readers import Mapping, lines, open_source
-from app.tasks.base import Faults, Source
+from app.tasks.contract import Faults, Source
 
 PATHS = TemporaryDirectory()  # for properties, which share no fixture between examples
 LINES = st.text(st.characters(exclude_characters="\0\r\n", exclude_categories=["Cs"]), max_size=8)

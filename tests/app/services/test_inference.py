@@ -16,7 +16,7 @@ from app.services.messages import Asked
 from app.services.meters import Meters
 from app.services.predictions import Plane
 from app.tasks import TASKS
-from app.tasks.base import Example, TensorField
+from app.tasks.contract import Example, TensorField
 
 Json = dict[str, Any]
 

@@ -17,7 +17,7 @@ from app.services.leases import Lease
 from app.services.paging import Paging
 from app.states import LIVE, TERMINAL, Status
 from app.tables import Dataset, Job, JobEvent, Model
-from app.tasks.forecasting import TASK
+from app.tasks.forecasting.task import TASK
 from tests.app.services.test_leases import OUTCOME, claimed
 from tests.app.services.test_leases import submit as stored
 

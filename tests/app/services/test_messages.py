@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.errors import Invalid
 from app.services.messages import MAX_ROWS, Asked, Signature, Told, read, write
-from app.tasks.base import TensorField
+from app.tasks.contract import TensorField
 
 Json = dict[str, Any]
 

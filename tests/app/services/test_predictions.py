@@ -15,7 +15,7 @@ from app.services.meters import Meters
 from app.services.predictions import INLINE, Plane, admit, compute, infer, parse
 from app.services.shadows import AT_ONCE, QUIET_ROWS, Shadows
 from app.tasks import TASKS
-from app.tasks.base import Example, Json
+from app.tasks.contract import Example, Json
 
 
 class Lane:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from app.errors import DeadlinePassed, Invalid
-from app.features.streamed import Streamed
 from app.lanes import Answer, Part
 from app.services.catalog import Route
 from app.services.meters import Meters
 from app.services.predictions import Plane
 from app.services.streams import Delta, Done, Ended, Event, stream, teller
-from app.tasks.base import END, Example, Json
+from app.tasks.contract import END, Example, Json
+from app.tasks.generation.detokenizer import Streamed
 
 SPELLED = [b"", b"", b"", b"", b"a", b"b", "é".encode()[:1], "é".encode()[1:]]
 

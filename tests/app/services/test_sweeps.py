@@ -14,7 +14,7 @@ from app.services import datasets, models, standings, sweeps
 from app.services.paging import Paging
 from app.states import SWEEP, Status
 from app.tables import Dataset, Job, Model
-from app.tasks.forecasting import Forecasting
+from app.tasks.forecasting.task import Forecasting
 from tests.app.services.invariants import check, look
 from tests.app.services.test_batches import version
 from tests.sweeps import CELLS, asked, stage

@@ -23,7 +23,7 @@ from app.services.tensors import (
     to_bytes,
     to_json,
 )
-from app.tasks.base import TensorField
+from app.tasks.contract import TensorField
 
 INTEGERS = [name for name in NUMBERS if "INT" in name]
 FLOATS = [name for name in NUMBERS if name.startswith("FP")]

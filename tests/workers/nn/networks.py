@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from app.tasks.base import BEGIN, END, Input, Output
+from app.tasks.contract import BEGIN, END, Input, Output
 from workers.nn import Member, ModelConfig, build
 
 WORDS: dict[str, Any] = {

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from app.tasks.base import Input, Output
+from app.tasks.contract import Input, Output
 from workers.nn import ModelConfig, build
 from workers.nn.cells import CELLS
 from workers.nn.losses import quantile_loss

@@ -1,1 +1,0 @@
-"""Numeric building blocks of the tasks: numpy only, no framework, no I/O but `.npz`."""

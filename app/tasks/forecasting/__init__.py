@@ -1,0 +1,5 @@
+"""Forecasting: the future of time series, with quantiles."""
+
+from app.tasks.forecasting.task import TASK
+
+__all__ = ["TASK"]

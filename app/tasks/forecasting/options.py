@@ -1,0 +1,94 @@
+"""What a forecasting job can choose, and whether a data set allows it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from app.errors import Problem
+from app.tasks.forecasting.backtest import MARGIN, needed
+
+Json = dict[str, Any]
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Options(BaseModel):
+    """What a forecasting job can choose."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    horizon: Annotated[int, Field(ge=1, le=1000, description="How many steps ahead to forecast.")]
+    context_length: Annotated[
+        int | None,
+        Field(ge=1, le=10_000, description="Steps the network reads; null: chosen from the season."),
+    ] = None
+    quantiles: Annotated[
+        list[Probability],
+        Field(min_length=1, max_length=99, description="Quantiles to forecast; the median always is."),
+    ] = [0.1, 0.5, 0.9]
+    season_length: Annotated[
+        int | None,
+        Field(ge=1, le=10_000, description="Steps in a season; null: from the frequency; 1: none."),
+    ] = None
+    transform: Annotated[
+        Literal["auto", "log", "signed", "none"],
+        Field(
+            description="Applied first: logarithm, inverse hyperbolic sine, nothing, or by the values' sign."
+        ),
+    ] = "auto"
+    past_covariates: Annotated[
+        list[str] | None, Field(description="Columns known up to the origin; null: all that are not future.")
+    ] = None
+    future_covariates: Annotated[
+        list[str] | None, Field(description="Columns known over the horizon; null: those the file says are.")
+    ] = None
+    static_covariates: Annotated[
+        list[str] | None, Field(description="Columns that describe a whole series; null: all.")
+    ] = None
+    refit: Annotated[
+        bool, Field(description="Publish a network trained on all data for as many steps as served best.")
+    ] = True
+
+    @field_validator("quantiles")
+    @classmethod
+    def _unique(cls, quantiles: list[float]) -> list[float]:
+        if len(set(quantiles)) < len(quantiles):
+            raise ValueError("quantiles must differ from each other")
+        return sorted(quantiles)
+
+
+def check_options(summary: Json, options: Options) -> list[Problem]:
+    """What is wrong with the options for a file with this summary."""
+    longest, horizon = summary["longest_train"], options.horizon
+    marked = summary.get("split")
+    least = horizon + MARGIN + 1 if marked else needed(horizon)
+    problems = []
+    if longest < least:
+        where = " outside the valid and test splits" if marked else ""
+        problems.append(
+            Problem(
+                "/options/horizon",
+                f"The longest series has {longest} observations{where}; "
+                f"horizon {horizon} needs at least {least}.",
+            )
+        )
+    if options.season_length and options.season_length > max(1, longest // 2):
+        detail = f"The longest series has {longest} observations, less than two such seasons."
+        problems.append(Problem("/options/season_length", detail))
+    known = summary["covariates"]
+    changing = [*known["numeric"], *known["category"]]
+    for field, names in (
+        ("past_covariates", changing),
+        ("future_covariates", changing),
+        ("static_covariates", known["static"]),
+    ):
+        for place, name in enumerate(getattr(options, field) or []):
+            if name not in names:
+                detail = f"The data set has no such column; it has {', '.join(names) or 'none'}."
+                problems.append(Problem(f"/options/{field}/{place}", detail))
+    for place, name in enumerate(options.past_covariates or []):
+        if name in (options.future_covariates or []):
+            problems.append(
+                Problem(f"/options/past_covariates/{place}", f"{name} is a future covariate already.")
+            )
+    return problems

@@ -1,0 +1,1 @@
+"""Uploaded files to regular time series: long tables and JSON Lines."""

@@ -1,0 +1,77 @@
+"""Many time series, each on a regular grid, as flat arrays with offsets."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+TRAIN, VALID, TEST = 1, 2, 3  # values of `splits`; 0 = the file has no split column
+SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
+
+
+@dataclass(frozen=True)
+class SeriesSet:
+    """`n` series of `N` grid points in all; series `i` owns points `offsets[i]:offsets[i + 1]`."""
+
+    ids: Array  # (n,) str
+    freq: str  # canonical alias of frequency.Frequency, "1" for integer time
+    starts: Array  # (n,) int64, ordinal of the first point in that frequency
+    offsets: Array  # (n + 1,) int64
+    values: Array  # (N,) float64, NaN = missing
+    splits: Array  # (N,) int8
+    static_names: list[str] = field(default_factory=list)
+    static_levels: list[list[str]] = field(default_factory=list)  # the categories of each static column
+    static_codes: Array = field(default_factory=lambda: np.zeros((0, 0), np.int32))  # (n, static), -1: none
+    covariate_names: list[str] = field(default_factory=list)
+    covariate_levels: list[list[str]] = field(default_factory=list)  # [] for a numeric covariate
+    covariates: Array = field(
+        default_factory=lambda: np.zeros((0, 0), np.float32)
+    )  # (N, covariates), NaN: none
+    known_ahead: list[str] = field(default_factory=list)  # covariates whose future the file itself gives
+    phases: Array = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) or (0,): all on the grid
+
+    def arrays(self) -> dict[str, Array]:
+        """As plain arrays for `.npz`, without any object array (nothing is ever pickled)."""
+        return {
+            "ids": self.ids.astype(np.str_),
+            "freq": np.array(self.freq),
+            "starts": self.starts,
+            "offsets": self.offsets,
+            "values": self.values,
+            "splits": self.splits,
+            "static_names": np.array(self.static_names, np.str_),
+            "static_codes": self.static_codes,
+            **{f"static_levels_{k}": np.array(v, np.str_) for k, v in enumerate(self.static_levels)},
+            "covariate_names": np.array(self.covariate_names, np.str_),
+            "covariates": self.covariates,
+            **{f"covariate_levels_{k}": np.array(v, np.str_) for k, v in enumerate(self.covariate_levels)},
+            "known_ahead": np.array(self.known_ahead, np.str_),
+            "phases": self.phases,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array]) -> "SeriesSet":
+        """The inverse of `arrays`."""
+        static_names = [str(v) for v in arrays["static_names"]]
+        covariate_names = [str(v) for v in arrays["covariate_names"]]
+        return cls(
+            ids=arrays["ids"],
+            freq=str(arrays["freq"]),
+            starts=arrays["starts"],
+            offsets=arrays["offsets"],
+            values=arrays["values"],
+            splits=arrays["splits"],
+            static_names=static_names,
+            static_levels=[[str(v) for v in arrays[f"static_levels_{k}"]] for k in range(len(static_names))],
+            static_codes=arrays["static_codes"],
+            covariate_names=covariate_names,
+            covariate_levels=[
+                [str(v) for v in arrays[f"covariate_levels_{k}"]] for k in range(len(covariate_names))
+            ],
+            covariates=arrays["covariates"],
+            known_ahead=[str(v) for v in arrays["known_ahead"]],
+            phases=arrays.get("phases", np.zeros(0, np.int64)),
+        )

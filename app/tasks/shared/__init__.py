@@ -1,0 +1,1 @@
+"""What at least two tasks use: ragged arrays, splits, tokenizers, table cells, time stamps."""

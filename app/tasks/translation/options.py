@@ -1,0 +1,126 @@
+"""What a translation job and a request for a translation can choose, and what suits them."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import Problem
+from app.tasks.shared import tokenizers
+from app.tasks.shared.text_checks import LONGEST
+
+Json = dict[str, Any]
+
+VOCABULARY = {"bpe": 4_000, "word": 12_000, "character": 2_000}
+LENGTH = {"bpe": 100, "word": 100, "character": 400}
+STRETCH = 2  # requests are read up to so many times the length that training saw
+MOST_TOKENS = 512  # of a translation
+
+# What a job gets that names nothing.
+NETWORK: Json = {
+    "cell": "lstm",
+    "layers": 1,
+    "hidden_size": 256,
+    "bidirectional": True,
+    "dropout": 0.2,
+    "input_dropout": 0.2,
+    "variational_dropout": True,
+    "weight_drop": 0.0,
+    "embedding_size": 192,
+    "word_dropout": 0.0,
+    "tie_weights": True,
+    "attention": "general",
+}
+TRAINING: Json = {
+    "epochs": 4,
+    "batch_size": 24,
+    "learning_rate": 3e-3,
+    "clip_norm": 1.0,
+    "patience": 3,
+    "label_smoothing": 0.1,
+    "autocast": True,
+}
+
+
+class Options(BaseModel):
+    """What a translation job can choose."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    tokens: Annotated[
+        Literal["bpe", "word", "character"],
+        Field(description="What the network reads and writes one after the other."),
+    ] = "bpe"
+    vocabulary_size: Annotated[
+        int | None,
+        Field(
+            ge=8,
+            le=1 << 16,
+            description="Most tokens of each side; null: 4000 for bpe, 12000 words, 2000 characters.",
+        ),
+    ] = None
+    shared_vocabulary: Annotated[
+        bool, Field(description="One vocabulary for both sides; for languages that share a script.")
+    ] = False
+    lower: Annotated[bool, Field(description="Read and write lower case only.")] = False
+    min_count: Annotated[
+        int, Field(ge=1, le=1_000_000, description="How often a token must occur to be known.")
+    ] = 2
+    max_length: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=2_000,
+            description="Tokens of the longest text to train on; null: 100, or 400 characters. "
+            "Longer pairs are left out; a request is cut at twice as many, and its answer says so.",
+        ),
+    ] = None
+
+    lexicon: Annotated[
+        bool,
+        Field(
+            description="Weigh in a dictionary learned from the training pairs by IBM model 1: "
+            "a help where pairs are few (Arthur, Neubig & Nakamura 2016)."
+        ),
+    ] = True
+
+    @property
+    def size(self) -> int:
+        """Most tokens of a vocabulary."""
+        return self.vocabulary_size or VOCABULARY[self.tokens]
+
+    @property
+    def longest(self) -> int:
+        """Most tokens of a text to train on."""
+        return self.max_length or LENGTH[self.tokens]
+
+
+class Instance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A text to translate: best a sentence, as in the training pairs."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST)]
+
+
+class Parameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How to look for the best translation (Wu et al. 2016, section 7) and what to tell of it.
+
+    A beam of 1 is greedy. `max_tokens` is by default what the length of the source lets expect;
+    `length_penalty` is their alpha, `coverage_penalty` their beta. With `attention` the answer has the
+    pieces of both texts and, for each piece of the translation, the weights of those of the source.
+    """
+
+    beam_size: Annotated[int, msgspec.Meta(ge=1, le=32)] = 5
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=MOST_TOKENS)] | None = None
+    length_penalty: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.8
+    coverage_penalty: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.0
+    attention: bool = False
+
+
+def check_options(summary: Json, options: Options) -> list[Problem]:
+    """What is wrong with the options for a data set with this summary."""
+    problems = tokenizers.too_small(options.tokens, options.size)
+    words = max(summary[side]["words_per_text"]["shortest"] for side in ("source", "target"))
+    if options.longest < words:  # and a word is a token or more
+        detail = f"Every pair has a text of {words} words or more: none would be left to train on."
+        problems.append(Problem("/options/max_length", detail))
+    return problems

@@ -1,0 +1,279 @@
+import json
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from app.errors import DatasetInvalid, Invalid
+from app.readers import Mapping, open_source
+from app.tasks.classification.options import LETTERS, Instance, Options, Parameters
+from app.tasks.classification.reading import read_labelled
+from app.tasks.classification.task import TASK, Examples
+from app.tasks.contract import UNKNOWN, Faults, Input, Plan
+from tests.labels import curves, jsonl, snippets
+from tests.real_data import shared
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def read(tmp_path: Any) -> Any:
+    def reading(records: list[Json]) -> tuple[Any, Json, list[str]]:
+        path, faults = tmp_path / "content", Faults()
+        path.write_bytes(jsonl(records))
+        found = read_labelled(open_source(path, "jsonl", Mapping.checked({}, ()), faults), faults)
+        faults.check()
+        return found
+
+    return reading
+
+
+def planned(read: Any, records: list[Json], **options: Any) -> Plan:
+    return TASK.plan(read(records)[0], Options(**options), 0)
+
+
+def outputs(plan: Plan, sure: float = 3.0) -> list[Any]:
+    """Log-probabilities of a network that is right about the test split."""
+    labels = plan.test.batch(np.arange(len(plan.test.lengths)), None).targets
+    logits = sure * np.eye(plan.outputs)[labels]
+    return list((logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32))
+
+
+def test_texts_are_summarised(read: Any) -> None:
+    records = [one | {"split": "test" if k < 10 else "train"} for k, one in enumerate(snippets(60))]
+    _, summary, warnings = read(records)
+    assert summary["kind"] == "text"
+    assert summary["labels"] == {"neg": 30, "pos": 30}
+    assert summary["splits"] == {"train": 50, "valid": 0, "test": 10, "open": 0}
+    assert summary["lengths"]["unit"] == "characters"
+    assert warnings == []
+
+
+def test_what_looks_wrong_is_warned_of(read: Any) -> None:
+    same = [one | {"split": "test"} for one in snippets(10)]
+    records = [*snippets(200), *same, {"text": "odd one", "label": "rare", "other": 1}]
+    warnings = " ".join(read(records)[2])
+    assert "fewer than 5 examples" in warnings
+    assert "class_weights may help" in warnings
+    assert "held out" in warnings
+    assert "other" in warnings
+
+
+def test_labels_may_be_numbers_and_truth_values(read: Any) -> None:
+    numbered = [one | {"label": k % 2} for k, one in enumerate(snippets(20))]
+    assert read(numbered)[1]["labels"] == {"0": 10, "1": 10}
+    truths = [one | {"label": bool(k % 2)} for k, one in enumerate(snippets(20))]
+    assert read(truths)[1]["labels"].keys() == {"true", "false"}
+
+
+def test_a_text_becomes_tokens_of_the_training_vocabulary(read: Any) -> None:
+    plan = planned(read, snippets(60))
+    assert plan.input == Input.TOKENS
+    example = TASK.encode(plan.state, Instance(text="The FILM zyx"), Parameters())
+    assert example.inputs.shape == (3, 1 + LETTERS)
+    assert example.inputs[2, 0] == UNKNOWN
+    lower = TASK.encode(plan.state, Instance(text="the film zyx"), Parameters())
+    np.testing.assert_array_equal(example.inputs[:, 0], lower.inputs[:, 0])
+    assert (example.inputs[:, 1:] != lower.inputs[:, 1:]).any()  # characters keep their case
+    nothing = TASK.encode(plan.state, Instance(text=" "), Parameters()).inputs
+    assert nothing.tolist() == [[UNKNOWN] + [0] * LETTERS]
+
+
+@pytest.mark.parametrize(
+    ("options", "letters"),
+    [({}, LETTERS), ({"word_length": 0}, 0), ({"word_length": 5}, 5), ({"tokens": "bpe"}, 0)],
+)
+def test_a_network_may_read_characters_where_tokens_are_words(read: Any, options: Json, letters: int) -> None:
+    arrays, summary, _ = read(snippets(60))
+    plan = TASK.plan(arrays, Options(**options), 0)
+    assert plan.network["word_length"] == letters
+    assert plan.features == 1 + letters
+    assert bool(plan.network["character_vocabulary"]) == bool(letters)
+    defaults = TASK.defaults(summary, Options(**options)).network
+    assert ("characters" in defaults, "character_size" in defaults) == (letters > 0, letters > 0)
+    assert plan.train.batch(np.arange(5), None).inputs.max() < max(plan.network["vocabularies"][0], 100)
+    odd = TASK.check(summary, Options(tokens="bpe", word_length=4))
+    assert [problem.pointer for problem in odd] == ["/options/word_length"]
+
+
+def test_what_a_request_says_is_what_training_read(read: Any) -> None:
+    records = [*snippets(40), {"text": "Naïve 日本語 👩‍👩‍👧 Cafe\u0301", "label": "pos"}]
+    for options in ({}, {"word_length": 0}, {"tokens": "bpe"}, {"tokens": "character", "max_length": 7}):
+        arrays, _, _ = read(records)
+        plan = TASK.plan(arrays, Options(**options), 0)
+        instances = TASK.instances(arrays, plan.state)
+        assert isinstance(plan.test, Examples)
+        for place, row in enumerate(plan.test.rows.tolist()):
+            inputs = plan.test.batch(np.array([place]), None).inputs[0]
+            told = TASK.encode(plan.state, instances[row], Parameters()).inputs
+            np.testing.assert_array_equal(inputs, told)
+
+
+def test_a_parquet_table_is_read_like_another(tmp_path: Any) -> None:
+    records, faults = snippets(20), Faults()
+    columns = {"text": [one["text"] for one in records], "label": [k % 2 for k in range(20)]}
+    for label in (columns["label"], [float(one) for one in columns["label"]]):
+        pq.write_table(pa.table(columns | {"label": label}), tmp_path / "content")
+        source = open_source(tmp_path / "content", "parquet", Mapping.checked({}, ()), faults)
+        assert read_labelled(source, faults)[1]["labels"] == {"0": 10, "1": 10}
+
+
+def test_few_examples_of_a_second_label_do_only_if_none_of_them_can_be_drawn(read: Any) -> None:
+    few = [*[one | {"label": "pos"} for one in snippets(20)], {"text": "no", "label": "neg"}]
+    with pytest.raises(DatasetInvalid, match="have 3 examples"):
+        read(few)
+    marks = ["valid", "valid", "test", *["train"] * 18]
+    marked = [one | {"split": split} for one, split in zip(few, marks, strict=True)]
+    assert read(marked)[1]["labels"] == {"pos": 20, "neg": 1}
+
+
+def test_what_is_cut_is_warned_of(read: Any) -> None:
+    for records in (snippets(30), curves(30)):
+        assert "only the first 5" in planned(read, records, max_length=5).warnings[0]
+        assert planned(read, records).warnings == []
+
+
+def test_a_long_text_is_cut_as_in_training(read: Any) -> None:
+    plan = planned(read, snippets(60), max_length=4)
+    assert plan.train.lengths.max() == 4
+    assert len(TASK.encode(plan.state, Instance(text="the film " * 50), Parameters()).inputs) == 4
+
+
+def test_readings_are_standardised_by_channel(read: Any) -> None:
+    plan = planned(read, curves(60))
+    assert (plan.input, plan.features) == (Input.VECTORS, 3)
+    batch = plan.train.batch(np.arange(len(plan.train.lengths)), None)
+    real = np.concatenate([row[:length] for row, length in zip(batch.inputs, batch.lengths, strict=True)])
+    np.testing.assert_allclose(real.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(real.std(axis=0), 1, atol=1e-4)
+    still = [one | {"values": [[1.0, 2.0]] * 3} for one in curves(20)]
+    assert np.isfinite(planned(read, still).train.batch(np.array([0]), None).inputs).all()
+
+
+@pytest.mark.parametrize(
+    ("instance", "pointer"),
+    [
+        ({}, ""),
+        ({"values": [[1.0]]}, ""),
+        ({"text": "a", "values": [[1.0]]}, ""),
+    ],
+)
+def test_an_instance_of_another_kind_is_refused(read: Any, instance: Json, pointer: str) -> None:
+    state = planned(read, snippets(60)).state
+    with pytest.raises(Invalid) as caught:
+        TASK.encode(state, msgspec.convert(instance, Instance), Parameters())
+    assert [problem.pointer for problem in caught.value.problems] == [pointer]
+
+
+@pytest.mark.parametrize("values", [[[1.0, 2.0]], [[1.0, 2.0, 3.0], [1.0]], [], [[float("inf")] * 3]])
+def test_readings_that_do_not_fit_are_pointed_at(read: Any, values: Any) -> None:
+    state = planned(read, curves(60)).state
+    with pytest.raises(Invalid) as caught:
+        TASK.encode(state, Instance(values=values), Parameters())
+    assert caught.value.problems[0].pointer == "/values"
+
+
+def test_the_answer_tells_the_likeliest_first(read: Any) -> None:
+    state = planned(read, snippets(60)).state
+    example = TASK.encode(state, Instance(text="fine"), Parameters())
+    logs = np.log(np.array([0.2, 0.8], np.float32))
+    found = TASK.decode(state, example, logs, Parameters())
+    assert found["label"] == "pos"
+    assert list(found["scores"]) == ["pos", "neg"]
+    assert found["scores"]["pos"] == pytest.approx(0.8, abs=1e-5)
+    assert TASK.decode(state, example, logs, Parameters(top_k=1))["scores"].keys() == {"pos"}
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_temperature_makes_an_overconfident_network_honest(read: Any) -> None:
+    plan = planned(read, snippets(400))
+    rng = np.random.default_rng(0)
+    labels = plan.valid.batch(np.arange(len(plan.valid.lengths)), None).targets
+    said = np.where(rng.random(len(labels)) < 0.7, labels, 1 - labels)  # right in 7 of 10 cases
+    logs = [np.log(np.where(np.arange(2) == one, 0.99, 0.01)).astype(np.float32) for one in said]
+    settled = TASK.settle(plan.state, plan.valid, logs)
+    assert settled["temperature"] > 2
+    sure = TASK.decode(settled, TASK.encode(settled, Instance(text="a"), Parameters()), logs[0], Parameters())
+    assert max(sure["scores"].values()) == pytest.approx((said == labels).mean(), abs=0.03)
+    off = planned(read, snippets(400), calibrate=False)
+    assert TASK.settle(off.state, off.valid, logs)["temperature"] == 1.0
+
+
+def test_few_right_answers_make_no_certainty(read: Any) -> None:
+    plan = planned(read, snippets(100))
+    labels = plan.valid.batch(np.arange(len(plan.valid.lengths)), None).targets
+    assert len(labels) == 10
+    logs = [np.log(np.where(np.arange(2) == one, 0.9, 0.1)).astype(np.float32) for one in labels]
+    settled = TASK.settle(plan.state, plan.valid, logs)  # the likeliest temperature is the lowest
+    assert 0.4 < settled["temperature"] < 1
+
+
+def test_the_baseline_needs_no_validation(read: Any) -> None:
+    drawn = planned(read, curves(100)).test
+    marks = ["test"] * 10 + ["valid"] * 10 + ["train"] * 80
+    told = planned(read, [one | {"split": mark} for one, mark in zip(curves(100), marks, strict=True)]).test
+    assert isinstance(drawn, Examples)
+    assert isinstance(told, Examples)
+    assert (len(drawn.told.train), len(told.told.train)) == (90, 80)
+
+
+def test_scores_and_baseline_share_their_names(read: Any) -> None:
+    for records in (snippets(120), curves(120)):
+        plan = planned(read, records)
+        metrics, baseline = TASK.score(plan.state, plan.test, outputs(plan))
+        assert metrics["accuracy"] == metrics["macro_f1"] == 1.0
+        assert baseline.keys() <= metrics.keys()
+        assert baseline["accuracy"] > 0.9
+        assert sum(row["support"] for row in metrics["per_class"].values()) == len(plan.test.lengths)
+        assert np.trace(metrics["confusion_matrix"]["rows"]) == len(plan.test.lengths)
+        json.dumps(metrics, allow_nan=False)
+
+
+def test_class_weights_count_the_rare(read: Any) -> None:
+    uneven = [one for k, one in enumerate(snippets(200)) if k % 2 or k % 10 == 0]
+    plan = planned(read, uneven, class_weights="balanced")
+    batch = plan.train.batch(np.arange(len(plan.train.lengths)), None)
+    totals = [batch.weights[batch.targets == label].sum() for label in (0, 1)]
+    assert totals[0] == pytest.approx(totals[1], rel=1e-3)
+    assert batch.weights.mean() == pytest.approx(1, rel=1e-3)
+    named = planned(read, uneven, class_weights={"neg": 3.0})
+    batch = named.train.batch(np.arange(len(named.train.lengths)), None)
+    assert batch.weights.max() / batch.weights.min() == pytest.approx(3, rel=1e-3)
+
+
+def test_options_are_checked_against_the_data(read: Any) -> None:
+    summary = read(snippets(60))[1]
+    few = TASK.check(summary, Options(tokens="bpe", vocabulary_size=100))
+    assert [problem.pointer for problem in few] == ["/options/vocabulary_size"]
+    odd = TASK.check(summary, Options(class_weights={"a/b": 2.0}))
+    assert [problem.pointer for problem in odd] == ["/options/class_weights/a~1b"]
+    assert "embedding_size" not in TASK.defaults(read(curves(60))[1], Options()).network
+
+
+def test_a_model_of_one_kind_predicts_no_data_of_another(read: Any) -> None:
+    texts, readings = planned(read, snippets(60)).state, planned(read, curves(60)).state
+    assert TASK.misfits(read(curves(60))[1], texts, Parameters())
+    assert TASK.misfits(read(curves(60, channels=2))[1], readings, Parameters())
+    assert not TASK.misfits(read(curves(60))[1], readings, Parameters())
+
+
+@pytest.mark.parametrize("tokens", ["word", "bpe", "character"])
+def test_every_unit_reads_every_text(read: Any, tokens: str) -> None:
+    records = [*snippets(40), {"text": "naïve 日本語 👩‍👩‍👧 \u202e", "label": "pos"}]
+    plan = planned(read, records, tokens=tokens)
+    assert plan.train.lengths.min() >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("movie_snippets", 0.78, 0.82), ("JapaneseVowels", 0.91, 0.97)],
+)
+def test_the_baseline_on_real_data_is_as_good_as_the_known_one(name: str, least: float, most: float) -> None:
+    faults = Faults()
+    source = open_source(shared(f"classification/{name}.jsonl"), "jsonl", Mapping.checked({}, ()), faults)
+    plan = TASK.plan(read_labelled(source, faults)[0], Options(), 0)
+    _, baseline = TASK.score(plan.state, plan.test, outputs(plan))
+    assert least < baseline["accuracy"] < most

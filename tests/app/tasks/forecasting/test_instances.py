@@ -1,0 +1,198 @@
+"""A series of a data set, told as a request: the same history as the one training cuts out of the arrays."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from app.errors import Invalid
+from app.readers import Mapping, open_source
+from app.tasks.contract import Faults
+from app.tasks.forecasting.inference import Instance, Parameters, read_history
+from app.tasks.forecasting.instances import LONGEST, SeriesInstances, misfits
+from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.series import SeriesSet
+from app.tasks.forecasting.task import TASK
+from tests.series import series_set, waves
+
+Json = dict[str, Any]
+NAN = np.nan
+
+
+def state(series: SeriesSet, **options: Any) -> Json:
+    return TASK.plan(series.arrays(), Options(horizon=4, **options), 0).state
+
+
+def rich(known_ahead: bool = True) -> SeriesSet:
+    """Five series with a static column and two covariates; the last four values are yet to come."""
+    values = waves(5, 60)
+    for one in values:
+        one[-4:] = NAN
+    values[1][7:10] = NAN
+    points = sum(map(len, values))
+    steps = np.arange(points, dtype=np.float64)
+    covariates = {"price": steps / 10.0, "promo": np.mod(steps, 3.0)}
+    return series_set(
+        values,
+        static=["a", "b", "a", "b", "a"],
+        covariates=covariates,
+        known_ahead=["promo"] if known_ahead else [],
+    )
+
+
+def test_a_series_is_told_up_to_its_last_observed_value_and_covariates_beyond_it() -> None:
+    series = rich()
+    instance = SeriesInstances(series, state(series))[1]
+    start = int(series.offsets[1])
+    assert len(instance.values) == 56
+    np.testing.assert_array_equal(instance.values, series.values[start : start + 56])
+    assert (instance.item_id, instance.freq, instance.start) == ("s1", "D", "1970-01-01")
+    assert instance.static == {"kind": "b"}
+    assert instance.past.keys() == {"price", "promo"}
+    assert {len(column) for column in instance.past.values()} == {56}
+    assert instance.future == {"promo": series.covariates[start + 56 : start + 60, 1].tolist()}
+
+
+def test_what_a_request_reads_is_what_training_cut_out() -> None:
+    series = rich()
+    known = state(series)
+    instances = SeriesInstances(series, known)
+    assert len(instances) == 5
+    for index in range(5):
+        history, phase = read_history(known, instances[index])
+        start = int(series.offsets[index])
+        assert phase == 0
+        assert history.start == int(series.starts[index])
+        np.testing.assert_array_equal(history.values, series.values[start : start + 56])
+        assert history.static is not None
+        assert history.past is not None
+        assert history.future is not None
+        np.testing.assert_array_equal(history.static, series.static_codes[index])
+        np.testing.assert_allclose(history.past, series.covariates[start : start + 56, :1])
+        np.testing.assert_allclose(history.future, series.covariates[start : start + 60, 1:])
+
+
+def test_only_steps_that_the_model_looks_back_to_are_told() -> None:
+    series = series_set(waves(2, 2000))
+    known = state(series)
+    assert known["history"] < 2000
+    instance = SeriesInstances(series, known)[1]
+    assert len(instance.values) == known["history"]
+    history, _ = read_history(known, instance)
+    whole, _ = read_history(known, Instance(series.values[2000:].tolist(), "1970-01-01", "D", "s1"))
+    np.testing.assert_array_equal(history.values, whole.values)
+    assert history.start == whole.start
+
+
+def test_no_more_steps_are_told_than_a_request_may_tell() -> None:
+    series = series_set([np.arange(LONGEST + 5.0)])
+    known = state(series_set(waves(2))) | {"history": 10 * LONGEST}
+    instance = SeriesInstances(series, known)[0]
+    assert len(instance.values) == LONGEST
+    msgspec.convert(msgspec.to_builtins(instance), Instance)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"values": [0.0] * (LONGEST + 1)}, Instance)
+
+
+def test_a_series_that_was_never_observed_is_refused_when_it_is_read() -> None:
+    series = series_set([np.full(9, NAN), *waves(2)])
+    known = state(series)
+    instance = SeriesInstances(series, known)[0]
+    with pytest.raises(Invalid) as caught:
+        TASK.encode(known, instance, Parameters())
+    assert [problem.pointer for problem in caught.value.problems] == ["/values"]
+
+
+def test_columns_the_model_does_not_know_are_left_out() -> None:
+    plain = state(series_set(waves(5, 60)))
+    instance = SeriesInstances(rich(), plain)[0]
+    assert (instance.past, instance.future, instance.static) == ({}, {}, {})
+    TASK.encode(plain, instance, Parameters())
+
+
+def test_columns_the_data_set_lacks_are_not_told() -> None:
+    known = state(rich())
+    instance = SeriesInstances(series_set(waves(5, 60)), known)[0]
+    assert (instance.past, instance.future, instance.static) == ({}, {}, {})
+    TASK.encode(known, instance, Parameters())
+
+
+def test_levels_are_told_by_name_and_missing_ones_as_null() -> None:
+    series = rich(known_ahead=False)
+    series.covariate_levels[1][:] = ["none", "half", "full"]
+    series.covariates[0, 1] = NAN
+    series.static_codes[0, 0] = -1
+    instance = SeriesInstances(series, state(series))[0]
+    assert instance.past["promo"][:4] == [None, "half", "full", "none"]
+    assert instance.static == {"kind": None}
+
+
+@pytest.mark.parametrize("freq", ["h", "15min", "D", "B", "W-SUN", "MS", "ME", "QS-JAN", "YE-DEC", "1", "7"])
+def test_the_start_is_read_back_as_it_stands_in_the_arrays(freq: str) -> None:
+    series = series_set(waves(2, 40), freq)
+    series.starts[:] = [0, 123]
+    known = state(series)
+    for index, wanted in enumerate([0, 123]):
+        history, phase = read_history(known, SeriesInstances(series, known)[index])
+        assert (history.start, phase) == (wanted, 0)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "coming"),
+    [
+        (["2024-01-15", "2024-02-15", "2024-03-15", "2024-04-15"], "2024-05-15"),
+        (["2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30"], "2024-05-31"),
+        (["2024-01-01T16:00:00", "2024-01-02T16:00:00", "2024-01-03T16:00:00"], "2024-01-04T16:00:00Z"),
+        (["2024-01-01T00:30:00", "2024-01-01T01:30:00", "2024-01-01T02:30:00"], "2024-01-01T03:30:00Z"),
+        (["2024-01-03", "2024-01-10", "2024-01-17"], "2024-01-24"),
+        (["10", "20", "30"], 40),
+        (["13", "23", "33"], 43),
+    ],
+)
+def test_stamps_between_the_points_of_the_grid_stay_where_they_are(
+    tmp_path: Path, stamps: list[str], coming: str | int
+) -> None:
+    rows = "".join(f"{stamp},{value}\n" for value, stamp in enumerate(stamps, 1))
+    (tmp_path / "file.csv").write_text("ds,y\n" + rows)
+    faults = Faults()
+    source = open_source(tmp_path / "file.csv", "csv", Mapping.checked({}, ()), faults)
+    arrays = TASK.read(source, faults).arrays
+    known = TASK.plan(arrays, Options(horizon=1), 0).state
+    instance = TASK.instances(arrays, known)[0]
+    example = TASK.encode(known, instance, Parameters())
+    outputs = np.zeros(len(known["quantiles"]), np.float32)
+    assert TASK.decode(known, example, outputs, Parameters())["timestamps"] == [coming]
+
+
+def test_arrays_of_before_phases_were_kept_are_on_the_grid() -> None:
+    series = series_set(waves(2, 40))
+    arrays = {name: array for name, array in series.arrays().items() if name != "phases"}
+    known = state(series)
+    assert TASK.instances(arrays, known)[1].start == SeriesInstances(series, known)[1].start == "1970-01-01"
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_there_is_nothing_outside_the_data_set(index: int) -> None:
+    series = series_set(waves(2))
+    with pytest.raises(IndexError):
+        SeriesInstances(series, state(series))[index]
+
+
+@pytest.mark.parametrize(
+    ("frequency", "parameters", "pointers"),
+    [
+        ("D", Parameters(), []),
+        ("D", Parameters(horizon=4, quantiles=[0.1, 0.9]), []),
+        ("MS", Parameters(), ["/dataset"]),
+        ("D", Parameters(horizon=5), ["/parameters/horizon"]),
+        ("h", Parameters(quantiles=[0.5, 0.99]), ["/dataset", "/parameters/quantiles/1"]),
+    ],
+)
+def test_what_does_not_fit_the_model_is_told_before_anything_runs(
+    frequency: str, parameters: Parameters, pointers: list[str]
+) -> None:
+    known = state(series_set(waves(4)))
+    found = misfits({"frequency": frequency}, known, parameters)
+    assert [problem.pointer for problem in found] == pointers

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from app.tasks.forecasting.metrics import (
+    Scores,
+    best_season,
+    naive_scale,
+    pinball,
+    seasonal_naive,
+    smape_points,
+)
+
+NAN = np.nan
+
+
+def test_smape_by_hand() -> None:
+    points = smape_points(np.array([100.0, 0.0, 0.0, -50.0]), np.array([110.0, 0.0, 5.0, 50.0]))
+    np.testing.assert_allclose(points, [200 * 10 / 210, 0, 200, 200])
+
+
+def test_pinball_by_hand() -> None:
+    losses = pinball(np.array([10.0]), np.array([[8.0, 13.0]]), [0.1, 0.9])
+    np.testing.assert_allclose(losses, [(0.1 * 2 + 0.1 * 3) / 2])
+
+
+def test_naive_scale_by_hand() -> None:
+    assert naive_scale(np.array([1.0, 5.0, 2.0, NAN, 4.0]), 2) == pytest.approx((1 + 2) / 2)
+    assert naive_scale(np.array([1.0, 5.0]), 4) == 4.0  # too short: lag 1
+    assert naive_scale(np.array([1.0]), 1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "season", "wanted"),
+    [
+        ([1, 2, 3, 4, 5, 6], 4, [3, 4, 5, 6, 3]),
+        ([1, 2, 3, 4, 5, NAN], 4, [3, 4, 5, 2, 3]),
+        ([7, 8], 4, [8, 8, 7, 8, 8]),
+        ([NAN, 3, NAN], 1, [3, 3, 3, 3, 3]),
+    ],
+)
+def test_seasonal_naive(values: list[float], season: int, wanted: list[float]) -> None:
+    assert seasonal_naive(np.array(values, float), season, 5).tolist() == wanted
+
+
+def test_the_better_of_two_seasons() -> None:
+    week = np.tile(np.repeat([1.0, 9.0], [20, 8]) + np.tile([0.0, 1, 2, 3], 7), 4)
+    assert best_season([week], [4, 28]) == 28
+    assert best_season([np.tile([1.0, 2, 3, 4], 3)], [4, 28]) == 4
+    assert best_season([week], []) == 1
+
+
+def test_scores_by_hand() -> None:
+    scores = Scores([0.1, 0.5, 0.9])
+    actual, point = np.array([10.0, NAN, 20.0]), np.array([12.0, 1.0, 20.0])
+    scores.add(actual, point, np.stack([point - 1, point, point + 1], axis=1), 4.0)
+    found = scores.result()
+    assert found["smape"] == pytest.approx((200 * 2 / 22 + 0) / 2, abs=1e-5)
+    assert found["mase"] == pytest.approx(1 / 4)
+    assert found["coverage"] == 0.5
+    first = (0.9 * 1 + 0.5 * 2 + 0.1 * 3) / 3
+    assert found["pinball"] == pytest.approx((first + (0.1 + 0 + 0.1) / 3) / 2 / 4, abs=1e-5)
+
+
+def test_what_cannot_be_said_is_left_out() -> None:
+    scores = Scores([0.5])
+    scores.add(np.array([NAN]), np.array([1.0]), np.ones((1, 1)), 1.0)
+    assert scores.result() == {}
+    scores.add(np.array([1.0]), np.array([1.0]), np.ones((1, 1)), 0.0)
+    assert set(scores.result()) == {"smape", "coverage"}
+
+
+def test_a_scale_too_small_to_divide_by_is_left_out() -> None:
+    scores = Scores([0.5])
+    scores.add(np.array([4.0]), np.array([1.0]), np.array([[1.0]]), 2.2e-308)
+    assert "mase" not in scores.result()
+    assert np.isfinite(list(scores.result().values())).all()

@@ -1,0 +1,207 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.tasks.contract import Plan
+from app.tasks.forecasting.backtest import Slicer, cut_series
+from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.sampling import MINIMUM, Origins, Windows, short_histories
+from app.tasks.forecasting.series import SeriesSet
+from app.tasks.forecasting.task import TASK, Examples
+from app.tasks.shared.table_cells import Array
+from tests.series import series_set, waves
+
+HORIZON = 4
+
+
+def planned(series: SeriesSet, **options: Any) -> Plan:
+    return TASK.plan(series.arrays(), Options(horizon=HORIZON, **options), 0)
+
+
+def gappy(count: int = 5, length: int = 70) -> list[Array]:
+    values = waves(count, length)
+    rng = np.random.default_rng(3)
+    for one in values:
+        one[rng.random(length) < 0.2] = np.nan
+    return values
+
+
+def rich(values: list[Array]) -> SeriesSet:
+    points = sum(map(len, values))
+    columns = {"promo": np.sin(np.arange(points)), "price": np.cos(np.arange(points))}
+    columns["price"][::7] = np.nan
+    kinds = ["a", "b", "c", "a", "b"][: len(values)]
+    return series_set(values, static=kinds, covariates=columns, known_ahead=["promo"])
+
+
+PLANS = {
+    "plain": planned(series_set(waves(5, 70))),
+    "gaps": planned(series_set(gappy())),
+    "covariates": planned(rich(gappy())),
+    "hours": planned(series_set(waves(3, 700, season=24), "h")),
+    "short": planned(series_set([*waves(3, 12), waves(1, 200)[0]])),
+    "one": planned(series_set(waves(1, 400))),
+}
+
+
+def rows_of(split: Any, seed: int, count: int = 40) -> Array:
+    return np.random.default_rng(seed).integers(0, len(split.lengths), count)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(sorted(PLANS)), st.sampled_from(["train", "valid", "test"]), st.integers(0, 10**6))
+def test_every_batch_has_finite_inputs_of_the_promised_shape(name: str, part: str, seed: int) -> None:
+    plan = PLANS[name]
+    split = getattr(plan, part)
+    if not len(split.lengths):
+        return
+    rows = rows_of(split, seed)
+    batch = split.batch(rows, np.random.default_rng(seed))
+    time = int(batch.lengths.max())
+    assert batch.inputs.shape == (len(rows), time, plan.features)
+    assert batch.targets.shape == batch.weights.shape == (len(rows), time, HORIZON)
+    assert {array.dtype for array in (batch.inputs, batch.targets, batch.weights)} == {np.dtype(np.float32)}
+    for array in (batch.inputs, batch.targets, batch.weights):
+        assert np.isfinite(array).all()
+    assert (batch.weights >= 0).all()
+    assert (batch.lengths >= 1).all()
+    assert (batch.lengths <= split.lengths[rows]).all()
+    padding = np.arange(time) >= batch.lengths[:, None]
+    assert not batch.weights[padding].any()
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+def test_a_seed_draws_the_same_views_and_another_draws_others(name: str) -> None:
+    split = PLANS[name].train
+    rows = rows_of(split, 0)
+    one, same, other = (split.batch(rows, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    for field in ("inputs", "lengths", "targets", "weights"):
+        assert np.array_equal(getattr(one, field), getattr(same, field))
+    assert one.inputs.shape != other.inputs.shape or not np.array_equal(one.inputs, other.inputs)
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+def test_without_a_random_source_nothing_is_random_or_concealed(name: str) -> None:
+    for split in (PLANS[name].train, PLANS[name].test):
+        rows = rows_of(split, 1)
+        one, same = split.batch(rows, None), split.batch(rows, None)
+        assert np.array_equal(one.inputs, same.inputs)
+        assert np.array_equal(one.targets, same.targets)
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+def test_scoring_does_not_depend_on_the_batch(name: str) -> None:
+    split = PLANS[name].test
+    rows = np.arange(len(split.lengths))
+    together = split.batch(rows, None)
+    for row in rows:
+        alone, length = split.batch(np.array([row]), None), int(together.lengths[row])
+        assert alone.lengths[0] == length
+        np.testing.assert_allclose(alone.inputs[0, :length], together.inputs[row, :length], atol=1e-5)
+        np.testing.assert_allclose(alone.targets[0, length - 1], together.targets[row, length - 1], atol=1e-5)
+
+
+def test_each_series_is_sampled_equally_whatever_its_length() -> None:
+    values = [
+        np.full(length, 10.0 ** (k + 1)) + waves(1, length)[0] for k, length in enumerate((30, 300, 900))
+    ]
+    split = planned(series_set(values, covariates={"which": np.repeat([0.0, 1, 2], [30, 300, 900])})).train
+    assert isinstance(split, Examples)
+    assert isinstance(split.source, Windows)
+    series = split.source._series
+    assert np.unique(series, return_counts=True)[1].tolist() == [len(series) // 3] * 3
+    assert len(series) >= 1_000
+
+
+@pytest.mark.parametrize("name", ["plain", "gaps", "covariates", "hours"])
+def test_training_sees_nothing_of_what_is_held_out(name: str) -> None:
+    values = {
+        "plain": waves(5, 70), "gaps": gappy(), "covariates": gappy(), "hours": waves(3, 700, season=24),
+    }[name]  # fmt: skip
+    make = rich if name == "covariates" else series_set
+    freq = {"hours": "h"}.get(name, "D")
+    one = make(values) if name == "covariates" else series_set(values, freq)
+    cuts = cut_series(one, HORIZON, 1)
+    changed = [np.array(v) for v in values]
+    for cut, v in zip(cuts, changed, strict=True):
+        v[cut.train :][np.isfinite(v[cut.train :])] = 1e7
+    other = make(changed) if name == "covariates" else series_set(changed, freq)
+    before, after = planned(one), planned(other)
+    assert before.state == after.state
+    rows = rows_of(before.train, 2)
+    for rng in (None, 3):
+        seen, told = (
+            p.train.batch(rows, np.random.default_rng(rng) if rng else None) for p in (before, after)
+        )
+        assert np.array_equal(seen.inputs, told.inputs)
+        assert np.array_equal(seen.targets, told.targets)
+        assert np.array_equal(seen.weights, told.weights)
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_forecast_reads_nothing_from_its_origin_on(part: str) -> None:
+    plan = PLANS["gaps"]
+    split = getattr(plan, part)
+    assert isinstance(split.source, Origins)
+    slicer, places, state = split.source._slicer, split.source._places, plan.state
+    rows = np.arange(len(places))
+    seen = split.batch(rows, None)
+    values = np.array(slicer._series.values)
+    for which, origin, _ in places:
+        start = int(slicer._series.offsets[which])
+        values[start + origin : slicer._series.offsets[which + 1]] = -777.0
+    series = SeriesSet.from_arrays(slicer._series.arrays() | {"values": values})
+    if len({which for which, _, _ in places}) < len(
+        places
+    ):  # an earlier origin's future is a later one's past
+        rows = np.array(
+            [k for k, p in enumerate(places) if all(p[0] != q[0] or p[1] <= q[1] for q in places)]
+        )
+    told = Examples(Origins(state, Slicer(series, state), places)).batch(np.arange(len(places)), None)
+    time = min(seen.inputs.shape[1], told.inputs.shape[1])
+    assert np.array_equal(seen.inputs[rows, :time], told.inputs[rows, :time])
+    last = seen.lengths[rows] - 1
+    assert not np.array_equal(seen.targets[rows, last], told.targets[rows, last])
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+def test_the_loss_at_an_origin_counts_that_origin_only(name: str) -> None:
+    split = PLANS[name].test
+    batch = split.batch(np.arange(len(split.lengths)), None)
+    counted = np.asarray(batch.weights.any(axis=2))  # (batch, time)
+    for row, length in enumerate(batch.lengths):
+        assert not np.delete(counted[row], length - 1).any()
+    assert counted.any()
+
+
+def test_missing_targets_have_no_weight() -> None:
+    plan = PLANS["gaps"]
+    assert isinstance(plan.test, Examples)
+    assert isinstance(plan.test.source, Origins)
+    batch = plan.test.batch(np.arange(len(plan.test.lengths)), None)
+    for row, length in enumerate(batch.lengths):
+        after = plan.test.source.history(row).after
+        weights = batch.weights[row, length - 1]
+        assert (weights[~np.isfinite(after)] == 0).all()
+
+
+def test_short_histories_are_ends_of_real_ones_and_too_short_for_a_season() -> None:
+    plan = PLANS["hours"]
+    assert isinstance(plan.train, Examples)
+    assert isinstance(plan.train.source, Windows)
+    pieces = plan.train.source._pieces
+    found = short_histories(plan.state, pieces)
+    assert len(found) >= 256
+    sizes = [len(one.values) for one in found]
+    assert 1 <= min(sizes) <= MINIMUM
+    assert max(sizes) < 2 * max(plan.state["seasons"])
+    for one in found[:20]:
+        whole = next(group[0] for group in pieces if group[0].item == one.item)
+        starts = {piece.start + len(piece.values) - len(one.values) for group in pieces for piece in group
+                  if piece.item == one.item and piece.start is not None}  # fmt: skip
+        assert one.start in starts
+        assert whole.after.shape == one.after.shape
+    assert short_histories(plan.state | {"seasons": []}, pieces) == []

@@ -1,0 +1,329 @@
+import json
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from app.errors import Invalid
+from app.tasks.contract import Plan
+from app.tasks.forecasting.inference import Instance, Parameters
+from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.series import SeriesSet
+from app.tasks.forecasting.task import TASK
+from tests.series import series_set, waves
+
+HORIZON = 5
+SUMMARY: dict[str, Any] = {
+    "longest_train": 40,
+    "split": None,
+    "covariates": {"static": ["kind"], "numeric": ["price"], "category": ["weather"]},
+}
+
+
+def plan_of(series: SeriesSet, **options: Any) -> Plan:
+    return TASK.plan(series.arrays(), Options(horizon=HORIZON, **options), 0)
+
+
+@pytest.fixture(scope="module")
+def logs() -> Plan:
+    """Positive series: a model in logarithms."""
+    return plan_of(series_set(waves()))
+
+
+@pytest.fixture(scope="module")
+def rich() -> Plan:
+    """Series with a static column, a past and a future covariate."""
+    values = waves(4)
+    columns = {"promo": np.sin(np.arange(360.0)), "footfall": np.cos(np.arange(360.0))}
+    kinds = ["a", "b", "a", "b"]
+    return plan_of(series_set(values, static=kinds, covariates=columns, known_ahead=["promo"]))
+
+
+def answer(plan: Plan, instance: Instance, outputs: float = 0.0, **parameters: Any) -> dict[str, Any]:
+    asked = Parameters(**parameters)
+    example = TASK.encode(plan.state, instance, asked)
+    assert example.inputs.shape == (example.inputs.shape[0], plan.features)
+    assert np.isfinite(example.inputs).all()
+    found: dict[str, Any] = json.loads(
+        json.dumps(
+            TASK.decode(plan.state, example, np.full(plan.outputs, outputs, np.float32), asked),
+            allow_nan=False,
+        )
+    )
+    return found
+
+
+def refusal(plan: Plan, instance: Instance, **parameters: Any) -> str:
+    with pytest.raises(Invalid) as caught:
+        TASK.encode(plan.state, instance, Parameters(**parameters))
+    return caught.value.problems[0].pointer
+
+
+def test_an_untrained_network_continues_level_and_season(logs: Plan) -> None:
+    season: list[float | None] = [10.0, 20, 30, 40, 50, 60, 70]
+    found = answer(logs, Instance(values=season * 6))
+    assert found["mean"] == pytest.approx(season[:5], rel=0.05)
+    assert set(found) == {"item_id", "mean", "quantiles"}
+    assert set(found["quantiles"]) == {"0.1", "0.5", "0.9"}
+    assert found["quantiles"]["0.5"] == found["mean"]
+
+
+def test_time_stamps_follow_the_last_value(logs: Plan) -> None:
+    found = answer(logs, Instance(values=[1.0, 2, 3], start="2024-02-27", freq="D", item_id="x"), horizon=2)
+    assert found["timestamps"] == ["2024-03-01", "2024-03-02"]
+    assert found["item_id"] == "x"
+    assert len(found["mean"]) == 2
+
+
+def test_quantiles_never_cross_and_are_interpolated(logs: Plan) -> None:
+    example = TASK.encode(logs.state, Instance(values=[5.0, 6, 7, 6]), Parameters())
+    outputs = np.random.default_rng(0).normal(size=logs.outputs).astype(np.float32)
+    asked = Parameters(quantiles=[0.1, 0.3, 0.5, 0.9])
+    found = TASK.decode(logs.state, example, outputs, asked)["quantiles"]
+    assert list(found) == ["0.1", "0.3", "0.5", "0.9"]
+    assert np.all(np.diff(list(found.values()), axis=0) >= 0)
+    np.testing.assert_allclose(found["0.3"], (np.array(found["0.1"]) + found["0.5"]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "instance", "parameters"),
+    [
+        ("/values", {"values": [None, None]}, {}),
+        ("/values/1", {"values": [1.0, math.inf]}, {}),
+        ("/freq", {"values": [1.0], "freq": "h"}, {}),
+        ("/freq", {"values": [1.0], "freq": "fortnight"}, {}),
+        ("/start", {"values": [1.0], "start": "yesterday"}, {}),
+        ("/static/colour", {"values": [1.0], "static": {"colour": "red"}}, {}),
+        ("/past/a~1b", {"values": [1.0], "past": {"a/b": [1.0]}}, {}),
+        ("/future/footfall", {"values": [1.0], "future": {"footfall": [1.0]}}, {}),
+        ("/past/footfall", {"values": [1.0, 2.0], "past": {"footfall": [1.0]}}, {}),
+        ("/past/footfall/0", {"values": [1.0], "past": {"footfall": ["many"]}}, {}),
+        ("/future/promo/0", {"values": [1.0], "future": {"promo": ["high"]}}, {}),
+        ("/parameters/horizon", {"values": [1.0]}, {"horizon": HORIZON + 1}),
+        ("/parameters/quantiles/1", {"values": [1.0]}, {"quantiles": [0.5, 0.95]}),
+    ],
+)
+def test_a_bad_request_is_refused_where_it_is_bad(
+    rich: Plan, pointer: str, instance: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    assert refusal(rich, Instance(**instance), **parameters) == pointer
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"start": "2024-01-01"},
+        {"static": {"kind": "a"}},
+        {"static": {"kind": "never seen"}},
+        {"past": {"footfall": [1.0, None, 2.0]}},
+        {"past": {"promo": [1.0, 1.0, 2.0]}, "future": {"promo": [1.0, 2.0]}},
+        {"future": {"promo": [1.0] * HORIZON}},
+    ],
+)
+def test_whatever_was_trained_with_may_be_left_out_of_a_request(rich: Plan, extra: dict[str, Any]) -> None:
+    assert len(answer(rich, Instance(values=[3.0, None, 4.0], **extra))["mean"]) == HORIZON
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.sampled_from([0.0, -0.0, 1e12, -1e12, 1e-9, 5e-324, 1.7e308, -1.7e308]),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+
+
+@settings(max_examples=150)
+@given(values=st.lists(VALUES, min_size=1, max_size=60), output=st.floats(-1e6, 1e6, width=32))
+def test_any_legal_series_has_a_finite_answer(logs: Plan, values: list[float | None], output: float) -> None:
+    if any(value is not None for value in values):
+        found = answer(logs, Instance(values=values), output)
+        assert np.isfinite(found["mean"]).all()
+
+
+def test_a_constant_stays_what_it_is(logs: Plan) -> None:
+    assert answer(logs, Instance(values=[7.0] * 30))["mean"] == pytest.approx([7.0] * HORIZON)
+
+
+def test_counts_are_not_forecast_below_zero(logs: Plan) -> None:
+    assert min(answer(logs, Instance(values=[3.0, 0, 2, 0, 1]), -50.0)["mean"]) == 0.0
+
+
+def test_values_after_the_origin_change_nothing() -> None:
+    series = series_set(waves())
+    plan = plan_of(series)
+    cut = len(series.values) // 8 - HORIZON
+    held = (np.arange(len(series.values)) % 90) >= cut
+    changed = plan_of(series_set(list(np.where(held, 1e4, series.values).reshape(8, 90))))
+    assert plan.state == changed.state
+    rows = np.arange(len(plan.valid.lengths))
+    for name in ("train", "valid"):
+        ours, theirs = getattr(plan, name).batch(rows, None), getattr(changed, name).batch(rows, None)
+        np.testing.assert_array_equal(ours.inputs, theirs.inputs)
+        np.testing.assert_array_equal(ours.targets, theirs.targets)
+
+
+def test_training_examples_do_not_reach_into_validation() -> None:
+    values = [np.where(np.arange(90) >= 80, 1e9, 100.0 + np.arange(90) % 3) for _ in range(70)]
+    batch = plan_of(series_set(values)).train.batch(np.arange(70), None)
+    assert np.abs(batch.targets * (batch.weights > 0)).max() < 30
+
+
+def test_a_request_is_encoded_as_training_sees_the_series(logs: Plan) -> None:
+    values = waves()[0]
+    batch = logs.test.batch(np.arange(1), None)
+    origin = 90 - HORIZON
+    instance = Instance(values=values[:origin].tolist(), start="1970-01-01")
+    example = TASK.encode(logs.state, instance, Parameters())
+    np.testing.assert_allclose(batch.inputs[0][: batch.lengths[0]], example.inputs, rtol=1e-6)
+
+
+def test_random_views_depend_on_the_generator_alone(rich: Plan) -> None:
+    rows = np.arange(6)
+    one, two, three = (rich.train.batch(rows, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.inputs, two.inputs)
+    assert one.inputs.shape != three.inputs.shape or not np.array_equal(one.inputs, three.inputs)
+
+
+def test_score_against_the_seasonal_naive_forecast(logs: Plan) -> None:
+    outputs = [np.zeros(logs.outputs, np.float32)] * len(logs.test.lengths)
+    metrics, baseline = TASK.score(logs.state, logs.test, outputs)
+    assert set(metrics) == set(baseline) == {"smape", "mase", "pinball", "coverage"}
+    assert 0 < metrics["smape"] < 30
+    assert baseline["mase"] == pytest.approx(1.0, abs=0.6)
+    assert 0.5 < baseline["coverage"] <= 1
+
+
+def test_missing_values_never_reach_the_metrics() -> None:
+    values = waves(70, 60)
+    for k, series in enumerate(values):
+        series[(np.arange(60) + k) % 4 == 0] = np.nan
+        series[-HORIZON:][k % 5 == 0 :] = np.nan
+    values[3][:] = np.nan
+    plan = plan_of(series_set(values))
+    outputs = [np.zeros(plan.outputs, np.float32)] * len(plan.test.lengths)
+    json.dumps(TASK.score(plan.state, plan.test, outputs), allow_nan=False)
+    assert plan.refit is not None
+    for split in (plan.train, plan.valid, plan.test, plan.refit):
+        batch = split.batch(np.arange(len(split.lengths)), None)
+        assert all(np.isfinite(array).all() for array in (batch.inputs, batch.targets, batch.weights))
+
+
+def test_a_state_is_json(rich: Plan) -> None:
+    assert json.loads(json.dumps(rich.state, allow_nan=False)) == rich.state
+
+
+@pytest.mark.parametrize("freq", ["h", "D", "W-SUN", "MS", "QS-JAN", "YS-JAN", "1", "B", "15min"])
+@pytest.mark.parametrize("length", [13, 60])
+def test_every_frequency_can_be_planned_for(freq: str, length: int) -> None:
+    plan = plan_of(series_set(waves(3, length), freq))
+    batch = plan.train.batch(np.arange(8), np.random.default_rng(0))
+    assert batch.inputs.shape[2] == plan.features
+    assert batch.weights.any()
+
+
+def test_nothing_to_learn_from_is_said() -> None:
+    with pytest.raises(Invalid, match="observed values"):
+        plan_of(series_set([np.full(40, np.nan)] * 3))
+
+
+@pytest.mark.parametrize(
+    ("pointer", "options"),
+    [
+        ("/options/horizon", {"horizon": 24}),
+        ("/options/season_length", {"horizon": 4, "season_length": 24}),
+        ("/options/past_covariates/1", {"horizon": 4, "past_covariates": ["price", "sun"]}),
+        ("/options/future_covariates/0", {"horizon": 4, "future_covariates": ["kind"]}),
+        ("/options/static_covariates/0", {"horizon": 4, "static_covariates": ["price"]}),
+        (
+            "/options/past_covariates/0",
+            {"horizon": 4, "past_covariates": ["price"], "future_covariates": ["price"]},
+        ),
+    ],
+)
+def test_options_that_do_not_fit_the_data_set(pointer: str, options: dict[str, Any]) -> None:
+    assert [problem.pointer for problem in TASK.check(SUMMARY, Options(**options))] == [pointer]
+
+
+def test_the_horizon_problem_says_what_would_do() -> None:
+    (problem,) = TASK.check(SUMMARY, Options(horizon=24))
+    assert problem.detail == "The longest series has 40 observations; horizon 24 needs at least 51."
+    assert not TASK.check(SUMMARY, Options(horizon=18, past_covariates=["price"]))
+
+
+@pytest.mark.parametrize("length", [27, 30, 51])
+def test_what_passes_the_check_can_be_planned(length: int) -> None:
+    horizon = (length - 3) // 2
+    assert not TASK.check(SUMMARY | {"longest_train": length}, Options(horizon=horizon))
+    plan = TASK.plan(series_set(waves(1, length)).arrays(), Options(horizon=horizon), 0)
+    assert len(plan.test.lengths) == 1
+    assert plan.train.batch(np.arange(2), None).weights.any()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        {"horizon": 0},
+        {"horizon": "5"},
+        {"horizon": 5, "quantiles": [0.5, 0.5]},
+        {"horizon": 5, "quantiles": [1.0]},
+        {"horizon": 5, "transform": "box"},
+        {"horizon": 5, "horizn": 5},
+    ],
+)
+def test_bad_options(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Options(**bad)
+
+
+@pytest.mark.parametrize("bad", [b'{"values":[]}', b'{"values":["NaN"]}', b"{}", b'{"values":[1],"x":1}'])
+def test_bad_instances(bad: bytes) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(bad, type=Instance)
+
+
+def test_the_median_is_always_trained() -> None:
+    plan = plan_of(series_set(waves()), quantiles=[0.9, 0.2])
+    assert plan.state["quantiles"] == [0.2, 0.5, 0.9]
+    assert set(answer(plan, Instance(values=[1.0, 2.0]))["quantiles"]) == {"0.2", "0.9"}
+
+
+def test_a_known_item_has_its_static_columns_without_repeating_them() -> None:
+    series = series_set(waves(4), static=["a", "b", "a", "b"])
+    state = plan_of(series).state
+    values: list[float | None] = [float(k) for k in range(1, 40)]
+    given = TASK.encode(state, Instance(values=values, static={"kind": "b"}), Parameters())
+    known = TASK.encode(state, Instance(values=values, item_id=str(series.ids[1])), Parameters())
+    unknown = TASK.encode(state, Instance(values=values, item_id="nobody"), Parameters())
+    assert np.array_equal(known.inputs, given.inputs)
+    assert not np.array_equal(unknown.inputs, given.inputs)
+
+
+@pytest.mark.parametrize(("scale", "whole"), [(1.0, True), (0.5, False)])
+def test_counts_with_zeros_are_forecast_in_whole_numbers(scale: float, whole: bool) -> None:
+    rng = np.random.default_rng(3)
+    state = plan_of(series_set([scale * rng.poisson(1.0, 60).astype(float) for _ in range(5)])).state
+    assert state["counts"] == whole
+    values: list[float | None] = [float(v) for v in scale * rng.poisson(1.0, 40)]
+    example = TASK.encode(state, Instance(values=values), Parameters())
+    outputs = rng.normal(size=HORIZON * len(state["quantiles"])).astype(np.float32)
+    mean = np.array(TASK.decode(state, example, outputs, Parameters())["mean"])
+    assert bool((mean == np.floor(mean)).all()) == whole
+    assert (mean >= 0).all()
+
+
+def test_what_is_known_beyond_the_horizon_or_said_once_for_all_steps_is_taken(rich: Plan) -> None:
+    values: list[float | None] = [1.0, 2.0, 3.0, 4.0]
+
+    def inputs(**fields: Any) -> Any:
+        return TASK.encode(rich.state, Instance(values=values, **fields), Parameters()).inputs
+
+    long, short = {"promo": [1.0] * (HORIZON + 9)}, {"promo": [1.0] * HORIZON}
+    assert np.array_equal(inputs(future=long), inputs(future=short))
+    # A column that varied in training may be the same all through a request, which then may call it static.
+    assert np.array_equal(inputs(static={"footfall": 0.5}), inputs(past={"footfall": [0.5] * 4}))

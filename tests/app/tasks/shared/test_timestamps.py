@@ -1,0 +1,100 @@
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.tasks.shared.timestamps import explain, parse_stamp, parse_stamps
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2024-02-29", "2024-02-29T00:00:00"),
+        ("2024/2/9", "2024-02-09T00:00:00"),
+        ("2024/02/09 7:05", None),
+        ("2024/02/09 07:05", "2024-02-09T07:05:00"),
+        ("2024-02-09T07:05:06", "2024-02-09T07:05:06"),
+        ("2024-02-09 07:05:06.987654", "2024-02-09T07:05:06"),
+        ("2024-02-09T07:05:06Z", "2024-02-09T07:05:06"),
+        ("2024-02-09T00:30:00+01:00", "2024-02-08T23:30:00"),
+        ("2024-02-09T00:30-0330", "2024-02-09T04:00:00"),
+        ("2024-02-09T00:30:00.5 +05", "2024-02-08T19:30:00"),
+        ("2024-03", "2024-03-01T00:00:00"),
+        ("1066", "1066-01-01T00:00:00"),
+        ("2024Q3", "2024-07-01T00:00:00"),
+        ("2024-q4", "2024-10-01T00:00:00"),
+        ("20240229", "2024-02-29T00:00:00"),
+        (" 2024-01-31 ", "2024-01-31T00:00:00"),
+        ("20230229", None),
+        ("2024-13-01", None),
+        ("2024-00-01", None),
+        ("2024-01-00", None),
+        ("2024-01-32", None),
+        ("2024-01-01T24:00:00", None),
+        ("2024-01-01T23:60:00", None),
+        ("2024-01-01T23:59:60", None),
+        ("2024-01-01T00:00:00+99:00", None),
+        ("2024Q5", None),
+        ("2024-01/02", None),
+        ("Jan 2024", None),
+        ("٢٠٢٤", None),
+        ("2024-01-01T00:00:00Z and more, far beyond what any date takes", None),
+    ],
+)
+def test_layouts(text: str, expected: str | None) -> None:
+    found = parse_stamps(np.array([text], object))[0]
+    assert np.isnat(found) if expected is None else str(found) == expected
+
+
+def test_integers_are_years_or_compact_dates() -> None:
+    assert str(parse_stamp(2024)) == "2024-01-01T00:00:00"
+    assert str(parse_stamp(20240131)) == "2024-01-31T00:00:00"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("01/02/2024", "ambiguous"),
+        ("1.2.24", "ambiguous"),
+        ("31-12-2024 09:00", "ambiguous"),
+        ("2024-02-30", "calendar"),
+        ("noon", "ISO 8601"),
+        ("  ", "missing"),
+        ("x" * 1000, "ISO 8601"),
+    ],
+)
+def test_a_refusal_is_a_sentence(text: str, word: str) -> None:
+    with pytest.raises(ValueError, match=word) as caught:
+        parse_stamp(text)
+    assert str(caught.value) == explain(text)
+    assert len(explain(text)) < 200
+
+
+def test_a_column_of_many_layouts_is_read_row_by_row() -> None:
+    texts = ["2024-01-01", "rubbish", "2024Q2", "2024-01-03", "", "2024-01-01T12:00:00Z", "more rubbish"]
+    found = parse_stamps(np.array(texts, object))
+    assert [str(stamp)[:13] for stamp in found[[0, 2, 3, 5]]] == [
+        "2024-01-01T00",
+        "2024-04-01T00",
+        "2024-01-03T00",
+        "2024-01-01T12",
+    ]
+    assert np.isnat(found[[1, 4, 6]]).all()
+    assert len(parse_stamps(np.array([], object))) == 0
+
+
+@given(st.lists(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)), max_size=20))  # noqa: DTZ001
+def test_iso_text_is_read_as_python_reads_it(moments: list[datetime]) -> None:
+    found = parse_stamps(np.array([moment.isoformat() for moment in moments], object))
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    expected = [(moment.replace(tzinfo=UTC, microsecond=0) - epoch).total_seconds() for moment in moments]
+    assert found.astype(np.int64).tolist() == expected
+
+
+@given(st.lists(st.text(max_size=60), max_size=30))
+def test_any_text_is_a_date_or_none(texts: list[str]) -> None:
+    found = parse_stamps(np.array(texts, object))
+    assert len(found) == len(texts)
+    assert all(explain(text) for text, stamp in zip(texts, found, strict=True) if np.isnat(stamp))
