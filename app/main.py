@@ -8,23 +8,23 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import logs
 from app.api import RAW, ROUTERS, problems
 from app.api.deps import House, Limits
 from app.api.middleware import Traced
 from app.api.raw import Application
-from app.broker import Broker
-from app.db import make_engine, make_readers, make_sessions
-from app.dispatcher import Dispatcher
-from app.events import Follower
+from app.database.engine import make_engine, make_readers, make_sessions
+from app.infrastructure import logs
+from app.infrastructure.broker import Broker
+from app.infrastructure.job_events import Follower
+from app.infrastructure.notices import Notices
+from app.infrastructure.storage import Storage
 from app.lanes import Lane
-from app.notices import Notices
-from app.services.catalog import Catalog
-from app.services.meters import Meters
-from app.services.predictions import Plane
-from app.services.shadows import Shadows
+from app.services.jobs.dispatcher import Dispatcher
+from app.services.serving.metrics import Meters
+from app.services.serving.predictions import Plane
+from app.services.serving.shadowing import Shadows
+from app.services.serving.version_router import Catalog
 from app.settings import Settings
-from app.storage import Storage
 
 DESCRIPTION = "Train and serve recurrent networks: upload sequences, submit a job, poll it, call the model."
 

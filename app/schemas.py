@@ -4,9 +4,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
-from app.hyperparameters import NetworkIn, Strict, TrainingIn
+from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
+from app.hyperparameters.options import NetworkIn, Strict, TrainingIn
 from app.states import Status
-from app.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
 from app.times import rfc3339
 
 Json = dict[str, Any]

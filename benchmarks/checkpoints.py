@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.hyperparameters import NETWORK, TRAINING
+from app.hyperparameters.options import NETWORK, TRAINING
 from app.settings import Settings
 from app.tasks.forecasting.task import TASK
 from benchmarks.report import table, write
 from tests.series import series_set, store, waves
-from workers.saving import Saver
-from workers.trainer import TrainSpec, train
+from workers.training.checkpointer import Saver
+from workers.training.run import TrainSpec, train
 
 ROUNDS = 3
 TEXT = """## Checkpoints

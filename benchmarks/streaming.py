@@ -20,7 +20,7 @@ from benchmarks.report import table, write
 from benchmarks.serving.recurra import publish
 from benchmarks.stack import stack
 from tests.texts import verses
-from workers.export import save
+from workers.artifact.export import save
 from workers.nn import ModelConfig, build
 from workers.nn.heads import Next
 

@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from app import tables
-from app.db import Base
+from app.database import tables
+from app.database.engine import Base
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -10,9 +10,9 @@ from hypothesis import settings
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
-from app.db import Base, Sessions, make_engine, make_sessions
-from app.migrate import upgrade
-from app.storage import Storage
+from app.database.engine import Base, Sessions, make_engine, make_sessions
+from app.database.migrate import upgrade
+from app.infrastructure.storage import Storage
 from tests.servers import Valkey, valkey
 from tests.service import Service, service
 

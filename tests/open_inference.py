@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from app.lanes import Reply, Request, Status, Tensor
-from app.services import leases
-from app.services.models import Outcome
+from app.services.jobs import leases
+from app.services.models.versions import Outcome
 from app.tasks.contract import Plan
 from app.tasks.forecasting.options import Options
 from app.tasks.forecasting.task import TASK

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from app.lanes import Lane
 from tests.servers import until
-from workers.serving import PredictorProcess
-from workers.spec import PredictorSpec
+from workers.serving.processes import PredictorProcess
+from workers.serving.spec import PredictorSpec
 
 T = TypeVar("T")
 

@@ -19,14 +19,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.api.deps import House
+from app.database.tables import Dataset
 from app.identifiers import new_id
 from app.main import create_app
-from app.services import datasets, leases
+from app.services import datasets
 from app.services.datasets import Upload
-from app.services.leases import Lease
-from app.services.models import Outcome
+from app.services.jobs import leases
+from app.services.jobs.leases import Lease
+from app.services.models.versions import Outcome
 from app.settings import Settings
-from app.tables import Dataset
 from tests.networks import lstm, store
 from tests.servers import until
 

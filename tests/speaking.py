@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from app.database.tables import Job
 from app.identifiers import new_id
-from app.services import leases
-from app.services.leases import Lease
-from app.services.models import Outcome
-from app.tables import Job
+from app.services.jobs import leases
+from app.services.jobs.leases import Lease
+from app.services.models.versions import Outcome
 from app.tasks.contract import Input, Output
 from app.tasks.shared import tokenizers
 from app.tasks.shared.tokenizers import Unit
 from tests.predictors import running as serving
 from tests.service import Service
 from tests.texts import verses
-from workers.export import save
+from workers.artifact.export import save
 from workers.nn import ModelConfig, build
-from workers.serving import PredictorProcess
-from workers.spec import PredictorSpec
+from workers.serving.processes import PredictorProcess
+from workers.serving.spec import PredictorSpec
 
 Json = dict[str, Any]
 TAGS = 3

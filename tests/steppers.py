@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from app.tasks.contract import END
-from workers.steppers import Floats, Ints, States, Stepped
+from workers.decoding.onnx_model import Floats, Ints, States, Stepped
 
 WIDTH = 6
 

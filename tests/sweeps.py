@@ -7,17 +7,19 @@ from typing import Any
 
 from sqlalchemy import select
 
-from app.db import Sessions
-from app.search import SweepIn
-from app.services import advances, jobs, leases, orders, standings, sweeps
-from app.services.advances import Done
-from app.services.decisions import Curve, Told, decide
-from app.services.leases import Lease
-from app.services.models import Outcome
-from app.services.standings import Run, Standing
-from app.space import Space
+from app.database.engine import Sessions
+from app.database.tables import Dataset, Job
+from app.hyperparameters.space import Space
+from app.services.jobs import control, leases, submission
+from app.services.jobs.leases import Lease
+from app.services.models.versions import Outcome
+from app.services.sweeps import advance, state
+from app.services.sweeps import submission as sweep_submission
+from app.services.sweeps.advance import Done
+from app.services.sweeps.policy import Curve, Told, decide
+from app.services.sweeps.search import SweepIn
+from app.services.sweeps.state import Run, Standing
 from app.states import Status
-from app.tables import Dataset, Job
 from app.tasks.shared.validation_metrics import LOSS, of_validation
 from tests.app.services.stage import SUMMARY
 
@@ -75,20 +77,20 @@ class Played:
         self.sessions, self.picker, self.known = sessions, picker or Scripted(), dict[str, Curve]()
         self.metric = of_validation(fields.get("metric", LOSS))
         with sessions.begin() as session:
-            self.id = sweeps.submit(session, asked(**fields)).id
+            self.id = sweep_submission.submit(session, asked(**fields)).id
 
     def step(self) -> Done:
         """One look, and what comes of it."""
         with self.sessions() as session:
-            view = advances.look(session, self.id, self.known)
+            view = advance.look(session, self.id, self.known)
         decided = decide(view, self.picker)
         with self.sessions.begin() as session:
-            return advances.carry_out(session, view, decided)
+            return advance.carry_out(session, view, decided)
 
     def standing(self) -> Standing:
         """How it stands."""
         with self.sessions() as session:
-            return standings.read(session, self.id)
+            return state.read(session, self.id)
 
     def runs(self, *statuses: Status) -> list[Run]:
         """Its runs, or those in one of the states."""
@@ -136,12 +138,12 @@ class Played:
     def events(self, kind: str) -> list[Json]:
         """What the sweep told."""
         with self.sessions() as session:
-            return [event.data for event in jobs.events(session, self.id, 0, 500) if event.type == kind]
+            return [event.data for event in submission.events(session, self.id, 0, 500) if event.type == kind]
 
     def cancel(self, job_id: str = "") -> None:
         """Order the sweep, or a run, to end."""
         with self.sessions.begin() as session:
-            orders.cancel(session, job_id or self.id)
+            control.cancel(session, job_id or self.id)
 
 
 def outcome(lease: Lease, value: Value, metric: str = LOSS) -> Outcome:

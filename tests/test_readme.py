@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from tests.app.cli.test_up import ENVIRONMENT, up
+from tests.app.cli.stack.test_up import ENVIRONMENT, up
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -165,8 +165,8 @@ def test_every_module_it_names_exists() -> None:
 
 def test_every_variable_it_names_is_read() -> None:
     settings = (ROOT / "app" / "settings.py").read_text()
-    tests = (ROOT / "tests" / "conftest.py").read_text() + (ROOT / "app" / "client.py").read_text()
-    cli = "".join(path.read_text() for path in (ROOT / "app" / "cli").glob("*.py"))
+    tests = (ROOT / "tests" / "conftest.py").read_text() + (ROOT / "app" / "cli" / "client.py").read_text()
+    cli = "".join(path.read_text() for path in (ROOT / "app" / "cli").rglob("*.py"))
     for name in set(re.findall(r"RECURRA_([A-Z_]+)", README)):
         known = f"{name.lower()}:" in settings or f"RECURRA_{name}" in tests + cli
         assert known, name

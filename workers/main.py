@@ -9,19 +9,19 @@ from typing import Any
 from celery import Celery, signals
 from sqlalchemy import Engine
 
-from app import logs
-from app.broker import SERVE, TRAIN, Broker, make_celery
-from app.db import Sessions, make_engine, make_readers, make_sessions
-from app.dispatcher import Dispatcher
+from app.database.engine import Sessions, make_engine, make_readers, make_sessions
 from app.identifiers import new_id
-from app.janitor import Janitor
+from app.infrastructure import logs
+from app.infrastructure.broker import SERVE, TRAIN, Broker, make_celery
+from app.infrastructure.storage import Storage
+from app.services.jobs.dispatcher import Dispatcher
+from app.services.maintenance.janitor import Janitor
 from app.settings import Settings
-from app.storage import Storage
-from workers import jobs
-from workers.conductor import Conductor
-from workers.presence import Presence
-from workers.serving import ServingConfig, predictor_step
-from workers.supervisor import Patience, Supervisor
+from workers.jobs import celery_task
+from workers.jobs.registration import Presence
+from workers.jobs.supervisor import Patience, Supervisor
+from workers.serving.processes import ServingConfig, predictor_step
+from workers.sweeps.runner import Conductor
 
 WORKER_ID = "RECURRA_WORKER_ID"  # how pool children know whose they are
 
@@ -49,16 +49,16 @@ def _supervisor() -> Supervisor:
         owner=os.environ[WORKER_ID],
         patience=Patience(settings.lease_seconds, settings.stall_seconds, settings.checkpoint_seconds),
         device=settings.device,
-        stopping=jobs.released.is_set,
+        stopping=celery_task.released.is_set,
         threads=settings.training_threads,
     )
 
 
-jobs.register(app, lambda: _supervisor().run())
+celery_task.register(app, lambda: _supervisor().run())
 
 
 def _in_pool_child(**_: Any) -> None:
-    jobs.listen_for_release()
+    celery_task.listen_for_release()
 
 
 def _configure_logs(**_: Any) -> None:
@@ -91,7 +91,7 @@ def train(worker_id: str) -> None:
             part.start()
 
     signals.worker_ready.connect(ready, weak=False)
-    signals.worker_shutting_down.connect(lambda **_: jobs.release_children(), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: celery_task.release_children(), weak=False)
 
     try:
         _run(TRAIN, pool="prefork", worker_id=worker_id)

@@ -1,6 +1,6 @@
 """The routers, one a resource."""
 
-from app.api import (
+from app.api.routes import (
     batches,
     completions,
     datasets,

@@ -10,15 +10,15 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from app.db import Sessions
-from app.dispatcher import Dispatcher
-from app.events import Follower
+from app.database.engine import Sessions
+from app.infrastructure.job_events import Follower
+from app.infrastructure.notices import Notices
+from app.infrastructure.storage import Storage
 from app.lanes import Lane
-from app.notices import Notices
-from app.services.catalog import Catalog
+from app.services.jobs.dispatcher import Dispatcher
 from app.services.paging import Paging
-from app.services.predictions import Plane
-from app.storage import Storage
+from app.services.serving.predictions import Plane
+from app.services.serving.version_router import Catalog
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import unexpected
-from app.services.meters import Histogram
+from app.services.serving.metrics import Histogram
 
 log = logging.getLogger("recurra.access")
 

@@ -10,8 +10,8 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
-from app.disk import disk_full
 from app.errors import Invalid, NoSpace, Problem, TooLarge, pointer
+from app.infrastructure.disk import disk_full
 
 FIELD_BYTES = 64 << 10
 FIELDS = 16

@@ -10,12 +10,12 @@ from pydantic_core import PydanticSerializationError
 from sqlalchemy.orm import Session
 
 from app.api.deps import House, reply
+from app.database.tables import Job
 from app.errors import Invalid
 from app.schemas import JobOut
 from app.services import idempotency
 from app.services.idempotency import Answer, Keyed
 from app.states import TERMINAL
-from app.tables import Job
 
 LOCK_SECONDS = 30.0
 

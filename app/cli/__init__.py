@@ -2,7 +2,8 @@
 
 import typer
 
-from app.cli import batch, demo, doctor, jobs, models, predict, serve, sweep, train
+from app.cli.commands import batch, doctor, jobs, models, predict, serve, sweep, train
+from app.cli.demo import command
 
 app = typer.Typer(
     name="recurra",
@@ -16,7 +17,7 @@ app.command()(serve.api)
 app.command()(serve.worker)
 app.command()(serve.migrate)
 app.command()(doctor.doctor)
-app.command()(demo.demo)
+app.command()(command.demo)
 app.command()(train.train)
 app.command()(sweep.sweep)
 app.command()(predict.predict)

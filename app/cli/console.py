@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.client import Client, ClientError, NoServer, Refused
+from app.cli.client import Client, ClientError, NoServer, Refused
 
 Json = dict[str, Any]
 

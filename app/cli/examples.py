@@ -9,7 +9,7 @@ import msgspec
 from app.cli.instances import from_csv
 from app.cli.values import STDIN, body, read_text, refused
 from app.errors import DatasetInvalid
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.contract import Faults, Json, Task
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.cli.values import refused
 from app.errors import DatasetInvalid
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks.contract import Faults
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.covariates import last_observed

@@ -7,13 +7,13 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.database.tables import Dataset, Job
 from app.errors import Conflict, Invalid, NotFound, Problem
 from app.identifiers import new_id
-from app.intake import detect_format, take_in
+from app.infrastructure.storage import Storage
+from app.ingest.run_child import detect_format, take_in
 from app.services.paging import Paging
 from app.states import LIVE
-from app.storage import Storage
-from app.tables import Dataset, Job
 from app.tasks import TASKS
 
 HEAD = 4096

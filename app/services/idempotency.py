@@ -6,9 +6,9 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.db import Sessions, db_now
+from app.database.engine import Sessions, db_now
+from app.database.tables import IdempotencyKey, Json
 from app.errors import Conflict, Invalid, Problem
-from app.tables import IdempotencyKey, Json
 
 KEPT = 48 * 3600.0
 MAX_KEY = 255

@@ -18,8 +18,8 @@ import msgspec
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import make_url
 
-from app.db import make_engine, make_readers
-from app.tables import Job
+from app.database.engine import make_engine, make_readers
+from app.database.tables import Job
 from benchmarks.burst.load import Burst, Report
 from benchmarks.report import ROOT
 from benchmarks.serving.processes import free_port, quiet, running

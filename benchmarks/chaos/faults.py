@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 
 import redis
 
-from app.broker import Broker
+from app.infrastructure.broker import Broker
 from app.states import Status
 from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.service import LEASE, Service

@@ -14,11 +14,11 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import select
 
-from app.db import make_engine, make_readers, make_sessions
+from app.database.engine import make_engine, make_readers, make_sessions
+from app.database.tables import Job, Worker
+from app.infrastructure.storage import Storage
 from app.settings import Settings
 from app.states import Status
-from app.storage import Storage
-from app.tables import Job, Worker
 from benchmarks.report import ROOT
 from benchmarks.serving.processes import PROC, free_port, quiet, tree
 from benchmarks.stack import RECURRA
@@ -31,9 +31,9 @@ ROLES = {
     "API": "app.server",
     "training worker": "--role train",
     "serving worker": "--role serve",
-    "predictor": "workers.predictor",
+    "predictor": "workers.serving.predictor",
     "Valkey": "valkey-server",
-    "training": "workers.child",
+    "training": "workers.training.child",
     "supervisor": "spawn_main",
 }
 LASTING = frozenset(ROLES) - {"training"}  # more than one job

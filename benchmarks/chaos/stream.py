@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from sqlalchemy import select
 
-from app.tables import ModelVersion
+from app.database.tables import ModelVersion
 from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.service import Service
 from benchmarks.stack import checked, train, upload

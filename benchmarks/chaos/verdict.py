@@ -6,11 +6,11 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from app.services import checkpoints
-from app.services.leases import MAX_CRASHES
-from app.services.retention import sweep
+from app.database.tables import Job, JobEvent, ModelVersion
+from app.services.jobs import checkpoints
+from app.services.jobs.leases import MAX_CRASHES
+from app.services.maintenance.cleanup import sweep
 from app.states import TERMINAL, Status
-from app.tables import Job, JobEvent, ModelVersion
 from benchmarks.chaos.faults import CHARGED, DISK_FULL, LOCK
 from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.service import LEASE, Service

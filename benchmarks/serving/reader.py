@@ -10,7 +10,7 @@ import orjson
 from app.tasks import TASKS
 from app.tasks.contract import Json
 from benchmarks.serving.peers.network import open_session
-from workers import viterbi
+from workers.decoding import viterbi
 
 
 class Reader:

@@ -3,15 +3,15 @@
 from hashlib import sha256
 from pathlib import Path
 
-from app.db import make_engine, make_sessions
+from app.database.engine import make_engine, make_sessions
+from app.database.migrate import upgrade
+from app.database.tables import Job
 from app.identifiers import new_id
-from app.migrate import upgrade
-from app.services import leases
-from app.services.leases import Lease
-from app.services.models import Outcome
+from app.infrastructure.storage import Storage
+from app.services.jobs import leases
+from app.services.jobs.leases import Lease
+from app.services.models.versions import Outcome
 from app.settings import Settings
-from app.storage import Storage
-from app.tables import Job
 
 MODEL = "lstm"
 PARAMETERS = 19_456

@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 import orjson
 
-from app.hyperparameters import NETWORK, TRAINING
-from app.readers import Mapping, open_source
+from app.hyperparameters.options import NETWORK, TRAINING
+from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.contract import Faults, Json
 from benchmarks.serving.orders import Corpus
 from benchmarks.serving.reader import Reader, reply
-from workers.trainer import TrainSpec, train
+from workers.training.run import TrainSpec, train
 
 One = TypeVar("One")
 

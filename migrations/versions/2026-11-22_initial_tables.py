@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.db import db_now
+from app.database.engine import db_now
 
 revision = "baf3be129779"
 down_revision = None

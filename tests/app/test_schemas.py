@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.hyperparameters import NetworkIn, TrainingIn
+from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
+from app.hyperparameters.options import NetworkIn, TrainingIn
 from app.schemas import (
     AliasIn,
     DatasetOut,
@@ -19,7 +20,6 @@ from app.schemas import (
     WorkerOut,
 )
 from app.states import Status
-from app.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
 
 JOB = {"task": "forecasting", "dataset": "ds_1", "model": "m"}
 AT = 1_769_851_800.25

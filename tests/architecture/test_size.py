@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 CODE = sorted(path for part in ("app", "workers", "benchmarks") for path in (ROOT / part).rglob("*.py"))
-MODULE_LINES, FUNCTION_LINES = 260, 45
+MODULE_LINES, FUNCTION_LINES = 400, 45
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

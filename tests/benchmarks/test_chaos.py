@@ -15,14 +15,14 @@ import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from app.db import make_engine, make_readers, make_sessions
-from app.events import append
-from app.services import leases, orders
-from app.services.leases import Lease
-from app.services.models import Outcome
+from app.database.engine import make_engine, make_readers, make_sessions
+from app.database.tables import Job, JobEvent, ModelVersion
+from app.infrastructure.job_events import append
+from app.infrastructure.storage import Storage
+from app.services.jobs import control, leases
+from app.services.jobs.leases import Lease
+from app.services.models.versions import Outcome
 from app.states import Status
-from app.storage import Storage
-from app.tables import Job, JobEvent, ModelVersion
 from benchmarks.chaos.faults import DISK_FULL, LOCK
 from benchmarks.chaos.figures import faults, growth, jobs
 from benchmarks.chaos.ledger import Fault, Ledger
@@ -30,13 +30,13 @@ from benchmarks.chaos.service import MARK, Process, Service
 from benchmarks.chaos.stream import Stream
 from benchmarks.chaos.verdict import Verdict, leaks
 from benchmarks.chaos.watch import Growth, Sample, thirds
-from tests.app.services.test_leases import submit
+from tests.app.services.jobs.test_leases import submit
 from tests.servers import until
 
 SETTING, WEIGHTS = "gru", b"weights"
 PARENT = """
 import signal, subprocess, sys
-subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", "workers.child"])
+subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", "workers.training.child"])
 signal.pause()
 """
 
@@ -83,7 +83,7 @@ class Play:
 
     def cancel(self, job_id: str) -> None:
         with self.sessions.begin() as session:
-            orders.cancel(session, job_id)
+            control.cancel(session, job_id)
         self.ledger.cancelled.add(job_id)
 
     def change(self, change: Callable[[Session], object]) -> None:

@@ -17,7 +17,7 @@ from benchmarks.serving.judge import right
 from benchmarks.serving.orders import load_corpus
 from benchmarks.serving.sentences import ROWS, Made, Row, make, sentence, telling, thinned
 from tests.tagged import entities, jsonl
-from workers.engines import open_onnx
+from workers.inference.engines import open_onnx
 
 MARKS = ["train", "train", "valid", "test"] * 30
 MOODS = {"pos": ("warm", "bright", "a joy"), "neg": ("cold", "grey", "a bore")}

@@ -13,12 +13,14 @@ USE = """
 import json, sys
 from pathlib import Path
 import msgspec, numpy as np
-from app.hyperparameters import NETWORK, TRAINING
-from app.ingest import ingest
-from app.services.jobs import check_options
+from app.hyperparameters.options import NETWORK
+from app.hyperparameters.options import TRAINING
+from app.ingest.child import ingest
+from app.services.jobs.submission import check_options
 from app.tasks import TASKS
-from workers.engines import open_onnx
-from workers.trainer import TrainSpec, train
+from workers.inference.engines import open_onnx
+from workers.training.run import TrainSpec
+from workers.training.run import train
 
 here, task = Path(sys.argv[1]), TASKS["ninth"]
 spec = {"path": str(here / "content"), "format": "jsonl", "columns": {}, "out": str(here), "task": task.name}

@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from app.hyperparameters import NETWORK, TRAINING, NetworkIn, TrainingIn
-from app.readers import Mapping, open_source
+from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
+from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.contract import Batch, Example, Faults, Found, Input, Output, Plan, Reading, Split, Task
 from tests import labels
@@ -25,12 +25,12 @@ from tests.service import monthly
 from tests.tagged import conll, entities, parts_of_speech
 from tests.tagged import jsonl as tagged_jsonl
 from tests.texts import poems, verses
-from workers.decoding import decode_all
-from workers.engines import Engine, open_onnx
-from workers.export import read_manifest
+from workers.artifact.export import read_manifest
+from workers.decoding.scheduler import decode_all
+from workers.inference.engines import Engine, open_onnx
+from workers.inference.torch_engine import open_torch
 from workers.nn.cells import CELLS
-from workers.torch_engine import open_torch
-from workers.trainer import Outcome, TrainSpec, train
+from workers.training.run import Outcome, TrainSpec, train
 
 Json = dict[str, Any]
 DOCUMENTED = {

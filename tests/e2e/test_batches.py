@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.cli.test_up import up
+from tests.app.cli.stack.test_up import up
 from tests.e2e.test_spine import Stack
 from tests.servers import until
 
@@ -105,7 +105,7 @@ def test_a_killed_child_changes_nothing_and_live_requests_go_on(
     job_id = submit(stack, dataset)
     parts = stack.data_dir / "storage" / "results" / job_id
     until(lambda: parts.is_dir() and any(parts.iterdir()), 60, "the first part")
-    os.kill(stack.process("workers.batch_child"), signal.SIGKILL)
+    os.kill(stack.process("workers.batch.child"), signal.SIGKILL)
     assert stack.predict("shop").status_code == 200
     job = stack.wait(job_id)
     assert (job["status"], job["attempt"]) == ("succeeded", 2), job["error"]

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.app.cli.test_up import up
+from tests.app.cli.stack.test_up import up
 from tests.real_data import shared
 from tests.servers import until
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from app.settings import Settings
-from tests.app.cli.test_up import descendants, up
+from tests.app.cli.stack.test_up import descendants, up
 from tests.servers import until
 from tests.service import monthly
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.cli.test_up import up
+from tests.app.cli.stack.test_up import up
 from tests.e2e.test_spine import TERMINAL, Stack
 from tests.servers import until
 

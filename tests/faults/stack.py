@@ -12,12 +12,12 @@ from pathlib import Path
 import httpx
 
 from benchmarks.serving.processes import free_port
-from tests.app.cli.test_up import ENVIRONMENT, descendants, gone, up
+from tests.app.cli.stack.test_up import ENVIRONMENT, descendants, gone, up
 from tests.faults.load import network
 from tests.faults.versions import MODEL, Network, Sample, publish
 from tests.servers import until
 
-PREDICTOR = ("workers.predictor",)
+PREDICTOR = ("workers.serving.predictor",)
 SERVE = ("workers.main", "--role serve")
 VALKEY = ("valkey-server",)
 

@@ -14,9 +14,9 @@ from app.lanes import Inbox, Lane, Presence, Reply, Status
 from tests.lanes import eventually, run
 from tests.networks import lstm, store
 from tests.servers import Valkey, until, valkey
-from workers.engines import open_onnx
-from workers.serving import PredictorProcess
-from workers.spec import PredictorSpec
+from workers.inference.engines import open_onnx
+from workers.serving.processes import PredictorProcess
+from workers.serving.spec import PredictorSpec
 
 RESTARTS, CALLERS = 8, 8
 ARTIFACT = "artifacts/a/1"

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from app.db import Sessions, make_engine, make_sessions
+from app.database.engine import Sessions, make_engine, make_sessions
+from app.database.migrate import upgrade
+from app.database.tables import Job
 from app.identifiers import new_id
-from app.migrate import upgrade
-from app.services import leases
-from app.services.leases import Lease
-from app.services.models import Outcome
+from app.infrastructure.storage import Storage
+from app.services.jobs import leases
+from app.services.jobs.leases import Lease
+from app.services.models.versions import Outcome
 from app.settings import Settings
-from app.storage import Storage
-from app.tables import Job
 from benchmarks.serving.corpus import DIGITS, body
 from tests.networks import lstm, store
 

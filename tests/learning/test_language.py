@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from app.hyperparameters import NETWORK, TRAINING
-from app.readers import Mapping, open_source
+from app.hyperparameters.options import NETWORK, TRAINING
+from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.contract import Faults, Json
 from tests.real_data import shared
-from workers.trainer import TrainSpec, train
+from workers.training.run import TrainSpec, train
 
 
 class Other(NamedTuple):

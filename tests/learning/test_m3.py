@@ -15,9 +15,9 @@ from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
 from tests.real_data import shared
 from tests.series import series_set, store
-from workers.export import read_manifest
+from workers.artifact.export import read_manifest
 from workers.nn.cells import CELLS
-from workers.trainer import TrainSpec, train
+from workers.training.run import TrainSpec, train
 
 GROUPS = {"yearly": (6, 17.2), "quarterly": (8, 9.8), "monthly": (18, 13.6), "other": (8, 4.5)}
 

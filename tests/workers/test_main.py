@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from app.broker import Broker
-from app.db import Sessions, make_engine, make_sessions
-from app.hyperparameters import NETWORK, TRAINING
-from app.services import jobs as services
-from app.services import orders
+from app.database.engine import Sessions, make_engine, make_sessions
+from app.database.tables import Job, ModelVersion, Worker
+from app.hyperparameters.options import NETWORK, TRAINING
+from app.infrastructure.broker import Broker
+from app.infrastructure.storage import Storage
+from app.services.jobs import control
+from app.services.jobs import submission as services
 from app.states import Status
-from app.storage import Storage
-from app.tables import Job, ModelVersion, Worker
-from tests.app.cli.test_up import descendants, gone
-from tests.app.services.test_leases import submit
+from tests.app.cli.stack.test_up import descendants, gone
+from tests.app.services.jobs.test_leases import submit
 from tests.series import series_set, store, waves
 from tests.servers import Valkey, until
 
@@ -100,7 +100,7 @@ class Yard:
         found = set()
         for pid in descendants(worker.pid):
             try:
-                if b"workers.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if b"workers.training.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.add(pid)
             except (FileNotFoundError, ProcessLookupError):
                 continue
@@ -186,7 +186,7 @@ def test_a_worker_told_to_stop_gives_its_job_back(yard: Yard, worker: subprocess
     assert (job.attempt, job.crashes, job.owner, job.lease_until) == (1, 0, None, None)
     assert worker.pid not in yard.present()
     with yard.sessions.begin() as session:
-        orders.cancel(session, job_id)
+        control.cancel(session, job_id)
 
 
 def test_a_killed_worker_leaves_no_process_and_another_finishes(yard: Yard) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from app.lanes import Reply, Request, Status, Tensor
-from app.services import leases
-from app.services.catalog import FRESH
-from app.services.models import Outcome
+from app.services.jobs import leases
+from app.services.models.versions import Outcome
+from app.services.serving.version_router import FRESH
 from app.tasks.forecasting.options import Options
 from app.tasks.forecasting.task import TASK
 from tests.lanes import predictor

@@ -19,9 +19,9 @@ from tests.networks import lstm, store
 from tests.open_inference import HORIZON, forecasting, publish, sequences
 from tests.servers import Valkey, until
 from tests.service import Service, service
-from workers.engines import open_onnx
-from workers.serving import PredictorProcess
-from workers.spec import PredictorSpec
+from workers.inference.engines import open_onnx
+from workers.serving.processes import PredictorProcess
+from workers.serving.spec import PredictorSpec
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]

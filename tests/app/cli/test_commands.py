@@ -190,7 +190,7 @@ def test_a_job_is_paused_and_resumed(run: Run, monkeypatch: pytest.MonkeyPatch) 
             "pause_requested": verb == "pause",
         }
 
-    monkeypatch.setattr("app.client.Client.act", act)
+    monkeypatch.setattr("app.cli.client.Client.act", act)
     assert run("jobs", "pause", "job_1").stdout == "job_1 is running (pause requested)\n"
     assert json.loads(run("jobs", "resume", "job_1", "--json").stdout)["pause_requested"] is False
     assert "recurra jobs watch job_1" in run("jobs", "resume", "job_1").stderr
@@ -268,8 +268,8 @@ def test_predictions_are_json_lines(run: Run, csv: Path, monkeypatch: pytest.Mon
         asked.append((model, instances, parameters, which))
         return {"model": model, "version": 1, "predictions": [{"mean": [1.0]} for _ in instances]}
 
-    monkeypatch.setattr("app.client.Client.predict", predict)
-    monkeypatch.setattr("app.client.Client.task_of", lambda *_: "forecasting")
+    monkeypatch.setattr("app.cli.client.Client.predict", predict)
+    monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "forecasting")
     done = run("predict", "demand", csv, "--parameter", "horizon=2", "--alias", "best")
     assert [json.loads(line) for line in done.stdout.splitlines()] == [{"mean": [1.0]}] * 3
     ((_, instances, parameters, which),) = asked
@@ -288,7 +288,7 @@ def test_one_text_needs_no_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         asked.append((model, instances, parameters, which))
         return {"model": model, "version": 2, "predictions": [{"label": "pos"}]}
 
-    monkeypatch.setattr("app.client.Client.predict", predict)
+    monkeypatch.setattr("app.cli.client.Client.predict", predict)
     done = run("predict", "mood", "--text", "a joy", "--parameter", "top_k=1", "--version", 2)
     assert json.loads(done.stdout) == {"label": "pos"}
     run("predict", "tale", "--prompt", "")
@@ -306,8 +306,8 @@ def test_a_text_is_printed_as_it_is_found(run: Run, monkeypatch: pytest.MonkeyPa
         asked.append((model, instance, parameters, which))
         yield from pieces
 
-    monkeypatch.setattr("app.client.Client.stream", stream)
-    monkeypatch.setattr("app.client.Client.task_of", lambda *_: "generation")
+    monkeypatch.setattr("app.cli.client.Client.stream", stream)
+    monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "generation")
     done = run("predict", "tale", "--prompt", "Once ", "--stream", "--parameter", "seed=3", "--alias", "best")
     assert (done.exit_code, done.stdout) == (0, "upon a time\n")
     assert asked == [("tale", {"prompt": "Once "}, {"seed": 3}, {"alias": "best"})]

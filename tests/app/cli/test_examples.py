@@ -8,8 +8,8 @@ import msgspec
 import pytest
 import typer
 
+from app.cli.demo.steps import SAMPLES
 from app.cli.examples import fitted, read
-from app.cli.steps import SAMPLES
 from app.tasks import TASKS
 
 

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from tests.app.cli.test_up import ENVIRONMENT, RECURRA, up
+from tests.app.cli.stack.test_up import ENVIRONMENT, RECURRA, up
 from tests.servers import until
 from tests.service import monthly
 

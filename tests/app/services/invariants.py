@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from app.services.leases import MAX_CRASHES, MAX_FAILURES
+from app.database.tables import Job, JobEvent, ModelVersion
+from app.services.jobs.leases import MAX_CRASHES, MAX_FAILURES
 from app.states import SWEEP, TERMINAL, Status
-from app.tables import Job, JobEvent, ModelVersion
 
 QUEUED, RUNNING, PAUSED = Status.QUEUED, Status.RUNNING, Status.PAUSED
 STEPS: dict[str | None, set[Status]] = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.services.leases import BACKOFF, MAX_CRASHES, MAX_FAILURES
+from app.services.jobs.leases import BACKOFF, MAX_CRASHES, MAX_FAILURES
 from app.states import LIVE, TERMINAL, Status
 from tests.app.services.invariants import Snapshot
 

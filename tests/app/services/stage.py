@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from app.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion
+from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion
 
 Json = dict[str, Any]
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select
 
-from app.db import Sessions
+from app.database.engine import Sessions
+from app.database.tables import Dataset, Job
 from app.errors import Conflict, DatasetInvalid, Invalid, NotFound
-from app.services import datasets, orders
+from app.infrastructure.storage import Storage
+from app.services import datasets
+from app.services.jobs import control
 from app.states import Status
-from app.storage import Storage
-from app.tables import Dataset, Job
-from tests.app.services.test_leases import submit
+from tests.app.services.jobs.test_leases import submit
 from tests.servers import until
 from tests.service import Service, monthly, problem, upload
 
@@ -176,7 +177,7 @@ def test_a_job_that_ended_keeps_telling_its_data_sets_name(running: Service) -> 
     dataset = running.dataset()
     job_id = running.job(dataset=dataset)
     with running.house.sessions.begin() as session:
-        orders.cancel(session, job_id)
+        control.cancel(session, job_id)
     assert running.http.delete(f"/v1/datasets/{dataset}").status_code == 204
     assert running.http.get(f"/v1/jobs/{job_id}").json()["dataset"] == dataset
     until(lambda: left(running) == [], what="the clean-up")

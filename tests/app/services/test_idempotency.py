@@ -5,11 +5,11 @@ import threading
 import pytest
 from sqlalchemy import func, select, update
 
-from app.db import Sessions, db_now
+from app.database.engine import Sessions, db_now
+from app.database.tables import IdempotencyKey
 from app.errors import Conflict, Invalid
 from app.services import idempotency
 from app.services.idempotency import KEPT, MAX_KEY, Answer, Keyed, Lock
-from app.tables import IdempotencyKey
 
 KEYED = Keyed("POST /v1/jobs", "k-1", "aa")
 ANSWER = Answer(202, {"id": "job_1", "nested": {"a": [1, None, "ü"]}})

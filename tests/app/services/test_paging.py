@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.db import Sessions, make_engine, make_sessions
+from app.database.engine import Sessions, make_engine, make_sessions
+from app.database.tables import Dataset, Model, ModelVersion
 from app.errors import Invalid
 from app.services.paging import Paging
-from app.tables import Dataset, Model, ModelVersion
 
 
 def dataset(number: int) -> Dataset:

@@ -19,15 +19,15 @@ from hypothesis.stateful import (
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from app.db import Sessions, db_now, make_engine, make_sessions
+from app.database.engine import Sessions, db_now, make_engine, make_sessions
+from app.database.tables import Job, ModelVersion
 from app.errors import Conflict
 from app.identifiers import new_id
 from app.schemas import JobIn
-from app.services import batches, jobs, leases, orders, rounds
-from app.services.leases import Lease, Orders
-from app.services.models import Outcome
+from app.services.jobs import batch_predictions, control, leases, reaper, submission
+from app.services.jobs.leases import Lease, Orders
+from app.services.models.versions import Outcome
 from app.states import TERMINAL, Status
-from app.tables import Job, ModelVersion
 from tests.app.services.invariants import check, check_change, look
 from tests.app.services.lifecycle import MESSAGE, SLOWNESS, Life, read
 from tests.app.services.stage import BASE, BASE_VERSION, STATE, clean, pass_time
@@ -52,15 +52,15 @@ NEWS: st.SearchStrategy[News] = st.tuples(
 def deliver(session: Session, lease: Lease) -> int | bool | None:
     """What the supervisor does with a result, by the kind of the job."""
     job = session.get(Job, lease.job_id)
-    if job is not None and job.kind == batches.KIND:
-        return leases.complete(session, lease, METRICS[batches.KIND])
+    if job is not None and job.kind == batch_predictions.KIND:
+        return leases.complete(session, lease, METRICS[batch_predictions.KIND])
     outcome = Outcome(f"artifacts/{lease.job_id}/{lease.attempt}", 1, 1, "00", {"smape": 1.0}, {})
     if job is not None and job.sweep_id is not None:
         return leases.complete(session, lease, outcome.metrics, outcome)
     return leases.succeed(session, lease, outcome)
 
 
-METRICS: dict[str, Json] = {batches.KIND: {"instances": 4}, "train": {"smape": 1.0}}
+METRICS: dict[str, Json] = {batch_predictions.KIND: {"instances": 4}, "train": {"smape": 1.0}}
 
 
 DEEDS: dict[str, Callable[[Session, Lease], object]] = {
@@ -74,7 +74,7 @@ DEEDS: dict[str, Callable[[Session, Lease], object]] = {
     "release": lambda session, lease: leases.give_back(session, lease, crashed=False),
     "crash": lambda session, lease: leases.give_back(session, lease, crashed=True),
 }
-ORDERS = {"cancel": orders.cancel, "pause": orders.pause, "resume": orders.resume}
+ORDERS = {"cancel": control.cancel, "pause": control.pause, "resume": control.resume}
 WISHES = st.sampled_from(["pause", "resume", "pause", "resume", "cancel"])
 
 
@@ -97,21 +97,21 @@ class Machine(RuleBasedStateMachine):
     # Owners
 
     @precondition(lambda self: len(self.alive()) < MOST and len(self.lives) < 2 * MOST)
-    @rule(kind=st.sampled_from(["train", "run", batches.KIND]))
+    @rule(kind=st.sampled_from(["train", "run", batch_predictions.KIND]))
     def submit(self, kind: str) -> None:
         body = {"task": "forecasting", "dataset": "ds_1", "model": "m", "options": {"horizon": 6}}
         with self.sessions.begin() as session:
-            if kind == batches.KIND:
+            if kind == batch_predictions.KIND:
                 version = session.get_one(ModelVersion, (BASE, BASE_VERSION))
-                job = batches.submit(session, version, STATE, "ds_1", {})
-                life = Life(batches.KIND, BASE, BASE_VERSION)
+                job = batch_predictions.submit(session, version, STATE, "ds_1", {})
+                life = Life(batch_predictions.KIND, BASE, BASE_VERSION)
             elif kind == "run":  # of a sweep's trial
                 request, trial = JobIn.model_validate(body), {"number": 0, "seed": 7, "parameters": {}}
                 parts: Json = {"network": {}, "training": {}, "options": {}}
-                job = jobs.store(session, request, "train", sweep_id="job_sweep", trial=trial, **parts)
+                job = submission.store(session, request, "train", sweep_id="job_sweep", trial=trial, **parts)
                 life = Life("train", "m", run=True)
             else:
-                job = jobs.submit(session, JobIn.model_validate(body))
+                job = submission.submit(session, JobIn.model_validate(body))
                 life = Life("train", "m")
         self.lives[job.id] = life
         while new_id("job")[:14] <= job.id[:14]:
@@ -141,12 +141,12 @@ class Machine(RuleBasedStateMachine):
         with self.sessions.begin() as session:
             for job_id in self.alive():
                 with pytest.raises(Conflict):
-                    jobs.remove(session, job_id)
+                    submission.remove(session, job_id)
             if self.lives[ended].run:  # goes with its sweep
                 with pytest.raises(Conflict):
-                    jobs.remove(session, ended)
+                    submission.remove(session, ended)
                 return
-            jobs.remove(session, ended)
+            submission.remove(session, ended)
         del self.lives[ended]
 
     # Workers
@@ -269,7 +269,7 @@ class Machine(RuleBasedStateMachine):
         running = {one: life for one, life in self.lives.items() if life.status is Status.RUNNING}
         expired = [one for one, life in running.items() if life.lease < 0]
         with self.sessions.begin() as session:
-            assert rounds.reap(session) == sorted(expired)
+            assert reaper.reap(session) == sorted(expired)
         for job_id in expired:
             self.lives[job_id].crash()
 
@@ -277,9 +277,9 @@ class Machine(RuleBasedStateMachine):
         due = {one: self.lives[one].rung for one in self.queued() if self.lives[one].due}
         wanted = [one for one, rung in due.items() if rung is None or (again and rung > QUIET)]
         with self.sessions.begin() as session:
-            ids = rounds.unrung(session, QUIET if again else None)
+            ids = reaper.unrung(session, QUIET if again else None)
             assert ids == sorted(wanted)
-            rounds.mark_rung(session, ids)
+            reaper.mark_rung(session, ids)
         for job_id in ids:
             self.lives[job_id].rung = 0.0
 
@@ -312,10 +312,10 @@ class Machine(RuleBasedStateMachine):
         for _ in range(len(self.alive()) + 2):
             with self.sessions.begin() as session:
                 pass_time(session, LONG)
-                rounds.reap(session)
+                reaper.reap(session)
                 for job_id, row in look(session).jobs.items():
                     if row.status == Status.PAUSED:
-                        orders.resume(session, job_id)
+                        control.resume(session, job_id)
                 if (oldest := leases.oldest(session)) is not None:
                     job = leases.claim(session, oldest, "last", LEASE)
                     assert job is not None

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.faults.jobs.switches import OFF, put
-from workers import child, lifeline, loop, reporting
+from workers.process import child as reporting
+from workers.process import lifeline
+from workers.training import child, loop
 
 DIES, HANGS, STOPS = 6001, 6002, 6003  # seeds
 

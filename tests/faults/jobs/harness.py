@@ -14,14 +14,14 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import func, select
 
-from app.broker import Broker
-from app.cli.stack import listen, url_of
-from app.db import make_engine, make_readers, make_sessions
-from app.proof import step_of
-from app.services import checkpoints, jobs
+from app.cli.stack.parts import listen, url_of
+from app.database.engine import make_engine, make_readers, make_sessions
+from app.database.tables import Job, JobEvent, ModelVersion, Worker
+from app.infrastructure.broker import Broker
+from app.infrastructure.checkpoint_name import step_of
+from app.infrastructure.storage import Storage
+from app.services.jobs import checkpoints, submission
 from app.states import TERMINAL, Status
-from app.storage import Storage
-from app.tables import Job, JobEvent, ModelVersion, Worker
 from tests.faults.jobs import parts
 from tests.faults.jobs.parts import LAUNCHER, Part, python
 from tests.faults.jobs.switches import AFFLICTED, MARK, OFF, PROGRAM, SLOW
@@ -190,7 +190,7 @@ class Stack:
 
     def events(self, job_id: str, kind: str | None = None) -> list[JobEvent]:
         with self.readers() as session:
-            found = jobs.events(session, job_id, 0, 100_000)
+            found = submission.events(session, job_id, 0, 100_000)
         return [event for event in found if kind is None or event.type == kind]
 
     def statuses(self, job_id: str) -> list[str]:

@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from app.services import batches, retention
+from app.database.tables import Job, ModelVersion
+from app.services.jobs import batch_predictions
+from app.services.maintenance import cleanup
 from app.states import TERMINAL, Status
-from app.tables import Job, ModelVersion
 from tests.faults.jobs.harness import PATIENCE, Stack
 from tests.servers import until
 
@@ -84,7 +85,11 @@ def check_versions(stack: Stack) -> None:
     """A job that succeeded has one version, any other has none."""
     with stack.readers() as session:
         owners = list(session.scalars(select(ModelVersion.job_id).order_by(ModelVersion.job_id)))
-    made = [job.id for job in _jobs(stack) if job.status == Status.SUCCEEDED and job.kind != batches.KIND]
+    made = [
+        job.id
+        for job in _jobs(stack)
+        if job.status == Status.SUCCEEDED and job.kind != batch_predictions.KIND
+    ]
     assert owners == made
 
 
@@ -110,5 +115,5 @@ def check_files(stack: Stack, lost: set[str]) -> None:
         return found
 
     until(lambda: not leftovers(lost), 20, f"the end of {leftovers(lost)}", 0.05)
-    retention.sweep(stack.sessions, stack.storage, stack.data_dir, seconds=0.0)
+    cleanup.sweep(stack.sessions, stack.storage, stack.data_dir, seconds=0.0)
     assert not leftovers(set()), f"the sweep left {leftovers(set())}"

@@ -13,15 +13,15 @@ import redis
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from app.cli.stack import ROOT
-from app.db import make_engine
-from app.migrate import upgrade
-from tests.app.cli.test_up import descendants, gone
+from app.cli.stack.parts import ROOT
+from app.database.engine import make_engine
+from app.database.migrate import upgrade
+from tests.app.cli.stack.test_up import descendants, gone
 from tests.faults.jobs.switches import MARK
 from tests.servers import until, valkey
 
 LAUNCHER = "tests.faults.jobs.sabotage"
-TRAINING = ("workers.child", "tests.faults.jobs.afflicted")  # modules of training children
+TRAINING = ("workers.training.child", "tests.faults.jobs.afflicted")  # modules of training children
 POOL = "spawn_main"  # of a Celery worker's pool child
 
 Environment = Mapping[str, str]

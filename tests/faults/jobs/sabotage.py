@@ -14,12 +14,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import processes
-from app.services import checkpoints, leases, rounds
+from app.database.tables import Job
+from app.infrastructure import processes
+from app.services.jobs import checkpoints, leases
+from app.services.jobs import reaper as rounds
 from app.states import Status
-from app.tables import Job
 from tests.faults.jobs.switches import AFFLICTED, OFF, PROGRAM, SLOW, put
-from workers import assignments, heart, jobs, supervisor
+from workers.jobs import celery_task, heartbeat, kinds, supervisor
 
 CHILD = "tests.faults.jobs.afflicted"
 OF_THE_CHILD = {"parent_death", "whole_snapshot"}  # safeguards that the child itself has
@@ -80,7 +81,7 @@ def second_checkpoint() -> None:
 
 def proof() -> None:
     """A checkpoint is believed whatever is in it."""
-    put(assignments, check=lambda path: None)
+    put(kinds, check=lambda path: None)
 
 
 def watchdog() -> None:
@@ -91,18 +92,18 @@ def watchdog() -> None:
 
 def own_heart() -> None:
     """A job's heart beats when its training says something."""
-    original = heart.Heart.note
+    original = heartbeat.Heart.note
 
-    def note(self: heart.Heart, message: dict[str, Any]) -> None:
+    def note(self: heartbeat.Heart, message: dict[str, Any]) -> None:
         original(self, message)
         self.beat()
 
-    put(heart.Heart, note=note, _run=lambda self: None)
+    put(heartbeat.Heart, note=note, _run=lambda self: None)
 
 
 def self_fence() -> None:
     """Who cannot beat goes on."""
-    put(heart, SILENCE=math.inf)
+    put(heartbeat, SILENCE=math.inf)
 
 
 def crash_budget() -> None:
@@ -112,7 +113,7 @@ def crash_budget() -> None:
 
 def release() -> None:
     """A worker that stops does not tell its pool."""
-    put(jobs, release_children=lambda: None)
+    put(celery_task, release_children=lambda: None)
 
 
 def cancel() -> None:
@@ -177,14 +178,14 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
 
 def slow_finish(seconds: float) -> None:
     """Nothing is switched off, but there is time between the last file's storing and the version."""
-    original = assignments.Training.finish
+    original = kinds.Training.finish
 
     def finish(self: Any, lease: leases.Lease, message: dict[str, Any]) -> Any:
         publish = original(self, lease, message)
         time.sleep(seconds)
         return publish
 
-    put(assignments.Training, finish=finish)
+    put(kinds.Training, finish=finish)
 
 
 def program() -> Any:
@@ -193,7 +194,7 @@ def program() -> Any:
     if SLOW in os.environ:
         slow_finish(float(os.environ[SLOW]))
     if off in OF_THE_CHILD or AFFLICTED in os.environ:
-        put(assignments.Training, module=CHILD)
+        put(kinds.Training, module=CHILD)
     if off and off not in OF_THE_CHILD:
         SAFEGUARDS[off]()
     return importlib.import_module(os.environ[PROGRAM])

@@ -13,13 +13,15 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from app import broker, db, dispatcher, events, postgresql, storage
 from app.api import problems
-from app.services import checkpoints, idempotency, leases, rounds
-from app.tables import Job
+from app.database import engine, postgresql
+from app.database.tables import Job
+from app.infrastructure import broker, job_events, storage
+from app.services import idempotency
+from app.services.jobs import checkpoints, dispatcher, leases, reaper
 from tests.faults.jobs import sabotage
 from tests.faults.jobs.siege import RUNS, WITHOUT
-from workers import assignments, heart
+from workers.jobs import heartbeat, kinds
 
 
 def _of(owner: object) -> Any:
@@ -34,7 +36,7 @@ def own_thread() -> None:
 
 def sweep() -> None:
     """Nobody rings again."""
-    _of(rounds).unrung = lambda *_: []
+    _of(reaper).unrung = lambda *_: []
 
 
 def doorbell() -> None:
@@ -72,7 +74,7 @@ def key_lock() -> None:
 
 def readers() -> None:
     """Who reads waits for those who write."""
-    _of(db).make_readers = db.make_sessions
+    _of(engine).make_readers = engine.make_sessions
 
 
 def away() -> None:
@@ -94,7 +96,7 @@ def optional_checkpoint() -> None:
             checkpoints.keep(self._storage, self._lease, self._checkpoints / message.pop("file"))
         return message
 
-    _of(assignments.Training).take = take
+    _of(kinds.Training).take = take
 
 
 def clean_up() -> None:
@@ -109,7 +111,7 @@ def follower() -> None:
         await asyncio.sleep(0.2)
         return True
 
-    _of(events.Follower).changed = changed
+    _of(job_events.Follower).changed = changed
 
 
 def backpressure() -> None:
@@ -123,9 +125,9 @@ def backpressure() -> None:
 
 def second_look() -> None:
     """An expired lease is taken at first sight; hearts beat slowly, so that sights are caught between."""
-    original = rounds.reap
-    _of(rounds).reap = lambda session, _=None: original(session)
-    _of(heart).PULSE = 1.0
+    original = reaper.reap
+    _of(reaper).reap = lambda session, _=None: original(session)
+    _of(heartbeat).PULSE = 1.0
 
 
 def database_clock() -> None:

@@ -13,8 +13,8 @@ import httpx
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
+from app.database.tables import Job
 from app.states import Status
-from app.tables import Job
 from tests.faults.jobs import parts
 from tests.faults.jobs.harness import Json, Stack
 from tests.faults.jobs.parts import Part

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.events import append
+from app.infrastructure.job_events import append
 from benchmarks.serving.processes import idle_percent
 from tests.faults.jobs.harness import SAMPLE, Stack
 from tests.faults.jobs.parts import Part

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.db import db_now
+from app.database.engine import db_now
 from tests.conftest import server_url
 from tests.faults.jobs.harness import LEASE
 from tests.faults.jobs.invariants import check

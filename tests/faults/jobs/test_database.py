@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from app.tables import Job, ModelVersion
+from app.database.tables import Job, ModelVersion
 from tests.conftest import server_url
 from tests.faults.jobs.harness import LEASE, QUICK, Json
 from tests.faults.jobs.invariants import check

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
+from app.database.tables import Job
 from app.states import Status
-from app.tables import Job
-from tests.app.cli.test_up import gone
+from tests.app.cli.stack.test_up import gone
 from tests.faults.jobs.conftest import MakeStack
 from tests.faults.jobs.harness import QUICK, Json, Stack
 from tests.faults.jobs.invariants import check

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import redis
 
-from app.proof import check as whole
-from app.services import checkpoints
+from app.infrastructure.checkpoint_name import check as whole
+from app.services.jobs import checkpoints
 from app.states import Status
 from tests.faults.jobs.harness import QUICK, SAMPLE, STEADY
 from tests.faults.jobs.invariants import check

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.services import checkpoints
+from app.services.jobs import checkpoints
 from app.states import Status
-from tests.app.cli.test_up import gone
+from tests.app.cli.stack.test_up import gone
 from tests.faults.jobs.afflicted import DIES, HANGS, STOPS
 from tests.faults.jobs.conftest import MakeStack
 from tests.faults.jobs.harness import ENDLESS, LEASE, QUICK, Stack

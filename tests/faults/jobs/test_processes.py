@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import update
 
-from app.services import leases
+from app.database.tables import Job
+from app.services.jobs import leases
 from app.states import Status
-from app.tables import Job
-from tests.app.cli.test_up import gone
+from tests.app.cli.stack.test_up import gone
 from tests.faults.jobs.conftest import MakeStack
 from tests.faults.jobs.harness import ENDLESS, LEASE, QUICK, Stack
 from tests.faults.jobs.invariants import check

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.dispatcher import AGAIN
+from app.services.jobs.dispatcher import AGAIN
 from app.states import Status
 from tests.faults.jobs.harness import ENDLESS, QUICK, STEADY
 from tests.faults.jobs.invariants import check

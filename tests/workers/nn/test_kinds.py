@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.workers.nn.networks import KINDS, config, examples, network
-from workers.export import export_decoder, export_onnx, load_model, save, verify_decoder, verify_onnx
+from workers.artifact.export import export_decoder, export_onnx, load_model, save, verify_decoder, verify_onnx
 from workers.nn import Translator, build, join
 from workers.nn.cells import CELLS
 from workers.nn.losses import Penalties

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 
 from tests.workers.nn.networks import config, examples
-from workers.data import Following
 from workers.nn import LanguageModel, build
 from workers.nn.model import SequenceModel
+from workers.training.batches import Following
 
 
 def model(**changes: Any) -> SequenceModel:

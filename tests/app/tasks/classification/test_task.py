@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.errors import DatasetInvalid, Invalid
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks.classification.options import LETTERS, Instance, Options, Parameters
 from app.tasks.classification.reading import read_labelled
 from app.tasks.classification.task import TASK, Examples

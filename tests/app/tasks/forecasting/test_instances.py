@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.errors import Invalid
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks.contract import Faults
 from app.tasks.forecasting.inference import Instance, Parameters, read_history
 from app.tasks.forecasting.instances import LONGEST, SeriesInstances, misfits

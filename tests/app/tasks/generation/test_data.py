@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks.contract import END, Faults, Reading
 from app.tasks.generation.baseline import measure
 from app.tasks.generation.corpus import divide

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.hyperparameters import NetworkIn, TrainingIn
+from app.hyperparameters.options import NetworkIn, TrainingIn
 from app.tasks.generation.options import Options, check_options, network_defaults, training_defaults
 
 ENOUGH = {"train_characters": 100_000}

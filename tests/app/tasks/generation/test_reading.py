@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.errors import DatasetInvalid
-from app.readers import Mapping, lines, open_source
+from app.ingest.readers import Mapping, lines, open_source
 from app.tasks.contract import Arrays, Faults, Json
 from app.tasks.generation.reading import read_documents
 from app.tasks.shared.ragged import Texts

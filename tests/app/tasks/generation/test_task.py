@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks.contract import END, Arrays, Faults, Found, Input, Json, Output, Plan, Reading
 from app.tasks.generation.inference import Instance, Parameters
 from app.tasks.generation.options import Options

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from seqeval.metrics import accuracy_score, f1_score
 
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks.contract import Faults, Json, Reading
 from app.tasks.tagging.inference import Instance, Parameters
 from app.tasks.tagging.options import Options

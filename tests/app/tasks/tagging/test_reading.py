@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.errors import DatasetInvalid, Problem
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks.contract import Faults, Json
 from app.tasks.tagging import reading
 from app.tasks.tagging.reading import read_sentences

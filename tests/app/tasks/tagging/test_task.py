@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from seqeval.metrics import accuracy_score, f1_score
 
-from app.readers import Mapping, open_source
-from app.services.inference import requested, stacked
-from app.services.messages import Asked
+from app.ingest.readers import Mapping, open_source
+from app.services.open_inference.codec import Asked
+from app.services.open_inference.predict import requested, stacked
 from app.tasks.contract import UNKNOWN, Arrays, Faults, Input, Output, Plan, Split
 from app.tasks.shared import splits
 from app.tasks.tagging.inference import Instance, Parameters

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks.contract import Faults
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.translation import baseline

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from app.errors import DatasetInvalid
-from app.readers import Mapping, open_source
-from app.readers import delimited as tables
+from app.ingest.readers import Mapping, open_source
+from app.ingest.readers import delimited as tables
 from app.tasks.contract import Faults
 from app.tasks.shared import splits
 from app.tasks.shared.text_checks import wrong_text

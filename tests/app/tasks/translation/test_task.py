@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks.contract import BEGIN, END, PADDING, UNKNOWN, Arrays, Faults, Found, Input, Output, Plan, Split
 from app.tasks.shared import splits, tokenizers
 from app.tasks.translation import baseline as lexicon

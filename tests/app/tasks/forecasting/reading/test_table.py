@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid
-from app.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_source
 from app.tasks.contract import Chunk, Faults, Json
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.table import read_series

@@ -1,0 +1,1 @@
+"""`recurra demo`: each task on real data."""

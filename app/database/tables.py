@@ -1,0 +1,179 @@
+"""The tables. Times are seconds since 1970 by the database's clock; JSON columns hold plain JSON."""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database.engine import Base, db_now
+from app.states import Status
+
+Json = dict[str, Any]
+ID = String(40)
+NAME = String(128)
+
+
+class Dataset(Base):
+    """An uploaded, checked file."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    task: Mapped[str] = mapped_column(String(32))
+    format: Mapped[str] = mapped_column(String(32))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    filename: Mapped[str] = mapped_column(String(255))
+    summary: Mapped[Json] = mapped_column(JSON)
+    warnings: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+
+
+class Job(Base):
+    """One job: the truth about it, whatever messages say."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_status_id", "status", "id"),
+        Index("ix_jobs_dataset_id", "dataset_id"),
+        Index("ix_jobs_model", "model"),
+        Index("ix_jobs_sweep_id", "sweep_id"),
+    )
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    task: Mapped[str] = mapped_column(String(32))
+    dataset_id: Mapped[str] = mapped_column(ID)  # no foreign key: a finished job outlives its data set
+    model: Mapped[str] = mapped_column(NAME)
+    network: Mapped[Json] = mapped_column(JSON)
+    training: Mapped[Json] = mapped_column(JSON)
+    options: Mapped[Json] = mapped_column(JSON)
+    job_metadata: Mapped[Json] = mapped_column("metadata", JSON)
+
+    status: Mapped[str] = mapped_column(String(16), default=Status.QUEUED)
+    revision: Mapped[int] = mapped_column(Integer, default=1)  # grows with every visible change: the ETag
+    events: Mapped[int] = mapped_column(Integer, default=0)  # sequence number of the newest event
+    attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fencing token
+    crashes: Mapped[int] = mapped_column(Integer, default=0)  # lost workers and dead children
+    failures: Mapped[int] = mapped_column(
+        Integer, default=0, server_default="0"
+    )  # errors worth another attempt
+    due_at: Mapped[float | None] = mapped_column(Double)  # not to be claimed before
+    owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[float | None] = mapped_column(Double)
+    dispatched_at: Mapped[float | None] = mapped_column(Double)
+    cancel_requested_at: Mapped[float | None] = mapped_column(Double)
+    pause_requested_at: Mapped[float | None] = mapped_column(Double)
+
+    progress: Mapped[Json | None] = mapped_column(JSON)
+    metrics: Mapped[Json | None] = mapped_column(JSON)
+    model_version: Mapped[int | None] = mapped_column(Integer)  # that it made or, at a batch, that it uses
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    search: Mapped[Json | None] = mapped_column(JSON)  # of a sweep: what is searched, and how
+    sweep_id: Mapped[str | None] = mapped_column(ID)  # of a run of a sweep's trial
+    trial: Mapped[Json | None] = mapped_column(JSON)  # likewise: number, parameters and seed
+    outcome: Mapped[Json | None] = mapped_column(JSON)  # likewise: what it made, which the sweep may publish
+    created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+    updated_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+    started_at: Mapped[float | None] = mapped_column(Double)
+    finished_at: Mapped[float | None] = mapped_column(Double)
+
+
+class JobEvent(Base):
+    """One line of a job's history, numbered from 1."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    type: Mapped[str] = mapped_column(String(16))
+    at: Mapped[float] = mapped_column(Double, server_default=db_now())
+    data: Mapped[Json] = mapped_column(JSON)
+
+
+class Model(Base):
+    """A name under which versions are published."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    id: Mapped[str] = mapped_column(ID, unique=True)  # sorts by the time it was made
+    task: Mapped[str] = mapped_column(String(32))
+    versions: Mapped[int] = mapped_column(Integer, default=0)  # the highest number ever given
+    created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+
+
+class ModelVersion(Base):
+    """What one finished job made; a job makes at most one."""
+
+    __tablename__ = "model_versions"
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    job_id: Mapped[str] = mapped_column(ID, unique=True)
+    dataset_id: Mapped[str] = mapped_column(ID)
+    task: Mapped[str] = mapped_column(String(32))
+    network: Mapped[Json] = mapped_column(JSON)
+    options: Mapped[Json] = mapped_column(JSON)
+    parameters: Mapped[int] = mapped_column(BigInteger)  # trained weights, counted
+    metrics: Mapped[Json] = mapped_column(JSON)
+    baseline: Mapped[Json] = mapped_column(JSON)
+    artifact: Mapped[str] = mapped_column(String(255))  # prefix in the artifact store
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+
+
+class Alias(Base):
+    """A movable name for the versions that answer; `production` answers predictions."""
+
+    __tablename__ = "aliases"
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name", ondelete="CASCADE"), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer)  # of several the heaviest
+    split: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))  # version -> share, if several answer
+    shadow: Mapped[int | None] = mapped_column(Integer)  # computes the same calls unseen
+    updated_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+
+    @property
+    def versions(self) -> dict[str, float]:
+        """The versions that answer, in order, each with its share of the calls."""
+        split = self.split or {str(self.version): 1.0}
+        return dict(sorted(split.items(), key=lambda item: int(item[0])))
+
+    @property
+    def named(self) -> set[int]:
+        """Every version that must stay while this alias stands."""
+        return {number for number in (*map(int, self.versions), self.shadow) if number is not None}
+
+
+class Worker(Base):
+    """A worker process that was alive at `last_seen`."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    device: Mapped[str] = mapped_column(String(64))
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int] = mapped_column(Integer)
+    loaded: Mapped[list[str]] = mapped_column(JSON)
+    started_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+    last_seen: Mapped[float] = mapped_column(Double, server_default=db_now())
+
+
+class IdempotencyKey(Base):
+    """The first answer to a keyed request, kept to be replayed."""
+
+    __tablename__ = "idempotency_keys"
+
+    route: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int | None] = mapped_column(Integer)  # null while the first request still runs
+    answer: Mapped[Json | None] = mapped_column(JSON)
+    created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+    locked_until: Mapped[float] = mapped_column(Double)

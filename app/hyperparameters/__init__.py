@@ -1,0 +1,1 @@
+"""How networks are built and trained, and the space a sweep searches."""

@@ -1,0 +1,1 @@
+"""Uploaded files: read in a child process, by a reader for each format."""

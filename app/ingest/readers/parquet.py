@@ -1,0 +1,143 @@
+"""Parquet tables, a batch of rows at a time as numpy columns."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.ingest.readers.mapping import Mapping
+from app.tasks.contract import Chunk, Faults, Json
+
+ROWS = 65_536  # a chunk
+MAGIC = b"PAR1"
+MOST_COLUMNS = 10_000
+MOST_ROWS = 1 << 28
+MOST_CELLS = 1 << 31  # a few bytes can stand for as many equal values as their writer likes
+MOST_BYTES = 16 << 30  # uncompressed
+THRIFT_LIMIT = 64 << 20
+
+
+class Parquet:
+    """A flat table: texts as str ("" for null), numbers as float64 or int64, times as datetime64[s]."""
+
+    def __init__(self, path: Path, format_: str, mapping: Mapping, faults: Faults) -> None:
+        self.format = format_
+        self._path = path
+        self._mapping = mapping
+        self._faults = faults
+
+    def records(self) -> Iterator[tuple[int, Json]]:
+        """Rows one by one, as objects of Python values."""
+        for chunk in self.chunks():
+            names = list(chunk.columns)
+            values = [column.tolist() for column in chunk.columns.values()]
+            for row, *cells in zip(chunk.rows.tolist(), *values, strict=True):
+                yield row, dict(zip(names, cells, strict=True))
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Read up to `ROWS` rows at a time."""
+        row = 1
+        with self._path.open("rb") as file:
+            for batch, names in self._batches(file):
+                columns = {
+                    name: self._column(batch.column(at), name)
+                    for at, name in enumerate(names)
+                    if name is not None
+                }
+                self._faults.check()
+                yield Chunk(np.arange(row, row + len(batch)), columns)
+                row += len(batch)
+
+    def _batches(self, file: Any) -> Iterator[tuple[Any, list[str | None]]]:
+        """Open, check and read; whatever pyarrow raises on damaged files becomes one fault."""
+        try:
+            self._check_ends(file)
+            table = pq.ParquetFile(
+                file,
+                thrift_string_size_limit=THRIFT_LIMIT,
+                thrift_container_size_limit=THRIFT_LIMIT // 64,
+            )
+            names = self._check_shape(table.metadata, table.schema_arrow)
+            for batch in table.iter_batches(batch_size=ROWS, use_threads=False):
+                yield batch, names
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            self._stop(f"The Parquet file is damaged or not supported ({type(error).__name__}).")
+
+    def _check_ends(self, file: Any) -> None:
+        """Refuse what has no Parquet magic at both ends, or a footer larger than itself."""
+        size = file.seek(0, 2)
+        file.seek(0)
+        begin = file.read(4)
+        file.seek(max(size - 8, 0))
+        end = file.read(8)
+        footer = int.from_bytes(end[:4], "little")
+        if size < 12 or begin != MAGIC or end[4:] != MAGIC or footer > size - 12:
+            self._stop("This is not a complete Parquet file.")
+        file.seek(0)
+
+    def _check_shape(self, metadata: Any, schema: Any) -> list[str | None]:
+        """Refuse before reading what would not fit in memory, and tables that are not flat."""
+        rows, width = metadata.num_rows, metadata.num_columns
+        size = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
+        if width > MOST_COLUMNS:
+            self._stop(f"The file has {width:,} columns; at most {MOST_COLUMNS:,} are read.")
+        if rows > MOST_ROWS or rows * width > MOST_CELLS or size > MOST_BYTES or rows < 0:
+            self._stop(f"The file is too large: {rows:,} rows of {width:,} columns.")
+        for name, count in ((name, schema.names.count(name)) for name in dict.fromkeys(schema.names)):
+            if count > 1:
+                self._faults.add(f"The file has this column {count} times.", column=name[:40])
+        names = self._mapping.names(schema.names)
+        for name, field in zip(names, schema, strict=True):
+            if name is not None and not _readable(field.type):
+                self._faults.add(f"Columns of type {str(field.type)[:40]} are not read.", column=name[:40])
+        self._faults.check()
+        return names
+
+    def _column(self, column: Any, name: str) -> Any:
+        """One column of a batch as numpy."""
+        kind = column.type
+        try:
+            if pa.types.is_dictionary(kind):
+                column, kind = column.dictionary_decode(), kind.value_type
+            return _to_numpy(column, kind)
+        except (pa.ArrowException, UnicodeDecodeError):
+            self._faults.add(f"The values of type {kind} cannot be read.", column=name[:40])
+            return np.zeros(len(column))
+
+    def _stop(self, detail: str) -> None:
+        self._faults.add(detail)
+        self._faults.check()
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    types = pa.types
+    return bool(
+        types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind)
+    )
+
+
+def _readable(kind: Any) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    timely = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    return _is_text(kind) or _is_number(kind) or bool(timely or pa.types.is_null(kind))
+
+
+def _to_numpy(column: Any, kind: Any) -> Any:
+    """Convert a flat column; null is "" in texts, NaN in numbers and NaT in times."""
+    if _is_text(kind):
+        if pa.types.is_string_view(kind):
+            column = column.cast(pa.large_string())  # Arrow cannot fill a view's nulls
+        return column.fill_null("").to_numpy(zero_copy_only=False)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return column.cast(pa.timestamp("s"), safe=False).to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(kind) and not column.null_count and not pa.types.is_uint64(kind):
+        return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)

@@ -1,0 +1,1 @@
+"""Jobs: submission, leases, control, and what brings stuck ones back."""

@@ -1,0 +1,1 @@
+"""Cleanup of what nobody needs, and the checks of `recurra doctor`."""

@@ -1,0 +1,1 @@
+"""Predictions: routing to versions, streaming, shadowing, metrics."""

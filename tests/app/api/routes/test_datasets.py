@@ -1,0 +1,182 @@
+"""Data sets over HTTP: what is accepted, what is refused with a place, and that refusals leave nothing."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.database.tables import Dataset
+from tests.app.malformations import TABLES
+from tests.app.malformed import MALFORMED, Malformed
+from tests.servers import Valkey, until
+from tests.service import Service, monthly, problem, service
+
+
+def stored(running: Service) -> list[str]:
+    """Whatever is left in the store and on the way to it."""
+    incoming = [str(path) for path in running.house.incoming.iterdir()]
+    return running.house.storage.keys("datasets") + incoming
+
+
+def test_an_upload_becomes_a_data_set(running: Service) -> None:
+    content = monthly()
+    answer = running.upload(content, name="sales")
+    assert answer.status_code == 201
+    dataset = answer.json()
+    assert answer.headers["location"] == f"/v1/datasets/{dataset['id']}"
+    assert dataset["id"].startswith("ds_")
+    assert (dataset["object"], dataset["name"], dataset["task"]) == ("dataset", "sales", "forecasting")
+    assert (dataset["format"], dataset["bytes"]) == ("csv", len(content))
+    assert dataset["sha256"] == hashlib.sha256(content).hexdigest()
+    assert dataset["summary"]["series"] == 3
+    assert dataset["summary"]["rows"] == 180
+    assert dataset["summary"]["frequency"] == "MS"
+    assert dataset["summary"]["missing_share"] == 0
+    assert dataset["warnings"] == []
+    assert running.http.get(answer.headers["location"]).json() == dataset
+    assert running.http.get("/v1/datasets").json()["data"] == [dataset]
+    again = running.http.get(f"/v1/datasets/{dataset['id']}/content")
+    assert again.content == content
+
+
+def test_a_column_mapping_makes_a_foreign_table_fit(on_sqlite: Service) -> None:
+    table = monthly().replace(b"unique_id,ds,y", b"shop,month,turnover")
+    problem(on_sqlite.upload(table), 422)
+    columns = json.dumps({"unique_id": "shop", "ds": "month", "y": "turnover"})
+    answer = on_sqlite.upload(table, columns=columns)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["summary"]["series"] == 3
+
+
+def test_json_lines_are_recognised(on_sqlite: Service) -> None:
+    line = {"item_id": "a", "start": "2020-01-01", "freq": "D", "target": list(range(30))}
+    answer = on_sqlite.upload(json.dumps(line).encode(), filename="upload")
+    assert answer.status_code == 201
+    assert answer.json()["format"] == "jsonl"
+
+
+OFTEN = 6  # one in so many over HTTP; the others too in slow tests, and all without HTTP in `test_intake`
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if place % OFTEN else [])
+        for table in TABLES
+        for place, case in enumerate(table)
+    ],
+)
+def test_a_malformed_file_gets_a_place_and_leaves_nothing(shared: Service, case: Malformed) -> None:
+    answer = shared.upload(case.body, filename=case.filename, **case.fields)
+    errors = problem(answer, 422)["errors"]
+    fitting = [e for e in errors if case.pointer in e["pointer"] and case.word.lower() in e["detail"].lower()]
+    assert fitting, errors
+    assert len(errors) <= 20
+    assert stored(shared) == []
+    assert shared.http.get("/v1/datasets").json()["data"] == []
+
+
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, redis_server: Valkey
+) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp("shared")
+    (directory / "test.db").write_bytes(sqlite_template.read_bytes())
+    with service(directory, f"sqlite:///{directory / 'test.db'}", redis_server.url) as made:
+        yield made
+
+
+def test_there_are_at_least_thirty_kinds_of_malformed_files() -> None:
+    assert len({case.name for case in MALFORMED}) >= 30
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"task": ""}, "/task"),
+        ({"task": "knitting"}, "/task"),
+        ({"format": "xls"}, "/format"),
+        ({"colour": "red"}, "/colour"),
+        ({"columns": "ds=month"}, "/columns"),
+        ({"columns": '["ds"]'}, "/columns"),
+        ({"columns": '{"ds": 3}'}, "/columns"),
+    ],
+)
+def test_bad_form_fields_are_named(shared: Service, fields: dict[str, str], pointer: str) -> None:
+    errors = problem(shared.upload(monthly(), **fields), 422)["errors"]
+    assert pointer in {error["pointer"] for error in errors}
+    assert stored(shared) == []
+
+
+def test_a_form_without_a_file_is_refused(shared: Service) -> None:
+    answer = shared.http.post("/v1/datasets", files={"task": (None, "forecasting")})
+    assert problem(answer, 422)["errors"][0]["pointer"] == "/file"
+    problem(shared.http.post("/v1/datasets", json={"task": "forecasting"}), 422)
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    problem(shared.http.post("/v1/datasets", content=b"--x\r\nbroken", headers=headers), 422)
+    assert stored(shared) == []
+
+
+def test_a_name_is_never_a_path(running: Service) -> None:
+    answer = running.upload(monthly(), filename="../../../../tmp/evil.csv", name="../../evil")
+    assert answer.status_code == 201
+    keys = running.house.storage.keys("datasets")
+    assert keys == sorted(
+        f"datasets/{answer.json()['id']}/{name}" for name in ("content", "arrays/arrays.npz")
+    )
+
+
+def test_an_upload_over_the_limit_is_refused_and_leaves_nothing(
+    tmp_path: Path, sqlite_template: Path, redis_server: Valkey
+) -> None:
+    (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    with service(tmp_path, url, redis_server.url, max_upload_bytes=1000) as small:
+        problem(small.upload(monthly()), 413)
+        problem(small.upload(b"x" * 3_000_000), 413)
+        assert stored(small) == []
+
+
+def test_an_upload_cut_off_midway_leaves_nothing(on_sqlite: Service) -> None:
+    def half() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="f.csv"\r\n\r\nunique_id,ds,y\n'
+        raise ConnectionAbortedError
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    with pytest.raises((ConnectionAbortedError, httpx.HTTPError)):
+        on_sqlite.http.post("/v1/datasets", content=half(), headers=headers)
+    until(lambda: stored(on_sqlite) == [], what="the clean-up")
+
+
+def test_deleting_a_data_set_removes_its_files(running: Service) -> None:
+    dataset = running.dataset()
+    assert running.http.delete(f"/v1/datasets/{dataset}").status_code == 204
+    problem(running.http.get(f"/v1/datasets/{dataset}"), 404)
+    problem(running.http.get(f"/v1/datasets/{dataset}/content"), 404)
+    problem(running.http.delete(f"/v1/datasets/{dataset}"), 404)
+    until(lambda: stored(running) == [], what="the clean-up")
+
+
+def test_a_data_set_that_a_live_job_needs_stays(running: Service) -> None:
+    dataset = running.dataset()
+    job = running.job(dataset=dataset)
+    assert job in problem(running.http.delete(f"/v1/datasets/{dataset}"), 409)["detail"]
+    running.http.post(f"/v1/jobs/{job}/cancel")
+    assert running.http.delete(f"/v1/datasets/{dataset}").status_code == 204
+
+
+def test_a_keyed_upload_is_stored_once(running: Service) -> None:
+    files: Any = {"file": ("a.csv", monthly()), "task": (None, "forecasting")}
+    headers = {"Idempotency-Key": "upload-1"}
+    first = running.http.post("/v1/datasets", files=files, headers=headers)
+    again = running.http.post("/v1/datasets", files=files, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json()
+    files["file"] = ("a.csv", monthly(series=2))
+    problem(running.http.post("/v1/datasets", files=files, headers=headers), 422)
+    with running.house.readers() as session:
+        assert session.query(Dataset).count() == 1

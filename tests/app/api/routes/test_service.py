@@ -1,0 +1,169 @@
+"""The service's own routes, and what every answer has."""
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from app.database.tables import Worker
+from app.hyperparameters.options import NETWORK, TRAINING
+from app.services.jobs import workers
+from app.tasks import TASKS
+from app.tasks.shared.tokenizers import Unit
+from tests.service import Service, problem, service
+
+
+def test_health_touches_nothing(on_sqlite: Service) -> None:
+    on_sqlite.house.sessions.kw["bind"].dispose()
+    assert on_sqlite.http.get("/healthz").json() == {"status": "ok"}
+
+
+def test_readiness_names_what_is_missing(running: Service) -> None:
+    answer = running.http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "status": "unavailable",
+        "checks": {
+            "database": "ok",
+            "redis": "ok",
+            "train_workers": "unavailable",
+            "serve_workers": "unavailable",
+        },
+    }
+
+
+def test_readiness_without_redis(tmp_path: Path, sqlite_template: Path) -> None:
+    (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
+    with service(tmp_path, f"sqlite:///{tmp_path / 'test.db'}", f"unix://{tmp_path}/none") as lonely:
+        assert lonely.http.get("/readyz").json()["checks"]["redis"] == "unavailable"
+        assert lonely.http.get("/healthz").status_code == 200
+        assert lonely.submit().status_code == 202  # the row is the truth; the doorbell can wait
+
+
+def test_live_workers_are_listed(running: Service) -> None:
+    row = Worker(id="worker_test", role="train", device="cpu", host="h", pid=1, loaded=[])
+    with running.house.sessions.begin() as session:
+        workers.seen(session, row)
+    job = running.job()
+    running.claim(job)
+    (found,) = running.http.get("/v1/workers").json()["data"]
+    assert (found["id"], found["role"], found["device"], found["busy_with"]) == (
+        "worker_test",
+        "train",
+        "cpu",
+        job,
+    )
+    with running.house.sessions.begin() as session:
+        workers.leave(session, "worker_test")
+    assert running.http.get("/v1/workers").json()["data"] == []
+
+
+def test_tasks_describe_themselves(on_sqlite: Service) -> None:
+    tasks = {task["name"]: task for task in on_sqlite.http.get("/v1/tasks").json()["data"]}
+    assert set(tasks) == set(TASKS)
+    forecasting = tasks["forecasting"]
+    assert {"csv", "parquet", "jsonl"} <= set(forecasting["formats"])
+    for name in ("options", "instance", "parameters"):
+        jsonschema.Draft202012Validator.check_schema(forecasting[name])
+    assert "horizon" in forecasting["options"]["required"]
+
+
+def test_tasks_tell_what_a_job_gets_that_names_nothing(on_sqlite: Service) -> None:
+    answer = on_sqlite.http.get("/v1/tasks").json()
+    for schema in (answer["network"], answer["training"]):
+        jsonschema.Draft202012Validator.check_schema(schema)
+    for task in answer["data"]:
+        assert len(task["defaults"]) >= 1, task["name"]
+        for found in task["defaults"]:
+            jsonschema.validate(found["options"], task["options"])
+            jsonschema.validate(found["network"], answer["network"])
+            jsonschema.validate(found["training"], answer["training"])
+            assert found["network"].keys() >= NETWORK.keys()
+            assert found["training"].keys() >= TRAINING.keys()
+            assert found["data"]
+    told = {task["name"]: task["defaults"] for task in answer["data"]}
+    assert [found["options"].get("tokens") for found in told["generation"]] == [*Unit]
+    texts, readings = (found["network"] for found in told["classification"])
+    assert "embedding_size" in texts
+    assert "embedding_size" not in readings
+    assert [found["network"]["crf"] for found in told["tagging"]] == [True, False]
+
+
+def test_a_job_gets_the_defaults_that_are_told(on_sqlite: Service) -> None:
+    tasks = {task["name"]: task for task in on_sqlite.http.get("/v1/tasks").json()["data"]}
+    (told,) = tasks["forecasting"]["defaults"]
+    job = on_sqlite.submit().json()
+    assert (job["network"], job["training"]) == (told["network"], told["training"])
+    pairs = "source\ttarget\n" + "".join(f"Good day {n}\tBuenos días {n}\n" for n in range(40))
+    uploaded = on_sqlite.upload(pairs.encode(), "pairs.tsv", task="translation").json()
+    asked = on_sqlite.submit(uploaded["id"], task="translation", model="words", options={})
+    (told,) = tasks["translation"]["defaults"]
+    assert (asked.json()["network"], asked.json()["training"]) == (told["network"], told["training"])
+
+
+def test_the_openapi_document_covers_the_contract(on_sqlite: Service) -> None:
+    document = on_sqlite.http.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    paths = document["paths"]
+    for path in (
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/v1/tasks",
+        "/v1/workers",
+        "/v1/datasets",
+        "/v1/datasets/{dataset_id}/content",
+        "/v1/jobs",
+        "/v1/jobs/{job_id}/events",
+        "/v1/jobs/{job_id}/metrics",
+        "/v1/jobs/{job_id}/cancel",
+        "/v1/models",
+        "/v1/models/{name}/versions/{number}/artifact",
+        "/v1/models/{name}/aliases/{alias}",
+        "/v1/models/{name}/predict",
+    ):
+        assert path in paths, path
+    assert on_sqlite.http.get("/docs").status_code == 200
+
+
+def test_requests_are_counted_by_route_not_by_id(on_sqlite: Service) -> None:
+    on_sqlite.http.get("/v1/jobs/job_one")
+    on_sqlite.http.get("/v1/jobs/job_two")
+    text = on_sqlite.http.get("/metrics").text
+    assert 'route="/v1/jobs/{job_id}",status="404"' in text
+    assert "job_one" not in text
+
+
+def test_a_sane_request_id_is_kept_and_another_replaced(on_sqlite: Service) -> None:
+    assert on_sqlite.http.get("/healthz", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == "a-1"
+    other = on_sqlite.http.get("/healthz", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"]
+    assert other
+    assert other != "a b\tc"
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("PATCH", "/v1/jobs", 405)])
+def test_unknown_routes_and_methods_are_problems(
+    on_sqlite: Service, method: str, path: str, status: int
+) -> None:
+    problem(on_sqlite.http.request(method, path), status)
+
+
+def test_a_fault_of_ours_shows_nothing_of_the_inside(on_sqlite: Service) -> None:
+    def broken() -> None:
+        raise RuntimeError("secret details")
+
+    on_sqlite.app.get("/broken")(broken)
+    answer = on_sqlite.http.get("/broken")
+    assert problem(answer, 500)["type"] == "/problems/internal"
+    assert "secret" not in answer.text
+
+
+def test_a_database_that_is_away_is_a_503(running: Service, tmp_path: Path) -> None:
+    engine = running.house.sessions.kw["bind"]
+    if engine.dialect.name == "sqlite":
+        Path(engine.url.database).write_bytes(b"not a database any more" * 100)
+        for suffix in ("-wal", "-shm"):
+            Path(engine.url.database + suffix).unlink(missing_ok=True)
+        engine.dispose()
+        assert running.http.get("/v1/jobs").status_code in {500, 503}
+        assert running.http.get("/healthz").status_code == 200

@@ -1,0 +1,191 @@
+"""The stack starts in order, restarts what dies, shows why it cannot start, and stops everything."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.cli.stack import parts as module
+from app.cli.stack.parts import Kept, NotReady, Signals, Stack, Stop, listen, url_of
+from app.infrastructure.processes import Child
+from app.settings import Settings
+from tests.servers import until
+
+API = """
+import http.server, os, socket, sys
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/readyz" else 404)
+        self.end_headers()
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Ready, bind_and_activate=False)
+server.socket.close()
+server.socket = socket.socket(fileno=int(sys.argv[1]))
+print("serving", os.environ["RECURRA_DATA_DIR"], flush=True)
+server.serve_forever()
+"""
+WORKER = "import time; print('working', flush=True); time.sleep(600)"
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(600)
+"""
+Make = Callable[..., Stack]
+
+
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    made = Signals()
+    yield made
+    made.restore()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def make(tmp_path: Path, signals: Signals, said: list[str]) -> Iterator[Make]:
+    with listen("127.0.0.1", 0) as opened:
+
+        def build(api: str = API, worker: str = WORKER, **settings: Any) -> Stack:
+            return Stack(
+                Settings(data_dir=tmp_path / "data", **settings),
+                opened,
+                said.append,
+                signals,
+                api=[sys.executable, "-c", api, str(opened.fileno())],
+                workers={"train": [sys.executable, "-c", worker]},
+            )
+
+        yield build
+
+
+def test_it_starts_every_part_and_stops_every_part(make: Make, tmp_path: Path) -> None:
+    with make() as stack:
+        parts = {kept.child.name: kept.child for kept in stack.parts()}
+        assert list(parts) == ["valkey", "api", "train"]
+        assert httpx.get(f"{stack.url}/readyz").status_code == 200
+        assert (tmp_path / "data" / "recurra.db").exists()
+        until(lambda: str(tmp_path / "data") in parts["api"].tail(), what="the API's environment")
+        pids = [child.pid for child in parts.values()]
+        assert all(pids)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not stack.parts()
+    with make():  # and the directory is free again
+        pass
+
+
+def test_named_servers_are_not_started(make: Make, tmp_path: Path, redis_server: Any) -> None:
+    database = tmp_path / "elsewhere.db"
+    with make(redis_url=redis_server.url, database_url=f"sqlite:///{database}") as stack:
+        assert [kept.child.name for kept in stack.parts()] == ["api", "train"]
+    assert database.exists()
+    assert not (tmp_path / "data" / "recurra.db").exists()
+    assert not (tmp_path / "data" / "valkey").exists()
+
+
+def test_a_part_that_dies_at_the_start_is_shown(make: Make) -> None:
+    with (
+        pytest.raises(NotReady, match=r"(?s)train ended with status 3:.*no torch here") as caught,
+        make(api=WORKER, worker="import sys; print('no torch here', flush=True); sys.exit(3)"),
+    ):
+        pytest.fail("it was not ready")
+    assert "train.log" in str(caught.value)
+
+
+def test_a_service_that_never_gets_ready_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READY_SECONDS", 0.5)
+    with pytest.raises(NotReady, match=r"was not ready after 0\.5 s"), make(api=WORKER):
+        pytest.fail("it was not ready")
+
+
+def test_a_part_that_dies_later_is_started_again(
+    make: Make, signals: Signals, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_DELAY", 0.05)
+    with make() as stack:
+        train = stack.parts()[-1]
+        train.delay = 0.05
+        first = train.child.pid
+        assert first is not None
+
+        def disturb() -> None:
+            os.kill(first, signal.SIGKILL)
+            until(lambda: train.child.pid not in (None, first), what="the restart")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        other = threading.Thread(target=disturb)
+        other.start()
+        stack.supervise()
+        other.join()
+    assert said == ["train ended with status -9; starting it again in 0.05 s"]
+    assert signals.count == 1
+
+
+def test_restarts_back_off_and_calm_down(tmp_path: Path) -> None:
+    kept = Kept(Child("brief", [sys.executable, "-c", ""], tmp_path / "log"))
+    waits, now = [], 0.0
+    for _ in range(8):
+        kept.child.start()
+        kept.child.started = now
+        until(lambda: kept.child.ended() == 0, what="its end")
+        waits.append(str(kept.tend(now)).rpartition(" in ")[2])
+        assert kept.due is not None
+        now, kept.due = kept.due, None
+    assert waits == ["0.5 s", "1 s", "2 s", "4 s", "8 s", "16 s", "30 s", "30 s"]
+    kept.child.start()
+    kept.child.started = now
+    until(lambda: kept.child.ended() == 0, what="its end")
+    assert "in 0.5 s" in str(kept.tend(now + 61))
+
+
+def test_a_signal_before_it_is_ready_stops_it(make: Make, signals: Signals) -> None:
+    signals._note(signal.SIGINT, None)
+    with pytest.raises(Stop), make(api=WORKER):
+        pytest.fail("it was stopped")
+
+
+def test_a_second_signal_kills(make: Make, signals: Signals) -> None:
+    with make(worker=DEAF) as stack:
+        until(lambda: stack.parts()[-1].child.tail() == "deaf", what="the worker")
+        pid = stack.parts()[-1].child.pid
+        signals._note(signal.SIGINT, None)
+        signals._note(signal.SIGINT, None)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_signals_are_counted_and_handlers_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    signals = Signals()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert signals.wait(5)
+    assert not signals.wait(0)
+    assert signals.count == 1
+    signals.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    signals.restore()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_taken_port_is_an_error_and_zero_finds_a_free_one() -> None:
+    with listen("127.0.0.1", 0) as opened:
+        port = opened.getsockname()[1]
+        assert url_of(opened) == f"http://127.0.0.1:{port}"
+        with pytest.raises(OSError, match="in use"):
+            listen("127.0.0.1", port)
+    with listen("0.0.0.0", 0) as everywhere:  # noqa: S104
+        assert url_of(everywhere).startswith("http://127.0.0.1:")
+    if socket.has_ipv6:
+        with listen("::1", 0) as six:
+            assert url_of(six).startswith("http://[::1]:")

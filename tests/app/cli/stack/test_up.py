@@ -1,0 +1,106 @@
+"""`recurra up`, the real thing: ready when it is, alone on its directory, gone without a trace."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.cli.stack.parts import listen
+from tests.servers import until
+
+RECURRA = [sys.executable, "-P", "-c", "from app.cli import main; main()"]
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RECURRA_")} | {
+    "PYTHONWARNINGS": "default"
+}
+
+
+def descendants(pid: int) -> set[int]:
+    """Every process below `pid`."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    found, more = set[int](), {pid}
+    while more := {child for child, parent in parents.items() if parent in more} - found:
+        found |= more
+    return found
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@contextmanager
+def up(data_dir: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running service and its URL; the variables are added to its environment."""
+    command = [*RECURRA, "up", "--port", "0", "--data-dir", str(data_dir)]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT | variables,
+        cwd=data_dir.parent,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("Recurra is ready at http://127.0.0.1:"), line
+            yield process, line.split()[-1]
+        finally:
+            process.kill()
+
+
+def test_it_is_ready_serves_alone_and_stops_in_order(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()  # a stranger's package in the current directory is not taken for ours
+    (tmp_path / "app" / "__init__.py").write_text("raise RuntimeError('not ours')")
+    with up(tmp_path / "data") as (process, url):
+        assert httpx.get(f"{url}/readyz").status_code == 200
+        again = [*RECURRA, "up", "--port", "0", "--data-dir", str(tmp_path / "data")]
+        second = subprocess.run(again, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+        assert second.returncode == 1
+        assert f"already running on {tmp_path / 'data'} at {url} (process {process.pid})" in second.stderr
+        below = descendants(process.pid)
+        assert len(below) >= 4
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "Traceback" not in errors
+        until(lambda: all(gone(pid) for pid in below), what="the end of all parts")
+    assert {log.name for log in (tmp_path / "data" / "logs").iterdir()} >= {
+        "api.log", "serve.log", "train.log", "valkey.log",
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux")
+def test_nothing_outlives_a_kill_and_the_next_start_works(tmp_path: Path) -> None:
+    with up(tmp_path / "data") as (process, _):
+        below = descendants(process.pid)
+        process.kill()
+        process.wait()
+        until(lambda: all(gone(pid) for pid in below), seconds=30, what="the end of all parts")
+    with up(tmp_path / "data") as (process, url):
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_taken_port_is_said_at_once(tmp_path: Path) -> None:
+    with listen("127.0.0.1", 0) as opened:
+        port = str(opened.getsockname()[1])
+        command = [*RECURRA, "up", "--port", port, "--data-dir", str(tmp_path / "data")]
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 1
+    assert f"Port {port} on 127.0.0.1 is in use" in done.stderr
+    assert not (tmp_path / "data").exists()

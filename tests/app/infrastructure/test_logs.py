@@ -1,0 +1,90 @@
+"""Logs that a machine can read: one JSON object a line, whatever is logged."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.infrastructure import logs
+from app.infrastructure.logs import JsonFormatter
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, put back as it was afterwards."""
+    root, access = logging.getLogger(), logging.getLogger("uvicorn.access")
+    before = (root.level, list(root.handlers), access.disabled)
+    yield root
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    access.disabled = before[2]
+
+
+def line(message: object, *args: object, exc_info: Any = None, **extra: object) -> dict[str, Any]:
+    record = logging.LogRecord("app.x", logging.WARNING, "f.py", 1, message, args, exc_info)
+    record.created = 1_769_851_800.5
+    vars(record).update(extra)
+    text = JsonFormatter().format(record)
+    assert "\n" not in text
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_a_line_has_time_level_logger_and_message() -> None:
+    assert line("%s of %d", "one", 2) == {
+        "at": "2026-01-31T09:30:00.500Z",
+        "level": "warning",
+        "logger": "app.x",
+        "message": "one of 2",
+    }
+
+
+def test_ids_are_fields_of_their_own_and_other_extras_are_not() -> None:
+    found = line("x", request_id="r1", job_id="job_1", cookie="hunter2")
+    assert (found["request_id"], found["job_id"]) == ("r1", "job_1")
+    assert "hunter2" not in json.dumps(found)
+
+
+@pytest.mark.parametrize("message", ["two\nlines", 'a "quote"', "\x00\x1b[31m", "größe 数据", "\ud800", ""])
+def test_any_text_stays_one_line_of_json(message: str) -> None:
+    assert line(message)["message"] == message
+
+
+def test_a_fault_brings_its_traceback() -> None:
+    try:
+        int("odd")
+    except ValueError:
+        found = line("failed", exc_info=sys.exc_info())
+    assert found["traceback"].startswith("Traceback")
+    assert found["traceback"].endswith("'odd'")
+
+
+@pytest.mark.parametrize(("level", "shown"), [("INFO", True), ("info", True), ("WARNING", False)])
+def test_the_level_is_kept_to(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str], level: str, shown: bool
+) -> None:
+    logs.configure(level)
+    logging.getLogger("app.y").info("hello")
+    logging.getLogger("app.y").debug("never")
+    told = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
+    assert [one["message"] for one in told] == (["hello"] if shown else [])
+
+
+def test_configuring_twice_logs_once_and_nothing_goes_to_stdout(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("INFO")
+    logs.configure("INFO")
+    logging.getLogger("app.y").info("hello")
+    logging.getLogger("uvicorn.access").warning("GET / 200")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [json.loads(text)["message"] for text in captured.err.splitlines()] == ["hello"]
+
+
+def test_an_unknown_level_is_refused(root: logging.Logger) -> None:
+    with pytest.raises(ValueError, match="LOUD"):
+        logs.configure("loud")

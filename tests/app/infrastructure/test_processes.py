@@ -1,0 +1,134 @@
+"""Children end with their parent, stop within bounds, and keep readable logs."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.infrastructure.processes import Child, alive, rotate
+from tests.servers import until
+
+SLEEPER = [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(600)"]
+PARENT = """
+import pathlib, signal, sys
+from app.infrastructure.processes import Child
+child = Child("child", [sys.executable, "-c", sys.argv[2]], pathlib.Path(sys.argv[1]))
+child.start()
+print(child.pid, flush=True)
+signal.pause()
+"""
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(600)
+"""
+NEST = f"""
+import subprocess, sys, time
+inner = subprocess.Popen([sys.executable, "-c", {DEAF!r}])
+print("inner", inner.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has reaped yet has."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return not alive(pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux")
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "log"), SLEEPER[2]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert alive(pid)
+        parent.kill()
+        parent.wait()
+    until(lambda: gone(pid), what="the child's end")
+
+
+def test_asking_ends_it_and_its_status_is_known(tmp_path: Path) -> None:
+    child = Child("sleeper", SLEEPER, tmp_path / "logs" / "sleeper.log")
+    child.start()
+    assert child.ended() is None
+    until(lambda: child.tail() == "up", what="its output")
+    child.ask()
+    until(lambda: child.ended() == -signal.SIGTERM, what="its end")
+    child.kill()  # after the end it is harmless
+    child.ask()
+
+
+def test_kill_ends_what_it_left_in_its_session(tmp_path: Path) -> None:
+    child = Child("nest", [sys.executable, "-c", NEST], tmp_path / "nest.log")
+    child.start()
+    until(lambda: "inner" in child.tail() and "up" in child.tail(), what="the inner process")
+    inner = int(child.tail().split("inner ")[1].split()[0])
+    child.kill()
+    until(lambda: gone(inner), what="the inner process's end")
+
+
+def test_it_leads_a_session_of_its_own_and_gets_its_environment(tmp_path: Path) -> None:
+    code = "import os; print(os.getsid(0) == os.getpid(), os.environ['GIVEN'], os.environ['PATH'] != '')"
+    child = Child("told", [sys.executable, "-c", code], tmp_path / "told.log", {"GIVEN": "yes"})
+    child.start()
+    until(lambda: child.ended() == 0, what="its end")
+    assert child.tail() == "True yes True"
+
+
+def test_it_inherits_only_the_descriptors_it_is_given(tmp_path: Path) -> None:
+    given, hidden = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
+    code = """
+import os, sys
+for descriptor in map(int, sys.argv[1:]):
+    try:
+        os.fstat(descriptor)
+        print("open")
+    except OSError:
+        print("closed")
+"""
+    command = [sys.executable, "-c", code, str(given), str(hidden)]
+    child = Child("heir", command, tmp_path / "heir.log", keep=(given,))
+    child.start()
+    until(lambda: child.ended() == 0, what="its end")
+    assert child.tail().split() == ["open", "closed"]
+    os.close(given)
+    os.close(hidden)
+
+
+def test_the_tail_is_of_the_last_start_only(tmp_path: Path) -> None:
+    log = tmp_path / "child.log"
+    log.write_text("from an earlier life\n")
+    child = Child("counter", [sys.executable, "-c", "print(*range(30), sep='\\n')"], log)
+    assert child.ended() == 0  # not started
+    child.start()
+    until(lambda: child.ended() == 0, what="its end")
+    assert child.tail(3) == "27\n28\n29"
+    assert len(child.tail(100).splitlines()) == 30
+    assert log.read_text().startswith("from an earlier life")
+    assert Child("none", [], tmp_path / "none.log").tail() == ""
+
+
+def test_rotation_keeps_the_newest_logs(tmp_path: Path) -> None:
+    log = tmp_path / "api.log"
+    for number in range(6):
+        rotate(log)
+        log.write_text(str(number))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "api.log": "5", "api.log.1": "4", "api.log.2": "3", "api.log.3": "2",
+    }  # fmt: skip
+
+
+def test_alive_knows_processes() -> None:
+    assert alive(os.getpid())
+    assert not alive(0)
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    assert not alive(ended.pid)

@@ -1,0 +1,168 @@
+import csv
+import io
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import DatasetInvalid, Problem
+from app.ingest.readers import Mapping, delimited, lines, open_source
+from app.tasks.contract import Faults, Json, Source
+
+DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
+FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=6)
+ROWS = st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=12)
+
+
+def source(
+    body: bytes, format_: str, faults: Faults | None = None, columns: dict[str, str] | None = None
+) -> Source:
+    path = Path(DIRECTORY.name) / "content"
+    path.write_bytes(body)
+    return open_source(path, format_, Mapping(columns or {}), faults or Faults())
+
+
+def records(body: bytes, format_: str = "csv", **columns: str) -> list[tuple[int, Json]]:
+    return list(source(body, format_, columns=columns).records())
+
+
+def refused(body: bytes, format_: str = "csv") -> list[Problem]:
+    faults = Faults()
+    with pytest.raises(DatasetInvalid) as caught:  # noqa: PT012
+        for _ in source(body, format_, faults).chunks():
+            pass
+        faults.check()
+    return caught.value.problems
+
+
+def written(rows: list[tuple[str, str, str]], end: str, *, quote_all: bool) -> tuple[bytes, list[int]]:
+    """A table as Python's own writer has it, and the line that each row begins at."""
+    sink, begins = io.StringIO(), []
+    writer = csv.writer(sink, lineterminator=end, quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL)
+    writer.writerow(["a", "b", "c"])
+    for row in rows:
+        begins.append(sink.getvalue().count("\n") + 1)
+        writer.writerow(row)
+    return sink.getvalue().encode(), begins
+
+
+@given(
+    ROWS,
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 13),
+    st.integers(1, 30),
+)
+def test_any_table_is_read_with_its_lines_whatever_the_chunks(
+    rows: list[tuple[str, str, str]], end: str, quote_all: bool, bom: bool, size: int, block: int
+) -> None:
+    body, begins = written(rows, end, quote_all=quote_all)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "ROWS", size)
+        patch.setattr(lines, "BLOCK", block)
+        chunks = list(source(b"\xef\xbb\xbf" * bom + body, "csv").chunks())
+    assert all(0 < len(chunk.rows) <= size for chunk in chunks)
+    found = [row for chunk in chunks for row in zip(*chunk.columns.values(), strict=True)]
+    assert found == rows
+    assert np.concatenate([chunk.rows for chunk in chunks]).tolist() == begins
+
+
+@given(st.integers(1, 30), st.sampled_from([b"\n", b"\r\n"]), st.data())
+def test_blank_lines_anywhere_change_nothing_but_the_line_numbers(
+    count: int, end: bytes, data: st.DataObject
+) -> None:
+    blanks = data.draw(st.lists(st.integers(0, 3), min_size=count + 1, max_size=count + 1))
+    body, line, expected = end * blanks[0] + b"text,label" + end, blanks[0] + 2, []
+    for at in range(count):
+        body += end * blanks[at + 1] + b"row %d,%d" % (at, at) + end
+        line += blanks[at + 1]
+        expected.append((line, {"text": f"row {at}", "label": str(at)}))
+        line += 1
+    assert records(body) == expected
+    assert records(body.rstrip()) == expected  # nor does a last line without its end
+
+
+def test_text_and_label_as_a_later_task_will_read_them() -> None:
+    body = b'text,label\r\n"Great, isn\'t it?\r\nYes",1\r\n"She said ""no""",0\r\n,1\r\n'
+    assert records(body) == [
+        (2, {"text": "Great, isn't it?\r\nYes", "label": "1"}),
+        (4, {"text": 'She said "no"', "label": "0"}),
+        (5, {"text": "", "label": "1"}),
+    ]
+
+
+def test_tab_separated_pairs_keep_quotes_commas_and_spaces() -> None:
+    body = 'source\ttarget\n He said "hi, \t„hallo“ \n"\t""\n'.encode()
+    assert records(body, "tsv") == [
+        (2, {"source": ' He said "hi, ', "target": "„hallo“ "}),
+        (3, {"source": '"', "target": '""'}),
+    ]
+
+
+@pytest.mark.parametrize("format_", ["csv", "tsv"])
+def test_separators_of_unicode_are_no_line_ends(format_: str) -> None:
+    mark = delimited_by(format_)
+    body = f"a{mark}b\nx\u2028y\u2029z{mark}u\x85v\n1{mark}2\n".encode()
+    assert records(body, format_) == [(2, {"a": "x\u2028y\u2029z", "b": "u\x85v"}), (3, {"a": "1", "b": "2"})]
+
+
+def delimited_by(format_: str) -> str:
+    return {"csv": ",", "tsv": "\t"}[format_]
+
+
+def test_a_table_of_thousands_of_columns_keeps_them_apart() -> None:
+    width = 3_000
+    header = ",".join(f"c{at}" for at in range(width))
+    rows = [",".join(str(row * width + at) for at in range(width)) for row in range(3)]
+    chunks = list(source("\n".join([header, *rows]).encode(), "csv").chunks())
+    assert list(chunks[0].columns) == [f"c{at}" for at in range(width)]
+    assert chunks[0].columns["c2999"].tolist() == ["2999", "5999", "8999"]
+
+
+def test_a_single_column_has_blank_lines_too() -> None:
+    assert records(b"text\nhello\n\nworld\n") == [(2, {"text": "hello"}), (4, {"text": "world"})]
+
+
+def test_mapped_and_unnamed_columns() -> None:
+    assert records(b",day,y, high \n0,d,1,2\n", ds="day", y="high") == [(2, {"ds": "d", "y": "2"})]
+
+
+@pytest.mark.parametrize(
+    ("body", "row", "word"),
+    [
+        (b'a,b\n1,2\n"3,4\n5,6\n', 4, "row that begins at line 3 is not closed"),
+        (b'a,b\n"1\n\n1",2\n"3"x,4\n', 5, "Text after a closing quote"),
+        (b"a,b\n1,2\n3,4\r5\n", 3, "carriage return"),
+        (b"a,b\n1,2\n3\n", 3, "Expected 2 fields, got 1"),
+        (b"a,b\n1,2\n\n3,4,\n", 4, "Expected 2 fields, got 3"),
+        (b"2024-01-01,5\n2024-01-02,6\n", 1, "looks like data"),
+        (b"a;b\n1;2\n", 1, "';'"),
+        (b"a|b\n1|2\n", 1, "'|'"),
+        (b"\n\n", 1, "empty"),
+    ],
+)
+def test_what_is_no_table_is_told_with_its_line(body: bytes, row: int, word: str) -> None:
+    [problem] = refused(body)
+    assert (problem.pointer, word in problem.detail) == (f"/file/row/{row}", True), problem
+
+
+def test_a_field_without_end_is_given_up() -> None:
+    [problem] = refused(b'a,b\n1,2\n3,"' + b"x" * (delimited.LONGEST_FIELD + 10))
+    assert "begins at line 3 is over 1 MiB" in problem.detail
+
+
+def test_too_many_columns_are_refused_before_any_row() -> None:
+    [problem] = refused(b",".join(b"c%d" % at for at in range(delimited.MOST_COLUMNS + 1)) + b"\n")
+    assert "names 10,001 columns" in problem.detail
+
+
+def test_every_name_that_comes_twice_is_told() -> None:
+    found = refused(b"a,b,a,b,b,,\n1,2,3,4,5,6,7\n")
+    assert [(problem.pointer, problem.detail[-8:]) for problem in found] == [
+        ("/file/row/1/column/a", "2 times."),
+        ("/file/row/1/column/b", "3 times."),
+    ]

@@ -1,0 +1,88 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import DatasetInvalid, Problem, pointer
+from app.ingest.readers.mapping import LONGEST_NAME, SHOWN, Mapping, shown
+
+CANONICAL = ("unique_id", "ds", "y", "split")
+
+
+def problems(columns: dict[str, str], found: list[str]) -> list[Problem]:
+    with pytest.raises(DatasetInvalid) as caught:
+        Mapping.checked(columns, CANONICAL).names(found)
+    return caught.value.problems
+
+
+def test_without_a_mapping_every_named_column_keeps_its_name() -> None:
+    assert Mapping.checked({}, CANONICAL).names(["ds", "", "Preis €"]) == ["ds", None, "Preis €"]
+
+
+def test_two_columns_may_swap_their_names() -> None:
+    mapping = Mapping.checked({"ds": "y", "y": "ds"}, CANONICAL)
+    assert mapping.names(["ds", "y", "x"]) == ["y", "ds", "x"]
+
+
+def test_a_column_whose_name_was_given_away_is_left_out() -> None:
+    assert Mapping.checked({"y": "high"}, CANONICAL).names(["ds", "y", "high"]) == ["ds", None, "y"]
+
+
+def test_a_mapping_onto_the_same_name_changes_nothing() -> None:
+    assert Mapping.checked({"y": "y"}, CANONICAL).names(["ds", "y"]) == ["ds", "y"]
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\0"), max_size=8), unique=True, min_size=1), st.data()
+)
+def test_exactly_one_column_gets_each_mapped_name(found: list[str], data: st.DataObject) -> None:
+    named = [name for name in found if name]
+    chosen = data.draw(st.lists(st.sampled_from(named), unique=True, max_size=4)) if named else []
+    mapping = Mapping.checked(dict(zip(CANONICAL, chosen, strict=False)), CANONICAL)
+    names = mapping.names(found)
+    assert len(names) == len(found)
+    kept = [name for name in names if name is not None]
+    assert len(set(kept)) == len(kept)
+    for canonical, column in mapping.columns.items():
+        assert names[found.index(column)] == canonical
+    for column, name in zip(found, names, strict=True):
+        assert name in (None, column) or column in chosen
+
+
+def test_every_wrong_name_is_told_with_its_pointer() -> None:
+    found = problems({"target": "a", "ds": "b", "y": "b"}, ["a", "b"])
+    assert [problem.pointer for problem in found] == ["/columns/target", "/columns/ds", "/columns/y"]
+    assert "it has unique_id, ds, y, split" in found[0].detail
+
+
+def test_a_column_that_is_not_there_is_told_with_those_that_are() -> None:
+    [problem] = problems({"ds": "Day"}, ["day", "y"])  # case matters
+    assert problem == ("/columns/ds", "The file has no column 'Day'; it has day, y.")
+
+
+def test_an_over_long_name_is_refused_before_anything_else() -> None:
+    [problem] = problems({"ds": "none"}, ["x" * (LONGEST_NAME + 1)])
+    assert problem.pointer == "/file/row/1"
+    assert Mapping({}).names(["x" * LONGEST_NAME]) == ["x" * LONGEST_NAME]
+
+
+def test_a_name_that_cannot_be_stored_is_refused() -> None:
+    [problem] = problems({}, ["ds", "a\0b"])
+    assert problem == ("/file/row/1", "The name of a column has a NUL character.")
+
+
+def test_a_message_names_few_columns_and_cuts_long_ones() -> None:
+    assert shown(["a", "b"]) == "a, b"
+    assert shown([str(at) for at in range(SHOWN)]).count(",") == SHOWN - 1
+    assert shown([str(at) for at in range(SHOWN + 3)]).endswith(" and 3 more")
+    assert len(shown(["x" * 200] * 500)) < SHOWN * 43
+
+
+@given(st.text(), st.text())
+def test_a_pointer_tells_any_two_names_apart(one: str, other: str) -> None:
+    assert (pointer(one) == pointer(other)) == (one == other)
+    step = pointer(one).removeprefix("/")
+    assert "/" not in step
+    assert step.replace("~1", "/").replace("~0", "~") == one
+    json.dumps(step)

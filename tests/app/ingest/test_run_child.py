@@ -1,0 +1,331 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.errors import DatasetInvalid, NoSpace
+from app.ingest.child import ingest
+from app.ingest.run_child import detect_format, take_in
+from app.tasks import TASKS
+from app.tasks.forecasting.series import SeriesSet
+from tests.app.malformations import TABLES
+from tests.app.malformed import DAYS, GOOD_PARQUET, HEAD, MALFORMED, Malformed, item, lines, table
+from tests.real_data import shared
+
+FORECASTING = TASKS["forecasting"]
+FORMATS = FORECASTING.formats
+
+
+def upload(directory: Path, body: bytes) -> tuple[Path, Path]:
+    path, out = directory / "content", directory / "arrays"
+    path.write_bytes(body)
+    out.mkdir()
+    return path, out
+
+
+def read_here(case: Malformed, directory: Path) -> list[dict[str, str]]:
+    """What the child process would answer, without starting one."""
+    path, out = upload(directory, case.body)
+    task = TASKS[case.fields.get("task", "forecasting")]
+    kind = case.fields.get("format") or detect_format(task.formats, case.filename, case.body[:4096])
+    if kind not in task.formats:
+        return [{"pointer": "/format", "detail": ", ".join(task.formats)}]
+    columns = json.loads(case.fields.get("columns", "{}"))
+    spec = {"path": str(path), "format": kind, "columns": columns, "out": str(out)}
+    answer = ingest(spec, task)
+    assert not answer["ok"]
+    assert not list(out.iterdir())
+    json.dumps(answer, allow_nan=False)
+    problems: list[dict[str, str]] = answer["problems"]
+    return problems
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for table in TABLES for case in table],
+    ids=lambda case: case.name,
+)
+def test_each_malformed_file_is_refused_with_its_place(case: Malformed, tmp_path: Path) -> None:
+    problems = read_here(case, tmp_path)
+    found = [(one["pointer"], one["detail"]) for one in problems]
+    assert any(case.pointer in pointer and case.word in detail for pointer, detail in found), found
+    assert len(found) <= 20
+    assert all(len(detail) < 400 for _, detail in found)
+
+
+def test_the_table_holds_many_different_kinds() -> None:
+    assert len(MALFORMED) >= 40
+    assert len({case.name for case in MALFORMED}) == len(MALFORMED)
+
+
+def test_twenty_faults_are_reported_and_no_more(tmp_path: Path) -> None:
+    rows = [f"a,2024-01-{day:02d},x\n".encode() for day in range(1, 31)]
+    problems = read_here(Malformed("", "x.csv", table(*rows), {}, "", ""), tmp_path)
+    assert [one["pointer"] for one in problems] == [f"/file/row/{row}/column/y" for row in range(2, 22)]
+
+
+def take(
+    directory: Path, body: bytes, format_: str = "csv", **changes: Any
+) -> tuple[dict[str, Any], SeriesSet]:
+    path, out = upload(directory, body)
+    asked: dict[str, Any] = {"task": "forecasting", "columns": {}, "seconds": 60.0} | changes
+    taken = take_in(path, format=format_, out=out, **asked)
+    with np.load(out / "arrays.npz", allow_pickle=False) as arrays:
+        series = SeriesSet.from_arrays(dict(arrays))
+    return taken.summary, series
+
+
+@pytest.mark.parametrize(
+    ("format_", "body"),
+    [("csv", table(*DAYS)), ("parquet", GOOD_PARQUET), ("jsonl", lines(item(target=list(range(10)))))],
+)
+def test_a_good_file_of_each_format_becomes_arrays(format_: str, body: bytes, tmp_path: Path) -> None:
+    summary, series = take(tmp_path, body, format_)
+    assert (summary["series"], summary["rows"], summary["frequency"]) == (1, 10, "D")
+    assert summary["span"] == {"start": "2024-01-01", "end": "2024-01-10"}
+    assert len(series.values) == 10
+
+
+REAL: list[tuple[str, dict[str, str], str, int, int, list[int]]] = [
+    ("m3_monthly.train.jsonl", {}, "MS", 1428, 0, [12]),
+    ("m3_quarterly.train.jsonl", {}, "QS-JAN", 756, 0, [4]),
+    ("m3_yearly.train.jsonl", {}, "YS-JAN", 645, 0, []),
+    ("m3_other.train.jsonl", {}, "1", 174, 0, []),
+    ("seattle_weather_daily.csv", {"ds": "date", "y": "temp_max"}, "D", 1, 0, [7]),
+    ("stock_indices_daily.csv", {"unique_id": "symbol", "ds": "Date", "y": "Close"}, "B", 2, 370, [5]),
+    ("pedestrian_hourly.csv", {}, "h", 4, 3011, [24, 168]),
+]
+
+
+@pytest.mark.parametrize(("name", "columns", "frequency", "count", "gaps", "seasons"), REAL)
+def test_real_files_become_series(
+    name: str,
+    columns: dict[str, str],
+    frequency: str,
+    count: int,
+    gaps: int,
+    seasons: list[int],
+    tmp_path: Path,
+) -> None:
+    body = shared(f"forecasting/{name}").read_bytes()
+    format_ = detect_format(FORMATS, name, body[:4096])
+    summary, series = take(tmp_path, body, format_, columns=columns)
+    assert (summary["series"], summary["frequency"], summary["seasons"]) == (count, frequency, seasons)
+    assert len(series.values) - summary["rows"] == gaps
+    assert int(np.isnan(series.values).sum()) == gaps
+    assert series.offsets[-1] == len(series.values) == len(series.splits)
+    assert (series.splits.any()) == (summary["split"] is not None)
+
+
+SAMPLES = Path(__file__).resolve().parents[3] / "app" / "samples"
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "rows", "frequency"),
+    [("seattle_weather.csv", 1, 1461, "D"), ("pedestrian_counts.csv", 3, 6048, "h")],
+)
+def test_the_samples_that_are_shipped_are_without_fault(
+    name: str, count: int, rows: int, frequency: str, tmp_path: Path
+) -> None:
+    body = (SAMPLES / name).read_bytes()
+    summary, _ = take(tmp_path, body)
+    assert (summary["series"], summary["rows"], summary["frequency"]) == (count, rows, frequency)
+    assert summary["missing_share"] == 0
+    assert len(body) < 300_000
+
+
+def test_what_the_weather_file_says_beside_the_series(tmp_path: Path) -> None:
+    body = shared("forecasting/seattle_weather_daily.csv").read_bytes()
+    summary, series = take(tmp_path, body, columns={"ds": "date", "y": "temp_max"})
+    kinds = {"static": [], "numeric": ["precipitation", "temp_min", "wind"], "category": ["weather"]}
+    assert summary["covariates"] == kinds
+    assert sorted(series.covariate_levels[3]) == ["drizzle", "fog", "rain", "snow", "sun"]
+    assert summary["split"] == {"train": 1096, "valid": 0, "test": 365}
+    assert (summary["longest"], summary["longest_train"]) == (1461, 1096)
+    assert summary["span"] == {"start": "2012-01-01", "end": "2015-12-31"}
+
+
+def test_a_fault_found_by_the_child_is_raised_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DatasetInvalid) as caught:
+        take(tmp_path, table(*DAYS, b"a,2024-01-11,x\n"))
+    assert caught.value.problems[0].pointer == "/file/row/12/column/y"
+    assert not list((tmp_path / "arrays").iterdir())
+
+
+@pytest.fixture
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Puts a module of the given source where the child process finds it, and gives its name."""
+
+    def write(source: str) -> str:
+        (tmp_path / "stand_in.py").write_text(source)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+        return "stand_in"
+
+    return write
+
+
+LEAVE = """
+import json, sys
+from pathlib import Path
+(Path(json.load(sys.stdin)["out"]) / "x").touch()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "word"),
+    [
+        ("raise RuntimeError('secret internals')", "could not be read"),
+        ("import os; os.abort()", "could not be read"),
+        ("print('no JSON')", "could not be read"),
+        ("import signal; signal.pause()", "longer than"),
+    ],
+)
+def test_a_child_that_dies_or_hangs_is_no_error_of_ours(
+    ending: str, word: str, child: Callable[[str], str], tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetInvalid, match=word) as caught:
+        take(tmp_path, b"", module=child(LEAVE + ending), seconds=2.0)
+    assert "secret" not in str(caught.value.problems)
+    assert caught.value.problems[0].pointer == "/file"
+    assert not list((tmp_path / "arrays").iterdir())
+
+
+def test_the_child_learns_no_secrets(
+    child: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECURRA_DATABASE_URL", "postgresql://user:secret@host/db")
+    tell = "import json, os; print(json.dumps({'ok': True, 'summary': dict(os.environ), 'warnings': []}))"
+    path, out = upload(tmp_path, b"")
+    taken = take_in(path, task="", format="csv", columns={}, out=out, seconds=60, module=child(tell))
+    assert "secret" not in str(taken.summary)
+
+
+def test_a_full_disk_is_not_the_files_fault(child: Callable[[str], str], tmp_path: Path) -> None:
+    with pytest.raises(NoSpace):
+        take(tmp_path, b"", module=child(LEAVE + "print(json.dumps({'ok': False, 'no_space': True}))"))
+
+
+def test_a_full_disk_is_told_from_a_bad_file(tmp_path: Path) -> None:
+    path, _ = upload(tmp_path, table(*DAYS))
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("/dev/full is a device of Linux")
+    (tmp_path / "arrays" / "arrays.npz").symlink_to(full)
+    spec = {"path": str(path), "format": "csv", "columns": {}, "out": str(tmp_path / "arrays")}
+    assert ingest(spec, FORECASTING) == {"ok": False, "no_space": True}
+
+
+def confined(tmp_path: Path, body: bytes, **limits: int) -> subprocess.CompletedProcess[str]:
+    path, out = upload(tmp_path, body)
+    limits = {"memory_bytes": 6 << 30, "cpu_seconds": 60, "parent": os.getpid()} | limits
+    spec = {
+        "path": str(path),
+        "task": "forecasting",
+        "format": "csv",
+        "columns": {},
+        "out": str(out),
+        **limits,
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "app.ingest.child"],
+        input=json.dumps(spec),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"},
+    )
+
+
+def test_a_file_beyond_the_memory_limit_is_too_large(tmp_path: Path) -> None:
+    rows = b"".join(b"s%d,2024-01-01,1\n" % series for series in range(1_500_000))
+    done = confined(tmp_path, HEAD + rows, memory_bytes=512 << 20)
+    assert "too large" in json.loads(done.stdout)["problems"][0]["detail"]
+
+
+def test_the_child_ends_when_its_processor_time_is_spent(tmp_path: Path) -> None:
+    rows = b"".join(b"s%d,2024-01-01,1\n" % series for series in range(3_000_000))
+    done = confined(tmp_path, HEAD + rows, cpu_seconds=1)
+    assert done.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
+
+
+def test_the_child_imports_nothing_heavy() -> None:
+    code = "import sys, app.ingest.child; print(*[m for m in sys.modules if m in sys.argv[1:]])"
+    heavy = ["torch", "fastapi", "sqlalchemy", "celery", "onnxruntime"]
+    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_the_parent_does_not_import_pyarrow() -> None:
+    code = "import sys, app.ingest.run_child; print('pyarrow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+
+
+@pytest.mark.parametrize(
+    ("filename", "head", "expected"),
+    [
+        ("a.csv", b"unique_id,ds,y\n", "csv"),
+        ("a.json", b"\xef\xbb\xbf\n  {", "jsonl"),
+        ("a.csv", b"PAR1", "parquet"),
+        ("a.parquet", b"unique_id", "csv"),
+        ("", b"", "csv"),
+        ("a.xlsx", b"PK\x03\x04", "zip"),
+    ],
+)
+def test_the_first_bytes_tell_the_format(filename: str, head: bytes, expected: str) -> None:
+    assert detect_format(FORMATS, filename, head) == expected
+
+
+@pytest.mark.parametrize(
+    ("filename", "head", "expected"),
+    [
+        ("play.txt", b"[Enter HAMLET]\n", "txt"),
+        ("notes.txt", b"{Exeunt}\n", "txt"),
+        ("page.wiki", b"[[Denmark]] is", "txt"),
+        ("plays.txt", b'{"text": "To be', "jsonl"),
+        ("plays", b'\xef\xbb\xbf\n { "text"', "jsonl"),
+        ("plays", b'[\n  {"text"', "jsonl"),
+        ("plays", b"{}\n", "jsonl"),
+        ("plays.jsonl", b"To be", "jsonl"),
+        ("plays.JSON", b'["To be"]', "jsonl"),
+        ("", b"", "txt"),
+    ],
+)
+def test_plain_text_may_begin_with_a_bracket(filename: str, head: bytes, expected: str) -> None:
+    assert detect_format(("txt", "jsonl"), filename, head) == expected
+
+
+@pytest.mark.parametrize(
+    ("filename", "head", "expected"),
+    [
+        ("eng.train", b"EU NNP B-NP B-ORG\n", "conll"),
+        ("tags.tsv", b"EU\tB-ORG\n", "conll"),
+        ("tags.csv", b"sentence,word,tag\n", "conll"),
+        ("brackets.txt", b"[ O\nsic O\n] O\n", "conll"),
+        ("braces.conll", b"{ O\n", "conll"),
+        ("quoted.conll", b'" O\n', "conll"),
+        ("tags.txt", b'{"tokens": ["EU"]', "jsonl"),
+        ("tags", b'\xef\xbb\xbf{"tokens"', "jsonl"),
+        ("tags.jsonl", b"EU\tB-ORG\n", "jsonl"),
+        ("", b"", "conll"),
+        ("tags.zip", b"PK\x03\x04", "zip"),
+    ],
+)
+def test_columns_may_begin_with_any_sign(filename: str, head: bytes, expected: str) -> None:
+    assert detect_format(("jsonl", "conll"), filename, head) == expected
+
+
+def test_names_decide_between_kinds_of_text() -> None:
+    assert detect_format(("tsv", "jsonl"), "pairs.tsv", b"a\tb") == "tsv"
+    assert detect_format(("tsv", "jsonl"), "pairs.txt", b"a\tb") == "tsv"
+    assert detect_format(("txt", "jsonl"), "play.txt", b"To be") == "txt"
+    assert detect_format(("csv", "jsonl"), "play.doc", b"To be") == "csv"
+    assert detect_format(("zip",), "clips", b"PK\x03\x04") == "zip"

@@ -1,0 +1,202 @@
+"""Predictions: from a request's bytes to an answer's bytes."""
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.errors import Invalid, Problem, QueueFull
+from app.lanes import Answer
+from app.services.serving.metrics import Meters
+from app.services.serving.predictions import INLINE, Plane, admit, compute, infer, parse
+from app.services.serving.shadowing import AT_ONCE, QUIET_ROWS, Shadows
+from app.services.serving.version_router import Chosen, Route
+from app.tasks import TASKS
+from app.tasks.contract import Example, Json
+
+
+class Lane:
+    """A lane whose answer is the sum of what it was sent."""
+
+    def __init__(self, full: tuple[str, ...] = (), shift: float = 0.0) -> None:
+        self.sent: list[tuple[str, int, float]] = []
+        self.full, self.shift = full, shift  # what version 4 adds
+        self.waiting = 0
+
+    def check(self, artifact: str, *, stepwise: bool = False) -> None:
+        if artifact in self.full:
+            raise QueueFull
+
+    async def send(
+        self,
+        artifact: str,
+        arrays: list[Any],
+        timeout: float,  # noqa: ASYNC109
+        search: Any = (),
+    ) -> Answer:
+        self.sent.append((artifact, len(arrays), timeout))
+        if artifact in self.full:
+            raise QueueFull
+        shift = self.shift if artifact == "artifacts/4" else 0.0
+        return Answer([array.sum(axis=0) + shift for array in arrays], 0.1, 0.2, 4)
+
+
+class Summing:
+    """The smallest task: a forecast is the sum of the values; threads that worked are remembered."""
+
+    name = "forecasting"  # whose instances and parameters it takes
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def encode(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
+        self.threads.add(threading.get_ident())
+        if None in instance.values:
+            place = instance.values.index(None)
+            raise Invalid("no holes", [Problem(f"/values/{place}", "a hole")])
+        if parameters.horizon == 9:
+            raise Invalid("too far", [Problem("/parameters/horizon", "too far")])
+        return Example(np.array(instance.values, np.float32)[:, None], instance.item_id)
+
+    def decode(
+        self, state: dict[str, Any], example: Example, outputs: Any, parameters: Any
+    ) -> dict[str, Any]:
+        return {"id": example.context, "sum": float(outputs[0]), "shift": state["shift"]}
+
+
+class Asked:
+    """What became of one call."""
+
+    def __init__(self, lane: Lane | None = None, shadow: bool = False) -> None:
+        self.lane, self.task = lane or Lane(), Summing()
+        self.route = Route("m", 3, self.task, "artifacts/3", {"shift": 1}, {})  # type: ignore[arg-type]
+        other = Route("m", 4, self.task, "artifacts/4", {"shift": 1}, {})  # type: ignore[arg-type]
+        self.chosen = Chosen(self.route, other if shadow else None)
+        self.meters = Meters(self.lane)  # type: ignore[arg-type]
+        self.shadows = Shadows(self.lane)  # type: ignore[arg-type]
+        self.plane = Plane(self.lane, None, self.meters, self.shadows)  # type: ignore[arg-type]
+
+    def __call__(self, *instances: Any, **parameters: Any) -> list[Json]:
+        async def scenario() -> list[Json]:
+            body = json.dumps({"instances": instances, "parameters": parameters}).encode()
+            request = parse(TASKS["forecasting"], body)
+            asked = self.plane, self.chosen, request.instances, request.parameters
+            predictions, answer = await infer(*asked, 7.5)
+            assert (answer.queue_seconds, answer.compute_seconds) == (0.1, 0.2)
+            while self.shadows.running:
+                await asyncio.sleep(0)
+            return predictions
+
+        return asyncio.run(scenario())
+
+
+def ask(*instances: Any, **parameters: Any) -> tuple[list[Json], Asked]:
+    asked = Asked()
+    return asked(*instances, **parameters), asked
+
+
+@pytest.mark.parametrize("count", [1, INLINE, INLINE + 1, 300])
+def test_many_instances_keep_their_order_and_leave_the_loop_free(count: int) -> None:
+    predictions, asked = ask(*({"values": [k, k], "item_id": str(k)} for k in range(count)))
+    assert predictions == [{"id": str(k), "sum": 2.0 * k, "shift": 1} for k in range(count)]
+    assert asked.lane.sent == [("artifacts/3", count, 7.5)]
+    assert (threading.get_ident() in asked.task.threads) == (count <= INLINE)
+
+
+@pytest.mark.parametrize("before", [0, 7])
+def test_the_place_of_a_bad_instance_is_told_and_nothing_is_sent(before: int) -> None:
+    with pytest.raises(Invalid) as caught:
+        ask(*[{"values": [1]}] * before, {"values": [1, None]})
+    assert caught.value.problems == [Problem(f"/instances/{before}/values/1", "a hole")]
+    with pytest.raises(Invalid) as caught:
+        ask({"values": [1]}, horizon=9)
+    assert caught.value.problems == [Problem("/parameters/horizon", "too far")]
+
+
+def test_parameters_may_be_left_out() -> None:
+    request = parse(TASKS["forecasting"], b'{"instances":[{"values":[1]}]}')
+    assert request.parameters == TASKS["forecasting"].parameters()
+
+
+def test_an_answer_and_a_refusal_are_counted_for_their_version() -> None:
+    asked = Asked()
+    asked({"values": [1]}, {"values": [2]})
+    meter = asked.meters.of("m", 3)
+    assert (meter.inferences, meter.executions, meter.failures) == (2, 0.5, 0)
+    asked.lane.full = ("artifacts/3",)
+    with pytest.raises(QueueFull):
+        asked({"values": [1]})
+    with pytest.raises(Invalid):
+        asked({"values": [None]})  # no failure of the version's
+    assert (meter.inferences, meter.failures) == (2, 1)
+    assert meter.failure_seconds > 0
+
+
+def test_arrays_go_straight_to_the_network_and_are_counted() -> None:
+    asked = Asked()
+    arrays = [np.ones((3, 2), np.float32)]
+    answer = asyncio.run(compute(asked.plane, asked.route, arrays, 2.0))
+    assert answer.outputs[0].tolist() == [3.0, 3.0]
+    assert asked.meters.of("m", 3).inferences == 1
+    asked.lane.full = ("artifacts/3",)
+    with pytest.raises(QueueFull):
+        asyncio.run(compute(asked.plane, asked.route, arrays, 2.0))
+    assert asked.meters.of("m", 3).failures == 1
+
+
+@pytest.mark.parametrize(
+    ("shift", "outcome"), [(0.0, "same"), (1e-5, "same"), (0.5, "different"), (1e9, "different")]
+)
+def test_a_shadow_is_compared_and_never_returned(shift: float, outcome: str) -> None:
+    asked = Asked(Lane(shift=shift), shadow=True)
+    assert asked({"values": [1, 1]}, {"values": [3]})[0]["sum"] == 2.0
+    assert [sent[0] for sent in asked.lane.sent] == ["artifacts/3", "artifacts/4"]
+    assert asked.meters.of("m", 4).shadows == {outcome: 1}
+    assert asked.meters.of("m", 4).differences.count == 1
+    assert asked.meters.of("m", 4).inferences == 0  # it answered nobody
+
+
+def test_a_shadow_that_fails_harms_nobody() -> None:
+    asked = Asked(Lane(full=("artifacts/4",)), shadow=True)
+    assert asked({"values": [1]})[0]["sum"] == 1.0
+    assert asked.meters.of("m", 4).shadows == {"failed": 1}
+    assert asked.meters.of("m", 3).failures == 0
+
+
+def test_a_busy_lane_computes_no_shadows() -> None:
+    asked = Asked(shadow=True)
+    asked.lane.waiting = QUIET_ROWS + 1
+    asked({"values": [1]})
+    assert asked.meters.of("m", 4).shadows == {"skipped": 1}
+    assert [sent[0] for sent in asked.lane.sent] == ["artifacts/3"]
+
+
+def test_shadows_under_way_are_bounded_and_end_with_the_service() -> None:
+    async def forever() -> list[Json]:
+        await asyncio.Event().wait()
+        return []
+
+    async def scenario() -> None:
+        asked = Asked()
+        meter = asked.meters.of("m", 4)
+        for _ in range(AT_ONCE + 2):
+            asked.shadows.compare(meter, forever, [])
+        assert meter.shadows == {"skipped": 2}
+        await asked.shadows.close()
+        await asyncio.sleep(0)
+        assert asked.shadows.running == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_full_lane_refuses_before_anything_is_read_and_counts_it() -> None:
+    asked = Asked()
+    admit(asked.plane, asked.route)
+    asked.lane.full = ("artifacts/3",)
+    with pytest.raises(QueueFull):
+        admit(asked.plane, asked.route)
+    assert asked.meters.of("m", 3).failures == 1
+    assert asked.lane.sent == []

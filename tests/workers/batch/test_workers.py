@@ -1,0 +1,99 @@
+"""Batch predictions by real worker processes: one is killed with all it started, one told to stop."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from app.database.tables import Job, Model, ModelVersion
+from app.services.jobs import batch_predictions
+from app.states import Status
+from tests.app.cli.stack.test_up import descendants, gone
+from tests.app.services.jobs.test_leases import submit
+from tests.batches import dataset, mixed, version
+from tests.servers import Valkey, until
+from tests.workers.test_main import Yard, trained
+from workers.batch.predict import PART
+
+COUNT = 3 * PART + 1
+
+
+@pytest.fixture(scope="module")
+def yard(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, redis_server: Valkey
+) -> Iterator[Yard]:
+    directory = tmp_path_factory.mktemp("batches")
+    made = Yard(directory, sqlite_template, redis_server.url)
+    dataset(directory / "many", mixed(COUNT))
+    made.storage.put("datasets/ds_1/arrays/arrays.npz", directory / "many" / "arrays.npz")
+    version(directory / "model")
+    for path in (directory / "model").iterdir():
+        made.storage.put(f"artifacts/m/{path.name}", path)
+    with made.sessions.begin() as session:
+        session.add(Model(name="m", id="model_1", task="forecasting", versions=1))
+        session.flush()
+        session.add(
+            ModelVersion(
+                model="m", version=1, job_id="job_0", dataset_id="ds_0", task="forecasting", network={},
+                options={}, parameters=1, metrics={}, baseline={}, artifact="artifacts/m", bytes=1,
+                sha256="0",
+            )
+        )  # fmt: skip
+    yield made
+    made.close()
+
+
+def batch(yard: Yard) -> str:
+    with yard.sessions.begin() as session:
+        job_id = submit(session)
+        values = {"kind": "batch_predict", "model_version": 1, "options": {"parameters": {}}}
+        session.execute(update(Job).where(Job.id == job_id).values(**values))
+    yard.broker.ring(job_id)
+    return job_id
+
+
+def parts(yard: Yard, job_id: str) -> list[str]:
+    return yard.storage.keys(batch_predictions.prefix(job_id))
+
+
+def result(yard: Yard, job_id: str) -> bytes:
+    return b"".join(b"".join(yard.storage.read(key)) for key in parts(yard, job_id))
+
+
+def test_a_worker_killed_in_the_middle_changes_no_byte_of_the_result(yard: Yard) -> None:
+    worker = yard.start()
+    whole = yard.wait(batch(yard), trained, "the undisturbed batch")
+    disturbed = batch(yard)
+    until(lambda: len(parts(yard, disturbed)) > 0, 60, "the first part")
+    below = descendants(worker.pid)
+    worker.kill()
+    worker.wait()
+    until(lambda: all(map(gone, below)), 10, "the end of its processes")
+    assert yard.job(disturbed).status == Status.RUNNING  # nobody was left to tell
+    assert 0 < len(parts(yard, disturbed)) < 4
+    other = yard.start()
+    job = yard.wait(disturbed, trained, "success by the other worker")
+    assert (job.attempt, job.crashes) == (2, 1)
+    assert job.metrics == whole.metrics == {"instances": COUNT, "failed": COUNT // 10}
+    assert result(yard, disturbed) == result(yard, whole.id)
+    other.send_signal(signal.SIGTERM)
+    assert other.wait(20) == 0
+
+
+def test_a_worker_told_to_stop_hands_the_rest_to_another(yard: Yard) -> None:
+    worker = yard.start()
+    job_id = batch(yard)
+    until(lambda: len(parts(yard, job_id)) > 0, 60, "the first part")
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait(20) == 0
+    job = yard.wait(job_id, lambda job: job.status != Status.RUNNING, "the job's return")
+    assert (job.status, job.crashes) == (Status.QUEUED, 0)
+    kept = parts(yard, job_id)
+    yard.start()
+    job = yard.wait(job_id, trained, "success by the other worker")
+    assert (job.attempt, job.crashes) == (2, 0)
+    assert parts(yard, job_id)[: len(kept)] == kept
+    assert result(yard, job_id).count(b"\n") == COUNT

@@ -1,0 +1,243 @@
+"""Continuous batching: who comes joins, who ends leaves, and everybody finds what they find alone."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.tasks.contract import Json
+from tests.steppers import Babbler, Interpreter, column
+from workers.decoding import scheduler
+from workers.decoding.sampling import Sampler
+from workers.decoding.scheduler import Crowd, decode_all
+from workers.decoding.sequence import Decoder, Quest
+
+
+def wish(seed: int = 0, **fields: Any) -> Json:
+    return {"max_tokens": 12, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": seed, **fields}
+
+
+def prompts(count: int, longest: int = 9, seed: int = 0) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [column(*rng.integers(4, 9, int(size)).tolist()) for size in rng.integers(1, longest + 1, count)]
+
+
+def tokens(quest: Quest) -> list[int]:
+    assert isinstance(quest.seeker, Sampler)
+    return quest.seeker.tokens
+
+
+def finish(crowd: Crowd) -> None:
+    while crowd:
+        assert crowd.read() or crowd.step()
+
+
+@pytest.mark.parametrize("rows", [1, 3, 256])
+def test_together_everybody_finds_what_they_find_alone(rows: int) -> None:
+    asked = prompts(30)
+    searches = [
+        wish(seed, max_tokens=1 + seed % 14, top_p=0.8 if seed % 3 else 1.0, top_k=seed % 4)
+        for seed in range(30)
+    ]
+    network = Babbler()
+    together = decode_all(Decoder(network), asked, searches, rows)
+    assert max(network.steps) <= rows
+    for prompt, search, found in zip(asked, searches, together, strict=True):
+        (alone,) = decode_all(Decoder(Babbler()), [prompt], [search])
+        assert (alone.tokens.tolist(), alone.note) == (found.tokens.tolist(), found.note)
+
+
+def test_tokens_are_those_that_follow_their_own_past() -> None:
+    network = Babbler(sharpness=3.0)
+    prompt = column(4, 5, 6)
+    (found,) = decode_all(Decoder(network), [prompt], [wish(temperature=0.0)])
+    past = [4, 5, 6]
+    for token in found.tokens.tolist():
+        logits = network.logits(past)
+        logits[:3] = -np.inf
+        assert token == logits.argmax()
+        past.append(token)
+
+
+def test_nothing_to_decode_is_nothing_found() -> None:
+    assert decode_all(Decoder(Babbler()), [], []) == []
+
+
+def test_who_comes_later_joins_at_the_next_step() -> None:
+    network = Babbler()
+    crowd = Crowd(network)
+    first, second = Quest(column(4), wish(1)), Quest(column(5, 6), wish(2))
+    crowd.add(first)
+    assert crowd.read()
+    assert len(tokens(first)) == 1  # at once: nobody else has to step first
+    crowd.step()
+    crowd.add(second)
+    assert crowd.read()
+    crowd.step()
+    assert network.steps == [1, 2]
+    assert (len(tokens(first)), len(tokens(second))) == (3, 2)
+    finish(crowd)
+    for quest, prompt in ((first, column(4)), (second, column(5, 6))):
+        (alone,) = decode_all(Decoder(Babbler()), [prompt], [wish(1 if quest is first else 2)])
+        assert tokens(quest) == alone.tokens.tolist()
+
+
+def test_a_long_prompt_is_read_in_pieces_between_the_others_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "PIECE", 8)
+    network = Babbler()
+    crowd = Crowd(network)
+    live, long = Quest(column(4), wish(1, max_tokens=100)), Quest(column(*[5, 6] * 20), wish(2))
+    crowd.add(live)
+    crowd.read()
+    crowd.add(long)
+    before = len(tokens(live))
+    pieces = 0
+    while long.read < len(long.inputs):
+        assert crowd.read()
+        crowd.step()
+        pieces += 1
+    assert pieces == 5
+    assert network.reads[1:] == [(1, 8)] * 5
+    assert len(tokens(live)) == before + 5
+    finish(crowd)
+    (alone,) = decode_all(Decoder(Babbler()), [column(*[5, 6] * 20)], [wish(2)])
+    assert tokens(long) == alone.tokens.tolist()
+
+
+def test_short_prompts_do_not_wait_for_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "FEWEST", 16)
+    monkeypatch.setattr(scheduler, "MOST", 16)
+    crowd = Crowd(Babbler())
+    long = Quest(column(*[5] * 400), wish(1))
+    short = [Quest(column(4, 5), wish(seed)) for seed in range(2, 8)]
+    for quest in (long, *short):
+        crowd.add(quest)
+    reads = 0
+    while any(quest.read < len(quest.inputs) for quest in short):
+        assert crowd.read()
+        crowd.step()
+        reads += 1
+    assert reads <= 4  # two at once, the long one in turn
+    assert 0 < long.read < 40
+
+
+def test_what_is_read_at_once_is_bounded_by_how_long_it_takes() -> None:
+    network = Babbler()
+    crowd = Crowd(network)
+    for seed in range(50):
+        crowd.add(Quest(column(*[4] * 100), wish(seed)))
+    crowd._token_seconds = scheduler.READ_SECONDS / 100
+    crowd.read()
+    assert network.reads == [(12, 8)]
+    crowd._token_seconds = scheduler.READ_SECONDS / 640
+    crowd.read()
+    assert network.reads[1:] == [(32, 20)]
+
+
+def test_sources_are_read_whole_as_many_as_do_not_take_long() -> None:
+    read: list[tuple[int, ...]] = []
+
+    class Watched(Interpreter):
+        def begin(self, inputs: Any, lengths: Any, carried: Any) -> Any:
+            read.append(inputs.shape[:2])
+            return super().begin(inputs, lengths, carried)
+
+    crowd = Crowd(Watched())
+    for size in (400, 10, 20, 30, 50):
+        crowd.add(Quest(column(*[4] * size), {"beam_size": 2, "max_tokens": 3}))
+    for _ in range(3):
+        crowd._token_seconds = scheduler.READ_SECONDS / 100
+        crowd.read()
+    assert read == [(1, 400), (3, 30), (1, 50)]
+
+
+def test_who_is_dropped_leaves_the_others_as_they_were() -> None:
+    crowd = Crowd(Babbler())
+    quests = [Quest(prompt, wish(seed)) for seed, prompt in enumerate(prompts(6))]
+    for quest in quests:
+        crowd.add(quest)
+    while crowd.read():
+        pass
+    crowd.step()
+    waiting = Quest(column(4), wish(9))
+    crowd.add(waiting)
+    crowd.drop([quests[0], quests[3], waiting])
+    finish(crowd)
+    for place, (quest, prompt) in enumerate(zip(quests, prompts(6), strict=True)):
+        (alone,) = decode_all(Decoder(Babbler()), [prompt], [wish(place)])
+        if place in (0, 3):
+            assert quest.found is None or quest.found.tokens.tolist() == alone.tokens.tolist()
+        else:
+            assert tokens(quest) == alone.tokens.tolist()
+    assert waiting.found is None
+
+
+def test_beams_of_others_may_be_dropped_too() -> None:
+    network = Interpreter()
+    how: Json = {"beam_size": 3, "max_tokens": 8}
+    sources = [column(4, 5), column(6), column(5, 5, 4, 6)]
+    crowd = Crowd(network)
+    quests = [Quest(source, how) for source in sources]
+    for quest in quests:
+        crowd.add(quest)
+    crowd.read()
+    crowd.step()
+    crowd.step()
+    crowd.drop(quests[1:2])
+    finish(crowd)
+    for quest, source in ((quests[0], sources[0]), (quests[2], sources[2])):
+        (alone,) = decode_all(Decoder(Interpreter()), [source], [how])
+        assert quest.found is not None
+        assert quest.found.tokens.tolist() == alone.tokens.tolist()
+
+
+def test_rows_are_kept_for_beams_that_will_grow() -> None:
+    network = Interpreter()
+    crowd = Crowd(network, rows=10)
+    for _ in range(5):
+        crowd.add(Quest(column(4, 5, 6), {"beam_size": 4, "max_tokens": 6}))
+    crowd.read()
+    assert crowd.room == 2
+    assert not crowd.read()
+    finish(crowd)
+    assert max(network.steps) <= 8
+    wide = Quest(column(4), {"beam_size": 40, "max_tokens": 6})
+    crowd.add(wide)
+    finish(crowd)  # wider than all room, it goes alone
+    assert wide.found is not None
+
+
+def test_what_was_computed_is_counted() -> None:
+    now = 100.0
+    crowd = Crowd(Babbler(), clock=lambda: now)
+    quests = [Quest(column(4), wish(seed, max_tokens=5)) for seed in range(3)]
+    crowd.add(quests[0])
+    crowd.read()
+    crowd.step()
+    assert (crowd.effort.passes, crowd.effort.quests) == (2, 2)
+    now = 200.0
+    for quest in quests[1:]:
+        crowd.add(quest)
+    crowd.read()
+    crowd.step()
+    assert (crowd.effort.passes, crowd.effort.quests) == (4, 7)
+    assert crowd.effort.seconds > 0
+    begun = [quest.begun for quest in quests]
+    assert [one.at for one in begun if one is not None] == [100.0, 200.0, 200.0]
+    assert [one.passes for one in begun if one is not None] == [0, 2, 2]
+
+
+def test_what_has_ended_before_it_began_is_not_computed() -> None:
+    network = Babbler()
+    (found,) = decode_all(Decoder(network), [column(4)], [wish(max_tokens=2, begun=[5, 6])])
+    assert found.tokens.tolist() == [5, 6]
+    assert network.reads == []
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_what_has_begun_goes_on_to_the_same_end(count: int) -> None:
+    (whole,) = decode_all(Decoder(Babbler()), [column(4, 5)], [wish(3)])
+    begun = whole.tokens[:count].tolist()
+    (resumed,) = decode_all(Decoder(Babbler()), [column(4, 5)], [wish(3, begun=begun)])
+    assert resumed.tokens.tolist() == whole.tokens.tolist()
+    assert resumed.note == whole.note

@@ -1,0 +1,274 @@
+"""A batch prediction under its supervisor: real children that are killed, stopped, cancelled and resumed."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import delete, update
+
+from app.database.engine import Sessions
+from app.database.tables import Job, Model, ModelVersion
+from app.identifiers import new_id
+from app.infrastructure.storage import Storage
+from app.services.jobs import batch_predictions, control, submission
+from app.states import Status
+from tests.app.cli.stack.test_up import descendants
+from tests.batches import dataset, lines, version
+from tests.series import series_set
+from tests.servers import until
+from workers.batch.predict import PART
+from workers.jobs import kinds as assignments
+from workers.jobs.kinds import BatchPrediction
+from workers.jobs.supervisor import Patience, Supervisor
+
+COUNT = 3 * PART + 100  # four parts
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version and a data set of many short series, every thousandth without a value."""
+    directory = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(0)
+    values = [50 + rng.normal(size=int(size)).cumsum() for size in rng.integers(4, 30, COUNT)]
+    for index in range(0, COUNT, 1000):
+        values[index][:] = np.nan
+    version(directory / "model")
+    dataset(directory / "data", series_set(values))
+    return directory
+
+
+@dataclass
+class Yard:
+    """A database and a store that hold what a batch needs."""
+
+    sessions: Sessions
+    storage: Storage
+    work: Path
+    told: threading.Event = field(default_factory=threading.Event)  # that the worker stops
+
+    def submit(self) -> str:
+        job_id = new_id("job")
+        with self.sessions.begin() as session:
+            session.add(
+                Job(
+                    id=job_id, kind="batch_predict", task="forecasting", dataset_id="ds_1", model="m",
+                    model_version=1, network={}, training={}, job_metadata={},
+                    options={"parameters": {"horizon": 2}},
+                )
+            )  # fmt: skip
+        return job_id
+
+    def supervisor(self, device: str = "cpu") -> Supervisor:
+        return Supervisor(self.sessions, self.storage, self.work, "w1", Patience(), device, self.told.is_set)
+
+    def start(self, job_id: str) -> threading.Thread:
+        thread = threading.Thread(target=self.supervisor().run)
+        thread.start()
+        return thread
+
+    def job(self, job_id: str) -> Job:
+        with self.sessions() as session:
+            return session.get_one(Job, job_id)
+
+    def parts(self, job_id: str) -> list[str]:
+        return self.storage.keys(batch_predictions.prefix(job_id))
+
+    def result(self, job_id: str) -> bytes:
+        return b"".join(b"".join(self.storage.read(key)) for key in self.parts(job_id))
+
+
+@pytest.fixture
+def yard(sessions: Sessions, storage: Storage, tmp_path: Path, files: Path) -> Yard:
+    storage.put("datasets/ds_1/arrays/arrays.npz", files / "data" / "arrays.npz")
+    for path in (files / "model").iterdir():
+        storage.put(f"artifacts/m/{path.name}", path)
+    with sessions.begin() as session:
+        session.add(Model(name="m", id="model_1", task="forecasting", versions=1))
+        session.flush()
+        row: dict[str, Any] = {"network": {}, "options": {}, "metrics": {}, "baseline": {}}
+        session.add(
+            ModelVersion(
+                model="m", version=1, job_id="job_0", dataset_id="ds_0", task="forecasting", parameters=1,
+                artifact="artifacts/m", bytes=1, sha256="0", **row,
+            )
+        )  # fmt: skip
+    return Yard(sessions, storage, tmp_path / "work")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(files: Path) -> Callable[[Yard], bytes]:
+    """The result of a run that nobody disturbed, computed once."""
+    found: list[bytes] = []
+
+    def result(yard: Yard) -> bytes:
+        if not found:
+            job_id = yard.submit()
+            yard.supervisor().run()
+            assert yard.job(job_id).status == Status.SUCCEEDED, yard.job(job_id).error_message
+            found.append(yard.result(job_id))
+        return found[0]
+
+    return result
+
+
+def child() -> int:
+    """The process that predicts below this one."""
+    for pid in descendants(os.getpid()):
+        try:
+            if b"workers.batch.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    raise AssertionError("no child")
+
+
+def test_a_batch_that_ends_well_has_a_line_for_each_series(yard: Yard) -> None:
+    job_id = yard.submit()
+    yard.supervisor().run()
+    done = yard.job(job_id)
+    assert (done.status, done.attempt, done.model_version) == (Status.SUCCEEDED, 1, 1), done.error_message
+    assert done.metrics == {"instances": COUNT, "failed": 7}
+    assert done.progress is not None
+    assert {"fraction": 1.0, "instances": COUNT, "total": COUNT}.items() <= done.progress.items()
+    assert done.progress["samples_per_second"] > 0
+    found = lines(yard.result(job_id))
+    assert [line["index"] for line in found] == list(range(COUNT))
+    assert {line["index"] for line in found if "error" in line} == set(range(0, COUNT, 1000))
+    with yard.sessions() as session:
+        events = submission.events(session, job_id, 0, 50)
+    kinds = [event.type for event in events]
+    assert kinds == ["status", "checkpoint", "checkpoint", "checkpoint", "checkpoint", "status"]
+    assert events[1].data == {"part": 0, "missed": 3, "metrics": {"instances": PART, "failed": 3}}
+    assert list(yard.work.iterdir()) == []
+
+
+def test_a_child_killed_in_the_middle_leaves_the_same_file_in_the_end(
+    yard: Yard, undisturbed: Callable[[Yard], bytes]
+) -> None:
+    wanted = undisturbed(yard)
+    job_id = yard.submit()
+    thread = yard.start(job_id)
+    until(lambda: yard.parts(job_id), 60, "the first part")
+    os.kill(child(), signal.SIGKILL)
+    thread.join(timeout=20)
+    crashed = yard.job(job_id)
+    assert (crashed.status, crashed.crashes, crashed.owner) == (Status.QUEUED, 1, None)
+    first = yard.parts(job_id)
+    assert 0 < len(first) < 4
+    written = {key: (yard.work.parent / "storage" / key).stat().st_mtime_ns for key in first}
+    yard.supervisor().run()
+    done = yard.job(job_id)
+    assert (done.status, done.attempt, done.crashes) == (Status.SUCCEEDED, 2, 1)
+    assert done.metrics == {"instances": COUNT, "failed": 7}
+    assert yard.result(job_id) == wanted
+    for key, at in written.items():  # what was done was not done again
+        assert (yard.work.parent / "storage" / key).stat().st_mtime_ns == at
+
+
+def test_a_worker_that_stops_gives_the_batch_back_with_its_parts(
+    yard: Yard, undisturbed: Callable[[Yard], bytes]
+) -> None:
+    wanted = undisturbed(yard)
+    job_id = yard.submit()
+    thread = yard.start(job_id)
+    until(lambda: yard.parts(job_id), 60, "the first part")
+    yard.told.set()
+    thread.join(timeout=20)
+    released = yard.job(job_id)
+    assert (released.status, released.crashes) == (Status.QUEUED, 0)
+    assert yard.parts(job_id)
+    yard.told.clear()
+    yard.supervisor().run()
+    assert yard.job(job_id).status == Status.SUCCEEDED
+    assert yard.result(job_id) == wanted
+
+
+def test_a_cancelled_batch_leaves_no_parts(yard: Yard) -> None:
+    job_id = yard.submit()
+    thread = yard.start(job_id)
+    until(lambda: yard.parts(job_id), 60, "the first part")
+    with yard.sessions.begin() as session:
+        control.cancel(session, job_id)
+    thread.join(timeout=20)
+    assert yard.job(job_id).status == Status.CANCELLED
+    assert yard.parts(job_id) == []
+
+
+def test_a_batch_that_fails_leaves_no_parts(yard: Yard, tmp_path: Path) -> None:
+    job_id = yard.submit()
+    (tmp_path / "part").write_bytes(b"{}\n")
+    yard.storage.put(batch_predictions.part_key(job_id, 0, 0), tmp_path / "part")
+    (tmp_path / "part").write_bytes(b"no graph")
+    yard.storage.put("artifacts/m/model.onnx", tmp_path / "part")
+    yard.supervisor().run()
+    failed = yard.job(job_id)
+    assert (failed.status, failed.error_code) == (Status.FAILED, "model_damaged")
+    assert "model.onnx" in (failed.error_message or "")
+    assert yard.parts(job_id) == []
+
+
+def test_a_batch_taken_away_keeps_its_parts_and_one_deleted_does_not(yard: Yard) -> None:
+    for gone in (False, True):
+        job_id = yard.submit()
+        thread = yard.start(job_id)
+        until(lambda job=job_id: yard.parts(job), 60, "the first part")
+        with yard.sessions.begin() as session:
+            if gone:
+                submission.events(session, job_id, 0, 1)
+                session.execute(update(Job).where(Job.id == job_id).values(status=Status.FAILED))
+                submission.remove(session, job_id)
+            else:
+                session.execute(update(Job).where(Job.id == job_id).values(attempt=7, owner="w2"))
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+        assert bool(yard.parts(job_id)) is not gone
+
+
+def test_a_version_that_is_gone_fails_the_batch(yard: Yard) -> None:
+    job_id = yard.submit()
+    with yard.sessions.begin() as session:
+        session.execute(delete(ModelVersion))
+    yard.supervisor().run()
+    failed = yard.job(job_id)
+    assert (failed.status, failed.error_code) == (Status.FAILED, "model_missing")
+
+
+def test_a_data_set_that_is_gone_fails_the_batch(yard: Yard) -> None:
+    job_id = yard.submit()
+    yard.storage.delete("datasets/ds_1")
+    yard.supervisor().run()
+    failed = yard.job(job_id)
+    assert (failed.status, failed.error_code) == (Status.FAILED, "dataset_missing")
+
+
+@pytest.mark.parametrize(
+    ("device", "cards", "module", "told"),
+    [
+        ("auto", [], "workers.batch.child", "cpu"),
+        ("auto", ["0000:01:00.0"], "workers.batch.child_cuda", "cuda:0"),
+        ("cpu", ["0000:01:00.0"], "workers.batch.child", "cpu"),
+        ("cuda:1", [], "workers.batch.child_cuda", "cuda:1"),
+    ],
+)
+def test_the_child_is_the_one_for_the_device(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    device: str, cards: list[str], module: str, told: str,
+) -> None:  # fmt: skip
+    for card in cards:
+        (tmp_path / "gpus" / card).mkdir(parents=True)
+    monkeypatch.setattr(assignments, "CARDS", tmp_path / "gpus")
+    work = BatchPrediction(yard.sessions, yard.storage, device, yard.job(yard.submit()))
+    assert work.module == module
+    (tmp_path / "prepared").mkdir()
+    request = work.prepare(tmp_path / "prepared", note=lambda _: None)
+    assert request["device"] == told
+    spec = {"task": "forecasting", "parameters": {"horizon": 2}, "parts": 0, "failed": 0}
+    assert request["spec"] == spec
+    json.dumps(request)

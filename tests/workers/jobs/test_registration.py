@@ -1,0 +1,104 @@
+"""A worker's row: there while it lives, current, gone at once when it stops; an outage only makes it late."""
+
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, select, update
+
+from app.database.engine import Sessions, db_now
+from app.database.tables import Worker
+from app.services.jobs import workers
+from tests.servers import until
+from workers.jobs import registration
+from workers.jobs.registration import Presence
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registration, "BEAT", 0.05)
+
+
+def row(sessions: Sessions) -> Worker | None:
+    with sessions() as session:
+        return session.get(Worker, "w1")
+
+
+@pytest.fixture
+def loaded() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def made(sessions: Sessions, loaded: list[str]) -> Iterator[Presence]:
+    one = Presence(sessions, "w1", "serve", "cpu", lambda: list(loaded))
+    yield one
+    one.stop()
+
+
+def test_a_worker_is_seen_while_it_lives_and_gone_when_it_stops(made: Presence, sessions: Sessions) -> None:
+    assert row(sessions) is None
+    made.start()
+    until(lambda: row(sessions) is not None, what="the worker's row")
+    seen = row(sessions)
+    assert seen is not None
+    assert (seen.role, seen.device, seen.pid, seen.loaded) == ("serve", "cpu", os.getpid(), [])
+    with sessions() as session:
+        assert [worker.id for worker, _ in workers.live(session)] == ["w1"]
+    made.stop()
+    assert row(sessions) is None
+
+
+def test_its_row_stays_fresh_and_says_what_is_loaded(
+    made: Presence, sessions: Sessions, loaded: list[str]
+) -> None:
+    made.start()
+    until(lambda: row(sessions) is not None, what="the worker's row")
+    with sessions.begin() as session:
+        session.execute(update(Worker).values(last_seen=db_now() - 1000))
+    loaded.append("m/1")
+
+    def refreshed() -> bool:
+        seen = row(sessions)
+        return seen is not None and seen.loaded == ["m/1"] and seen.last_seen > seen.started_at - 500
+
+    until(refreshed, what="the next beat")
+
+
+def test_a_row_that_was_deleted_comes_back(made: Presence, sessions: Sessions) -> None:
+    made.start()
+    until(lambda: row(sessions) is not None, what="the worker's row")
+    with sessions.begin() as session:
+        workers.leave(session, "w1")
+    until(lambda: row(sessions) is not None, what="its return")
+
+
+def test_a_database_that_is_away_makes_it_late_and_no_more(
+    made: Presence, sessions: Sessions, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = [True]
+
+    def refuse(*_: Any) -> None:
+        if away[0]:
+            raise engine.dialect.loaded_dbapi.OperationalError("no route to host")
+
+    event.listen(engine, "before_cursor_execute", refuse)
+    with caplog.at_level(logging.WARNING, "workers.jobs.registration"):
+        made.start()
+        until(lambda: len(caplog.records) >= 2, what="two failed beats")
+        away[0] = False
+        until(lambda: row(sessions) is not None, what="the worker's row")
+        away[0] = True
+        made.stop()  # does not raise
+    away[0] = False
+    assert "presence" in caplog.text
+    with sessions() as session:
+        assert session.scalars(select(Worker.id)).all() == ["w1"]  # until it is stale
+
+
+def test_stopping_what_never_started_is_harmless(made: Presence, sessions: Sessions) -> None:
+    made.stop()
+    made.stop()
+    assert row(sessions) is None

@@ -1,0 +1,253 @@
+"""The predictor process for real: through the lane, killed, drained, orphaned, and inside a Celery worker."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from app.errors import DeadlinePassed, NotFound, PredictionFailed, Unavailable
+from app.infrastructure.processes import alive
+from app.infrastructure.storage import Storage
+from app.lanes import Inbox, Lane
+from tests.networks import lstm, store
+from tests.predictors import running, through
+from tests.servers import Valkey, until, valkey
+from workers.inference.artifact_cache import ArtifactCache
+from workers.inference.engines import Engine, Engines, Floats, Ints, open_onnx
+from workers.serving.predictor import Predictor
+from workers.serving.processes import PredictorProcess
+from workers.serving.spec import PredictorSpec
+
+CELERY_WORKER = """
+import sys, msgspec
+from celery import Celery
+from workers.serving.processes import ServingConfig
+from workers.serving.processes import predictor_step
+
+app = Celery(broker="memory://")
+app.steps["worker"].add(predictor_step(msgspec.json.decode(sys.argv[1], type=ServingConfig)))
+app.worker_main(["worker", "--pool", sys.argv[2], "-c", "1", "--without-gossip", "--without-mingle"])
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Valkey]:
+    with valkey() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two versions and a damaged one."""
+    root = tmp_path_factory.mktemp("store")
+    store(root / "artifacts/good/1", lstm(seed=1))
+    store(root / "artifacts/good/2", lstm(seed=2))
+    store(root / "artifacts/bad/1", lstm(seed=3))
+    (root / "artifacts/bad/1/model.onnx").write_bytes(b"rubbish")
+    return root
+
+
+@pytest.fixture
+def spec(server: Valkey, shelf: Path, tmp_path: Path) -> PredictorSpec:
+    return PredictorSpec(server.url, shelf.as_uri(), str(tmp_path / "cache"), "test:0", lane=tmp_path.name)
+
+
+async def again(lane: Lane, rows: list[Floats], tries: int = 200) -> list[Floats]:
+    """Send until it is answered."""
+    for _ in range(tries):
+        try:
+            return (await lane.send("artifacts/good/1", rows, 5)).outputs
+        except (Unavailable, DeadlinePassed):
+            await asyncio.sleep(0.02)
+    raise AssertionError("it never came back")
+
+
+def sequences(lengths: list[int], seed: int = 0) -> list[Floats]:
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(steps, 3)).astype(np.float32) for steps in lengths]
+
+
+def alone(shelf: Path, version: int, arrays: list[Floats]) -> list[Floats]:
+    engine = open_onnx(shelf / f"artifacts/good/{version}", "cpu")
+    return [engine.run(array[None], np.array([len(array)]))[0] for array in arrays]
+
+
+def test_mixed_lengths_and_versions_answer_as_if_alone(spec: PredictorSpec, shelf: Path) -> None:
+    arrays = sequences([1, 7, 64, 30, 31, 200, 7, 2] * 5)
+    wanted = {version: alone(shelf, version, arrays) for version in (1, 2)}
+
+    async def scenario(lane: Lane) -> None:
+        async def check(version: int, index: int) -> None:
+            answer = await lane.send(f"artifacts/good/{version}", arrays[index : index + 2], 10)
+            for got, want in zip(answer.outputs, wanted[version][index : index + 2], strict=True):
+                np.testing.assert_allclose(got, want, atol=1e-6)
+
+        await asyncio.gather(*(check(version, index) for index in range(40) for version in (1, 2)))
+
+    with running(spec) as process:
+        through(spec, scenario)
+        until(lambda: sorted(process.loaded()) == ["artifacts/good/1", "artifacts/good/2"])
+
+
+def test_a_damaged_or_missing_version_fails_its_own_requests_only(spec: PredictorSpec) -> None:
+    rows = sequences([5])
+
+    async def scenario(lane: Lane) -> None:
+        results = await asyncio.gather(
+            *(lane.send(f"artifacts/{name}", rows, 10) for name in ("bad/1", "good/1", "none/1", "bad/1")),
+            lane.send("artifacts/good/1", [np.zeros((4, 9), np.float32)], 10),
+            return_exceptions=True,
+        )
+        kinds = [type(result).__name__ for result in results]
+        assert kinds == ["PredictionFailed", "Answer", "NotFound", "PredictionFailed", "PredictionFailed"]
+        with pytest.raises(PredictionFailed, match="sha256"):
+            await lane.send("artifacts/bad/1", rows, 10)
+        with pytest.raises(NotFound):
+            await lane.send("artifacts/none/1", rows, 10)
+        await lane.send("artifacts/good/1", rows, 10)
+
+    with running(spec):
+        through(spec, scenario)
+
+
+def test_a_killed_predictor_is_replaced_and_its_requests_are_answered(spec: PredictorSpec) -> None:
+    rows = sequences([9])
+
+    async def scenario(lane: Lane) -> None:
+        before = (await lane.send("artifacts/good/1", rows, 10)).outputs
+        first = process.pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)  # so that it surely dies with requests in hand
+        calls = [asyncio.create_task(lane.send("artifacts/good/1", rows, 20)) for _ in range(20)]
+        await asyncio.sleep(0)
+        os.kill(first, signal.SIGKILL)
+        for answer in await asyncio.gather(*calls):
+            assert np.array_equal(answer.outputs, before)
+        assert process.pid not in {None, first}
+
+    with running(spec) as process:
+        through(spec, scenario)
+
+
+def test_a_predictor_outlives_redis(spec: PredictorSpec, tmp_path: Path) -> None:
+    rows = sequences([9])
+
+    async def scenario(lane: Lane) -> None:
+        before = await again(lane, rows)
+        fragile.kill()
+        with pytest.raises(Unavailable):
+            await lane.send("artifacts/good/1", rows, 5)
+        fragile.start()
+        assert np.array_equal(await again(lane, rows), before)
+        assert process.pid == pid
+
+    with valkey() as fragile:
+        there = msgspec.structs.replace(spec, redis_url=fragile.url)
+        with running(there) as process:
+            pid = process.pid
+            through(there, scenario)
+
+
+def spawn(spec: PredictorSpec) -> subprocess.Popen[bytes]:
+    child = subprocess.Popen([sys.executable, "-m", "workers.serving.predictor"], stdin=subprocess.PIPE)
+    assert child.stdin is not None
+    child.stdin.write(msgspec.json.encode(spec) + b"\n")
+    child.stdin.flush()
+    inbox = Inbox(spec.redis_url, spec.lane, spec.worker_id)
+    until(lambda: inbox.presence() is not None)
+    inbox.close()
+    return child
+
+
+def test_a_predictor_on_a_cpu_has_no_torch_and_ends_well_on_sigterm(spec: PredictorSpec) -> None:
+    child = spawn(spec)
+    assert "libtorch" not in Path(f"/proc/{child.pid}/maps").read_text()
+    child.terminate()
+    assert child.wait(5) == 0
+    assert child.stdin is not None
+    child.stdin.close()
+
+
+def test_a_predictor_ends_with_its_stdin(spec: PredictorSpec) -> None:
+    child = spawn(spec)
+    assert child.stdin is not None
+    child.stdin.close()
+    assert child.wait(5) == 0
+
+
+def test_what_was_received_is_answered_after_stop(spec: PredictorSpec, shelf: Path) -> None:
+    computing, release = threading.Event(), threading.Event()
+
+    class Slow:
+        def __init__(self, engine: Engine) -> None:
+            self.engine, self.pace, self.decoder = engine, engine.pace, None
+
+        def run(self, inputs: Floats, lengths: Ints) -> Floats:
+            computing.set()
+            release.wait(10)
+            return self.engine.run(inputs, lengths)
+
+    async def scenario(lane: Lane) -> None:
+        call = asyncio.create_task(again(lane, rows))
+        await asyncio.to_thread(computing.wait, 10)
+        predictor.stop()
+        release.set()
+        assert np.array_equal(await call, alone(shelf, 1, rows))
+
+    rows = sequences([9])
+    artifacts = ArtifactCache(Storage(spec.storage_url).fetch, Path(spec.cache_dir), 1 << 30)
+    engines = Engines(artifacts, lambda directory: Slow(open_onnx(directory, "cpu")), 1 << 30)
+    predictor = Predictor(spec, Inbox(spec.redis_url, spec.lane, spec.worker_id), engines)
+    thread = threading.Thread(target=predictor.run)
+    thread.start()
+    through(spec, scenario)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("pool", "end"), [("solo", signal.SIGTERM), ("prefork", signal.SIGKILL)])
+def test_in_a_celery_worker_no_predictor_is_left(spec: PredictorSpec, pool: str, end: signal.Signals) -> None:
+    config = msgspec.json.encode(
+        {
+            "redis_url": spec.redis_url,
+            "storage_url": spec.storage_url,
+            "cache_dir": spec.cache_dir,
+            "worker_id": spec.lane,
+            "lane": spec.lane,
+        }
+    )
+    worker = subprocess.Popen([sys.executable, "-c", CELERY_WORKER, config, pool], stderr=subprocess.DEVNULL)
+    inbox = Inbox(spec.redis_url, spec.lane, f"{spec.lane}:0")
+    try:
+        until(lambda: inbox.presence() is not None, what="the predictor's presence")
+        presence = inbox.presence()
+        assert presence is not None
+        answer = through(spec, lambda lane: again(lane, sequences([4])))
+        assert answer[0].shape == (2,)
+        worker.send_signal(end)
+        assert worker.wait(10) == (0 if end is signal.SIGTERM else -signal.SIGKILL)
+        until(lambda: not alive(presence.pid), what="the predictor's end")
+        assert inbox.presence() is None
+    finally:
+        worker.kill()
+        worker.wait()
+        inbox.close()
+
+
+def test_a_predictor_that_cannot_start_is_tried_ever_more_slowly(
+    spec: PredictorSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = PredictorProcess(msgspec.structs.replace(spec, storage_url="ftp://nowhere"))
+    process.start()
+    until(lambda: "again in 0.2 s" in caplog.text, seconds=20)
+    assert process.presence() is None
+    process.stop()
+    assert "again in 0.1 s" in caplog.text

@@ -1,0 +1,125 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from app.tasks.forecasting.inference import Instance, Parameters
+from app.tasks.forecasting.task import TASK
+from tests.series import series_set, store, waves
+from workers.artifact.export import load_model, read_manifest
+from workers.nn.cells import CELLS
+from workers.training.run import Outcome, TrainSpec, train
+
+HORIZON = 4
+TRAINING = {**TASK.training_defaults, "epochs": 6, "batch_size": 64, "learning_rate": 0.01, "seed": 1}
+
+
+def spec(cell: str = "lstm", **options: Any) -> TrainSpec:
+    network = {"cell": cell, "layers": 1, "hidden_size": 16, "bidirectional": False, "dropout": 0.1}
+    training = {**TRAINING, "max_seconds": None, "device": "cpu"}
+    return TrainSpec("forecasting", network, training, {"horizon": HORIZON, **options})
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Noisy sines."""
+    store(tmp_path, series_set(waves(24, 120)))
+    return tmp_path
+
+
+def run(data: Path, given: TrainSpec, stop_after: int = 10**9) -> tuple[Outcome, list[dict[str, Any]]]:
+    events: list[dict[str, Any]] = []
+    asked = iter(range(10**9))
+    outcome = train(
+        given, data, data / "out", on=events.append, should_stop=lambda: next(asked) >= stop_after
+    )
+    return outcome, events
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_network_learns_to_beat_the_seasonal_naive_forecast(cell: str, data: Path) -> None:
+    outcome, _ = run(data, spec(cell))
+    assert outcome.metrics["smape"] < 0.9 * outcome.baseline["smape"]
+    assert outcome.metrics["mase"] < outcome.baseline["mase"]
+    assert outcome.metrics["best_epoch"] > 0
+
+
+def test_the_artifact_answers_requests(data: Path) -> None:
+    outcome, _ = run(data, spec())
+    manifest = read_manifest(data / "out")
+    assert manifest["metrics"] == outcome.metrics
+    assert manifest["parameters"] == outcome.parameters
+    example = TASK.encode(manifest["state"], Instance(values=waves(1, 50)[0].tolist()), Parameters())
+    session = ort.InferenceSession(str(data / "out" / "model.onnx"), providers=["CPUExecutionProvider"])
+    facts = manifest["onnx"]
+    given = {
+        "inputs": example.inputs[None],
+        "lengths": np.array([len(example.inputs)]),
+        "state": np.zeros((facts["state_rows"], 1, facts["hidden_size"]), np.float32),
+    }
+    outputs = session.run(["outputs"], given)[0][0]
+    model = load_model(data / "out", torch.device("cpu"))
+    with torch.no_grad():
+        wanted = model(torch.from_numpy(example.inputs[None]))[0][0, -1].numpy()
+    np.testing.assert_allclose(outputs, wanted, atol=1e-4)
+    found = TASK.decode(manifest["state"], example, outputs, Parameters())
+    assert len(found["mean"]) == HORIZON
+    assert 15 < found["mean"][0] < 45
+
+
+def test_progress_runs_from_fit_through_refit_to_one(data: Path) -> None:
+    _, events = run(data, spec())
+    fractions = [event["fraction"] for event in events if event["type"] == "progress"]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert {event["phase"] for event in events if event["type"] == "epoch"} == {"fit", "refit"}
+
+
+def test_without_a_refit_the_scored_network_is_published(data: Path) -> None:
+    _, events = run(data, spec(refit=False))
+    assert {event["phase"] for event in events if event["type"] == "epoch"} == {"fit"}
+    assert [event["fraction"] for event in events if event["type"] == "progress"][-1] == 1.0
+
+
+def test_a_seed_reproduces_the_artifact(data: Path) -> None:
+    weights = []
+    for _ in range(2):
+        run(data, spec())
+        weights.append((data / "out" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("after", [3, 100])
+def test_a_stopped_training_leaves_no_artifact(after: int, data: Path) -> None:
+    outcome, _ = run(data, spec(), stop_after=after)
+    assert outcome.stopped
+    assert not (data / "out").exists()
+
+
+def test_a_warning_is_passed_on(tmp_path: Path) -> None:
+    store(tmp_path, series_set(waves(2, 13)))
+    outcome, events = run(tmp_path, spec())
+    assert events[0]["type"] == "warning"
+    assert not outcome.stopped
+
+
+@pytest.mark.parametrize(("more", "wanted"), [({}, 1), ({"split_seed": 9}, 9)])
+def test_runs_of_a_sweep_share_one_split(
+    more: dict[str, int], wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Planned(Exception):
+        """Far enough."""
+
+    def plan(_: object, arrays: object, options: object, seed: int, bptt_steps: int | None) -> None:
+        raise Planned(seed)
+
+    store(tmp_path, series_set(waves(4, 40)))
+    monkeypatch.setattr(type(TASK), "plan", plan)
+    given = replace(spec(), training=spec().training | more)
+    with pytest.raises(Planned) as caught:
+        train(given, tmp_path, tmp_path / "out", on=lambda _: None, should_stop=lambda: False)
+    assert caught.value.args == (wanted,)

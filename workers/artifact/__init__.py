@@ -1,0 +1,1 @@
+"""Artifacts of versions: weights, graph and manifest."""

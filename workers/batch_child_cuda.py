@@ -1,7 +1,0 @@
-"""The child of a batch prediction with torch on a GPU."""
-
-from workers.batch_child import main
-from workers.torch_engine import open_torch
-
-if __name__ == "__main__":
-    main(open_torch)

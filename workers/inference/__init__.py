@@ -1,0 +1,1 @@
+"""Engines that run a loaded version, and the cache of artifacts."""

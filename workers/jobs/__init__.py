@@ -1,0 +1,1 @@
+"""Training workers: how a job is claimed, supervised and ended."""

@@ -1,0 +1,1 @@
+"""Child processes: the pipes to them, and how they end."""

@@ -1,0 +1,76 @@
+"""A child process and the two pipes to it."""
+
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from app.infrastructure.processes import signal_group
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin take a busy machine half of its speed
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+}
+
+
+class Child:
+    """The process that does a job's work, told what to do and heard in lines of JSON."""
+
+    def __init__(self, command: Sequence[str], request: Json) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | ENVIRONMENT,
+        )
+        self._messages: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, name="child-reader", daemon=True)
+        self._reader.start()
+        if self._process.stdin is not None:
+            with suppress(OSError):  # it died at once: the end of its messages tells
+                self._process.stdin.write(json.dumps(request) + "\n")
+                self._process.stdin.flush()
+
+    def message(self, seconds: float) -> Json | None:
+        """What it says next; empty when it says nothing for so long, None when it has ended."""
+        try:
+            return self._messages.get(timeout=seconds)
+        except queue.Empty:
+            return {}
+
+    def ask_to_stop(self) -> None:
+        """Have it stop at its next step."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def end(self, seconds: float) -> None:
+        """Let it exit for `seconds`, then kill it and whatever it started."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        signal_group(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._reader.join(timeout=5)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            try:
+                self._messages.put(json.loads(line))
+            except json.JSONDecodeError:
+                log.warning("not a message: %.200s", line)
+        self._messages.put(None)

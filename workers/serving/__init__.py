@@ -1,0 +1,1 @@
+"""Predictors: the processes that answer predictions."""

@@ -1,0 +1,1 @@
+"""The thread that advances sweeps, and Optuna's samplers."""

@@ -1,0 +1,1 @@
+"""Training: from a data set's arrays to an artifact."""

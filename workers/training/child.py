@@ -1,0 +1,52 @@
+"""The training child: one job's training in a process of its own, owned by a supervisor."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from workers.process import child
+from workers.process.child import Json, failed
+from workers.training.checkpointer import Saver
+from workers.training.device import DeviceMissing
+from workers.training.loop import TrainingDiverged
+from workers.training.run import TrainSpec, train
+
+
+def failure(error: BaseException) -> Json:
+    """What a failed training means to the one who submitted it."""
+    match error:
+        case TrainingDiverged():
+            return failed("diverged", str(error))
+        case DeviceMissing():
+            return failed("device_missing", str(error))
+        case torch.OutOfMemoryError() | MemoryError():
+            needs = "The training needs more memory than the worker has"
+            return failed("out_of_memory", f"{needs}; try a smaller batch_size or hidden_size")
+        case _:
+            return child.failure(error)
+
+
+def work(request: Json, on: Callable[[Json], None], should_stop: Callable[[], bool]) -> Json:
+    """Train what the supervisor asks for."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    outcome = train(
+        TrainSpec(**request["spec"]),
+        Path(request["data_dir"]),
+        Path(request["out_dir"]),
+        on=on,
+        should_stop=should_stop,
+        saver=Saver(Path(request["checkpoint_dir"]), request["checkpoint_seconds"], on),
+        resume=None if request["resume"] is None else Path(request["resume"]),
+        told=tuple(request["told"]),
+        threads=request["threads"],
+    )
+    if outcome.stopped:
+        return {"type": "stopped"}
+    result = {"metrics": outcome.metrics, "baseline": outcome.baseline, "parameters": outcome.parameters}
+    return {"type": "done", **result}
+
+
+if __name__ == "__main__":
+    child.report(work, failure)
