@@ -1,6 +1,6 @@
 """The wire's shapes: what clients may send, and what they get."""
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
@@ -8,8 +8,8 @@ from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersi
 from app.hyperparameters.options import NetworkIn, Strict, TrainingIn
 from app.states import Status
 from app.times import rfc3339
+from app.typedefs import Json
 
-Json = dict[str, Any]
 Item = TypeVar("Item")
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from app.tasks.forecasting.metrics import seasonal_naive, smape_points
+from app.typedefs import Json
 from benchmarks.report import table, write
-from benchmarks.stack import Json, checked, stack, train, upload
+from benchmarks.stack import checked, stack, train, upload
 from tests.real_data import ROOT
 
 Array = npt.NDArray[np.float64]

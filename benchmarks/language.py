@@ -10,8 +10,9 @@ from statistics import mean, stdev
 
 import httpx
 
+from app.typedefs import Json
 from benchmarks.report import table, write
-from benchmarks.stack import Json, checked, stack, train, upload
+from benchmarks.stack import checked, stack, train, upload
 from tests.real_data import ROOT
 
 SEEDS = (7, 8, 9)

@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 
-Json = dict[str, Any]
+from app.typedefs import Json
+
 RECURRA = (sys.executable, "-c", "from app.cli import main; main()")
 
 

@@ -2,18 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from app.tasks.forecasting.options import Options
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
+from app.typedefs import Json
 from tests.networks import lstm
 from tests.networks import store as store_network
 from tests.series import series_set, store, waves
 
-Json = dict[str, Any]
 HORIZON = 4
 
 

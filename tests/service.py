@@ -28,10 +28,9 @@ from app.services.jobs import leases
 from app.services.jobs.leases import Lease
 from app.services.models.versions import Outcome
 from app.settings import Settings
+from app.typedefs import Json
 from tests.networks import lstm, store
 from tests.servers import until
-
-Json = dict[str, Any]
 
 
 class Service:

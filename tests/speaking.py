@@ -16,6 +16,7 @@ from app.services.models.versions import Outcome
 from app.tasks.contract import Input, Output
 from app.tasks.shared import tokenizers
 from app.tasks.shared.tokenizers import Unit
+from app.typedefs import Json
 from tests.predictors import running as serving
 from tests.service import Service
 from tests.texts import verses
@@ -24,7 +25,6 @@ from workers.nn import ModelConfig, build
 from workers.serving.processes import PredictorProcess
 from workers.serving.spec import PredictorSpec
 
-Json = dict[str, Any]
 TAGS = 3
 
 

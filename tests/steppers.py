@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.contract import END
-from workers.decoding.onnx_model import Floats, Ints, States, Stepped
+from app.tasks.contract import END, Floats, Ints
+from workers.decoding.onnx_model import States, Stepped
 
 WIDTH = 6
 

@@ -21,9 +21,8 @@ from app.services.sweeps.search import SweepIn
 from app.services.sweeps.state import Run, Standing
 from app.states import Status
 from app.tasks.shared.validation_metrics import LOSS, of_validation
+from app.typedefs import Json
 from tests.app.services.stage import SUMMARY
-
-Json = dict[str, Any]
 
 CELLS = ("rnn", "lstm", "gru")
 BASE: Json = {"task": "forecasting", "dataset": "ds_1", "model": "m", "options": {"horizon": 4}}

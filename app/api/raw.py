@@ -22,10 +22,10 @@ from app.api.problems import answer as refusal
 from app.api.problems import broken_off, translated, unexpected
 from app.errors import Invalid, Problem, TooLarge
 from app.lanes import Answer
+from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
 WATCH_SECONDS = 0.05  # a request that waits longer is dropped when its client goes away

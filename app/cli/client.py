@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import httpx
 
-Json = dict[str, Any]
+from app.typedefs import Json
+
 Progress = Callable[[int], None]  # bytes since the last call
 
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})

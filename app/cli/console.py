@@ -4,15 +4,14 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from app.cli.client import Client, ClientError, NoServer, Refused
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 Url = Annotated[str, typer.Option("--url", envvar="RECURRA_URL", help="The server.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]

@@ -11,7 +11,8 @@ from app.cli.values import STDIN, body, read_text, refused
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Faults, Json, Task
+from app.tasks.contract import Faults, Task
+from app.typedefs import Json
 
 TABLES = ("csv", "tsv", "conll")
 # Columns of data sets that are asked with under another name.

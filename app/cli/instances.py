@@ -13,8 +13,7 @@ from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.covariates import last_observed
 from app.tasks.forecasting.reading.table import read_found
 from app.tasks.forecasting.series import SeriesSet
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 COLUMNS = ("unique_id", "ds", "y", "split")
 

@@ -1,7 +1,7 @@
 """A sweep's leaderboard as a table."""
 
-from app.cli.client import Json
 from app.cli.console import number, table
+from app.typedefs import Json
 
 
 def ranking(sweep: Json) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import typer
 
 from app.cli.values import parse
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 RANGE = re.compile(rf"({NUMBER})\.\.({NUMBER})(?::(log)|:step=({NUMBER}))?")

@@ -9,8 +9,7 @@ from typing import Any
 import typer
 
 from app.errors import DatasetInvalid
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 STDIN = Path("-")
 

@@ -6,9 +6,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from app.cli.client import Client, Json
+from app.cli.client import Client
 from app.cli.console import comparison, dump, notes
 from app.cli.ranking import ranking
+from app.typedefs import Json
 
 
 def follow(jobs: Iterable[Json], console: Console, name: str) -> Json:

@@ -1,14 +1,12 @@
 """The tables. Times are seconds since 1970 by the database's clock; JSON columns hold plain JSON."""
 
-from typing import Any
-
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.engine import Base, db_now
 from app.states import Status
+from app.typedefs import Json
 
-Json = dict[str, Any]
 ID = String(40)
 NAME = String(128)
 

@@ -1,10 +1,10 @@
 """How networks are built and trained: what a job may say of it, and what holds where nothing is said."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-Json = dict[str, Any]
+from app.typedefs import Json
 
 NETWORK: Json = {"cell": "lstm", "layers": 1, "hidden_size": 64, "bidirectional": False, "dropout": 0.1}
 TRAINING: Json = {

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-Json = dict[str, Any]
+from app.typedefs import Json
+
 PARTS = ("network", "training", "options")
 MOST = 1_000_000  # steps of one range
 

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions, db_now
 from app.database.tables import Job, JobEvent
+from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 TICK = 0.2  # seconds between looks at the rows somebody waits for
 
 

@@ -7,7 +7,6 @@ import resource
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from app.infrastructure.processes import die_with_parent
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.contract import Faults, Task
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 LARGEST_FILE = 16 << 30  # bytes of arrays
 

@@ -10,14 +10,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
 
 from app.errors import AppError, DatasetInvalid, NoSpace, Problem
 from app.infrastructure.processes import signal_group
+from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 
 MEMORY_BYTES = 6 << 30  # address space of the child
 MAGIC = {b"PAR1": "parquet", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x1f\x8b": "gzip"}

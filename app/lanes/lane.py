@@ -13,7 +13,9 @@ from app.lanes.lookout import NO_REDIS, PROBE_SECONDS, Lookout
 from app.lanes.mailbox import Mailbox
 from app.lanes.outbox import Outbox
 from app.lanes.waiting import Answer, Following, Part, Waiting
-from app.lanes.wire import Array, Json, Presence, Reply, Request, Tensor
+from app.lanes.wire import Presence, Reply, Request, Tensor
+from app.tasks.contract import Array
+from app.typedefs import Json
 
 QUEUE_SECONDS = 0.025  # what waits may take so long, see `Gate`
 TICK_SECONDS = 0.02

@@ -8,7 +8,9 @@ import msgspec
 
 from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, Unavailable
 from app.lanes import wire
-from app.lanes.wire import Array, Decoded, Json, Reply, Request, Status
+from app.lanes.wire import Decoded, Reply, Request, Status
+from app.tasks.contract import Array
+from app.typedefs import Json
 
 NOTHING = Decoded([])
 REFUSALS: dict[Status, type[AppError]] = {

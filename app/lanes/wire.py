@@ -1,15 +1,12 @@
 """What travels in a lane: key names, messages and their encoding, imported by both sides."""
 
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
+from app.tasks.contract import Array
+from app.typedefs import Json
 
 REPLY_SECONDS = 30  # an unread reply list disappears, so a dead API process leaves nothing
 PRESENCE_SECONDS = 5  # a silent predictor counts as gone

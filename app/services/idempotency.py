@@ -7,8 +7,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions, db_now
-from app.database.tables import IdempotencyKey, Json
+from app.database.tables import IdempotencyKey
 from app.errors import Conflict, Invalid, Problem
+from app.typedefs import Json
 
 KEPT = 48 * 3600.0
 MAX_KEY = 255

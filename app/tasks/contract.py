@@ -15,11 +15,12 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from app.errors import DatasetInvalid, Problem, pointer
+from app.typedefs import Json
 
+Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-Arrays = dict[str, npt.NDArray[Any]]
-Json = dict[str, Any]
+Arrays = dict[str, Array]
 
 MAX_FAULTS = 20
 

@@ -8,17 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import httpx
 from sqlalchemy import select
 
 from app.database.tables import ModelVersion
+from app.typedefs import Json
 from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.service import Service
 from benchmarks.stack import checked, train, upload
-
-Json = dict[str, Any]
 
 SAMPLE = Path(__file__).parents[2] / "app" / "samples" / "seattle_weather.csv"
 SETTINGS = 6

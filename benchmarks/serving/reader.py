@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from app.tasks import TASKS
-from app.tasks.contract import Json
+from app.typedefs import Json
 from benchmarks.serving.peers.network import open_session
 from workers.decoding import viterbi
 

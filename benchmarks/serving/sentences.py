@@ -13,7 +13,8 @@ import orjson
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Faults, Json
+from app.tasks.contract import Faults
+from app.typedefs import Json
 from benchmarks.serving.orders import Corpus
 from benchmarks.serving.reader import Reader, reply
 from workers.training.run import TrainSpec, train

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from app.main import create_app
 from app.settings import Settings
+from app.typedefs import Json
 from tests.service import Service
 
-Json = dict[str, Any]
 METHODS = {"get", "put", "post", "delete", "patch"}
 SNAKE = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
 DOCUMENT: Json = create_app(Settings()).openapi()

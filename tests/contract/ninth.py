@@ -16,7 +16,6 @@ from app.tasks.contract import (
     Floats,
     Input,
     Ints,
-    Json,
     Output,
     Plan,
     Reading,
@@ -26,6 +25,7 @@ from app.tasks.contract import (
 )
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import partition
+from app.typedefs import Json
 
 
 class Options(BaseModel):

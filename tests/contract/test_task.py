@@ -19,6 +19,7 @@ from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.contract import Batch, Example, Faults, Found, Input, Output, Plan, Reading, Split, Task
+from app.typedefs import Json
 from tests import labels
 from tests.bilingual import jsonl, sentences, tsv
 from tests.service import monthly
@@ -32,7 +33,6 @@ from workers.inference.torch_engine import open_torch
 from workers.nn.cells import CELLS
 from workers.training.run import Outcome, TrainSpec, train
 
-Json = dict[str, Any]
 DOCUMENTED = {
     "forecasting", "classification", "tagging", "generation", "translation", "speech", "video", "music",
 }  # fmt: skip

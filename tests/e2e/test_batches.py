@@ -13,7 +13,6 @@ from tests.app.cli.stack.test_up import up
 from tests.e2e.test_spine import Stack
 from tests.servers import until
 
-Json = dict[str, Any]
 MONTHS = 14
 SERIES = 6200  # four parts
 EVERY = 1000  # of which one has no value

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.typedefs import Json
 from tests.app.cli.stack.test_up import up
 from tests.real_data import shared
 from tests.servers import until
 
-Json = dict[str, Any]
 QUICK = {"epochs": 2, "batch_size": 64, "seed": 1}
 SMALL = {"hidden_size": 8}
 DAYS = 90

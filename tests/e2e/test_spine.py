@@ -14,11 +14,11 @@ import pytest
 import redis
 
 from app.settings import Settings
+from app.typedefs import Json
 from tests.app.cli.stack.test_up import descendants, up
 from tests.servers import until
 from tests.service import monthly
 
-Json = dict[str, Any]
 TERMINAL = {"succeeded", "failed", "cancelled"}
 QUICK = {"epochs": 3, "batch_size": 64}
 

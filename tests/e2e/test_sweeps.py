@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from app.typedefs import Json
 from tests.app.cli.stack.test_up import up
 from tests.e2e.test_spine import TERMINAL, Stack
 from tests.servers import until
 
-Json = dict[str, Any]
 QUICK = {"epochs": 3, "batch_size": 64}
 
 

@@ -13,7 +13,8 @@ import pytest
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Faults, Json
+from app.tasks.contract import Faults
+from app.typedefs import Json
 from tests.real_data import shared
 from workers.training.run import TrainSpec, train
 

@@ -18,9 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from app.tasks.contract import Input, Output
+from app.typedefs import Json
 from workers.nn import ModelConfig, Network, Translator, build, join
-
-Json = dict[str, Any]
 
 FORMAT = 1
 OPSET = 17

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from app.typedefs import Json
 from workers.batch.predict import BatchSpec, predict
 from workers.inference.artifact_cache import Damaged, check
 from workers.inference.engines import Engine, open_onnx
-from workers.process.child import Json, failed, failure, report
+from workers.process.child import failed, failure, report
 
 Open = Callable[[Path, str], Engine]
 

@@ -19,10 +19,11 @@ import orjson
 
 from app.errors import Invalid
 from app.tasks import TASKS
-from app.tasks.contract import Arrays, Example, Instances, Json, Task
+from app.tasks.contract import Arrays, Example, Instances, Ints, Task
+from app.typedefs import Json
 from workers.decoding.scheduler import decode_each
 from workers.decoding.sequence import Decoder
-from workers.inference.engines import Engine, Ints
+from workers.inference.engines import Engine
 
 PART = 2048  # instances
 ROWS = 256  # of one forward pass, at most

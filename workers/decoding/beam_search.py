@@ -4,14 +4,12 @@ A sequence is worth log P / ((5 + |Y|) / 6)^alpha + beta * sum of log min(attent
 length |Y| counts `END`.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from app.tasks.contract import BEGIN, END, PADDING, Found, Json
-
-Array = npt.NDArray[Any]
+from app.tasks.contract import BEGIN, END, PADDING, Array, Found
+from app.typedefs import Json
 
 BARRED = [PADDING, BEGIN]
 UNSEEN = 1e-9  # the least attention that counts: its logarithm is finite

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+from app.tasks.contract import Floats, Ints
 
 NEXT_INPUTS = {"inputs", "lengths", "state"}
 DECODER_INPUTS = {"tokens", "state", "memory", "lengths"}

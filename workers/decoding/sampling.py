@@ -5,15 +5,13 @@ a sequence, so that the same seed gives the same text whoever else is in the bat
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.contract import BEGIN, END, PADDING, UNKNOWN, Found, Json
-
-Array = npt.NDArray[Any]
-Ints = npt.NDArray[np.int64]
+from app.tasks.contract import BEGIN, END, PADDING, UNKNOWN, Array, Found, Ints
+from app.typedefs import Json
 
 BARRED = [PADDING, UNKNOWN, BEGIN]  # never chosen: nothing can be made of them
 TOGETHER = 1 << 15  # logits that are worked on at once: more leave the processor's cache

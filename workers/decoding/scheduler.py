@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.contract import Found, Json
-from workers.decoding.onnx_model import Floats, Ints, Stepper
+from app.tasks.contract import Floats, Found, Ints
+from app.typedefs import Json
+from workers.decoding.onnx_model import Stepper
 from workers.decoding.sequence import Decoder, Effort, Quest, choose
 
 PIECE = 256  # tokens of one input that are read at once, where it can be read in pieces

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.contract import Found, Json
+from app.tasks.contract import Floats, Found, Ints
+from app.typedefs import Json
 from workers.decoding.beam_search import Beam
-from workers.decoding.onnx_model import Floats, Ints, Stepper
+from workers.decoding.onnx_model import Stepper
 from workers.decoding.sampling import Sampler, Watcher, advance
 
 Watch = Callable[[Json], Watcher | None]  # who watches what a search finds

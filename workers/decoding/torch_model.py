@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from app.tasks.contract import Output
-from workers.decoding.onnx_model import Floats, Ints, Stepped, Stepper
+from app.tasks.contract import Floats, Ints, Output
+from workers.decoding.onnx_model import Stepped, Stepper
 from workers.nn import Network
 
 

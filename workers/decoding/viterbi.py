@@ -3,8 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from app.tasks.contract import Ints
+
 Floats = npt.NDArray[np.floating]
-Ints = npt.NDArray[np.int64]
 
 
 def best(emissions: Floats, lengths: Ints, transitions: Floats | None = None) -> Ints:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.inference.engines import Array, Ints
+from app.tasks.contract import Array, Ints
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from app.errors import NotFound
-from app.tasks.contract import Json, Output
+from app.tasks.contract import Array, Floats, Ints, Output
 from app.tasks.generation.detokenizer import follow
+from app.typedefs import Json
 from workers.decoding import viterbi
 from workers.decoding.onnx_model import NEXT_INPUTS, OnnxNext, OnnxSequence, open_session, shapes_of
 from workers.decoding.sampling import Watcher
@@ -26,9 +26,6 @@ from workers.inference.artifact_cache import ArtifactCache, Unreachable, size
 
 logger = logging.getLogger(__name__)
 
-Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 REMEMBER_SECONDS = 5.0  # a version that does not load is not tried again for so long
 AWAY_SECONDS = 1.0  # and one that could not be fetched, for so long

@@ -7,13 +7,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from app.tasks.contract import Input, Json, Output
+from app.tasks.contract import Array, Input, Ints, Output
+from app.typedefs import Json
 from workers.artifact.export import load_model, read_manifest
 from workers.decoding import viterbi
 from workers.decoding.sequence import Decoder
 from workers.decoding.torch_model import stepper
 from workers.inference.cuda_graphs import CUDA_BUSY, Compute, Slots
-from workers.inference.engines import STEP_BY_STEP, Array, Engine, Ints, Pace, warm_up, watcher
+from workers.inference.engines import STEP_BY_STEP, Engine, Pace, warm_up, watcher
 from workers.inference.padding import bucket
 from workers.nn import Network
 from workers.nn.model import SequenceModel

@@ -6,17 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease, Orders
+from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 
 PULSE = 0.4  # seconds between two beats
 SILENCE = 0.5  # of the lease: after so long without a beat the owner must let go, before others may take over

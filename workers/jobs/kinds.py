@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions
-from app.database.tables import Job, Json
+from app.database.tables import Job
 from app.errors import NoSpace, NotFound
 from app.infrastructure.checkpoint_name import Damaged, check, step_of
 from app.infrastructure.storage import Storage
@@ -17,6 +17,7 @@ from app.services.jobs.leases import Lease
 from app.services.models import versions
 from app.services.models.versions import Outcome
 from app.states import Status
+from app.typedefs import Json
 
 CARDS = Path("/proc/driver/nvidia/gpus")  # as the driver tells them, without torch
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -26,13 +26,13 @@ from app.infrastructure.storage import Storage
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease
 from app.states import LIVE, Status
+from app.typedefs import Json
 from workers.jobs.heartbeat import Heart, Order
 from workers.jobs.kinds import KINDS, Assignment, Unready
 from workers.process.parent import Child
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 T = TypeVar("T")
 
 LOOK = 0.1  # seconds between two looks at what the heart was told

@@ -11,14 +11,14 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import TextIO
 
 from app.errors import AppError
 from app.infrastructure import logs
 from app.infrastructure.disk import disk_full
+from app.typedefs import Json
 from workers.process.lifeline import Lifeline
 
-Json = dict[str, Any]
 Work = Callable[[Json, Callable[[Json], None], Callable[[], bool]], Json]
 
 GRACE_SECONDS = 30.0  # from being asked to stop to being ended; the supervisor is quicker unless it is dead

@@ -9,13 +9,12 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 from app.infrastructure.processes import signal_group
+from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",

@@ -12,7 +12,8 @@ import numpy as np
 
 from app.lanes import Reply, Request, Status, Tensor
 from app.lanes.wire import FLOAT, FLOATS, INT
-from workers.inference.engines import Array, Away, Broken, Engine, Ints, Missing, Pace
+from app.tasks.contract import Array, Ints
+from workers.inference.engines import Away, Broken, Engine, Missing, Pace
 from workers.inference.padding import bucket
 
 logger = logging.getLogger(__name__)

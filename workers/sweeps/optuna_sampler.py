@@ -9,8 +9,7 @@ from typing import Any
 from app.hyperparameters.space import Axis, Choices, Space, Span, Steps, size, spelled
 from app.services.sweeps.policy import Curve, Told
 from app.services.sweeps.submission import LARGEST_GRID
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 DRAWS = 50  # in vain, before another way is tried
 STARTUP = 5  # runs that ended well, before another one is compared with them

@@ -6,15 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from app.infrastructure.disk import disk_full
+from app.typedefs import Json
 from workers.training.checkpoint import write
 from workers.training.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 
 SHARE = 0.01  # of the time since the training began that checkpoints may cost
 

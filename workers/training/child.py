@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from app.typedefs import Json
 from workers.process import child
-from workers.process.child import Json, failed
+from workers.process.child import failed
 from workers.training.checkpointer import Saver
 from workers.training.device import DeviceMissing
 from workers.training.loop import TrainingDiverged

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from app.tasks.contract import Batch, Split
+from app.typedefs import Json
 from workers.nn import Trainable
 from workers.training.batches import kept, losses_in, plain_batches, steps_per_epoch, to_device
 from workers.training.checkpointer import Saver
-from workers.training.loop import Json, Loop, TrainingConfig
+from workers.training.loop import Loop, TrainingConfig
 from workers.training.snapshot import Snapshot
 
 PULSE = 0.25  # seconds between reports within an epoch

@@ -4,12 +4,12 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from app.tasks.contract import Batch, Split
+from app.typedefs import Json
 from workers.nn import Trainable
 from workers.nn.losses import Penalties
 from workers.training.batches import TrainingBatches, kept, losses_in, to_device
@@ -25,8 +25,6 @@ from workers.training.snapshot import (
     restore_random,
 )
 from workers.training.weight_averaging import Average, Best
-
-Json = dict[str, Any]
 
 
 class TrainingDiverged(Exception):

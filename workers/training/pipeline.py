@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from app.tasks import TASKS
 from app.tasks.contract import Output, Plan, Split
 from app.tasks.shared.validation_metrics import of_validation
+from app.typedefs import Json
 from workers.artifact.export import save
 from workers.nn import LanguageModel, Member, ModelConfig, Network, Trainable, Translator, build, join
 from workers.training.batches import Following, steps_per_epoch
@@ -30,8 +30,6 @@ from workers.training.stages import (
     TrainSpec,
     first_layer,
 )
-
-Json = dict[str, Any]
 
 STOPPED = Outcome({}, {}, 0, stopped=True)
 APART = 1_000_003  # between the seeds of members

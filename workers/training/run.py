@@ -8,6 +8,7 @@ import numpy as np
 
 from app.infrastructure.checkpoint_name import Damaged
 from app.tasks import TASKS
+from app.typedefs import Json
 from workers.training.checkpoint import read
 from workers.training.checkpointer import Saver
 from workers.training.device import pick_device, prepare, threads_for
@@ -16,8 +17,6 @@ from workers.training.snapshot import Snapshot
 from workers.training.stages import FIT, Outcome, Stage, TrainSpec
 
 __all__ = ["Outcome", "TrainSpec", "train"]
-
-Json = dict[str, Any]
 
 
 def load_arrays(directory: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Json = dict[str, Any]
+from app.typedefs import Json
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,11 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from app.typedefs import Json
 from workers.nn import Member
 from workers.training.fit import Fit
 from workers.training.snapshot import Snapshot, of_module
-
-Json = dict[str, Any]
 
 PRETRAIN, FIT, REFIT = "pretrain", "fit", "refit"
 

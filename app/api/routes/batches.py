@@ -15,10 +15,11 @@ from app.api.polling import queued
 from app.database.tables import Job
 from app.errors import Invalid, Problem
 from app.hyperparameters.options import Strict
-from app.schemas import JobOut, Json, Text, VersionNumber
+from app.schemas import JobOut, Text, VersionNumber
 from app.services.idempotency import Keyed
 from app.services.jobs import batch_predictions
 from app.services.models import versions
+from app.typedefs import Json
 
 router = APIRouter(prefix="/v1", tags=["batch predictions"])
 

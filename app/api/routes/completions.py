@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 import orjson
 from fastapi import APIRouter
@@ -18,8 +17,7 @@ from app.errors import NotFound
 from app.services.openai.completions import Completions, NoModel, find, listed, parse
 from app.services.serving.predictions import INLINE, admit
 from app.services.serving.version_router import Wanted
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 router = APIRouter(prefix="/openai/v1", tags=["openai"], responses=OPENAI_RESPONSES)
 

@@ -9,7 +9,7 @@ from app.errors import Invalid, TooLarge
 from app.services.open_inference.codec import read, write
 from app.services.open_inference.predict import parted, run_graph, run_task, signature, wanted
 from app.services.serving.predictions import admit
-from app.tasks.contract import Json
+from app.typedefs import Json
 
 LARGE, LARGE_BINARY = 1 << 18, 1 << 21  # bytes of JSON, and in all, from which on a body is read off the loop
 BINARY_TYPE = (b"content-type", b"application/octet-stream")

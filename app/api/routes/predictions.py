@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
@@ -17,8 +16,7 @@ from app.services.serving.predictions import MAX_INSTANCES, admit, encoded, infe
 from app.services.serving.streaming import Delta, Ended, Event, stream, teller
 from app.services.serving.version_router import LAST_VERSION, Route, Wanted, version_number
 from app.tasks import TASKS
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 BINARY = b"application/octet-stream"
 

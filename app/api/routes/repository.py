@@ -13,7 +13,7 @@ from app.errors import Invalid, Unavailable
 from app.services.open_inference import metadata as repository
 from app.services.open_inference.predict import parted, wanted
 from app.services.serving.version_router import Route
-from app.tasks.contract import Json
+from app.typedefs import Json
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)
 

@@ -16,7 +16,8 @@ from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
 from app.services.jobs import workers
 from app.tasks import TASKS
-from app.tasks.contract import Json, Task
+from app.tasks.contract import Task
+from app.typedefs import Json
 
 router = APIRouter(tags=["service"])
 

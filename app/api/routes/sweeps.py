@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from app.api.deps import HouseDep, IdempotencyKey, PagingDep, ReadSession, reply
 from app.api.polling import fingerprint, queued
-from app.schemas import JobOut, Json, Page
+from app.schemas import JobOut, Page
 from app.services.idempotency import Keyed
 from app.services.jobs import submission
 from app.services.sweeps import state
@@ -14,6 +14,7 @@ from app.services.sweeps import submission as sweep_submission
 from app.services.sweeps.search import SweepIn
 from app.services.sweeps.state import Standing
 from app.states import SWEEP, Status
+from app.typedefs import Json
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 

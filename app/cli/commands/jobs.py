@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.client import TERMINAL, Json
+from app.cli.client import TERMINAL
 from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, output, server, table
 from app.cli.watch import describe, until_done
+from app.typedefs import Json
 
 app = typer.Typer(help="Jobs: list, show, watch, cancel, pause, resume.", no_args_is_help=True)
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import DEFAULT_URL, AsJson, Json, Url, comparison, dump, output, server, table
+from app.cli.console import DEFAULT_URL, AsJson, Url, comparison, dump, output, server, table
 from app.cli.values import pairs
+from app.typedefs import Json
 
 app = typer.Typer(help="Trained models: list, show, promote, download.", no_args_is_help=True)
 

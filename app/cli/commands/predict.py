@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.client import Client, Json
+from app.cli.client import Client
 from app.cli.console import DEFAULT_URL, AsJson, Url, dump, server
 from app.cli.examples import read
 from app.cli.values import STDIN, columns, pairs
+from app.typedefs import Json
 
 FILES = "JSON Lines of instances, a JSON body, a data set of the task (labels are left out); - is stdin."
 

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from app.cli.client import Client, Json
+from app.cli.client import Client
 from app.cli.commands.train import upload
 from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, server
 from app.cli.spaces import searched
 from app.cli.values import columns, pairs
 from app.cli.watch import until_done
+from app.typedefs import Json
 
 Pairs = list[str]
 Source = Annotated[str, typer.Argument(help="The data set: a file, or ds_… of one that is uploaded.")]

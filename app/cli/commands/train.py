@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from app.cli.client import Client, Json
+from app.cli.client import Client
 from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, server
 from app.cli.values import columns, pairs
 from app.cli.watch import until_done
+from app.typedefs import Json
 
 Source = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The data set.")]
 Pairs = list[str]

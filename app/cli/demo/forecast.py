@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.cli.client import Client, Json
+from app.cli.client import Client
 from app.cli.commands.train import upload
 from app.cli.console import comparison, output
 from app.cli.demo.plot import forecast_plot
 from app.cli.demo.steps import SAMPLES, Lost, by_hand, learn
 from app.cli.instances import from_csv
+from app.typedefs import Json
 
 SAMPLE = SAMPLES / "seattle_weather.csv"
 HORIZON = 28  # days

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from app.cli.client import Json
+from app.typedefs import Json
 
 RIGHT, WRONG, MARK = "green", "red", "bold cyan"
 

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.cli.client import Client, Json
+from app.cli.client import Client
 from app.cli.console import notes
 from app.cli.watch import follow
+from app.typedefs import Json
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 TYPED = "-H 'Content-Type: application/json'"

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from rich.text import Text
 
-from app.cli.client import Client, Json
+from app.cli.client import Client
 from app.cli.commands.train import upload
 from app.cli.console import comparison, output
 from app.cli.demo import readable
 from app.cli.demo.steps import SAMPLES, Lost, by_hand, learn
+from app.typedefs import Json
 
 SHOWN = 3  # predictions
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from app.ingest.readers.lines import lines
 from app.ingest.readers.mapping import Mapping
-from app.tasks.contract import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults
+from app.typedefs import Json
 
 ROWS = 50_000  # a chunk, if that is not too many
 CELLS = 2_000_000

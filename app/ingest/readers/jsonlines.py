@@ -10,7 +10,8 @@ import numpy as np
 
 from app.ingest.readers.lines import lines
 from app.ingest.readers.mapping import Mapping
-from app.tasks.contract import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults
+from app.typedefs import Json
 
 RECORDS = 1_000  # a chunk
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.ingest.readers.mapping import Mapping
-from app.tasks.contract import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults
+from app.typedefs import Json
 
 ROWS = 65_536  # a chunk
 MAGIC = b"PAR1"

@@ -8,7 +8,8 @@ import numpy as np
 from app.errors import DatasetInvalid, Problem, pointer
 from app.ingest.readers.lines import blocks
 from app.ingest.readers.mapping import Mapping
-from app.tasks.contract import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults
+from app.typedefs import Json
 
 
 class Plain:

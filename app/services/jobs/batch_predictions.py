@@ -16,7 +16,8 @@ from app.infrastructure.storage import Storage
 from app.services.jobs import submission
 from app.states import Status
 from app.tasks import TASKS
-from app.tasks.contract import Json, Task
+from app.tasks.contract import Task
+from app.typedefs import Json
 
 KIND = "batch_predict"
 RESULTS = "results"

@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
-from app.database.tables import Job, Json
+from app.database.tables import Job
 from app.infrastructure.job_events import append
 from app.services.models.versions import Outcome, publish
 from app.states import SWEEP, Status
+from app.typedefs import Json
 
 MAX_CRASHES = 3  # lost workers and dead children a job survives
 MAX_FAILURES = 2  # errors that another attempt may not meet

@@ -16,7 +16,8 @@ from app.schemas import JobIn
 from app.services.paging import Paging
 from app.states import LIVE, SWEEP, TERMINAL, Status
 from app.tasks import TASKS
-from app.tasks.contract import Defaults, Json, Task
+from app.tasks.contract import Defaults, Task
+from app.typedefs import Json
 
 
 @dataclass(frozen=True)

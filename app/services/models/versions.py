@@ -7,11 +7,12 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.database.tables import Alias, Job, Json, Model, ModelVersion
+from app.database.tables import Alias, Job, Model, ModelVersion
 from app.errors import Conflict, NotFound
 from app.identifiers import new_id
 from app.services.paging import Paging
 from app.states import LIVE
+from app.typedefs import Json
 
 PRODUCTION = "production"
 

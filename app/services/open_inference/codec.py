@@ -10,7 +10,6 @@ from app.errors import Invalid
 from app.services.open_inference.tensors import (
     DTYPES,
     LENGTH,
-    Array,
     Head,
     cast,
     check_shape,
@@ -19,7 +18,8 @@ from app.services.open_inference.tensors import (
     to_bytes,
     to_json,
 )
-from app.tasks.contract import Json, TensorField
+from app.tasks.contract import Array, TensorField
+from app.typedefs import Json
 
 MAX_ROWS = 4096
 LARGEST = 2**31  # of one dimension

@@ -11,7 +11,8 @@ from app.services.open_inference.codec import MAX_ROWS
 from app.services.open_inference.predict import NETWORK, parted, signature
 from app.services.serving.metrics import Meter, Meters
 from app.services.serving.version_router import Route
-from app.tasks.contract import Json, TensorField
+from app.tasks.contract import TensorField
+from app.typedefs import Json
 
 PLATFORM = "recurra"
 TYPES = {"FP16": "TYPE_FP16", "FP32": "TYPE_FP32", "FP64": "TYPE_FP64", "BYTES": "TYPE_STRING"}

@@ -13,10 +13,11 @@ import orjson
 from app.errors import Invalid, NotFound, Problem
 from app.lanes import Answer
 from app.services.open_inference.codec import Asked, Signature, Told
-from app.services.open_inference.tensors import DTYPES, Array
+from app.services.open_inference.tensors import DTYPES
 from app.services.serving.predictions import Plane, compute, infer
 from app.services.serving.version_router import Chosen, Route, Wanted, version_number
-from app.tasks.contract import Json, Output, Task, TensorField
+from app.tasks.contract import Array, Output, Task, TensorField
+from app.typedefs import Json
 
 NETWORK = ":network"
 OURS = {"binary_data_output", "priority", "timeout", "headers"}  # of the protocol, not of a task

@@ -6,13 +6,10 @@ from math import prod
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from app.errors import Invalid
-from app.tasks.contract import TensorField
-
-Array = npt.NDArray[Any]
+from app.tasks.contract import Array, TensorField
 
 # datatype -> dtype and the code of one element in `struct`, which is as quick as numpy and stricter
 NUMBERS: dict[str, tuple[np.dtype[Any], str]] = {

@@ -18,7 +18,8 @@ from app.services.serving.predictions import Plane, encode, respond
 from app.services.serving.streaming import Delta, Done, Ended, stream
 from app.services.serving.version_router import Route
 from app.tasks import TASKS
-from app.tasks.contract import Example, Json, Task
+from app.tasks.contract import Example, Task
+from app.typedefs import Json
 
 MOST = 128  # completions of one request
 MAX_TOKENS = 16  # of a completion, unless the request says

@@ -9,7 +9,6 @@ from functools import cache, partial
 from typing import Any
 
 import msgspec
-import numpy.typing as npt
 
 from app.errors import AppError, Invalid, Problem, pointer
 from app.lanes import Answer, Lane
@@ -17,9 +16,8 @@ from app.services.serving.metrics import Meters
 from app.services.serving.shadowing import Shadows
 from app.services.serving.version_router import Catalog, Chosen, Route
 from app.tasks import TASKS
-from app.tasks.contract import Example, Found, Json, Output, Task
-
-Array = npt.NDArray[Any]
+from app.tasks.contract import Array, Example, Found, Output, Task
+from app.typedefs import Json
 
 STEPWISE = (Output.NEXT, Output.SEQUENCE)
 INLINE = 4  # more instances than this are encoded and decoded off the event loop

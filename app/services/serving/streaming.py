@@ -9,7 +9,8 @@ from app.errors import AppError, Invalid, Problem
 from app.lanes import Answer, Part
 from app.services.serving.predictions import Plane, decoded, searches
 from app.services.serving.version_router import Route
-from app.tasks.contract import Example, Json
+from app.tasks.contract import Example
+from app.typedefs import Json
 
 
 class Followed(Protocol):

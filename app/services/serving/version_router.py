@@ -22,7 +22,8 @@ from app.errors import AppError, NotFound
 from app.infrastructure.storage import Storage
 from app.services.models import aliases
 from app.tasks import TASKS
-from app.tasks.contract import Json, Task
+from app.tasks.contract import Task
+from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
-from app.database.tables import Dataset, Job, JobEvent, Json
+from app.database.tables import Dataset, Job, JobEvent
 from app.infrastructure.job_events import append
 from app.schemas import JobIn
 from app.services.jobs import control, submission, workers
@@ -23,6 +23,7 @@ from app.services.sweeps.policy import Curve, Start, Step, Stop, View
 from app.services.sweeps.state import PRUNED, Run, Standing
 from app.states import SWEEP, TERMINAL, Status
 from app.tasks.shared.validation_metrics import LOSS, of_validation
+from app.typedefs import Json
 
 AT_LEAST = 2  # runs at once: the next one waits at the door while one runs
 GOING = (Status.QUEUED, Status.RUNNING)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Protocol
 
-from app.database.tables import Dataset, Json
+from app.database.tables import Dataset
 from app.errors import Invalid
 from app.hyperparameters.space import Space, spelled
 from app.services.jobs.submission import Settings
 from app.services.sweeps import submission
 from app.services.sweeps.state import LATE, PRUNED, Run, Standing, Trial
 from app.states import Status
+from app.typedefs import Json
 
 Curve = Mapping[int, float]  # epoch -> validation loss
 WARMUP = 0.25  # of its epochs a run has before it is compared

@@ -7,8 +7,9 @@ from pydantic_core import PydanticCustomError
 
 from app.hyperparameters.options import Strict
 from app.hyperparameters.space import spelled
-from app.schemas import JobIn, Json, Text
+from app.schemas import JobIn, Text
 from app.tasks.shared.validation_metrics import LOSS
+from app.typedefs import Json
 
 MINIMIZE, MAXIMIZE = "minimize", "maximize"
 MAX_VALUES = 64  # of one setting

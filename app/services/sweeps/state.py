@@ -12,11 +12,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
-from app.database.tables import Job, Json
+from app.database.tables import Job
 from app.errors import NotFound
 from app.services.sweeps.search import MAXIMIZE
 from app.states import LIVE, SWEEP, Status
 from app.tasks.shared.validation_metrics import of_validation
+from app.typedefs import Json
 
 PRUNED, LATE = "pruned", "late"  # why the sweep itself ended a run
 

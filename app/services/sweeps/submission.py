@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
-from app.database.tables import Dataset, Job, Json
+from app.database.tables import Dataset, Job
 from app.errors import Invalid, Problem, pointer
 from app.hyperparameters.options import TRAINING, NetworkIn, TrainingIn
 from app.hyperparameters.space import Space, applied, axis, field_of, size, spelled
@@ -23,6 +23,7 @@ from app.states import SWEEP
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.tasks.shared.validation_metrics import LOSS
+from app.typedefs import Json
 
 MOST_CHECKED = 500  # trials before anything is stored; of a larger space each value by itself
 LARGEST_GRID = 10_000

@@ -6,14 +6,11 @@ Multinomial, with add-one smoothing, in lower case (Wang & Manning 2012, "Baseli
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.shared.ragged import Ragged, offsets_of
-
-Array = npt.NDArray[Any]
 
 WORD = re.compile(r"\w+|[^\w\s]")
 LEARNED = 500_000  # texts that are learned from, evenly taken from all

@@ -1,14 +1,14 @@
 """How good probabilities of labels are: what is right, for each label too, and whether they are honest."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from app.tasks.contract import Ints
+from app.typedefs import Json
+
 Floats = npt.NDArray[np.floating]
-Ints = npt.NDArray[np.int64]
-Json = dict[str, Any]
 
 BINS = 15
 LARGEST = 50  # labels of which the confusion matrix is told

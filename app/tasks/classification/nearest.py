@@ -1,14 +1,9 @@
 """The nearest neighbour: labels of readings without a network."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array, Ints
 from app.tasks.shared.ragged import Ragged
-
-Array = npt.NDArray[Any]
-Ints = npt.NDArray[np.int64]
 
 STEPS = 64  # of readings that are compared
 TOGETHER = 256  # sequences whose distances are in memory

@@ -1,6 +1,6 @@
 """What a classification job and a request for one can choose, and what suits them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import Problem, pointer
 from app.tasks.classification.reading import TEXT
 from app.tasks.shared import tokenizers
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 VOCABULARY = {"word": 20_000, "bpe": 8_000, "character": 2_000}
 LENGTH = {"word": 400, "bpe": 500, "character": 2_000}

@@ -2,20 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from app.tasks.contract import Arrays, Faults, Source
 from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.table_cells import shorten
 from app.tasks.shared.text_checks import wrong_text
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults, Json, Source
-
-Arrays = dict[str, npt.NDArray[Any]]
+from app.typedefs import Json
 
 TEXT, VALUES, LABEL, SPLIT = "text", "values", "label", "split"
 MOST_LABELS = 1_000

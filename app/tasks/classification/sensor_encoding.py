@@ -1,19 +1,16 @@
 """Readings as sequences that a network reads, by what their training part taught; and what examples weigh."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from app.tasks.classification.options import Options
 from app.tasks.classification.reading import VALUES
+from app.tasks.contract import Arrays, Floats
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import Rows
-
-Arrays = dict[str, npt.NDArray[Any]]
-Floats = npt.NDArray[np.float32]
-Json = dict[str, Any]
+from app.typedefs import Json
 
 SMALL = 1e-6  # a channel's deviation, below which it does not vary
 

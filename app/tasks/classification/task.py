@@ -25,7 +25,6 @@ from app.tasks.contract import (
     Floats,
     Input,
     Ints,
-    Json,
     Output,
     Plan,
     Reading,
@@ -35,6 +34,7 @@ from app.tasks.contract import (
 )
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import VALID, Rows, partition
+from app.typedefs import Json
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,16 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from app.tasks.classification.options import LENGTH, Options
+from app.tasks.contract import Array
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts, offsets_of
 from app.tasks.shared.tokenizers import PADDING, UNKNOWN
 from app.tasks.shared.word_features import ends
-
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
+from app.typedefs import Json
 
 FIRST = UNKNOWN + 1  # the number of the first character
 MOST_CHARACTERS = 8_192

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.forecasting.normalization import History
 from app.tasks.forecasting.series import TEST, VALID, SeriesSet
-
-Array = npt.NDArray[Any]
 
 MARGIN = 3  # points of history beyond one horizon without which nothing is held out
 ENOUGH = 64  # forecasts that make a steady figure: fewer series give several origins each

@@ -5,15 +5,12 @@ local scale as in Smyl (2020), "A hybrid method of exponential smoothing and rec
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.forecasting.normalization import Panel, expanded_width
-
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
+from app.typedefs import Json
 
 LIMIT = 10.0  # of a normalised input
 TARGET_LIMIT = 50.0  # of a normalised target: float32 stays exact and one outlier does not own a batch

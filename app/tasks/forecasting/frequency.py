@@ -2,16 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.shared.timestamps import DAY, parse_stamp, parse_stamps
 
 __all__ = ["Frequency", "parse_stamp", "parse_stamps"]
 
-Array = npt.NDArray[Any]
 
 SECONDS = {"h": 3600, "t": 60, "min": 60, "s": 1}
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")

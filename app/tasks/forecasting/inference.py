@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from app.errors import Invalid, Problem, pointer
+from app.tasks.contract import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.normalization import History, Normalised
-
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
+from app.typedefs import Json
 
 frequency_of = cache(Frequency.parse)
 

@@ -1,15 +1,14 @@
 """The series of a data set as forecast requests, each made only when it is asked for."""
 
-from typing import Any
-
 import numpy as np
 
 from app.errors import Invalid, Problem
-from app.tasks.forecasting.frequency import Array, Frequency
+from app.tasks.contract import Array
+from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.inference import Instance, Parameters, check_parameters
 from app.tasks.forecasting.series import SeriesSet
+from app.typedefs import Json
 
-Json = dict[str, Any]
 Entries = list[float | str | None]
 
 LONGEST = 100_000  # steps a request may tell

@@ -1,12 +1,10 @@
 """How good forecasts are, as the forecasting competitions count it, and the naive forecasts to beat."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from app.tasks.contract import Array
 
 SMALLEST = 1e-290  # scale: errors divided by less may overflow
 

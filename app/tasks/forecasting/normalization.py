@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.seasonality import season_before, season_of
-
-Array = npt.NDArray[Any]
+from app.typedefs import Json
 
 LOG, SIGNED, NONE = "log", "signed", "none"
 FINENESS = 10.0  # asinh turns from linear to logarithmic at a tenth of the mean magnitude
@@ -87,9 +85,6 @@ def causal_scale(moves: Array, observed: Array, memory: int, usual: float) -> Ar
     mean[:1] = usual
     seen = np.cumsum(observed)  # (time,)
     return np.asarray(np.maximum(mean[np.maximum(seen - 1, 0)], FLOOR * usual))
-
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

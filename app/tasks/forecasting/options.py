@@ -1,13 +1,12 @@
 """What a forecasting job can choose, and whether a data set allows it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.errors import Problem
 from app.tasks.forecasting.backtest import MARGIN, needed
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 

@@ -1,20 +1,17 @@
 """What a forecasting model must know to read a series: found on training data, kept as JSON."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from app.errors import Invalid
+from app.tasks.contract import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.metrics import best_season, naive_scale
 from app.tasks.forecasting.normalization import Panel, choose_kind, transform_of
 from app.tasks.forecasting.options import Options
 from app.tasks.forecasting.series import SeriesSet
-
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
+from app.typedefs import Json
 
 SEASONS_KEPT = 20  # how much history decides what the season looks like
 SHORTEST, LONGEST = 4, 24  # of the input window

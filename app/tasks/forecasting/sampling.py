@@ -2,18 +2,16 @@
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.forecasting.backtest import Slicer
 from app.tasks.forecasting.encoding import Hidden, gather_inputs, gather_targets
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.normalization import History, Panel, build_panel
+from app.typedefs import Json
 
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
 Gathered = tuple[Array, Array, Array, Array]  # inputs, lengths, targets, weights
 
 DRAWS = 1024  # an epoch takes at least so many windows

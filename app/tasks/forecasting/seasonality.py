@@ -1,11 +1,8 @@
 """Whether a series has a season and what it looks like: test and indices of the M4 benchmark Naive2."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from app.tasks.contract import Array
 
 Z_VALUE = 1.645  # 90 % two-sided
 CYCLES = 4  # seasons that make a profile

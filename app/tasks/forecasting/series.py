@@ -1,12 +1,10 @@
 """Many time series, each on a regular grid, as flat arrays with offsets."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from app.tasks.contract import Array
 
 TRAIN, VALID, TEST = 1, 2, 3  # values of `splits`; 0 = the file has no split column
 SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}

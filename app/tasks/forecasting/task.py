@@ -21,7 +21,6 @@ from app.tasks.contract import (
     Floats,
     Input,
     Ints,
-    Json,
     Output,
     Plan,
     Reading,
@@ -49,6 +48,7 @@ from app.tasks.forecasting.preprocessing import NOTHING, covariate_specs, draft,
 from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.sampling import Origins, Windows, reach
 from app.tasks.forecasting.series import SeriesSet
+from app.typedefs import Json
 
 SAMPLE = 500  # histories are enough to know the usual scale
 

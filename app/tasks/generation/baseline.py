@@ -5,14 +5,11 @@ context was seen and the fewer different characters followed it.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.generation.corpus import Part
-
-Array = npt.NDArray[Any]
 
 ORDER = 5  # characters of an n-gram, the predicted one included
 LONGEST = 8_000_000  # characters that are counted, the last ones of a corpus

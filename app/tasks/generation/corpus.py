@@ -3,15 +3,12 @@
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.shared.ragged import Texts
 from app.tasks.shared.splits import OPEN, TEST, TRAIN, VALID, partition
-
-Array = npt.NDArray[Any]
 
 MANY = 10  # documents, from which on whole ones are drawn
 LARGEST = 0.2  # of the corpus; where one document is more, the corpus is split by position

@@ -2,15 +2,11 @@
 
 import codecs
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from app.tasks.contract import Ints
 from app.tasks.shared.tokenizers import END, pieces
-
-Ints = npt.NDArray[np.int64]
-Json = dict[str, Any]
+from app.typedefs import Json
 
 
 class Streamed:

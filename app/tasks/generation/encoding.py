@@ -3,16 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.generation.corpus import Part, blocks
 from app.tasks.shared import tokenizers
 from app.tasks.shared.tokenizers import END, PADDING, UNKNOWN, Unit
-
-Array = npt.NDArray[Any]
 
 BLOCK = 1 << 15  # characters that are tokenised at once: a whole book in one piece takes gigabytes
 TOGETHER = 1 << 19  # characters of blocks in memory as tokens of the library

@@ -3,19 +3,17 @@
 import secrets
 import unicodedata
 from hashlib import blake2b
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from app.errors import Invalid, Problem
+from app.tasks.contract import Array
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
 from app.tasks.shared.tokenizers import END
-
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
+from app.typedefs import Json
 
 READ = 4096  # tokens of a prompt, the last ones
 LOOKED_AT = {"character": 2 * READ, "bpe": 8 * READ, "word": 16 * READ}  # characters that hold as many

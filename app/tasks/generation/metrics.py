@@ -1,9 +1,8 @@
 """How well a text was predicted, from its negative log-likelihood."""
 
 import math
-from typing import Any
 
-Json = dict[str, Any]
+from app.typedefs import Json
 
 HIGHEST = 700.0  # nats a token, beyond which a perplexity is no float
 

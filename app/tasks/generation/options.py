@@ -1,6 +1,6 @@
 """What a generation job can choose, whether a data set allows it, and what suits it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import Problem
 from app.tasks.generation.reading import FEWEST
 from app.tasks.shared import tokenizers
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 LARGEST = 1 << 16  # tokens
 VOCABULARY = {"character": 8192, "bpe": 4000, "word": 10_000}

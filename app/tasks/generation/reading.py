@@ -1,19 +1,14 @@
 """Documents from an uploaded file: a plain text is one, and so is each line of JSON Lines."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Arrays, Faults, Source
 from app.tasks.shared.ragged import Ragged, Texts, offsets_of
 from app.tasks.shared.splits import NAMES, OPEN, TRAIN, read
 from app.tasks.shared.table_cells import shorten
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults, Json, Source
-
-Arrays = dict[str, npt.NDArray[Any]]
+from app.typedefs import Json
 
 TEXT, SPLIT = "text", "split"
 FEWEST = 1_000  # characters below which nothing can be learned

@@ -22,7 +22,6 @@ from app.tasks.contract import (
     Found,
     Input,
     Ints,
-    Json,
     Output,
     Plan,
     Reading,
@@ -47,6 +46,7 @@ from app.tasks.generation.reading import TEXT, read_documents
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
 from app.tasks.shared.tokenizers import TOKENISED, Unit
+from app.typedefs import Json
 
 UNKNOWN_SHARE = 0.02  # of the validation tokens, from which on it is worth a warning
 

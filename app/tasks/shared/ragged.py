@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Arrays = dict[str, Array]
+from app.tasks.contract import Array, Arrays
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,13 @@
 """Training, validation and test rows: as the file says, or by seed."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from app.tasks.contract import Faults, Ints
 from app.tasks.shared.table_cells import shorten
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults
-
-Ints = npt.NDArray[np.int64]
 
 NAMES = ("train", "valid", "test")
 OPEN = -1  # the code of a row whose split the file does not say

@@ -2,17 +2,11 @@
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array, Faults
 from app.tasks.shared.timestamps import WIDTH
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults
-
-Array = npt.NDArray[Any]
 
 MISSING = frozenset(("", "NaN", "nan", "NA", "N/A", "null", "NULL", "None", "<NA>"))
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

@@ -1,12 +1,10 @@
 """Dates and times as text become seconds since 1970 in UTC, a whole column at a time."""
 
 import re
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from app.tasks.contract import Array
 
 WIDTH = 40  # no accepted layout is longer; a longer text is cut to this and matches none
 DAY = 86_400

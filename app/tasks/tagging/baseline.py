@@ -4,11 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.tagging.sentences import Sentences
-
-Array = npt.NDArray[Any]
 
 NEVER = -1
 ENDING = 3  # letters

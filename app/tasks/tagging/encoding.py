@@ -1,19 +1,16 @@
 """Tagged sentences laid out for a network: a table of what it reads of each word, and numbers into it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.tokenizers import UNKNOWN
 from app.tasks.tagging import vocabulary
 from app.tasks.tagging.sentences import Sentences
 from app.tasks.tagging.tag_schemes import PLAIN, SCHEMES, TagSet
 from app.tasks.tagging.vocabulary import FIRST
-
-Array = npt.NDArray[Any]
 
 LEARNED = "bioes"  # the scheme of entities, unless another one is asked for
 

@@ -7,17 +7,15 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from app.errors import Invalid, Problem
+from app.tasks.contract import Array
 from app.tasks.shared.table_cells import odd_text
 from app.tasks.shared.tokenizers import WORDS
 from app.tasks.tagging.reading import LONGEST, LONGEST_TOKEN
 from app.tasks.tagging.spans import Segments
 from app.tasks.tagging.tag_schemes import PLAIN, SCHEMES, UNNAMED, TagSet
-
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
+from app.typedefs import Json
 
 CHARACTERS = 20 * LONGEST  # of a text
 CACHED = 256  # sets of tags in memory

@@ -1,18 +1,14 @@
 """How good tags are: entities by seqeval's rules, or word by word."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.shared.ragged import offsets_of
 from app.tasks.tagging.baseline import tally
 from app.tasks.tagging.sentences import Sentences
 from app.tasks.tagging.spans import Segments, firsts_of
 from app.tasks.tagging.tag_schemes import PLAIN, SCHEMES, UNNAMED, TagSet
-
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
+from app.typedefs import Json
 
 
 def judge(state: Json, sentences: Sentences, rows: Array, train: Array, found: Array) -> tuple[Json, Json]:

@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import Problem
 from app.tasks.tagging.reading import LONGEST
 from app.tasks.tagging.tag_schemes import PLAIN
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 MANY_WORDS = 20_000  # distinct ones: with more of them those seen once are not worth a vector each
 READ = 5_000_000  # tokens that are read in all epochs together

@@ -1,22 +1,18 @@
 """Tagged sentences from an uploaded file."""
 
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Faults, Source
 from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts, offsets_of
 from app.tasks.shared.table_cells import odd_text, shorten
 from app.tasks.tagging.sentences import TAGS, TOKENS, Sentences
 from app.tasks.tagging.summary import describe, warnings_of
 from app.tasks.tagging.validation import arrange
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults, Json, Source
-
-Array = npt.NDArray[Any]
+from app.typedefs import Json
 
 SPLIT = "split"
 LEAST = 10  # sentences that training needs

@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array, Arrays
 from app.tasks.shared import splits
-from app.tasks.shared.ragged import Arrays, Ragged, Texts
+from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.tagging.spans import Segments, firsts_of
 from app.tasks.tagging.tag_schemes import SCHEMES, Scheme, TagSet
-
-Array = npt.NDArray[Any]
 
 WORDS, TOKENS, TAGS, NAMES, SCHEME, SPLITS = "words", "tokens", "tags", "names", "scheme", "splits"
 

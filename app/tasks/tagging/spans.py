@@ -1,14 +1,11 @@
 """Entities in a text of tags: where each begins and ends, however well the tags fit together."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.tagging.tag_schemes import BEGIN, END, INSIDE, SINGLE, TagSet
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,14 @@
 """What is told about a data set of tagged sentences."""
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.shared import splits
 from app.tasks.shared.table_cells import shorten
 from app.tasks.tagging.sentences import Sentences
 from app.tasks.tagging.tag_schemes import UNNAMED
 from app.tasks.tagging.validation import IOB1
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Json
-
-Array = npt.NDArray[Any]
+from app.typedefs import Json
 
 TOP = 50  # tags that are named, the most frequent ones
 MANY = 0.05  # of the sentences

@@ -3,12 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from app.tasks.contract import Array
 
 BEGIN, INSIDE, END, SINGLE = range(4)  # what a token is in an entity; SINGLE is all of it
 OUTSIDE = "O"

@@ -11,13 +11,13 @@ from pydantic import BaseModel
 
 from app.errors import Problem
 from app.tasks.contract import (
+    Arrays,
     Batch,
     Defaults,
     Example,
     Faults,
     Input,
     Ints,
-    Json,
     Output,
     Plan,
     Reading,
@@ -25,7 +25,7 @@ from app.tasks.contract import (
     Split,
     TensorField,
 )
-from app.tasks.shared.ragged import Arrays, Ragged, Texts
+from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import partition
 from app.tasks.tagging import vocabulary
 from app.tasks.tagging.encoding import Layout, Table, Targets
@@ -41,6 +41,7 @@ from app.tasks.tagging.options import (
 from app.tasks.tagging.reading import read_sentences
 from app.tasks.tagging.sentences import TOKENS, WORDS, Sentences, cut
 from app.tasks.tagging.tag_schemes import PLAIN
+from app.typedefs import Json
 
 
 class Examples:

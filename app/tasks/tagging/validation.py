@@ -2,20 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array, Faults
 from app.tasks.shared.table_cells import shorten
 from app.tasks.tagging.sentences import TAGS, Sentences
 from app.tasks.tagging.spans import firsts_of
 from app.tasks.tagging.tag_schemes import BEGIN, END, INSIDE, PLAIN, SCHEMES, TagSet, detect, wrong_tags
 
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults
-
-Array = npt.NDArray[Any]
 Place = Callable[[int, int], int]  # the line of a sentence's token
 
 IOB1 = "iob1"  # BIO where `B` only parts an entity from one of the same type before it

@@ -5,16 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.shared.tokenizers import UNKNOWN
 from app.tasks.shared.word_features import COLUMNS, ends, known_as, tidy
-
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
 
 FIRST = UNKNOWN + 1  # the number of the first word, form or character
 MOST_CHARACTERS = 8_192

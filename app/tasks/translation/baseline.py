@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts
-
-Array = npt.NDArray[Any]
 
 ROUNDS = 5
 VOCABULARY = 1 << 30  # words of a side: all

@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts, offsets_of
 from app.tasks.shared.tokenizers import BEGIN, END
 from app.tasks.translation import baseline
 from app.tasks.translation.options import Options
 from app.tasks.translation.reading import Pairs
-
-Array = npt.NDArray[Any]
 
 LEARNED = 200_000  # pairs from which a vocabulary is learned, evenly taken from all
 LISTED = 16  # translations that a dictionary has of a token

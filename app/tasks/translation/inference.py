@@ -4,20 +4,17 @@ import codecs
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from app.errors import Invalid, Problem
+from app.tasks.contract import Array
 from app.tasks.shared import tokenizers
 from app.tasks.shared.text_checks import wrong_text
 from app.tasks.shared.tokenizers import END, SPECIALS, UNKNOWN
 from app.tasks.translation.encoding import plain
 from app.tasks.translation.options import MOST_TOKENS, Instance, Parameters
-
-Array = npt.NDArray[Any]
-Json = dict[str, Any]
+from app.typedefs import Json
 
 SPARE = 10  # tokens that a translation may have beyond its usual length
 

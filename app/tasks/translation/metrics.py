@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from importlib import import_module  # only a worker that scores pays for the library
-from typing import Any
 
-Json = dict[str, Any]
+from app.typedefs import Json
 
 
 def compare(translations: Sequence[str], references: Sequence[str]) -> Json:

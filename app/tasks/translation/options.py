@@ -1,6 +1,6 @@
 """What a translation job and a request for a translation can choose, and what suits them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import Problem
 from app.tasks.shared import tokenizers
 from app.tasks.shared.text_checks import LONGEST
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 VOCABULARY = {"bpe": 4_000, "word": 12_000, "character": 2_000}
 LENGTH = {"bpe": 100, "word": 100, "character": 400}

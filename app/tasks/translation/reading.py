@@ -2,20 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from app.tasks.contract import Array, Arrays, Faults, Source
 from app.tasks.shared import splits
-from app.tasks.shared.ragged import Arrays, Ragged, Texts, offsets_of
+from app.tasks.shared.ragged import Ragged, Texts, offsets_of
 from app.tasks.shared.table_cells import shorten
 from app.tasks.shared.text_checks import wrong_text
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults, Json, Source
-
-Array = npt.NDArray[Any]
+from app.typedefs import Json
 
 SOURCE, TARGET, SPLIT = "source", "target", "split"
 LEAST = 10  # pairs that training needs

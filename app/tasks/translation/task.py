@@ -19,7 +19,6 @@ from app.tasks.contract import (
     Found,
     Input,
     Ints,
-    Json,
     Output,
     Plan,
     Reading,
@@ -45,6 +44,7 @@ from app.tasks.translation.options import (
     check_options,
 )
 from app.tasks.translation.reading import Pairs, read_pairs
+from app.typedefs import Json
 
 USUAL = 0.99  # of the training pairs have no longer a translation, for the length of their source
 

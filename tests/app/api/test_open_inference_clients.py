@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tritonclient.http as triton
 from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from kserve.protocol.infer_type import RequestedOutput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from app.tasks.contract import Array
 from tests.networks import lstm, store
 from tests.open_inference import HORIZON, forecasting, publish, sequences
 from tests.servers import Valkey, until
@@ -24,7 +24,6 @@ from workers.serving.processes import PredictorProcess
 from workers.serving.spec import PredictorSpec
 
 T = TypeVar("T")
-Array = npt.NDArray[Any]
 
 TASK, GRAPH = "demand", "demand:network"
 LENGTHS = np.array([7, 1, 4])

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from app.typedefs import Json
 from tests.servers import Valkey, until
 from tests.service import Service, problem, service
 from tests.speaking import events, publish, speaker, speaking, tagger, translator
 
-Json = dict[str, Any]
 PREDICT = "/v1/models/poet/predict"
 PROMPT = "The king and"
 

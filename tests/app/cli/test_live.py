@@ -7,18 +7,17 @@ import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
+from app.typedefs import Json
 from tests.app.cli.stack.test_up import ENVIRONMENT, RECURRA, up
 from tests.servers import until
 from tests.service import monthly
 
-Json = dict[str, Any]
 Run = Callable[..., Result]
 TINY = ("--network", "hidden_size=8", "--training", "epochs=2", "--training", "batch_size=64")
 FORECAST = ("--task", "forecasting", "--option", "horizon=6")

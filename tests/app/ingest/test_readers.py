@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, delimited, lines, open_source, parquet
-from app.tasks.contract import Chunk, Faults, Json, Source
+from app.tasks.contract import Chunk, Faults, Source
+from app.typedefs import Json
 
 CANONICAL = ("unique_id", "ds", "y", "split")
 PATHS = TemporaryDirectory()  # for properties, which share no fixture between examples

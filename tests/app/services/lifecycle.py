@@ -5,9 +5,9 @@ from typing import Any
 
 from app.services.jobs.leases import BACKOFF, MAX_CRASHES, MAX_FAILURES
 from app.states import LIVE, TERMINAL, Status
+from app.typedefs import Json
 from tests.app.services.invariants import Snapshot
 
-Json = dict[str, Any]
 MESSAGE = "The artifact store is away."
 SLOWNESS = 100  # the test's clock only jumps; this is how much longer a pause is than in service
 

@@ -1,13 +1,10 @@
 """The database that the state machine plays on: how it is set, and how time passes there."""
 
-from typing import Any
-
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 BASE, BASE_VERSION = "base", 1  # the model that batches predict with
 STATE: Json = {"freq": "MS", "horizon": 6, "quantiles": [0.5]}

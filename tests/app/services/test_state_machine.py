@@ -28,11 +28,10 @@ from app.services.jobs import batch_predictions, control, leases, reaper, submis
 from app.services.jobs.leases import Lease, Orders
 from app.services.models.versions import Outcome
 from app.states import TERMINAL, Status
+from app.typedefs import Json
 from tests.app.services.invariants import check, check_change, look
 from tests.app.services.lifecycle import MESSAGE, SLOWNESS, Life, read
 from tests.app.services.stage import BASE, BASE_VERSION, STATE, clean, pass_time
-
-Json = dict[str, Any]
 
 # The clock only jumps: what the test itself takes is far from any limit, so that every run is the same.
 LEASE = 1000.0

@@ -22,12 +22,11 @@ from app.infrastructure.checkpoint_name import step_of
 from app.infrastructure.storage import Storage
 from app.services.jobs import checkpoints, submission
 from app.states import TERMINAL, Status
+from app.typedefs import Json
 from tests.faults.jobs import parts
 from tests.faults.jobs.parts import LAUNCHER, Part, python
 from tests.faults.jobs.switches import AFFLICTED, MARK, OFF, PROGRAM, SLOW
 from tests.servers import until
-
-Json = dict[str, Any]
 
 SAMPLE = Path(__file__).parents[3] / "app" / "samples" / "seattle_weather.csv"
 LEASE, CHECKPOINT = 3.0, 0.2  # seconds

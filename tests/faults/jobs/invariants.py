@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
 
 from sqlalchemy import select
 
@@ -10,10 +9,9 @@ from app.database.tables import Job, ModelVersion
 from app.services.jobs import batch_predictions
 from app.services.maintenance import cleanup
 from app.states import TERMINAL, Status
+from app.typedefs import Json
 from tests.faults.jobs.harness import PATIENCE, Stack
 from tests.servers import until
-
-Json = dict[str, Any]
 
 NEXT = {
     "queued": {"running", "paused", "cancelled"},

@@ -15,8 +15,9 @@ from sqlalchemy.engine import make_url
 
 from app.database.tables import Job
 from app.states import Status
+from app.typedefs import Json
 from tests.faults.jobs import parts
-from tests.faults.jobs.harness import Json, Stack
+from tests.faults.jobs.harness import Stack
 from tests.faults.jobs.parts import Part
 from tests.faults.proxy import Proxy
 from tests.servers import Valkey, valkey

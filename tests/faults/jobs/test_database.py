@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import func, select
 
 from app.database.tables import Job, ModelVersion
+from app.typedefs import Json
 from tests.conftest import server_url
-from tests.faults.jobs.harness import LEASE, QUICK, Json
+from tests.faults.jobs.harness import LEASE, QUICK
 from tests.faults.jobs.invariants import check
 from tests.faults.jobs.siege import Pulse, Siege, siege
 from tests.faults.jobs.twins import Twins

@@ -11,9 +11,10 @@ from sqlalchemy import func, select
 
 from app.database.tables import Job
 from app.states import Status
+from app.typedefs import Json
 from tests.app.cli.stack.test_up import gone
 from tests.faults.jobs.conftest import MakeStack
-from tests.faults.jobs.harness import QUICK, Json, Stack
+from tests.faults.jobs.harness import QUICK, Stack
 from tests.faults.jobs.invariants import check
 from tests.faults.jobs.parts import Part
 from tests.faults.jobs.twins import Twins

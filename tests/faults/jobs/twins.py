@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tests.faults.jobs.harness import STEADY, Json, Stack
+from app.typedefs import Json
+from tests.faults.jobs.harness import STEADY, Stack
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from app.errors import NotFound
-from app.tasks.contract import Input, Output
+from app.tasks.contract import Array, Input, Ints, Output
 from app.tasks.forecasting.encoding import width
 from app.tasks.forecasting.inference import Parameters
 from app.tasks.forecasting.instances import SeriesInstances
 from app.tasks.forecasting.task import TASK
+from app.typedefs import Json
 from tests.batches import HORIZON, dataset, lines, mixed, version
 from tests.series import series_set, waves
 from tests.workers.lively import lively
@@ -25,11 +26,9 @@ from workers.batch import child
 from workers.batch import predict as batch
 from workers.batch.predict import BatchSpec, Predicted, batches, mapped, pad, predict, unpack
 from workers.inference.artifact_cache import Damaged
-from workers.inference.engines import Array, Engine, Ints, open_onnx
+from workers.inference.engines import Engine, open_onnx
 from workers.inference.torch_engine import open_torch
 from workers.nn import ModelConfig
-
-Json = dict[str, Any]
 
 
 class Counted:

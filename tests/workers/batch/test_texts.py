@@ -11,7 +11,8 @@ import pytest
 
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Example, Faults, Json
+from app.tasks.contract import Example, Faults
+from app.typedefs import Json
 from tests import bilingual, tagged, texts
 from tests.batches import lines
 from workers.artifact.export import save

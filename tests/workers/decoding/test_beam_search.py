@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.tasks.contract import BEGIN, END, PADDING, Found, Json
+from app.tasks.contract import BEGIN, END, PADDING, Found
+from app.typedefs import Json
 from tests.steppers import Interpreter, column
 from workers.decoding.beam_search import Beam
 from workers.decoding.scheduler import decode_all

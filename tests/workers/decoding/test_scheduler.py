@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.tasks.contract import Json
+from app.typedefs import Json
 from tests.steppers import Babbler, Interpreter, column
 from workers.decoding import scheduler
 from workers.decoding.sampling import Sampler

@@ -14,6 +14,7 @@ import torch
 from onnx import helper
 
 from app.errors import NotFound
+from app.tasks.contract import Floats, Ints
 from tests.networks import lstm, store
 from workers.inference.artifact_cache import ArtifactCache, Damaged, Unreachable
 from workers.inference.engines import (
@@ -24,8 +25,6 @@ from workers.inference.engines import (
     Broken,
     Engine,
     Engines,
-    Floats,
-    Ints,
     Missing,
     OnnxEngine,
     open_onnx,

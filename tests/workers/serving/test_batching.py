@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from app.lanes import Reply, Request, Status, Tensor
-from workers.inference.engines import Array, Away, Broken, Engine, Floats, Ints, Missing, Pace
+from app.tasks.contract import Array, Floats, Ints
+from workers.inference.engines import Away, Broken, Engine, Missing, Pace
+from workers.inference.padding import bucket
 from workers.serving.batching import (
     MAX_FLOATS,
     Row,
     Work,
     answer,
-    bucket,
     cuts,
     expire,
     group,

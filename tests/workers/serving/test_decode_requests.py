@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from app.lanes import Reply, Request, Status, Tensor
-from app.tasks.contract import Json
 from app.tasks.generation.detokenizer import Streamed
+from app.typedefs import Json
 from tests.steppers import Babbler, Interpreter, column
 from workers.decoding.scheduler import decode_all
 from workers.decoding.sequence import Decoder, Quest

@@ -12,11 +12,12 @@ import pytest
 
 from app.errors import DeadlinePassed, NotFound, PredictionFailed, Unavailable
 from app.lanes import Inbox, Lane
+from app.tasks.contract import Floats
 from tests.lanes import eventually, opened
 from tests.networks import lstm, store
 from tests.servers import Valkey, until, valkey
 from workers.inference.artifact_cache import ArtifactCache
-from workers.inference.engines import AWAY_SECONDS, Engine, Engines, Floats, open_onnx
+from workers.inference.engines import AWAY_SECONDS, Engine, Engines, open_onnx
 from workers.serving.loader import Loader
 from workers.serving.predictor import Predictor
 from workers.serving.spec import PredictorSpec

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from app.lanes import Request, Status, Tensor
-from app.tasks.contract import Input, Output
+from app.tasks.contract import Floats, Input, Ints, Output
 from tests.workers.lively import lively
 from workers.artifact.export import save
-from workers.inference.engines import Engine, Floats, Ints, open_onnx
+from workers.inference.engines import Engine, open_onnx
 from workers.nn import ModelConfig
 from workers.serving.batching import answer
 

@@ -17,11 +17,12 @@ from app.errors import DeadlinePassed, NotFound, PredictionFailed, Unavailable
 from app.infrastructure.processes import alive
 from app.infrastructure.storage import Storage
 from app.lanes import Inbox, Lane
+from app.tasks.contract import Floats, Ints
 from tests.networks import lstm, store
 from tests.predictors import running, through
 from tests.servers import Valkey, until, valkey
 from workers.inference.artifact_cache import ArtifactCache
-from workers.inference.engines import Engine, Engines, Floats, Ints, open_onnx
+from workers.inference.engines import Engine, Engines, open_onnx
 from workers.serving.predictor import Predictor
 from workers.serving.processes import PredictorProcess
 from workers.serving.spec import PredictorSpec

@@ -6,15 +6,13 @@ import os
 import subprocess
 import sys
 from itertools import islice
-from typing import Any
 
 import pytest
 
 from app.hyperparameters.space import Choices, Space, Span, Steps, spelled
 from app.services.sweeps.policy import Told
+from app.typedefs import Json
 from workers.sweeps.optuna_sampler import DRAWS, STARTUP, Optuna
-
-Json = dict[str, Any]
 
 SMALL: Space = {"network.cell": Choices(["rnn", "lstm", "gru"]), "network.layers": Steps(1, 1, 2)}
 LARGE: Space = {

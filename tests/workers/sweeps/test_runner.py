@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions
-from app.database.tables import Json
 from app.hyperparameters.space import Space
 from app.infrastructure.storage import Storage
 from app.services.jobs import checkpoints, leases
@@ -19,6 +18,7 @@ from app.services.sweeps import advance
 from app.services.sweeps.policy import Step, Told, View
 from app.services.sweeps.state import Run
 from app.states import LIVE, Status
+from app.typedefs import Json
 from tests.app.services.invariants import check, look
 from tests.servers import until
 from tests.sweeps import Played, Scripted, by_cell, stage

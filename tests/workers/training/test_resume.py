@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from app.infrastructure.checkpoint_name import Damaged, step_of
+from app.typedefs import Json
 from tests.series import series_set, store, waves
 from tests.workers.training.test_fit import CONFIG, CPU, Sums, network
 from tests.workers.training.test_run import spec
@@ -27,8 +27,6 @@ from workers.training.run import Outcome, TrainSpec, train
 from workers.training.snapshot import Snapshot
 
 STEPS = 24  # of CONFIG on `Sums`
-
-Json = dict[str, Any]
 
 
 @pytest.fixture

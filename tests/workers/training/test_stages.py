@@ -15,6 +15,7 @@ from app.tasks import TASKS
 from app.tasks.classification.reading import read_labelled
 from app.tasks.contract import Faults
 from app.tasks.generation.reading import read_documents
+from app.typedefs import Json
 from tests.labels import jsonl, snippets
 from tests.series import series_set, store, waves
 from tests.texts import poems
@@ -23,8 +24,6 @@ from workers.training.fit import Fit
 from workers.training.pipeline import best_of
 from workers.training.run import Outcome, TrainSpec, train
 from workers.training.stages import Progress, Results
-
-Json = dict[str, Any]
 
 
 def spec(task: str, summary: Json, options: Json, network: Json, training: Json) -> TrainSpec:

@@ -1,14 +1,13 @@
 """Columns of a long table, gathered chunk by chunk into numbers; texts are kept once each."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.tasks.contract import Array, Faults
 from app.tasks.shared.table_cells import (
     LARGEST_FLOAT32,
     MISSING,
-    Array,
     as_texts,
     check_numbers,
     is_text,
@@ -16,9 +15,6 @@ from app.tasks.shared.table_cells import (
     shorten,
 )
 from app.tasks.shared.timestamps import explain, parse_stamps
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults
 
 LONGEST_TEXT = 256  # characters of an id or a level
 MOST_LEVELS = 100_000  # different texts a column may have before it is no category

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from app.tasks.contract import Array
 from app.tasks.forecasting.reading.columns import MOST_LEVELS, MixedColumn
-from app.tasks.forecasting.reading.grid import Array, Grid
+from app.tasks.forecasting.reading.grid import Grid
 from app.tasks.forecasting.series import SeriesSet
 
 MOST_VARYING = 64  # levels of a category that changes along a series

@@ -1,18 +1,13 @@
 """Rows of many series, in any interleaving, onto one regular grid."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.tasks.contract import Array, Faults
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.infer_frequency import infer
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults
-
-Array = npt.NDArray[Any]
 
 SPARSEST = 20  # grid points a row, above which a series is not regular
 TELLING = 5  # steps a series needs before all of them being multiples says it has another frequency

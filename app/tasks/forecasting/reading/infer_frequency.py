@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.tasks.forecasting.frequency import MONTHS, WEEKDAYS, Array, Frequency
+from app.tasks.contract import Array
+from app.tasks.forecasting.frequency import MONTHS, WEEKDAYS, Frequency
 from app.tasks.shared.timestamps import DAY
 
 

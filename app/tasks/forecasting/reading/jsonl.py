@@ -1,18 +1,17 @@
 """Series from JSON Lines: one object a series, as GluonTS writes them."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from app.tasks.forecasting.frequency import Array, Frequency
+from app.tasks.contract import Array, Faults, Source
+from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.columns import LONGEST_TEXT, Levels, wrong_id
 from app.tasks.forecasting.reading.summary import Found
 from app.tasks.forecasting.series import SPLITS, SeriesSet
 from app.tasks.shared.table_cells import LARGEST, LARGEST_FLOAT32, MISSING, shorten
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults, Json, Source
+from app.typedefs import Json
 
 FIELDS = ("item_id", "start", "freq", "target", "cat", "dynamic_feat", "split")
 

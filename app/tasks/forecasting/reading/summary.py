@@ -1,16 +1,14 @@
 """What is told about a data set of series."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.tasks.forecasting.frequency import Array, Frequency
+from app.tasks.contract import Array, Faults
+from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.covariates import last_observed
 from app.tasks.forecasting.series import SPLITS, TEST, VALID, SeriesSet
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Faults, Json
+from app.typedefs import Json
 
 FEWEST = 3  # observed values below which nothing can be learned from a series
 

@@ -1,11 +1,10 @@
 """Series from an uploaded file: long tables here, JSON Lines in `itemlines`."""
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.tasks.forecasting.frequency import Array
+from app.tasks.contract import Array, Chunk, Faults, Source
 from app.tasks.forecasting.reading.columns import IdColumn, MixedColumn, TimeColumn
 from app.tasks.forecasting.reading.covariates import attach
 from app.tasks.forecasting.reading.grid import Grid, Rows, fill_forward, lay_out
@@ -13,9 +12,7 @@ from app.tasks.forecasting.reading.jsonl import read_items
 from app.tasks.forecasting.reading.summary import Found, describe
 from app.tasks.forecasting.series import SPLITS, SeriesSet
 from app.tasks.shared.table_cells import as_texts, check_numbers, is_text, shorten
-
-if TYPE_CHECKING:
-    from app.tasks.contract import Chunk, Faults, Json, Source
+from app.typedefs import Json
 
 ID, TIME, VALUE, SPLIT = "unique_id", "ds", "y", "split"
 ONLY = "series"  # what a file without ids calls its one series

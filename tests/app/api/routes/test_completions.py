@@ -10,11 +10,11 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types import Completion
 
+from app.typedefs import Json
 from tests.servers import Valkey, until
 from tests.service import Service, service
 from tests.speaking import events, publish, speaker, speaking, translator
 
-Json = dict[str, Any]
 PATH = "/openai/v1/completions"
 
 

@@ -17,12 +17,11 @@ from sqlalchemy.exc import OperationalError
 from app.api.routes.inference import LARGE
 from app.lanes import Status
 from app.services.open_inference.predict import INLINE
+from app.typedefs import Json
 from tests.lanes import FakePredictor, predictor
 from tests.open_inference import HORIZON, Network, forecasting, publish, sequences
 from tests.servers import Valkey, until
 from tests.service import Service, service
-
-Json = dict[str, Any]
 
 TASK, GRAPH = "/v2/models/demand", "/v2/models/demand:network"
 VALUES: Json = {"name": "values", "datatype": "FP64", "shape": [1, 3], "data": [5.0, 5.0, 5.0]}

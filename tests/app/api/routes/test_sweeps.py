@@ -11,11 +11,10 @@ from app.services.jobs import leases
 from app.services.sweeps import advance, state
 from app.services.sweeps.policy import Curve, decide
 from app.states import Status
+from app.typedefs import Json
 from tests.servers import until
 from tests.service import Service, problem
 from tests.sweeps import Scripted, outcome
-
-Json = dict[str, Any]
 
 
 def submit(service: Service, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -24,7 +23,6 @@ from app.states import Status
 from tests.app.services.maintenance.test_storage_checks import Archive
 from tests.servers import Valkey
 
-Json = dict[str, Any]
 Run = Callable[..., Result]
 ROWS = ["leases", "doorbells", "cancels", "aliases", "models", "events"]
 FILES = ["store", "versions", "checkpoints", "orphans", "leftovers"]

@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.cli.client import Json
 from app.cli.ranking import ranking
 from app.cli.watch import describe, milestone
+from app.typedefs import Json
 from tests.app.api.routes.test_sweeps import play, step
 from tests.servers import until
 from tests.service import Service, monthly

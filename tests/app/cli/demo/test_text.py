@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
@@ -19,8 +18,8 @@ from app.cli.demo.steps import SAMPLES, Lost, learn, quoted
 from app.cli.demo.text import DEMOS, Demo
 from app.hyperparameters.options import NetworkIn, TrainingIn
 from app.tasks import TASKS
+from app.typedefs import Json
 
-Json = dict[str, Any]
 EACH = pytest.mark.parametrize("demo", DEMOS.values(), ids=list(DEMOS))
 LARGEST = 450_000  # bytes of a sample
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, conll, open_source
-from app.tasks.contract import Faults, Json, Source
+from app.tasks.contract import Faults, Source
+from app.typedefs import Json
 from tests.tagged import Sentence, entities
 from tests.tagged import conll as written
 

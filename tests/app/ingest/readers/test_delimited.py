@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, delimited, lines, open_source
-from app.tasks.contract import Faults, Json, Source
+from app.tasks.contract import Faults, Source
+from app.typedefs import Json
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
 FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=6)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, jsonlines, lines, open_source
-from app.tasks.contract import MAX_FAULTS, Chunk, Faults, Json, Source
+from app.tasks.contract import MAX_FAULTS, Chunk, Faults, Source
+from app.typedefs import Json
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
 VALUES = st.recursive(

@@ -15,10 +15,10 @@ from app.services import datasets
 from app.services.jobs import batch_predictions, control, leases, submission
 from app.services.models import versions
 from app.states import LIVE, TERMINAL, Status
+from app.typedefs import Json
 from tests.app.services.jobs.test_leases import claimed
 from tests.app.services.jobs.test_leases import submit as submit_training
 
-Json = dict[str, Any]
 STATE: Json = {"freq": "MS", "horizon": 6, "quantiles": [0.1, 0.5, 0.9]}
 NETWORK = {"cell": "gru", "hidden_size": 3}
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from app.errors import Invalid
 from app.services.open_inference.codec import MAX_ROWS, Asked, Signature, Told, read, write
 from app.tasks.contract import TensorField
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 SIGNATURE = Signature(
     (

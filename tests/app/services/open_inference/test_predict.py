@@ -26,8 +26,7 @@ from app.services.serving.predictions import Plane
 from app.services.serving.version_router import Chosen, Route, Wanted
 from app.tasks import TASKS
 from app.tasks.contract import Example, TensorField
-
-Json = dict[str, Any]
+from app.typedefs import Json
 
 
 class Lane:

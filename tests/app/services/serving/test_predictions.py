@@ -15,7 +15,8 @@ from app.services.serving.predictions import INLINE, Plane, admit, compute, infe
 from app.services.serving.shadowing import AT_ONCE, QUIET_ROWS, Shadows
 from app.services.serving.version_router import Chosen, Route
 from app.tasks import TASKS
-from app.tasks.contract import Example, Json
+from app.tasks.contract import Example
+from app.typedefs import Json
 
 
 class Lane:

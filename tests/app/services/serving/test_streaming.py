@@ -13,8 +13,9 @@ from app.services.serving.metrics import Meters
 from app.services.serving.predictions import Plane
 from app.services.serving.streaming import Delta, Done, Ended, Event, stream, teller
 from app.services.serving.version_router import Route
-from app.tasks.contract import END, Example, Json
+from app.tasks.contract import END, Example
 from app.tasks.generation.detokenizer import Streamed
+from app.typedefs import Json
 
 SPELLED = [b"", b"", b"", b"", b"a", b"b", "é".encode()[:1], "é".encode()[1:]]
 

@@ -19,11 +19,11 @@ from app.services.models import versions
 from app.services.sweeps import advance
 from app.services.sweeps.policy import Curve, decide
 from app.states import LIVE, TERMINAL, Status
+from app.typedefs import Json
 from tests.app.services.invariants import check, check_change, look
 from tests.app.services.jobs.test_leases import expire
 from tests.sweeps import Played, Scripted, all_jobs, by_cell, outcome, stage
 
-Json = dict[str, Any]
 GOOD = by_cell(rnn=0.9, lstm=0.5, gru=0.7)
 
 

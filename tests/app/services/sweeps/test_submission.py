@@ -17,11 +17,10 @@ from app.services.paging import Paging
 from app.services.sweeps import state, submission
 from app.states import SWEEP, Status
 from app.tasks.forecasting.task import Forecasting
+from app.typedefs import Json
 from tests.app.services.invariants import check, look
 from tests.app.services.jobs.test_batch_predictions import version
 from tests.sweeps import CELLS, asked, stage
-
-Json = dict[str, Any]
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ from app.tasks.classification.options import LETTERS, Instance, Options, Paramet
 from app.tasks.classification.reading import read_labelled
 from app.tasks.classification.task import TASK, Examples
 from app.tasks.contract import UNKNOWN, Faults, Input, Plan
+from app.typedefs import Json
 from tests.labels import curves, jsonl, snippets
 from tests.real_data import shared
-
-Json = dict[str, Any]
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Invalid
-from app.tasks.contract import Chunk, Faults, Json, Plan
+from app.tasks.contract import Array, Chunk, Faults, Plan
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.inference import Instance, Parameters
 from app.tasks.forecasting.options import Options
 from app.tasks.forecasting.preprocessing import NOTHING
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
-from app.tasks.shared.table_cells import Array
+from app.typedefs import Json
 from tests.series import series_set, waves
 
 HORIZON = 5

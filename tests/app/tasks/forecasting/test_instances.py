@@ -15,9 +15,9 @@ from app.tasks.forecasting.instances import LONGEST, SeriesInstances, misfits
 from app.tasks.forecasting.options import Options
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
+from app.typedefs import Json
 from tests.series import series_set, waves
 
-Json = dict[str, Any]
 NAN = np.nan
 
 

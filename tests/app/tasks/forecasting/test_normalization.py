@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.tasks.contract import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.normalization import (
-    Array,
     History,
     Panel,
     build_panel,

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from app.errors import Invalid
+from app.tasks.contract import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.options import Options
 from app.tasks.forecasting.preprocessing import choose_bases, covariate_specs, draft, seasons_for
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
-from app.tasks.shared.table_cells import Array
 from tests.series import series_set, waves
 
 

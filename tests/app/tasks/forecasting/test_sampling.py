@@ -5,13 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.tasks.contract import Plan
+from app.tasks.contract import Array, Plan
 from app.tasks.forecasting.backtest import Slicer, cut_series
 from app.tasks.forecasting.options import Options
 from app.tasks.forecasting.sampling import MINIMUM, Origins, Windows, short_histories
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK, Examples
-from app.tasks.shared.table_cells import Array
 from tests.series import series_set, waves
 
 HORIZON = 4

@@ -9,9 +9,10 @@ import pytest
 
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, lines, open_source
-from app.tasks.contract import Arrays, Faults, Json
+from app.tasks.contract import Arrays, Faults
 from app.tasks.generation.reading import read_documents
 from app.tasks.shared.ragged import Texts
+from app.typedefs import Json
 
 PLAY = "Who's there?\n\nNay, answer me: stand, and unfold yourself. ☂\n"
 

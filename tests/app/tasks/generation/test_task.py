@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import END, Arrays, Faults, Found, Input, Json, Output, Plan, Reading
+from app.tasks.contract import END, Arrays, Faults, Found, Input, Output, Plan, Reading
 from app.tasks.generation.inference import Instance, Parameters
 from app.tasks.generation.options import Options
 from app.tasks.generation.task import TASK, Pieces, Told
 from app.tasks.shared import tokenizers
+from app.typedefs import Json
 from tests.texts import poems, verses
 
 UNITS = pytest.mark.parametrize("unit", ["character", "bpe", "word"])

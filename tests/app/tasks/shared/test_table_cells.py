@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid
-from app.tasks.contract import MAX_FAULTS, Faults
-from app.tasks.shared.table_cells import MISSING, Array, as_texts, check_numbers, read_numbers, shorten
+from app.tasks.contract import MAX_FAULTS, Array, Faults
+from app.tasks.shared.table_cells import MISSING, as_texts, check_numbers, read_numbers, shorten
 
 WRONG = ["1_000", "١٢", "1,5", "0x10", "1e", "--1", "1 2", "abc", "½", "٣.٥", "1.2.3", "true", "1e5.5"]
 GOOD = ["1", "-1", "+1", " 7 ", "1.", ".5", "1e3", "1E-3", "-0.0", "007", "1e-400"]

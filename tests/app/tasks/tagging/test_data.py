@@ -9,10 +9,11 @@ import pytest
 from seqeval.metrics import accuracy_score, f1_score
 
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import Faults, Json, Reading
+from app.tasks.contract import Faults, Reading
 from app.tasks.tagging.inference import Instance, Parameters
 from app.tasks.tagging.options import Options
 from app.tasks.tagging.task import TASK, HeldOut
+from app.typedefs import Json
 from tests.real_data import shared
 
 

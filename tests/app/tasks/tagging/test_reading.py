@@ -6,10 +6,11 @@ import pytest
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import Faults, Json
+from app.tasks.contract import Faults
 from app.tasks.tagging import reading
 from app.tasks.tagging.reading import read_sentences
 from app.tasks.tagging.sentences import Sentences
+from app.typedefs import Json
 from tests.tagged import Sentence, bioes, conll, entities, iob1, jsonl, parts_of_speech
 
 

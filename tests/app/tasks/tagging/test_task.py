@@ -18,9 +18,8 @@ from app.tasks.shared import splits
 from app.tasks.tagging.inference import Instance, Parameters
 from app.tasks.tagging.options import Options
 from app.tasks.tagging.task import TASK, Examples, HeldOut
+from app.typedefs import Json
 from tests.tagged import Sentence, bioes, conll, entities, jsonl, parts_of_speech
-
-Json = dict[str, Any]
 
 
 def arrays_of(directory: Path, told: list[Sentence], marks: list[str] | None = None) -> Arrays:

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.contract import Faults
+from app.tasks.contract import Array, Faults
 from app.tasks.forecasting.reading import columns
 from app.tasks.forecasting.reading.columns import LONGEST_TEXT, IdColumn, Levels, MixedColumn, TimeColumn
-from app.tasks.shared.table_cells import MISSING, Array
+from app.tasks.shared.table_cells import MISSING
 
 NAMES = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=8).filter(
     lambda text: bool(text.strip())

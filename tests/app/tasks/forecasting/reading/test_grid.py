@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
-from app.tasks.contract import Faults
+from app.tasks.contract import Array, Faults
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.grid import Grid, Rows, fill_forward, lay_out
-from app.tasks.shared.table_cells import Array
 
 FREQUENCIES = ["s", "15min", "h", "D", "B", "W-WED", "MS", "ME", "QS-FEB", "QE-MAR", "YS", "YE-JUN", "1", "7"]
 

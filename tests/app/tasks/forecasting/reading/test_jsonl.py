@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from app.errors import DatasetInvalid
-from app.tasks.contract import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults
 from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.series import SeriesSet
+from app.typedefs import Json
 
 
 @dataclass

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid
-from app.tasks.contract import Faults, Json
+from app.tasks.contract import Faults
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.summary import FEWEST, Found, describe
+from app.typedefs import Json
 from tests.series import series_set
 
 NAN = np.nan

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import Chunk, Faults, Json
+from app.tasks.contract import Chunk, Faults
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.series import SeriesSet
+from app.typedefs import Json
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
 
