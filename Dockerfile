@@ -8,15 +8,15 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/recurra
 ENV PATH=/opt/recurra/bin:$PATH
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml requirements.lock README.md ./
 COPY app app
 COPY workers workers
 COPY migrations migrations
-RUN pip install .
+RUN pip install --constraint requirements.lock .
 
 FROM build AS build-worker
 ARG PIP_EXTRA_INDEX_URL
-RUN pip install '.[worker]'
+RUN pip install --constraint requirements.lock '.[worker]'
 
 FROM python:${PYTHON} AS base
 ENV PATH=/opt/recurra/bin:$PATH \

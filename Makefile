@@ -1,7 +1,10 @@
 # Everything runs from .venv; a target sets up what it needs. Needs Python 3.11 or newer and make.
 VENV := .venv
 BIN := $(VENV)/bin
+PRODUCT := $(VENV)/.product
 STAMP := $(VENV)/.installed
+LOCK := requirements.lock
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 PEERS_LIST := benchmarks/serving/requirements.txt
@@ -9,41 +12,54 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 TESTS ?=
 
-.PHONY: install demo demo-all test test-slow test-faults chaos up bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-overload bench-serving bench-serving-text bench-streaming lint types contracts secrets clean
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos up lock bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-overload bench-serving bench-serving-text bench-streaming lint types contracts secrets clean
 
-install: $(STAMP)
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml
+install: $(STAMP) ## .venv with everything: product, tests, linters (about 2 GB, some minutes)
+
+$(BIN)/python:
 	@python=$$($(FIND)); [ -n "$$python" ] || { echo "Recurra needs Python 3.11 or newer: set PYTHON=/path/to/it" >&2; exit 1; }; \
-	[ -x $(BIN)/python ] || "$$python" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	"$$python" -m venv $(VENV)
+
+# What runs the product, without linters and test clients.
+$(PRODUCT): pyproject.toml $(LOCK) | $(BIN)/python
+	$(PIP) --editable '.[worker]'
 	@touch $@
 
-demo: install
+$(STAMP): pyproject.toml $(LOCK) | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(PRODUCT)
+
+demo: $(PRODUCT) ## train a GRU and an LSTM on real weather, check their forecasts (2 minutes)
 	$(BIN)/recurra demo
 
-# Every task on a small real sample, one after the other: some minutes.
-demo-all: install
-	for task in forecasting classification tagging generation translation; do $(BIN)/recurra demo --task $$task || exit 1; done
+demo-all: $(PRODUCT) ## the same for every task: some minutes each
+	$(BIN)/recurra demo --task all
 
-up: install
+up: $(PRODUCT) ## the whole service on http://127.0.0.1:8000, data in .recurra/
 	$(BIN)/recurra up
 
-test: install
+test-fast: install ## tests that need no server: under a minute
+	$(BIN)/pytest -m 'not slow and not faults and not server' -n 2 --dist worksteal $(TESTS)
+
+test: install ## the whole test suite, on embedded servers
 	$(BIN)/pytest -m 'not slow and not faults' -n 2 --dist worksteal $(TESTS)
 
-test-slow: install
+test-slow: install ## tests that learn on real data: about an hour
 	$(BIN)/pytest -m slow $(TESTS)
 
 # Real services are killed, frozen and cut off; also on the servers that the environment names.
-test-faults: install
+test-faults: install ## services are killed, frozen and cut off: about half an hour
 	$(BIN)/pytest -m faults $(TESTS)
 
 # Random faults over a stream of ten jobs a minute; a run of 20 minutes or more goes into RESULTS.md.
 MINUTES ?= 20
 SEED ?= 0
 
-chaos: install
+chaos: install ## random faults for MINUTES over a stream of jobs
 	$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) --seed $(SEED)
 
 # The other servers of the comparison, in an environment of their own: Recurra needs none of them.
@@ -52,7 +68,10 @@ $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEERS_LIST)
 	@touch $@
 
-bench: install $(PEERS_STAMP)
+lock: $(BIN)/python ## write requirements.lock anew from what pyproject.toml allows today
+	$(BIN)/python .ci/lock.py $(LOCK)
+
+bench: install $(PEERS_STAMP) ## every benchmark: hours
 	$(BIN)/python -m benchmarks
 
 bench-api bench-burst bench-checkpoints bench-forecasting bench-overload bench-streaming: bench-%: install
@@ -61,24 +80,24 @@ bench-api bench-burst bench-checkpoints bench-forecasting bench-overload bench-s
 # Sequences of text and of sensor readings, three seeds each: about two hours in all; DATA names some of them.
 DATA ?=
 
-bench-language: install
+bench-language: install ## learning from text and sensor readings, three seeds: about two hours
 	$(BIN)/python -m benchmarks.language $(if $(DATA),--data $(DATA))
 
-bench-serving: install $(PEERS_STAMP)
+bench-serving: install $(PEERS_STAMP) ## predictions a second beside other servers
 	$(BIN)/python -m benchmarks.serving
 
 # Of it only sentiment and tagging, which need no other environment.
 bench-serving-text: install
 	$(BIN)/python -m benchmarks.serving --part text
 
-lint: install
+lint: install ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: install
+types: install ## mypy, strict
 	$(BIN)/mypy
 
-contracts: install
+contracts: install ## import-linter: the layers of pyproject.toml
 	$(BIN)/lint-imports
 
 # One random password in two files: PostgreSQL reads the first, Recurra the URL that holds it. The directory
@@ -92,6 +111,6 @@ secrets/postgres_password:
 secrets/recurra_database_url: secrets/postgres_password
 	@printf 'postgresql://recurra:%s@postgres:5432/recurra' "$$(cat $<)" > $@.part && chmod 444 $@.part && mv -f $@.part $@
 
-clean:
+clean: ## remove environments, caches and build outputs
 	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

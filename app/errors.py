@@ -12,12 +12,12 @@ class Problem(NamedTuple):
 
 
 def pointer(*steps: str | int) -> str:
-    """A JSON pointer (RFC 6901) to a place in the request."""
+    """A JSON pointer (RFC 6901) of these steps into the request."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 class AppError(Exception):
-    """Something the caller can act on; the docstring of each child is its default message."""
+    """An error the caller can act on; the docstring of each subclass is its default message."""
 
     status = 500
     code = "internal"
@@ -30,14 +30,14 @@ class AppError(Exception):
 
 
 class NotFound(AppError):
-    """There is no such thing here."""
+    """The resource does not exist."""
 
     status = 404
     code = "not-found"
 
 
 class Conflict(AppError):
-    """The present state forbids this."""
+    """The present state forbids this request."""
 
     status = 409
     code = "conflict"
@@ -54,6 +54,11 @@ class DatasetInvalid(Invalid):
     """The file cannot be used."""
 
     code = "dataset-invalid"
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> "DatasetInvalid":
+        """The error for some problems, whose message names the first of them."""
+        return cls(f"The file cannot be used: {problems[0].detail}", problems)
 
 
 class TooLarge(AppError):
@@ -72,7 +77,7 @@ class QueueFull(AppError):
 
 
 class Unavailable(AppError):
-    """A part of the service is away; try again shortly."""
+    """A part of the service is unavailable; try again shortly."""
 
     status = 503
     code = "unavailable"
@@ -80,7 +85,7 @@ class Unavailable(AppError):
 
 
 class DeadlinePassed(AppError):
-    """No answer came before the request's deadline."""
+    """The deadline of the request passed before it was answered."""
 
     status = 504
     code = "deadline-passed"
@@ -93,7 +98,7 @@ class PredictionFailed(AppError):
 
 
 class NoSpace(AppError):
-    """The server has no room to store this."""
+    """The server has no disk space left to store this."""
 
     status = 507
     code = "no-space"

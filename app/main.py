@@ -1,7 +1,4 @@
-"""The web process's composition root: builds everything, wires it, and knows nothing else.
-
-`uvicorn --factory app.main:create_app`
-"""
+"""The composition root of the web process: `uvicorn --factory app.main:create_app`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,35 +6,35 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.api import RAW, ROUTERS, problems
-from app.api.deps import House, Limits
-from app.api.middleware import Traced
+from app.api.deps import AppState, Limits
+from app.api.middleware import RequestIdMiddleware
 from app.api.raw import Application
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.infrastructure import logs
 from app.infrastructure.broker import Broker
-from app.infrastructure.job_events import Follower
+from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
 from app.infrastructure.storage import Storage
 from app.lanes import Lane
 from app.services.jobs.dispatcher import Dispatcher
-from app.services.serving.metrics import Meters
-from app.services.serving.predictions import Plane
-from app.services.serving.shadowing import Shadows
-from app.services.serving.version_router import Catalog
+from app.services.serving.metrics import PredictionMetrics
+from app.services.serving.predictions import PredictionService
+from app.services.serving.shadowing import ShadowRunner
+from app.services.serving.version_router import VersionRouter
 from app.settings import Settings
 
 DESCRIPTION = "Train and serve recurrent networks: upload sequences, submit a job, poll it, call the model."
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application."""
+    """Build the application; `settings` default to those of the environment."""
     settings = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(settings.log_level)
-        async with _house(settings) as house:
-            app.state.house = house
+        async with open_state(settings) as shared:
+            app.state.shared = shared
             yield
 
     app = Application(
@@ -52,45 +49,46 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
-    app.add_middleware(Traced)
+    app.add_middleware(RequestIdMiddleware)
     return app
 
 
 @asynccontextmanager
-async def _house(settings: Settings) -> AsyncIterator[House]:
+async def open_state(settings: Settings) -> AsyncIterator[AppState]:
+    """Connect everything that the routes share, and disconnect it afterwards."""
     incoming = settings.data_dir.resolve() / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
     engine = make_engine(settings.database)
     sessions, readers = make_sessions(engine), make_readers(engine)
     storage = Storage(settings.storage)
     broker = Broker(settings.redis, settings.redis_prefix)
-    catalog = Catalog(readers, storage)
-    house = House(
+    versions = VersionRouter(readers, storage)
+    shared = AppState(
         sessions=sessions,
         readers=readers,
         storage=storage,
         dispatcher=Dispatcher(sessions, broker),
-        follower=Follower(readers),
-        plane=_plane(settings, catalog),
-        notices=Notices(settings.redis, settings.redis_prefix, catalog.forget, catalog.forget_all),
+        follower=JobFollower(readers),
+        predictions=_prediction_service(settings, versions),
+        notices=Notices(settings.redis, settings.redis_prefix, versions.invalidate, versions.invalidate_all),
         limits=Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds),
         incoming=incoming,
     )
-    await house.lane.start()
-    await house.notices.start()
-    house.dispatcher.start()
+    await shared.lane.start()
+    await shared.notices.start()
+    shared.dispatcher.start()
     try:
-        yield house
+        yield shared
     finally:
-        await house.follower.close()
-        await house.notices.close()
-        await house.plane.shadows.close()
-        await house.lane.close()
-        house.dispatcher.stop()
+        await shared.follower.close()
+        await shared.notices.close()
+        await shared.predictions.shadows.close()
+        await shared.lane.close()
+        shared.dispatcher.stop()
         broker.close()
         engine.dispose()
 
 
-def _plane(settings: Settings, catalog: Catalog) -> Plane:
+def _prediction_service(settings: Settings, versions: VersionRouter) -> PredictionService:
     lane = Lane(settings.redis, settings.lane, settings.max_waiting, settings.max_queue_seconds)
-    return Plane(lane, catalog, Meters(lane), Shadows(lane))
+    return PredictionService(lane, versions, PredictionMetrics(lane), ShadowRunner(lane))

@@ -1,11 +1,11 @@
-"""The wire's shapes: what clients may send, and what they get."""
+"""Requests and responses of the API, as pydantic models."""
 
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
-from app.hyperparameters.options import NetworkIn, Strict, TrainingIn
+from app.hyperparameters.options import NetworkIn, StrictModel, TrainingIn
 from app.states import Status
 from app.times import rfc3339
 from app.typedefs import Json
@@ -24,7 +24,7 @@ Text = Annotated[str, StringConstraints(max_length=1 << 16)]  # which also refus
 AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
 
 
-class JobIn(Strict):
+class JobIn(StrictModel):
     """A training job to submit."""
 
     task: Text
@@ -38,8 +38,8 @@ class JobIn(Strict):
     ]
 
 
-class AliasIn(Strict):
-    """The version that shall answer, or several with shares that add up to 1; `shadow` computes unseen."""
+class AliasIn(StrictModel):
+    """The version that answers, or several with shares that add up to 1; `shadow` computes unseen."""
 
     version: VersionNumber | None = None
     versions: dict[Text, Annotated[float, Field(gt=0)]] | None = Field(
@@ -64,7 +64,7 @@ class DatasetOut(BaseModel):
 
     @classmethod
     def of(cls, row: Dataset) -> "DatasetOut":
-        """From its row."""
+        """The representation of a row."""
         return cls.model_validate(row, from_attributes=True)
 
 
@@ -76,7 +76,7 @@ class ErrorOut(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job as it stands."""
+    """The present state of a job."""
 
     id: str
     object: Literal["job"] = "job"
@@ -95,9 +95,9 @@ class JobOut(BaseModel):
     attempt: int
     model_version: int | None
     error: ErrorOut | None
-    sweep: str | None = Field(description="The sweep that this is a run of.")
-    trial: Json | None = Field(description="Of such a run: the trial's number and parameters, and the seed.")
-    search: Json | None = Field(description="Of a sweep: what is searched, and how.")
+    sweep: str | None = Field(description="The sweep that this job is a run of.")
+    trial: Json | None = Field(description="Of a run of a sweep: the trial's number, parameters and seed.")
+    search: Json | None = Field(description="Of a sweep: the search space, and how it is searched.")
     metadata: Json
     created_at: Time
     started_at: Time | None
@@ -106,7 +106,7 @@ class JobOut(BaseModel):
 
     @classmethod
     def of(cls, row: Job) -> "JobOut":
-        """From its row."""
+        """The representation of a row."""
         same = cls.model_fields.keys() & (set(Job.__table__.columns.keys()) - {"metadata"})
         return cls(
             **{name: getattr(row, name) for name in same},
@@ -120,7 +120,7 @@ class JobOut(BaseModel):
 
 
 class EventOut(BaseModel):
-    """One line of a job's history."""
+    """One event of a job's history."""
 
     seq: int
     type: str
@@ -129,7 +129,7 @@ class EventOut(BaseModel):
 
     @classmethod
     def of(cls, row: JobEvent) -> "EventOut":
-        """From its row."""
+        """The representation of a row."""
         return cls.model_validate(row, from_attributes=True)
 
 
@@ -152,13 +152,13 @@ class VersionOut(BaseModel):
 
     @classmethod
     def of(cls, row: ModelVersion) -> "VersionOut":
-        """From its row."""
+        """The representation of a row."""
         same = cls.model_fields.keys() & ModelVersion.__table__.columns.keys()
         return cls(**{name: getattr(row, name) for name in same}, job=row.job_id, dataset=row.dataset_id)
 
 
 class ModelOut(BaseModel):
-    """A model: its aliases and newest version."""
+    """A model, with its aliases and the number of its newest version."""
 
     name: str
     object: Literal["model"] = "model"
@@ -169,7 +169,7 @@ class ModelOut(BaseModel):
 
     @classmethod
     def of(cls, row: Model, aliases: list[Alias], latest: int | None) -> "ModelOut":
-        """From its row and what belongs to it."""
+        """The representation of a row with its aliases and the number of its newest version."""
         return cls(
             name=row.name,
             task=row.task,
@@ -180,7 +180,7 @@ class ModelOut(BaseModel):
 
 
 class AliasOut(BaseModel):
-    """The versions that answer, each with its share; `version` is the heaviest of them."""
+    """The versions that an alias points at, each with its share; `version` has the largest share."""
 
     model: str
     alias: str
@@ -191,7 +191,7 @@ class AliasOut(BaseModel):
 
     @classmethod
     def of(cls, row: Alias) -> "AliasOut":
-        """From its row."""
+        """The representation of a row."""
         return cls.model_validate(row, from_attributes=True)
 
 
@@ -210,7 +210,7 @@ class WorkerOut(BaseModel):
 
     @classmethod
     def of(cls, row: Worker, busy_with: str | None) -> "WorkerOut":
-        """From its row and the job it owns."""
+        """The representation of a row; `busy_with` is the job that the worker owns."""
         same = cls.model_fields.keys() & Worker.__table__.columns.keys()
         return cls(**{name: getattr(row, name) for name in same}, busy_with=busy_with)
 

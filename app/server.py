@@ -1,4 +1,4 @@
-"""The API server: `python -m app.server --host … --port …`, or `--fd` for a socket that listens already."""
+"""The API server: `python -m app.server --host … --port …`, or `--fd` for a socket that already listens."""
 
 import argparse
 import asyncio
@@ -10,47 +10,47 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.main import create_app
 
-GRACE_SECONDS = 5
-IDLE_SECONDS = 75  # of a connection; a client that asks again just then must not find it closing
+SHUTDOWN_SECONDS = 5
+KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it first
 
 
-class Corked:
-    """A transport whose writes of one turn of the event loop leave together.
+class CoalescingTransport:
+    """A transport that joins the writes of one turn of the event loop into one.
 
-    uvicorn writes a response's head and body one after the other: two system calls, and twice the client is
-    woken. Everything but writing and closing is the transport's own.
+    uvicorn writes the head and the body of a response one after the other, which costs two system calls and
+    wakes the client twice. Everything except `write` and `close` is delegated to the wrapped transport.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
-        self._held: list[bytes] = []
+        self._pending: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        """Send at the end of this turn."""
-        if not self._held:
+        """Send the data at the end of this turn of the event loop."""
+        if not self._pending:
             self._loop.call_soon(self._flush)
-        self._held.append(data)
+        self._pending.append(data)
 
     def close(self) -> None:
-        """Send what is held, and close."""
+        """Send pending data, and close."""
         self._flush()
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._held:
-            held, self._held = self._held, []
-            self._transport.write(b"".join(held))
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self._transport.write(b"".join(pending))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
 
-class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 over corked connections."""
+class CoalescingProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol over coalescing transports."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client connected."""
-        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
+        """Wrap the transport of a new connection."""
+        super().connection_made(CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
 
 
 def run(listener: socket.socket | None, host: str, port: int) -> None:
@@ -61,25 +61,26 @@ def run(listener: socket.socket | None, host: str, port: int) -> None:
         host=host,
         port=port,
         loop="uvloop",
-        http=Protocol,
+        http=CoalescingProtocol,
         ws="none",
         access_log=False,
         proxy_headers=False,  # nothing here reads the client's address
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     # uvicorn's own --fd takes every socket for a Unix one, so TCP_NODELAY stays off: 40 ms on each POST.
     uvicorn.Server(config).run(sockets=None if listener is None else [listener])
 
 
 def main() -> None:
-    """Read where to listen and serve."""
+    """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m app.server", description="Run the API server.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--fd", type=int, help="a listening socket inherited from the parent")
-    asked = parser.parse_args()
-    run(None if asked.fd is None else socket.socket(fileno=asked.fd), asked.host, asked.port)
+    arguments = parser.parse_args()
+    listener = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
+    run(listener, arguments.host, arguments.port)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,21 @@ from urllib.parse import quote
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-SECRETS = Path("/run/secrets")
-SOCKET_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
+SECRETS_DIR = Path("/run/secrets")
+MAX_SOCKET_PATH_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
 
 
-def cores() -> int:
-    """Of this machine, those that this process may use."""
+def usable_cores() -> int:
+    """The number of CPU usable_cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
-    """`RECURRA_*` variables; a file of the same lower-case name below /run/secrets serves for secrets."""
+    """The variables `RECURRA_*`; a secret may also be a file in /run/secrets with the lower-case name."""
 
     model_config = SettingsConfigDict(
         env_prefix="RECURRA_",
-        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        secrets_dir=SECRETS_DIR if SECRETS_DIR.is_dir() else None,
         frozen=True,
         extra="ignore",
     )
@@ -39,37 +39,37 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     device: str = "auto"
     lease_seconds: float = Field(default=60.0, gt=1)
-    stall_seconds: float = Field(default=600.0, gt=0)  # a training that says nothing for so long is ended
+    stall_seconds: float = Field(default=600.0, gt=0)  # without a report of a training before it is killed
     checkpoint_seconds: float = Field(default=30.0, gt=0)  # between checkpoints within an epoch
-    sweep_seconds: float = Field(default=900.0, gt=0)  # between two sweeps for files nobody needs
-    max_waiting: int = Field(default=4096, gt=0)  # predictions waiting in a lane before 429
-    max_queue_seconds: float = Field(default=0.025, gt=0)  # or what waits there takes so long to compute
+    cleanup_seconds: float = Field(default=900.0, gt=0)  # between two clean-ups of files without a row
+    max_waiting: int = Field(default=4096, gt=0)  # predictions queued in a lane before status 429
+    max_queue_seconds: float = Field(default=0.025, gt=0)  # to compute those queued, before status 429
     max_batch: int = Field(default=64, gt=0)  # rows, of all requests, in one forward pass
-    training_threads: int = Field(default=min(2, cores()), gt=0)  # of a wide network's training on CPUs
-    predictors: int = Field(default=cores() // 2 or 1, gt=0)  # of a serving worker; with GPUs, one on each
-    redis_prefix: str = "recurra:"  # of the doorbells' keys, for servers that are shared
-    lane: str = "default"  # name of the prediction lane, likewise
+    training_threads: int = Field(default=min(2, usable_cores()), gt=0)  # to train a wide network on CPUs
+    predictors: int = Field(default=usable_cores() // 2 or 1, gt=0)  # of a serving worker without GPUs
+    redis_prefix: str = "recurra:"  # of the keys for wake-ups, for a Redis server that is shared
+    lane: str = "default"  # name of the prediction lane, for a Redis server that is shared
 
     @property
     def database(self) -> str:
-        """The SQLAlchemy URL in force."""
+        """The SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'recurra.db'}"
 
     @property
     def redis(self) -> str:
-        """The Redis URL in force."""
+        """The URL of the Redis server."""
         return self.redis_url or f"unix://{quote(str(self.redis_socket))}"
 
     @property
     def redis_socket(self) -> Path:
         """The embedded server's socket: below `data_dir`, or in the temp dir when that path is too long."""
         socket = self.data_dir.resolve() / "run" / "valkey.sock"
-        if len(os.fsencode(socket)) <= SOCKET_BYTES:
+        if len(os.fsencode(socket)) <= MAX_SOCKET_PATH_BYTES:
             return socket
         name = hashlib.sha256(os.fsencode(self.data_dir.resolve())).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"recurra-{os.getuid()}" / f"{name}.sock"
 
     @property
     def storage(self) -> str:
-        """The artifact store's URL in force."""
+        """The URL of the artifact store."""
         return self.storage_url or (self.data_dir.resolve() / "storage").as_uri()

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What a job's row says."""
+    """The status of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -17,4 +17,4 @@ class Status(StrEnum):
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 LIVE = frozenset(Status) - TERMINAL
 
-SWEEP = "sweep"  # the kind of job that no worker claims: it is advanced by whoever looks
+SWEEP = "sweep"  # a kind of job that no worker claims: any training worker advances it

@@ -12,8 +12,9 @@ from app.settings import Settings
 from app.tasks.forecasting.task import TASK
 from benchmarks.report import table, write
 from tests.series import series_set, store, waves
-from workers.training.checkpointer import Saver
-from workers.training.run import TrainSpec, train
+from workers.training.checkpointer import Checkpointer
+from workers.training.run import train
+from workers.training.stages import TrainSpec
 
 ROUNDS = 3
 TEXT = """## Checkpoints
@@ -48,9 +49,11 @@ def run(case: Case, directory: Path, seconds: float | None) -> tuple[float, floa
     training = {**TRAINING, **TASK.training_defaults, "epochs": case.epochs, "patience": case.epochs}
     spec = TrainSpec("forecasting", network, training | {"device": "cpu"}, {"horizon": 7})
     told: list[dict[str, Any]] = []
-    saver = None if seconds is None else Saver(directory / "points", seconds, told.append)
+    saver = None if seconds is None else Checkpointer(directory / "points", seconds, told.append)
     wall, cpu = time.perf_counter(), time.process_time()
-    train(spec, directory, directory / "out", on=lambda _: None, should_stop=lambda: False, saver=saver)
+    train(
+        spec, directory, directory / "out", on=lambda _: None, should_stop=lambda: False, checkpointer=saver
+    )
     taken = time.perf_counter() - wall, time.process_time() - cpu
     for path in (directory / "points").glob("*"):
         path.unlink()

@@ -15,14 +15,15 @@ import orjson
 
 from app.tasks.contract import END, Input, Output
 from app.tasks.shared import tokenizers
-from app.tasks.shared.tokenizers import Unit
+from app.tasks.shared.tokenizers import TokenUnit
 from benchmarks.report import table, write
 from benchmarks.serving.recurra import publish
 from benchmarks.stack import stack
 from tests.texts import verses
 from workers.artifact.export import save
-from workers.nn import ModelConfig, build
-from workers.nn.heads import Next
+from workers.nn import ModelConfig
+from workers.nn.heads import NextTokenHead
+from workers.outputs import build
 
 MODEL = "poet"
 LAYERS, UNITS = 2, 512
@@ -34,7 +35,7 @@ TEXT = """## Streaming
 
 A language model of characters ({layers} × {units} LSTM, {size} characters, untrained) behind `recurra up`
 on a CPU: one API process, one predictor, ONNX Runtime on one thread. Answers of {tokens} tokens, sampled from
-the likeliest of 0.95 of the mass, told as server-sent events; client and service share the cores.
+the most_likely of 0.95 of the mass, told as server-sent events; client and service share the cores.
 Milliseconds from the request to the first token, and between two tokens of a stream (p50 / p99), and
 tokens/s of all.
 
@@ -58,11 +59,11 @@ class Told:
 
 def artifact(directory: Path) -> int:
     """An untrained model that never ends by itself; the size of its vocabulary."""
-    tokeniser = tokenizers.learn([verses(400)], Unit.CHARACTER, 100, spaced=True)
-    size = tokenizers.size(tokeniser)
+    tokeniser = tokenizers.train_tokenizer([verses(400)], TokenUnit.CHARACTER, 100, spaced=True)
+    size = tokenizers.vocabulary_size(tokeniser)
     shape = {"layers": LAYERS, "hidden_size": UNITS, "embedding_size": 64, "vocabularies": (size,)}
-    model: Any = build(ModelConfig(Input.TOKENS, Output.NEXT, 1, size, **shape), 0)  # type: ignore[arg-type]
-    head: Next = model.head
+    model: Any = build(ModelConfig(Input.TOKENS, Output.NEXT_TOKEN, 1, size, **shape), 0)  # type: ignore[arg-type]
+    head: NextTokenHead = model.head
     head.out.bias.data[END] = -50.0
     save(directory, model, {"task": "generation", "state": {"tokeniser": tokeniser, "unit": "character"}})
     return size

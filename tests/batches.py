@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
@@ -18,7 +18,7 @@ HORIZON = 4
 
 def version(directory: Path, known: SeriesSet | None = None) -> Json:
     """An untrained network for a data set's series as an artifact in `directory`; gives its state."""
-    plan = TASK.plan((known or series_set(waves(6, 60))).arrays(), Options(horizon=HORIZON), 0)
+    plan = TASK.plan((known or series_set(waves(6, 60))).arrays(), ForecastingOptions(horizon=HORIZON), 0)
     graph = lstm(plan.features, width=plan.outputs)
     store_network(directory, graph, state=plan.state, task="forecasting")
     return plan.state

@@ -1,4 +1,4 @@
-"""A tiny language with its translation: every word has one of its own, and an adjective changes its place."""
+"""Two tiny languages for tests: every word has one translation, and an adjective moves behind its noun."""
 
 import json
 import random
@@ -41,7 +41,7 @@ def _phrase(rng: random.Random) -> Pair:
 
 
 def tsv(pairs: list[Pair], splits: list[str] | None = None) -> bytes:
-    """A table, with a column `split` if there are any."""
+    """The pairs as a table, with a column `split` if there are splits."""
     rows = ["source\ttarget", *(f"{source}\t{target}" for source, target in pairs)]
     if splits:
         rows = [f"{row}\t{split}" for row, split in zip(rows, ["split", *splits], strict=True)]
@@ -49,7 +49,7 @@ def tsv(pairs: list[Pair], splits: list[str] | None = None) -> bytes:
 
 
 def jsonl(pairs: list[Pair], splits: list[str] | None = None) -> bytes:
-    """An object a line, with a field `split` if there are any."""
+    """The pairs as JSON Lines, with a field `split` if there are splits."""
     records = [{"source": source, "target": target} for source, target in pairs]
     for record, split in zip(records, splits or [], strict=False):
         record["split"] = split

@@ -11,65 +11,69 @@ import numpy as np
 import redis
 
 from app.errors import DeadlinePassed, Unavailable
-from app.lanes import Inbox, Lane, Presence, Reply, Request, Status, Tensor
+from app.lanes import Lane, PredictorPresence, Reply, ReplyStatus, Request, RequestConsumer, Tensor
 
 ROW = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
-def doubled(request: Request) -> Reply:
+def double(request: Request) -> Reply:
     return Reply(
-        request.id, Status.OK, [Tensor.of(2 * item.array()) for item in request.instances], 0.25, 0.5
+        request.id, ReplyStatus.OK, [Tensor.of(2 * item.array()) for item in request.instances], 0.25, 0.5
     )
 
 
 class FakePredictor:
-    """Answers from a thread; can be held, can forget what it received, can be reborn."""
+    """Answers from a thread; can be held back, and can lose what it received."""
 
-    def __init__(self, url: str, lane: str, answer: Callable[[Request], Reply] = doubled) -> None:
-        self.inbox = Inbox(url, lane, f"fake-{lane}")
+    def __init__(self, url: str, lane: str, answer: Callable[[Request], Reply] = double) -> None:
+        self.consumer = RequestConsumer(url, lane, f"fake-{lane}")
         self.lane, self.answer = lane, answer
-        self.seen: list[Request] = []
+        self.received: list[Request] = []
         self.go = threading.Event()
         self.go.set()
         self.ended = False
         self.thread = threading.Thread(target=self._serve)
 
-    def live(self, boot: str = "first") -> None:
-        self.inbox.announce(Presence(f"fake-{self.lane}", boot, 1, "cpu", self.lane, ["a/1"]))
+    def announce(self, instance_id: str = "first") -> None:
+        self.consumer.announce(
+            PredictorPresence(f"fake-{self.lane}", instance_id, 1, "cpu", self.lane, ["a/1"])
+        )
 
     def _serve(self) -> None:
         while True:
             self.go.wait()
             try:
-                requests = self.inbox.receive(64)
+                requests = self.consumer.receive(64)
             except (redis.RedisError, OSError):
                 if self.ended:
                     return
                 continue
             if self.ended:
                 return
-            self.seen += requests
+            self.received += requests
             self.go.wait()
-            replies = [(request.reply, self.answer(request)) for request in requests]
-            with suppress(redis.RedisError, OSError):  # what Redis takes along nobody waits for
-                self.inbox.reply(replies)
+            replies = [(request.reply_to, self.answer(request)) for request in requests]
+            with suppress(redis.RedisError, OSError):  # nobody waits for replies that are lost with Redis
+                self.consumer.send_replies(replies)
 
     def end(self) -> None:
         self.ended = True
         try:
-            self.inbox.withdraw()
-            self.inbox.interrupt()
+            self.consumer.withdraw()
+            self.consumer.interrupt()
         except (redis.RedisError, OSError):
             pass
         self.go.set()
         self.thread.join()
-        self.inbox.close()
+        self.consumer.close()
 
 
 @contextmanager
-def predictor(url: str, lane: str, answer: Callable[[Request], Reply] = doubled) -> Iterator[FakePredictor]:
+def fake_predictor(
+    url: str, lane: str, answer: Callable[[Request], Reply] = double
+) -> Iterator[FakePredictor]:
     fake = FakePredictor(url, lane, answer)
-    fake.live()
+    fake.announce()
     fake.thread.start()
     try:
         yield fake
@@ -78,7 +82,7 @@ def predictor(url: str, lane: str, answer: Callable[[Request], Reply] = doubled)
 
 
 @asynccontextmanager
-async def opened(url: str, name: str, max_waiting: int = 4096) -> AsyncIterator[Lane]:
+async def open_lane(url: str, name: str, max_waiting: int = 4096) -> AsyncIterator[Lane]:
     lane = Lane(url, name, max_waiting)
     await lane.start()
     try:
@@ -87,14 +91,14 @@ async def opened(url: str, name: str, max_waiting: int = 4096) -> AsyncIterator[
         await lane.close()
 
 
-async def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+async def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.005)
 
 
-async def served(lane: Lane, seconds: float = 5.0) -> None:
+async def wait_until_served(lane: Lane, seconds: float = 5.0) -> None:
     """Until the lane answers again."""
     deadline = time.monotonic() + seconds
     while True:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from app.lanes import Reply, Request, Status, Tensor
+from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.services.jobs import leases
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.tasks.contract import Plan
-from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
 from tests.networks import lstm, store
 from tests.series import series_set, waves
@@ -21,20 +21,20 @@ HORIZON = 4
 @cache
 def forecasting() -> Plan:
     """A plan to forecast four steps with."""
-    return TASK.plan(series_set(waves(4, 60)).arrays(), Options(horizon=HORIZON), 0)
+    return TASK.plan(series_set(waves(4, 60)).arrays(), ForecastingOptions(horizon=HORIZON), 0)
 
 
 def publish(running: Service, directory: Path, model: str = "demand", seed: int = 0) -> int:
-    """A version with a small network of the right width and a manifest that tells of it."""
+    """A version with a small network of the right width and a manifest that describes it."""
     plan = forecasting()
     lease = running.claim(running.job(model=model))
     prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
     network = lstm(features=plan.features, width=plan.outputs, seed=seed)
     graph = {"features": plan.features, "width": plan.outputs}
     for path in sorted(store(directory, network, state=plan.state, onnx=graph).iterdir()):
-        running.house.storage.put(f"{prefix}/{path.name}", path)
-    with running.house.sessions.begin() as session:
-        version = leases.succeed(session, lease, Outcome(prefix, 12, 345, "ab" * 32, {}, {}))
+        running.state.storage.put(f"{prefix}/{path.name}", path)
+    with running.state.sessions.begin() as session:
+        version = leases.succeed(session, lease, TrainingOutcome(prefix, 12, 345, "ab" * 32, {}, {}))
     assert version is not None
     return version
 
@@ -43,7 +43,7 @@ class Network:
     """Answers with the sum of each sequence's steps times `echo`: with 0 like an untrained network."""
 
     def __init__(self) -> None:
-        self.status = Status.OK
+        self.status = ReplyStatus.OK
         self.echo = 0.0
 
     def __call__(self, request: Request) -> Reply:

@@ -1,4 +1,4 @@
-"""A predictor process, and a lane to ask it through."""
+"""A predictor process, and a lane to call it through."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,18 +14,18 @@ T = TypeVar("T")
 
 
 @contextmanager
-def running(spec: PredictorSpec) -> Iterator[PredictorProcess]:
+def running_predictor(spec: PredictorSpec) -> Iterator[PredictorProcess]:
     process = PredictorProcess(spec)
     process.start()
     try:
-        until(lambda: process.presence() is not None, what="the predictor's presence")
+        until(lambda: process.read_presence() is not None, what="the predictor's presence")
         yield process
     finally:
         process.stop()
         assert not process.alive()
 
 
-def through(spec: PredictorSpec, scenario: Callable[[Lane], Awaitable[T]]) -> T:
+def call_lane(spec: PredictorSpec, scenario: Callable[[Lane], Awaitable[T]]) -> T:
     async def run() -> T:
         lane = Lane(spec.redis_url, spec.lane)
         await lane.start()

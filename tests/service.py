@@ -18,7 +18,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from app.api.deps import House
+from app.api.deps import AppState
 from app.database.tables import Dataset
 from app.identifiers import new_id
 from app.main import create_app
@@ -26,7 +26,7 @@ from app.services import datasets
 from app.services.datasets import Upload
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.settings import Settings
 from app.typedefs import Json
 from tests.networks import lstm, store
@@ -42,10 +42,10 @@ class Service:
         self.settings = settings
 
     @property
-    def house(self) -> House:
+    def state(self) -> AppState:
         """What the application shares."""
-        house: House = self.app.state.house
-        return house
+        shared: AppState = self.app.state.shared
+        return shared
 
     def upload(self, content: bytes, filename: str = "series.csv", **fields: str) -> httpx.Response:
         """Post a file."""
@@ -56,8 +56,8 @@ class Service:
         """A small monthly data set, read once for all tests and then copied: reading takes a process."""
         fields, arrived = read_once()
         row = Dataset(**fields, id=new_id("ds"))
-        datasets.keep(self.house.storage, row, arrived)
-        with self.house.sessions.begin() as session:
+        datasets.store(self.state.storage, row, arrived)
+        with self.state.sessions.begin() as session:
             session.add(row)
         return str(row.id)
 
@@ -80,7 +80,7 @@ class Service:
 
     def claim(self, job_id: str) -> Lease:
         """Take a job as a worker does."""
-        with self.house.sessions.begin() as session:
+        with self.state.sessions.begin() as session:
             job = leases.claim(session, job_id, "worker_test", 60)
             assert job is not None
             return Lease(job.id, job.attempt)
@@ -89,16 +89,16 @@ class Service:
         self, lease: Lease, *, progress: Json | None = None, events: list[tuple[str, Json]] | None = None
     ) -> None:
         """Report progress as a worker does."""
-        with self.house.sessions.begin() as session:
-            leases.beat(session, lease, 60, progress, None, events or [])
+        with self.state.sessions.begin() as session:
+            leases.renew(session, lease, 60, progress, None, events or [])
 
     def finish(self, lease: Lease, directory: Path) -> int:
         """End a job with a version that really exists in the store."""
         prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
         for path in sorted(store(directory, lstm(), state={}).iterdir()):
-            self.house.storage.put(f"{prefix}/{path.name}", path)
-        outcome = Outcome(prefix, 12, 345, "ab" * 32, {"smape": 9.0}, {"smape": 12.0})
-        with self.house.sessions.begin() as session:
+            self.state.storage.put(f"{prefix}/{path.name}", path)
+        outcome = TrainingOutcome(prefix, 12, 345, "ab" * 32, {"smape": 9.0}, {"smape": 12.0})
+        with self.state.sessions.begin() as session:
             version = leases.succeed(session, lease, outcome)
         assert version is not None
         return version
@@ -142,7 +142,7 @@ def read_once() -> tuple[Json, Upload]:
     directory = mkdtemp()
     atexit.register(rmtree, directory)
     arrived = upload(Path(directory))
-    row = datasets.check(arrived, 60)
+    row = datasets.ingest(arrived, 60)
     columns = ("name", "task", "format", "bytes", "sha256", "filename", "summary", "warnings")
     return {column: getattr(row, column) for column in columns}, arrived
 

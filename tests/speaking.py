@@ -12,16 +12,17 @@ from app.database.tables import Job
 from app.identifiers import new_id
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.tasks.contract import Input, Output
 from app.tasks.shared import tokenizers
-from app.tasks.shared.tokenizers import Unit
+from app.tasks.shared.tokenizers import TokenUnit
 from app.typedefs import Json
-from tests.predictors import running as serving
+from tests.predictors import running_predictor as serving
 from tests.service import Service
 from tests.texts import verses
 from workers.artifact.export import save
-from workers.nn import ModelConfig, build
+from workers.nn import ModelConfig
+from workers.outputs import build
 from workers.serving.processes import PredictorProcess
 from workers.serving.spec import PredictorSpec
 
@@ -30,16 +31,16 @@ TAGS = 3
 
 def tokeniser() -> str:
     """Characters of a few verses."""
-    return tokenizers.learn([verses()], Unit.CHARACTER, 100, spaced=True)
+    return tokenizers.train_tokenizer([verses()], TokenUnit.CHARACTER, 100, spaced=True)
 
 
 def speaker(directory: Path, seed: int = 0, **network: Any) -> Json:
-    """A model that goes on from prompts, in `directory`; gives its state."""
+    """Store a model that completes prompts in `directory`; returns its state."""
     state = {"tokeniser": tokeniser(), "unit": "character"}
-    size = tokenizers.size(state["tokeniser"])
+    size = tokenizers.vocabulary_size(state["tokeniser"])
     config = ModelConfig(
         Input.TOKENS,
-        Output.NEXT,
+        Output.NEXT_TOKEN,
         1,
         size,
         **{"hidden_size": 16, "embedding_size": 8, "vocabularies": (size,), **network},
@@ -49,7 +50,7 @@ def speaker(directory: Path, seed: int = 0, **network: Any) -> Json:
 
 
 def translator(directory: Path, seed: int = 0) -> ModelConfig:
-    """A model that gives sequences for sequences, in `directory`."""
+    """Store a model from sequences to sequences in `directory`."""
     config = ModelConfig(
         Input.TOKENS,
         Output.SEQUENCE,
@@ -65,7 +66,7 @@ def translator(directory: Path, seed: int = 0) -> ModelConfig:
 
 
 def tagger(directory: Path, seed: int = 0, *, crf: bool = True) -> ModelConfig:
-    """A model that gives a tag for each token, in `directory`."""
+    """Store a model that tags each token in `directory`."""
     config = ModelConfig(
         Input.TOKENS,
         Output.LABELS,
@@ -93,18 +94,18 @@ def sequences(lengths: list[int], columns: tuple[int, ...] = (14, 5), seed: int 
 
 def events(stream: bytes) -> list[tuple[str, Any]]:
     """Server-sent events as names and JSON."""
-    found = []
+    parsed = []
     for block in stream.decode().split("\n\n")[:-1]:
         name, data = "message", ""
         for line in block.split("\n"):
             kind, _, value = line.partition(": ")
             name, data = (value, data) if kind == "event" else (name, value)
-        found.append((name, data if data == "[DONE]" else json.loads(data)))
-    return found
+        parsed.append((name, data if data == "[DONE]" else json.loads(data)))
+    return parsed
 
 
 def publish(running: Service, directory: Path, model: str, task: str) -> int:
-    """A version of the artifact in `directory`, as a finished job leaves it; its number."""
+    """Publish the artifact in `directory` as a finished job does; returns the version."""
     job = Job(
         id=new_id("job"),
         kind="train",
@@ -116,16 +117,16 @@ def publish(running: Service, directory: Path, model: str, task: str) -> int:
         options={},
         job_metadata={},
     )
-    with running.house.sessions.begin() as session:
+    with running.state.sessions.begin() as session:
         session.add(job)
         session.flush()
         leases.claim(session, job.id, "worker_test", 60)
         lease = Lease(job.id, 1)
         prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
-        version = leases.succeed(session, lease, Outcome(prefix, 12, 345, "ab" * 32, {}, {}))
+        version = leases.succeed(session, lease, TrainingOutcome(prefix, 12, 345, "ab" * 32, {}, {}))
     assert version is not None
     for path in sorted(directory.iterdir()):
-        running.house.storage.put(f"{prefix}/{path.name}", path)
+        running.state.storage.put(f"{prefix}/{path.name}", path)
     return version
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.contract import END, Floats, Ints
-from workers.decoding.onnx_model import States, Stepped
+from app.tasks.arrays import Floats, Ints
+from app.tasks.contract import END
+from workers.decoding.onnx_model import States, StepOutput
 
 WIDTH = 6
 
@@ -26,7 +27,7 @@ class Weights:
 class Babbler:
     """A recurrent network that goes on from what it has read; notes how much it read and stepped at once."""
 
-    pieces = True
+    chunked_prefill = True
 
     def __init__(
         self, vocabulary: int = 9, seed: int = 0, sharpness: float = 1.0, *, endless: bool = False
@@ -38,19 +39,19 @@ class Babbler:
         self.steps: list[int] = []
         self.broken = False
 
-    def initial(self, batch: int) -> States:
+    def initial_state(self, batch: int) -> States:
         return States(np.zeros((1, batch, WIDTH), np.float32))
 
-    def begin(self, inputs: Ints, lengths: Ints, carried: States) -> tuple[Floats | None, States]:
+    def prefill(self, inputs: Ints, lengths: Ints, carried: States) -> tuple[Floats | None, States]:
         self.reads.append(inputs.shape[:2])
         return self._read(inputs, lengths, carried)
 
-    def step(self, tokens: Ints, carried: States) -> Stepped:
+    def step(self, tokens: Ints, carried: States) -> StepOutput:
         if self.broken:
             raise RuntimeError("no such kernel")
         self.steps.append(len(tokens))
         scores, after = self._read(tokens[:, None, None], np.ones(len(tokens), np.int64), carried)
-        return Stepped(scores, after)
+        return StepOutput(scores, after)
 
     def _read(self, inputs: Ints, lengths: Ints, carried: States) -> tuple[Floats, States]:
         weights, after, scores = self.weights, carried.states.copy(), []
@@ -65,27 +66,27 @@ class Babbler:
     def logits(self, tokens: list[int]) -> Any:
         """What follows some tokens, by itself."""
         inputs = np.array(tokens, np.int64)[None, :, None]
-        return self._read(inputs, np.array([len(tokens)]), self.initial(1))[0][0]
+        return self._read(inputs, np.array([len(tokens)]), self.initial_state(1))[0][0]
 
 
 class Interpreter:
     """An encoder whose memory is its source's tokens, and a recurrent decoder that attends to them."""
 
-    pieces = False
+    chunked_prefill = False
 
     def __init__(self, vocabulary: int = 7, seed: int = 0, sharpness: float = 2.0) -> None:
         self.weights = Weights(vocabulary, seed, sharpness)
         self.steps: list[int] = []
 
-    def initial(self, batch: int) -> States:
+    def initial_state(self, batch: int) -> States:
         return States(np.zeros((1, batch, WIDTH), np.float32))
 
-    def begin(self, inputs: Ints, lengths: Ints, carried: States) -> tuple[Floats | None, States]:
+    def prefill(self, inputs: Ints, lengths: Ints, carried: States) -> tuple[Floats | None, States]:
         memory = self.weights.read[inputs[:, :, 0]].astype(np.float32)  # padding is remembered too
         firsts = [row[:length].mean(axis=0) for row, length in zip(memory, lengths, strict=True)]
         return None, States(np.array([firsts], np.float32), memory, lengths)
 
-    def step(self, tokens: Ints, carried: States) -> Stepped:
+    def step(self, tokens: Ints, carried: States) -> StepOutput:
         assert carried.memory is not None
         assert carried.lengths is not None
         self.steps.append(len(tokens))
@@ -100,7 +101,9 @@ class Interpreter:
             looked[row, : len(seen)] = seen
             joined = np.concatenate([state, seen @ memory])
             scores.append(np.log(softmax(joined @ self.weights.out)))
-        return Stepped(np.array(scores, np.float32), States(after, carried.memory, carried.lengths), looked)
+        return StepOutput(
+            np.array(scores, np.float32), States(after, carried.memory, carried.lengths), looked
+        )
 
 
 def softmax(logits: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Sweeps in tests: asked for, advanced step by step, and their runs played instead of trained."""
+"""Sweeps in tests: submitted, advanced step by step, and their runs played instead of trained."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,17 +10,16 @@ from sqlalchemy import select
 from app.database.engine import Sessions
 from app.database.tables import Dataset, Job
 from app.hyperparameters.space import Space
-from app.services.jobs import control, leases, submission
+from app.services.jobs import control, leases, queries
 from app.services.jobs.leases import Lease
-from app.services.models.versions import Outcome
-from app.services.sweeps import advance, state
-from app.services.sweeps import submission as sweep_submission
-from app.services.sweeps.advance import Done
-from app.services.sweeps.policy import Curve, Told, decide
+from app.services.models.versions import TrainingOutcome
+from app.services.sweeps import advance, state, submission
+from app.services.sweeps.advance import AppliedPlan
+from app.services.sweeps.policy import LossCurve, TrialResult, decide
 from app.services.sweeps.search import SweepIn
-from app.services.sweeps.state import Run, Standing
+from app.services.sweeps.state import Run, SweepState
 from app.states import Status
-from app.tasks.shared.validation_metrics import LOSS, of_validation
+from app.tasks.shared.validation_metrics import VALIDATION_LOSS, validation_metric
 from app.typedefs import Json
 from tests.app.services.stage import SUMMARY
 
@@ -29,35 +28,41 @@ BASE: Json = {"task": "forecasting", "dataset": "ds_1", "model": "m", "options":
 Value = float | None
 
 
-def asked(**fields: Any) -> SweepIn:
+def sweep_request(**fields: Any) -> SweepIn:
     """A sweep over cells, unless the fields say something else."""
     return SweepIn.model_validate({**BASE, "search": {"network.cell": list(CELLS)}, **fields})
 
 
 class Scripted:
-    """A picker that follows a list, or the grid in order, and gives up what it is told to."""
+    """A sampler that follows a list, or the grid in order, and a pruner that stops what `prune` says."""
 
-    def __init__(self, points: Sequence[Json] | None = None, hopeless: Callable[[Curve], bool] | None = None):
-        self._points, self._hopeless = points, hopeless
-        self.told: list[Told] = []
+    def __init__(
+        self, points: Sequence[Json] | None = None, prune: Callable[[LossCurve], bool] | None = None
+    ):
+        self._points, self._prune = points, prune
+        self.results: list[TrialResult] = []
         self.warmups: set[int] = set()
 
-    def pick(self, search: Json, space: Space, seed: int, told: Sequence[Told]) -> Iterator[Json]:
-        """See `Picker`."""
-        self.told = list(told)
+    def suggest(
+        self, search: Json, space: Space, seed: int, results: Sequence[TrialResult]
+    ) -> Iterator[Json]:
+        """See `TrialSampler`."""
+        self.results = list(results)
         if self._points is not None:
             yield from self._points
             return
         axes = [
-            [one.at(place) for place in range(one.count)] for one in space.values() if one.count is not None
+            [axis.value_at(index) for index in range(axis.count)]
+            for axis in space.values()
+            if axis.count is not None
         ]
         for values in product(*axes):
             yield dict(zip(space, values, strict=True))
 
-    def hopeless(self, curve: Curve, ended: Sequence[Curve], warmup: int) -> bool:
-        """See `Picker`."""
+    def should_prune(self, curve: LossCurve, ended: Sequence[LossCurve], warmup: int) -> bool:
+        """See `TrialPruner`."""
         self.warmups.add(warmup)
-        return self._hopeless is not None and self._hopeless(curve)
+        return self._prune is not None and self._prune(curve)
 
 
 def stage(sessions: Sessions) -> None:
@@ -72,28 +77,28 @@ def stage(sessions: Sessions) -> None:
 class Played:
     """A sweep over the data set of `stage`."""
 
-    def __init__(self, sessions: Sessions, picker: Scripted | None = None, **fields: Any) -> None:
-        self.sessions, self.picker, self.known = sessions, picker or Scripted(), dict[str, Curve]()
-        self.metric = of_validation(fields.get("metric", LOSS))
+    def __init__(self, sessions: Sessions, script: Scripted | None = None, **fields: Any) -> None:
+        self.sessions, self.script, self.cache = sessions, script or Scripted(), dict[str, LossCurve]()
+        self.metric = validation_metric(fields.get("metric", VALIDATION_LOSS))
         with sessions.begin() as session:
-            self.id = sweep_submission.submit(session, asked(**fields)).id
+            self.id = submission.submit(session, sweep_request(**fields)).id
 
-    def step(self) -> Done:
-        """One look, and what comes of it."""
+    def step(self) -> AppliedPlan:
+        """Advance the sweep once, as a worker does."""
         with self.sessions() as session:
-            view = advance.look(session, self.id, self.known)
-        decided = decide(view, self.picker)
+            context = advance.load(session, self.id, self.cache)
+        plan = decide(context, self.script, self.script)
         with self.sessions.begin() as session:
-            return advance.carry_out(session, view, decided)
+            return advance.apply(session, context, plan)
 
-    def standing(self) -> Standing:
-        """How it stands."""
+    def state(self) -> SweepState:
+        """Its state in the database."""
         with self.sessions() as session:
-            return state.read(session, self.id)
+            return state.load(session, self.id)
 
     def runs(self, *statuses: Status) -> list[Run]:
         """Its runs, or those in one of the states."""
-        return [run for run in self.standing().runs if not statuses or run.status in statuses]
+        return [run for run in self.state().runs if not statuses or run.status in statuses]
 
     def job(self, job_id: str = "") -> Job:
         """The sweep's row, or one of a run."""
@@ -107,11 +112,11 @@ class Played:
             assert job is not None
             return Lease(job.id, job.attempt)
 
-    def tell(self, lease: Lease, *losses: float, **more: Any) -> None:
+    def report(self, lease: Lease, *losses: float, **more: Any) -> None:
         """Report these losses, epoch by epoch."""
-        told = [("epoch", {"epoch": at, "valid_loss": loss, **more}) for at, loss in enumerate(losses, 1)]
+        events = [("epoch", {"epoch": at, "valid_loss": loss, **more}) for at, loss in enumerate(losses, 1)]
         with self.sessions.begin() as session:
-            leases.beat(session, lease, 60, None, None, told)
+            leases.renew(session, lease, 60, None, None, events)
 
     def finish(self, lease: Lease, value: Value) -> bool:
         """End a run with what it is compared by; infinite, it failed."""
@@ -125,7 +130,7 @@ class Played:
         """Run whatever is queued to its end."""
         for run in self.runs(Status.QUEUED):
             lease = self.claim(run.job_id)
-            self.tell(lease, *losses)
+            self.report(lease, *losses)
             assert self.finish(lease, value(run))
 
     def to_the_end(self, value: Callable[[Run], Value]) -> Job:
@@ -135,20 +140,22 @@ class Played:
         return self.job()
 
     def events(self, kind: str) -> list[Json]:
-        """What the sweep told."""
+        """The data of the sweep's events of one type."""
         with self.sessions() as session:
-            return [event.data for event in submission.events(session, self.id, 0, 500) if event.type == kind]
+            return [
+                event.data for event in queries.list_events(session, self.id, 0, 500) if event.type == kind
+            ]
 
     def cancel(self, job_id: str = "") -> None:
-        """Order the sweep, or a run, to end."""
+        """Cancel the sweep, or a run."""
         with self.sessions.begin() as session:
             control.cancel(session, job_id or self.id)
 
 
-def outcome(lease: Lease, value: Value, metric: str = LOSS) -> Outcome:
-    """What a run made."""
+def outcome(lease: Lease, value: Value, metric: str = VALIDATION_LOSS) -> TrainingOutcome:
+    """The outcome of a run."""
     artifact = f"artifacts/{lease.job_id}/{lease.attempt}"
-    return Outcome(artifact, 7, 70, "00", {"smape": 1.0, metric: value}, {"smape": 2.0})
+    return TrainingOutcome(artifact, 7, 70, "00", {"smape": 1.0, metric: value}, {"smape": 2.0})
 
 
 def by_cell(**values: float) -> Callable[[Run], Value]:

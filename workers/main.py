@@ -18,12 +18,13 @@ from app.services.jobs.dispatcher import Dispatcher
 from app.services.maintenance.janitor import Janitor
 from app.settings import Settings
 from workers.jobs import celery_task
-from workers.jobs.registration import Presence
-from workers.jobs.supervisor import Patience, Supervisor
+from workers.jobs.kinds import NVIDIA_GPUS
+from workers.jobs.registration import WorkerRegistration
+from workers.jobs.supervisor import Supervisor, Timeouts
 from workers.serving.processes import ServingConfig, predictor_step
-from workers.sweeps.runner import Conductor
+from workers.sweeps.runner import SweepRunner
 
-WORKER_ID = "RECURRA_WORKER_ID"  # how pool children know whose they are
+WORKER_ID = "RECURRA_WORKER_ID"  # environment variable through which pool children know their worker
 
 settings = Settings()
 app: Celery = make_celery(settings.redis, settings.redis_prefix)
@@ -31,7 +32,7 @@ app: Celery = make_celery(settings.redis, settings.redis_prefix)
 
 @cache
 def _engine() -> Engine:
-    """Built in each process on first use: connections must not be shared with a parent."""
+    """Return this process's engine, made on first use: connections must not be shared with a parent."""
     return make_engine(settings.database)
 
 
@@ -47,7 +48,7 @@ def _supervisor() -> Supervisor:
         storage=Storage(settings.storage),
         work_dir=settings.data_dir.resolve() / "work",
         owner=os.environ[WORKER_ID],
-        patience=Patience(settings.lease_seconds, settings.stall_seconds, settings.checkpoint_seconds),
+        timeouts=Timeouts(settings.lease_seconds, settings.stall_seconds, settings.checkpoint_seconds),
         device=settings.device,
         stopping=celery_task.released.is_set,
         threads=settings.training_threads,
@@ -70,38 +71,42 @@ signals.worker_process_init.connect(_in_pool_child)
 signals.setup_logging.connect(_configure_logs)
 
 
-def devices(wanted: str, predictors: int, cards: Path = Path("/proc/driver/nvidia/gpus")) -> tuple[str, ...]:
-    """Of each predictor: one for each GPU, or so many on the CPU; without torch, never imported here."""
-    if wanted.startswith("cuda:"):
-        return (wanted,)
-    found = sorted(cards.glob("*")) if wanted != "cpu" else []
-    return tuple(f"cuda:{number}" for number in range(len(found))) or ("cpu",) * predictors
+def devices(device: str, predictors: int, gpus: Path = NVIDIA_GPUS) -> tuple[str, ...]:
+    """Return each predictor's device: one predictor a GPU, or `predictors` on the CPU.
+
+    GPUs are counted without torch, which is never imported in this process.
+    """
+    if device.startswith("cuda:"):
+        return (device,)
+    count = len(list(gpus.glob("*"))) if device != "cpu" else 0
+    return tuple(f"cuda:{number}" for number in range(count)) or ("cpu",) * predictors
 
 
 def train(worker_id: str) -> None:
-    """Run a training worker until it is told to stop."""
-    presence = Presence(_sessions(), worker_id, TRAIN, devices(settings.device, 1)[0], loaded=list)
+    """Run a training worker until a signal stops it."""
+    device = devices(settings.device, 1)[0]
+    registration = WorkerRegistration(_sessions(), worker_id, TRAIN, device, loaded=list)
     dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
     storage, data_dir = Storage(settings.storage), settings.data_dir.resolve()
-    janitor = Janitor(_sessions(), storage, data_dir, settings.sweep_seconds)
-    conductor = Conductor(_sessions(), make_readers(_engine()), storage, dispatcher.ring)
+    janitor = Janitor(_sessions(), storage, data_dir, settings.cleanup_seconds)
+    sweeps = SweepRunner(_sessions(), make_readers(_engine()), storage, dispatcher.notify)
 
-    def ready(**_: Any) -> None:
-        for part in (presence, dispatcher, janitor, conductor):
+    def on_ready(**_: Any) -> None:
+        for part in (registration, dispatcher, janitor, sweeps):
             part.start()
 
-    signals.worker_ready.connect(ready, weak=False)
+    signals.worker_ready.connect(on_ready, weak=False)
     signals.worker_shutting_down.connect(lambda **_: celery_task.release_children(), weak=False)
 
     try:
         _run(TRAIN, pool="prefork", worker_id=worker_id)
     finally:
-        for part in (conductor, janitor, dispatcher, presence):
+        for part in (sweeps, janitor, dispatcher, registration):
             part.stop()
 
 
 def serve(worker_id: str) -> None:
-    """Run a serving worker: predictors beside a Celery worker that starts and stops them."""
+    """Run a serving worker: predictor processes, started and stopped by a Celery worker."""
     config = ServingConfig(
         redis_url=settings.redis,
         storage_url=settings.storage,
@@ -113,14 +118,14 @@ def serve(worker_id: str) -> None:
     )
     step = predictor_step(config)
     app.steps["worker"].add(step)
-    presence = Presence(
-        _sessions(), worker_id, SERVE, ",".join(dict.fromkeys(config.devices)), loaded=step.loaded
+    registration = WorkerRegistration(
+        _sessions(), worker_id, SERVE, ",".join(dict.fromkeys(config.devices)), loaded=step.loaded_artifacts
     )
-    signals.worker_ready.connect(lambda **_: presence.start(), weak=False)
+    signals.worker_ready.connect(lambda **_: registration.start(), weak=False)
     try:
         _run(SERVE, pool="solo", worker_id=worker_id)
     finally:
-        presence.stop()
+        registration.stop()
 
 
 def _run(queue: str, pool: str, worker_id: str) -> None:
@@ -140,7 +145,7 @@ def _run(queue: str, pool: str, worker_id: str) -> None:
 
 
 def main() -> None:
-    """Read the role and run it."""
+    """Run the worker whose role the command line names."""
     parser = argparse.ArgumentParser(prog="python -m workers.main", description="Run one Recurra worker.")
     parser.add_argument("--role", choices=[TRAIN, SERVE], required=True)
     role = parser.parse_args().role

@@ -1,9 +1,9 @@
-"""What the routes are given: built once by the composition root, found on the application's state."""
+"""Dependencies of the routes: the application's shared state, sessions, paging and idempotency keys."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.responses import Response
@@ -11,19 +11,24 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions
-from app.infrastructure.job_events import Follower
+from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
 from app.infrastructure.storage import Storage
 from app.lanes import Lane
+from app.schemas import Page
 from app.services.jobs.dispatcher import Dispatcher
 from app.services.paging import Paging
-from app.services.serving.predictions import Plane
-from app.services.serving.version_router import Catalog
+from app.services.serving.predictions import PredictionService
+from app.services.serving.version_router import VersionRouter
+
+Row = TypeVar("Row")
+
+MAX_JSON_BYTES = 1 << 20  # of a request's body, on routes that submit jobs
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what a request may cost."""
+    """Bounds on the size of requests and on the time to read an upload."""
 
     upload_bytes: int
     request_bytes: int
@@ -31,51 +36,51 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class House:
-    """Everything the routes share."""
+class AppState:
+    """What all routes share; the composition root builds it and puts it on `app.state.shared`."""
 
     sessions: Sessions
     readers: Sessions
     storage: Storage
     dispatcher: Dispatcher
-    follower: Follower
-    plane: Plane
+    follower: JobFollower
+    predictions: PredictionService
     notices: Notices
     limits: Limits
-    incoming: Path  # uploads on their way
+    incoming: Path  # directory of unfinished uploads
 
     @property
     def lane(self) -> Lane:
-        """The way to the predictors."""
-        return self.plane.lane
+        """The queue to the predictors."""
+        return self.predictions.lane
 
     @property
-    def catalog(self) -> Catalog:
-        """What names stand for."""
-        return self.plane.catalog
+    def versions(self) -> VersionRouter:
+        """The router from names and aliases to versions."""
+        return self.predictions.versions
 
 
-def house(request: Request) -> House:
-    """The shared parts of this application."""
-    found: House = request.app.state.house
-    return found
+def app_state(request: Request) -> AppState:
+    """The state of the application that serves this request."""
+    shared: AppState = request.app.state.shared
+    return shared
 
 
-HouseDep = Annotated[House, Depends(house)]
+StateDep = Annotated[AppState, Depends(app_state)]
 
 
-def reading(shared: HouseDep) -> Iterator[Session]:
-    """A session that only reads."""
+def read_session(shared: StateDep) -> Iterator[Session]:
+    """Open a read-only session for one request."""
     with shared.readers() as session:
         yield session
 
 
-# It ends before the answer is sent: a client that is slow to read it must not hold a connection.
-ReadSession = Annotated[Session, Depends(reading, scope="function")]
+# The session ends before the response is sent: a client that reads slowly must not hold a connection.
+ReadSession = Annotated[Session, Depends(read_session, scope="function")]
 
 
 def paging(limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None) -> Paging:
-    """Where in a list the caller is."""
+    """The page of a list that the query asks for."""
     return Paging.parse(limit, cursor)
 
 
@@ -83,15 +88,24 @@ PagingDep = Annotated[Paging, Depends(paging)]
 
 
 def idempotency_key(
-    given: Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)] = None,
+    header: Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)] = None,
 ) -> str | None:
-    """The caller's key; the draft wants it quoted, most clients send it bare."""
-    return None if given is None else given.strip('"')
+    """The caller's key without quotes: the IETF draft wants it quoted, most clients send it bare."""
+    return None if header is None else header.strip('"')
 
 
 IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 
 
-def reply(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A model as JSON, straight from pydantic's own serialiser."""
+def page_response(
+    paging: Paging, rows: list[Row], key: str, represent: Callable[[Row], BaseModel]
+) -> Response:
+    """A response with one page of a list: `rows` of its query, in the order of `key`, each represented."""
+    page, cursor = paging.page(rows, key)
+    data = [represent(row) for row in page]
+    return json_response(Page(data=data, has_more=cursor is not None, next_cursor=cursor))
+
+
+def json_response(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A response with a model as JSON, serialised by pydantic itself."""
     return Response(model.model_dump_json(), status, headers, media_type="application/json")

@@ -12,37 +12,37 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import unexpected
+from app.api.problems import internal_error
 from app.services.serving.metrics import Histogram
 
 log = logging.getLogger("recurra.access")
 
-SANE = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
-_ids = random.Random()  # noqa: S311 - an id is no secret, and the system's source costs a system call
+SAFE_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
+_random = random.Random()  # noqa: S311 - an id is not a secret, and the system's source costs a system call
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-class Traffic(Collector):
-    """Answers by method, route and status, and how long they took, in plain numbers until somebody asks."""
+class HttpMetrics(Collector):
+    """Prometheus collector of requests by method, route and status, and of their durations."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str, int], int] = {}
         self._seconds: dict[tuple[str, str], Histogram] = {}
 
-    def note(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answer by its route's template: ids must not become label values."""
+    def record(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a response; `route` is the path's template, as ids must not become label values."""
         if method not in METHODS:
-            method = "other"  # clients may send anything
+            method = "other"  # clients may send any word
         key = method, route, status
         self._counts[key] = self._counts.get(key, 0) + 1
         histogram = self._seconds.get((method, route))
         if histogram is None:
-            histogram = self._seconds[method, route] = Histogram(BOUNDS)
+            histogram = self._seconds[method, route] = Histogram(LATENCY_BUCKETS)
         histogram.observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
-        """Everything in Prometheus' form."""
+        """Yield the counts and the histograms of durations."""
         requests = CounterMetricFamily(
             "recurra_http_requests", "HTTP requests answered", labels=["method", "route", "status"]
         )
@@ -57,21 +57,21 @@ class Traffic(Collector):
         yield seconds
 
 
-_traffic = Traffic()
-REGISTRY.register(_traffic)
-note = _traffic.note
+_metrics = HttpMetrics()
+REGISTRY.register(_metrics)
+record_request = _metrics.record
 
 
-def identified(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
-    """The request's id, the caller's if it is sane; it is noted in the scope."""
-    given = headers.get(b"x-request-id", b"")
-    request_id = given if SANE.match(given) else b"%016x" % _ids.getrandbits(64)
+def assign_request_id(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
+    """Put the request's id into the scope and return it: the caller's, if it is safe to log, or a new one."""
+    header = headers.get(b"x-request-id", b"")
+    request_id = header if SAFE_REQUEST_ID.match(header) else b"%016x" % _random.getrandbits(64)
     scope["request_id"] = request_id.decode()
     return request_id
 
 
-class Traced:
-    """Gives each request an id, notes its route, status and duration."""
+class RequestIdMiddleware:
+    """Gives each request an id, logs it, counts it, and answers unexpected errors with status 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -81,31 +81,31 @@ class Traced:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = identified(scope, dict(scope["headers"]))
-        status, started_answer = 500, False
+        request_id = assign_request_id(scope, dict(scope["headers"]))
+        status, responding = 500, False
         started = time.perf_counter()
 
-        async def traced_send(message: Message) -> None:
-            nonlocal status, started_answer
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, responding
             if message["type"] == "http.response.start":
-                started_answer = True
+                responding = True
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
             await send(message)
 
         try:
-            await self._app(scope, receive, traced_send)
+            await self._app(scope, receive, send_with_id)
         except Exception:
             log.exception("unexpected", extra={"request_id": scope["request_id"]})
-            if started_answer:
+            if responding:
                 raise
-            await unexpected(Request(scope))(scope, receive, traced_send)
+            await internal_error(Request(scope))(scope, receive, send_with_id)
         finally:
-            self._note(scope, status, time.perf_counter() - started)
+            self._record(scope, status, time.perf_counter() - started)
 
     @staticmethod
-    def _note(scope: Scope, status: int, seconds: float) -> None:
-        note(scope["method"], getattr(scope.get("route"), "path", "unknown"), status, seconds)
+    def _record(scope: Scope, status: int, seconds: float) -> None:
+        record_request(scope["method"], getattr(scope.get("route"), "path", "unknown"), status, seconds)
         if log.isEnabledFor(logging.INFO):
             log.info(
                 "%s %s %d %.1f ms", scope["method"], scope["path"], status, 1000 * seconds,

@@ -1,4 +1,4 @@
-"""A multipart upload straight to disk: hashed and counted on the way, bounded, never in memory."""
+"""Multipart uploads, streamed to disk: bounded, hashed and counted on the way, never held in memory."""
 
 import asyncio
 import hashlib
@@ -11,16 +11,16 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
 from app.errors import Invalid, NoSpace, Problem, TooLarge, pointer
-from app.infrastructure.disk import disk_full
+from app.infrastructure.disk import is_disk_full
 
-FIELD_BYTES = 64 << 10
-FIELDS = 16
-WRITE_BYTES = 1 << 20
+MAX_FIELD_BYTES = 64 << 10
+MAX_FIELDS = 16
+WRITE_BLOCK_BYTES = 1 << 20
 
 
 @dataclass
-class Form:
-    """What arrived: the text fields, and the file at `path`."""
+class UploadForm:
+    """A form that was received: its text fields, and the file, which is now at `path`."""
 
     path: Path
     fields: dict[str, str] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Form:
 
 
 class _Receiver:
-    """Callbacks of the parser; only `pending` is written, by the caller, off the event loop."""
+    """Callbacks of the parser; the caller writes `pending` to disk, in a thread."""
 
     def __init__(self) -> None:
         self.headers: dict[bytes, bytes] = {}
@@ -62,7 +62,7 @@ class _Receiver:
             if self.filename is not None:
                 raise Invalid(problems=[Problem("/file", "sent twice")])
             self.filename = options.get(b"filename", b"file").decode("utf-8", "replace")
-        elif self.part in self.fields or len(self.fields) >= FIELDS:
+        elif self.part in self.fields or len(self.fields) >= MAX_FIELDS:
             raise Invalid(problems=[Problem(pointer(self.part), "sent twice, or too many fields")])
         else:
             self.fields[self.part] = bytearray()
@@ -72,15 +72,15 @@ class _Receiver:
             self.pending.append(data[start:end])
             return
         self.fields[self.part] += data[start:end]
-        if len(self.fields[self.part]) > FIELD_BYTES:
-            raise TooLarge(f"The field {self.part} may have {FIELD_BYTES} bytes")
+        if len(self.fields[self.part]) > MAX_FIELD_BYTES:
+            raise TooLarge(f"The field {self.part} may have {MAX_FIELD_BYTES} bytes")
 
     def callbacks(self) -> dict[str, object]:
         names = ("part_begin", "header_field", "header_value", "header_end", "headers_finished", "part_data")
         return {f"on_{name}": getattr(self, f"on_{name}") for name in names}
 
 
-async def receive(request: Request, path: Path, limit: int) -> Form:
+async def receive_upload(request: Request, path: Path, limit: int) -> UploadForm:
     """Stream a `multipart/form-data` body; its part `file` goes to `path`. Raises `TooLarge` past `limit`."""
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary")
@@ -88,23 +88,23 @@ async def receive(request: Request, path: Path, limit: int) -> Form:
         raise Invalid(
             problems=[Problem("/header/Content-Type", "must be multipart/form-data with a boundary")]
         )
-    if int(request.headers.get("content-length", "0") or 0) > limit + (FIELDS + 1) * FIELD_BYTES:
+    if int(request.headers.get("content-length", "0") or 0) > limit + (MAX_FIELDS + 1) * MAX_FIELD_BYTES:
         raise TooLarge(f"An upload may have {limit} bytes")
     receiver = _Receiver()
     parser = MultipartParser(boundary, receiver.callbacks())  # type: ignore[arg-type]
-    form, digest = Form(path), hashlib.sha256()
+    form, digest = UploadForm(path), hashlib.sha256()
     try:
         with path.open("wb") as file:
             async for piece in request.stream():
                 parser.write(piece)
-                if sum(map(len, receiver.pending)) >= WRITE_BYTES:
+                if sum(map(len, receiver.pending)) >= WRITE_BLOCK_BYTES:
                     await _flush(receiver, form, file, digest, limit)
             await _flush(receiver, form, file, digest, limit)
         _check_end(parser)
     except FormParserError as error:
         raise Invalid(f"The multipart body is broken: {error}", [Problem("", str(error))]) from None
-    except OSError as error:  # from a write, or from the close that writes the rest
-        if disk_full(error):
+    except OSError as error:  # of a write, or of the close that flushes the rest
+        if is_disk_full(error):
             raise NoSpace from error
         raise
     form.filename, form.sha256 = receiver.filename, digest.hexdigest()
@@ -113,12 +113,12 @@ async def receive(request: Request, path: Path, limit: int) -> Form:
 
 
 def _check_end(parser: MultipartParser) -> None:
-    if parser.state != MultipartState.END:  # its own finalize() does not look
+    if parser.state != MultipartState.END:  # the parser's own finalize() does not check this
         raise FormParserError("it ends before its last boundary")
 
 
 async def _flush(
-    receiver: _Receiver, form: Form, file: BinaryIO, digest: "hashlib._Hash", limit: int
+    receiver: _Receiver, form: UploadForm, file: BinaryIO, digest: "hashlib._Hash", limit: int
 ) -> None:
     data = b"".join(receiver.pending)
     receiver.pending.clear()

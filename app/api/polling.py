@@ -1,4 +1,4 @@
-"""Jobs on the wire, whatever their kind: queued once, then polled."""
+"""Responses with jobs of any kind: submitted once for each idempotency key, then polled."""
 
 import hashlib
 from collections.abc import Callable
@@ -9,19 +9,19 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 from sqlalchemy.orm import Session
 
-from app.api.deps import House, reply
+from app.api.deps import AppState, json_response
 from app.database.tables import Job
 from app.errors import Invalid
 from app.schemas import JobOut
 from app.services import idempotency
-from app.services.idempotency import Answer, Keyed
+from app.services.idempotency import CachedResponse, KeyedRequest
 from app.states import TERMINAL
 
-LOCK_SECONDS = 30.0
+SUBMIT_LOCK_SECONDS = 30.0
 
 
 def fingerprint(request: BaseModel) -> str:
-    """What tells one request from another."""
+    """A digest of a request's body, by which a repeated request is recognised."""
     try:
         return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
     except PydanticSerializationError:
@@ -29,36 +29,36 @@ def fingerprint(request: BaseModel) -> str:
 
 
 def etag(job: Job) -> str:
-    """A strong validator: the row's revision."""
+    """A strong validator of the job's representation: the row's revision."""
     return f'"{job.id}-{job.revision}"'
 
 
-def polled(job: Job, status: int = 200, more: dict[str, str] | None = None) -> Response:
-    """The job with the headers a poller reads."""
+def job_response(job: Job, status: int = 200, more: dict[str, str] | None = None) -> Response:
+    """A response with the job, and with the headers that tell a client when to poll again."""
     headers = {"ETag": etag(job), "Cache-Control": "no-cache", **(more or {})}
     if job.status not in TERMINAL:
         headers["Retry-After"] = "1"
-    return reply(JobOut.of(job), status, headers)
+    return json_response(JobOut.of(job), status, headers)
 
 
-def queued(shared: House, keyed: Keyed | None, submit: Callable[[Session], Job]) -> Response:
-    """Store what `submit` makes and ring for it, or replay the first answer to the same key."""
-    lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, LOCK_SECONDS)
-    if isinstance(lock, Answer):
+def submit_once(shared: AppState, keyed: KeyedRequest | None, submit: Callable[[Session], Job]) -> Response:
+    """Store the job that `submit` makes and notify workers, or replay the first response to the same key."""
+    lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, SUBMIT_LOCK_SECONDS)
+    if isinstance(lock, CachedResponse):
         return _replay(lock)
     try:
         with shared.sessions.begin() as session:
             job = submit(session)
             if lock is not None:
-                idempotency.finish(session, lock, Answer(202, JobOut.of(job).model_dump(mode="json")))
+                idempotency.finish(session, lock, CachedResponse(202, JobOut.of(job).model_dump(mode="json")))
     except BaseException:
         if lock is not None:
-            idempotency.forget(shared.sessions, lock)
+            idempotency.release(shared.sessions, lock)
         raise
-    shared.dispatcher.ring(job.id)
-    return polled(job, 202, {"Location": f"/v1/jobs/{job.id}"})
+    shared.dispatcher.notify(job.id)
+    return job_response(job, 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
-def _replay(first: Answer) -> Response:
+def _replay(first: CachedResponse) -> Response:
     headers = {"Location": f"/v1/jobs/{first.body['id']}", "Retry-After": "1", "Idempotency-Replayed": "true"}
     return Response(orjson.dumps(first.body), first.status, headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Every error as `application/problem+json` (RFC 9457), never a stack trace."""
+"""Responses to errors: `application/problem+json` (RFC 9457), or what clients of another interface expect."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ TITLES = {
     504: "Deadline passed",
     507: "No space",
 }
-DOCUMENT = {
+PROBLEM_SCHEMA = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "request_id", "errors"],
     "properties": {
@@ -49,22 +49,25 @@ DOCUMENT = {
     },
 }
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": TITLES[status], "content": {"application/problem+json": {"schema": DOCUMENT}}}
+    status: {
+        "description": TITLES[status],
+        "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},
+    }
     for status in (404, 409, 422, 503)
-}  # of any route, as the documentation shows them
+}  # documented for every route
 STATUSES = (400, 404, 409, 413, 422, 429, 500, 503, 504)
-OPEN_INFERENCE = "/v2/"  # paths whose errors have the protocol's form
-OPENAI = "/openai/"  # the same of another interface
-KINDS = {
+OPEN_INFERENCE_PREFIX = "/v2/"  # of paths whose errors have the form of the Open Inference Protocol
+OPENAI_PREFIX = "/openai/"  # of paths whose errors have OpenAI's form
+OPENAI_ERROR_TYPES = {
     404: "invalid_request_error",
     422: "invalid_request_error",
     429: "rate_limit_error",
-}  # else the server's
-ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": TITLES[status], "content": {"application/json": {"schema": ERROR}}}
+}  # any other status is "server_error"
+OPEN_INFERENCE_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+OPEN_INFERENCE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": TITLES[status], "content": {"application/json": {"schema": OPEN_INFERENCE_ERROR}}}
     for status in STATUSES
-}  # of such a path
+}
 OPENAI_ERROR = {
     "type": "object",
     "required": ["error"],
@@ -85,7 +88,7 @@ OPENAI_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": TITLES[status], "content": {"application/json": {"schema": OPENAI_ERROR}}}
     for status in STATUSES
 }
-FINAL = {"x-should-retry": "false"}  # two well-known clients repeat every 409 unless told not to
+NO_RETRY = {"x-should-retry": "false"}  # two well-known clients repeat every 409 without this header
 
 
 def problem(
@@ -96,13 +99,10 @@ def problem(
     problems: Sequence[Problem] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """One problem document, or what clients of another interface read."""
-    if f"{request.scope['path']}/".startswith(OPEN_INFERENCE):
-        said = problems[:1] if problems and problems[0].detail not in detail else ()
-        text = "; ".join([detail, *(f"{place}: {what}" for place, what in said)])
-        status = 400 if status == 422 else status
-        return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
-    if request.scope["path"].startswith(OPENAI):
+    """The response to an error in the form of the interface that the path belongs to."""
+    if f"{request.scope['path']}/".startswith(OPEN_INFERENCE_PREFIX):
+        return _open_inference(status, detail, problems, headers)
+    if request.scope["path"].startswith(OPENAI_PREFIX):
         return _openai(status, code, detail, problems, headers)
     body = {
         "type": f"/problems/{code}",
@@ -112,19 +112,29 @@ def problem(
         "request_id": request.scope.get("request_id", ""),
         "errors": [{"pointer": pointer, "detail": text} for pointer, text in problems],
     }
-    # Not orjson: what is quoted from a request may hold lone surrogates, which only escapes can spell.
+    # Not orjson: a quotation from the request may hold lone surrogates, which only escapes can express.
     return Response(json.dumps(body), status, {**(headers or {})}, media_type="application/problem+json")
+
+
+def _open_inference(
+    status: int, detail: str, problems: Sequence[Problem], headers: dict[str, str] | None
+) -> Response:
+    """An error in the form of the Open Inference Protocol: one string, which includes the first problem."""
+    if problems and problems[0].detail not in detail:
+        detail = f"{detail}; {problems[0].pointer}: {problems[0].detail}"
+    status = 400 if status == 422 else status
+    return Response(json.dumps({"error": detail}), status, headers, media_type="application/json")
 
 
 def _openai(
     status: int, code: str, detail: str, problems: Sequence[Problem], headers: dict[str, str] | None
 ) -> Response:
-    """An error as OpenAI's clients read it; the parameter is the first step of the first place."""
+    """An error in OpenAI's form; `param` is the first step of the first problem's pointer."""
     steps = problems[0].pointer.split("/") if problems else []
-    said = f"{detail}: {problems[0].detail}" if problems and problems[0].detail not in detail else detail
+    message = f"{detail}: {problems[0].detail}" if problems and problems[0].detail not in detail else detail
     error = {
-        "message": said,
-        "type": KINDS.get(status, "server_error"),
+        "message": message,
+        "type": OPENAI_ERROR_TYPES.get(status, "server_error"),
         "param": steps[1] if len(steps) > 1 else None,
         "code": code.replace("-", "_"),
     }
@@ -132,27 +142,27 @@ def _openai(
     return Response(json.dumps({"error": error}), status, headers, media_type="application/json")
 
 
-def broken_off(request: Request, said: bytes) -> bytes:
-    """An error, said as elsewhere, as the last server-sent event; some clients know no names of events."""
-    name = b"" if request.scope["path"].startswith(OPENAI) else b"event: error\n"
-    return name + b"data: " + said + b"\n\n"
+def error_event(request: Request, content: bytes) -> bytes:
+    """The content of an error response as a server-sent event; OpenAI's clients expect no event names."""
+    name = b"" if request.scope["path"].startswith(OPENAI_PREFIX) else b"event: error\n"
+    return name + b"data: " + content + b"\n\n"
 
 
-def answer(request: Request, error: AppError) -> Response:
-    """The document of one of our own errors."""
-    headers = dict(FINAL) if error.status == 409 else {}
+def error_response(request: Request, error: AppError) -> Response:
+    """The response to an `AppError`."""
+    headers = dict(NO_RETRY) if error.status == 409 else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return problem(request, error.status, error.code, error.message, error.problems, headers)
 
 
-async def _ours(request: Request, error: Exception) -> Response:
+async def _handle_app_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, AppError):
         raise error
-    return answer(request, error)
+    return error_response(request, error)
 
 
-async def _schema(request: Request, error: Exception) -> Response:
+async def _handle_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     problems = [Problem(_pointer(fault["loc"]), fault["msg"]) for fault in error.errors()]
@@ -164,43 +174,43 @@ def _pointer(loc: Sequence[str | int]) -> str:
     return pointer(*(loc[1:] if loc[:1] == ("body",) else loc))
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def _handle_http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     code = TITLES.get(error.status_code, "error").lower().replace(" ", "-")
     return problem(request, error.status_code, code, error.detail, headers=dict(error.headers or {}))
 
 
-async def _database(request: Request, error: Exception) -> Response:
-    if (known := translated(error)) is None:
+async def _handle_database_error(request: Request, error: Exception) -> Response:
+    if (known := as_app_error(error)) is None:
         raise error
-    return answer(request, known)
+    return error_response(request, known)
 
 
-def translated(error: Exception) -> AppError | None:
-    """What an error means to the caller; None when it is a fault of ours."""
+def as_app_error(error: Exception) -> AppError | None:
+    """The error as the caller should see it; None for an unexpected one, which is a fault of the service."""
     if isinstance(error, AppError):
         return error
     if isinstance(error, SQLAlchemyError):
         log.warning("database: %s", error)
     if isinstance(error, DataError):  # PostgreSQL's text, for one, holds no NUL
         return Invalid("The request has a value that the database cannot hold")
-    # Only a database that is away or overrun is worth another try; anything else is our mistake.
-    away = isinstance(error, PoolTimeout) or (
+    # Only a database that is unreachable or overloaded is worth another try; any other error is a bug.
+    unavailable = isinstance(error, PoolTimeout) or (
         isinstance(error, DBAPIError)
         and (error.connection_invalidated or type(error).__name__ in {"OperationalError", "InterfaceError"})
     )
-    return Unavailable("The database is away; try again shortly.") if away else None
+    return Unavailable("The database is unavailable; try again shortly.") if unavailable else None
 
 
-def unexpected(request: Request) -> Response:
-    """What is said of a fault of ours."""
-    return problem(request, 500, "internal", "Something went wrong here; the log has the request's id")
+def internal_error(request: Request) -> Response:
+    """The response to an unexpected error, which says nothing of its cause."""
+    return problem(request, 500, "internal", "Unexpected error; the server's log has the request's id")
 
 
 def install(app: FastAPI) -> None:
-    """Have the application answer every error as a problem."""
-    app.add_exception_handler(AppError, _ours)
-    app.add_exception_handler(RequestValidationError, _schema)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(SQLAlchemyError, _database)
+    """Register the handlers of all errors with the application."""
+    app.add_exception_handler(AppError, _handle_app_error)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_exception)
+    app.add_exception_handler(SQLAlchemyError, _handle_database_error)

@@ -1,7 +1,7 @@
-"""Routes without the framework: plain ASGI for the requests where microseconds count.
+"""Routes that bypass FastAPI: plain ASGI for the requests whose latency is counted in microseconds.
 
-Dependency solving, nested routers and response classes cost more than a small network's forward pass. A raw
-route is matched before FastAPI sees the request, and documented by the OpenAPI operation it carries.
+Dependency injection, nested routers and response classes cost more than a small network's forward pass. A raw
+route is matched before FastAPI sees the request, and documented by an OpenAPI operation of its own.
 """
 
 import asyncio
@@ -16,10 +16,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from starlette.types import Receive, Scope, Send
 
-from app.api.deps import House
-from app.api.middleware import identified, note
-from app.api.problems import answer as refusal
-from app.api.problems import broken_off, translated, unexpected
+from app.api.deps import AppState
+from app.api.middleware import assign_request_id, record_request
+from app.api.problems import as_app_error, error_event, error_response, internal_error
 from app.errors import Invalid, Problem, TooLarge
 from app.lanes import Answer
 from app.typedefs import Json
@@ -28,48 +27,60 @@ log = logging.getLogger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
 
-WATCH_SECONDS = 0.05  # a request that waits longer is dropped when its client goes away
-DEADLINE, LONGEST = 30.0, 300.0  # seconds
+DISCONNECT_CHECK_SECONDS = 0.05  # a request that takes longer is cancelled when its client disconnects
+DEFAULT_DEADLINE_SECONDS, MAX_DEADLINE_SECONDS = 30.0, 300.0
 JSON_TYPE = (b"content-type", b"application/json")
+
+# OpenAPI parameters that several routes have
+DEADLINE_PARAMETER: Json = {
+    "name": "X-Request-Timeout",
+    "in": "header",
+    "schema": {"type": "number", "maximum": MAX_DEADLINE_SECONDS},
+}
+JSON_LENGTH_PARAMETER: Json = {
+    "name": "Inference-Header-Content-Length",
+    "in": "header",
+    "schema": {"type": "integer"},
+}
 
 
 @dataclass(slots=True)
 class Call:
-    """One request: its path's parameters, raw query, headers (names in lower case), and whole body."""
+    """One request: parameters of its path, raw query, headers (names in lower case), and whole body."""
 
-    house: House
+    shared: AppState
     parameters: dict[str, str]
     query: bytes
     headers: dict[bytes, bytes]
     body: bytes
-    begun: float  # on the clock of time.perf_counter
+    started: float  # on the clock of time.perf_counter
 
     def deadline(self) -> float:
-        """Seconds the request may take, from its `X-Request-Timeout`."""
-        given = self.headers.get(b"x-request-timeout")
-        if given is None:
-            return DEADLINE
+        """Seconds the request may take, from its header `X-Request-Timeout`."""
+        header = self.headers.get(b"x-request-timeout")
+        if header is None:
+            return DEFAULT_DEADLINE_SECONDS
         try:
-            seconds = float(given)
+            seconds = float(header)
         except ValueError:
             seconds = 0.0
-        if not 0 < seconds <= LONGEST:
-            detail = f"takes seconds, more than 0 and at most {LONGEST:g}"
+        if not 0 < seconds <= MAX_DEADLINE_SECONDS:
+            detail = f"takes seconds, more than 0 and at most {MAX_DEADLINE_SECONDS:g}"
             raise Invalid(f"X-Request-Timeout {detail}", [Problem("/header/x-request-timeout", detail)])
         return seconds
 
     def json_length(self) -> int | None:
-        """How many bytes of a body with binary tensors are JSON, from `Inference-Header-Content-Length`."""
-        given = self.headers.get(b"inference-header-content-length")
-        if given is None:
+        """Bytes of JSON in a body with binary tensors, from the header `Inference-Header-Content-Length`."""
+        header = self.headers.get(b"inference-header-content-length")
+        if header is None:
             return None
-        if not given.isdigit() or len(given) > 12:
-            raise Invalid("Inference-Header-Content-Length is no number of bytes")
-        return int(given)
+        if not header.isdigit() or len(header) > 12:
+            raise Invalid("Inference-Header-Content-Length is not a number of bytes")
+        return int(header)
 
     def timing(self, answer: Answer) -> tuple[bytes, bytes]:
-        """Where the time went, as a `Server-Timing` header in milliseconds."""
-        spent = (answer.queue_seconds, answer.compute_seconds, time.perf_counter() - self.begun)
+        """The header `Server-Timing`: milliseconds in the queue, of computing, and in all."""
+        spent = (answer.queue_seconds, answer.compute_seconds, time.perf_counter() - self.started)
         phases = b"queue;dur=%.2f, compute;dur=%.2f, total;dur=%.2f" % tuple(1000 * part for part in spent)
         return b"server-timing", phases
 
@@ -79,10 +90,11 @@ Endpoint = Callable[[Call], Awaitable[tuple[Body, Headers]]]
 
 
 class RawRoute:
-    """POST to a path like `/v1/models/{name}/predict`; the endpoint gives a body and headers, or raises.
+    """A route for POST, with a path such as `/v1/models/{name}/predict`.
 
-    A body may come chunk by chunk, and what it raises then is its last event. `operation` is the OpenAPI
-    object under `post`; errors are answered as on every other path.
+    The endpoint returns a body and headers, or raises; errors get the same responses as on FastAPI's routes.
+    A body may be a stream of chunks, where an error becomes the last event. `operation` is the OpenAPI object
+    under `post`.
     """
 
     def __init__(self, path: str, endpoint: Endpoint, operation: Json) -> None:
@@ -90,98 +102,105 @@ class RawRoute:
         self._endpoint = endpoint
         self.pattern = re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path) + r"\Z")
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send, match: re.Match[str]) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send, match: re.Match[str]) -> None:
         """Handle one request."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         headers = dict(scope["headers"])
-        request_id = identified(scope, headers)
+        request_id = assign_request_id(scope, headers)
         app: Application = scope["app"]
-        house: House = app.state.house
+        shared: AppState = app.state.shared
         task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
-        status, gone = 200, False
-        answered: Body
+        status, disconnected = 200, False
+        content: Body
         try:
-            body = await _body(receive, house.limits.request_bytes)
-            app.watch.enter(task, receive)
-            call = Call(house, match.groupdict(), scope["query_string"], headers, body, begun)
-            answered, more = await self._endpoint(call)
-            if not isinstance(answered, bytes):
-                await _stream(Request(scope), send, answered, [*more, (b"x-request-id", request_id)])
+            body = await _read_body(receive, shared.limits.request_bytes)
+            app.disconnects.add(task, receive)
+            call = Call(shared, match.groupdict(), scope["query_string"], headers, body, started)
+            content, response_headers = await self._endpoint(call)
+            if not isinstance(content, bytes):
+                response_headers = [*response_headers, (b"x-request-id", request_id)]
+                await _send_stream(Request(scope), send, content, response_headers)
         except asyncio.CancelledError:
-            status, gone = 499, app.watch.leave(task)  # nobody is there to be told
-            if not gone:
+            status, disconnected = 499, app.disconnects.remove(task)
+            if not disconnected:
                 raise
-        except Exception as error:  # noqa: BLE001 - the outermost frame; what it does not know is logged
-            status, answered, more = _refused(Request(scope), error)
+        except Exception as error:  # noqa: BLE001 - the outermost frame; unexpected errors are logged
+            status, content, response_headers = _error_content(Request(scope), error)
         finally:
-            app.watch.leave(task)
-            note("POST", self.path, status, time.perf_counter() - begun)
-        if isinstance(answered, bytes) and not gone:
-            more += [(b"content-length", b"%d" % len(answered)), (b"x-request-id", request_id)]
-            await send({"type": "http.response.start", "status": status, "headers": more})
-            await send({"type": "http.response.body", "body": answered})
+            app.disconnects.remove(task)
+            record_request("POST", self.path, status, time.perf_counter() - started)
+        if isinstance(content, bytes) and not disconnected:
+            response_headers += [(b"content-length", b"%d" % len(content)), (b"x-request-id", request_id)]
+            await send({"type": "http.response.start", "status": status, "headers": response_headers})
+            await send({"type": "http.response.body", "body": content})
 
 
-async def _stream(request: Request, send: Send, chunks: AsyncGenerator[bytes], headers: Headers) -> None:
-    """Send chunks as they come; an error after the first of them is told as an event."""
+async def _send_stream(request: Request, send: Send, chunks: AsyncGenerator[bytes], headers: Headers) -> None:
+    """Send each chunk when it is ready; an error after the first becomes the last event."""
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     try:
         async with aclosing(chunks):
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except Exception as error:  # noqa: BLE001 - as above
-        _, said, _ = _refused(request, error)
-        await send({"type": "http.response.body", "body": broken_off(request, said), "more_body": True})
+        _, content, _ = _error_content(request, error)
+        await send({"type": "http.response.body", "body": error_event(request, content), "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
-def _refused(request: Request, error: Exception) -> tuple[int, bytes, Headers]:
-    known = translated(error)
+def _error_content(request: Request, error: Exception) -> tuple[int, bytes, Headers]:
+    """Status, body and headers of the response to an error; an unexpected one is logged."""
+    known = as_app_error(error)
     if known is None:
         log.error("unexpected", exc_info=error, extra={"request_id": request.scope["request_id"]})
-    refused = unexpected(request) if known is None else refusal(request, known)
-    headers = [header for header in refused.raw_headers if header[0] != b"content-length"]
-    return refused.status_code, bytes(refused.body), headers
+    response = internal_error(request) if known is None else error_response(request, known)
+    headers = [header for header in response.raw_headers if header[0] != b"content-length"]
+    return response.status_code, bytes(response.body), headers
 
 
-class Watch:
-    """Cancels requests whose client went away; one timer looks for those that wait for long."""
+class DisconnectWatcher:
+    """Cancels requests whose client disconnects.
+
+    Most requests end before the timer fires, and cost no task: only for the others a listener is started.
+    """
 
     def __init__(self) -> None:
-        self._young: dict[asyncio.Task[Any], Receive] = {}  # since the last look
+        self._unwatched: dict[asyncio.Task[Any], Receive] = {}  # added since the timer fired last
         self._listeners: dict[asyncio.Task[Any], asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.gone: set[asyncio.Task[Any]] = set()
+        self._disconnected: set[asyncio.Task[Any]] = set()
 
-    def enter(self, call: asyncio.Task[Any], receive: Receive) -> None:
-        """A request whose body is read; `receive` tells nothing but its end."""
-        self._young[call] = receive
+    def add(self, request: asyncio.Task[Any], receive: Receive) -> None:
+        """Watch a request whose body has been read: `receive` has no other message left than its end."""
+        self._unwatched[request] = receive
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(DISCONNECT_CHECK_SECONDS, self._start_listeners)
 
-    def leave(self, call: asyncio.Task[Any]) -> bool:
-        """It is answered, or was cancelled; whether its client went away."""
-        if self._young.pop(call, None) is None and (listener := self._listeners.pop(call, None)) is not None:
+    def remove(self, request: asyncio.Task[Any]) -> bool:
+        """Stop watching a request; True if it was cancelled because its client disconnected."""
+        new = self._unwatched.pop(request, None)
+        if new is None and (listener := self._listeners.pop(request, None)) is not None:
             listener.cancel()
-        if call in self.gone:
-            self.gone.discard(call)
+        if request in self._disconnected:
+            self._disconnected.discard(request)
             return True
         return False
 
-    def _look(self) -> None:
+    def _start_listeners(self) -> None:
         self._timer = None
-        for call, receive in self._young.items():
-            self._listeners[call] = asyncio.create_task(self._listen(call, receive))
-        self._young.clear()
+        for request, receive in self._unwatched.items():
+            self._listeners[request] = asyncio.create_task(self._listen(request, receive))
+        self._unwatched.clear()
 
-    async def _listen(self, call: asyncio.Task[Any], receive: Receive) -> None:
+    async def _listen(self, request: asyncio.Task[Any], receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.gone.add(call)
-        call.cancel()
+        self._disconnected.add(request)
+        request.cancel()
 
 
-async def _body(receive: Receive, limit: int) -> bytes:
+async def _read_body(receive: Receive, limit: int) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
@@ -199,11 +218,11 @@ async def _body(receive: Receive, limit: int) -> bytes:
 
 
 class Application(FastAPI):
-    """FastAPI with raw routes in front of its own."""
+    """A FastAPI application with raw routes in front of its own."""
 
     def __init__(self, raw: Sequence[RawRoute], **arguments: Any) -> None:
         self._raw = raw
-        self.watch = Watch()
+        self.disconnects = DisconnectWatcher()
         super().__init__(**arguments)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -212,12 +231,12 @@ class Application(FastAPI):
             for route in self._raw:
                 if match := route.pattern.match(scope["path"]):
                     scope["app"] = self
-                    await route.answer(scope, receive, send, match)
+                    await route.handle(scope, receive, send, match)
                     return
         await super().__call__(scope, receive, send)
 
     def openapi(self) -> Json:
-        """The document, raw routes included."""
+        """The OpenAPI document, raw routes included."""
         if self.openapi_schema is None:
             document = super().openapi()
             for route in self._raw:

@@ -1,4 +1,4 @@
-"""The command line: `recurra …`."""
+"""The command line `recurra`."""
 
 import typer
 

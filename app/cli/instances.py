@@ -1,65 +1,65 @@
-"""A long table of series as forecasting instances, read as training reads it."""
+"""Instances to predict, from a file in any form that its task can read."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import msgspec
 
-from app.cli.values import refused
+from app.cli.values import STDIN, parse_body, read_text, usage_error
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import Faults
-from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.reading.covariates import last_observed
-from app.tasks.forecasting.reading.table import read_found
-from app.tasks.forecasting.series import SeriesSet
+from app.tasks import TASKS
+from app.tasks.contract import Task
+from app.tasks.source import Faults
 from app.typedefs import Json
 
-COLUMNS = ("unique_id", "ds", "y", "split")
+TABLES = ("csv", "tsv", "conll")
+PLAIN = "txt"
 
 
-def from_csv(path: Path, columns: dict[str, str]) -> list[Json]:
-    """One instance a series; rows after the last value are its known future."""
+def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
+    """The body of a prediction request: instances, and parameters where a JSON file has them.
+
+    Columns of a data set that are not part of an instance, such as labels, are left out.
+    """
+    format_, task = path.suffix.lower().removeprefix("."), TASKS.get(task_name)
+    if task is None or path == STDIN or format_ not in (*TABLES, PLAIN):
+        body = parse_body(read_text(path))
+    else:
+        body = {"instances": list(_read_examples(path, format_, task, columns))}
+    if task is None:
+        return body
+    return body | {"instances": [as_instance(example, task) for example in body["instances"]]}
+
+
+def as_instance(example: Any, task: Task) -> Any:
+    """An example of a data set as an instance; unknown fields stay, so that the server names them."""
+    if not isinstance(example, dict):
+        return example
+    known = {field.encode_name for field in msgspec.structs.fields(task.instance)}
+    instance = {name: value for name, value in example.items() if name in known}
+    for name in example.keys() - known:
+        field = task.instance_names.get(name)
+        if field is not None and field not in example:
+            instance[field] = example[name]
+        elif name not in task.columns:
+            instance[name] = example[name]
+    return instance
+
+
+def _read_examples(path: Path, format_: str, task: Task, columns: dict[str, str]) -> Iterator[Json]:
+    """The examples of a table or a text, which is read line by line where the task takes no whole text."""
     faults = Faults()
     try:
-        source = open_source(path, "csv", Mapping.checked(columns, COLUMNS), faults)
-        found = read_found(source, faults)
+        source = open_source(path, format_, Mapping.checked(columns, task.columns), faults)
+        examples = task.read_instances(source, faults)
+        faults.check()
     except DatasetInvalid as error:
-        raise refused(error) from None
-    series, ends = found.series, last_observed(found.series) + 1
-    return [_instance(series, row, int(ends[row]), int(found.phases[row])) for row in range(len(ends))]
-
-
-def _instance(series: SeriesSet, row: int, end: int, phase: int) -> Json:
-    start, stop = int(series.offsets[row]), int(series.offsets[row + 1])
-    frequency = Frequency.parse(series.freq)
-    found: Json = {
-        "item_id": str(series.ids[row]),
-        "start": frequency.stamps(int(series.starts[row]), 1, phase)[0],
-        "freq": series.freq,
-        "values": _numbers(series.values[start:end]),
-    }
-    past = {name: _column(series, place, start, end) for place, name in enumerate(series.covariate_names)}
-    future = {
-        name: _column(series, place, end, stop)
-        for place, name in enumerate(series.covariate_names)
-        if name in series.known_ahead
-    }
-    static = {
-        name: series.static_levels[place][code]
-        for place, name in enumerate(series.static_names)
-        if (code := int(series.static_codes[row, place])) >= 0
-    }
-    parts = {"past": past, "future": future, "static": static}
-    return found | {name: part for name, part in parts.items() if part}
-
-
-def _column(series: SeriesSet, place: int, start: int, end: int) -> list[Any]:
-    values, levels = series.covariates[start:end, place], series.covariate_levels[place]
-    if not levels:
-        return _numbers(values)
-    return [None if np.isnan(value) else levels[int(value)] for value in values]
-
-
-def _numbers(values: Any) -> list[float | None]:
-    return [None if np.isnan(value) else float(value) for value in values]
+        raise usage_error(error) from None
+    if format_ != PLAIN or PLAIN in task.formats:
+        yield from examples
+        return
+    for line in examples[0]["text"].split("\n"):
+        if line.strip():
+            yield {"text": line}

@@ -1,4 +1,4 @@
-"""`key=value` arguments and prediction files, as JSON."""
+"""Arguments of the form `key=value`, and files of instances, as JSON."""
 
 import json
 import sys
@@ -14,64 +14,64 @@ from app.typedefs import Json
 STDIN = Path("-")
 
 
-def pairs(given: Iterable[str], option: str) -> Json:
-    """Read `key=value` arguments; a value is JSON where it parses, else text: `horizon=24`, `cell=gru`."""
-    found: Json = {}
-    for text in given:
+def parse_pairs(arguments: Iterable[str], option: str) -> Json:
+    """Parse `key=value` arguments; a value is JSON where it parses, else text: `horizon=24`, `cell=gru`."""
+    pairs: Json = {}
+    for text in arguments:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise typer.BadParameter(f"{option} wants key=value, not {text!r}")
-        found[key] = parse(value)
-    return found
+        pairs[key] = parse_value(value)
+    return pairs
 
 
-def columns(text: str | None) -> dict[str, str]:
-    """Read `ds=date,y=temp_max`: canonical name -> column in the file."""
-    found = pairs((text or "").split(",") if text else [], "--columns")
-    return {name: str(column) for name, column in found.items()}
+def parse_columns(text: str | None) -> dict[str, str]:
+    """Parse `ds=date,y=temp_max`: canonical name -> column in the file."""
+    pairs = parse_pairs(text.split(",") if text else [], "--columns")
+    return {name: str(column) for name, column in pairs.items()}
 
 
-def parse(text: str) -> Any:
-    """A JSON value, or the text itself."""
+def parse_value(text: str) -> Any:
+    """The value of a JSON text; of any other text, the text itself."""
     try:
         return json.loads(text)
     except ValueError:
         return text
 
 
-def body(text: str) -> Json:
-    """Instances and parameters from a JSON body, a JSON list of instances, or JSON Lines of instances."""
+def parse_body(text: str) -> Json:
+    """The body of a prediction request, from a JSON body, a JSON list of instances, or JSON Lines of them."""
     try:
-        whole = json.loads(text)
+        value = json.loads(text)
     except ValueError:
-        return {"instances": _lines(text)}
-    if isinstance(whole, list):
-        return {"instances": whole}
-    return whole if isinstance(whole, dict) and "instances" in whole else {"instances": [whole]}
+        return {"instances": _parse_lines(text)}
+    if isinstance(value, list):
+        return {"instances": value}
+    return value if isinstance(value, dict) and "instances" in value else {"instances": [value]}
 
 
-def _lines(text: str) -> list[Any]:
-    found = []
+def _parse_lines(text: str) -> list[Any]:
+    instances = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
-                found.append(json.loads(line))
+                instances.append(json.loads(line))
             except ValueError as error:
                 raise typer.BadParameter(f"line {number} is not JSON: {error}") from None
-    if not found:
+    if not instances:
         raise typer.BadParameter("the file has no instances")
-    return found
+    return instances
 
 
 def read_text(path: Path) -> str:
-    """A file as UTF-8 text; `-` is stdin."""
+    """The text of a UTF-8 file; `-` is stdin."""
     try:
         return sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise typer.BadParameter(f"{path} is not UTF-8 text: {error}") from None
 
 
-def refused(error: DatasetInvalid) -> typer.BadParameter:
-    """A file that cannot be used as wrong usage, each fault on a line."""
+def usage_error(error: DatasetInvalid) -> typer.BadParameter:
+    """The error of a command for a file that cannot be used, with each fault on a line."""
     lines = [error.message, *(f"  {problem.pointer}: {problem.detail}" for problem in error.problems)]
     return typer.BadParameter("\n".join(lines))

@@ -1,1 +1,1 @@
-"""The database: engine and sessions, tables, and the two servers it runs on."""
+"""The database: engine and sessions, tables, migrations, and the two servers it runs on."""

@@ -1,4 +1,4 @@
-"""Engine, session and clock: the same SQLAlchemy code on SQLite and PostgreSQL."""
+"""The database engine, session factories and clock, the same for SQLite and PostgreSQL."""
 
 import importlib
 from typing import Any
@@ -13,7 +13,7 @@ Sessions = sessionmaker[Session]
 
 
 class Base(DeclarativeBase):
-    """Root of all tables; named constraints let SQLite's batch migrations drop them."""
+    """Base class of all tables; named constraints let SQLite's batch migrations drop them."""
 
     metadata = MetaData(
         naming_convention={
@@ -27,7 +27,7 @@ class Base(DeclarativeBase):
 
 
 class db_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
-    """The database's clock in seconds since 1970; leases never trust a worker's own clock."""
+    """The database's clock in seconds since 1970, as an SQL expression; workers' clocks are never used."""
 
     type = Double()
     inherit_cache = True
@@ -44,20 +44,19 @@ def _postgresql_now(*_: Any, **__: Any) -> str:
 
 
 def make_engine(url: str) -> Engine:
-    """Open a database; `postgresql://` is psycopg 3, a SQLite file is created with its directory."""
-    # Only the driver in use is imported: PostgreSQL's alone costs ten megabytes.
-    name = (
-        "app.database.sqlite" if make_url(url).get_backend_name() == "sqlite" else "app.database.postgresql"
-    )
-    engine: Engine = importlib.import_module(name).open_engine(url)
+    """Return an engine for a URL; `postgresql://` uses psycopg 3, an SQLite file is created if missing."""
+    # Only the driver in use is imported: that of PostgreSQL alone costs ten megabytes.
+    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    module = "app.database.sqlite" if is_sqlite else "app.database.postgresql"
+    engine: Engine = importlib.import_module(module).open_engine(url)
     return engine
 
 
 def make_sessions(engine: Engine) -> Sessions:
-    """A factory of sessions that keep their objects usable after commit."""
+    """Return a factory of sessions whose objects stay usable after a commit."""
     return sessionmaker(engine, expire_on_commit=False)
 
 
 def make_readers(engine: Engine) -> Sessions:
-    """A factory of sessions that only read: on SQLite they never wait for a writer."""
+    """Return a factory of read-only sessions; on SQLite they never wait for a writer."""
     return sessionmaker(engine.execution_options(reading=True), expire_on_commit=False)

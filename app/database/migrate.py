@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema, one process at a time."""
+"""Schema migrations with Alembic, run by one process at a time."""
 
 import fcntl
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from app.database.engine import Base
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
-ADVISORY_LOCK = 0x7265_6375_7272_61  # "recurra"
+ADVISORY_LOCK_KEY = 0x7265_6375_7272_61  # "recurra"
 
 
 def _config(connection: Connection) -> Config:
@@ -27,17 +27,17 @@ def _config(connection: Connection) -> Config:
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
-    """A connection, while no other process migrates the same database."""
+def _exclusive_connection(engine: Engine) -> Iterator[Connection]:
+    """Return a connection while holding a lock against other migrations of the same database."""
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
-            connection.execute(text("select pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
+            connection.execute(text("select pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK_KEY})
             connection.commit()
             try:
                 yield connection
             finally:
                 connection.rollback()
-                connection.execute(text("select pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
+                connection.execute(text("select pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK_KEY})
                 connection.commit()
         return
     with Path(f"{engine.url.database}.migrate").open("w") as lock:
@@ -47,21 +47,21 @@ def _alone(engine: Engine) -> Iterator[Connection]:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Run every migration up to `revision`."""
-    with _alone(engine) as connection:
+    """Run every missing migration up to `revision`."""
+    with _exclusive_connection(engine) as connection:
         command.upgrade(_config(connection), revision)
         connection.commit()
 
 
 def downgrade(engine: Engine, revision: str = "base") -> None:
-    """Undo migrations down to `revision`."""
-    with _alone(engine) as connection:
+    """Undo every migration above `revision`."""
+    with _exclusive_connection(engine) as connection:
         command.downgrade(_config(connection), revision)
         connection.commit()
 
 
-def drift(engine: Engine) -> list[object]:
-    """What the tables of the code have that the database has not, or the other way round."""
+def schema_differences(engine: Engine) -> list[object]:
+    """Return the differences between the tables of the code and those of the database."""
     with engine.connect() as connection:
         return list(
             compare_metadata(
@@ -71,13 +71,13 @@ def drift(engine: Engine) -> list[object]:
 
 
 def is_current(engine: Engine) -> bool:
-    """Whether the database is at the newest migration."""
+    """Return whether the database is at the newest migration."""
     with engine.connect() as connection:
         head = ScriptDirectory.from_config(_config(connection)).get_current_head()
         return MigrationContext.configure(connection).get_current_revision() == head
 
 
-def revise(engine: Engine, message: str) -> None:
-    """Write a new migration from the difference between the tables and the database (for developers)."""
+def write_migration(engine: Engine, message: str) -> None:
+    """Write a migration from the differences between the code and the database (for developers)."""
     with engine.connect() as connection:
         command.revision(_config(connection), message, autogenerate=True)

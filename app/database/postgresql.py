@@ -1,4 +1,4 @@
-"""PostgreSQL behind a network that may fail: nobody waits for long, and nothing stays locked."""
+"""PostgreSQL over a network that may fail: every wait is bounded, and no lock outlives its client."""
 
 import threading
 import time
@@ -10,62 +10,67 @@ from sqlalchemy import Engine, create_engine, event
 
 T = TypeVar("T")
 
-PING, SILENCE = 1.0, 12.0  # seconds that a connection may say nothing, at its checkout and in its use
-# The server gives up before we do: on a statement, a lock, and on us, lest what we hold stays locked.
-SERVER = {"statement_timeout": 10_000, "lock_timeout": 5_000, "idle_in_transaction_session_timeout": 10_000}
+PING_SECONDS = 1.0  # that the server may be silent when a connection is checked out and tested
+SILENCE_SECONDS = 12.0  # that the server may be silent during a statement
+# Server-side timeouts, shorter than ours, so that a client that vanished does not keep its locks.
+SERVER_TIMEOUTS_MS = {
+    "statement_timeout": 10_000,
+    "lock_timeout": 5_000,
+    "idle_in_transaction_session_timeout": 10_000,
+}
 
 
-class Patient(psycopg.Connection[Any]):
-    """A connection that gives up on a server that says nothing: when a network fails, for ever."""
+class TimeoutConnection(psycopg.Connection[Any]):
+    """A connection that fails when the server is silent for too long; a broken network is silent for ever."""
 
-    silence = SILENCE
+    max_silence = SILENCE_SECONDS
 
-    def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **named: Any) -> T:
-        """What every statement waits in."""
-        return super().wait(self._bounded(gen), *arguments, **named)
+    def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **keywords: Any) -> T:
+        """Wait for the server, as every statement does; raises `OperationalError` after `max_silence`."""
+        return super().wait(self._bounded(gen), *arguments, **keywords)
 
     def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        deadline = time.monotonic() + self.silence
+        deadline = time.monotonic() + self.max_silence
         ready = None
         while True:
             try:
-                wanted = gen.send(ready)
+                needed = gen.send(ready)
             except StopIteration as done:
-                found: T = done.value
-                return found
-            ready = yield wanted
+                result: T = done.value
+                return result
+            ready = yield needed
             if not ready and time.monotonic() > deadline:
                 self.close()
-                raise psycopg.OperationalError(f"the server said nothing for {self.silence:g} seconds")
+                raise psycopg.OperationalError(f"the server was silent for {self.max_silence:g} seconds")
 
 
-class Door:
-    """Opens connections; while the database is away one caller tries at a time, the others fail at once."""
+class ConnectGuard:
+    """Opens connections. While the database is unavailable only one thread tries; the others fail at once."""
 
     def __init__(self) -> None:
-        self._away = False
+        self._unavailable = False
         self._trying = threading.Lock()
 
-    def open(self, *arguments: Any, **named: Any) -> Patient:
-        """As `connect` of the driver."""
-        alone = self._away
-        if alone and not self._trying.acquire(blocking=False):
-            raise psycopg.OperationalError("the database is away, as somebody has just found out")
+    def connect(self, *arguments: Any, **keywords: Any) -> TimeoutConnection:
+        """Open a connection with the arguments of `psycopg.connect`; raises `OperationalError`."""
+        exclusive = self._unavailable
+        if exclusive and not self._trying.acquire(blocking=False):
+            raise psycopg.OperationalError("database unavailable (another connection attempt is in progress)")
         try:
-            made = Patient.connect(*arguments, **named)
+            connection = TimeoutConnection.connect(*arguments, **keywords)
         except psycopg.OperationalError:
-            self._away = True
+            self._unavailable = True
             raise
         finally:
-            if alone:
+            if exclusive:
                 self._trying.release()
-        self._away = False
-        return made
+        self._unavailable = False
+        return connection
 
 
 def open_engine(url: str) -> Engine:
-    """Connections that give up on a server which says nothing."""
-    options = " ".join(f"-c {name}={value}" for name, value in SERVER.items())
+    """Return an engine whose connections give up on a server that is silent."""
+    options = " ".join(f"-c {name}={value}" for name, value in SERVER_TIMEOUTS_MS.items())
     engine = create_engine(
         url,
         pool_pre_ping=True,
@@ -74,19 +79,19 @@ def open_engine(url: str) -> Engine:
         pool_timeout=5,
         connect_args={"connect_timeout": 2, "options": options},
     )
-    door = Door()
+    guard = ConnectGuard()
 
     @event.listens_for(engine, "do_connect")
-    def _connect(_: object, __: object, arguments: list[Any], named: dict[str, Any]) -> Patient:
-        return door.open(*arguments, **named)
+    def _connect(_: object, __: object, arguments: list[Any], keywords: dict[str, Any]) -> TimeoutConnection:
+        return guard.connect(*arguments, **keywords)
 
     @event.listens_for(engine, "checkin")
-    def _checkin(connection: Patient | None, _: object) -> None:
+    def _checkin(connection: TimeoutConnection | None, _: object) -> None:
         if connection is not None:
-            connection.silence = PING  # which is what comes next
+            connection.max_silence = PING_SECONDS  # the ping at the next checkout comes before that event
 
     @event.listens_for(engine, "checkout")
-    def _checkout(connection: Patient, _: object, __: object) -> None:
-        connection.silence = SILENCE
+    def _checkout(connection: TimeoutConnection, _: object, __: object) -> None:
+        connection.max_silence = SILENCE_SECONDS
 
     return engine

@@ -10,28 +10,28 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 
-BUSY = 5.0  # seconds that a writer waits for SQLite's other writers
-NAP = 0.0002, 0.001  # seconds between two tries
+BUSY_SECONDS = 5.0  # that a writer waits for SQLite's other writers
+RETRY_SECONDS = 0.0002, 0.001  # least and longest pause between two tries
 
 
-class Turn:
-    """Who of a process asks for SQLite's write lock: one at a time, again and again after a short nap.
+class WriteLock:
+    """Takes SQLite's write lock for one thread of the process at a time, retrying after short pauses.
 
-    SQLite's own waiting naps ever longer, up to a tenth of a second, and whoever has just come takes the lock
-    meanwhile: under many writers some wait for seconds and then fail.
+    SQLite's own waiting pauses ever longer, up to a tenth of a second, and newcomers take the lock meanwhile:
+    with many writers some wait for seconds and then fail.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def take(self, connection: Connection) -> None:
-        """Begin to write; raises `OperationalError` when the lock was not free for too long."""
-        deadline = time.monotonic() + BUSY
-        first = self._lock.acquire(timeout=BUSY)
+    def begin(self, connection: Connection) -> None:
+        """Begin a write transaction; raises `OperationalError` when the lock was not free for too long."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        acquired = self._lock.acquire(timeout=BUSY_SECONDS)
         try:
-            self._begin(connection, deadline if first else 0.0)
+            self._begin(connection, deadline if acquired else 0.0)
         finally:
-            if first:
+            if acquired:
                 self._lock.release()
 
     def _begin(self, connection: Connection, deadline: float) -> None:
@@ -43,36 +43,36 @@ class Turn:
                 except sqlite3.OperationalError as error:
                     if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                         raise
-                    time.sleep(random.uniform(*NAP))  # noqa: S311 - no secret
+                    time.sleep(random.uniform(*RETRY_SECONDS))  # noqa: S311 - no secret
                 else:
                     return
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         finally:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * BUSY)}")
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * BUSY_SECONDS)}")
 
 
 def open_engine(url: str) -> Engine:
-    """Connections in WAL mode whose transactions, unless they only read, begin with the write lock."""
+    """Return an engine in WAL mode whose transactions, unless read-only, begin with the write lock."""
     database, pool = make_url(url).database, dict[str, Any]()
     if database and database != ":memory:":
         Path(database).parent.mkdir(parents=True, exist_ok=True)
-        # One for every thread that answers requests: who reads does not wait behind those who cannot write.
+        # One for every thread that answers requests: readers do not wait behind writers that have to wait.
         pool = {"pool_size": 20, "max_overflow": 40, "pool_timeout": 5}
-    engine = create_engine(url, connect_args={"timeout": BUSY}, **pool)
-    turn = Turn()
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **pool)
+    write_lock = WriteLock()
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # the driver must not start transactions behind our back
+        connection.isolation_level = None  # the driver must not start transactions itself
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        # A deferred transaction that turns into a writer fails at once instead of waiting its turn.
+        # A deferred transaction that becomes a writer fails at once instead of waiting for the lock.
         if connection.get_execution_options().get("reading", False):
             connection.exec_driver_sql("BEGIN")
         else:
-            turn.take(connection)
+            write_lock.begin(connection)
 
     return engine

@@ -1,4 +1,4 @@
-"""The tables. Times are seconds since 1970 by the database's clock; JSON columns hold plain JSON."""
+"""The database tables. Times are seconds since 1970 by the database's clock; JSON columns hold plain JSON."""
 
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -12,7 +12,7 @@ NAME = String(128)
 
 
 class Dataset(Base):
-    """An uploaded, checked file."""
+    """An uploaded file that was parsed without a fault."""
 
     __tablename__ = "datasets"
 
@@ -29,7 +29,7 @@ class Dataset(Base):
 
 
 class Job(Base):
-    """One job: the truth about it, whatever messages say."""
+    """A job. Its row is the truth about it; messages only announce it."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -50,14 +50,14 @@ class Job(Base):
     job_metadata: Mapped[Json] = mapped_column("metadata", JSON)
 
     status: Mapped[str] = mapped_column(String(16), default=Status.QUEUED)
-    revision: Mapped[int] = mapped_column(Integer, default=1)  # grows with every visible change: the ETag
+    revision: Mapped[int] = mapped_column(
+        Integer, default=1
+    )  # grows with every visible change; used as the ETag
     events: Mapped[int] = mapped_column(Integer, default=0)  # sequence number of the newest event
     attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fencing token
-    crashes: Mapped[int] = mapped_column(Integer, default=0)  # lost workers and dead children
-    failures: Mapped[int] = mapped_column(
-        Integer, default=0, server_default="0"
-    )  # errors worth another attempt
-    due_at: Mapped[float | None] = mapped_column(Double)  # not to be claimed before
+    crashes: Mapped[int] = mapped_column(Integer, default=0)  # of its workers or child processes
+    failures: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # worth another attempt
+    due_at: Mapped[float | None] = mapped_column(Double)  # not to be claimed earlier
     owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[float | None] = mapped_column(Double)
     dispatched_at: Mapped[float | None] = mapped_column(Double)
@@ -66,13 +66,13 @@ class Job(Base):
 
     progress: Mapped[Json | None] = mapped_column(JSON)
     metrics: Mapped[Json | None] = mapped_column(JSON)
-    model_version: Mapped[int | None] = mapped_column(Integer)  # that it made or, at a batch, that it uses
+    model_version: Mapped[int | None] = mapped_column(Integer)  # made by it, or used by a batch prediction
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
-    search: Mapped[Json | None] = mapped_column(JSON)  # of a sweep: what is searched, and how
-    sweep_id: Mapped[str | None] = mapped_column(ID)  # of a run of a sweep's trial
-    trial: Mapped[Json | None] = mapped_column(JSON)  # likewise: number, parameters and seed
-    outcome: Mapped[Json | None] = mapped_column(JSON)  # likewise: what it made, which the sweep may publish
+    search: Mapped[Json | None] = mapped_column(JSON)  # of a sweep: the search space and strategy
+    sweep_id: Mapped[str | None] = mapped_column(ID)  # of a run: the sweep it belongs to
+    trial: Mapped[Json | None] = mapped_column(JSON)  # of a run: the trial's number, parameters and seed
+    outcome: Mapped[Json | None] = mapped_column(JSON)  # of a run: its `TrainingOutcome`
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     updated_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     started_at: Mapped[float | None] = mapped_column(Double)
@@ -80,7 +80,7 @@ class Job(Base):
 
 
 class JobEvent(Base):
-    """One line of a job's history, numbered from 1."""
+    """An entry of a job's history, numbered from 1."""
 
     __tablename__ = "job_events"
 
@@ -97,14 +97,14 @@ class Model(Base):
     __tablename__ = "models"
 
     name: Mapped[str] = mapped_column(NAME, primary_key=True)
-    id: Mapped[str] = mapped_column(ID, unique=True)  # sorts by the time it was made
+    id: Mapped[str] = mapped_column(ID, unique=True)  # sorts by creation time
     task: Mapped[str] = mapped_column(String(32))
-    versions: Mapped[int] = mapped_column(Integer, default=0)  # the highest number ever given
+    versions: Mapped[int] = mapped_column(Integer, default=0)  # the highest version number ever given
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
 
 
 class ModelVersion(Base):
-    """What one finished job made; a job makes at most one."""
+    """A version of a model, made by one job; a job makes at most one."""
 
     __tablename__ = "model_versions"
 
@@ -125,26 +125,26 @@ class ModelVersion(Base):
 
 
 class Alias(Base):
-    """A movable name for the versions that answer; `production` answers predictions."""
+    """A movable name for the versions that answer predictions, by default `production`."""
 
     __tablename__ = "aliases"
 
     model: Mapped[str] = mapped_column(ForeignKey("models.name", ondelete="CASCADE"), primary_key=True)
     alias: Mapped[str] = mapped_column(String(64), primary_key=True)
-    version: Mapped[int] = mapped_column(Integer)  # of several the heaviest
-    split: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))  # version -> share, if several answer
-    shadow: Mapped[int | None] = mapped_column(Integer)  # computes the same calls unseen
+    version: Mapped[int] = mapped_column(Integer)  # of several, the one with the largest share
+    split: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))  # share by version, if several answer
+    shadow: Mapped[int | None] = mapped_column(Integer)  # computes the same calls without answering
     updated_at: Mapped[float] = mapped_column(Double, server_default=db_now())
 
     @property
     def versions(self) -> dict[str, float]:
-        """The versions that answer, in order, each with its share of the calls."""
+        """The versions that answer, by number, each with its share of the calls."""
         split = self.split or {str(self.version): 1.0}
         return dict(sorted(split.items(), key=lambda item: int(item[0])))
 
     @property
-    def named(self) -> set[int]:
-        """Every version that must stay while this alias stands."""
+    def referenced_versions(self) -> set[int]:
+        """Every version that must not be deleted while this alias exists."""
         return {number for number in (*map(int, self.versions), self.shadow) if number is not None}
 
 
@@ -164,7 +164,7 @@ class Worker(Base):
 
 
 class IdempotencyKey(Base):
-    """The first answer to a keyed request, kept to be replayed."""
+    """The response to the first request with an idempotency key, stored to be replayed."""
 
     __tablename__ = "idempotency_keys"
 

@@ -1,1 +1,1 @@
-"""How networks are built and trained, and the space a sweep searches."""
+"""Network and training options of jobs, and the search space of sweeps."""

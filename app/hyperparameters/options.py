@@ -1,4 +1,4 @@
-"""How networks are built and trained: what a job may say of it, and what holds where nothing is said."""
+"""Network and training options of a job, and their defaults."""
 
 from typing import Annotated, Literal
 
@@ -25,14 +25,14 @@ TRAINING: Json = {
 }
 
 
-class Strict(BaseModel):
-    """A request: unknown fields and wrong types are refused."""
+class StrictModel(BaseModel):
+    """A request's model, which refuses unknown fields, other types, NaN and infinity."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class NetworkIn(Strict):
-    """The recurrent network; what is left out gets the task's default."""
+class NetworkIn(StrictModel):
+    """Options of the recurrent network; the others get the task's defaults."""
 
     cell: Literal["rnn", "lstm", "gru"] | None = None
     layers: int | None = Field(default=None, ge=1, le=8)
@@ -52,8 +52,8 @@ class NetworkIn(Strict):
     attention: Literal["dot", "general", "additive"] | None = None
 
 
-class TrainingIn(Strict):
-    """How the network learns; what is left out gets the task's default."""
+class TrainingIn(StrictModel):
+    """Options of the training; the others get the task's defaults."""
 
     epochs: int | None = Field(default=None, ge=1, le=10_000)
     batch_size: int | None = Field(default=None, ge=1, le=65_536)

@@ -1,4 +1,4 @@
-"""The space that a sweep searches: each setting by its dotted name, with its values or its range, as JSON."""
+"""The search space of a sweep: each setting by its dotted name, with its values or its range, as JSON."""
 
 import json
 import math
@@ -11,33 +11,33 @@ from pydantic import BaseModel
 
 from app.typedefs import Json
 
-PARTS = ("network", "training", "options")
-MOST = 1_000_000  # steps of one range
+JOB_PARTS = ("network", "training", "options")
+MAX_STEPS = 1_000_000  # of one range
 
 
 @dataclass(frozen=True)
-class Choices:
+class ChoiceAxis:
     """Values without an order."""
 
     values: Sequence[Any]
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return len(self.values)
 
     @property
-    def ends(self) -> Sequence[Any]:
-        """What a check has to look at: everything."""
+    def bounds(self) -> Sequence[Any]:
+        """The values to check against the setting's limits: all of them."""
         return self.values
 
-    def at(self, place: int) -> Any:
-        """The value at a place from 0."""
-        return self.values[place]
+    def value_at(self, index: int) -> Any:
+        """The value at an index from 0."""
+        return self.values[index]
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepAxis:
     """Numbers at equal distances."""
 
     low: int | float
@@ -45,88 +45,90 @@ class Steps:
     count: int
 
     @property
-    def ends(self) -> Sequence[Any]:
-        """The least and the greatest: what a check has to look at."""
-        return [self.at(0), self.at(self.count - 1)]
+    def bounds(self) -> Sequence[Any]:
+        """The values to check against the setting's limits: the lowest and the highest."""
+        return [self.value_at(0), self.value_at(self.count - 1)]
 
-    def at(self, place: int) -> Any:
-        """The number at a place from 0."""
-        value = self.low + place * self.step
+    def value_at(self, index: int) -> Any:
+        """The number at an index from 0."""
+        value = self.low + index * self.step
         return value if isinstance(value, int) else float(f"{value:.12g}")
 
 
 @dataclass(frozen=True)
-class Span:
-    """Any number between two; whole numbers only on a log scale, for otherwise they are `Steps`."""
+class RangeAxis:
+    """Any number of a range; whole numbers have a range only on a log scale, else they are a `StepAxis`."""
 
     low: int | float
     high: int | float
     log: bool
-    whole: bool
+    integer: bool
     count: None = None
 
     @property
-    def ends(self) -> Sequence[Any]:
-        """The least and the greatest: what a check has to look at."""
+    def bounds(self) -> Sequence[Any]:
+        """The values to check against the setting's limits: the lowest and the highest."""
         return [self.low, self.high]
 
 
-Axis = Choices | Steps | Span
+Axis = ChoiceAxis | StepAxis | RangeAxis
 Space = Mapping[str, Axis]
 
 
-def axis(dimension: Any, field: Any) -> Axis:
-    """Values or a range, of a setting with this annotation; raises `ValueError` when that takes no such."""
+def parse_axis(dimension: Any, annotation: Any) -> Axis:
+    """The axis of a setting with this type annotation; raises `ValueError` where the type does not fit."""
     if isinstance(dimension, list):
-        return Choices(dimension)
+        return ChoiceAxis(dimension)
     low, high, step, log = (dimension.get(name) for name in ("min", "max", "step", "log"))
-    kinds = plain_types(field)
-    if not kinds & {int, float}:
+    types = plain_types(annotation)
+    if not types & {int, float}:
         raise ValueError("this is no number: give a list of values")
-    whole = float not in kinds
-    if whole and any(isinstance(number, float) for number in (low, high, step)):
+    integer = float not in types
+    if integer and any(isinstance(number, float) for number in (low, high, step)):
         raise ValueError("this is a whole number: min, max and step must be whole")
-    step = step or (1 if whole and not log else None)
+    step = step or (1 if integer and not log else None)
     if step is not None:
-        if (high - low) / step > MOST:
+        if (high - low) / step > MAX_STEPS:
             raise ValueError("the steps are too many")
-        return Steps(low, step, 1 + math.floor((high - low) / step * (1 + 1e-12)))
-    return Span(low, high, bool(log), whole)
+        return StepAxis(low, step, 1 + math.floor((high - low) / step * (1 + 1e-12)))
+    return RangeAxis(low, high, bool(log), integer)
 
 
-def plain_types(field: Any) -> set[Any]:
-    """What a field of this annotation takes."""
-    if get_origin(field) in {Union, UnionType}:
-        return set[Any]().union(*map(plain_types, get_args(field)))
-    return plain_types(get_args(field)[0]) if get_origin(field) is Annotated else {field} - {NoneType}
+def plain_types(annotation: Any) -> set[Any]:
+    """The types that an annotation accepts, without None."""
+    if get_origin(annotation) in {Union, UnionType}:
+        return set[Any]().union(*map(plain_types, get_args(annotation)))
+    if get_origin(annotation) is Annotated:
+        return plain_types(get_args(annotation)[0])
+    return {annotation} - {NoneType}
 
 
-def field_of(name: str, parts: Mapping[str, type[BaseModel]]) -> Any:
-    """The annotation of a setting; raises `ValueError` for one that does not exist."""
+def setting_type(name: str, parts: Mapping[str, type[BaseModel]]) -> Any:
+    """The type annotation of a setting; raises `ValueError` where there is no such setting."""
     part, _, setting = name.partition(".")
     if part not in parts or not setting:
         raise ValueError(f"name a setting by its part: {', '.join(f'{one}.…' for one in parts)}")
-    found = parts[part].model_fields.get(setting)
-    if found is None:
+    field = parts[part].model_fields.get(setting)
+    if field is None:
         raise ValueError(f"there is no setting {setting} of {part}")
-    return found.annotation
+    return field.annotation
 
 
-def size(space: Space) -> int | None:
-    """How many different trials there are; None for no end of them."""
-    counts = [one.count for one in space.values()]
+def count_settings(space: Space) -> int | None:
+    """The number of different trials; None where a range has no end of values."""
+    counts = [axis.count for axis in space.values()]
     return None if None in counts else math.prod(count for count in counts if count is not None)
 
 
-def spelled(value: Any) -> str:
-    """A value as JSON text, by which equal ones are known; raises `ValueError` for what is no JSON."""
+def canonical_json(value: Any) -> str:
+    """A value as JSON text that is the same for equal values; raises `ValueError` for other values."""
     return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
 
 
-def applied(base: Json, parameters: Json) -> Json:
-    """The parts of a job with these settings in them."""
-    made = {part: dict(base.get(part) or {}) for part in PARTS}
+def apply_parameters(base: Json, parameters: Json) -> Json:
+    """The parts of a job, with a trial's parameters in them; `base` stays as it is."""
+    parts = {part: dict(base.get(part) or {}) for part in JOB_PARTS}
     for name, value in parameters.items():
         part, _, setting = name.partition(".")
-        made[part][setting] = value
-    return made
+        parts[part][setting] = value
+    return parts

@@ -1,1 +1,1 @@
-"""What the service stands on: broker, storage, job events, notices, processes, disks, logs."""
+"""Infrastructure: broker, artifact store, job events, cache invalidation, processes, disks and logs."""

@@ -1,4 +1,4 @@
-"""The only Celery client of the web process: it rings doorbells, and knows how many wait."""
+"""The Celery client: sends wake-ups to workers over Redis, and counts those no worker has received."""
 
 import logging
 from urllib.parse import urlsplit
@@ -9,24 +9,24 @@ from app.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-TRAIN, SERVE = "train", "serve"  # queues
-TRAIN_JOB = "recurra.train"  # the doorbell's task
-PREFIX = "recurra:"
+TRAIN, SERVE = "train", "serve"  # roles of workers; the queue of each role has its name
+WAKE_UP_TASK = "recurra.train"  # name of the only Celery task
+KEY_PREFIX = "recurra:"  # of the keys in Redis
 
 
 def celery_url(redis_url: str) -> str:
-    """The same server in Celery's spelling."""
+    """Return a Redis URL in Celery's spelling."""
     parts = urlsplit(redis_url)
     if parts.scheme == "unix":
         return f"redis+socket://{parts.path}?virtual_host=0"
     return redis_url
 
 
-def make_celery(redis_url: str, prefix: str = PREFIX) -> "celery.Celery":
-    """The application both sides share: JSON only, no result backend, no late acknowledgement.
+def make_celery(redis_url: str, prefix: str = KEY_PREFIX) -> "celery.Celery":
+    """Return the application of both sides: JSON only, no result backend, no late acknowledgement.
 
-    Late acknowledgement would start a long job again after the visibility timeout; here a lost message
-    costs nothing, because the job's row is the truth and queued rows are rung again.
+    Late acknowledgement would start a long job again after the visibility timeout. Here a lost message costs
+    nothing, because the job's row is the truth and the dispatcher sends wake-ups again.
     """
     app = celery.Celery("recurra", broker=celery_url(redis_url), set_as_current=False)
     app.conf.update(
@@ -57,29 +57,29 @@ def make_celery(redis_url: str, prefix: str = PREFIX) -> "celery.Celery":
 
 
 class Broker:
-    """Publishes job ids; a failed ring is only logged, because the sweep rings again."""
+    """Sends wake-ups; a failure is only logged, because a dispatch pass sends the wake-up again."""
 
-    def __init__(self, redis_url: str, prefix: str = PREFIX) -> None:
+    def __init__(self, redis_url: str, prefix: str = KEY_PREFIX) -> None:
         self._app = make_celery(redis_url, prefix)
 
-    def ring(self, job_id: str) -> bool:
-        """Tell the training workers that a job is queued; False when the broker cannot be reached."""
+    def notify(self, job_id: str) -> bool:
+        """Wake a training worker up for a queued job; False when the broker cannot be reached."""
         try:
             self._app.send_task(
-                TRAIN_JOB,
+                WAKE_UP_TASK,
                 args=[job_id],
                 queue=TRAIN,
                 ignore_result=True,
                 retry=True,
                 retry_policy={"max_retries": 1, "interval_start": 0.05},
             )
-        except Exception as error:  # noqa: BLE001 - whatever the client raises, the sweep will ring again
-            log.warning("could not ring for %s: %s", job_id, error)
+        except Exception as error:  # noqa: BLE001 - whatever the client raises, a dispatch pass tries again
+            log.warning("could not notify workers of %s: %s", job_id, error)
             return False
         return True
 
-    def waiting(self) -> int:
-        """How many doorbells no worker has taken yet; raises `Unavailable` when the broker is away."""
+    def pending(self) -> int:
+        """Return how many wake-ups no worker has received; raises `Unavailable` without the broker."""
         try:
             with self._app.connection_for_read() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0.05)
@@ -89,5 +89,5 @@ class Broker:
             raise Unavailable(f"The broker cannot be reached: {error}") from error
 
     def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         self._app.close()

@@ -1,39 +1,39 @@
-"""A checkpoint file's name: it tells the step and proves the content, to those without torch too."""
+"""File names of checkpoints: step and SHA-256 in the name, readable without torch."""
 
 import hashlib
 import re
 from pathlib import Path
 
-NAME = re.compile(r"(?P<step>\d{12})-(?P<sha256>[0-9a-f]{64})\.safetensors")
+PATTERN = re.compile(r"(?P<step>\d{12})-(?P<sha256>[0-9a-f]{64})\.safetensors")
 
 
-class Damaged(Exception):
-    """The file is not what was written."""
+class CheckpointDamaged(Exception):
+    """The file's content is not the one that was written."""
 
 
-def name(step: int, sha256: str) -> str:
-    """Of a checkpoint taken after so many steps."""
+def checkpoint_name(step: int, sha256: str) -> str:
+    """Return the file name of a checkpoint taken after `step` steps, with its content's hash in hex."""
     return f"{step:012d}-{sha256}.safetensors"
 
 
-def step_of(told: str) -> int | None:
-    """The step after which a checkpoint of this name was taken; None when it is no checkpoint's name."""
-    found = NAME.fullmatch(told)
-    return None if found is None else int(found["step"])
+def step_of(name: str) -> int | None:
+    """Return the step in a checkpoint's file name; None for any other name."""
+    match = PATTERN.fullmatch(name)
+    return None if match is None else int(match["step"])
 
 
-def sha256_of(told: str) -> str | None:
-    """What a file of this name must hash to; None when it is no checkpoint's name."""
-    found = NAME.fullmatch(told)
-    return None if found is None else found["sha256"]
+def sha256_of(name: str) -> str | None:
+    """Return the SHA-256 in a checkpoint's file name; None for any other name."""
+    match = PATTERN.fullmatch(name)
+    return None if match is None else match["sha256"]
 
 
-def check(path: Path) -> None:
-    """Raise `Damaged` unless the file is the one that got this name."""
+def verify_checkpoint(path: Path) -> None:
+    """Raise `CheckpointDamaged` unless the file has the hash in its name."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise Damaged(f"{path.name} cannot be read: {error}") from error
+        raise CheckpointDamaged(f"{path.name} cannot be read: {error}") from error
     if sha256_of(path.name) != digest:
-        raise Damaged(f"{path.name} does not match its sha256")
+        raise CheckpointDamaged(f"{path.name} does not match its sha256")

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line."""
+"""Logging as one JSON object a line."""
 
 import json
 import logging
@@ -10,10 +10,10 @@ from app.times import rfc3339
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, logger, message, and the request's or job's id where there is one."""
+    """Formats time, level, logger, message, traceback, and the id of the request or job if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return a record as one line of JSON."""
         line = {
             "at": rfc3339(record.created),
             "level": record.levelname.lower(),
@@ -27,12 +27,12 @@ class JsonFormatter(logging.Formatter):
             line["traceback"] = self.formatException(record.exc_info)
         try:
             return orjson.dumps(line).decode()
-        except TypeError:  # a lone surrogate, which only an escape can spell
+        except TypeError:  # a lone surrogate, which only an escape can represent
             return json.dumps(line)
 
 
 def configure(level: str) -> None:
-    """Log to stderr from `level` up; a library's own access logs are left out."""
+    """Log to stderr from `level` up, without uvicorn's access log."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,7 +1,7 @@
-"""Notices between API processes: a model's names have moved, so whoever remembers them looks again.
+"""Notices between API processes that a model's aliases have moved, so that all forget what they cached of it.
 
-The process that moves a name commits first, then tells all others over Redis and waits until each has
-forgotten the old target. One that cannot be told looks again anyway when what it remembers grows old.
+The process that moves an alias commits first, then tells all others over Redis and waits until each has
+acknowledged the notice. A process that cannot be reached forgets anyway once its cached entry grows old.
 """
 
 import asyncio
@@ -15,22 +15,26 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+
+from app.infrastructure.redis_failures import REDIS_FAILURES
 
 log = logging.getLogger(__name__)
 
 _encode = msgspec.json.encode
-_decode = msgspec.json.Decoder(tuple[str, str]).decode  # a model, and where to acknowledge
+_decode = msgspec.json.Decoder(tuple[str, str]).decode  # a model, and the list to acknowledge in
 
-FAILURES = (RedisError, OSError)
-PATIENCE = 1.0  # seconds a mover waits for the others
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0  # between attempts to connect
-QUIET = 30.0  # seconds of silence after which the connection is tried
-ACK_SECONDS = 10  # an acknowledgement that nobody reads disappears
+TIMEOUT_SECONDS = 1.0  # for the other processes' acknowledgements, and for Redis
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.02, 2.0  # between attempts to connect
+PING_SECONDS = 30.0  # without a message, after which the connection is tested
+ACK_TTL_SECONDS = 10  # an unread acknowledgement expires
 
 
 class Notices:
-    """Tells every process to forget, and forgets when told: everything each time it has (re)connected."""
+    """Cache invalidation in all API processes.
+
+    `forget` is called with each model that a process, this one included, names as changed; `forget_all` each
+    time the connection is (re)made, as notices may have been missed until then.
+    """
 
     def __init__(
         self, url: str, prefix: str, forget: Callable[[str], None], forget_all: Callable[[], None]
@@ -40,7 +44,7 @@ class Notices:
         self._name = secrets.token_hex(8)
         retry = Retry(NoBackoff(), 1)  # a pooled connection may have died with an earlier server
         self._redis: Any = Redis.from_url(url, protocol=2, socket_timeout=None, retry=retry)
-        self._tried = asyncio.Event()
+        self._tried = asyncio.Event()  # set once the first attempt to connect has ended
         self._task: asyncio.Task[None] | None = None
         self.connected = False
 
@@ -48,7 +52,7 @@ class Notices:
         """Begin to listen; Redis need not be up."""
         self._task = asyncio.create_task(self._run())
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await self._tried.wait()
 
     async def close(self) -> None:
@@ -58,69 +62,73 @@ class Notices:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._redis.aclose()
 
-    async def tell(self, model: str) -> bool:
-        """Have every process forget a model's names; false when one has not said so within a second."""
+    async def invalidate(self, model: str) -> bool:
+        """Have every process forget a model; false when one has not acknowledged it within a second."""
         self._forget(model)
-        acks = f"{self._channel}:{secrets.token_hex(8)}"
+        ack_list = f"{self._channel}:{secrets.token_hex(8)}"
         try:
-            async with asyncio.timeout(PATIENCE):
-                listeners = await self._redis.publish(self._channel, _encode((model, acks)))
-                told: set[bytes] = set()
-                while len(told) < listeners:
-                    found = await self._redis.blmpop(PATIENCE, 1, acks, direction="LEFT", count=listeners)
-                    told.update(found[1] if found else ())
-        except FAILURES as error:
-            log.warning("not every process knows that %s moved: %s", model, str(error) or "no answer in time")
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                listeners = await self._redis.publish(self._channel, _encode((model, ack_list)))
+                acknowledged: set[bytes] = set()
+                while len(acknowledged) < listeners:
+                    popped = await self._redis.blmpop(
+                        TIMEOUT_SECONDS, 1, ack_list, direction="LEFT", count=listeners
+                    )
+                    acknowledged.update(popped[1] if popped else ())
+        except REDIS_FAILURES as error:
+            reason = str(error) or "no answer in time"
+            log.warning("not every process has acknowledged that %s changed: %s", model, reason)
             return False
         return True
 
     async def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause = MIN_RETRY_SECONDS
         while True:
             try:
                 await self._listen()
-            except FAILURES as error:
-                log.warning("notices are not heard: %s", str(error) or "no answer in time")
-            pause = FIRST_PAUSE if self.connected else min(2 * pause, LONGEST_PAUSE)
+            except REDIS_FAILURES as error:
+                log.warning("notices cannot be received: %s", str(error) or "no answer in time")
+            pause = MIN_RETRY_SECONDS if self.connected else min(2 * pause, MAX_RETRY_SECONDS)
             self.connected = False
             self._tried.set()
             await asyncio.sleep(pause)
 
     async def _listen(self) -> None:
+        """Handle messages until the connection no longer answers a ping."""
         async with self._redis.pubsub() as channel:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await channel.subscribe(self._channel)
-            tested = False
+            pinged = False
             while True:
-                heard = await channel.get_message(timeout=QUIET)
-                if heard is not None:
-                    tested = False
-                    await self._hear(heard)
-                elif tested:
+                message = await channel.get_message(timeout=PING_SECONDS)
+                if message is not None:
+                    pinged = False
+                    await self._handle(message)
+                elif pinged:
                     return
                 else:
                     await channel.ping()
-                    tested = True
+                    pinged = True
 
-    async def _hear(self, heard: dict[str, Any]) -> None:
-        if heard["type"] == "subscribe":  # the client subscribes again by itself when it reconnects
+    async def _handle(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":  # the client subscribes again by itself when it reconnects
             self._forget_all()
             self.connected = True
             self._tried.set()
-        elif heard["type"] == "message":
+        elif message["type"] == "message":
             try:
-                model, acks = _decode(heard["data"])
+                model, ack_list = _decode(message["data"])
             except (msgspec.MsgspecError, UnicodeDecodeError):
-                log.warning("a notice cannot be read")
+                log.warning("a notice cannot be decoded")
                 self._forget_all()
                 return
             self._forget(model)
-            await self._acknowledge(acks)
+            await self._acknowledge(ack_list)
 
-    async def _acknowledge(self, acks: str) -> None:
+    async def _acknowledge(self, ack_list: str) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 pipeline = self._redis.pipeline(transaction=False)
-                await pipeline.rpush(acks, self._name).expire(acks, ACK_SECONDS).execute()
-        except FAILURES as error:
-            log.warning("a notice is not acknowledged: %s", str(error) or "no answer in time")
+                await pipeline.rpush(ack_list, self._name).expire(ack_list, ACK_TTL_SECONDS).execute()
+        except REDIS_FAILURES as error:
+            log.warning("a notice could not be acknowledged: %s", str(error) or "no answer in time")

@@ -1,4 +1,4 @@
-"""The artifact store: a local directory or an S3 bucket behind the same few verbs."""
+"""The artifact store: a local directory or an S3 bucket behind the same interface."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,14 +11,14 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
 from app.errors import NoSpace, NotFound
-from app.infrastructure.disk import disk_full, sync
+from app.infrastructure.disk import fsync_path, is_disk_full
 
-CHUNK = 1 << 20
-PROBES = "probes"  # where files lie that are there for a moment only
+CHUNK_BYTES = 1 << 20
+PROBES_ROOT = "probes"  # key prefix of files that exist for a moment only
 
 
-class Stored(NamedTuple):
-    """What a listing tells of a file."""
+class StoredFile(NamedTuple):
+    """A file's size and age in a listing."""
 
     bytes: int
     modified: float  # seconds since 1970, by the store's clock
@@ -29,7 +29,7 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._root: Path | None = None  # of a local store
+        self._root: Path | None = None  # of a local store; None for S3
         if parts.scheme == "file":
             self._root = Path(unquote(parts.path))
             self._store: LocalStore | S3Store = LocalStore(self._root, mkdir=True)
@@ -39,46 +39,48 @@ class Storage:
             raise ValueError(f"RECURRA_STORAGE_URL must be file:// or s3://, not {parts.scheme}://")
 
     def put(self, key: str, path: Path) -> None:
-        """Store a file under `key`; raises `NoSpace`. A local file is on the disk when this returns."""
+        """Store a file under `key`; a local file is on the disk on return. Raises `NoSpace`."""
         try:
             self._store.put(key, path)
         except BaseError as error:
-            if disk_full(error):
+            if is_disk_full(error):
                 raise NoSpace from error
             raise
         if self._root is not None:
-            sync(self._root / key)
-            sync((self._root / key).parent)
+            fsync_path(self._root / key)
+            fsync_path((self._root / key).parent)
 
     def read(self, key: str) -> Iterator[bytes]:
-        """The file in pieces of about a mebibyte; raises `NotFound` before the first piece."""
+        """Return a file's chunks of about `CHUNK_BYTES`; raises `NotFound` at once."""
         try:
-            found = self._store.get(key)
+            result = self._store.get(key)
         except (NotFoundError, FileNotFoundError):
             raise NotFound(f"Nothing is stored under {key}") from None
-        return (bytes(piece) for piece in found.stream(min_chunk_size=CHUNK))
+        return (bytes(chunk) for chunk in result.stream(min_chunk_size=CHUNK_BYTES))
 
-    def files(self, prefix: str) -> dict[str, Stored]:
-        """Every file below `prefix`, which is a directory, by its key and in their order."""
+    def files(self, prefix: str) -> dict[str, StoredFile]:
+        """Return every file below the directory `prefix`, by key in ascending order."""
         metas = (meta for page in self._store.list(prefix) for meta in page)
-        found = ((meta["path"], Stored(meta["size"], meta["last_modified"].timestamp())) for meta in metas)
-        return dict(sorted(found))
+        files = (
+            (meta["path"], StoredFile(meta["size"], meta["last_modified"].timestamp())) for meta in metas
+        )
+        return dict(sorted(files))
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """The bytes of every file below `prefix`, by its key and in their order."""
-        return {key: stored.bytes for key, stored in self.files(prefix).items()}
+        """Return the size in bytes of every file below `prefix`, by key in ascending order."""
+        return {key: file.bytes for key, file in self.files(prefix).items()}
 
     def keys(self, prefix: str) -> list[str]:
-        """All keys below `prefix`, which is a directory."""
+        """Return all keys below the directory `prefix`, in ascending order."""
         return list(self.sizes(prefix))
 
     def directories(self, prefix: str) -> list[str]:
-        """The names of the directories right below `prefix`."""
-        found = self._store.list_with_delimiter(prefix)["common_prefixes"]
-        return sorted(PurePosixPath(path).name for path in found)
+        """Return the names of the directories directly below `prefix`, sorted."""
+        paths = self._store.list_with_delimiter(prefix)["common_prefixes"]
+        return sorted(PurePosixPath(path).name for path in paths)
 
     def fetch(self, prefix: str, directory: Path) -> Path:
-        """Copy everything below `prefix` into `directory`; raises `NotFound` when there is nothing."""
+        """Copy every file below `prefix` into `directory`; raises `NotFound` when there is none."""
         keys = self.keys(prefix)
         if not keys:
             raise NotFound(f"Nothing is stored under {prefix}")
@@ -87,49 +89,49 @@ class Storage:
         return directory
 
     def fetch_file(self, key: str, path: Path) -> None:
-        """Copy one file; raises `NotFound`."""
+        """Copy one file to `path`; raises `NotFound`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             file.writelines(self.read(key))
 
     def delete_file(self, key: str) -> None:
-        """Delete one file; nothing there is no error."""
+        """Delete one file; a file that does not exist is no error."""
         with suppress(NotFoundError, FileNotFoundError):
             self._store.delete(key)
 
     def delete(self, prefix: str) -> None:
-        """Delete everything below `prefix`; nothing there is no error."""
+        """Delete every file below `prefix`; it is no error when there is none."""
         if keys := self.keys(prefix):
             self._store.delete(keys)
 
     def now(self) -> float:
-        """The clock that `Stored.modified` is told by, as a fresh and empty file shows it."""
-        key = f"{PROBES}/{uuid4().hex}"
+        """Return the time by the store's clock, that of `StoredFile.modified`, from a new empty file."""
+        key = f"{PROBES_ROOT}/{uuid4().hex}"
         self._store.put(key, b"")
         try:
             return self._store.head(key)["last_modified"].timestamp()
         finally:
             self.delete_file(key)
 
-    def half_written(self, before: float) -> list[Path]:
-        """What writers of a local store left that were killed before then; no listing shows it."""
+    def unfinished_writes(self, before: float) -> list[Path]:
+        """Return a local store's temporary files last written before `before`; no listing has them."""
         if self._root is None:
             return []
         staged = (path for path in self._root.rglob("*#*") if path.name.rpartition("#")[2].isdigit())
         return sorted(path for path in staged if _modified(path) <= before)
 
-    def prune(self, before: float) -> None:
-        """Delete directories of a local store that have been empty since then."""
+    def prune_directories(self, before: float) -> None:
+        """Delete directories of a local store that have been empty since `before`."""
         if self._root is None:
             return
-        for place in sorted(self._root.rglob("*/"), reverse=True):
-            if _modified(place) <= before:
+        for directory in sorted(self._root.rglob("*/"), reverse=True):
+            if _modified(directory) <= before:
                 with suppress(OSError):  # it is not empty
-                    place.rmdir()
+                    directory.rmdir()
 
 
 def _modified(path: Path) -> float:
     try:
         return path.lstat().st_mtime
-    except FileNotFoundError:  # somebody was faster
+    except FileNotFoundError:  # another process deleted it first
         return float("inf")

@@ -1,4 +1,4 @@
-"""The child process that reads one uploaded file: its spec comes on stdin, its answer goes to stdout."""
+"""The child process that reads one uploaded file: its spec is on stdin, it writes its reply to stdout."""
 
 import errno
 import gc
@@ -14,28 +14,29 @@ from app.errors import DatasetInvalid, Problem
 from app.infrastructure.processes import die_with_parent
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Faults, Task
+from app.tasks.contract import Task
+from app.tasks.source import Faults
 from app.typedefs import Json
 
-LARGEST_FILE = 16 << 30  # bytes of arrays
+MAX_ARRAYS_BYTES = 16 << 30
 
 
 def main() -> None:
-    """Answer one spec."""
+    """Read the spec, limit this process, read the file, and write the reply."""
     gc.disable()  # rows are millions of small lists without cycles; looking for cycles halves the speed
     spec = json.load(sys.stdin)
     confine(spec["memory_bytes"], spec["cpu_seconds"], spec["parent"])
-    answer = ingest(spec, TASKS[spec["task"]])
-    json.dump(answer, sys.stdout, allow_nan=False)
+    reply = read_upload(spec, TASKS[spec["task"]])
+    json.dump(reply, sys.stdout, allow_nan=False)
 
 
 def confine(memory_bytes: int, cpu_seconds: int, parent: int) -> None:
-    """Bound this process before it touches the file, and end it with its parent."""
+    """Limit the resources of this process before it opens the file, and end it with its parent."""
     die_with_parent(parent, signal.SIGKILL)
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_CPU: cpu_seconds,
-        resource.RLIMIT_FSIZE: LARGEST_FILE,
+        resource.RLIMIT_FSIZE: MAX_ARRAYS_BYTES,
     }
     if sys.platform == "linux":  # macOS refuses it
         limits[resource.RLIMIT_AS] = memory_bytes
@@ -45,10 +46,10 @@ def confine(memory_bytes: int, cpu_seconds: int, parent: int) -> None:
         resource.setrlimit(limit, (allowed, hard))
 
 
-def ingest(spec: Json, task: Task) -> Json:
-    """Read the file of a spec and store its arrays; never raises for what is in the file."""
+def read_upload(spec: Json, task: Task) -> Json:
+    """Read the file of a spec, store its arrays, and return the reply; nothing in a file makes this raise."""
     try:
-        return _read(spec, task)
+        return _read_and_store(spec, task)
     except DatasetInvalid as error:
         return refusal(error.message, error.problems)
     except MemoryError:
@@ -60,7 +61,7 @@ def ingest(spec: Json, task: Task) -> Json:
         return {"ok": False, "no_space": True}
 
 
-def _read(spec: Json, task: Task) -> Json:
+def _read_and_store(spec: Json, task: Task) -> Json:
     faults = Faults()
     mapping = Mapping.checked(spec["columns"], task.columns)
     reading = task.read(open_source(Path(spec["path"]), spec["format"], mapping, faults), faults)
@@ -70,7 +71,7 @@ def _read(spec: Json, task: Task) -> Json:
 
 
 def refusal(message: str, problems: list[Problem]) -> Json:
-    """The answer for a file that cannot be used."""
+    """The reply for a file that cannot be used."""
     return {"ok": False, "message": message, "problems": [problem._asdict() for problem in problems]}
 
 

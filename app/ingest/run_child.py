@@ -1,4 +1,4 @@
-"""An uploaded file is read in a child process: whatever it does there, this process only sees an answer."""
+"""Runs the child process that reads an uploaded file; this process never opens the file itself."""
 
 import json
 import logging
@@ -18,14 +18,17 @@ from app.typedefs import Json
 log = logging.getLogger(__name__)
 
 
-MEMORY_BYTES = 6 << 30  # address space of the child
+CHILD_MEMORY_BYTES = 6 << 30  # address space
+MAX_LOGGED_CHARS = 4_000
 MAGIC = {b"PAR1": "parquet", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x1f\x8b": "gzip"}
-OBJECTS = re.compile(rb"[{\[]")  # how JSON Lines begin among tables
-NAMED = re.compile(rb'(\[\s*)?\{\s*"|\{\s*\}')  # and beside plain text, which may begin with a bracket too
-PLAIN = {"txt", "conll"}  # formats that may begin with any sign
-JSON_NAMES = ("jsonl", "json", "ndjson")
+JSON_START = re.compile(rb"[{\[]")  # of JSON Lines, where the other formats are tables
+JSON_OBJECT_START = re.compile(rb'(\[\s*)?\{\s*"|\{\s*\}')  # where plain text may begin with one too
+FREE_FORMS = {"txt", "conll"}  # formats that may begin with any character
+JSON_SUFFIXES = ("jsonl", "json", "ndjson")
 UNREADABLE = "The file could not be read."
-KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TMPDIR")  # no secrets
+PASSED_VARIABLES = (  # of the environment; none of them holds a secret
+    "PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TMPDIR",
+)  # fmt: skip
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",  # each thread would reserve address space
@@ -35,28 +38,29 @@ ONE_THREAD = {
 
 
 @dataclass(frozen=True)
-class Intake:
-    """What the file became; its arrays lie in the directory that was given."""
+class IngestResult:
+    """The summary and the warnings of a file that was read."""
 
     summary: Json
     warnings: list[str]
 
 
 def detect_format(formats: Sequence[str], filename: str, head: bytes) -> str:
-    """Tell a format by the first bytes and, between kinds of text, the name; may be none of `formats`."""
+    """The format by the first bytes and, between kinds of text, the name; it may be none of `formats`."""
     for magic, name in MAGIC.items():
         if head.startswith(magic):
             return name
     suffix = PurePath(filename).suffix.lower().removeprefix(".")
-    plain = not PLAIN.isdisjoint(formats)
-    begins = (NAMED if plain else OBJECTS).match(head.removeprefix(b"\xef\xbb\xbf").lstrip())
-    if "jsonl" in formats and (begins or (plain and suffix in JSON_NAMES)):
+    free_form = not FREE_FORMS.isdisjoint(formats)
+    start = JSON_OBJECT_START if free_form else JSON_START
+    is_json = start.match(head.removeprefix(b"\xef\xbb\xbf").lstrip())
+    if "jsonl" in formats and (is_json or (free_form and suffix in JSON_SUFFIXES)):
         return "jsonl"
     texts = [name for name in formats if name not in (*MAGIC.values(), "jsonl")] or list(formats)
     return suffix if suffix in texts else "csv" if "csv" in texts else texts[0]
 
 
-def take_in(
+def ingest(
     path: Path,
     *,
     task: str,
@@ -65,10 +69,10 @@ def take_in(
     out: Path,
     seconds: float,
     module: str = "app.ingest.child",
-) -> Intake:
-    """Read a file into `out/arrays.npz`.
+) -> IngestResult:
+    """Read a file in a child process, which stores its arrays as `out/arrays.npz`.
 
-    Raises `DatasetInvalid` when it cannot be used and `NoSpace`; then `out` is left empty.
+    Raises `DatasetInvalid` when the file cannot be used and `NoSpace`; then `out` is left empty.
     """
     spec = {
         "path": str(path),
@@ -76,53 +80,53 @@ def take_in(
         "format": format,
         "columns": columns,
         "out": str(out),
-        "memory_bytes": MEMORY_BYTES,
+        "memory_bytes": CHILD_MEMORY_BYTES,
         "cpu_seconds": int(seconds) + 1,
         "parent": os.getpid(),
     }
     try:
-        return _understand(_ask(module, json.dumps(spec).encode(), seconds))
+        return _parse_reply(_run_child(module, json.dumps(spec).encode(), seconds))
     except AppError:
-        for left in out.iterdir():
-            left.unlink()
+        for leftover in out.iterdir():
+            leftover.unlink()
         raise
 
 
-def _understand(answer: Json) -> Intake:
-    if answer["ok"]:
-        return Intake(answer["summary"], answer["warnings"])
-    if answer.get("no_space"):
+def _parse_reply(reply: Json) -> IngestResult:
+    if reply["ok"]:
+        return IngestResult(reply["summary"], reply["warnings"])
+    if reply.get("no_space"):
         raise NoSpace
-    problems = [Problem(one["pointer"], one["detail"]) for one in answer["problems"]]
-    raise DatasetInvalid(answer["message"], problems)
+    problems = [Problem(one["pointer"], one["detail"]) for one in reply["problems"]]
+    raise DatasetInvalid(reply["message"], problems)
 
 
-def _ask(module: str, spec: bytes, seconds: float) -> Json:
-    """Run the child; whatever it says beside its answer goes to the log."""
+def _run_child(module: str, spec: bytes, seconds: float) -> Json:
+    """Run the child and return its reply; what it writes to stderr goes to the log."""
     try:
         with subprocess.Popen(  # noqa: S603 - our own command line, no shell
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={name: os.environ[name] for name in KEPT if name in os.environ} | ONE_THREAD,
+            env={name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ} | ONE_THREAD,
             start_new_session=True,
         ) as child:
             try:
-                said, complaint = child.communicate(spec, timeout=seconds)
+                stdout, stderr = child.communicate(spec, timeout=seconds)
             except BaseException:
                 signal_group(child.pid, signal.SIGKILL)
                 raise
     except subprocess.TimeoutExpired:
         raise _unreadable(f"Reading the file took longer than {seconds:g} seconds.") from None
-    if complaint:
-        log.warning("ingest: %s", complaint.decode(errors="replace")[-4000:])
+    if stderr:
+        log.warning("ingest: %s", stderr.decode(errors="replace")[-MAX_LOGGED_CHARS:])
     try:
-        answer: Json = json.loads(said)
+        reply: Json = json.loads(stdout)
     except ValueError:
-        log.error("ingest ended with status %s and no answer", child.returncode)  # noqa: TRY400 - no traceback to show
+        log.error("ingest ended with status %s and no reply", child.returncode)  # noqa: TRY400 - no traceback to show
         raise _unreadable(UNREADABLE) from None
-    return answer
+    return reply
 
 
 def _unreadable(detail: str) -> DatasetInvalid:

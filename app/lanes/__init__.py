@@ -1,8 +1,19 @@
 """Prediction lanes: one small protocol over Redis lists between the API and the predictors."""
 
-from app.lanes.inbox import Inbox
 from app.lanes.lane import Lane
-from app.lanes.waiting import Answer, Part
-from app.lanes.wire import Decoded, Presence, Reply, Request, Status, Tensor
+from app.lanes.pending_requests import Answer, PartialAnswer
+from app.lanes.request_consumer import RequestConsumer
+from app.lanes.wire import DecodingInfo, PredictorPresence, Reply, ReplyStatus, Request, Tensor
 
-__all__ = ["Answer", "Decoded", "Inbox", "Lane", "Part", "Presence", "Reply", "Request", "Status", "Tensor"]
+__all__ = [
+    "Answer",
+    "DecodingInfo",
+    "Lane",
+    "PartialAnswer",
+    "PredictorPresence",
+    "Reply",
+    "ReplyStatus",
+    "Request",
+    "RequestConsumer",
+    "Tensor",
+]

@@ -8,83 +8,87 @@ from typing import TypeVar
 
 from app.errors import AppError, DeadlinePassed, QueueFull, Unavailable
 from app.lanes import wire
-from app.lanes.gate import Gate
-from app.lanes.lookout import NO_REDIS, PROBE_SECONDS, Lookout
-from app.lanes.mailbox import Mailbox
-from app.lanes.outbox import Outbox
-from app.lanes.waiting import Answer, Following, Part, Waiting
-from app.lanes.wire import Presence, Reply, Request, Tensor
-from app.tasks.contract import Array
+from app.lanes.admission import AdmissionController
+from app.lanes.pending_requests import Answer, PartialAnswer, PendingRequest, TokenStreamWaiter
+from app.lanes.predictor_monitor import NO_REDIS, PROBE_INTERVAL_SECONDS, PredictorMonitor
+from app.lanes.reply_receiver import ReplyReceiver
+from app.lanes.request_sender import RequestSender
+from app.lanes.wire import PredictorPresence, Reply, Request, Tensor
+from app.tasks.arrays import Array
 from app.typedefs import Json
 
-QUEUE_SECONDS = 0.025  # what waits may take so long, see `Gate`
-TICK_SECONDS = 0.02
-LOST = "The serving worker died on this request twice."
+MAX_QUEUE_SECONDS = 0.025  # default bound on the compute time that waits, see `AdmissionController`
+DEADLINE_CHECK_SECONDS = 0.02
+DIED_TWICE = "The serving worker died on this request twice."
 
-Kind = TypeVar("Kind", bound=Waiting)
+Pending = TypeVar("Pending", bound=PendingRequest)
 
 
 class Lane:
     """Sends prediction requests; bounded by rows, never hangs, reconnects by itself."""
 
     def __init__(
-        self, url: str, name: str = "default", max_waiting: int = 4096, max_seconds: float = QUEUE_SECONDS
+        self,
+        url: str,
+        name: str = "default",
+        max_waiting: int = 4096,
+        max_seconds: float = MAX_QUEUE_SECONDS,
     ) -> None:
-        self._gate = Gate(max_waiting, max_seconds)
-        self._outbox = Outbox(url, name, self._after_push, lambda numbers: self._fail(numbers, NO_REDIS))
-        self._mailbox = Mailbox(url, self._deliver)
-        self._lookout = Lookout(url, name, self._fail_all, self._send_again)
+        self._admission = AdmissionController(max_waiting, max_seconds)
+        self._sender = RequestSender(url, name, self._after_push, lambda ids: self._fail(ids, NO_REDIS))
+        self._receiver = ReplyReceiver(url, self._deliver)
+        self._monitor = PredictorMonitor(url, name, self._fail_all, self._resend)
         self._ids = count()
-        self._waiting: dict[int, Waiting] = {}
+        self._pending: dict[int, PendingRequest] = {}  # by request id
         self._pushed = 0  # requests of this process in the lane at the last push
-        self.refused: dict[str, int] = {}  # requests without an answer, by error code
-        self._busy = asyncio.Event()
+        self.error_counts: dict[str, int] = {}  # requests without an answer, by error code
+        self._busy = asyncio.Event()  # set while any request is pending
         self._coroutines: list[asyncio.Task[None]] = []
 
     @property
-    def waiting(self) -> int:
+    def waiting_rows(self) -> int:
         """Rows of this process that have no answer yet."""
-        return self._gate.rows
+        return self._admission.rows
 
     @property
     def depth(self) -> int:
-        """Requests of all processes in the lane when last seen, at most half a second ago under load."""
-        return self._lookout.depth
+        """Requests of all processes in the lane; at most half a second old under load."""
+        return self._monitor.depth
 
     @property
-    def present(self) -> list[Presence]:
-        """The predictors as last seen."""
-        return self._lookout.present
+    def known_predictors(self) -> list[PredictorPresence]:
+        """The predictors at the last probe, however long ago that was."""
+        return self._monitor.predictors
 
     @property
-    def reachable(self) -> bool:
-        """Whether Redis answered when last asked."""
-        return self._lookout.reason != NO_REDIS
+    def redis_reachable(self) -> bool:
+        """Whether Redis answered the last probe."""
+        return self._monitor.unavailable != NO_REDIS
 
     async def start(self) -> None:
         """Start sending and receiving; Redis need not be up."""
         self._coroutines = [asyncio.create_task(self._watch()), asyncio.create_task(self._expire())]
-        self._mailbox.listen()
+        self._receiver.listen()
 
     async def close(self) -> None:
-        """Stop; whoever still waits gets `Unavailable`."""
+        """Stop; pending calls raise `Unavailable`."""
         for task in self._coroutines:
             task.cancel()
         await asyncio.gather(*self._coroutines, return_exceptions=True)
         self._fail_all("The server is shutting down.")
-        for part in (self._outbox, self._mailbox, self._lookout):
+        for part in (self._sender, self._receiver, self._monitor):
             await part.close()
 
-    async def predictors(self) -> list[Presence]:
-        """The predictors that serve this lane, as known at most half a second ago."""
-        await self._lookout.probe()
-        return self._lookout.present
+    async def predictors(self) -> list[PredictorPresence]:
+        """The predictors that serve this lane, as of at most half a second ago."""
+        await self._monitor.probe()
+        return self._monitor.predictors
 
-    def check(self, artifact: str, *, stepwise: bool = False) -> None:
+    def check_capacity(self, artifact: str, *, stepwise: bool = False) -> None:
         """Raise `QueueFull` if not even one row could be sent now: before a large body is read in vain."""
-        if self._waiting:
+        if self._pending:
             try:
-                self._gate.check(artifact, self._elsewhere(), stepwise=stepwise)
+                self._admission.check(artifact, self._depth_elsewhere(), stepwise=stepwise)
             except QueueFull as error:
                 self._count(error)
                 raise
@@ -94,22 +98,22 @@ class Lane:
         artifact: str,
         arrays: Sequence[Array],
         timeout: float,  # noqa: ASYNC109
-        search: Sequence[Json] = (),
+        decoding: Sequence[Json] = (),
     ) -> Answer:
-        """Predict arrays of (time, features), or decode from each as its `search` says.
+        """Predict arrays of (time, features), or decode from each with its settings in `decoding`.
 
         Raises an `AppError`, at the latest after `timeout` seconds.
         """
         try:
-            await self._ready()
-            waiting = self._enter(Waiting, artifact, arrays, timeout, search)
+            await self._check_available()
+            pending = self._submit(PendingRequest, artifact, arrays, timeout, decoding)
             try:
-                return self._accept(artifact, await waiting.future)
+                return self._accept(artifact, await pending.future)
             except asyncio.CancelledError:
-                self._take_back(waiting)
+                self._cancel(pending)
                 raise
             finally:
-                self._leave(waiting)
+                self._remove(pending)
         except AppError as error:
             self._count(error)
             raise
@@ -119,130 +123,147 @@ class Lane:
         artifact: str,
         arrays: Sequence[Array],
         timeout: float,  # noqa: ASYNC109
-        search: Sequence[Json],
-    ) -> AsyncGenerator[Part | Answer]:
-        """The same with the tokens of all instances as they are found, each once; then the whole answer.
+        decoding: Sequence[Json],
+    ) -> AsyncGenerator[PartialAnswer | Answer]:
+        """Decode like `send`; yields the tokens of all instances as they come, then the whole answer.
 
-        Whoever stops before that has the rest not computed.
+        A caller that stops iterating cancels the rest of the computation.
         """
         try:
-            await self._ready()
-            following = self._enter(Following, artifact, arrays, timeout, search)
+            await self._check_available()
+            waiter = self._submit(TokenStreamWaiter, artifact, arrays, timeout, decoding)
             try:
-                while (part := await following.part()) is not None:
+                while (part := await waiter.next_part()) is not None:
                     yield part
-                yield self._accept(artifact, following.future.result())
+                yield self._accept(artifact, waiter.future.result())
             finally:
-                if not following.future.done():
-                    self._take_back(following)
-                self._leave(following)
+                if not waiter.future.done():
+                    self._cancel(waiter)
+                self._remove(waiter)
         except AppError as error:
             self._count(error)
             raise
 
-    async def prepare(self, artifact: str) -> None:
-        """Have every predictor load a version ahead of its use, as far as they can be told."""
-        await self._lookout.prepare(artifact)
+    async def preload(self, artifact: str) -> None:
+        """Have every reachable predictor load a version before it is used."""
+        await self._monitor.preload(artifact)
 
     def _count(self, error: AppError) -> None:
-        self.refused[error.code] = self.refused.get(error.code, 0) + 1
+        self.error_counts[error.code] = self.error_counts.get(error.code, 0) + 1
 
-    async def _ready(self) -> None:
-        """Raise `Unavailable` if nobody could answer."""
-        lookout = self._lookout
-        if lookout.reason is not None or (lookout.depth and not self._waiting):
-            await lookout.probe()  # what was seen last may be long ago
-        if lookout.reason is not None:
-            raise Unavailable(lookout.reason)
+    async def _check_available(self) -> None:
+        """Raise `Unavailable` if no predictor could answer."""
+        monitor = self._monitor
+        if monitor.unavailable is not None or (monitor.depth and not self._pending):
+            await monitor.probe()  # nothing refreshes an idle process's knowledge: it may be old
+        if monitor.unavailable is not None:
+            raise Unavailable(monitor.unavailable)
 
-    def _elsewhere(self) -> int:
-        return max(0, self._lookout.depth - self._pushed)
+    def _depth_elsewhere(self) -> int:
+        """Requests of other processes in the lane."""
+        return max(0, self._monitor.depth - self._pushed)
 
-    def _enter(
-        self, kind: type[Kind], artifact: str, arrays: Sequence[Array], seconds: float, search: Sequence[Json]
-    ) -> Kind:
-        """Send a request; raises `QueueFull`."""
-        number, sent = next(self._ids), time.time()
-        cost = self._gate.enter(artifact, len(arrays), self._elsewhere(), stepwise=bool(search))
+    def _submit(
+        self,
+        kind: type[Pending],
+        artifact: str,
+        arrays: Sequence[Array],
+        seconds: float,
+        decoding: Sequence[Json],
+    ) -> Pending:
+        """Admit and send a request; raises `QueueFull`."""
+        request_id, sent = next(self._ids), time.time()
+        cost = self._admission.admit(artifact, len(arrays), self._depth_elsewhere(), stepwise=bool(decoding))
         instances = [Tensor.of(array) for array in arrays]
+        deadline = sent + seconds
         request = Request(
-            number, self._mailbox.key, sent, sent + seconds, artifact, instances, list(search), kind.parts
+            request_id,
+            self._receiver.key,
+            sent,
+            deadline,
+            artifact,
+            instances,
+            list(decoding),
+            kind.streaming,
         )
-        waiting = kind(request, time.monotonic() + seconds, cost)
-        self._waiting[number] = waiting
+        pending = kind(request, time.monotonic() + seconds, cost)
+        self._pending[request_id] = pending
         self._busy.set()
-        self._outbox.add(number, waiting.blob)
-        return waiting
+        self._sender.add(request_id, pending.blob)
+        return pending
 
     def _accept(self, artifact: str, reply: Reply) -> Answer:
-        """What a reply says, or the error that it is; the gate learns what a pass took."""
+        """The answer in a reply, whose compute time updates the version's cost; raises its error."""
         answer = Answer.of(reply)
         steps = 1 if reply.decoded is None else max(reply.decoded.steps, 1)
-        self._gate.learn(artifact, reply.compute_seconds / steps, reply.batch)
+        self._admission.record_batch(artifact, reply.compute_seconds / steps, reply.batch)
         return answer
 
-    def _leave(self, waiting: Waiting) -> None:
-        self._outbox.drop(waiting.number)
-        del self._waiting[waiting.number]
-        request = waiting.request
-        self._gate.leave(len(request.instances), waiting.cost, stepwise=bool(request.search))
-        if not self._waiting:
+    def _remove(self, pending: PendingRequest) -> None:
+        self._sender.discard(pending.request_id)
+        del self._pending[pending.request_id]
+        request = pending.request
+        self._admission.release(len(request.instances), pending.cost, stepwise=bool(request.decoding))
+        if not self._pending:
             self._busy.clear()
-            self._lookout.depth = self._elsewhere()  # what nobody refreshes now
+            self._monitor.depth = self._depth_elsewhere()  # as no push or probe refreshes it while idle
             self._pushed = 0
 
-    def _take_back(self, waiting: Waiting) -> None:
-        """The client is gone; a predictor that decodes step by step is told, the others are done soon."""
-        drop = wire.cancel_order(self._mailbox.key, waiting.number)
-        orders = self._lookout.orders(drop) if waiting.request.search else []
-        self._outbox.take_back(waiting.number, waiting.blob, orders)
+    def _cancel(self, pending: PendingRequest) -> None:
+        """Withdraw a request whose client has gone.
+
+        Predictors are told only if it is decoded step by step: any other request is computed soon.
+        """
+        message = wire.cancel_message(self._receiver.key, pending.request_id)
+        commands = self._monitor.control_commands(message) if pending.request.decoding else []
+        self._sender.withdraw(pending.request_id, pending.blob, commands)
 
     def _after_push(self, depth: int) -> None:
-        self._lookout.depth, self._pushed = depth, len(self._waiting)
+        self._monitor.depth, self._pushed = depth, len(self._pending)
 
     def _deliver(self, reply: Reply) -> None:
-        if (waiting := self._waiting.get(reply.id)) is not None:
-            waiting.deliver(reply)
+        if (pending := self._pending.get(reply.id)) is not None:
+            pending.deliver(reply)
 
     async def _watch(self) -> None:
-        """While anything waits, look twice a second whether anybody is there to answer."""
+        """While any request is pending, probe twice a second whether a predictor could answer it."""
         while True:
             await self._busy.wait()
-            await self._lookout.probe()
-            self._gate.predictors = max(1, len(self._lookout.present))
-            if self._mailbox.broken and self._lookout.reason is None:
-                self._mailbox.broken = False
-                self._send_again(None)  # Redis is back, or another: what it had may be lost
-            await asyncio.sleep(PROBE_SECONDS)
+            await self._monitor.probe()
+            self._admission.predictors = max(1, len(self._monitor.predictors))
+            if self._receiver.interrupted and self._monitor.unavailable is None:
+                self._receiver.interrupted = False
+                self._resend(None)  # Redis is back, or another one: its data may be lost
+            await asyncio.sleep(PROBE_INTERVAL_SECONDS)
 
     async def _expire(self) -> None:
-        """While anything waits, end what is past its deadline: one timer for all, not one for each."""
+        """Fail requests past their deadline: one timer for all of them rather than one each."""
         while True:
             await self._busy.wait()
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(DEADLINE_CHECK_SECONDS)
             now = time.monotonic()
-            for waiting in [one for one in self._waiting.values() if one.deadline <= now]:
-                waiting.fail(DeadlinePassed())
+            for pending in [one for one in self._pending.values() if one.deadline <= now]:
+                pending.fail(DeadlinePassed())
 
     def _fail_all(self, reason: str) -> None:
-        self._fail(self._waiting, reason)
+        self._fail(self._pending, reason)
 
-    def _send_again(self, gone: set[str] | None) -> None:
-        """Some predictors are gone with what they had taken; what may be that is sent once more."""
-        for waiting in [one for one in self._waiting.values() if one.lost(gone)]:
-            if waiting.number in self._outbox:
+    def _resend(self, gone: set[str] | None) -> None:
+        """Send requests again that predictors with these instance ids (None: any) may have lost."""
+        for pending in [one for one in self._pending.values() if one.may_be_lost(gone)]:
+            if pending.request_id in self._sender:
                 continue
-            if waiting.parts:
-                self._take_back(waiting)  # two must not go on with it
-            del self._waiting[waiting.number]
-            again = waiting.renew(next(self._ids))
-            self._waiting[waiting.number] = waiting
-            if again:
-                self._outbox.add(waiting.number, waiting.blob)
+            if pending.streaming:
+                self._cancel(pending)  # two predictors must not both continue the stream
+            del self._pending[pending.request_id]
+            may_resend = pending.prepare_resend(next(self._ids))
+            self._pending[pending.request_id] = pending
+            if may_resend:
+                self._sender.add(pending.request_id, pending.blob)
             else:
-                waiting.fail(Unavailable(LOST))
+                pending.fail(Unavailable(DIED_TWICE))
 
-    def _fail(self, numbers: Iterable[int], reason: str) -> None:
-        for number in numbers:
-            if (waiting := self._waiting.get(number)) is not None:
-                waiting.fail(Unavailable(reason))
+    def _fail(self, request_ids: Iterable[int], reason: str) -> None:
+        for request_id in request_ids:
+            if (pending := self._pending.get(request_id)) is not None:
+                pending.fail(Unavailable(reason))

@@ -5,15 +5,15 @@ from enum import StrEnum
 import msgspec
 import numpy as np
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
 from app.typedefs import Json
 
-REPLY_SECONDS = 30  # an unread reply list disappears, so a dead API process leaves nothing
-PRESENCE_SECONDS = 5  # a silent predictor counts as gone
-BLOCK_SECONDS = 2.0  # a blocking pop sleeps this long in the server before it asks again
-FLOAT, INT = np.dtype("<f4"), np.dtype("<i4")  # by kind of tensor
-FLOATS, INTS = range(2)
-CANCEL = "-"  # before an order to drop a request; no artifact is called so
+REPLY_TTL_SECONDS = 30  # an unread reply list expires, so a dead API process leaves nothing behind
+PRESENCE_TTL_SECONDS = 5  # a predictor that stops announcing itself counts as gone
+BLOCKING_POP_SECONDS = 2.0  # how long one blocking pop sleeps in the server
+FLOAT_DTYPE, INT_DTYPE = np.dtype("<f4"), np.dtype("<i4")
+FLOAT_KIND, INT_KIND = range(2)  # values of `Tensor.kind`
+CANCEL_PREFIX = "-"  # distinguishes a cancel message from an artifact to preload: none starts with it
 
 
 def lane_key(name: str) -> str:
@@ -32,9 +32,9 @@ def predictor_key(worker_id: str) -> str:
 
 
 def control_key(worker_id: str) -> str:
-    """A list of orders to one predictor.
+    """The list of control messages to one predictor.
 
-    One is an artifact to load ahead of its use, a request to drop, or nothing but a wake-up.
+    A message is an artifact to preload, a request to cancel, or empty: then it only wakes the predictor.
     """
     return f"recurra:predictor:{worker_id}:control"
 
@@ -44,97 +44,97 @@ def reply_key(process: str) -> str:
     return f"recurra:reply:{process}"
 
 
-def cancel_order(reply: str, number: int) -> str:
-    """The order to drop the request of that number whose answer would go to `reply`."""
-    return f"{CANCEL}{number}@{reply}"
+def cancel_message(reply_to: str, request_id: int) -> str:
+    """The control message that cancels a request; its reply would go to the list `reply_to`."""
+    return f"{CANCEL_PREFIX}{request_id}@{reply_to}"
 
 
-def cancelled(order: str) -> tuple[str, int] | None:
-    """The request that an order says to drop, if it says so: where its answer would go, and its number."""
-    if not order.startswith(CANCEL):
+def parse_cancel_message(message: str) -> tuple[str, int] | None:
+    """The reply list and id of the request that a control message cancels; None for other messages."""
+    if not message.startswith(CANCEL_PREFIX):
         return None
-    number, _, reply = order[len(CANCEL) :].partition("@")
-    return reply, int(number)
+    request_id, _, reply_to = message[len(CANCEL_PREFIX) :].partition("@")
+    return reply_to, int(request_id)
 
 
 class Tensor(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A float32 or int32 array: shape, little-endian bytes in C order, decoded without a copy, and kind."""
+    """A float32 or int32 array: shape, little-endian bytes in C order (decoded without a copy), and kind."""
 
     shape: tuple[int, ...]
     data: memoryview
-    kind: int = FLOATS
+    kind: int = FLOAT_KIND
 
     @classmethod
     def of(cls, array: Array) -> "Tensor":
-        """Wrap an array; other dtypes and layouts are converted, integers must be small enough."""
-        if array.dtype is FLOAT:
+        """Wrap an array; other dtypes and layouts are converted. Integers must fit in 32 bits."""
+        if array.dtype is FLOAT_DTYPE:
             return cls(array.shape, memoryview(array.tobytes()))
         if array.dtype.kind in "iu":
-            return cls(array.shape, memoryview(array.astype(INT).tobytes()), INTS)
-        return cls(array.shape, memoryview(array.astype(FLOAT).tobytes()))
+            return cls(array.shape, memoryview(array.astype(INT_DTYPE).tobytes()), INT_KIND)
+        return cls(array.shape, memoryview(array.astype(FLOAT_DTYPE).tobytes()))
 
     def array(self) -> Array:
-        """The values, float32 (a view) or int64; raises `ValueError` when they do not fill the shape."""
-        if self.kind == INTS:
-            return np.frombuffer(self.data, INT).astype(np.int64).reshape(self.shape)
-        return np.frombuffer(self.data, FLOAT).reshape(self.shape)
+        """The values as float32 (a view) or int64; raises `ValueError` when they do not fill the shape."""
+        if self.kind == INT_KIND:
+            return np.frombuffer(self.data, INT_DTYPE).astype(np.int64).reshape(self.shape)
+        return np.frombuffer(self.data, FLOAT_DTYPE).reshape(self.shape)
 
 
 class Request(msgspec.Struct, array_like=True, frozen=True):
     """All instances of one call; times are wall-clock epoch seconds."""
 
     id: int
-    reply: str  # where the answer goes
+    reply_to: str  # key of the list that the reply goes to
     sent: float
     deadline: float
     artifact: str  # storage prefix of the model version, such as artifacts/job_x/1
     instances: list[Tensor]  # each (time, features)
-    search: list[Json] = []  # how to decode each step by step; empty: with one forward pass
-    parts: bool = False  # whether tokens are wanted as they are found
+    decoding: list[Json] = []  # how to decode each instance step by step; empty: a single forward pass
+    stream: bool = False  # whether partial replies are requested while tokens are generated
 
 
-class Status(StrEnum):
-    """How a request ended, or that it goes on."""
+class ReplyStatus(StrEnum):
+    """How a request ended, or that it is still in progress."""
 
     OK = "ok"
-    PART = "part"  # tokens that were found since the last one
+    PARTIAL = "part"  # the tokens generated since the previous partial reply
     EXPIRED = "expired"
     ERROR = "error"
-    MISSING = "missing"
-    AWAY = "away"  # the version's files cannot be fetched now
+    MISSING = "missing"  # the version has no files
+    UNAVAILABLE = "away"  # the version's files cannot be fetched now
 
 
-class Decoded(msgspec.Struct, array_like=True, frozen=True):
-    """What is known beside the outputs where tokens are found step by step.
+class DecodingInfo(msgspec.Struct, array_like=True, frozen=True):
+    """What a reply to a request that is decoded step by step says beside its outputs.
 
     Such a request shares its forward passes with others that come and go: `compute_seconds` of its reply are
-    those of `steps` passes, and `batch` is how many instances a pass had in the mean.
+    those of `steps` passes, and `batch` is the mean number of instances in a pass.
     """
 
-    notes: list[Json]  # one for each instance; empty in a part if that instance goes on
-    steps: int = 1  # passes, one after the other: who comes next waits for one of them
-    starts: list[int] = []  # of a part: at which token of each instance it begins; none that only tells `by`
-    by: str = ""  # of a part: the boot of the predictor that sends it
+    notes: list[Json]  # one per instance; in a partial reply, empty for an instance that has not ended
+    steps: int = 1  # consecutive forward passes; another request only waits for one of them
+    starts: list[int] = []  # partial reply: offset of its first token, per instance; empty: acknowledgement
+    instance_id: str = ""  # partial reply: of the predictor process that sent it
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
     """One output per instance in order, or why there is none."""
 
     id: int
-    status: Status
+    status: ReplyStatus
     outputs: list[Tensor] = []
     queue_seconds: float = 0.0  # from being sent to the start of its first batch
     compute_seconds: float = 0.0
     message: str = ""
     batch: int = 0  # rows, of all requests, in the batches that computed this one
-    decoded: Decoded | None = None
+    decoded: DecodingInfo | None = None
 
 
-class Presence(msgspec.Struct, frozen=True):
-    """What a predictor says about itself every second."""
+class PredictorPresence(msgspec.Struct, frozen=True):
+    """What a predictor announces about itself every second."""
 
     worker_id: str
-    boot: str  # differs between two lives of the same worker id
+    instance_id: str = msgspec.field(name="boot")  # a new one each time the process starts
     pid: int
     device: str
     lane: str
@@ -145,4 +145,4 @@ _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_replies = msgspec.msgpack.Decoder(list[Reply]).decode
-decode_presence = msgspec.msgpack.Decoder(Presence).decode
+decode_presence = msgspec.msgpack.Decoder(PredictorPresence).decode

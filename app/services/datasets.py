@@ -1,4 +1,4 @@
-"""Data sets: checked on arrival, kept as the file that came and as arrays."""
+"""Data sets: parsed when they are uploaded, stored as the original file and as arrays."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from app.database.tables import Dataset, Job
 from app.errors import Conflict, Invalid, NotFound, Problem
 from app.identifiers import new_id
 from app.infrastructure.storage import Storage
-from app.ingest.run_child import detect_format, take_in
+from app.ingest import run_child
 from app.services.paging import Paging
 from app.states import LIVE
 from app.tasks import TASKS
 
-HEAD = 4096
+SNIFF_BYTES = 4096  # of a file, read to detect its format
 
 
 @dataclass(frozen=True)
@@ -34,70 +34,76 @@ class Upload:
 
 
 def prefix(dataset_id: str) -> str:
-    """Where a data set's files lie in the store."""
+    """Return the key prefix of a data set's files in the store."""
     return f"datasets/{dataset_id}"
 
 
-def check(upload: Upload, seconds: float) -> Dataset:
-    """Read the file in a child process and describe it; the arrays lie beside it in `arrays/`."""
+def ingest(upload: Upload, seconds: float) -> Dataset:
+    """Parse the file in a child process and return its row; the arrays are in `arrays/` beside the file.
+
+    Raises `Invalid` for an unknown task or format, and what `run_child.ingest` raises.
+    """
     task = TASKS.get(upload.task)
     if task is None:
         raise Invalid(problems=[Problem("/task", f"no such task; there are {', '.join(sorted(TASKS))}")])
     with upload.path.open("rb") as file:
-        head = file.read(HEAD)
-    kind = upload.format or detect_format(task.formats, upload.filename, head)
-    if kind not in task.formats:
+        head = file.read(SNIFF_BYTES)
+    format_name = upload.format or run_child.detect_format(task.formats, upload.filename, head)
+    if format_name not in task.formats:
         raise Invalid(problems=[Problem("/format", f"{task.name} takes {', '.join(task.formats)}")])
     arrays = upload.path.parent / "arrays"
     arrays.mkdir()
-    taken = take_in(
-        upload.path, task=task.name, format=kind, columns=upload.columns, out=arrays, seconds=seconds
+    result = run_child.ingest(
+        upload.path, task=task.name, format=format_name, columns=upload.columns, out=arrays, seconds=seconds
     )
     return Dataset(
         id=new_id("ds"),
         name=upload.name or upload.filename,
         task=task.name,
-        format=kind,
+        format=format_name,
         bytes=upload.bytes,
         sha256=upload.sha256,
         filename=upload.filename,
-        summary=taken.summary,
-        warnings=taken.warnings,
+        summary=result.summary,
+        warnings=result.warnings,
     )
 
 
-def keep(storage: Storage, dataset: Dataset, upload: Upload) -> None:
-    """Put the files into the store; they are nobody's until the row is committed."""
+def store(storage: Storage, dataset: Dataset, upload: Upload) -> None:
+    """Store the file and its arrays; until the row is committed, cleanup may treat them as orphans."""
     storage.put(f"{prefix(dataset.id)}/content", upload.path)
     for path in sorted((upload.path.parent / "arrays").iterdir()):
         storage.put(f"{prefix(dataset.id)}/arrays/{path.name}", path)
 
 
-def find(session: Session, paging: Paging) -> list[Dataset]:
-    """Data sets newest first, at most one more than the page holds."""
+def list_page(session: Session, paging: Paging) -> list[Dataset]:
+    """Return the page's data sets, newest first, and one more if there are more."""
     return list(session.scalars(paging.apply(select(Dataset), Dataset.id)))
 
 
 def get(session: Session, dataset_id: str) -> Dataset:
-    """The data set; raises `NotFound`."""
+    """Return the data set; raises `NotFound`."""
     dataset = session.get(Dataset, dataset_id)
     if dataset is None:
         raise NotFound(f"There is no data set {dataset_id}")
     return dataset
 
 
-def content(storage: Storage, dataset_id: str) -> Iterator[bytes]:
-    """The file as it was uploaded."""
+def read_content(storage: Storage, dataset_id: str) -> Iterator[bytes]:
+    """Yield the uploaded file in chunks; raises `NotFound` before the first."""
     return storage.read(f"{prefix(dataset_id)}/content")
 
 
 def remove(session: Session, dataset_id: str) -> Callable[[Storage], None]:
-    """Delete a data set no live job needs; call what it returns after the commit to delete the files."""
+    """Delete a data set's row and return what deletes its files, to be called after the commit.
+
+    Raises `NotFound`, and `Conflict` when a live job needs the data set.
+    """
     dataset = session.get(Dataset, dataset_id, with_for_update=True)
     if dataset is None:
         raise NotFound(f"There is no data set {dataset_id}")
-    needed = session.scalar(select(Job.id).where(Job.dataset_id == dataset_id, Job.status.in_(LIVE)).limit(1))
-    if needed is not None:
-        raise Conflict(f"The job {needed} needs this data set")
+    job_id = session.scalar(select(Job.id).where(Job.dataset_id == dataset_id, Job.status.in_(LIVE)).limit(1))
+    if job_id is not None:
+        raise Conflict(f"The job {job_id} needs this data set")
     session.delete(dataset)
     return lambda storage: storage.delete(prefix(dataset_id))

@@ -1,4 +1,7 @@
-"""Keyed requests: the first answer is kept and replayed (draft-ietf-httpapi-idempotency-key-header)."""
+"""Idempotency keys: the first response to a key is stored and replayed.
+
+Follows draft-ietf-httpapi-idempotency-key-header.
+"""
 
 from dataclasses import dataclass
 
@@ -11,104 +14,109 @@ from app.database.tables import IdempotencyKey
 from app.errors import Conflict, Invalid, Problem
 from app.typedefs import Json
 
-KEPT = 48 * 3600.0
-MAX_KEY = 255
+RETENTION_SECONDS = 48 * 3600.0
+MAX_KEY_CHARS = 255
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer as it was given the first time."""
+class CachedResponse:
+    """The response to the first request with a key."""
 
     status: int
     body: Json
 
 
 @dataclass(frozen=True)
-class Keyed:
-    """A request with a key."""
+class KeyedRequest:
+    """A request with an idempotency key; raises `Invalid` for a key that cannot be stored."""
 
     route: str
     key: str
-    fingerprint: str  # hash of what was asked
+    fingerprint: str  # hash of the request's content
 
     def __post_init__(self) -> None:
-        """Refuse keys that cannot be stored."""
-        if not 0 < len(self.key) <= MAX_KEY:
+        if not 0 < len(self.key) <= MAX_KEY_CHARS:
             raise Invalid(
-                problems=[Problem("/header/Idempotency-Key", f"must have 1 to {MAX_KEY} characters")]
+                problems=[Problem("/header/Idempotency-Key", f"must have 1 to {MAX_KEY_CHARS} characters")]
             )
 
 
 @dataclass(frozen=True)
-class Lock:
-    """The right to answer a key for the first time; whoever takes it over makes it worthless."""
+class KeyLock:
+    """The right to give a key its first response; void once another request has taken the key over."""
 
-    keyed: Keyed
+    request: KeyedRequest
     until: float
 
 
-def begin(sessions: Sessions, keyed: Keyed, seconds: float) -> Answer | Lock:
-    """Take the key, or give the first answer back; a lock a dead process left behind ends after `seconds`."""
+def begin(sessions: Sessions, request: KeyedRequest, seconds: float) -> CachedResponse | KeyLock:
+    """Lock the key for `seconds`, or return the response stored under it.
+
+    Raises `Conflict` while the first request runs, and `Invalid` when the key was used with another body.
+    """
     try:
         with sessions.begin() as session:
-            session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < db_now() - KEPT))
-            found = session.get(IdempotencyKey, (keyed.route, keyed.key), with_for_update=True)
-            if found is not None:
-                return _again(session, found, keyed, seconds)
-            made = IdempotencyKey(
-                route=keyed.route,
-                key=keyed.key,
-                fingerprint=keyed.fingerprint,
+            expired = IdempotencyKey.created_at < db_now() - RETENTION_SECONDS
+            session.execute(delete(IdempotencyKey).where(expired))
+            row = session.get(IdempotencyKey, (request.route, request.key), with_for_update=True)
+            if row is not None:
+                return _cached_or_relocked(session, row, request, seconds)
+            row = IdempotencyKey(
+                route=request.route,
+                key=request.key,
+                fingerprint=request.fingerprint,
                 locked_until=db_now() + seconds,
             )
-            session.add(made)
+            session.add(row)
             session.flush()
-            session.refresh(made)
-            return Lock(keyed, made.locked_until)
+            session.refresh(row)
+            return KeyLock(request, row.locked_until)
     except IntegrityError:
         raise Conflict("The first request with this Idempotency-Key still runs") from None
 
 
-def _again(session: Session, found: IdempotencyKey, keyed: Keyed, seconds: float) -> Answer | Lock:
-    if found.fingerprint != keyed.fingerprint:
+def _cached_or_relocked(
+    session: Session, row: IdempotencyKey, request: KeyedRequest, seconds: float
+) -> CachedResponse | KeyLock:
+    if row.fingerprint != request.fingerprint:
         raise Invalid(
             problems=[
                 Problem("/header/Idempotency-Key", "this key was used with another body; use a new one")
             ]
         )
-    if found.status is not None:
-        return Answer(found.status, found.answer or {})
-    if found.locked_until > session.execute(select(db_now())).scalar_one():
+    if row.status is not None:
+        return CachedResponse(row.status, row.answer or {})
+    if row.locked_until > session.execute(select(db_now())).scalar_one():
         raise Conflict("The first request with this Idempotency-Key still runs")
-    found.locked_until = db_now() + seconds
+    row.locked_until = db_now() + seconds  # the process that held the lock has died
     session.flush()
-    session.refresh(found)
-    return Lock(keyed, found.locked_until)
+    session.refresh(row)
+    return KeyLock(request, row.locked_until)
 
 
-def finish(session: Session, lock: Lock, answer: Answer) -> None:
-    """Keep the answer, in the transaction that does the work; raises `Conflict` if the lock is lost."""
-    kept = session.execute(
+def finish(session: Session, lock: KeyLock, response: CachedResponse) -> None:
+    """Store the response, in the transaction that does the work; raises `Conflict` if the lock was lost."""
+    key = session.execute(
         update(IdempotencyKey)
-        .where(*_ours(lock))
-        .values(status=answer.status, answer=answer.body)
+        .where(*_holds_lock(lock))
+        .values(status=response.status, answer=response.body)
         .returning(IdempotencyKey.key)
         .execution_options(synchronize_session=False)
     ).scalar()
-    if kept is None:
+    if key is None:
         raise Conflict("This request took so long that another one with its Idempotency-Key has begun")
 
 
-def forget(sessions: Sessions, lock: Lock) -> None:
+def release(sessions: Sessions, lock: KeyLock) -> None:
     """Free the key of a request that failed, so that it can be repeated."""
     with sessions.begin() as session:
-        session.execute(delete(IdempotencyKey).where(*_ours(lock)))
+        session.execute(delete(IdempotencyKey).where(*_holds_lock(lock)))
 
 
-def _ours(lock: Lock) -> tuple[ColumnElement[bool], ...]:
+def _holds_lock(lock: KeyLock) -> tuple[ColumnElement[bool], ...]:
     return (
-        IdempotencyKey.route == lock.keyed.route,
-        IdempotencyKey.key == lock.keyed.key,
+        IdempotencyKey.route == lock.request.route,
+        IdempotencyKey.key == lock.request.key,
         IdempotencyKey.locked_until == lock.until,
         IdempotencyKey.status.is_(None),
     )

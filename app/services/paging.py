@@ -1,4 +1,4 @@
-"""Cursor pages: newest first, stable while rows are added."""
+"""Cursor paging: newest first, stable while rows are added."""
 
 import base64
 import binascii
@@ -11,43 +11,46 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.errors import Invalid, Problem
 
 Row = TypeVar("Row")
-INT_DIGITS = 18  # what fits into a database's integer
+MAX_INT_DIGITS = 18  # that fit into a database's integer
 
 
-def foreign() -> Invalid:
-    """What to say of a cursor from somewhere else."""
+def invalid_cursor() -> Invalid:
+    """Return the error for a cursor that this service did not make."""
     return Invalid(problems=[Problem("/query/cursor", "not a cursor of this service")])
 
 
 @dataclass(frozen=True)
 class Paging:
-    """What of a list is wanted: up to `limit` rows after a cursor's position."""
+    """The requested page of a list: up to `limit` rows after the key `after`."""
 
     limit: int
     after: str | None
 
     @classmethod
     def parse(cls, limit: int, cursor: str | None) -> "Paging":
-        """Read an opaque cursor; raises `Invalid` for one this service did not make."""
+        """Decode an opaque cursor; raises `Invalid` for one that this service did not make."""
         if cursor is None:
             return cls(limit, None)
         try:
             return cls(limit, base64.b64decode(cursor, altchars=b"-_", validate=True).decode("utf-8"))
         except (binascii.Error, ValueError):
-            raise foreign() from None
+            raise invalid_cursor() from None
 
     def apply(self, query: Select[Row], key: InstrumentedAttribute[Any]) -> Select[Row]:
-        """Order by `key` downwards and cut out the page and one row more."""
+        """Restrict a query to the page and one row more, in descending order of `key`."""
         if self.after is not None and key.type.python_type is int:
-            if not self.after.isdecimal() or len(self.after) > INT_DIGITS:
-                raise foreign()
+            if not self.after.isdecimal() or len(self.after) > MAX_INT_DIGITS:
+                raise invalid_cursor()
             query = query.where(key < int(self.after))
         elif self.after is not None:
             query = query.where(key < self.after)
         return query.order_by(key.desc()).limit(self.limit + 1)
 
     def page(self, rows: list[Row], key: str) -> tuple[list[Row], str | None]:
-        """The rows to show and the cursor of what follows, if anything does."""
+        """Return the page's rows and the cursor of the next page, None after the last page.
+
+        `rows` are those of the query that `apply` made: one more than `limit` if there are more.
+        """
         if len(rows) <= self.limit:
             return rows, None
         last = str(getattr(rows[self.limit - 1], key))

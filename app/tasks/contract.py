@@ -1,100 +1,76 @@
-"""What a task is: data, not a network.
+"""The contract of a task. A task is data, not a network, and numpy only.
 
-How a file becomes arrays, arrays become batches, a request becomes an example, the network's outputs become
-an answer, and how an answer is scored. It is numpy only.
+It turns an uploaded file into arrays, arrays into batches, a request into an example and the network's
+outputs into an answer, and it has the metrics of answers.
 """
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
-from app.errors import DatasetInvalid, Problem, pointer
+from app.errors import Problem
+from app.tasks.arrays import Arrays, Floats, Ints
+from app.tasks.demonstration import Demo
+from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
-
-Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Arrays = dict[str, Array]
-
-MAX_FAULTS = 20
 
 PADDING, UNKNOWN, BEGIN, END = range(4)  # the first tokens of every vocabulary of words
 
 
 class Input(StrEnum):
-    """What goes into the network at each step."""
+    """The kind of a network's inputs; `workers/inputs` has the code for each."""
 
-    TOKENS = "tokens"
-    VECTORS = "vectors"
-    FRAMES = "frames"
+    TOKENS = "tokens"  # token numbers, one column or several
+    VECTORS = "vectors"  # one vector a step
+    FRAMES = "frames"  # vectors at a high rate: a strided convolution reads `stride` of them as one step
+
+    @property
+    def dtype(self) -> "np.dtype[Any]":
+        """The type of an input array: int64 for TOKENS, else float32."""
+        return np.dtype(np.int64 if self is Input.TOKENS else np.float32)
+
+    @property
+    def datatype(self) -> str:
+        """The same in the words of the Open Inference Protocol."""
+        return "INT64" if self is Input.TOKENS else "FP32"
 
 
 class Output(StrEnum):
-    """What comes out of the network."""
+    """The kind of a network's outputs; `workers/outputs` has the code for each."""
 
-    LABEL = "label"
-    LABELS = "labels"
-    QUANTILES = "quantiles"
-    NEXT = "next"
-    SEQUENCE = "sequence"
-    ALIGNED = "aligned"
+    LABEL = "label"  # one label a sequence
+    LABELS = "labels"  # one label a step
+    QUANTILES = "quantiles"  # quantiles of the steps that follow
+    NEXT_TOKEN = "next"  # noqa: S105 - the token that follows each step
+    SEQUENCE = "sequence"  # another sequence of tokens, written by a decoder
+    ALIGNED = "aligned"  # a shorter sequence of labels in the order of the steps (CTC, Graves et al. 2006)
 
+    @property
+    def stepwise(self) -> bool:
+        """Whether a network is asked for one token after the other, by `workers/decoding`."""
+        return self in (Output.NEXT_TOKEN, Output.SEQUENCE)
 
-class Faults:
-    """Collects what is wrong with a file; gives up at the twentieth fault."""
+    @property
+    def has_decoder(self) -> bool:
+        """Whether a second network, the decoder, writes the outputs."""
+        return self is Output.SEQUENCE
 
-    def __init__(self) -> None:
-        self.found: list[Problem] = []
-
-    def add(self, detail: str, *, row: int | None = None, column: str | None = None) -> None:
-        """Note a fault at a 1-based line of the file (the header counts) and a column or field."""
-        line = () if row is None else ("row", row)
-        field = ("column", column) if column else ()
-        self.found.append(Problem(pointer("file", *line, *field), detail))
-        if len(self.found) >= MAX_FAULTS:
-            self.check()
-
-    def check(self) -> None:
-        """Raise `DatasetInvalid` if anything was found."""
-        if self.found:
-            raise DatasetInvalid(f"The file cannot be used: {self.found[0].detail}", self.found)
+    @property
+    def has_time_axis(self) -> bool:
+        """Whether outputs have an axis of steps, so that each row has a length of its own."""
+        return self in (Output.LABELS, Output.SEQUENCE, Output.ALIGNED)
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Some consecutive rows of a table: text or typed values, column by column, with their line numbers."""
-
-    rows: Ints  # (n,) 1-based line in the file for text formats, 1-based row for Parquet
-    columns: dict[str, npt.NDArray[Any]]  # canonical name -> (n,) object array of str, or typed values
-
-
-class Source(Protocol):
-    """An uploaded file, already opened in its format."""
-
-    format: str
-
-    def chunks(self) -> Iterator[Chunk]:
-        """Rows of a tabular file under their canonical column names, in file order."""
-        ...
-
-    def records(self) -> Iterator[tuple[int, Json]]:
-        """Objects of a JSON Lines file with their 1-based line numbers."""
-        ...
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a file became: arrays that are stored, a summary that is shown, and warnings."""
-
-    arrays: Arrays
-    summary: Json
-    warnings: list[str] = field(default_factory=list)
+def strided_lengths(lengths: "Ints", stride: int) -> "Ints":
+    """Steps (rows,) that are left of `lengths` (rows,) input steps when each `stride` of them become one."""
+    return -(-lengths // stride)
 
 
 @dataclass(frozen=True)
@@ -126,7 +102,7 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """All that training needs of a data set: what the network looks like outside, and the splits."""
+    """What training needs of a data set: the splits, and the inputs and outputs of the network."""
 
     state: Json  # JSON from which encode and decode work; goes into the manifest
     input: Input
@@ -136,18 +112,18 @@ class Plan:
     train: Split
     valid: Split
     test: Split
-    judged: Split | None = None  # the validation data as `score` wants them, where `valid` is not so
+    valid_for_score: Split | None = None  # the validation split in the form `score` takes, if `valid` is not
     refit: Split | None = None  # all data, for a final fit of as many steps as the best one took
-    network: Json = field(default_factory=dict)  # what else the network's configuration needs
-    tables: Arrays = field(default_factory=dict)  # what it begins with, by the names of its buffers
+    network: Json = field(default_factory=dict)  # further fields of the network's configuration
+    tables: Arrays = field(default_factory=dict)  # initial values of the network's buffers, by their names
     warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a job gets where it says nothing, over the service's own defaults.
+    """The options of a job that names none, over the service's own defaults.
 
-    A network or training option that is in neither does not exist for this task and data set.
+    A network or training option that neither has does not exist for this task and data set.
     """
 
     network: Json
@@ -156,19 +132,19 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Example:
-    """One instance as the network sees it, with what decoding needs to make the answer."""
+    """One instance as the network reads it, with the context that `Task.decode` needs."""
 
     inputs: npt.NDArray[Any]  # (time, features) float32, or int64 for tokens
     context: Any
-    search: Json | None = None  # how to decode, where the network is asked step by step; JSON
+    decoding: Json | None = None  # settings of the decoding, where a network is asked token by token
 
 
 @dataclass(frozen=True)
-class Found:
-    """What decoding step by step found, whole or so far."""
+class DecodedTokens:
+    """The tokens of an instance that is decoded token by token, all or so far."""
 
     tokens: Ints  # (n,)
-    note: Json  # such as why it ended, a score, attention weights
+    note: Json  # such as the reason of its end, a score, attention weights
 
 
 @dataclass(frozen=True)
@@ -176,6 +152,9 @@ class TensorField:
     """A field of an instance or of a prediction as a tensor, one row an instance; its batch is implied.
 
     As an input it is named like the instance's field; an output's mapping becomes its last axis, in order.
+    In a `binary` field, of datatype BYTES, the elements are `bytes` such as files: as they are in binary
+    tensors, base64 in JSON. The field of the instance is then of the type `bytes`, and that of a prediction
+    holds `bytes`, see `bytes_to_json`.
     """
 
     name: str
@@ -183,10 +162,18 @@ class TensorField:
     shape: tuple[int, ...]  # of one row; -1 = variable
     required: bool = True
     missing: bool = False  # NaN, `null` in JSON, stands for a missing value
+    binary: bool = False  # the elements are bytes, not text
+
+
+def bytes_to_json(value: object) -> str:
+    """Base64 of bytes, as msgspec reads it into a field of type `bytes`; the `default` for orjson."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 class Instances(Protocol):
-    """The examples of a data set as instances, each made only when it is asked for."""
+    """The examples of a data set as instances; each is made when it is read."""
 
     def __len__(self) -> int: ...
 
@@ -194,67 +181,110 @@ class Instances(Protocol):
 
 
 class Task(Protocol):
-    """One kind of sequence learning. Everything is stateless: `state` comes from the plan."""
+    """One kind of sequence learning. It is stateless: `state` comes from the plan."""
 
     name: ClassVar[str]
-    bidirectional: ClassVar[bool]  # whether reading the sequence backwards too makes sense
+    bidirectional: ClassVar[bool]  # whether a network may read the sequence backwards too
     formats: ClassVar[tuple[str, ...]]
-    columns: ClassVar[tuple[str, ...]]  # canonical columns a mapping may name
+    columns: ClassVar[tuple[str, ...]]  # canonical columns that a mapping may name
     options: ClassVar[type[BaseModel]]
     instance: ClassVar[type[msgspec.Struct]]
     parameters: ClassVar[type[msgspec.Struct]]
-    typical: ClassVar[dict[str, tuple[Json, Json]]]  # what its defaults differ by: summary and options
-    loss_of: ClassVar[frozenset[str]]  # settings that change what a loss is of, so that it cannot judge them
-    tensor_inputs: ClassVar[tuple[TensorField, ...]]  # how tensors tell an instance
-    tensor_outputs: ClassVar[tuple[TensorField, ...]]  # how they tell a prediction
+    example_datasets: ClassVar[dict[str, tuple[Json, Json]]]  # summaries and options with other defaults
+    loss_changing: ClassVar[frozenset[str]]  # settings whose losses cannot be compared with each other
+    slow_to_encode: ClassVar[
+        bool
+    ]  # whether encoding one instance would keep the event loop from other requests
+    tensor_inputs: ClassVar[tuple[TensorField, ...]]  # of an instance
+    tensor_outputs: ClassVar[tuple[TensorField, ...]]  # of a prediction
+    instance_names: ClassVar[
+        dict[str, str]
+    ]  # column of a data set -> the instance's field, if named otherwise
+    demo: ClassVar[Demo]
 
     def read(self, source: Source, faults: Faults) -> Reading:
-        """Check a file and turn it into arrays; every fault goes to `faults`."""
+        """The arrays of a file, its summary and warnings; every fault goes to `faults`."""
+        ...
+
+    def read_instances(self, source: Source, faults: Faults) -> list[Json]:
+        """The examples of a file for prediction, as JSON; their fields may have the columns' names."""
         ...
 
     def check(self, summary: Json, options: Any) -> list[Problem]:
-        """Why a data set with this summary cannot be trained on with these options; pointers into the job."""
+        """Reasons why a data set cannot be trained on with these options; pointers into the job."""
         ...
 
     def defaults(self, summary: Json, options: Any) -> Defaults:
-        """What suits a data set with this summary, for a job that names nothing but these options."""
+        """The network and training that suit a data set, for a job that names only these options."""
         ...
 
-    def measures(self, summary: Json) -> dict[str, bool]:
-        """Metrics of `score` that networks can be compared by, and whether more of each is better."""
+    def sweep_metrics(self, summary: Json) -> dict[str, bool]:
+        """The metrics of `score` by which networks can be compared, and whether more of each is better."""
         ...
 
     def plan(self, arrays: Arrays, options: Any, seed: int, bptt_steps: int | None = None) -> Plan:
-        """Split the data and fit whatever the encoding needs, on training data only; cut streams in steps."""
+        """Split the data and fit the encoding on the training split; streams are cut in `bptt_steps`."""
         ...
 
-    def settle(self, state: Json, split: Split, outputs: list[Any]) -> Json:
-        """The state with what is learned from outputs on the validation split; not for NEXT and SEQUENCE."""
+    def calibrate(self, state: Json, split: Split, outputs: list[Any]) -> Json:
+        """The state with what outputs on the validation split teach; not called for stepwise outputs."""
         ...
 
-    def misfits(self, summary: Json, state: Json, parameters: Any) -> list[Problem]:
-        """Why a data set with this summary cannot be predicted so; pointers at `/dataset`, `/parameters`."""
+    def check_dataset(self, summary: Json, state: Json, parameters: Any) -> list[Problem]:
+        """Reasons why a model cannot predict a data set; pointers at `/dataset` and `/parameters`."""
         ...
 
     def instances(self, arrays: Arrays, state: Json) -> Instances:
-        """All examples of a data set in order, as requests tell them; the arrays may be memory-mapped."""
+        """All examples of a data set in order, as instances; the arrays may be memory-mapped."""
         ...
 
     def encode(self, state: Json, instance: Any, parameters: Any) -> Example:
-        """Turn one instance into the network's input; raises `Invalid` with a pointer below the instance."""
+        """The network's input for one instance; raises `Invalid` with a pointer below the instance."""
         ...
 
     def decode(self, state: Json, example: Example, outputs: Any, parameters: Any) -> Json:
-        """Turn the network's outputs for one example into the answer of the API.
+        """The prediction that the network's outputs for one example mean.
 
-        They are for QUANTILES and LABEL float32 (width,), for LABELS the best tags (time,), for NEXT and
-        SEQUENCE what was `Found`.
+        Outputs are, for QUANTILES and LABEL, float32 (width,); for LABELS the best labels (time,); for
+        ALIGNED log-probabilities (steps, labels); for NEXT_TOKEN and SEQUENCE `DecodedTokens`.
         """
         ...
 
     def score(self, state: Json, split: Split, outputs: list[Any]) -> tuple[Json, Json]:
         """Metrics of the network and of the non-neural baseline on the same examples, in split order.
 
-        Outputs are as for `decode`, but for NEXT the negative log-likelihood of each target, in nats (time,).
+        Outputs are as for `decode`, but for NEXT_TOKEN the negative log-likelihood of each target (time,), in
+        nats.
         """
+        ...
+
+
+class StreamDetokenizer(Protocol):
+    """Incremental detokenizer for one instance; text it has emitted is never retracted."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the text has ended, so that further tokens add nothing."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the text has."""
+        ...
+
+    def push(self, tokens: Sequence[int], /) -> str:
+        """The text that some more tokens add."""
+        ...
+
+    def close(self) -> str:
+        """The rest of the text, after the last token."""
+        ...
+
+
+@runtime_checkable
+class StreamingTask(Protocol):
+    """A task whose predictions are texts that can be streamed."""
+
+    def detokenizer(self, state: Json, decoding: Json) -> StreamDetokenizer:
+        """A detokenizer for the tokens that are decoded with these settings."""
         ...

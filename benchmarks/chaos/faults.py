@@ -223,7 +223,7 @@ class Mischief(Source):
         job_id = self.random.choice(sorted(self._ledger.accepted))
         begun = time.time()
         for _ in range(10):
-            self._broker.ring(job_id)
+            self._broker.notify(job_id)
         self._ledger.note("ten doorbells", begun, job_id)
         return True
 

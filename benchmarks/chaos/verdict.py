@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from app.database.tables import Job, JobEvent, ModelVersion
 from app.services.jobs import checkpoints
 from app.services.jobs.leases import MAX_CRASHES
-from app.services.maintenance.cleanup import sweep
+from app.services.maintenance.cleanup import clean_up
 from app.states import TERMINAL, Status
 from benchmarks.chaos.faults import CHARGED, DISK_FULL, LOCK
 from benchmarks.chaos.ledger import Ledger
@@ -126,15 +126,15 @@ class Verdict:
 
 def leaks(service: Service) -> tuple[list[str], int]:
     """Files that nothing needs after a final sweep, and how many that removed."""
-    removed = sweep(service.sessions, service.storage, service.data_dir, seconds=0.0)
+    removed = clean_up(service.sessions, service.storage, service.data_dir, seconds=0.0)
     with service.readers() as session:
         artifacts = set(session.scalars(select(ModelVersion.artifact)))
     stored = service.storage.keys("artifacts")
     left = [key for key in stored if key.rpartition("/")[0] not in artifacts]
-    left += service.storage.keys(checkpoints.CHECKPOINTS)
+    left += service.storage.keys(checkpoints.CHECKPOINTS_ROOT)
     for name in ("work", "incoming"):
         left += [str(path) for path in _entries(service.data_dir / name)]
-    return left, removed.places + removed.leftovers
+    return left, removed.groups + removed.leftovers
 
 
 def _entries(directory: Path) -> Sequence[Path]:

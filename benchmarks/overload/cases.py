@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.serving.generator.messages import Corpus, Order, Report
 from benchmarks.serving.measure import generate
-from benchmarks.serving.orders import Corpus, Order, Report
 from benchmarks.serving.processes import free_port, memory_mib, running, tree, until_right
 from benchmarks.stack import RECURRA
 from tests.faults.load import network

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchmarks.overload.cases import Case
 from benchmarks.overload.measure import PATIENT, Result
 from benchmarks.report import table
-from benchmarks.serving.orders import Report
+from benchmarks.serving.generator.messages import Report
 
 SLOWER, GROWN, RECOVERY = 10.0, 1.1, 2.0
 

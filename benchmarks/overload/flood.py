@@ -16,10 +16,10 @@ from typing import cast
 import msgspec
 import uvloop
 
-from benchmarks.serving.alarm import Alarm
-from benchmarks.serving.connection import Connection, Reply
-from benchmarks.serving.judge import percentiles, right
-from benchmarks.serving.orders import Corpus, load_corpus
+from benchmarks.serving.generator.connection import Connection, Reply
+from benchmarks.serving.generator.messages import Corpus, load_corpus
+from benchmarks.serving.generator.timer import Alarm
+from benchmarks.serving.generator.verification import percentiles, right
 
 GRACE = 10.0  # seconds that requests under way at the end may still take
 AGAIN = b"retry-after:"

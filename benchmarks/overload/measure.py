@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.overload.cases import Case, Service
 from benchmarks.overload.flood import Flood, Wreckage
 from benchmarks.report import ROOT
-from benchmarks.serving.orders import Report, load_corpus
+from benchmarks.serving.generator.messages import Report, load_corpus
 from benchmarks.serving.processes import quiet
 
 TIMES = 10  # the capacity

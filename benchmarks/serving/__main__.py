@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.serving import numeric, text
-from benchmarks.serving.asked import CLIENTS, Asked
 from benchmarks.serving.contestants import CONTESTANTS, PEERS
+from benchmarks.serving.settings import CLIENTS, Asked
 
 NAMES = [one.name for one in CONTESTANTS]
 PARTS = {"numeric": numeric.run, "text": text.run}

@@ -67,5 +67,7 @@ CONTESTANTS = (
     Contestant("celery", "FastAPI + Celery RPC", module("celery_stack", "{port}")),
 )
 ECHO = Contestant(
-    "echo", "nothing computed", [sys.executable, "-m", "benchmarks.serving.echo", "{port}", "{corpus}"]
+    "echo",
+    "nothing computed",
+    [sys.executable, "-m", "benchmarks.serving.generator.echo", "{port}", "{corpus}"],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from benchmarks.serving.orders import Corpus
+from benchmarks.serving.generator.messages import Corpus
 from tests.networks import lstm, store
 
 FEATURES, HIDDEN, WIDTH, STEPS = 8, 64, 8, 64

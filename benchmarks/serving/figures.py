@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.report import table
 from benchmarks.serving.contestants import CONTESTANTS
+from benchmarks.serving.generator.messages import Report
 from benchmarks.serving.measure import LOADS, Result
-from benchmarks.serving.orders import Report
 from benchmarks.serving.targets import Round
 
 LABELS = {one.name: one.label for one in CONTESTANTS}

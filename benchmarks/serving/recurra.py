@@ -10,7 +10,7 @@ from app.identifiers import new_id
 from app.infrastructure.storage import Storage
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.settings import Settings
 
 MODEL = "lstm"
@@ -42,7 +42,7 @@ def publish(data_dir: Path, artifact: Path, task: str = "forecasting", model: st
         prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
         content = (artifact / "model.onnx").read_bytes()
         digest = sha256(content).hexdigest()
-        leases.succeed(session, lease, Outcome(prefix, PARAMETERS, len(content), digest, {}, {}))
+        leases.succeed(session, lease, TrainingOutcome(prefix, PARAMETERS, len(content), digest, {}, {}))
     storage = Storage(settings.storage)
     for path in sorted(artifact.iterdir()):
         storage.put(f"{prefix}/{path.name}", path)

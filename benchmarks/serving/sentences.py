@@ -13,11 +13,12 @@ import orjson
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Faults
+from app.tasks.source import Faults
 from app.typedefs import Json
-from benchmarks.serving.orders import Corpus
+from benchmarks.serving.generator.messages import Corpus
 from benchmarks.serving.reader import Reader, reply
-from workers.training.run import TrainSpec, train
+from workers.training.run import train
+from workers.training.stages import TrainSpec
 
 One = TypeVar("One")
 

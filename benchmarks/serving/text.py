@@ -8,12 +8,12 @@ from pathlib import Path
 
 from benchmarks.report import table, write
 from benchmarks.serving import numeric
-from benchmarks.serving.asked import Asked
 from benchmarks.serving.contestants import RECURRA_UP, Contestant
 from benchmarks.serving.figures import closed, opened
 from benchmarks.serving.measure import Plan, Result
 from benchmarks.serving.rounds import Entry, absent, play
 from benchmarks.serving.sentences import ROWS, Made, Row, make
+from benchmarks.serving.settings import Asked
 from benchmarks.serving.targets import Round, Target, ratios
 from tests.real_data import ROOT
 

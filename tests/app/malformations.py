@@ -1,4 +1,4 @@
-"""Files that nobody can use, for every task: one table each."""
+"""Files that cannot be used: one table for each task."""
 
 from tests.app import (
     malformed_classification,

@@ -1,4 +1,4 @@
-"""Files for the task `forecasting` that nobody can use, each with where and what must be said about it."""
+"""Files for the task `forecasting` that cannot be used, each with the problem to be reported."""
 
 import io
 import json
@@ -148,8 +148,8 @@ CSV = [
     csv("mapping to nothing", table(*DAYS), "/columns/y", "'z'", columns='{"y":"z"}'),
     csv("mapping of the unknown", table(*DAYS), "/columns/target", "'target'", columns='{"target":"y"}'),
     csv("mapping twice", table(*DAYS), "/columns/ds", "more than one", columns='{"ds":"y","y":"y"}'),
-    csv("asked to be Parquet", table(*DAYS), "/file", "Parquet", format="parquet"),
-    csv("asked to be JSON Lines", table(*DAYS), "/file/row/1", "JSON", format="jsonl"),
+    csv("declared as Parquet", table(*DAYS), "/file", "Parquet", format="parquet"),
+    csv("declared as JSON Lines", table(*DAYS), "/file/row/1", "JSON", format="jsonl"),
     csv(
         "infinite covariate", table(b"1,2024-01-01,inf\n", head=b"y,ds,x\n"), "/row/2/column/x", "not finite"
     ),

@@ -1,4 +1,4 @@
-"""Files for the task `classification` that nobody can use, each with where and what must be said about it."""
+"""Files for the task `classification` that cannot be used, each with the problem to be reported."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Files for the task `generation` that nobody can use, each with where and what must be said about it."""
+"""Files for the task `generation` that cannot be used, each with the problem to be reported."""
 
 import json
 from typing import Any
@@ -39,8 +39,8 @@ TXT = [
     txt("columns of a text", TEXT.encode(), "/columns/text", "no columns", columns='{"text":"body"}'),
     txt("zip", b"PK\x03\x04" + bytes(40), "/format", "txt, jsonl"),
     txt("gzip", b"\x1f\x8b\x08" + bytes(40), "/format", "txt, jsonl"),
-    txt("asked to be CSV", TEXT.encode(), "/format", "txt, jsonl", format="csv"),
-    txt("asked to be JSON Lines", TEXT.encode(), "/file/row/1", "JSON", format="jsonl"),
+    txt("declared as CSV", TEXT.encode(), "/format", "txt, jsonl", format="csv"),
+    txt("declared as JSON Lines", TEXT.encode(), "/file/row/1", "JSON", format="jsonl"),
 ]
 JSONL = [
     jsonl("empty", b"", "/file/row/1", "no documents"),

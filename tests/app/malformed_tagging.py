@@ -1,17 +1,15 @@
-"""Files for the task `tagging` that nobody can use, each with where and what must be said about it."""
+"""Files for the task `tagging` that cannot be used, each with the problem to be reported."""
 
 import json
 from typing import Any
 
 from tests.app.malformed import Malformed
-from tests.tagged import conll as columns_of
-from tests.tagged import entities
-from tests.tagged import jsonl as lines_of
+from tests.tagged import entities, to_conll, to_jsonl
 
 SENTENCES = entities(12)
-GOOD = lines_of(SENTENCES)
-COLUMNS = columns_of(SENTENCES, "\t")
-NEXT = COLUMNS.count(b"\n") + 2  # the line of a token behind them
+GOOD = to_jsonl(SENTENCES)
+COLUMNS = to_conll(SENTENCES, "\t")
+NEXT = COLUMNS.count(b"\n") + 2  # the line after them, where another sentence begins
 
 
 def conll(name: str, body: bytes, pointer: str, word: str, **fields: str) -> Malformed:
@@ -59,15 +57,15 @@ CONLL = [
     conll("stray I", with_columns("is\tO", "Ann\tI-per"), at(NEXT + 1), "behind 'O'"),
     conll("I at the beginning", with_columns("Ann\tI-per"), at(NEXT), "beginning of a sentence"),
     conll("no blank lines", b"a\tA\nb\tB\n" * 2_501, "/file/row/1/column/tokens", "blank line"),
-    conll("too few", columns_of(SENTENCES[:9]), "/file", "There are 9 sentences"),
+    conll("too few", to_conll(SENTENCES[:9]), "/file", "There are 9 sentences"),
     conll("Latin-1", with_columns("is\tO") + b"caf\xe9\tO\n", f"/file/row/{NEXT + 1}", "0xE9"),
     conll("UTF-16", COLUMNS.decode().encode("utf-16"), "/file/row/1", "UTF-16"),
     conll("NUL", with_columns("a\0\tO"), f"/file/row/{NEXT}", "NUL"),
     conll("line of 65 MiB", COLUMNS + b"\n" + b"a" * (65 << 20), f"/file/row/{NEXT}", "64 MiB"),
     conll("token of 2,000 characters", with_columns("a" * 2_000 + "\tO"), "/column/tokens", "at most 1,000"),
     conll("zip", b"PK\x03\x04" + bytes(40), "/format", "jsonl, conll"),
-    conll("asked to be CSV", COLUMNS, "/format", "jsonl, conll", format="csv"),
-    conll("asked to be JSON Lines", COLUMNS, "/file/row/1", "JSON", format="jsonl"),
+    conll("declared as CSV", COLUMNS, "/format", "jsonl, conll", format="csv"),
+    conll("declared as JSON Lines", COLUMNS, "/file/row/1", "JSON", format="jsonl"),
     conll("column named", COLUMNS, "/columns/tags", "no names", columns='{"tags":"ner"}'),
     conll("column too many", COLUMNS, "/columns/tags", "2 columns, not 3", columns='{"tags":"3"}'),
     conll("column of splits", COLUMNS, "/columns/split", "'split'", columns='{"split":"2"}'),
@@ -136,10 +134,10 @@ JSONL = [
         "/file/column/tags",
         "outside the valid and test splits",
     ),
-    jsonl("too few", lines_of(SENTENCES[:9]), "/file", "There are 9 sentences"),
+    jsonl("too few", to_jsonl(SENTENCES[:9]), "/file", "There are 9 sentences"),
     jsonl(
         "too few to train on",
-        lines_of(SENTENCES, ["train"] * 9 + ["test"] * 3),
+        to_jsonl(SENTENCES, ["train"] * 9 + ["test"] * 3),
         "/file/column/split",
         "9 sentences outside",
     ),

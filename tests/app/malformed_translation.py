@@ -1,4 +1,4 @@
-"""Files for the task `translation` that nobody can use, each with where and what must be said about it."""
+"""Files for the task `translation` that cannot be used, each with the problem to be reported."""
 
 import json
 from typing import Any
@@ -75,8 +75,8 @@ TSV = [
     tsv("line of 65 MiB", changed(4, b"The dog.\t" + b"a" * (65 << 20)), "/file/row/4", "64 MiB"),
     tsv("field of 2 MiB", changed(4, b"The dog.\t" + b"a" * (2 << 20)), "/file/row/4", "1 MiB"),
     tsv("zip", b"PK\x03\x04" + bytes(40), "/format", "tsv, jsonl"),
-    tsv("asked to be CSV", GOOD, "/format", "tsv, jsonl", format="csv"),
-    tsv("asked to be JSON Lines", GOOD, "/file/row/1", "JSON", format="jsonl"),
+    tsv("declared as CSV", GOOD, "/format", "tsv, jsonl", format="csv"),
+    tsv("declared as JSON Lines", GOOD, "/file/row/1", "JSON", format="jsonl"),
     tsv("mapping to nothing", GOOD, "/columns/source", "'en'", columns='{"source":"en"}'),
     tsv("mapping of the unknown", GOOD, "/columns/en", "'en'", columns='{"en":"source"}'),
     tsv(

@@ -117,9 +117,9 @@ def test_what_is_out_of_bounds_is_refused(shape: type[Any], body: dict[str, Any]
 def test_metadata_is_flat_small_and_can_be_written(metadata: Any, fine: bool) -> None:
     assert refused(JobIn, JOB | {"metadata": metadata}) != fine
     if fine:
-        kept = JobIn.model_validate(JOB | {"metadata": metadata}).metadata
-        assert json.loads(json.dumps(kept)) == metadata
-        assert [type(value) for value in kept.values()] == [type(value) for value in metadata.values()]
+        stored = JobIn.model_validate(JOB | {"metadata": metadata}).metadata
+        assert json.loads(json.dumps(stored)) == metadata
+        assert [type(value) for value in stored.values()] == [type(value) for value in metadata.values()]
 
 
 def test_requests_do_not_share_their_defaults() -> None:
@@ -139,20 +139,20 @@ def job(**fields: Any) -> Job:
 
 
 def written(model: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(model.model_dump_json())
-    return found
+    result: dict[str, Any] = json.loads(model.model_dump_json())
+    return result
 
 
 def test_a_job_is_shown_as_the_contract_has_it() -> None:
-    found = written(JobOut.of(job(started_at=AT)))
-    assert list(found) == [
+    result = written(JobOut.of(job(started_at=AT)))
+    assert list(result) == [
         "id", "object", "kind", "status", "task", "dataset", "model", "network", "training", "options",
         "progress", "metrics", "cancel_requested", "pause_requested", "attempt", "model_version", "error",
         "sweep", "trial", "search", "metadata", "created_at", "started_at", "finished_at", "updated_at",
     ]  # fmt: skip
-    assert (found["dataset"], found["metadata"]) == ("ds_1", {"team": "ops"})
-    assert (found["created_at"], found["started_at"], found["finished_at"]) == (STAMP, STAMP, None)
-    assert "worker_secret" not in json.dumps(found)
+    assert (result["dataset"], result["metadata"]) == ("ds_1", {"team": "ops"})
+    assert (result["created_at"], result["started_at"], result["finished_at"]) == (STAMP, STAMP, None)
+    assert "worker_secret" not in json.dumps(result)
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ def test_the_other_rows_are_shown_whole() -> None:
         id="ds_1", name="n", task="t", format="csv", bytes=1, sha256="0", filename="secret", summary={"a": 1},
         warnings=["w"], created_at=AT,
     )  # fmt: skip
-    found = written(DatasetOut.of(rows))
-    assert (found["object"], found["created_at"], found["warnings"]) == ("dataset", STAMP, ["w"])
-    assert "filename" not in found
+    result = written(DatasetOut.of(rows))
+    assert (result["object"], result["created_at"], result["warnings"]) == ("dataset", STAMP, ["w"])
+    assert "filename" not in result
     event = JobEvent(job_id="job_1", seq=3, type="epoch", at=AT, data={"epoch": 1})
     assert written(EventOut.of(event)) == {"seq": 3, "type": "epoch", "at": STAMP, "data": {"epoch": 1}}
     model = Model(name="m", id="model_1", task="t", versions=9, created_at=AT)
@@ -202,17 +202,17 @@ def test_a_version_names_its_job_and_data_set_and_not_where_its_files_are() -> N
         parameters=7, metrics={"smape": 1.0}, baseline={"smape": 2.0}, artifact="artifacts/secret", bytes=1,
         sha256="0", created_at=AT,
     )  # fmt: skip
-    found = written(VersionOut.of(row))
-    assert (found["job"], found["dataset"], found["parameters"]) == ("job_1", "ds_1", 7)
-    assert "secret" not in json.dumps(found)
+    result = written(VersionOut.of(row))
+    assert (result["job"], result["dataset"], result["parameters"]) == ("job_1", "ds_1", 7)
+    assert "secret" not in json.dumps(result)
 
 
 def test_a_worker_is_shown_with_what_it_does() -> None:
     row = Worker(
         id="w", role="serve", device="cpu", host="h", pid=1, loaded=["a/1"], started_at=AT, last_seen=AT
     )
-    found = written(WorkerOut.of(row, "job_1"))
-    assert (found["busy_with"], found["loaded"], found["last_seen"]) == ("job_1", ["a/1"], STAMP)
+    result = written(WorkerOut.of(row, "job_1"))
+    assert (result["busy_with"], result["loaded"], result["last_seen"]) == ("job_1", ["a/1"], STAMP)
 
 
 def test_a_page_says_whether_there_is_more() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.server import Corked
+from app.server import CoalescingTransport
 from tests.app.api.test_raw import served
 
 
@@ -30,7 +30,7 @@ class Transport:
 def run(scenario: Any) -> list[Any]:
     async def main() -> list[Any]:
         transport = Transport()
-        corked = Corked(transport, asyncio.get_running_loop())  # type: ignore[arg-type]
+        corked = CoalescingTransport(transport, asyncio.get_running_loop())  # type: ignore[arg-type]
         await scenario(corked, transport)
         return transport.done
 
@@ -38,7 +38,7 @@ def run(scenario: Any) -> list[Any]:
 
 
 def test_writes_of_one_turn_leave_together() -> None:
-    async def scenario(corked: Corked, transport: Transport) -> None:
+    async def scenario(corked: CoalescingTransport, transport: Transport) -> None:
         corked.write(b"head")
         corked.write(b"")
         corked.write(b"body")
@@ -52,7 +52,7 @@ def test_writes_of_one_turn_leave_together() -> None:
 
 
 def test_nothing_is_lost_by_closing() -> None:
-    async def scenario(corked: Corked, transport: Transport) -> None:
+    async def scenario(corked: CoalescingTransport, transport: Transport) -> None:
         assert not corked.is_closing()
         corked.write(b"last")
         corked.close()
@@ -76,18 +76,18 @@ async def pieces(scope: Any, receive: Any, send: Any) -> None:
 
 def exchange(url: str, request: bytes, until_seen: bytes) -> bytes:
     host, port = url.removeprefix("http://").split(":")
-    seen = b""
+    observed = b""
     with socket.create_connection((host, int(port)), timeout=10) as client:
         client.sendall(request)
-        while until_seen not in seen and (piece := client.recv(1 << 16)):
-            seen += piece
-    return seen
+        while until_seen not in observed and (piece := client.recv(1 << 16)):
+            observed += piece
+    return observed
 
 
 def test_a_stream_is_not_held_back() -> None:
     with served(pieces) as url:
-        seen = exchange(url, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"first")
-    assert seen.startswith(b"HTTP/1.1 200")
+        observed = exchange(url, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"first")
+    assert observed.startswith(b"HTTP/1.1 200")
 
 
 async def large(scope: Any, receive: Any, send: Any) -> None:
@@ -116,8 +116,8 @@ def test_pipelined_requests_are_answered_in_order(count: int) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    asked = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(count))
+    requested = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(count))
     with served(numbered) as url:
-        seen = exchange(url, asked, b"/%d" % (count - 1))
-    places = [seen.index(b"\r\n\r\n/%d" % number) for number in range(count)]
+        observed = exchange(url, requested, b"/%d" % (count - 1))
+    places = [observed.index(b"\r\n\r\n/%d" % number) for number in range(count)]
     assert places == sorted(places)

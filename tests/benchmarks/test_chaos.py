@@ -17,11 +17,11 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.database.tables import Job, JobEvent, ModelVersion
-from app.infrastructure.job_events import append
+from app.infrastructure.job_events import append_events
 from app.infrastructure.storage import Storage
 from app.services.jobs import control, leases
 from app.services.jobs.leases import Lease
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.states import Status
 from benchmarks.chaos.faults import DISK_FULL, LOCK
 from benchmarks.chaos.figures import faults, growth, jobs
@@ -70,7 +70,7 @@ class Play:
     def lose(self, job_id: str, kind: str = "kill worker") -> None:
         lease = self.claim(job_id)
         with self.sessions.begin() as session:
-            leases.give_back(session, lease, crashed=True)
+            leases.release(session, lease, crashed=True)
         self.ledger.note(kind, time.time(), job_id)
 
     def finish(self, lease: Lease, weights: bytes = WEIGHTS) -> None:
@@ -79,7 +79,7 @@ class Play:
         path.write_bytes(weights)
         self.storage.put(f"{prefix}/model.safetensors", path)
         with self.sessions.begin() as session:
-            leases.succeed(session, lease, Outcome(prefix, 1, 1, "ab" * 32, {}, {}))
+            leases.succeed(session, lease, TrainingOutcome(prefix, 1, 1, "ab" * 32, {}, {}))
 
     def cancel(self, job_id: str) -> None:
         with self.sessions.begin() as session:
@@ -195,7 +195,7 @@ def submitted_twice(play: Play) -> str:
 
 
 def told_after_the_end(play: Play) -> str:
-    play.change(lambda session: append(session, play.good, [("epoch", {})]))
+    play.change(lambda session: append_events(session, play.good, [("epoch", {})]))
     return "its last event is epoch"
 
 

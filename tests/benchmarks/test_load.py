@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving.corpus import artifact, corpus
-from benchmarks.serving.echo import answer
-from benchmarks.serving.load import drive
-from benchmarks.serving.orders import Corpus, Order, Report
+from benchmarks.serving.generator.echo import answer
+from benchmarks.serving.generator.load import drive
+from benchmarks.serving.generator.messages import Corpus, Order, Report
 
 Behave = Callable[[int, bytes], bytes]  # the how manieth request it is, and its answer if all were well
 
@@ -163,7 +163,7 @@ def test_a_dropped_connection_is_an_error_and_is_replaced(bodies: Corpus, order:
 def test_requests_that_are_never_answered_are_errors(
     bodies: Corpus, order: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.serving.load.GRACE", 0.2)
+    monkeypatch.setattr("benchmarks.serving.generator.load.GRACE", 0.2)
     begun = time.monotonic()
     report = load(bodies, well, takes=30, **order)
     assert report.answered == 0

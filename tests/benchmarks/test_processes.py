@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving.alarm import Alarm
+from benchmarks.serving.generator.timer import Alarm
 from benchmarks.serving.processes import (
     NoAnswer,
     cpu_seconds,

@@ -7,11 +7,11 @@ import pytest
 
 from benchmarks.serving import __main__ as serving
 from benchmarks.serving import rounds
-from benchmarks.serving.asked import Asked
 from benchmarks.serving.contestants import CONTESTANTS, Contestant
 from benchmarks.serving.measure import Plan, Result
 from benchmarks.serving.processes import NoAnswer
 from benchmarks.serving.rounds import Entry, absent, play
+from benchmarks.serving.settings import Asked
 
 PLAN = Plan(Path(), Path(), {}, Path())
 ENTRIES = [Entry(one.name, one, PLAN) for one in CONTESTANTS[:3]]

@@ -12,11 +12,11 @@ import orjson
 import pytest
 
 from app.tasks import TASKS
-from benchmarks.serving.echo import answer
-from benchmarks.serving.judge import right
-from benchmarks.serving.orders import load_corpus
+from benchmarks.serving.generator.echo import answer
+from benchmarks.serving.generator.messages import load_corpus
+from benchmarks.serving.generator.verification import right
 from benchmarks.serving.sentences import ROWS, Made, Row, make, sentence, telling, thinned
-from tests.tagged import entities, jsonl
+from tests.tagged import entities, to_jsonl
 from workers.inference.engines import open_onnx
 
 MARKS = ["train", "train", "valid", "test"] * 30
@@ -37,7 +37,7 @@ def reviews() -> bytes:
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     directory = tmp_path_factory.mktemp(request.param)
     data = directory / "data.jsonl"
-    data.write_bytes(reviews() if request.param == "classification" else jsonl(entities(120), MARKS))
+    data.write_bytes(reviews() if request.param == "classification" else to_jsonl(entities(120), MARKS))
     return make(Row("small", request.param, "small", 50, 2), data, directory / "made")
 
 

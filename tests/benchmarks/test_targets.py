@@ -3,8 +3,8 @@
 import pytest
 
 from benchmarks.serving.figures import closed, opened
+from benchmarks.serving.generator.messages import Report
 from benchmarks.serving.measure import LOADS, Result
-from benchmarks.serving.orders import Report
 from benchmarks.serving.targets import Target, comparison, targets
 
 

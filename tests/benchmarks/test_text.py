@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving.asked import Asked
 from benchmarks.serving.figures import closed, opened
+from benchmarks.serving.generator.messages import Corpus, Report, load_corpus
 from benchmarks.serving.measure import Plan, Result
-from benchmarks.serving.orders import Corpus, Report, load_corpus
 from benchmarks.serving.sentences import ROWS, Made, Row
+from benchmarks.serving.settings import Asked
 from benchmarks.serving.text import comparison, comparisons, entries
 
 CORPUS = Corpus([b"{}"], [{"label": "pos", "scores": {"pos": 1.0}}], [3])

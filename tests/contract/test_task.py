@@ -18,20 +18,21 @@ import pytest
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Batch, Example, Faults, Found, Input, Output, Plan, Reading, Split, Task
+from app.tasks.contract import Batch, DecodedTokens, Example, Input, Output, Plan, Split, Task
+from app.tasks.source import Faults, Reading
 from app.typedefs import Json
 from tests import labels
 from tests.bilingual import jsonl, sentences, tsv
 from tests.service import monthly
-from tests.tagged import conll, entities, parts_of_speech
-from tests.tagged import jsonl as tagged_jsonl
+from tests.tagged import entities, parts_of_speech, to_conll, to_jsonl
 from tests.texts import poems, verses
 from workers.artifact.export import read_manifest
 from workers.decoding.scheduler import decode_all
 from workers.inference.engines import Engine, open_onnx
 from workers.inference.torch_engine import open_torch
 from workers.nn.cells import CELLS
-from workers.training.run import Outcome, TrainSpec, train
+from workers.training.run import train
+from workers.training.stages import TrainingResult, TrainSpec
 
 DOCUMENTED = {
     "forecasting", "classification", "tagging", "generation", "translation", "speech", "video", "music",
@@ -108,7 +109,7 @@ SAMPLES = {
     ),
     "tagging": Sample(
         format="conll",
-        content=lambda: conll(entities(80)),
+        content=lambda: to_conll(entities(80)),
         options={"min_count": 2},
         instances=[
             {"tokens": ["Ann", "visits", "New", "York", "."]},
@@ -122,7 +123,7 @@ SAMPLES = {
     ),
     "tagging: parts of speech": Sample(
         format="jsonl",
-        content=lambda: tagged_jsonl(parts_of_speech(80)),
+        content=lambda: to_jsonl(parts_of_speech(80)),
         options={"word_length": 5, "lower": False, "max_length": 8},
         instances=[{"text": "The old harbour!"}, {"tokens": ["x"]}, {"tokens": ["10 000", "visits"]}],
         parameters={},
@@ -202,11 +203,11 @@ def planned(read: Callable[[Case], Reading]) -> Callable[[Case], Plan]:
 @pytest.fixture(scope="module")
 def trained(
     tmp_path_factory: pytest.TempPathFactory, read: Callable[[Case], Reading]
-) -> Callable[[Case, str], tuple[Path, Outcome]]:
+) -> Callable[[Case, str], tuple[Path, TrainingResult]]:
     """One epoch of a small network, once for each case and cell."""
 
     @cache
-    def run(case: Case, cell: str) -> tuple[Path, Outcome]:
+    def run(case: Case, cell: str) -> tuple[Path, TrainingResult]:
         task, directory = case.task, tmp_path_factory.mktemp("trained")
         arrays: dict[str, Any] = read(case).arrays
         np.savez(directory / "arrays.npz", **arrays)
@@ -219,7 +220,7 @@ def trained(
         }
         network = NETWORK | defaults.network | small
         training = TRAINING | defaults.training | {"epochs": 1, "batch_size": 16, "device": "cpu"}
-        training["judged_by"] = next(iter(task.measures(read(case).summary)))
+        training["judged_by"] = next(iter(task.sweep_metrics(read(case).summary)))
         spec = TrainSpec(task.name, network, training, options.model_dump(mode="json"))
         outcome = train(spec, directory, directory / "out", on=lambda event: None, should_stop=lambda: False)
         return directory / "out", outcome
@@ -304,7 +305,7 @@ def checked(case: Case, plan: Plan, batch: Batch, size: int) -> None:
     assert np.isfinite(batch.targets).all()
 
 
-@pytest.mark.parametrize("name", ["train", "valid", "judged", "test", "refit"])
+@pytest.mark.parametrize("name", ["train", "valid", "valid_for_score", "test", "refit"])
 def test_batches_have_the_promised_shapes(case: Case, planned: Callable[[Case], Plan], name: str) -> None:
     plan = planned(case)
     split: Split | None = getattr(plan, name)
@@ -353,7 +354,7 @@ def computed(engine: Engine, examples: list[Example]) -> list[Any]:
     if engine.decoder is not None:
         return list(
             decode_all(
-                engine.decoder, [one.inputs for one in examples], [one.search or {} for one in examples]
+                engine.decoder, [one.inputs for one in examples], [one.decoding or {} for one in examples]
             )
         )
     outputs = engine.run(inputs, lengths)
@@ -364,7 +365,7 @@ def computed(engine: Engine, examples: list[Example]) -> list[Any]:
 
 def alike(one: Any, other: Any) -> None:
     """Both are the same but for the last digits."""
-    if isinstance(one, Found):
+    if isinstance(one, DecodedTokens):
         assert one.tokens.tolist() == other.tokens.tolist()
     else:
         np.testing.assert_allclose(one, other, atol=1e-4)
@@ -374,7 +375,7 @@ def alike(one: Any, other: Any) -> None:
 def test_what_is_trained_is_scored_stored_and_answers(
     case: Case,
     cell: str,
-    trained: Callable[[Case, str], tuple[Path, Outcome]],
+    trained: Callable[[Case, str], tuple[Path, TrainingResult]],
     read: Callable[[Case], Reading],
 ) -> None:
     directory, outcome = trained(case, cell)
@@ -383,9 +384,9 @@ def test_what_is_trained_is_scored_stored_and_answers(
     for figures in (outcome.metrics, outcome.baseline):
         json.dumps(figures, allow_nan=False)
     assert outcome.baseline.keys() <= outcome.metrics.keys()
-    measures = case.task.measures(read(case).summary)
-    assert measures.keys() <= outcome.metrics.keys()
-    assert np.isfinite(outcome.metrics[f"valid_{next(iter(measures))}"])
+    sweep_metrics = case.task.sweep_metrics(read(case).summary)
+    assert sweep_metrics.keys() <= outcome.metrics.keys()
+    assert np.isfinite(outcome.metrics[f"valid_{next(iter(sweep_metrics))}"])
     manifest = read_manifest(directory)
     examples, parameters = encoded(case, manifest["state"])
     engine = open_onnx(directory, "cpu")
@@ -397,7 +398,7 @@ def test_what_is_trained_is_scored_stored_and_answers(
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 def test_a_batch_of_one_is_a_batch_of_many_in_both_runtimes(
-    case: Case, cell: str, trained: Callable[[Case, str], tuple[Path, Outcome]]
+    case: Case, cell: str, trained: Callable[[Case, str], tuple[Path, TrainingResult]]
 ) -> None:
     directory, _ = trained(case, cell)
     examples, _ = encoded(case, read_manifest(directory)["state"])
@@ -414,7 +415,7 @@ def test_every_example_of_its_data_set_is_an_instance(
 ) -> None:
     state = planned(case).state
     parameters = msgspec.convert(case.sample.parameters, case.task.parameters)
-    assert case.task.misfits(read(case).summary, state, parameters) == []
+    assert case.task.check_dataset(read(case).summary, state, parameters) == []
     instances = case.task.instances(read(case).arrays, state)
     assert len(instances) > 0
     for index in range(len(instances)):

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.serving.processes import free_port
-from tests.app.cli.stack.test_up import ENVIRONMENT, descendants, gone, up
+from tests.app.cli.stack.test_up import ENVIRONMENT, descendants, has_ended, up
 from tests.faults.load import network
 from tests.faults.versions import MODEL, Network, Sample, publish
 from tests.servers import until
@@ -33,7 +33,7 @@ class Stack:
 
     def alive(self, *words: str) -> set[int]:
         """The processes whose command line has these words."""
-        below = {pid for pid in descendants(self.pid) if not gone(pid)}
+        below = {pid for pid in descendants(self.pid) if not has_ended(pid)}
         self.seen |= below
         return {pid for pid in below if all(word in _command(pid) for word in words)}
 
@@ -43,11 +43,11 @@ class Stack:
         return pid
 
     def kill(self, *words: str) -> float:
-        """As `kill -9` does; the moment. Returns when it is gone, not when there is another."""
+        """As `kill -9` does; the moment. Returns when it has ended, not when there is another."""
         pid = self.one(*words)
         moment = time.monotonic()
         os.kill(pid, signal.SIGKILL)
-        until(lambda: gone(pid), 5, f"the end of {words}")
+        until(lambda: has_ended(pid), 5, f"the end of {words}")
         return moment
 
     def another(self, before: int, *words: str, seconds: float = 12.0) -> int:
@@ -81,7 +81,7 @@ def stack(data_dir: Path, networks: Sequence[Network], sample: Sample) -> Iterat
         made.http.close()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-        until(lambda: all(gone(pid) for pid in made.seen), 10, "the end of all processes")
+        until(lambda: all(has_ended(pid) for pid in made.seen), 10, "the end of all processes")
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from app.errors import Unavailable
-from app.lanes import Inbox, Lane, Presence, Reply, Status
-from tests.lanes import eventually, run
+from app.lanes import Lane, PredictorPresence, Reply, ReplyStatus, RequestConsumer
+from tests.lanes import run, wait_until
 from tests.networks import lstm, store
 from tests.servers import Valkey, until, valkey
 from workers.inference.engines import open_onnx
@@ -81,7 +81,7 @@ def test_redis_restarts_at_once(server: Valkey, spec: PredictorSpec, tmp_path: P
     process = PredictorProcess(spec)
     process.start()
     try:
-        until(lambda: process.presence() is not None, what="the predictor's presence")
+        until(lambda: process.read_presence() is not None, what="the predictor's presence")
         run(scenario())
     finally:
         process.stop()
@@ -94,24 +94,24 @@ def test_what_was_taken_when_redis_restarts_is_sent_again(tmp_path: Path) -> Non
     kept = ("--appendonly", "yes", "--appendfsync", "always", "--dir", str(tmp_path))
     row = np.ones((2, 3), np.float32)
 
-    async def scenario(server: Valkey, inbox: Inbox) -> None:
+    async def scenario(server: Valkey, consumer: RequestConsumer) -> None:
         lane = Lane(server.url, "l")
         await lane.start()
         call = asyncio.create_task(lane.send("a/1", [row], 20))
-        await eventually(lambda: lane.waiting)
-        (taken,) = await asyncio.to_thread(inbox.receive, 8)
+        await wait_until(lambda: lane.waiting_rows)
+        (taken,) = await asyncio.to_thread(consumer.receive, 8)
         await lane.predictors()  # the next look is half a second away
         server.kill()
         await asyncio.to_thread(server.start)
-        again = await asyncio.to_thread(inbox.receive, 8)
+        again = await asyncio.to_thread(consumer.receive, 8)
         assert again == [taken]
-        answer = Reply(taken.id, Status.OK, taken.instances)
-        await asyncio.to_thread(inbox.reply, [(taken.reply, answer), (taken.reply, answer)])
+        answer = Reply(taken.id, ReplyStatus.OK, taken.instances)
+        await asyncio.to_thread(consumer.send_replies, [(taken.reply_to, answer), (taken.reply_to, answer)])
         assert np.array_equal((await call).outputs[0], row)
         await lane.close()
 
     with valkey(*kept) as server:
-        inbox = Inbox(server.url, "l", "w")
-        inbox.announce(Presence("w", "first", 1, "cpu", "l", []))
-        run(scenario(server, inbox))
-        inbox.close()
+        consumer = RequestConsumer(server.url, "l", "w")
+        consumer.announce(PredictorPresence("w", "first", 1, "cpu", "l", []))
+        run(scenario(server, consumer))
+        consumer.close()

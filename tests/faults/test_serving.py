@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.lanes.wire import PRESENCE_SECONDS
+from app.lanes.wire import PRESENCE_TTL_SECONDS
 from tests.faults.load import Load, Outcome, Verdict, network
 from tests.faults.stack import PREDICTOR, SERVE, VALKEY, Stack, another_api, stack
 from tests.faults.versions import Network, Sample, samples
@@ -109,7 +109,7 @@ def test_a_frozen_predictor_answers_nobody_who_has_given_up(served: Stack, bodie
         moment = time.monotonic()
         os.kill(pid, signal.SIGSTOP)
         try:
-            until(lambda: fire.count()[Verdict.LATE] >= 16, PRESENCE_SECONDS, "two deadlines each")
+            until(lambda: fire.count()[Verdict.LATE] >= 16, PRESENCE_TTL_SECONDS, "two deadlines each")
         finally:
             os.kill(pid, signal.SIGCONT)
         fire.flows()

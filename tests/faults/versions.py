@@ -15,7 +15,7 @@ from app.identifiers import new_id
 from app.infrastructure.storage import Storage
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.settings import Settings
 from benchmarks.serving.corpus import DIGITS, body
 from tests.networks import lstm, store
@@ -88,7 +88,7 @@ def _publish(sessions: Sessions, storage: Storage, files: Path) -> None:
         session.add(job)
         session.flush()
         leases.claim(session, job.id, "faults", 60)
-        leases.succeed(session, Lease(job.id, 1), Outcome(prefix, 12, 345, "ab" * 32, {}, {}))
+        leases.succeed(session, Lease(job.id, 1), TrainingOutcome(prefix, 12, 345, "ab" * 32, {}, {}))
 
 
 def samples(networks: Sequence[Network], lengths: Sequence[int], seed: int) -> list[Sample]:

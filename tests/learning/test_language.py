@@ -13,10 +13,11 @@ import pytest
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Faults
+from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.real_data import shared
-from workers.training.run import TrainSpec, train
+from workers.training.run import train
+from workers.training.stages import TrainSpec
 
 
 class Other(NamedTuple):

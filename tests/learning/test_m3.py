@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.inference import Instance, Parameters
+from app.tasks.forecasting.inference import ForecastingInstance, ForecastingParameters
 from app.tasks.forecasting.metrics import smape_points
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
@@ -17,7 +17,8 @@ from tests.real_data import shared
 from tests.series import series_set, store
 from workers.artifact.export import read_manifest
 from workers.nn.cells import CELLS
-from workers.training.run import TrainSpec, train
+from workers.training.run import train
+from workers.training.stages import TrainSpec
 
 GROUPS = {"yearly": (6, 17.2), "quarterly": (8, 9.8), "monthly": (18, 13.6), "other": (8, 4.5)}
 
@@ -33,12 +34,12 @@ def series_of(rows: list[dict[str, Any]]) -> SeriesSet:
 
 
 def forecast(row: dict[str, Any], session: ort.InferenceSession, manifest: dict[str, Any]) -> list[float]:
-    instance = Instance(values=row["target"], static={"kind": row["cat"][0]})
-    example = TASK.encode(manifest["state"], instance, Parameters())
+    instance = ForecastingInstance(values=row["target"], static={"kind": row["cat"][0]})
+    example = TASK.encode(manifest["state"], instance, ForecastingParameters())
     state = np.zeros((manifest["onnx"]["state_rows"], 1, manifest["onnx"]["hidden_size"]), np.float32)
     given = {"inputs": example.inputs[None], "lengths": np.array([len(example.inputs)]), "state": state}
     outputs = session.run(["outputs"], given)[0][0]
-    mean: list[float] = TASK.decode(manifest["state"], example, outputs, Parameters())["mean"]
+    mean: list[float] = TASK.decode(manifest["state"], example, outputs, ForecastingParameters())["mean"]
     return mean
 
 

@@ -14,7 +14,8 @@ from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.task import TASK
 from tests.series import series_set, store
 from workers.nn.cells import CELLS
-from workers.training.run import TrainSpec, train
+from workers.training.run import train
+from workers.training.stages import TrainSpec
 
 Values = npt.NDArray[np.float64]
 Make = Callable[[np.random.Generator, int], Values]

@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
-from workers.nn import ModelConfig, build
+from workers.nn import ModelConfig
 from workers.nn.model import SequenceModel
+from workers.outputs import build
 
 
 def lively(config: ModelConfig, seed: int = 1) -> SequenceModel:

@@ -1,4 +1,4 @@
-"""Training workers as real processes: told to stop, killed, robbed of their child, and competing."""
+"""Training workers as real processes: stopped, killed, competing, and with a killed child."""
 
 import os
 import signal
@@ -15,10 +15,9 @@ from app.database.tables import Job, ModelVersion, Worker
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.infrastructure.broker import Broker
 from app.infrastructure.storage import Storage
-from app.services.jobs import control
-from app.services.jobs import submission as services
+from app.services.jobs import control, queries
 from app.states import Status
-from tests.app.cli.stack.test_up import descendants, gone
+from tests.app.cli.stack.test_up import descendants, has_ended
 from tests.app.services.jobs.test_leases import submit
 from tests.series import series_set, store, waves
 from tests.servers import Valkey, until
@@ -79,7 +78,7 @@ class Yard:
             values = {"training": training, "network": NETWORK | {"hidden_size": 8}}
             options = {"horizon": 4, "refit": False}
             session.execute(update(Job).where(Job.id == job_id).values(options=options, **values))
-        self.broker.ring(job_id)
+        self.broker.notify(job_id)
         return job_id
 
     def job(self, job_id: str) -> Job:
@@ -92,19 +91,19 @@ class Yard:
 
     def statuses(self, job_id: str) -> list[str]:
         with self.sessions() as session:
-            events = services.events(session, job_id, 0, 500)
+            events = queries.list_events(session, job_id, 0, 500)
         return [event.data["status"] for event in events if event.type == "status"]
 
     def children(self, worker: subprocess.Popen[bytes]) -> set[int]:
         """The training processes below a worker."""
-        found = set()
+        pids = set()
         for pid in descendants(worker.pid):
             try:
                 if b"workers.training.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found.add(pid)
+                    pids.add(pid)
             except (FileNotFoundError, ProcessLookupError):
                 continue
-        return found
+        return pids
 
     def close(self) -> None:
         for worker in self.workers:
@@ -112,7 +111,7 @@ class Yard:
             worker.kill()
             worker.wait()
             for pid in below:
-                if not gone(pid):
+                if not has_ended(pid):
                     os.kill(pid, signal.SIGKILL)
         self.broker.close()
         self.engine.dispose()
@@ -160,13 +159,13 @@ def test_a_training_child_that_is_killed_is_tried_again(yard: Yard, worker: subp
     assert yard.statuses(job_id) == ["queued", "running", "queued", "running", "succeeded"]
 
 
-def test_two_workers_and_many_doorbells_are_one_attempt(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
+def test_two_workers_and_many_wake_ups_are_one_attempt(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
     other = yard.start()
     job_id = yard.submit(QUICK)
     for _ in range(5):
-        yard.broker.ring(job_id)
+        yard.broker.notify(job_id)
     job = yard.wait(job_id, trained, "success")
-    until(lambda: yard.broker.waiting() == 0, 30, "the last doorbell's answer")
+    until(lambda: yard.broker.pending() == 0, 30, "the last wake-up to be received")
     assert (job.attempt, job.crashes) == (1, 0)
     assert yard.statuses(job_id) == ["queued", "running", "succeeded"]
     other.send_signal(signal.SIGTERM)
@@ -174,7 +173,7 @@ def test_two_workers_and_many_doorbells_are_one_attempt(yard: Yard, worker: subp
     until(lambda: other.pid not in yard.present(), 5, "the worker's leave")
 
 
-def test_a_worker_told_to_stop_gives_its_job_back(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
+def test_a_worker_that_is_stopped_releases_its_job(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
     job_id = yard.submit(LONG)
     yard.wait(job_id, lambda job: job.progress is not None, "progress")
     below = descendants(worker.pid)
@@ -182,7 +181,7 @@ def test_a_worker_told_to_stop_gives_its_job_back(yard: Yard, worker: subprocess
     worker.send_signal(signal.SIGTERM)
     job = yard.wait(job_id, lambda job: job.status == Status.QUEUED, "the job's return")
     assert worker.wait(10) == 0
-    until(lambda: all(map(gone, below)), 5, "the end of its processes")
+    until(lambda: all(map(has_ended, below)), 5, "the end of its processes")
     assert (job.attempt, job.crashes, job.owner, job.lease_until) == (1, 0, None, None)
     assert worker.pid not in yard.present()
     with yard.sessions.begin() as session:
@@ -196,8 +195,8 @@ def test_a_killed_worker_leaves_no_process_and_another_finishes(yard: Yard) -> N
     below = descendants(worker.pid)
     worker.kill()
     worker.wait()
-    until(lambda: all(map(gone, below)), 10, "the end of its processes")
-    assert yard.job(job_id).status == Status.RUNNING  # nobody was left to tell
+    until(lambda: all(map(has_ended, below)), 10, "the end of its processes")
+    assert yard.job(job_id).status == Status.RUNNING  # no process was left to write it
     yard.start()
     job = yard.wait(job_id, trained, "success by the other worker")
     assert job.attempt == 2

@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from app.tasks.contract import Input, Output
 from app.typedefs import Json
-from workers.nn import ModelConfig, Network, Translator, build, join
+from workers.inputs import INPUTS
+from workers.nn import ModelConfig, Network, Translator
+from workers.outputs import OUTPUTS, build, join
 
 FORMAT = 1
 OPSET = 17
@@ -27,7 +28,7 @@ TOLERANCE = 1e-4  # between torch and the exported graph, in parts of the larges
 ROUNDINGS = 10.0  # and how many of torch's own roundings the graph may be off: a network can amplify them
 WEIGHTS, GRAPH, MANIFEST = "model.safetensors", "model.onnx", "manifest.json"
 DECODER = "decoder.onnx"  # of a SEQUENCE network, beside the graph that encodes
-INPUTS = ("inputs", "lengths", "state")
+GRAPH_INPUTS = ("inputs", "lengths", "state")
 DECODER_INPUTS = ("tokens", "state", "memory", "lengths")
 DECODER_OUTPUTS = ("outputs", "state_out", "attention")
 
@@ -36,7 +37,7 @@ class ExportFailed(Exception):
     """The exported graph does not compute what the network does."""
 
 
-class _AtEnd(nn.Module):
+class _ForwardLast(nn.Module):
     """The signature every exported graph has."""
 
     def __init__(self, model: Network) -> None:
@@ -45,12 +46,12 @@ class _AtEnd(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, ...]:
         """Outputs, the state at each row's last real step, and the transitions of a chain."""
-        found = self.model.at_end(inputs, lengths, state)
+        outputs = self.model.forward_last(inputs, lengths, state)
         if not self.model.config.crf or isinstance(self.model, Translator):
-            return found
+            return outputs
         transitions = cast("Tensor", self.model.transitions())
         nothing = (0 * lengths[0]).to(transitions.dtype)  # an output that depends on no input is left out
-        return (*found, transitions + nothing)
+        return (*outputs, transitions + nothing)
 
 
 class _Step(nn.Module):
@@ -62,8 +63,8 @@ class _Step(nn.Module):
 
     def forward(self, tokens: Tensor, state: Tensor, memory: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """See `Translator.decode_step`."""
-        found: tuple[Tensor, ...] = self.model.decode_step(tokens, state, memory, lengths)
-        return found
+        outputs: tuple[Tensor, ...] = self.model.decode_step(tokens, state, memory, lengths)
+        return outputs
 
 
 def outputs_in(model: Network) -> tuple[str, ...]:
@@ -74,12 +75,7 @@ def outputs_in(model: Network) -> tuple[str, ...]:
 def probe(model: Network, batch: int, time: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Random inputs, lengths (the first is full) and state for trying a graph out."""
     config, source = model.config, torch.Generator().manual_seed(seed)
-    if config.input == Input.TOKENS:
-        sizes = [*config.vocabularies, *[config.character_vocabulary] * config.word_length]
-        columns = [torch.randint(1, size, (batch, time), generator=source) for size in sizes]
-        inputs = torch.stack(columns, dim=-1)  # (batch, time, features)
-    else:
-        inputs = torch.randn(batch, time, config.features, generator=source)
+    inputs = INPUTS[config.input].probe(config, batch, time, source)  # (batch, time, features)
     lengths = torch.randint(1, time + 1, (batch,), generator=source)
     lengths[0] = time
     state = 0.1 * torch.randn(model.state_rows, batch, model.state_size, generator=source)
@@ -89,7 +85,7 @@ def probe(model: Network, batch: int, time: int, seed: int) -> tuple[Tensor, Ten
 def probe_step(model: Any, batch: int, time: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same for a decoder: tokens, state, memory and lengths."""
     inputs, lengths, state = probe(model, batch, time, seed)
-    memory, first = model.at_end(inputs, lengths, state)
+    memory, first = model.forward_last(inputs, lengths, state)
     tokens = torch.randint(1, model.config.outputs, (batch, 1), generator=torch.Generator().manual_seed(seed))
     return tokens, first, memory, lengths
 
@@ -100,10 +96,11 @@ def export_onnx(model: Network, path: Path) -> None:
     The older exporter is right for all three cells; packing becomes the operators' `sequence_lens`.
     """
     axes = {"inputs": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
-    axes |= {"state": {1: "batch"}, "state_out": {1: "batch"}, "outputs": {0: "batch"}}
-    if model.config.output in (Output.LABELS, Output.SEQUENCE):
-        axes["outputs"][1] = "time"
-    _write(_AtEnd(model.cpu().eval()), probe(model, 3, 5, 0), path, INPUTS, outputs_in(model), axes)
+    axes |= {"state": {1: "batch"}, "state_out": {1: "batch"}}
+    axes["outputs"] = dict(OUTPUTS[model.config.output].export_axes)
+    _write(
+        _ForwardLast(model.cpu().eval()), probe(model, 3, 5, 0), path, GRAPH_INPUTS, outputs_in(model), axes
+    )
 
 
 def export_decoder(model: Any, path: Path) -> None:
@@ -147,7 +144,7 @@ def verify_onnx(model: Network, path: Path) -> float:
     torch itself is off from double precision is allowed `ROUNDINGS` times over, because some networks (a
     vanilla RNN whose recurrent weights expand) amplify a rounding at every step.
     """
-    return _verify(_AtEnd(model), partial(probe, model), path, INPUTS, outputs_in(model))
+    return _verify(_ForwardLast(model), partial(probe, model), path, GRAPH_INPUTS, outputs_in(model))
 
 
 def verify_decoder(model: Any, path: Path) -> float:
@@ -189,16 +186,16 @@ def save(directory: Path, model: Network, facts: Json) -> Json:
     export_onnx(model, directory / GRAPH)
     difference, names = verify_onnx(model, directory / GRAPH), [WEIGHTS, GRAPH]
     graph: Json = {
-        "inputs": list(INPUTS),
+        "inputs": list(GRAPH_INPUTS),
         "outputs": list(outputs_in(model)),
-        "datatype": "INT64" if model.config.input == Input.TOKENS else "FP32",
+        "datatype": model.config.input.datatype,
         "features": model.config.features,
         "width": model.config.outputs,
         "state_rows": model.state_rows,
         "hidden_size": model.state_size,
         "opset": OPSET,
     }
-    if model.config.output == Output.SEQUENCE:
+    if model.config.output.has_decoder:
         export_decoder(model, directory / DECODER)
         difference = max(difference, verify_decoder(model, directory / DECODER))
         names.append(DECODER)

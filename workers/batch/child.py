@@ -6,18 +6,18 @@ from pathlib import Path
 
 from app.typedefs import Json
 from workers.batch.predict import BatchSpec, predict
-from workers.inference.artifact_cache import Damaged, check
+from workers.inference.artifact_cache import DamagedArtifact, verify_artifact
 from workers.inference.engines import Engine, open_onnx
-from workers.process.child import failed, failure, report
+from workers.process.child import explain_failure, failed_message, run_work
 
 Open = Callable[[Path, str], Engine]
 
 
 def explain(error: BaseException) -> Json:
     """What a failed batch prediction means to the one who submitted it."""
-    if isinstance(error, Damaged):
-        return failed("model_damaged", f"This model version cannot be loaded: {error}")
-    return failure(error)
+    if isinstance(error, DamagedArtifact):
+        return failed_message("model_damaged", f"This model version cannot be loaded: {error}")
+    return explain_failure(error)
 
 
 def work(
@@ -25,7 +25,7 @@ def work(
 ) -> Json:
     """Predict what the supervisor asks for."""
     model = Path(request["model_dir"])
-    check(model)
+    verify_artifact(model)
     done = predict(
         BatchSpec(**request["spec"]),
         Path(request["data_dir"]),
@@ -42,7 +42,7 @@ def work(
 
 def main(open_engine: Open) -> None:
     """Answer one request."""
-    report(partial(work, open_engine), explain)
+    run_work(partial(work, open_engine), explain)
 
 
 if __name__ == "__main__":

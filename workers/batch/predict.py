@@ -1,13 +1,11 @@
-"""Batch prediction: every example of a data set, at full batches, as JSON Lines in parts of a fixed size.
+"""Batch prediction: every example of a data set in full batches, as JSON Lines in parts of a fixed size.
 
-Which instances a part holds depends on nothing but their number, and a part's batches on nothing but its
-instances: whoever computes a part again writes the same bytes.
+The instances of a part depend on their number alone, and its batches on its instances alone: a part that is
+computed again has the same bytes.
 """
 
 import math
-import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,31 +17,33 @@ import orjson
 
 from app.errors import Invalid
 from app.tasks import TASKS
-from app.tasks.contract import Arrays, Example, Instances, Ints, Task
+from app.tasks.arrays import Ints
+from app.tasks.contract import Example, Instances, Task, bytes_to_json
 from app.typedefs import Json
+from workers.artifact.stored_arrays import map_arrays, unpack
 from workers.decoding.scheduler import decode_each
 from workers.decoding.sequence import Decoder
-from workers.inference.engines import Engine
+from workers.inference.engines import Engine, unpadded
+from workers.inference.padding import MAX_BATCH_FLOATS
+from workers.process.child import REPORT_SECONDS
 
-PART = 2048  # instances
-ROWS = 256  # of one forward pass, at most
-MAX_FLOATS = 1 << 24  # of one padded batch, and of the examples that wait for theirs: 64 MiB
-PULSE = 0.25  # seconds between reports
+PART_INSTANCES = 2048  # instances
+MAX_BATCH_ROWS = 256  # of one forward pass, at most
 
 
 @dataclass(frozen=True)
 class BatchSpec:
-    """What a job asks for, and what earlier attempts have done of it."""
+    """The settings of a batch prediction, and the parts that earlier attempts have finished."""
 
     task: str
     parameters: Json
-    parts: int = 0  # done
+    parts: int = 0  # finished
     failed: int = 0  # instances in them that could not be predicted
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What came out; all parts were told unless it was stopped."""
+    """The counts of a batch prediction; all parts were reported unless it was stopped."""
 
     instances: int
     failed: int
@@ -51,40 +51,23 @@ class Predicted:
 
 
 class Stopped(Exception):
-    """The work was asked to stop."""
+    """The work was decoded_examples to stop."""
 
 
-def unpack(stored: Path, directory: Path) -> list[Path]:
-    """The arrays of an `.npz` file as files that can be memory-mapped."""
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = []
-    with zipfile.ZipFile(stored) as archive:
-        for name in archive.namelist():
-            paths.append(directory / Path(name).name)
-            with archive.open(name) as packed, paths[-1].open("wb") as file:
-                shutil.copyfileobj(packed, file, 1 << 20)
-    return paths
-
-
-def mapped(paths: Sequence[Path]) -> Arrays:
-    """Arrays by name, read from the disk as they are used."""
-    return {path.stem: np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)) for path in paths}
-
-
-class Progress:
-    """Tells how far the work is, a few times a second."""
+class BatchProgress:
+    """Reports the progress of a batch prediction, a few times a second."""
 
     def __init__(self, on: Callable[[Json], None], total: int, done: int) -> None:
         self._on, self._total, self._done, self._first = on, total, done, done
-        self._began, self._told = time.monotonic(), 0.0
+        self._began, self._reported = time.monotonic(), 0.0
 
     def advance(self, count: int) -> None:
-        """So many more instances are done."""
+        """Record that `count` more instances are done."""
         self._done += count
         now = time.monotonic()
-        if now - self._told < PULSE and self._done < self._total:
+        if now - self._reported < REPORT_SECONDS and self._done < self._total:
             return
-        self._told = now
+        self._reported = now
         speed = (self._done - self._first) / max(now - self._began, 1e-6)
         self._on(
             {
@@ -110,20 +93,20 @@ class Writer:
     def write(self, file: BinaryIO, instances: Instances, indices: range, on: Callable[[int], None]) -> int:
         """Write the lines of some instances; how many could not be predicted. Raises `Stopped`."""
         failed = floats = 0
-        waiting: dict[int, Example | Invalid] = {}
+        pending: dict[int, Example | Invalid] = {}
         for index in indices:
-            self._check()
-            waiting[index] = example = self._encode(instances[index])
+            self._raise_if_stopped()
+            pending[index] = example = self._encode(instances[index])
             if isinstance(example, Invalid):
                 failed += 1
             else:
                 floats += example.inputs.size
-            if floats >= MAX_FLOATS or index == indices[-1]:
-                file.writelines(self._lines(waiting, on))
-                waiting, floats = {}, 0
+            if floats >= MAX_BATCH_FLOATS or index == indices[-1]:
+                file.writelines(self._lines(pending, on))
+                pending, floats = {}, 0
         return failed
 
-    def _check(self) -> None:
+    def _raise_if_stopped(self) -> None:
         if self._should_stop():
             raise Stopped
 
@@ -133,49 +116,50 @@ class Writer:
         except Invalid as error:
             return error
 
-    def _lines(self, waiting: dict[int, Example | Invalid], on: Callable[[int], None]) -> list[bytes]:
+    def _lines(self, pending: dict[int, Example | Invalid], on: Callable[[int], None]) -> list[bytes]:
         """Predict those that can be; lines in input order."""
-        examples = {index: one for index, one in waiting.items() if isinstance(one, Example)}
-        lines = {index: _refusal(index, one) for index, one in waiting.items() if isinstance(one, Invalid)}
+        examples = {index: one for index, one in pending.items() if isinstance(one, Example)}
+        lines = {index: _error_line(index, one) for index, one in pending.items() if isinstance(one, Invalid)}
         on(len(lines))
         decoder = self._engine.decoder
-        found = self._computed(examples) if decoder is None else _searched(decoder, examples)
-        for index, output in found:
-            self._check()
+        outputs = self._run_batches(examples) if decoder is None else _decoded(decoder, examples)
+        for index, output in outputs:
+            self._raise_if_stopped()
             answer = self._task.decode(self._state, examples[index], output, self._parameters)
             lines[index] = _line({"index": index, **answer})
             on(1)
-        return [lines[index] for index in waiting]
+        return [lines[index] for index in pending]
 
-    def _computed(self, examples: dict[int, Example]) -> Iterator[tuple[int, Any]]:
+    def _run_batches(self, examples: dict[int, Example]) -> Iterator[tuple[int, Any]]:
         """The network's outputs, the shortest first so that little is padding."""
         for rows in batches({index: one.inputs.shape for index, one in examples.items()}):
-            self._check()
+            self._raise_if_stopped()
             inputs, lengths = pad([examples[index].inputs for index in rows])
             outputs = self._engine.run(inputs, lengths)  # (batch, …)
-            labels = outputs.dtype.kind == "i"  # of steps, and those of padding say nothing
-            for index, output, length in zip(rows, outputs, lengths.tolist(), strict=True):
-                yield index, output[:length] if labels else output
+            yield from zip(rows, unpadded(self._engine, outputs, lengths), strict=True)
 
 
-def _searched(decoder: Decoder, examples: dict[int, Example]) -> Iterator[tuple[int, Any]]:
-    """What decoding step by step finds, in the order in which it is found."""
-    asked = [(index, one.inputs, one.search or {}) for index, one in examples.items()]
-    inputs, searches = [one[1] for one in asked], [one[2] for one in asked]
-    for place, found in decode_each(decoder, inputs, searches):
-        yield asked[place][0], found
+def _decoded(decoder: Decoder, examples: dict[int, Example]) -> Iterator[tuple[int, Any]]:
+    """The key and the decoded tokens of each example, as each ends."""
+    keys = list(examples)
+    inputs = [example.inputs for example in examples.values()]
+    decodings = [example.decoding or {} for example in examples.values()]
+    for index, tokens in decode_each(decoder, inputs, decodings):
+        yield keys[index], tokens
 
 
 def batches(shapes: Mapping[int, tuple[int, ...]]) -> list[list[int]]:
     """Keys of examples of these shapes (time, …) in groups that can share a forward pass.
 
-    At most `ROWS` and, padded, `MAX_FLOATS`; the longest is at most twice as long as the shortest.
+    A group has at most `MAX_BATCH_ROWS` and, padded, `MAX_BATCH_FLOATS`; its longest example is at most twice
+    as long as its shortest.
     """
     groups: list[list[int]] = []
     shortest = 0
     for key in sorted(shapes, key=lambda key: (shapes[key][0], key)):
-        most = min(ROWS, max(1, MAX_FLOATS // math.prod(shapes[key])))  # this is the longest so far
-        if not groups or len(groups[-1]) >= most or shapes[key][0] > 2 * shortest:
+        # Keys come by length, so this one is the longest of its group so far.
+        max_rows = min(MAX_BATCH_ROWS, max(1, MAX_BATCH_FLOATS // math.prod(shapes[key])))
+        if not groups or len(groups[-1]) >= max_rows or shapes[key][0] > 2 * shortest:
             groups.append([])
             shortest = shapes[key][0]
         groups[-1].append(key)
@@ -201,21 +185,21 @@ def predict(
     on: Callable[[Json], None],
     should_stop: Callable[[], bool],
 ) -> Predicted:
-    """Predict the data set in `data_dir`; each part is told as a `checkpoint` once its file is whole."""
+    """Predict the data set in `data_dir`; each part is reported as a `checkpoint` once its file is whole."""
     task = TASKS[spec.task]
     state = orjson.loads((model_dir / "manifest.json").read_bytes())["state"]
     parameters = msgspec.convert(spec.parameters, task.parameters)
-    if getattr(parameters, "seed", 0) is None:  # whoever computes a part again writes the same
+    if getattr(parameters, "seed", 0) is None:  # a part that is computed again has the same bytes
         parameters = msgspec.structs.replace(parameters, seed=0)
     paths = unpack(data_dir / "arrays.npz", data_dir / "mapped")
-    total, failed = len(task.instances(mapped(paths), state)), spec.failed
+    total, failed = len(task.instances(map_arrays(paths), state)), spec.failed
     writer = Writer(task, state, parameters, engine, should_stop)
-    progress = Progress(on, total, min(spec.parts * PART, total))
+    progress = BatchProgress(on, total, min(spec.parts * PART_INSTANCES, total))
     progress.advance(0)
-    for part in range(spec.parts, -(-total // PART)):
-        # Mapped anew for each part: what was read for the last one is not kept in memory.
-        instances = task.instances(mapped(paths), state)
-        indices = range(part * PART, min((part + 1) * PART, total))
+    for part in range(spec.parts, -(-total // PART_INSTANCES)):
+        # Mapped anew for each part: the pages read for the last one leave the memory.
+        instances = task.instances(map_arrays(paths), state)
+        indices = range(part * PART_INSTANCES, min((part + 1) * PART_INSTANCES, total))
         path = out_dir / f"{part:08d}.part"
         try:
             with path.open("wb") as file:
@@ -227,10 +211,10 @@ def predict(
     return Predicted(total, failed, stopped=False)
 
 
-def _refusal(index: int, error: Invalid) -> bytes:
-    place = error.problems[0].pointer if error.problems else ""
-    return _line({"index": index, "error": {"pointer": place, "detail": error.message}})
+def _error_line(index: int, error: Invalid) -> bytes:
+    pointer = error.problems[0].pointer if error.problems else ""
+    return _line({"index": index, "error": {"pointer": pointer, "detail": error.message}})
 
 
 def _line(answer: Json) -> bytes:
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(answer, bytes_to_json, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

@@ -1,6 +1,6 @@
-"""Networks asked for one token after the other, with what they carry from one step to the next.
+"""Step models: networks asked for one token after the other, and the state they carry from step to step.
 
-A `Stepper` is a network on some device; here those of ONNX Runtime on a CPU.
+A `StepModel` is a network on some device; the ones of this module run on a CPU by ONNX Runtime.
 """
 
 from collections.abc import Sequence
@@ -11,56 +11,56 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 import onnxruntime as ort
 
-from app.tasks.contract import Floats, Ints
+from app.tasks.arrays import Floats, Ints
 
 NEXT_INPUTS = {"inputs", "lengths", "state"}
 DECODER_INPUTS = {"tokens", "state", "memory", "lengths"}
 
 
-class Carried(Protocol):
-    """What a network carries for each row of a batch."""
+class DecoderState(Protocol):
+    """The state that a network carries for each row of a batch."""
 
     def __len__(self) -> int: ...
 
-    def take(self, rows: Ints) -> Self:
+    def select(self, rows: Ints) -> Self:
         """These rows, each as often as it is named."""
         ...
 
-    def shuffle(self, rows: Ints) -> Self:
-        """The same where each row's place is taken by one that was begun with the same inputs."""
+    def reorder(self, rows: Ints) -> Self:
+        """These rows in another order, where each replaces one that was prefilled with the same inputs."""
         ...
 
-    def join(self, others: Sequence[Self]) -> Self:
+    def concat(self, others: Sequence[Self]) -> Self:
         """These rows, then the others'."""
         ...
 
 
-class Stepped(NamedTuple):
-    """What one step gives."""
+class StepOutput(NamedTuple):
+    """The outputs of one step."""
 
     scores: Floats  # (batch, vocabulary) of the token that follows: logits, or log-probabilities
-    carried: Any
-    attention: Floats | None = None  # (batch, source) what a decoder looked at
+    state: Any  # a `DecoderState`
+    attention: Floats | None = None  # (batch, source) weights of a decoder's attention
 
 
-class Stepper(Protocol):
-    """A network that is asked step by step."""
+class StepModel(Protocol):
+    """A network that is asked for one token after the other."""
 
-    pieces: bool  # whether inputs may be read in parts: `begin` goes on from what it carries
+    chunked_prefill: bool  # whether inputs may be read in parts: `prefill` goes on from a state
 
-    def initial(self, batch: int) -> Any:
-        """What is carried before anything is read."""
+    def initial_state(self, batch: int) -> Any:
+        """The state before any input is read."""
         ...
 
-    def begin(self, inputs: Ints, lengths: Ints, carried: Any) -> tuple[Floats | None, Any]:
-        """Read inputs (batch, time, features) of true lengths (batch,).
+    def prefill(self, inputs: Ints, lengths: Ints, state: Any) -> tuple[Floats | None, Any]:
+        """Read inputs (batch, time, features) of true lengths (batch,); the first scores, and the state.
 
-        Gives the scores (batch, vocabulary) of the first token, unless a decoder is yet to be asked for it.
+        There are no scores (batch, vocabulary) where a decoder has yet to be asked for them by `step`.
         """
         ...
 
-    def step(self, tokens: Ints, carried: Any) -> Stepped:
-        """Go on with a token (batch,) for each row."""
+    def step(self, tokens: Ints, state: Any) -> StepOutput:
+        """Read one more token (batch,) of each row."""
         ...
 
 
@@ -75,11 +75,11 @@ def open_session(path: Path) -> Any:
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def shapes_of(session: Any, wanted: set[str]) -> dict[str, list[Any]]:
-    """The shapes of a graph's inputs by name; raises `ValueError` when it takes others than wanted."""
+def shapes_of(session: Any, expected: set[str]) -> dict[str, list[Any]]:
+    """The shapes of a graph's inputs by name; raises `ValueError` when it takes others than expected."""
     shapes = {node.name: node.shape for node in session.get_inputs()}
-    if set(shapes) != wanted:
-        raise ValueError(f"the graph takes {sorted(shapes)}, not {sorted(wanted)}")
+    if set(shapes) != expected:
+        raise ValueError(f"the graph takes {sorted(shapes)}, not {sorted(expected)}")
     return shapes
 
 
@@ -94,94 +94,95 @@ class States:
     def __len__(self) -> int:
         return int(self.states.shape[1])
 
-    def take(self, rows: Ints) -> "States":
-        """See `Carried`."""
+    def select(self, rows: Ints) -> "States":
+        """See `DecoderState`."""
         if self.memory is None or self.lengths is None:
             return States(self.states[:, rows])
         lengths = self.lengths[rows]
         return States(self.states[:, rows], self.memory[rows, : lengths.max(initial=1)], lengths)
 
-    def shuffle(self, rows: Ints) -> "States":
-        """See `Carried`: the source, and so the memory of it, stays where it is."""
+    def reorder(self, rows: Ints) -> "States":
+        """See `DecoderState`; the sources and their memory stay as they are."""
         return States(self.states[:, rows], self.memory, self.lengths)
 
-    def join(self, others: Sequence["States"]) -> "States":
-        """See `Carried`; memories of shorter sources are padded with zeros."""
-        every = [self, *others]
-        states = np.concatenate([one.states for one in every], axis=1)
-        memories = [one.memory for one in every if one.memory is not None]
+    def concat(self, others: Sequence["States"]) -> "States":
+        """See `DecoderState`; memories of shorter sources are padded with zeros."""
+        parts = [self, *others]
+        states = np.concatenate([one.states for one in parts], axis=1)
+        memories = [one.memory for one in parts if one.memory is not None]
         if not memories:
             return States(states)
         longest = max(memory.shape[1] for memory in memories)
         memory = np.zeros((states.shape[1], longest, memories[0].shape[2]), np.float32)
-        place = 0
+        start = 0
         for part in memories:
-            memory[place : place + len(part), : part.shape[1]] = part
-            place += len(part)
+            memory[start : start + len(part), : part.shape[1]] = part
+            start += len(part)
         return States(
-            states, memory, np.concatenate([one.lengths for one in every if one.lengths is not None])
+            states, memory, np.concatenate([one.lengths for one in parts if one.lengths is not None])
         )
 
 
 class OnnxNext:
     """A network that gives the next token's logits: one graph reads the prompt and each token after it.
 
-    A row's logits are the same, bit for bit, in any batch of at least `least` rows, so that a seed gives the
-    same text whoever else is there. ONNX Runtime multiplies vectors otherwise than matrices for RNN cells.
+    A row's logits are the same, bit for bit, in any batch of at least `min_rows` rows, so that a seed gives
+    the same text whatever else is in the batch: for RNN cells ONNX Runtime multiplies vectors otherwise than
+    matrices.
     """
 
-    pieces = True
+    chunked_prefill = True
 
-    def __init__(self, session: Any, least: int = 1) -> None:
-        self._session, self._least = session, least
+    def __init__(self, session: Any, min_rows: int = 1) -> None:
+        self._session, self._min_rows = session, min_rows
         self._rows, _, self._hidden = shapes_of(session, NEXT_INPUTS)["state"]
 
-    def initial(self, batch: int) -> States:
-        """See `Stepper`."""
+    def initial_state(self, batch: int) -> States:
+        """See `StepModel`."""
         return States(np.zeros((self._rows, batch, self._hidden), np.float32))
 
-    def begin(self, inputs: Ints, lengths: Ints, carried: States) -> tuple[Floats | None, States]:
-        """See `Stepper`."""
-        batch, states = len(inputs), carried.states
-        if batch < self._least:
-            rows = np.resize(np.arange(batch), self._least)
+    def prefill(self, inputs: Ints, lengths: Ints, state: States) -> tuple[Floats | None, States]:
+        """See `StepModel`."""
+        batch, states = len(inputs), state.states
+        if batch < self._min_rows:
+            rows = np.resize(np.arange(batch), self._min_rows)
             inputs, lengths, states = inputs[rows], lengths[rows], states[:, rows]
         feed = {"inputs": inputs, "lengths": lengths, "state": states}
         scores, states = self._session.run(["outputs", "state_out"], feed)
         return scores[:batch], States(states[:, :batch])
 
-    def step(self, tokens: Ints, carried: States) -> Stepped:
-        """See `Stepper`."""
+    def step(self, tokens: Ints, state: States) -> StepOutput:
+        """See `StepModel`."""
         lengths = np.ones(len(tokens), np.int64)
-        scores, after = self.begin(tokens[:, None, None], lengths, carried)
+        scores, after = self.prefill(tokens[:, None, None], lengths, state)
         if scores is None:
             raise ValueError("the graph gives no scores")
-        return Stepped(scores, after)
+        return StepOutput(scores, after)
 
 
 class OnnxSequence:
     """An encoder's graph that reads the source, and a decoder's that writes the target looking back at it."""
 
-    pieces = False
+    chunked_prefill = False
 
     def __init__(self, encoder: Any, decoder: Any) -> None:
         self._encoder, self._decoder = encoder, decoder
         self._rows, _, self._hidden = shapes_of(encoder, NEXT_INPUTS)["state"]
         shapes_of(decoder, DECODER_INPUTS)
 
-    def initial(self, batch: int) -> States:
-        """See `Stepper`."""
+    def initial_state(self, batch: int) -> States:
+        """See `StepModel`."""
         return States(np.zeros((self._rows, batch, self._hidden), np.float32))
 
-    def begin(self, inputs: Ints, lengths: Ints, carried: States) -> tuple[Floats | None, States]:
-        """See `Stepper`."""
-        feed = {"inputs": inputs, "lengths": lengths, "state": carried.states}
+    def prefill(self, inputs: Ints, lengths: Ints, state: States) -> tuple[Floats | None, States]:
+        """See `StepModel`."""
+        feed = {"inputs": inputs, "lengths": lengths, "state": state.states}
         memory, states = self._encoder.run(["outputs", "state_out"], feed)
         return None, States(states, memory, lengths)
 
-    def step(self, tokens: Ints, carried: States) -> Stepped:
-        """See `Stepper`."""
-        feed = {"tokens": tokens[:, None], "state": carried.states}
-        feed |= {"memory": carried.memory, "lengths": carried.lengths}
+    def step(self, tokens: Ints, state: States) -> StepOutput:
+        """See `StepModel`."""
+        feed = {"tokens": tokens[:, None], "state": state.states}
+        feed |= {"memory": state.memory, "lengths": state.lengths}
         scores, states, attention = self._decoder.run(["outputs", "state_out", "attention"], feed)
-        return Stepped(scores, States(states, carried.memory, carried.lengths), attention)
+        return StepOutput(scores, States(states, state.memory, state.lengths), attention)

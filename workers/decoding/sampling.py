@@ -1,7 +1,7 @@
-"""Choosing the next token by chance: temperature, the k most likely, the most likely of a total mass p.
+"""Sampling of the next token: temperature, top-k and top-p.
 
 Top-p is nucleus sampling (Holtzman et al. 2020). One number from a generator of its own decides each token of
-a sequence, so that the same seed gives the same text whoever else is in the batch.
+a sequence, so that the same seed gives the same text whatever else is in the batch.
 """
 
 from collections.abc import Sequence
@@ -10,100 +10,105 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.contract import BEGIN, END, PADDING, UNKNOWN, Array, Found, Ints
+from app.tasks.arrays import Array, Ints
+from app.tasks.contract import BEGIN, END, PADDING, UNKNOWN, DecodedTokens
 from app.typedefs import Json
 
-BARRED = [PADDING, UNKNOWN, BEGIN]  # never chosen: nothing can be made of them
-TOGETHER = 1 << 15  # logits that are worked on at once: more leave the processor's cache
+SUPPRESSED_TOKENS = [PADDING, UNKNOWN, BEGIN]  # never chosen: they stand for no text
+CHUNK_LOGITS = 1 << 15  # logits that are worked on at once: more leave the processor's cache
 
 
-class Watcher(Protocol):
-    """Sees tokens as they come, and whether the sequence ends with them."""
+class StopCriteria(Protocol):
+    """Watches a sequence's tokens for its end."""
 
-    ended: bool
+    @property
+    def ended(self) -> bool:
+        """Whether the sequence ends with the tokens so far."""
+        ...
 
     def push(self, tokens: Sequence[int], /) -> object:
-        """Take some more tokens."""
+        """Read some more tokens."""
         ...
 
 
 class Sampler:
-    """One sequence, token by token.
+    """Decodes one sequence by sampling, token by token.
 
-    `search` has `max_tokens`, `temperature`, `top_k`, `top_p` and `seed`; `begun` are tokens it goes on from.
+    `decoding` has `max_tokens`, `temperature`, `top_k`, `top_p` and `seed`; `begun` are tokens of an earlier
+    decoding from which it goes on.
     """
 
-    def __init__(self, search: Json, watcher: Watcher | None = None) -> None:
-        self.temperature = float(search.get("temperature", 1.0))
-        self.top_k, self.top_p = int(search.get("top_k", 0)), float(search.get("top_p", 1.0))
-        self.tokens: list[int] = [int(token) for token in search.get("begun", ())]
-        self.found: Found | None = None  # once it has ended
-        self._most, self._watcher = int(search["max_tokens"]), watcher
-        self._random = np.random.default_rng(search.get("seed"))
-        self._random.random(len(self.tokens))  # those that decided what it has begun with
-        if watcher is not None:
-            watcher.push(self.tokens)
-        self._look()
+    def __init__(self, decoding: Json, stop_criteria: StopCriteria | None = None) -> None:
+        self.temperature = float(decoding.get("temperature", 1.0))
+        self.top_k, self.top_p = int(decoding.get("top_k", 0)), float(decoding.get("top_p", 1.0))
+        self.tokens: list[int] = [int(token) for token in decoding.get("begun", ())]
+        self.result: DecodedTokens | None = None  # once it has ended
+        self._max_tokens, self._stop_criteria = int(decoding["max_tokens"]), stop_criteria
+        self._random = np.random.default_rng(decoding.get("seed"))
+        self._random.random(len(self.tokens))  # the numbers that decided those tokens
+        if stop_criteria is not None:
+            stop_criteria.push(self.tokens)
+        self._check_end()
 
-    width: ClassVar[int] = 1  # how many rows it has
+    width: ClassVar[int] = 1  # rows of the batch
 
     @property
     def feed(self) -> list[int]:
-        """What the network reads next, a token for each row."""
+        """The tokens that the network reads next, one a row."""
         return self.tokens[-1:]
 
     @property
     def parents(self) -> list[int]:
-        """Which of its rows go on."""
-        return [0] if self.found is None else []
+        """The rows of the last step from which the next rows go on."""
+        return [0] if self.result is None else []
 
-    def chance(self) -> float:
+    def draw_uniform(self) -> float:
         """The number in [0, 1) that decides the next token."""
         return self._random.random()
 
-    def take(self, token: int) -> None:
-        """Go on with a token."""
+    def accept(self, token: int) -> None:
+        """Append the next token; `END` ends the sequence."""
         if token == END:
             self._end("stop")
             return
         self.tokens.append(token)
-        if self._watcher is not None:
-            self._watcher.push((token,))
-        self._look()
+        if self._stop_criteria is not None:
+            self._stop_criteria.push((token,))
+        self._check_end()
 
-    def _look(self) -> None:
-        if self._watcher is not None and self._watcher.ended:
+    def _check_end(self) -> None:
+        if self._stop_criteria is not None and self._stop_criteria.ended:
             self._end("stop")
-        elif len(self.tokens) >= self._most:
+        elif len(self.tokens) >= self._max_tokens:
             self._end("length")
 
     def _end(self, reason: str) -> None:
-        self.found = Found(np.array(self.tokens, np.int64), {"finish_reason": reason})
+        self.result = DecodedTokens(np.array(self.tokens, np.int64), {"finish_reason": reason})
 
 
-def advance(samplers: Sequence[Sampler], logits: Array) -> None:
-    """Have each sampler take its next token by its row of logits (rows, vocabulary)."""
-    size = max(1, TOGETHER // logits.shape[1])
+def accept_tokens(samplers: Sequence[Sampler], logits: Array) -> None:
+    """Draw the next token of each sampler from its row of logits (rows, vocabulary)."""
+    size = max(1, CHUNK_LOGITS // logits.shape[1])
     for start in range(0, len(samplers), size):
-        some = samplers[start : start + size]
+        chunk = samplers[start : start + size]
         rows = logits[start : start + size].copy()
-        rows[:, BARRED] = -np.inf
-        tokens = draw(
+        rows[:, SUPPRESSED_TOKENS] = -np.inf
+        tokens = draw_tokens(
             rows,
-            np.array([sampler.temperature for sampler in some]),
-            np.array([sampler.top_k for sampler in some]),
-            np.array([sampler.top_p for sampler in some]),
-            np.array([sampler.chance() for sampler in some]),
+            np.array([sampler.temperature for sampler in chunk]),
+            np.array([sampler.top_k for sampler in chunk]),
+            np.array([sampler.top_p for sampler in chunk]),
+            np.array([sampler.draw_uniform() for sampler in chunk]),
         )
-        for sampler, token in zip(some, tokens.tolist(), strict=True):
-            sampler.take(token)
+        for sampler, token in zip(chunk, tokens.tolist(), strict=True):
+            sampler.accept(token)
 
 
-def draw(logits: Array, temperature: Array, top_k: Array, top_p: Array, chance: Array) -> Ints:
-    """A token for each row of logits (rows, vocabulary); what else is given is (rows,).
+def draw_tokens(logits: Array, temperature: Array, top_k: Array, top_p: Array, uniform: Array) -> Ints:
+    """A token for each row of logits (rows, vocabulary); the settings and uniform numbers are (rows,).
 
-    `temperature` 0 takes the most likely one. `top_k` 0 and `top_p` 1 leave all of them; else what is left of
-    both is chosen from by its probabilities, top-k first.
+    `temperature` 0 takes the most likely token. `top_k` 0 and `top_p` 1 leave all tokens; else one is drawn
+    by probability from those that both leave, top-k first.
     """
     greedy = (temperature == 0) | (top_k == 1)
     centred = logits - logits.max(axis=1, keepdims=True)  # (rows, vocabulary)
@@ -111,26 +116,26 @@ def draw(logits: Array, temperature: Array, top_k: Array, top_p: Array, chance: 
         weights = np.exp(centred / np.where(greedy, 1, temperature).astype(logits.dtype)[:, None])
     narrow = ~greedy & ((top_k > 0) | (top_p < 1))
     if narrow.any():
-        weights[narrow] *= likeliest(weights[narrow], top_k[narrow], top_p[narrow])
+        weights[narrow] *= most_likely(weights[narrow], top_k[narrow], top_p[narrow])
     sums = weights.cumsum(axis=1, dtype=np.float64)
     totals = sums[:, -1]
-    marks = np.minimum(chance * totals, np.nextafter(totals, 0))
+    marks = np.minimum(uniform * totals, np.nextafter(totals, 0))
     tokens: Ints = (sums <= marks[:, None]).sum(axis=1)
     tokens[greedy] = logits[greedy].argmax(axis=1)
     return tokens
 
 
-def likeliest(weights: Array, top_k: Array, top_p: Array) -> npt.NDArray[np.bool_]:
+def most_likely(weights: Array, top_k: Array, top_p: Array) -> npt.NDArray[np.bool_]:
     """Which tokens of weights (rows, vocabulary) may be chosen; of equal ones the first."""
     falling = np.sort(weights, axis=1)[:, ::-1]
     sums = falling.cumsum(axis=1, dtype=np.float64)
     size = weights.shape[1]
-    most = np.where(top_k > 0, np.minimum(top_k, size), size)  # (rows,)
-    mass = top_p * np.take_along_axis(sums, most[:, None] - 1, axis=1)[:, 0]
+    max_count = np.where(top_k > 0, np.minimum(top_k, size), size)  # (rows,)
+    mass = top_p * np.take_along_axis(sums, max_count[:, None] - 1, axis=1)[:, 0]
     enough = np.where(top_p < 1, (sums < mass[:, None]).sum(axis=1) + 1, size)
-    count = np.minimum(enough, most)
-    least = np.take_along_axis(falling, count[:, None] - 1, axis=1)  # (rows, 1)
-    above, equal = weights > least, weights == least
+    count = np.minimum(enough, max_count)
+    threshold = np.take_along_axis(falling, count[:, None] - 1, axis=1)  # (rows, 1)
+    above, equal = weights > threshold, weights == threshold
     room = count - above.sum(axis=1)
-    found: npt.NDArray[np.bool_] = above | (equal & (equal.cumsum(axis=1) <= room[:, None]))
-    return found
+    chosen: npt.NDArray[np.bool_] = above | (equal & (equal.cumsum(axis=1) <= room[:, None]))
+    return chosen

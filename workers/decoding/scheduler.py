@@ -1,7 +1,7 @@
-"""Decoding step by step: everything that is under way with one network advances together.
+"""Continuous batching: all sequences that are decoded with one network advance together.
 
-Whoever comes is read and joins at the next step, whoever has ended leaves: no sequence waits for the end of
-another (continuous batching: Yu et al. 2022, "Orca").
+A new sequence is prefilled and joins at the next step, one that has ended leaves: no sequence waits for the
+end of another (Yu et al. 2022, "Orca").
 """
 
 import sys
@@ -13,180 +13,184 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.contract import Floats, Found, Ints
+from app.tasks.arrays import Floats, Ints
+from app.tasks.contract import DecodedTokens
 from app.typedefs import Json
-from workers.decoding.onnx_model import Stepper
-from workers.decoding.sequence import Decoder, Effort, Quest, choose
+from workers.decoding.onnx_model import StepModel
+from workers.decoding.sequence import ComputeUsage, Decoder, DecodingSequence, choose_tokens
 
-PIECE = 256  # tokens of one input that are read at once, where it can be read in pieces
-SHORTEST, READERS = 8, 32  # where many wait, shorter pieces of more inputs are read in less time
-READ_SECONDS = 0.03  # how long those under way may wait for what others read
-FEWEST, MOST = 64, 1 << 14  # tokens that are read at once, whatever that takes
-TOGETHER = 1 << 12  # the same where nobody waits
-ROWS = 256  # of a step
+CHUNK_TOKENS = 256  # tokens of one input in a prefill, where the model takes inputs in chunks
+MIN_CHUNK_TOKENS = 8  # the same where many inputs share a prefill
+MAX_PREFILL_SEQUENCES = 32
+PREFILL_SECONDS = 0.03  # time that a prefill may keep running sequences from their next step
+MIN_PREFILL_TOKENS, MAX_PREFILL_TOKENS = 64, 1 << 14  # bounds of what is read in that time
+OFFLINE_PREFILL_TOKENS = 1 << 12  # tokens of a prefill where nobody waits for the next step
+MAX_STEP_ROWS = 256
 
 
-class Crowd:
-    """All quests of one network. `read` and `step` in turn bring them on; `rows` bounds a step.
+class ContinuousBatch:
+    """Continuous batch for one model. Call `prefill` and `step` alternately.
 
-    So many `tokens` are read at once, or as many as it does not take long to read.
+    `rows` bounds a step. `tokens` caps a prefill; by default it is sized to about 30 ms.
     """
 
     def __init__(
         self,
-        stepper: Stepper,
+        model: StepModel,
         clock: Callable[[], float] = time.time,
-        rows: int = ROWS,
+        rows: int = MAX_STEP_ROWS,
         tokens: int | None = None,
     ) -> None:
-        self._stepper, self._clock, self._most, self._tokens = stepper, clock, rows, tokens
-        self._waiting: deque[Quest] = deque()  # inputs not read to their end
-        self._live: list[Quest] = []  # in the order of their rows
-        self._carried: Any = None  # of those rows
-        self._token_seconds = READ_SECONDS / PIECE  # what reading one takes, as last seen
-        self.effort = Effort()  # so far
+        self._model, self._clock, self._max_rows, self._tokens = model, clock, rows, tokens
+        self._waiting: deque[DecodingSequence] = deque()  # not prefilled to their end
+        self._running: list[DecodingSequence] = []  # in the order of their rows
+        self._state: Any = None  # of those rows
+        self._token_seconds = PREFILL_SECONDS / CHUNK_TOKENS  # to read one token, as last measured
+        self.usage = ComputeUsage()  # up to now
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._live)
+        return len(self._waiting) + len(self._running)
 
-    def add(self, quest: Quest) -> None:
-        """Take a quest, unless it has ended already."""
-        if quest.found is None:
-            self._waiting.append(quest)
+    def add(self, sequence: DecodingSequence) -> None:
+        """Queue a sequence for prefill, unless it has ended already."""
+        if sequence.result is None:
+            self._waiting.append(sequence)
 
-    def drop(self, quests: Iterable[Quest]) -> None:
-        """Forget quests."""
-        dropped = set(map(id, quests))
-        self._waiting = deque(quest for quest in self._waiting if id(quest) not in dropped)
-        if any(id(quest) in dropped for quest in self._live):
-            kept, rows, place = [], list[int](), 0
-            for quest in self._live:
-                count = quest.seeker.width
-                if id(quest) not in dropped:
-                    kept.append(quest)
-                    rows += range(place, place + count)
-                place += count
-            self._live, self._carried = kept, self._carried.take(np.array(rows, np.int64))
+    def remove(self, sequences: Iterable[DecodingSequence]) -> None:
+        """Stop decoding these sequences."""
+        removed = set(map(id, sequences))
+        self._waiting = deque(sequence for sequence in self._waiting if id(sequence) not in removed)
+        if any(id(sequence) in removed for sequence in self._running):
+            running, rows, start = [], list[int](), 0
+            for sequence in self._running:
+                end = start + sequence.strategy.width
+                if id(sequence) not in removed:
+                    running.append(sequence)
+                    rows += range(start, end)
+                start = end
+            self._running, self._state = running, self._state.select(np.array(rows, np.int64))
 
-    def read(self) -> bool:
-        """Read a part of what waits, as much as nobody minds; whether anything was read."""
-        quests = self._next()
-        if not quests:
+    def prefill(self) -> bool:
+        """Read a chunk of waiting inputs; false when nothing waits or fits."""
+        sequences = self._next_to_prefill()
+        if not sequences:
             return False
-        piece = self._piece(len(quests))
-        pieces = [quest.inputs[quest.read : quest.read + piece] for quest in quests]
-        lengths = np.array([len(some) for some in pieces], np.int64)  # (batch,)
-        inputs = np.zeros((len(pieces), lengths.max(), pieces[0].shape[1]), np.int64)
-        for row, some in zip(inputs, pieces, strict=True):
-            row[: len(some)] = some
-        first, *others = [quest.carried or self._stepper.initial(1) for quest in quests]
-        now = replace(self.effort, at=self._clock())
-        for quest in quests:
-            quest.begun = quest.begun or now
+        size = self._chunk_tokens(len(sequences))
+        chunks = [one.inputs[one.prefilled : one.prefilled + size] for one in sequences]
+        lengths = np.array([len(chunk) for chunk in chunks], np.int64)  # (batch,)
+        inputs = np.zeros((len(chunks), lengths.max(), chunks[0].shape[1]), np.int64)
+        for row, chunk in zip(inputs, chunks, strict=True):
+            row[: len(chunk)] = chunk
+        first, *others = [one.state or self._model.initial_state(1) for one in sequences]
+        now = replace(self.usage, at=self._clock())
+        for sequence in sequences:
+            sequence.started = sequence.started or now
         begun = time.perf_counter()
-        scores, carried = self._stepper.begin(inputs, lengths, first.join(others) if others else first)
+        scores, state = self._model.prefill(inputs, lengths, first.concat(others) if others else first)
         self._token_seconds = (time.perf_counter() - begun) / inputs[:, :, 0].size
-        self._sort(quests, lengths, scores, carried)
-        self._note(begun, len(quests))
+        self._join_prefilled(sequences, lengths, scores, state)
+        self._record(begun, len(sequences))
         return True
 
     def step(self) -> bool:
-        """One more token for all whose inputs are read; whether there are any."""
-        quests = self._live
-        if not quests:
+        """Decode one more token of every running sequence; false when none runs."""
+        sequences = self._running
+        if not sequences:
             return False
-        tokens = np.array([token for quest in quests for token in quest.seeker.feed], np.int64)  # (rows,)
+        tokens = np.array([token for one in sequences for token in one.strategy.feed], np.int64)  # (rows,)
         begun = time.perf_counter()
-        scores, carried, attention = self._stepper.step(tokens, self._carried)
-        self._live, self._carried = choose(quests, scores, attention, carried)
-        self._note(begun, len(quests))
+        scores, state, attention = self._model.step(tokens, self._state)
+        self._running, self._state = choose_tokens(sequences, scores, attention, state)
+        self._record(begun, len(sequences))
         return True
 
     @property
-    def room(self) -> int:
-        """Rows that may still join."""
-        return self._most - sum(quest.rows for quest in self._live)
+    def free_rows(self) -> int:
+        """Rows of a step that sequences may still join."""
+        return self._max_rows - sum(sequence.max_rows for sequence in self._running)
 
-    def _note(self, begun: float, quests: int) -> None:
-        sofar = self.effort
-        seconds = sofar.seconds + time.perf_counter() - begun
-        self.effort = Effort(0.0, seconds, sofar.passes + 1, sofar.quests + quests)
+    def _record(self, begun: float, sequences: int) -> None:
+        before = self.usage
+        seconds = before.seconds + time.perf_counter() - begun
+        self.usage = ComputeUsage(0.0, seconds, before.passes + 1, before.sequences + sequences)
 
-    def _budget(self) -> int:
-        """Tokens that are read at once, padding included."""
+    def _prefill_tokens(self) -> int:
+        """Most tokens of a prefill, padding included."""
         if self._tokens is not None:
             return self._tokens
-        return int(np.clip(READ_SECONDS / self._token_seconds, FEWEST, MOST))
+        return int(np.clip(PREFILL_SECONDS / self._token_seconds, MIN_PREFILL_TOKENS, MAX_PREFILL_TOKENS))
 
-    def _piece(self, inputs: int) -> int:
-        """Tokens of each of so many inputs that are read at once."""
-        if not self._stepper.pieces:
+    def _chunk_tokens(self, sequences: int) -> int:
+        """Most tokens of each of so many sequences in one prefill."""
+        if not self._model.chunked_prefill:
             return sys.maxsize
-        return int(np.clip(self._budget() // inputs, SHORTEST, PIECE))
+        return int(np.clip(self._prefill_tokens() // sequences, MIN_CHUNK_TOKENS, CHUNK_TOKENS))
 
-    def _next(self) -> list[Quest]:
-        """Who is read next: the first, and those behind it that fit in."""
-        room, budget = self.room, self._budget()
-        found: list[Quest] = []
-        longest = SHORTEST
-        while self._waiting and len(found) < READERS:
-            quest = self._waiting[0]
-            if not self._stepper.pieces:
-                longest = max(longest, len(quest.inputs))
-            room -= quest.rows
-            if room < 0 and (found or self._live):
+    def _next_to_prefill(self) -> list[DecodingSequence]:
+        """The first waiting sequence, and those behind it that fit in."""
+        free_rows, budget = self.free_rows, self._prefill_tokens()
+        chosen: list[DecodingSequence] = []
+        longest = MIN_CHUNK_TOKENS
+        while self._waiting and len(chosen) < MAX_PREFILL_SEQUENCES:
+            sequence = self._waiting[0]
+            if not self._model.chunked_prefill:
+                longest = max(longest, len(sequence.inputs))
+            free_rows -= sequence.max_rows
+            if free_rows < 0 and (chosen or self._running):
                 break
-            if found and longest * (len(found) + 1) > budget:
+            if chosen and longest * (len(chosen) + 1) > budget:
                 break
-            found.append(self._waiting.popleft())
-        return found
+            chosen.append(self._waiting.popleft())
+        return chosen
 
-    def _sort(self, quests: list[Quest], lengths: Ints, scores: Floats | None, carried: Any) -> None:
-        """After a piece of each was read: those that are read to their end take part in the steps."""
+    def _join_prefilled(
+        self, sequences: list[DecodingSequence], lengths: Ints, scores: Floats | None, state: Any
+    ) -> None:
+        """After a chunk of each was read: those that are prefilled to their end run from now on."""
         done = []
-        for row, (quest, length) in enumerate(zip(quests, lengths.tolist(), strict=True)):
-            quest.read += length
-            if quest.read == len(quest.inputs):
-                quest.carried = None
+        for row, (sequence, length) in enumerate(zip(sequences, lengths.tolist(), strict=True)):
+            sequence.prefilled += length
+            if sequence.prefilled == len(sequence.inputs):
+                sequence.state = None
                 done.append(row)
             else:
-                quest.carried = carried.take(np.array([row]))
-                self._waiting.append(quest)  # behind the others: short ones need not wait for a long one
-        rows, joining = np.array(done, np.int64), [quests[row] for row in done]
-        if joining and len(done) < len(quests):
-            carried = carried.take(rows)
+                sequence.state = state.select(np.array([row]))
+                self._waiting.append(sequence)  # behind the others: short ones need not wait for a long one
+        rows, joining = np.array(done, np.int64), [sequences[row] for row in done]
+        if joining and len(done) < len(sequences):
+            state = state.select(rows)
         if joining and scores is not None:
-            joining, carried = choose(joining, scores[rows], None, carried)
+            joining, state = choose_tokens(joining, scores[rows], None, state)
         if joining:
-            self._carried = self._carried.join([carried]) if self._live else carried
-            self._live = [*self._live, *joining]
+            self._state = self._state.concat([state]) if self._running else state
+            self._running = [*self._running, *joining]
 
 
 def decode_all(
-    decoder: Decoder, inputs: Sequence[Ints], searches: Sequence[Json], rows: int = ROWS
-) -> list[Found]:
-    """What is found for each of many inputs (time, features), with steps of up to `rows` rows."""
-    found = dict(decode_each(decoder, inputs, searches, rows))
-    return [found[index] for index in range(len(inputs))]
+    decoder: Decoder, inputs: Sequence[Ints], decodings: Sequence[Json], rows: int = MAX_STEP_ROWS
+) -> list[DecodedTokens]:
+    """The decoded tokens of many inputs (time, features), in their order; steps have up to `rows` rows."""
+    results = dict(decode_each(decoder, inputs, decodings, rows))
+    return [results[index] for index in range(len(inputs))]
 
 
 def decode_each(
-    decoder: Decoder, inputs: Sequence[Ints], searches: Sequence[Json], rows: int = ROWS
-) -> Iterator[tuple[int, Found]]:
-    """The same one by one, as each is found, with its number.
+    decoder: Decoder, inputs: Sequence[Ints], decodings: Sequence[Json], rows: int = MAX_STEP_ROWS
+) -> Iterator[tuple[int, DecodedTokens]]:
+    """The index and the decoded tokens of each input, as each ends.
 
-    The same inputs and searches in the same order give the same, bit for bit.
+    The same inputs and decoding settings in the same order give the same tokens, bit for bit.
     """
     order = sorted(range(len(inputs)), key=lambda index: len(inputs[index]))
-    crowd = Crowd(decoder.stepper, rows=rows, tokens=TOGETHER)
-    under_way: dict[int, Quest] = {}
+    batch = ContinuousBatch(decoder.model, rows=rows, tokens=OFFLINE_PREFILL_TOKENS)
+    unfinished: dict[int, DecodingSequence] = {}
     for index in order:
-        under_way[index] = Quest(inputs[index], searches[index], decoder.watch)
-        crowd.add(under_way[index])
-    while under_way:
-        if crowd.room > rows // 4:  # what joins has all others copied
-            crowd.read()
-        crowd.step()
-        for index in [index for index, quest in under_way.items() if quest.found is not None]:
-            if (found := under_way.pop(index).found) is not None:
-                yield index, found
+        unfinished[index] = DecodingSequence(inputs[index], decodings[index], decoder.stop_criteria)
+        batch.add(unfinished[index])
+    while unfinished:
+        if batch.free_rows > rows // 4:  # a sequence that joins has the state of all others copied
+            batch.prefill()
+        batch.step()
+        for index in [index for index, sequence in unfinished.items() if sequence.result is not None]:
+            if (result := unfinished.pop(index).result) is not None:
+                yield index, result

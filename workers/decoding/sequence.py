@@ -1,4 +1,4 @@
-"""One instance's way to the tokens that are found for it, and a step of many of them."""
+"""One sequence that is being decoded, and the choice of the next tokens of many of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,96 +7,105 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.contract import Floats, Found, Ints
+from app.tasks.arrays import Floats, Ints
+from app.tasks.contract import DecodedTokens
 from app.typedefs import Json
 from workers.decoding.beam_search import Beam
-from workers.decoding.onnx_model import Stepper
-from workers.decoding.sampling import Sampler, Watcher, advance
+from workers.decoding.onnx_model import StepModel
+from workers.decoding.sampling import Sampler, StopCriteria, accept_tokens
 
-Watch = Callable[[Json], Watcher | None]  # who watches what a search finds
+MakeStopCriteria = Callable[[Json], StopCriteria | None]  # of an instance's decoding settings
 
 
-def unwatched(search: Json) -> Watcher | None:
-    """Nobody."""
-    del search
+def no_stop_criteria(decoding: Json) -> StopCriteria | None:
+    """No criteria: a sequence ends at `END` or at its longest."""
+    del decoding
     return None
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """A network that is asked step by step, and who watches its tokens."""
+    """A network that is asked token by token, and when its sequences stop."""
 
-    stepper: Stepper
-    watch: Watch = unwatched
+    model: StepModel
+    stop_criteria: MakeStopCriteria = no_stop_criteria
 
 
 @dataclass(frozen=True)
-class Effort:
-    """What was computed up to a time."""
+class ComputeUsage:
+    """The computation of a batch up to a point of time."""
 
     at: float = 0.0
     seconds: float = 0.0
     passes: int = 0
-    quests: int = 0  # of all passes
+    sequences: int = 0  # summed over the passes
 
-    def __sub__(self, before: "Effort") -> "Effort":
-        """What was computed since."""
-        return Effort(
+    def __sub__(self, before: "ComputeUsage") -> "ComputeUsage":
+        """The computation since an earlier point of time."""
+        return ComputeUsage(
             self.at,
             self.seconds - before.seconds,
             self.passes - before.passes,
-            self.quests - before.quests,
+            self.sequences - before.sequences,
         )
 
 
-class Quest:
-    """One instance on its way to what is found for it."""
+class DecodingSequence:
+    """The decoding of one instance: its inputs, its strategy, and in the end its tokens.
 
-    def __init__(self, inputs: Ints, search: Json, watch: Watch = unwatched) -> None:
-        self.seeker: Sampler | Beam
-        if "beam_size" in search:
-            self.seeker, self.rows = Beam(search, len(inputs)), int(search["beam_size"])
+    `decoding` has the settings of a `Beam` where it names a `beam_size`, else those of a `Sampler`.
+    """
+
+    def __init__(
+        self, inputs: Ints, decoding: Json, stop_criteria: MakeStopCriteria = no_stop_criteria
+    ) -> None:
+        self.strategy: Sampler | Beam
+        if "beam_size" in decoding:
+            self.strategy, self.max_rows = Beam(decoding, len(inputs)), int(decoding["beam_size"])
         else:
-            self.seeker, self.rows = Sampler(search, watch(search)), 1
-            begun = np.array(self.seeker.tokens, np.int64)[:, None]
-            inputs = np.concatenate([inputs, begun]) if len(begun) else inputs
+            self.strategy, self.max_rows = Sampler(decoding, stop_criteria(decoding)), 1
+            tokens = np.array(self.strategy.tokens, np.int64)[:, None]
+            inputs = np.concatenate([inputs, tokens]) if len(tokens) else inputs
         self.inputs = inputs  # (time, features)
-        self.read = 0  # steps of the inputs
-        self.carried: Any = None  # after those, until it takes part in the steps
-        self.begun: Effort | None = None  # what had been computed before its first pass
+        self.prefilled = 0  # steps of the inputs that were read
+        self.state: Any = None  # after those steps, until it takes part in the batch's steps
+        self.started: ComputeUsage | None = None  # the batch's usage before its first pass
 
     @property
-    def found(self) -> Found | None:
-        """What was found, once it has ended."""
-        return self.seeker.found
+    def result(self) -> DecodedTokens | None:
+        """The tokens, once decoding has ended."""
+        return self.strategy.result
 
 
-def choose(
-    quests: list[Quest], scores: Floats, attention: Floats | None, carried: Any
-) -> tuple[list[Quest], Any]:
-    """Have each choose by its rows of scores (rows, vocabulary); those that go on, and what they carry."""
-    counts = [quest.seeker.width for quest in quests]
-    starts = list(accumulate(counts, initial=0))
+def choose_tokens(
+    sequences: list[DecodingSequence], scores: Floats, attention: Floats | None, state: Any
+) -> tuple[list[DecodingSequence], Any]:
+    """Let each sequence choose by its rows of scores (rows, vocabulary).
+
+    Returns the sequences that go on, and the state of their rows.
+    """
+    widths = [sequence.strategy.width for sequence in sequences]
+    starts = list(accumulate(widths, initial=0))
     samplers: list[Sampler] = []
-    places: list[int] = []
-    for quest, start, end in zip(quests, starts, starts[1:], strict=False):
-        if isinstance(quest.seeker, Sampler):
-            samplers.append(quest.seeker)
-            places.append(start)
+    sampler_rows: list[int] = []
+    for sequence, start, end in zip(sequences, starts, starts[1:], strict=False):
+        if isinstance(sequence.strategy, Sampler):
+            samplers.append(sequence.strategy)
+            sampler_rows.append(start)
         else:
-            quest.seeker.advance(scores[start:end], None if attention is None else attention[start:end])
+            sequence.strategy.advance(scores[start:end], None if attention is None else attention[start:end])
     if samplers:
-        advance(samplers, scores if len(samplers) == len(scores) else scores[places])
-    left = [quest for quest in quests if quest.found is None]
+        accept_tokens(samplers, scores if len(samplers) == len(scores) else scores[sampler_rows])
+    live = [sequence for sequence in sequences if sequence.result is None]
     rows = [
         start + parent
-        for quest, start in zip(quests, starts, strict=False)
-        for parent in quest.seeker.parents
+        for sequence, start in zip(sequences, starts, strict=False)
+        for parent in sequence.strategy.parents
     ]
-    if len(left) < len(quests) or any(
-        len(quest.seeker.parents) != count for quest, count in zip(quests, counts, strict=True)
+    if len(live) < len(sequences) or any(
+        len(sequence.strategy.parents) != width for sequence, width in zip(sequences, widths, strict=True)
     ):
-        return left, carried.take(np.array(rows, np.int64)) if left else None
+        return live, state.select(np.array(rows, np.int64)) if live else None
     if rows == list(range(starts[-1])):
-        return left, carried
-    return left, carried.shuffle(np.array(rows, np.int64))
+        return live, state
+    return live, state.reorder(np.array(rows, np.int64))

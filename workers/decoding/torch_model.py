@@ -1,6 +1,6 @@
-"""Networks of torch asked for one token after the other: for scoring after training, and on a GPU.
+"""Step models of torch: for evaluation after training, and on a GPU.
 
-What is carried stays on the device; tokens go there and scores come back.
+Their state stays on the device; tokens are copied there, and scores copied back.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from app.tasks.contract import Floats, Ints, Output
-from workers.decoding.onnx_model import Stepped, Stepper
+from app.tasks.arrays import Floats, Ints
+from workers.decoding.onnx_model import StepOutput
 from workers.nn import Network
 
 
 @dataclass(frozen=True)
 class Tensors:
-    """As `States`, on a device."""
+    """The same as `States`, on a device."""
 
     states: Tensor  # (rows, batch, hidden)
     memory: Tensor | None = None  # (batch, time, width)
@@ -28,28 +28,28 @@ class Tensors:
     def __len__(self) -> int:
         return self.states.shape[1]
 
-    def take(self, rows: Ints) -> "Tensors":
-        """See `Carried`."""
+    def select(self, rows: Ints) -> "Tensors":
+        """See `DecoderState`."""
         index = self._index(rows)
         states = self.states.index_select(1, index)
         if self.memory is None or self.lengths is None:
             return Tensors(states)
         return Tensors(states, self.memory.index_select(0, index), self.lengths.index_select(0, index))
 
-    def shuffle(self, rows: Ints) -> "Tensors":
-        """See `Carried`."""
+    def reorder(self, rows: Ints) -> "Tensors":
+        """See `DecoderState`."""
         return Tensors(self.states.index_select(1, self._index(rows)), self.memory, self.lengths)
 
-    def join(self, others: Sequence["Tensors"]) -> "Tensors":
-        """See `Carried`; memories of shorter sources are padded with zeros."""
-        every = [self, *others]
-        states = torch.cat([one.states for one in every], dim=1)
-        memories = [one.memory for one in every if one.memory is not None]
+    def concat(self, others: Sequence["Tensors"]) -> "Tensors":
+        """See `DecoderState`; memories of shorter sources are padded with zeros."""
+        parts = [self, *others]
+        states = torch.cat([one.states for one in parts], dim=1)
+        memories = [one.memory for one in parts if one.memory is not None]
         if not memories:
             return Tensors(states)
         longest = max(memory.shape[1] for memory in memories)
         padded = [nn.functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in memories]
-        lengths = [one.lengths for one in every if one.lengths is not None]
+        lengths = [one.lengths for one in parts if one.lengths is not None]
         return Tensors(states, torch.cat(padded), torch.cat(lengths))
 
     def _index(self, rows: Ints) -> Tensor:
@@ -57,63 +57,59 @@ class Tensors:
 
 
 class TorchNext:
-    """As `OnnxNext`."""
+    """The same as `OnnxNext`, by torch."""
 
-    pieces = True
+    chunked_prefill = True
 
     def __init__(self, network: Network, device: torch.device) -> None:
         self._network: Any = network
         self._device = device
 
-    def initial(self, batch: int) -> Tensors:
-        """See `Stepper`."""
+    def initial_state(self, batch: int) -> Tensors:
+        """See `StepModel`."""
         shape = (self._network.state_rows, batch, self._network.state_size)
         return Tensors(torch.zeros(shape, device=self._device))
 
-    def begin(self, inputs: Ints, lengths: Ints, carried: Tensors) -> tuple[Floats | None, Tensors]:
-        """See `Stepper`."""
-        outputs, states = self._read(inputs, lengths, carried)
+    def prefill(self, inputs: Ints, lengths: Ints, state: Tensors) -> tuple[Floats | None, Tensors]:
+        """See `StepModel`."""
+        outputs, states = self._forward(inputs, lengths, state)
         return _array(outputs), Tensors(states)
 
-    def step(self, tokens: Ints, carried: Tensors) -> Stepped:
-        """See `Stepper`."""
-        outputs, states = self._read(tokens[:, None, None], np.ones(len(tokens), np.int64), carried)
-        return Stepped(_array(outputs), Tensors(states))
+    def step(self, tokens: Ints, state: Tensors) -> StepOutput:
+        """See `StepModel`."""
+        outputs, states = self._forward(tokens[:, None, None], np.ones(len(tokens), np.int64), state)
+        return StepOutput(_array(outputs), Tensors(states))
 
     @torch.inference_mode()
-    def _read(self, inputs: Ints, lengths: Ints, carried: Tensors) -> tuple[Tensor, Tensor]:
-        outputs, states = self._network.at_end(self._there(inputs), self._there(lengths), carried.states)
+    def _forward(self, inputs: Ints, lengths: Ints, state: Tensors) -> tuple[Tensor, Tensor]:
+        outputs, states = self._network.forward_last(
+            self._to_device(inputs), self._to_device(lengths), state.states
+        )
         return outputs, states.float()
 
-    def _there(self, array: npt.NDArray[Any]) -> Tensor:
+    def _to_device(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
 
 class TorchSequence(TorchNext):
-    """As `OnnxSequence`."""
+    """The same as `OnnxSequence`, by torch."""
 
-    pieces = False
+    chunked_prefill = False
 
-    def begin(self, inputs: Ints, lengths: Ints, carried: Tensors) -> tuple[Floats | None, Tensors]:
-        """See `Stepper`."""
-        memory, first = self._read(inputs, lengths, carried)
-        return None, Tensors(first, memory.float(), self._there(lengths))
+    def prefill(self, inputs: Ints, lengths: Ints, state: Tensors) -> tuple[Floats | None, Tensors]:
+        """See `StepModel`."""
+        memory, first = self._forward(inputs, lengths, state)
+        return None, Tensors(first, memory.float(), self._to_device(lengths))
 
     @torch.inference_mode()
-    def step(self, tokens: Ints, carried: Tensors) -> Stepped:
-        """See `Stepper`."""
-        given = (self._there(tokens[:, None]), carried.states, carried.memory, carried.lengths)
-        scores, states, attention = self._network.decode_step(*given)
-        after = Tensors(states.float(), carried.memory, carried.lengths)
-        return Stepped(_array(scores), after, _array(attention))
-
-
-def stepper(network: Network, device: torch.device) -> Stepper:
-    """For a NEXT or SEQUENCE network."""
-    kind = TorchSequence if network.config.output == Output.SEQUENCE else TorchNext
-    return kind(network, device)
+    def step(self, tokens: Ints, state: Tensors) -> StepOutput:
+        """See `StepModel`."""
+        tensors = (self._to_device(tokens[:, None]), state.states, state.memory, state.lengths)
+        scores, states, attention = self._network.decode_step(*tensors)
+        after = Tensors(states.float(), state.memory, state.lengths)
+        return StepOutput(_array(scores), after, _array(attention))
 
 
 def _array(tensor: Tensor) -> Floats:
-    found: Floats = tensor.float().cpu().numpy()
-    return found
+    array: Floats = tensor.float().cpu().numpy()
+    return array

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.contract import Ints
+from app.tasks.arrays import Ints
 
 Floats = npt.NDArray[np.floating]
 
@@ -35,11 +35,11 @@ def _traced(emissions: Floats, lengths: Ints, transitions: Floats) -> Ints:
         onward = paths.max(axis=1) + emissions[:, step]
         scores[step] = np.where((step < lengths)[:, None], onward, scores[step - 1])
     tag = (scores[-1] + end).argmax(axis=1)  # (batch,)
-    found = np.zeros((batch, time), np.int64)
+    best_tags = np.zeros((batch, time), np.int64)
     for step in range(time - 1, -1, -1):
         here = step < lengths  # (batch,)
-        found[here, step] = tag[here]
+        best_tags[here, step] = tag[here]
         if step:
             before = (scores[step - 1] + between.T[tag]).argmax(axis=1)  # (batch,)
             tag = np.where(here, before, tag)
-    return found
+    return best_tags

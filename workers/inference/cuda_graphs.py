@@ -1,4 +1,4 @@
-"""Buffers of fixed shapes, and on CUDA the graph that replays the whole computation between them."""
+"""Buffers of fixed shapes, and on CUDA graphs that replay the whole computation between them."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.tasks.contract import Array, Ints
+from app.tasks.arrays import Array, Ints
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +18,8 @@ Compute = Callable[[Tensor, Tensor], Tensor]
 CUDA_BUSY = threading.Lock()  # held while a version loads: a capture then would fail or spoil both
 
 
-class Slot:
-    """One shape: pinned host memory, device memory, and from the second use on a graph."""
+class CudaGraph:
+    """The buffers of one shape, on host and device, and from its second use on a CUDA graph between them."""
 
     def __init__(
         self, compute: Compute, shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype
@@ -32,10 +32,10 @@ class Slot:
         self._outputs = compute(self._inputs, self._lengths)  # (batch, …)
         self._host_outputs = torch.empty(self._outputs.shape, pin_memory=pinned)
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._captures = pinned  # whether a graph may still be tried
+        self._captures = pinned  # whether a capture may still be tried
 
     def run(self, inputs: Array, lengths: Ints) -> Array:
-        """Outputs (batch, …) of a batch that fits; what is left of earlier ones lies behind every end."""
+        """Outputs (batch, …) of a batch that fits; rests of earlier batches lie behind every row's end."""
         batch, time, _ = inputs.shape
         self._host.numpy()[:batch, :time] = inputs
         self._host_lengths.numpy()[:batch] = lengths
@@ -44,7 +44,7 @@ class Slot:
         if self._graph is not None:
             self._graph.replay()
         else:
-            self._once()
+            self._compute_once()
         self._host_outputs.copy_(self._outputs, non_blocking=True)
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()
@@ -52,7 +52,7 @@ class Slot:
         return outputs
 
     def capture(self, pool: Any) -> None:
-        """Record the computation as a graph, once; without one it goes on step by step."""
+        """Try once to capture the computation as a CUDA graph; without one kernels are launched singly."""
         if self._graph is not None or not self._captures or not CUDA_BUSY.acquire(blocking=False):
             return
         self._captures = False
@@ -70,38 +70,38 @@ class Slot:
         side.wait_stream(main)
         with torch.cuda.stream(side):
             for _ in range(2):  # whatever the libraries allocate on first use, they allocate here
-                self._once()
+                self._compute_once()
         main.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            self._once()
+            self._compute_once()
         return graph
 
-    def _once(self) -> None:
+    def _compute_once(self) -> None:
         self._outputs.copy_(self._compute(self._inputs, self._lengths))
 
 
-class Slots:
-    """The slots of one engine by shape; beyond a bound the least recently used one goes."""
+class CudaGraphCache:
+    """The graphs of one engine by shape; beyond a bound the least recently used one goes."""
 
     def __init__(
-        self, compute: Compute, device: torch.device, most: int, dtype: torch.dtype = torch.float32
+        self, compute: Compute, device: torch.device, max_graphs: int, dtype: torch.dtype = torch.float32
     ) -> None:
-        self._compute, self._device, self._most, self._dtype = compute, device, most, dtype
-        self._slots: OrderedDict[tuple[int, int, int], Slot] = OrderedDict()
+        self._compute, self._device, self._max_graphs, self._dtype = compute, device, max_graphs, dtype
+        self._graphs: OrderedDict[tuple[int, int, int], CudaGraph] = OrderedDict()
         # One pool for all: one graph replays at a time, and its outputs are copied before the next.
         self._pool: Any = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._graphs)
 
-    def get(self, shape: tuple[int, int, int]) -> Slot:
-        """The slot of a shape (batch, time, features)."""
-        if (slot := self._slots.get(shape)) is not None:
-            slot.capture(self._pool)
+    def get(self, shape: tuple[int, int, int]) -> CudaGraph:
+        """The graph of a shape (batch, time, features)."""
+        if (graph := self._graphs.get(shape)) is not None:
+            graph.capture(self._pool)
         else:
-            slot = self._slots[shape] = Slot(self._compute, shape, self._device, self._dtype)
-            if len(self._slots) > self._most:
-                self._slots.popitem(last=False)
-        self._slots.move_to_end(shape)
-        return slot
+            graph = self._graphs[shape] = CudaGraph(self._compute, shape, self._device, self._dtype)
+            if len(self._graphs) > self._max_graphs:
+                self._graphs.popitem(last=False)
+        self._graphs.move_to_end(shape)
+        return graph

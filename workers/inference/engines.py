@@ -14,41 +14,42 @@ from typing import Any, Protocol
 import numpy as np
 
 from app.errors import NotFound
-from app.tasks.contract import Array, Floats, Ints, Output
-from app.tasks.generation.detokenizer import follow
+from app.tasks import TASKS
+from app.tasks.arrays import Array, Ints
+from app.tasks.contract import Output, StreamingTask, strided_lengths
 from app.typedefs import Json
-from workers.decoding import viterbi
-from workers.decoding.onnx_model import NEXT_INPUTS, OnnxNext, OnnxSequence, open_session, shapes_of
-from workers.decoding.sampling import Watcher
+from workers.decoding.graph_outputs import GRAPH_OUTPUTS
+from workers.decoding.onnx_model import NEXT_INPUTS, open_session, shapes_of
+from workers.decoding.sampling import StopCriteria
 from workers.decoding.scheduler import decode_all
 from workers.decoding.sequence import Decoder
-from workers.inference.artifact_cache import ArtifactCache, Unreachable, size
+from workers.inference.artifact_cache import ArtifactCache, FetchFailed, directory_bytes
 
 logger = logging.getLogger(__name__)
 
 
-REMEMBER_SECONDS = 5.0  # a version that does not load is not tried again for so long
-AWAY_SECONDS = 1.0  # and one that could not be fetched, for so long
-STEP_BY_STEP = "This model is asked step by step: an instance needs a search."
-BEAM: Json = {"beam_size": 1}
+RETRY_LOAD_SECONDS = 5.0  # before a version that did not load is tried again
+RETRY_FETCH_SECONDS = 1.0  # before a version that could not be fetched is tried again
+NOT_AT_ONCE = "This model is asked token by token: an instance needs decoding settings."
+GREEDY_BEAM: Json = {"beam_size": 1}
 SESSION_BYTES = 1 << 19  # what a loaded version takes besides its weights, as measured
 
 
-class Broken(Exception):
+class LoadError(Exception):
     """A version cannot be loaded; the message says why."""
 
 
-class Missing(Broken):
+class MissingVersion(LoadError):
     """A version has no files."""
 
 
-class Away(Broken):
+class StoreUnreachable(LoadError):
     """A version's files cannot be fetched now."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """What a batch costs in units of one row's step: `overhead + steps * (width + rows)`, as measured."""
+class BatchCostModel:
+    """The cost of a batch in units of one row's step, as measured: `overhead + steps * (width + rows)`."""
 
     overhead: int
     width: int
@@ -58,30 +59,35 @@ class Pace:
 class Engine(Protocol):
     """A loaded model version."""
 
-    pace: Pace
+    pace: BatchCostModel
+    output: Output
+    stride: int  # input steps of one output step, where outputs have steps
 
     @property
     def decoder(self) -> Decoder | None:
-        """What is asked, of a network that is asked step by step."""
+        """The decoder of a network that is asked token by token; None for others."""
         ...
 
     def run(self, inputs: Array, lengths: Ints) -> Array:
         """Outputs of inputs (batch, time, features), right-padded, with their true lengths.
 
-        They are (batch, width), or the best tags (batch, time) of a network that labels each step.
+        They are (batch, width); of LABELS the best labels (batch, time), of ALIGNED log-probabilities (batch,
+        steps, labels). `unpadded` cuts rows with an axis of steps to their own length.
         """
         ...
 
 
 class OnnxEngine:
-    """ONNX Runtime on one thread; a manifest says what the graph's outputs mean."""
+    """Runs a graph by ONNX Runtime on one thread; the manifest says what its outputs mean."""
 
     # It multiplies padded steps too. Beyond 32 MiB glibc maps a kernel's buffers anew for each batch.
-    pace = Pace(overhead=80, width=1, most=1 << 12)
+    pace = BatchCostModel(overhead=80, width=1, most=1 << 12)
 
     def __init__(self, path: Path, manifest: Json | None = None) -> None:
         manifest = manifest or {}
-        self._output = manifest.get("model", {}).get("output", Output.QUANTILES)
+        model = manifest.get("model", {})
+        self.output, self.stride = Output(model.get("output", Output.QUANTILES)), model.get("stride", 1)
+        self._kind = GRAPH_OUTPUTS[self.output]
         self._session = open_session(path)
         shapes = shapes_of(self._session, NEXT_INPUTS)
         self._rows, _, self._hidden = shapes["state"]
@@ -94,29 +100,34 @@ class OnnxEngine:
 
     def run(self, inputs: Array, lengths: Ints) -> Array:
         """See `Engine`; every sequence starts from a state of zeros."""
-        if self._output == Output.SEQUENCE:
-            raise ValueError(STEP_BY_STEP)
+        if self.output.has_decoder:
+            raise ValueError(NOT_AT_ONCE)
         state = np.zeros((self._rows, len(inputs), self._hidden), np.float32)  # (rows, batch, hidden)
         feed = {"inputs": inputs, "lengths": lengths, "state": state}
         outputs, *transitions = self._session.run(self._names, feed)
-        if self._output == Output.LABELS:
-            return viterbi.best(outputs, lengths, *transitions)
-        found: Floats = outputs  # (batch, width)
-        return found
+        return self._kind.postprocess(outputs, lengths, transitions[0] if transitions else None)
 
     def _decoder(self, directory: Path, manifest: Json) -> Decoder | None:
-        watch = partial(watcher, manifest.get("state", {}))
-        if self._output == Output.NEXT:
-            least = 2 if manifest["model"].get("cell") == "rnn" else 1
-            return Decoder(OnnxNext(self._session, least), watch)
-        if self._output == Output.SEQUENCE:
-            return Decoder(OnnxSequence(self._session, open_session(directory / "decoder.onnx")), watch)
+        if self._kind.open_step_model is None:
+            return None
+        model = self._kind.open_step_model(self._session, directory, manifest)
+        return Decoder(model, partial(stop_criteria_of, manifest))
+
+
+def unpadded(engine: Engine, outputs: Array, lengths: Ints) -> list[Array]:
+    """One output for each row of outputs (batch, …), those with an axis of steps without its padding."""
+    if not engine.output.has_time_axis:
+        return list(outputs)
+    steps = strided_lengths(lengths, engine.stride).tolist()
+    return [row[:count] for row, count in zip(outputs, steps, strict=True)]
+
+
+def stop_criteria_of(manifest: Json, decoding: Json) -> StopCriteria | None:
+    """The stop criteria of decoding settings that name stop strings; None for others."""
+    task: object = TASKS.get(manifest.get("task", ""))
+    if not decoding.get("stop") or not isinstance(task, StreamingTask):
         return None
-
-
-def watcher(state: Json, search: Json) -> Watcher | None:
-    """Who looks out for a search's stop strings, if it has any; they are those of texts."""
-    return follow(state, search) if search.get("stop") else None
+    return task.detokenizer(manifest["state"], decoding)
 
 
 def warm_up(engine: Engine, dtype: np.dtype[Any], features: int) -> None:
@@ -125,15 +136,17 @@ def warm_up(engine: Engine, dtype: np.dtype[Any], features: int) -> None:
     if engine.decoder is None:
         engine.run(inputs, np.ones(1, np.int64))
     else:
-        search: Json = {"max_tokens": 2, "temperature": 0.0}
-        decode_all(engine.decoder, [inputs[0]], [search if engine.decoder.stepper.pieces else search | BEAM])
+        decoding: Json = {"max_tokens": 2, "temperature": 0.0}
+        if not engine.decoder.model.chunked_prefill:
+            decoding |= GREEDY_BEAM
+        decode_all(engine.decoder, [inputs[0]], [decoding])
 
 
 def open_onnx(directory: Path, _device: str) -> Engine:
     """Load the graphs of an artifact."""
     manifest = directory / "manifest.json"
-    known = json.loads(manifest.read_bytes()) if manifest.is_file() else {}
-    engine = OnnxEngine(directory / "model.onnx", known)
+    facts = json.loads(manifest.read_bytes()) if manifest.is_file() else {}
+    engine = OnnxEngine(directory / "model.onnx", facts)
     warm_up(engine, engine.dtype, engine.features)
     return engine
 
@@ -150,56 +163,61 @@ class Engines:
     ) -> None:
         self._artifacts, self._open, self._max_bytes, self._clock = artifacts, open_engine, max_bytes, clock
         self._loaded: OrderedDict[str, tuple[Engine, int]] = OrderedDict()  # with the bytes it takes
-        self._broken: dict[str, tuple[float, Broken]] = {}  # from when it may be tried again
-        self._changing = threading.Lock()  # never held while a version loads
+        self._failures: dict[str, tuple[float, LoadError]] = {}  # from when it may be tried again
+        self._lock = threading.Lock()  # never held while a version loads
 
     def loaded(self) -> list[str]:
         """Artifacts in memory, the most recently used last."""
-        with self._changing:
+        with self._lock:
             return list(self._loaded)
 
     def find(self, artifact: str) -> Engine | None:
-        """The engine of a version that is in memory; raises `Broken` while its last failure is fresh."""
-        with self._changing:
-            if (found := self._loaded.get(artifact)) is not None:
+        """The engine of a version in memory; raises `LoadError` if it could not be loaded a moment ago."""
+        with self._lock:
+            if (entry := self._loaded.get(artifact)) is not None:
                 self._loaded.move_to_end(artifact)
-                return found[0]
-            until, failure = self._broken.get(artifact, (0.0, None))
+                return entry[0]
+            until, failure = self._failures.get(artifact, (0.0, None))
             if failure is not None and self._clock() < until:
                 raise failure
             return None
 
     def load(self, artifact: str) -> None:
-        """Bring a version into memory, unless it is there; `find` tells how that went."""
-        with self._changing:
+        """Load a version unless it is in memory; `find` returns its engine or raises the failure."""
+        with self._lock:
             if artifact in self._loaded:
                 return
         try:
             directory = self._artifacts.directory(artifact)
-            loaded = self._open(directory), size(directory) + SESSION_BYTES
+            loaded = self._open(directory), directory_bytes(directory) + SESSION_BYTES
         except Exception as error:  # noqa: BLE001 - a damaged file makes a library raise anything
-            self._refuse(artifact, error)
+            self._record_failure(artifact, error)
             return
-        with self._changing:
+        with self._lock:
             self._loaded[artifact] = loaded
-            self._broken.pop(artifact, None)
+            self._failures.pop(artifact, None)
             self._shrink()
 
-    def _refuse(self, artifact: str, error: Exception) -> None:
+    def _record_failure(self, artifact: str, error: Exception) -> None:
         logger.warning("%s cannot be loaded: %s", artifact, error)
-        seconds, failure = REMEMBER_SECONDS, Broken(f"This model version cannot be loaded: {error}")
+        seconds, failure = RETRY_LOAD_SECONDS, LoadError(f"This model version cannot be loaded: {error}")
         if isinstance(error, NotFound):
-            failure = Missing(error.message)
-        elif isinstance(error, Unreachable):
-            seconds, failure = AWAY_SECONDS, Away("The artifact store is unreachable; try again shortly.")
-        with self._changing:
+            failure = MissingVersion(error.message)
+        elif isinstance(error, FetchFailed):
+            message = "The artifact store is unreachable; try again shortly."
+            seconds, failure = RETRY_FETCH_SECONDS, StoreUnreachable(message)
+        with self._lock:
             now = self._clock()
-            self._broken = {name: kept for name, kept in self._broken.items() if kept[0] > now}
-            self._broken[artifact] = now + seconds, failure
+            self._failures = {
+                name: failure_entry
+                for name, failure_entry in self._failures.items()
+                if failure_entry[0] > now
+            }
+            self._failures[artifact] = now + seconds, failure
 
     def _shrink(self) -> None:
-        total = sum(taken for _, taken in self._loaded.values())
+        total = sum(bytes_taken for _, bytes_taken in self._loaded.values())
         while total > self._max_bytes and len(self._loaded) > 1:
-            artifact, (_, taken) = self._loaded.popitem(last=False)
-            total -= taken
+            artifact, (_, bytes_taken) = self._loaded.popitem(last=False)
+            total -= bytes_taken
             logger.info("%s dropped from memory", artifact)

@@ -7,70 +7,72 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from app.tasks.contract import Array, Input, Ints, Output
+from app.tasks.arrays import Array, Ints
 from app.typedefs import Json
 from workers.artifact.export import load_model, read_manifest
-from workers.decoding import viterbi
+from workers.decoding.graph_outputs import GRAPH_OUTPUTS
 from workers.decoding.sequence import Decoder
-from workers.decoding.torch_model import stepper
-from workers.inference.cuda_graphs import CUDA_BUSY, Compute, Slots
-from workers.inference.engines import STEP_BY_STEP, Engine, Pace, warm_up, watcher
+from workers.inference.cuda_graphs import CUDA_BUSY, Compute, CudaGraphCache
+from workers.inference.engines import NOT_AT_ONCE, BatchCostModel, Engine, stop_criteria_of, warm_up
 from workers.inference.padding import bucket
+from workers.inputs import INPUTS
 from workers.nn import Network
 from workers.nn.model import SequenceModel
+from workers.outputs import OUTPUTS
 
-MAX_SLOTS = 24  # shapes an engine keeps buffers and graphs for
-SLOT_FLOATS = 1 << 20  # a larger batch computes so long that starting its kernels costs nothing
+MAX_CACHED_SHAPES = 24  # shapes an engine keeps buffers and graphs for
+MAX_CACHED_FLOATS = 1 << 20  # a larger batch computes so long that starting its kernels costs nothing
 
 
 class TorchEngine:
     """The network itself, on a device."""
 
     # A step takes about as long for one row as for a hundred, so rows of all lengths go together.
-    pace = Pace(overhead=1 << 10, width=1 << 7, most=1 << 22)
+    pace = BatchCostModel(overhead=1 << 10, width=1 << 7, most=1 << 22)
 
-    def __init__(self, model: Network, device: torch.device, state: Json | None = None) -> None:
-        found: Any = model.eval()
-        self._output, self._device = model.config.output, device
+    def __init__(self, model: Network, device: torch.device, manifest: Json | None = None) -> None:
+        model.eval()
+        self.output, self.stride, self._device = model.config.output, model.config.stride, device
+        kind = OUTPUTS[self.output]
         self.decoder: Decoder | None = None
-        if self._output in (Output.NEXT, Output.SEQUENCE):
-            self.decoder = Decoder(stepper(model, device), partial(watcher, state or {}))
-        self._ends: Compute = (
-            cast("SequenceModel", found).answers if self._output != Output.SEQUENCE else _none
+        if kind.step_model is not None:
+            self.decoder = Decoder(kind.step_model(model, device), partial(stop_criteria_of, manifest or {}))
+        self._predict: Compute = _refuse if self.output.has_decoder else cast("SequenceModel", model).predict
+        self.graphs = CudaGraphCache(
+            self._predict, device, MAX_CACHED_SHAPES, INPUTS[model.config.input].dtype
         )
-        tokens = model.config.input == Input.TOKENS
-        self.slots = Slots(self._ends, device, MAX_SLOTS, torch.int64 if tokens else torch.float32)
-        self._transitions = _transitions(found) if self._output == Output.LABELS else None
+        self._postprocess = GRAPH_OUTPUTS[self.output].postprocess
+        self._transitions = None if self.output.has_decoder else _transitions(model)
 
     def run(self, inputs: Array, lengths: Ints) -> Array:
         """See `Engine`; every sequence starts from a state of zeros."""
-        if self._output != Output.LABELS:
-            return self._run(inputs, lengths)
-        emissions = self._run(inputs, lengths)[:, : inputs.shape[1]]  # (batch, time, tags)
-        return viterbi.best(emissions, lengths, self._transitions)
+        outputs = self._run(inputs, lengths)  # (batch, …)
+        if self.output.has_time_axis:  # the buffers may be longer than this batch
+            outputs = outputs[:, : -(-inputs.shape[1] // self.stride)]
+        return self._postprocess(outputs, lengths, self._transitions)
 
     def _run(self, inputs: Array, lengths: Ints) -> Array:
         batch, time, features = inputs.shape
         shape = 1 << (batch - 1).bit_length(), bucket(time), features
         with torch.inference_mode(), torch.cuda.device(self._device if self._device.type == "cuda" else -1):
-            if shape[0] * shape[1] * features <= SLOT_FLOATS:
-                return self.slots.get(shape).run(inputs, lengths)
+            if shape[0] * shape[1] * features <= MAX_CACHED_FLOATS:
+                return self.graphs.get(shape).run(inputs, lengths)
             sequence = torch.tensor(inputs, device=self._device)  # (batch, time, features)
             steps = torch.tensor(lengths, device=self._device)  # (batch,)
-            return np.asarray(self._ends(sequence, steps).float().cpu().numpy())  # (batch, …)
+            return np.asarray(self._predict(sequence, steps).float().cpu().numpy())  # (batch, …)
 
 
-def _none(inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """What a network that is asked step by step answers at once."""
+def _refuse(inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Raises `ValueError`: a network with a decoder is asked step by step."""
     del inputs, lengths
-    raise ValueError(STEP_BY_STEP)
+    raise ValueError(NOT_AT_ONCE)
 
 
 def _transitions(model: Any) -> Array | None:
-    """Of a chain of tags."""
+    """The transition scores of a CRF; None without one."""
     with torch.inference_mode():
-        found = model.transitions()
-        return None if found is None else np.asarray(found.float().cpu().numpy())
+        transitions = model.transitions()
+        return None if transitions is None else np.asarray(transitions.float().cpu().numpy())
 
 
 def open_torch(directory: Path, device: str) -> Engine:
@@ -80,7 +82,6 @@ def open_torch(directory: Path, device: str) -> Engine:
         torch.set_float32_matmul_precision("high")  # TF32, as cuDNN's recurrences use by default
     with CUDA_BUSY:
         model = load_model(directory, place)
-        engine = TorchEngine(model, place, read_manifest(directory).get("state"))
-        dtype = np.int64 if model.config.input == Input.TOKENS else np.float32
-        warm_up(engine, np.dtype(dtype), model.config.features)
+        engine = TorchEngine(model, place, read_manifest(directory))
+        warm_up(engine, model.config.input.dtype, model.config.features)
     return engine

@@ -1,4 +1,11 @@
-"""The doorbell's task: look at the job it names."""
+"""What Celery does here: it carries wake-ups to worker processes and runs the worker's process and pool.
+
+The only task is the wake-up, and its message holds no work: it says that some job was queued, and the worker
+that receives it claims the next job from the table. The job's row is the truth, so a message may be lost,
+doubled or late. No result is stored and nothing is called remotely through Celery. In exchange Celery gives
+the worker process: its start and warm shutdown, the connection to Redis with reconnects, and one pool child
+that runs the supervisor and is replaced when it dies.
+"""
 
 import logging
 import os
@@ -11,10 +18,10 @@ from types import FrameType
 from billiard.process import active_children
 from celery import Celery
 
-from app.infrastructure.broker import TRAIN_JOB
+from app.infrastructure.broker import WAKE_UP_TASK
 
-# Tells the pool children that the worker stops. Not USR1, which is the pool's own soft time limit.
-RELEASE = signal.SIGUSR2
+# Sent to the pool children when the worker stops. Not SIGUSR1, which is the pool's own soft time limit.
+RELEASE_SIGNAL = signal.SIGUSR2
 
 log = logging.getLogger(__name__)
 
@@ -22,30 +29,30 @@ released = threading.Event()
 
 
 def register(app: Celery, run: Callable[[], None]) -> None:
-    """Give the application its one task.
+    """Register the wake-up task; `run` claims and runs the next job.
 
-    The message says which job was queued, and by that that one was. Whose turn it is the table says: a job
-    that was interrupted must not wait behind all that were submitted since.
+    The message names the job that was queued, for the log only. Which job is next is decided by the table: a
+    job that was interrupted must not wait behind all that were submitted since.
     """
 
-    def train(job_id: str) -> None:
-        log.info("rung for %s", job_id)
+    def wake_up(job_id: str) -> None:
+        log.info("woken up for %s", job_id)
         run()
 
-    app.task(train, name=TRAIN_JOB, bind=False)
+    app.task(wake_up, name=WAKE_UP_TASK, bind=False)
 
 
 def listen_for_release() -> None:
-    """Note in a pool child's main thread when the worker stops: its job goes back to the queue."""
+    """Have `released` set when the worker stops; call this from a pool child's main thread."""
 
-    def tell(_signum: int, _frame: FrameType | None) -> None:
+    def on_signal(_signum: int, _frame: FrameType | None) -> None:
         released.set()
 
-    signal.signal(RELEASE, tell)
+    signal.signal(RELEASE_SIGNAL, on_signal)
 
 
 def release_children() -> None:
-    """Tell every pool child that the worker stops."""
+    """Tell every pool child that the worker stops, so that its job goes back to the queue."""
     for child in active_children():
         with suppress(ProcessLookupError):
-            os.kill(child.pid, RELEASE)
+            os.kill(child.pid, RELEASE_SIGNAL)

@@ -1,4 +1,4 @@
-"""A job's heartbeat: a thread renews the lease and passes news on, whatever its owner waits for meanwhile."""
+"""A job's heartbeat: a thread that renews the lease and stores progress, even while its owner waits."""
 
 import logging
 import threading
@@ -11,36 +11,38 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions
 from app.services.jobs import leases
-from app.services.jobs.leases import Lease, Orders
+from app.services.jobs.leases import ControlFlags, Lease
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
 
-PULSE = 0.4  # seconds between two beats
-SILENCE = 0.5  # of the lease: after so long without a beat the owner must let go, before others may take over
+RENEW_SECONDS = 0.4  # between two heartbeats
+MAX_SILENCE = (
+    0.5  # fraction of the lease: without a heartbeat for longer, the owner stops, before others take over
+)
 
 
-class Order(StrEnum):
+class StopReason(StrEnum):
     """Why a job has to stop."""
 
     CANCELLED = "cancelled"
     PAUSED = "paused"
     RELEASED = "released"  # the worker stops
-    UNHEARD = "unheard"  # the database is away
-    TAKEN = "taken"  # the lease is not ours any more
+    HEARTBEAT_LOST = "heartbeat_lost"  # the database is unavailable
+    LEASE_LOST = "lease_lost"  # the job may be another worker's by now
 
 
 @dataclass
-class News:
-    """What a job's child said since the last beat."""
+class PendingReport:
+    """What a job's child has reported since the last heartbeat."""
 
     progress: Json | None = None
     metrics: Json | None = None
     events: list[tuple[str, Json]] = field(default_factory=list)
 
-    def note(self, message: Json) -> None:
-        """Sort one message in."""
+    def record(self, message: Json) -> None:
+        """Add one message of the child."""
         data = {name: value for name, value in message.items() if name != "type"}
         match message["type"]:
             case "progress":
@@ -52,82 +54,81 @@ class News:
                 self.metrics = data.get("metrics", self.metrics)
                 self.events.append((kind, data))
 
-    def then(self, later: "News") -> "News":
-        """These news and later ones."""
+    def merge(self, later: "PendingReport") -> "PendingReport":
+        """Return this report continued by a later one."""
         progress = self.progress if later.progress is None else later.progress
         metrics = self.metrics if later.metrics is None else later.metrics
-        return News(progress, metrics, self.events + later.events)
+        return PendingReport(progress, metrics, self.events + later.events)
 
 
-class Heart:
-    """Beats from `start` to `stop`."""
+class Heartbeat:
+    """Renews a lease of `seconds` from `start` to `stop`, and knows why the job has to stop."""
 
     def __init__(
         self, sessions: Sessions, lease: Lease, seconds: float, stopping: Callable[[], bool]
     ) -> None:
-        self._sessions, self._lease, self._seconds = sessions, lease, seconds
+        self.lease = lease
+        self._sessions, self._seconds = sessions, seconds
         self._stopping = stopping
-        self._news, self._guard = News(), threading.Lock()
-        self._beating = threading.Lock()
-        self._orders: Orders | None = Orders(cancel=False)
-        self._heard = time.monotonic()  # when the last beat was answered
+        self._report, self._report_lock = PendingReport(), threading.Lock()
+        self._renewing = threading.Lock()
+        self._flags: ControlFlags | None = ControlFlags(cancel=False)  # None: the lease was lost
+        self._renewed = time.monotonic()  # when the last successful renewal began
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """The lease was just claimed."""
+        """Start the thread; the lease was just claimed."""
         self._thread.start()
 
-    def note(self, message: Json) -> None:
-        """Tell this with the next beat."""
-        with self._guard:
-            self._news.note(message)
+    def record(self, message: Json) -> None:
+        """Store this message of the child with the next heartbeat."""
+        with self._report_lock:
+            self._report.record(message)
 
     @property
-    def order(self) -> Order | None:
-        """Why to stop, if there is a reason; asked of this process's memory, never of the database."""
-        orders = self._orders
-        if orders is None:
-            return Order.TAKEN
-        if orders.cancel:
-            return Order.CANCELLED
-        if time.monotonic() - self._heard > SILENCE * self._seconds:
-            return Order.UNHEARD
-        if orders.pause:
-            return Order.PAUSED
-        return Order.RELEASED if self._stopping() else None
+    def stop_reason(self) -> StopReason | None:
+        """Why the job has to stop, if it has to; read from memory, never from the database."""
+        flags = self._flags
+        if flags is None:
+            return StopReason.LEASE_LOST
+        if flags.cancel:
+            return StopReason.CANCELLED
+        if time.monotonic() - self._renewed > MAX_SILENCE * self._seconds:
+            return StopReason.HEARTBEAT_LOST
+        if flags.pause:
+            return StopReason.PAUSED
+        return StopReason.RELEASED if self._stopping() else None
 
-    @property
-    def lease(self) -> Lease:
-        """What it keeps alive."""
-        return self._lease
+    def renew(self) -> bool:
+        """Renew the lease and store what is pending, now; False when the database is unavailable.
 
-    def beat(self) -> bool:
-        """Tell what is still to be told, now: the job is about to end. False when nobody could be told."""
-        with self._beating:
-            return self._orders is None or self._beat()
+        True also when the lease was lost, for then there is nothing to store.
+        """
+        with self._renewing:
+            return self._flags is None or self._renew()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """End the thread."""
         self._ended.set()
         self._thread.join(timeout=self._seconds)
 
     def _run(self) -> None:
-        while not self._ended.wait(PULSE):
-            self.beat()
+        while not self._ended.wait(RENEW_SECONDS):
+            self.renew()
 
-    def _beat(self) -> bool:
-        with self._guard:
-            news, self._news = self._news, News()
+    def _renew(self) -> bool:
+        with self._report_lock:
+            report, self._report = self._report, PendingReport()
         begun = time.monotonic()
         try:
             with self._sessions.begin() as session:
-                told = (news.progress, news.metrics, news.events)
-                self._orders = leases.beat(session, self._lease, self._seconds, *told)
+                parts = (report.progress, report.metrics, report.events)
+                self._flags = leases.renew(session, self.lease, self._seconds, *parts)
         except SQLAlchemyError as error:
-            log.warning("beat: %s", error, extra={"job_id": self._lease.job_id})
-            with self._guard:
-                self._news = news.then(self._news)
+            log.warning("heartbeat: %s", error, extra={"job_id": self.lease.job_id})
+            with self._report_lock:
+                self._report = report.merge(self._report)
             return False
-        self._heard = begun
+        self._renewed = begun
         return True

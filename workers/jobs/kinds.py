@@ -1,4 +1,4 @@
-"""What a supervisor does about each kind of job, besides owning its child."""
+"""What the supervisor does for each kind of job, besides supervising its child process."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from sqlalchemy.orm import Session
 from app.database.engine import Sessions
 from app.database.tables import Job
 from app.errors import NoSpace, NotFound
-from app.infrastructure.checkpoint_name import Damaged, check, step_of
+from app.infrastructure.checkpoint_name import CheckpointDamaged, step_of, verify_checkpoint
 from app.infrastructure.storage import Storage
-from app.services.jobs import batch_predictions, checkpoints, leases, submission
+from app.services.jobs import batch_predictions, checkpoints, leases, queries
 from app.services.jobs.leases import Lease
 from app.services.models import versions
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.states import Status
 from app.typedefs import Json
 
-CARDS = Path("/proc/driver/nvidia/gpus")  # as the driver tells them, without torch
+NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")  # one directory a GPU; needs no torch
 
 
-class Unready(Exception):
-    """A job cannot begin."""
+class PrerequisiteMissing(Exception):
+    """A job cannot begin: its data set or model version was deleted."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -31,29 +31,35 @@ class Unready(Exception):
 
 
 class Assignment(Protocol):
-    """One kind of work on one job."""
+    """One job of one kind."""
 
     module: str  # the child's program
 
-    def prepare(self, directory: Path, note: Callable[[Json], None]) -> Json:
-        """Bring what the child needs; what to tell it. Raises `Unready`. `note` tells the job's owner."""
+    def prepare(self, directory: Path, report: Callable[[Json], None]) -> Json:
+        """Download the inputs into `directory` and return the child's request; raises `PrerequisiteMissing`.
+
+        `report` appends an event to the job.
+        """
         ...
 
-    def take(self, message: Json) -> Json:
-        """Keep what a message of the child's says is there; what to tell the job's owner."""
+    def on_message(self, message: Json) -> Json:
+        """Store the file that a child's message announces, if any; return the message to report."""
         ...
 
     def finish(self, lease: Lease, message: Json) -> Callable[[Session], bool]:
-        """Store what was made; what ends the job, and is False when it was cancelled or taken away."""
+        """Store the result and return what ends the job; that returns False when it may not end so.
+
+        It may not when the job was cancelled or the lease lost.
+        """
         ...
 
     def discard(self, status: str | None) -> None:
-        """Delete what a job that has ended so does not need; None for one that is deleted already."""
+        """Delete the stored files that a job with this final status does not need; None: its row is gone."""
         ...
 
 
-class Training:
-    """Makes a version of a model, or a run of a sweep; a later attempt goes on from the newest checkpoint."""
+class TrainingJob:
+    """Trains a model version, or a run of a sweep; later attempts resume from the newest checkpoint."""
 
     module: str = "workers.training.child"
 
@@ -62,13 +68,13 @@ class Training:
         self._lease = Lease(job.id, job.attempt)
         self._out, self._checkpoints = Path(), Path()
 
-    def prepare(self, directory: Path, note: Callable[[Json], None]) -> Json:
+    def prepare(self, directory: Path, report: Callable[[Json], None]) -> Json:
         """See `Assignment`."""
         job, training = self._job, dict(self._job.training)
         self._out, self._checkpoints = directory / "out", directory / "checkpoints"
         self._out.mkdir()
         data = fetch_data(self._storage, job, directory)
-        resume = self._newest(directory / "resume", note)
+        resume = self._fetch_checkpoint(directory / "resume", report)
         if training["device"] == "auto":
             training["device"] = self._device
         spec = {"task": job.task, "network": job.network, "training": training, "options": job.options}
@@ -78,53 +84,55 @@ class Training:
             "out_dir": str(self._out),
             "checkpoint_dir": str(self._checkpoints),
             "resume": None if resume is None else str(resume),
-            "told": self._told(),
+            "last_epoch": self._last_epoch(),
         }
 
-    def _told(self) -> tuple[int, int]:
-        """Stage and number of the last epoch that an earlier attempt told of."""
+    def _last_epoch(self) -> tuple[int, int]:
+        """Return stage and number of the last epoch that an earlier attempt reported; (0, 0) if none."""
         with self._sessions() as session:
-            epochs = submission.curves(session, self._job.id)
+            epochs = queries.learning_curves(session, self._job.id)
         return (epochs[-1].get("stage", 0), epochs[-1]["epoch"]) if epochs else (0, 0)
 
-    def _newest(self, directory: Path, note: Callable[[Json], None]) -> Path | None:
-        """The furthest checkpoint that is whole."""
+    def _fetch_checkpoint(self, directory: Path, report: Callable[[Json], None]) -> Path | None:
+        """Download the newest checkpoint that is undamaged; None when there is none."""
         directory.mkdir()
-        for key in checkpoints.newest(self._storage, self._job.id):
+        for key in checkpoints.newest_first(self._storage, self._job.id):
             path = directory / PurePosixPath(key).name
             try:
                 self._storage.fetch_file(key, path)
-                check(path)
-            except (Damaged, NotFound) as error:
-                note({"type": "warning", "message": f"A checkpoint was passed over: {error}"})
+                verify_checkpoint(path)
+            except (CheckpointDamaged, NotFound) as error:
+                report({"type": "warning", "message": f"Skipped a checkpoint: {error}"})
             else:
-                note({"type": "log", "message": f"Goes on after step {step_of(path.name)}"})
+                report(
+                    {"type": "log", "message": f"Resumed from the checkpoint at step {step_of(path.name)}"}
+                )
                 return path
         return None
 
-    def take(self, message: Json) -> Json:
-        """Store a checkpoint; without room for it the training goes on all the same."""
+    def on_message(self, message: Json) -> Json:
+        """Store a checkpoint; without room for it the training continues nevertheless."""
         if message.get("type") != "checkpoint":
             return message
         path = self._checkpoints / message.pop("file")
         try:
-            checkpoints.keep(self._storage, self._lease, path)
+            checkpoints.store(self._storage, self._lease, path)
         except Exception as error:  # noqa: BLE001 - whatever a store raises
-            why = "the artifact store is full" if isinstance(error, NoSpace) else str(error)[:200]
-            return {"type": "warning", "message": f"A checkpoint could not be stored: {why}"}
+            reason = "the artifact store is full" if isinstance(error, NoSpace) else str(error)[:200]
+            return {"type": "warning", "message": f"A checkpoint could not be stored: {reason}"}
         finally:
             path.unlink(missing_ok=True)
         return message
 
     def finish(self, lease: Lease, message: Json) -> Callable[[Session], bool]:
-        """Store the artifact; the version is published with the job's end, or with its sweep's."""
+        """Store the artifact; its version is published when the job ends, or its sweep."""
         artifact = f"artifacts/{lease.job_id}/{lease.attempt}"
         files = sorted(path for path in self._out.iterdir() if path.is_file())
         digest = hashlib.sha256()
         for path in files:
             digest.update(path.read_bytes())
             self._storage.put(f"{artifact}/{path.name}", path)
-        outcome = Outcome(
+        outcome = TrainingOutcome(
             artifact=artifact,
             parameters=message["parameters"],
             bytes=sum(path.stat().st_size for path in files),
@@ -137,44 +145,45 @@ class Training:
         return lambda session: leases.succeed(session, lease, outcome) is not None
 
     def discard(self, status: str | None) -> None:
-        """Checkpoints always; artifacts unless a version may name them, which outlives its job."""
+        """Delete the checkpoints, and the artifacts unless a version may name them: versions outlive jobs."""
         self._storage.delete(checkpoints.prefix(self._job.id))
         if status in {Status.FAILED, Status.CANCELLED}:
             self._storage.delete(f"artifacts/{self._job.id}")
 
 
-class BatchPrediction:
-    """Predicts a data set; each part is stored as soon as it is whole, and later attempts go on after it."""
+class BatchPredictionJob:
+    """Predicts a data set in parts; each is stored when it is complete, and later attempts go on after it."""
 
     MODULES: ClassVar[dict[str, str]] = {"cpu": "workers.batch.child", "cuda": "workers.batch.child_cuda"}
 
     def __init__(self, sessions: Sessions, storage: Storage, device: str, job: Job) -> None:
         self._sessions, self._storage, self._job = sessions, storage, job
-        cards = CARDS.is_dir() and any(CARDS.iterdir())
-        self._device = device if device != "auto" else "cuda:0" if cards else "cpu"
+        has_gpu = NVIDIA_GPUS.is_dir() and any(NVIDIA_GPUS.iterdir())
+        self._device = device if device != "auto" else "cuda:0" if has_gpu else "cpu"
         self.module = self.MODULES[self._device.partition(":")[0]]
         self._out = Path()
 
-    def prepare(self, directory: Path, note: Callable[[Json], None]) -> Json:
+    def prepare(self, directory: Path, report: Callable[[Json], None]) -> Json:
         """See `Assignment`."""
-        del note
+        del report
         job = self._job
         self._out = directory / "out"
         self._out.mkdir()
         data, model = fetch_data(self._storage, job, directory), directory / "model"
         try:
             with self._sessions() as session:
-                version = versions.resolve(session, job.model, job.model_version, None)
+                version = versions.resolve_version(session, job.model, job.model_version, None)
             self._storage.fetch(version.artifact, model)
         except NotFound:
-            raise Unready("model_missing", "The model version was deleted before the job began") from None
-        parts, failed = batch_predictions.done(self._storage, job.id)
+            message = "The model version was deleted before the job began"
+            raise PrerequisiteMissing("model_missing", message) from None
+        parts, failed = batch_predictions.stored_parts(self._storage, job.id)
         spec = {"task": job.task, "parameters": job.options["parameters"], "parts": parts, "failed": failed}
-        places = {"data_dir": str(data), "model_dir": str(model), "out_dir": str(self._out)}
-        return {"spec": spec, "device": self._device, **places}
+        directories = {"data_dir": str(data), "model_dir": str(model), "out_dir": str(self._out)}
+        return {"spec": spec, "device": self._device, **directories}
 
-    def take(self, message: Json) -> Json:
-        """Store a part; one that an earlier attempt stored too has the same name and content."""
+    def on_message(self, message: Json) -> Json:
+        """Store a part; if an earlier attempt stored it too, name and content are the same."""
         if message.get("type") == "checkpoint":
             path = self._out / message.pop("file")
             self._storage.put(
@@ -184,24 +193,25 @@ class BatchPrediction:
         return message
 
     def finish(self, lease: Lease, message: Json) -> Callable[[Session], bool]:
-        """All parts are stored."""
+        """Return what ends the job: all parts are stored already."""
         return lambda session: leases.complete(session, lease, message["metrics"])
 
     def discard(self, status: str | None) -> None:
-        """The parts, unless they are the result."""
+        """Delete the parts unless they are the job's result."""
         if status != Status.SUCCEEDED:
-            self._storage.delete(batch_predictions.prefix(self._job.id))
+            self._storage.delete(batch_predictions.results_prefix(self._job.id))
 
 
 def fetch_data(storage: Storage, job: Job, directory: Path) -> Path:
-    """The job's data set as arrays below `directory`; raises `Unready`."""
+    """Download the arrays of the job's data set and return their directory; raises `PrerequisiteMissing`."""
     try:
         return storage.fetch(f"datasets/{job.dataset_id}/arrays", directory / "data")
     except NotFound:
-        raise Unready("dataset_missing", "The data set was deleted before the job began") from None
+        message = "The data set was deleted before the job began"
+        raise PrerequisiteMissing("dataset_missing", message) from None
 
 
-KINDS: dict[str, Callable[[Sessions, Storage, str, Job], Assignment]] = {
-    "train": Training,
-    batch_predictions.KIND: BatchPrediction,
+JOB_KINDS: dict[str, Callable[[Sessions, Storage, str, Job], Assignment]] = {
+    "train": TrainingJob,
+    batch_predictions.BATCH_PREDICT: BatchPredictionJob,
 }

@@ -1,4 +1,4 @@
-"""Tells the database every few seconds that this worker lives."""
+"""A worker's row in the database, refreshed every few seconds while the worker lives."""
 
 import logging
 import os
@@ -14,11 +14,11 @@ from app.services.jobs import workers
 
 log = logging.getLogger(__name__)
 
-BEAT = 5.0
+REPORT_SECONDS = 5.0
 
 
-class Presence:
-    """One worker's row, kept fresh by a thread; an outage of the database only makes it late."""
+class WorkerRegistration:
+    """Keeps one worker's row fresh from a thread; an outage of the database only delays it."""
 
     def __init__(
         self, sessions: Sessions, worker_id: str, role: str, device: str, loaded: Callable[[], list[str]]
@@ -29,31 +29,31 @@ class Presence:
         self._device = device
         self._loaded = loaded
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
 
     def start(self) -> None:
-        """Be seen."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Be gone at once, not only when the row is stale."""
+        """End the thread and delete the row, so that the worker is gone before the row is stale."""
         self._stop.set()
         if self._thread.ident is not None:
-            self._thread.join(timeout=BEAT)
+            self._thread.join(timeout=REPORT_SECONDS)
         try:
             with self._sessions.begin() as session:
-                workers.leave(session, self._worker_id)
+                workers.remove(session, self._worker_id)
         except SQLAlchemyError as error:
-            log.warning("leave: %s", error)
+            log.warning("removing the worker's row: %s", error)
 
     def _run(self) -> None:
         while True:
             try:
                 with self._sessions.begin() as session:
-                    workers.seen(session, self._row())
+                    workers.report_alive(session, self._row())
             except SQLAlchemyError as error:
-                log.warning("presence: %s", error)
-            if self._stop.wait(BEAT):
+                log.warning("refreshing the worker's row: %s", error)
+            if self._stop.wait(REPORT_SECONDS):
                 return
 
     def _row(self) -> Worker:

@@ -1,6 +1,6 @@
-"""Owns a job's child: watches it while the heart beats, passes its news on, and ends the job.
+"""Supervises one job: a child process works, a heartbeat renews the lease, the supervisor ends the job.
 
-The child may hang, crash or run out of memory; the truth in the database does not go with it.
+The child may hang, crash or run out of memory; the row in the database is not affected.
 """
 
 import logging
@@ -21,45 +21,46 @@ from sqlalchemy.orm import Session
 from app.database.engine import Sessions
 from app.database.tables import Job
 from app.errors import AppError, NoSpace
-from app.infrastructure.disk import disk_full
+from app.infrastructure.disk import is_disk_full
 from app.infrastructure.storage import Storage
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease
 from app.states import LIVE, Status
 from app.typedefs import Json
-from workers.jobs.heartbeat import Heart, Order
-from workers.jobs.kinds import KINDS, Assignment, Unready
-from workers.process.parent import Child
+from workers.jobs.heartbeat import Heartbeat, StopReason
+from workers.jobs.kinds import JOB_KINDS, Assignment, PrerequisiteMissing
+from workers.process.child import failed_message
+from workers.process.parent import ChildProcess
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOOK = 0.1  # seconds between two looks at what the heart was told
-CANCEL_GRACE = 1.2  # seconds a child has to come to a step boundary when nobody wants its work any more
-STOP_GRACE = 15.0  # and to write a checkpoint when somebody does
-EXIT_GRACE = 1.0  # from its last message to its end
-GAP = 5.0  # seconds between two looks: this process was frozen, and the child perhaps with it
-FIRST_BACKOFF, LAST_BACKOFF = 0.2, 1.0
-GRACE = {Order.CANCELLED: CANCEL_GRACE, Order.TAKEN: 0.0}
-AGAIN = {"internal", "storage"}  # failures that may not come again
+POLL_SECONDS = 0.1  # between two looks at the reason to stop
+CANCEL_GRACE_SECONDS = 1.2  # for a child whose work nobody wants any more, to reach the end of a step
+STOP_GRACE_SECONDS = 15.0  # for any other child, which also writes a checkpoint
+EXIT_GRACE_SECONDS = 1.0  # from the child's last message to its exit
+FROZEN_SECONDS = 5.0  # between two polls: this process was suspended, and perhaps the child with it
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.2, 1.0
+GRACE_BY_REASON = {StopReason.CANCELLED: CANCEL_GRACE_SECONDS, StopReason.LEASE_LOST: 0.0}
+RETRYABLE_CODES = {"internal", "storage"}  # of failures that may not recur
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How the child ended: its last message, or none when it died, and why it was stopped, if it was."""
+class ChildResult:
+    """How the child ended: its last message, empty when it died, and why it was stopped, if it was."""
 
     message: Json
-    order: Order | None = None
+    stop_reason: StopReason | None = None
     stalled: bool = False
 
 
 @dataclass(frozen=True)
-class Patience:
-    """In seconds."""
+class Timeouts:
+    """The timeouts of a job, in seconds."""
 
-    lease: float = 60.0  # how long a lease lasts without a beat
-    stall: float = 600.0  # how long a child may say nothing
+    lease: float = 60.0  # how long a lease lasts without a heartbeat
+    stall: float = 600.0  # how long a child may send no message
     checkpoint: float = 30.0  # from one checkpoint to the next, within an epoch
 
 
@@ -72,184 +73,187 @@ class Supervisor:
         storage: Storage,
         work_dir: Path,
         owner: str,
-        patience: Patience,
+        timeouts: Timeouts,
         device: str,
         stopping: Callable[[], bool],
-        command: Sequence[str] = (),  # instead of the program that the kind of job has
-        threads: int = 1,  # that a training may take
+        command: Sequence[str] = (),  # instead of the program of the job's kind
+        threads: int = 1,  # that a training may use
     ) -> None:
         self._sessions = sessions
         self._storage = storage
         self._work_dir = work_dir
         self._owner = owner
-        self._patience = patience
+        self._timeouts = timeouts
         self._device = device
         self._stopping = stopping
         self._command = command
         self._threads = threads
 
     def run(self) -> None:
-        """Claim the job whose turn it is and see it through; without one there is nothing to do."""
+        """Claim the next queued job and run it to its end; return at once when there is none."""
         try:
             job = self._claim()
         except SQLAlchemyError as error:
-            log.warning("claim: %s", error)  # the doorbell is rung again
+            log.warning("claim: %s", error)  # the workers will be notified of the job again
             return
         if job is None:
             return
         lease = Lease(job.id, job.attempt)
-        heart = Heart(self._sessions, lease, self._patience.lease, self._stopping)
+        heartbeat = Heartbeat(self._sessions, lease, self._timeouts.lease, self._stopping)
         directory = self._work_dir / f"{job.id}-{job.attempt}-{secrets.token_hex(4)}"
-        work = KINDS[job.kind](self._sessions, self._storage, self._device, job)
-        heart.start()
+        assignment = JOB_KINDS[job.kind](self._sessions, self._storage, self._device, job)
+        heartbeat.start()
         try:
-            self._run(work, heart, directory)
+            self._run(assignment, heartbeat, directory)
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-            heart.stop()
-        self._tidy(work, job.id)
+            heartbeat.stop()
+        self._clean_up(assignment, job.id)
 
     def _claim(self) -> Job | None:
         while not self._stopping():
             with self._sessions.begin() as session:
-                job_id = leases.oldest(session)
+                job_id = leases.next_queued(session)
                 if job_id is None:
                     return None
-                if (job := leases.claim(session, job_id, self._owner, self._patience.lease)) is not None:
+                if (job := leases.claim(session, job_id, self._owner, self._timeouts.lease)) is not None:
                     return job
         return None
 
-    def _run(self, work: Assignment, heart: Heart, directory: Path) -> None:
+    def _run(self, assignment: Assignment, heartbeat: Heartbeat, directory: Path) -> None:
         try:
             directory.mkdir(mode=0o700, parents=True)
-            request = work.prepare(directory, heart.note)
-        except Unready as error:
-            self._fail(heart, error.code, str(error))
+            request = assignment.prepare(directory, heartbeat.record)
+        except PrerequisiteMissing as error:
+            self._fail(heartbeat, error.code, str(error))
             return
         except SQLAlchemyError as error:  # charges nothing: the job is queued again once the database is back
             log.warning("prepare: %s", error)
-            self._tell(heart, partial(leases.give_back, lease=heart.lease, crashed=False))
+            self._release(heartbeat, crashed=False)
             return
         except Exception as error:  # noqa: BLE001 - whatever a store raises
-            self._stumble(heart, error)
+            self._fail_storage(heartbeat, error)
             return
         request |= {
             "parent": os.getpid(),
             "threads": self._threads,
-            "checkpoint_seconds": self._patience.checkpoint,
+            "checkpoint_seconds": self._timeouts.checkpoint,
         }
-        child = Child(self._command or (sys.executable, "-m", work.module), request)
+        child = ChildProcess(self._command or (sys.executable, "-m", assignment.module), request)
         grace = 0.0
         try:
-            ending = self._watch(child, work, heart)
-            grace = 0.0 if ending.stalled or ending.order in GRACE else EXIT_GRACE
+            result = self._watch(child, assignment, heartbeat)
+            grace = 0.0 if result.stalled or result.stop_reason in GRACE_BY_REASON else EXIT_GRACE_SECONDS
         except Exception as error:  # noqa: BLE001 - a part could not be stored
-            ending = Ending(_storage_failure(error))
+            result = ChildResult(_storage_failure(error))
         finally:
             child.end(grace)
-        self._conclude(work, heart, ending)
+        self._conclude(assignment, heartbeat, result)
 
-    def _watch(self, child: Child, work: Assignment, heart: Heart) -> Ending:
+    def _watch(self, child: ChildProcess, assignment: Assignment, heartbeat: Heartbeat) -> ChildResult:
         last: Json = {}
-        order: Order | None = None
-        heard = looked = time.monotonic()
+        reason: StopReason | None = None
+        last_message_at = polled_at = time.monotonic()
         deadline = float("inf")
-        while time.monotonic() < deadline and (message := child.message(LOOK)) is not None:
+        while time.monotonic() < deadline and (message := child.next_message(POLL_SECONDS)) is not None:
             now = time.monotonic()
-            if message or now - looked > GAP:
-                heard = now
-            looked = now
+            if message or now - polled_at > FROZEN_SECONDS:
+                last_message_at = now
+            polled_at = now
             if message.get("type") in {"done", "failed", "stopped"}:
                 last = message
             elif message:
-                heart.note(work.take(message))
-            elif now - heard > self._patience.stall:
-                return Ending(last, stalled=True)
-            if (wanted := heart.order) is not None and order is None and not last:
-                order, deadline = wanted, now + GRACE.get(wanted, STOP_GRACE)
-                child.ask_to_stop()
-            elif heart.order is Order.TAKEN:
-                return Ending(last, Order.TAKEN)
-        return Ending(last, order)
+                heartbeat.record(assignment.on_message(message))
+            elif now - last_message_at > self._timeouts.stall:
+                return ChildResult(last, stalled=True)
+            if (current := heartbeat.stop_reason) is not None and reason is None and not last:
+                reason, deadline = current, now + GRACE_BY_REASON.get(current, STOP_GRACE_SECONDS)
+                child.request_stop()
+            elif heartbeat.stop_reason is StopReason.LEASE_LOST:
+                return ChildResult(last, StopReason.LEASE_LOST)
+        return ChildResult(last, reason)
 
-    def _conclude(self, work: Assignment, heart: Heart, ending: Ending) -> None:
-        lease, kind = heart.lease, ending.message.get("type")
-        if ending.order is Order.TAKEN:
+    def _conclude(self, assignment: Assignment, heartbeat: Heartbeat, result: ChildResult) -> None:
+        lease, kind = heartbeat.lease, result.message.get("type")
+        if result.stop_reason is StopReason.LEASE_LOST:
             return
-        if ending.stalled:
-            text = f"The training made no step for {self._patience.stall:g} seconds and was ended"
-            self._fail(heart, "stalled", text)
-        elif ending.order is Order.CANCELLED:
-            self._tell(heart, lambda session: leases.end(session, lease, Status.CANCELLED))
+        if result.stalled:
+            text = f"The training made no step for {self._timeouts.stall:g} seconds and was ended"
+            self._fail(heartbeat, "stalled", text)
+        elif result.stop_reason is StopReason.CANCELLED:
+            self._write_with_retry(heartbeat, lambda session: leases.end(session, lease, Status.CANCELLED))
         elif kind == "done":
-            self._finish(work, heart, ending.message)
+            self._finish(assignment, heartbeat, result.message)
         elif kind == "failed":
-            self._fail(heart, ending.message["code"], ending.message["message"])
+            self._fail(heartbeat, result.message["code"], result.message["message"])
         else:
-            crashed = ending.order is None
-            self._tell(heart, lambda session: leases.give_back(session, lease, crashed=crashed))
+            self._release(heartbeat, crashed=result.stop_reason is None)
 
-    def _finish(self, work: Assignment, heart: Heart, message: Json) -> None:
+    def _finish(self, assignment: Assignment, heartbeat: Heartbeat, message: Json) -> None:
         try:
-            publish = work.finish(heart.lease, message)
+            publish = assignment.finish(heartbeat.lease, message)
         except Exception as error:  # noqa: BLE001 - whatever a store raises
-            self._stumble(heart, error)
+            self._fail_storage(heartbeat, error)
             return
-        if self._tell(heart, publish) is False:  # cancelled meanwhile, or taken away
-            self._tell(heart, partial(leases.give_back, lease=heart.lease, crashed=False))
+        if self._write_with_retry(heartbeat, publish) is False:  # cancelled meanwhile, or the lease was lost
+            self._release(heartbeat, crashed=False)
 
-    def _stumble(self, heart: Heart, error: Exception) -> None:
+    def _release(self, heartbeat: Heartbeat, *, crashed: bool) -> None:
+        self._write_with_retry(heartbeat, partial(leases.release, lease=heartbeat.lease, crashed=crashed))
+
+    def _fail_storage(self, heartbeat: Heartbeat, error: Exception) -> None:
         message = _storage_failure(error)
-        self._fail(heart, message["code"], message["message"])
+        self._fail(heartbeat, message["code"], message["message"])
 
-    def _fail(self, heart: Heart, code: str, message: str) -> None:
-        lease = heart.lease
-        if code in AGAIN:
-            self._tell(heart, lambda session: leases.retry(session, lease, code, message))
+    def _fail(self, heartbeat: Heartbeat, code: str, message: str) -> None:
+        lease = heartbeat.lease
+        if code in RETRYABLE_CODES:
+            self._write_with_retry(heartbeat, lambda session: leases.retry(session, lease, code, message))
         else:
             end = partial(leases.end, lease=lease, status=Status.FAILED, code=code, message=message)
-            self._tell(heart, end)
+            self._write_with_retry(heartbeat, end)
 
-    def _tell(self, heart: Heart, change: Callable[[Session], T]) -> T | None:
-        """Change the row, as often as it takes: the attempt fences it, and doing it twice changes nothing.
+    def _write_with_retry(self, heartbeat: Heartbeat, change: Callable[[Session], T]) -> T | None:
+        """Commit a change of the row, retried until the database is back; None when the worker stops first.
 
-        What the child said comes first. A worker that stops gives up after some seconds; its lease expires.
+        What the child has reported is stored before. The attempt fences the change, and repeating it changes
+        nothing. A worker that stops gives up after some seconds; then its lease expires.
         """
-        backoff, deadline = FIRST_BACKOFF, float("inf")
+        backoff, deadline = FIRST_RETRY_SECONDS, float("inf")
         while True:
             try:
-                if heart.beat():
+                if heartbeat.renew():
                     with self._sessions.begin() as session:
                         return change(session)
             except (DataError, IntegrityError, ProgrammingError):
-                raise  # will not heal; the lease expires
+                raise  # permanent errors; the lease expires
             except SQLAlchemyError as error:
-                log.warning("the database is away: %s", error)
+                log.warning("database unavailable: %s", error)
             if self._stopping():
-                deadline = min(deadline, time.monotonic() + STOP_GRACE)
+                deadline = min(deadline, time.monotonic() + STOP_GRACE_SECONDS)
             if time.monotonic() > deadline:
                 return None
             time.sleep(backoff)
-            backoff = min(2 * backoff, LAST_BACKOFF)
+            backoff = min(2 * backoff, MAX_RETRY_SECONDS)
 
-    def _tidy(self, work: Assignment, job_id: str) -> None:
-        """Delete what nobody needs once the job has ended; what is left, the sweep finds."""
+    def _clean_up(self, assignment: Assignment, job_id: str) -> None:
+        """Delete the stored files that an ended job does not need; a cleanup finds what is left."""
         try:
             with self._sessions() as session:
                 job = session.get(Job, job_id)
             if job is None or job.status not in LIVE:
-                work.discard(None if job is None else job.status)
+                assignment.discard(None if job is None else job.status)
         except Exception as error:  # noqa: BLE001 - whatever database and store raise
-            log.warning("tidy: %s", error, extra={"job_id": job_id})
+            log.warning("deleting files of an ended job: %s", error, extra={"job_id": job_id})
 
 
 def _storage_failure(error: Exception) -> Json:
     log.exception("storage")
     if isinstance(error, NoSpace):
-        return {"type": "failed", "code": "no_space", "message": "The artifact store is full"}
-    if disk_full(error):
-        return {"type": "failed", "code": "no_space", "message": "The worker's disk is full"}
+        return failed_message("no_space", "The artifact store is full")
+    if is_disk_full(error):
+        return failed_message("no_space", "The worker's disk is full")
     if isinstance(error, AppError):
-        return {"type": "failed", "code": "storage", "message": error.message}
+        return failed_message("storage", error.message)
     text = f"The artifact store failed: {type(error).__name__}: {error}"
-    return {"type": "failed", "code": "storage", "message": text[:500]}
+    return failed_message("storage", text[:500])

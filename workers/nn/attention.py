@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.nn.cells import real
-
-LOW = -1e4
+from workers.nn.pooling import LOW
 
 
 class General(nn.Module):

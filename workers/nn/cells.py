@@ -83,7 +83,7 @@ class Recurrent(nn.Module):
                 init = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
                 init(gate)
 
-    def initial(self, batch: int) -> Tensor:
+    def initial_state(self, batch: int) -> Tensor:
         """The state before the first step: zeros (state_rows, batch, hidden)."""
         return next(self.parameters()).new_zeros(self.state_rows, batch, self.hidden_size)
 
@@ -124,10 +124,10 @@ class Recurrent(nn.Module):
 
     def _run(self, module: nn.Module, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         if self.training and self.weight_drop:
-            found: tuple[Tensor, State] = functional_call(
+            result: tuple[Tensor, State] = functional_call(
                 module, drop_weights(module, self.weight_drop), (inputs, state)
             )
-            return found
+            return result
         outputs, last = module(inputs, state)
         return outputs, last
 

@@ -37,6 +37,8 @@ class ModelConfig:
     attention: str = "general"  # of a SEQUENCE decoder
     alignment: float = 0.0  # source tokens for each target token, where places are expected to agree
     lexicon: int = 0  # translations that a dictionary has of a source token
+    stride: int = 1  # of FRAMES: input steps from one window of the convolution to the next
+    kernel: int = 1  # of FRAMES: input steps that a window covers
     members: int = 1  # networks whose outputs are averaged
 
     def to_json(self) -> dict[str, Any]:
@@ -48,12 +50,12 @@ class ModelConfig:
         }
 
     @classmethod
-    def from_json(cls, found: dict[str, Any]) -> "ModelConfig":
+    def from_json(cls, fields: dict[str, Any]) -> "ModelConfig":
         """The inverse of `to_json`; raises `TypeError` on an unknown field."""
-        kinds: dict[str, Any] = {"input": Input(found["input"]), "output": Output(found["output"])}
+        kinds: dict[str, Any] = {"input": Input(fields["input"]), "output": Output(fields["output"])}
         for name in ("quantiles", "vocabularies"):
-            if name in found:
-                kinds[name] = tuple(found[name])
-        if "forbidden" in found:
-            kinds["forbidden"] = tuple((source, to) for source, to in found["forbidden"])
-        return cls(**found | kinds)
+            if name in fields:
+                kinds[name] = tuple(fields[name])
+        if "forbidden" in fields:
+            kinds["forbidden"] = tuple((source, to) for source, to in fields["forbidden"])
+        return cls(**fields | kinds)

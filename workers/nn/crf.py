@@ -11,8 +11,8 @@ from torch import Tensor, nn
 NEVER = -1e4  # the score of a transition that cannot happen
 
 
-class Chain(nn.Module):
-    """Scores (tags + 2, tags): row i from tag i, then a row from the start, then one to the end."""
+class CRF(nn.Module):
+    """Transition scores (tags + 2, tags): row i from tag i, a row from the start, and one to the end."""
 
     def __init__(self, tags: int, forbidden: Sequence[tuple[int, int]]) -> None:
         super().__init__()

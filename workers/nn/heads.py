@@ -1,45 +1,50 @@
-"""What turns recurrent states into outputs, and what training minimises there: a table by kind of output.
+"""Heads: what turns recurrent states into outputs, and the loss that training minimises there.
 
-Every head reads states (batch, time, states) of sequences with their lengths (batch,) and the embedded inputs
-(batch, time, inputs). `forward` gives outputs at every position; `answer` what a prediction needs of them:
-QUANTILES and NEXT at the last real step (batch, width), else all; `loss` is the weighted sum to be minimised.
+Every head reads states (batch, time, states) of sequences with their lengths (batch,) and the embedded
+inputs (batch, time, inputs). `forward` gives outputs at every step; `predict` those that a prediction needs:
+QUANTILES and NEXT_TOKEN at the last real step (batch, width), else all; `loss` is the weighted sum to be
+minimised. `step_loss`: every step has a loss of its own, so that a sequence can be learned in parts.
+`row_loss`: a row has one loss, the likelihood of all its targets together.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from app.tasks.contract import Output
 from workers.nn.cells import at
 from workers.nn.config import ModelConfig
-from workers.nn.crf import Chain
+from workers.nn.crf import CRF
 from workers.nn.dropout import Dropout
-from workers.nn.losses import Penalties, activations, cross_entropy, quantile_loss
+from workers.nn.losses import Penalties, activation_penalties, cross_entropy, ctc_loss, quantile_loss
 from workers.nn.pooling import POOLINGS
 
 
 @dataclass(frozen=True)
-class Read:
-    """What a head reads."""
+class HeadInput:
+    """What a head reads of a batch."""
 
     states: Tensor  # (batch, time, states)
     embedded: Tensor  # (batch, time, inputs)
     lengths: Tensor  # (batch,)
 
 
-def ends(read: Read) -> Read:
-    """The last real steps alone, each part (batch, 1, width)."""
+def last_steps(read: HeadInput) -> HeadInput:
+    """The last real step of each row alone, its states and its input (batch, 1, width)."""
     last = read.lengths - 1
-    return Read(at(read.states, last), at(read.embedded, last), torch.ones_like(last))
+    return HeadInput(at(read.states, last), at(read.embedded, last), torch.ones_like(last))
 
 
-class Quantiles(nn.Module):
+class QuantilesHead(nn.Module):
     """A dense layer over state and input of a step, then all quantiles of all lead times at once.
 
     A straight way past the recurrence carries what is linear in the input (as the autoregression of LSTNet,
     Lai et al. 2018). Both last layers start at zero: an untrained network answers 0, where targets centre.
     """
+
+    step_loss: ClassVar[bool] = True
+    row_loss: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig, states: int, inputs: int) -> None:
         super().__init__()
@@ -52,7 +57,7 @@ class Quantiles(nn.Module):
         self.direct = nn.Linear(inputs, config.outputs, bias=False)
         nn.init.zeros_(self.direct.weight)
 
-    def forward(self, read: Read) -> Tensor:
+    def forward(self, read: HeadInput) -> Tensor:
         """(batch, time, outputs)."""
         joined = torch.cat(
             [self.dropout(read.states), read.embedded], dim=-1
@@ -61,18 +66,21 @@ class Quantiles(nn.Module):
         straight: Tensor = self.direct(read.embedded)
         return curved + straight
 
-    def answer(self, read: Read) -> Tensor:
+    def predict(self, read: HeadInput) -> Tensor:
         """(batch, outputs)."""
-        return self(ends(read)).squeeze(1)  # type: ignore[no-any-return]
+        return self(last_steps(read)).squeeze(1)  # type: ignore[no-any-return]
 
-    def loss(self, read: Read, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
+    def loss(self, read: HeadInput, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
         """Pinball loss of targets (batch, time, horizon)."""
         del penalties
         return quantile_loss(self(read).float(), targets, weights, self.quantiles)
 
 
-class Label(nn.Module):
+class LabelHead(nn.Module):
     """One label for a sequence: its states pooled, then log-probabilities of the classes."""
+
+    step_loss: ClassVar[bool] = False
+    row_loss: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig, states: int, inputs: int) -> None:
         super().__init__()
@@ -82,40 +90,43 @@ class Label(nn.Module):
         width: int = self.pool.width  # type: ignore[assignment]
         self.out = nn.Linear(width, config.outputs)
 
-    def forward(self, read: Read) -> Tensor:
+    def forward(self, read: HeadInput) -> Tensor:
         """(batch, classes)."""
         pooled = self.dropout(self.pool(read.states, read.lengths))
         return torch.log_softmax(self.out(pooled), dim=-1)
 
-    def answer(self, read: Read) -> Tensor:
+    def predict(self, read: HeadInput) -> Tensor:
         """(batch, classes)."""
         return self(read)  # type: ignore[no-any-return]
 
-    def loss(self, read: Read, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
+    def loss(self, read: HeadInput, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
         """Cross-entropy of targets (batch,)."""
         return cross_entropy(self(read).float(), targets, weights, penalties.label_smoothing)
 
 
-class Labels(nn.Module):
-    """One label for each step, with or without scores for one label after another."""
+class LabelsHead(nn.Module):
+    """One label for each step, with or without a CRF that scores one label after another."""
+
+    step_loss: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig, states: int, inputs: int) -> None:
         super().__init__()
         del inputs
         self.dropout = Dropout(config.dropout, variational=config.variational_dropout)
         self.out = nn.Linear(states, config.outputs)
-        self.chain = Chain(config.outputs, config.forbidden) if config.crf else None
+        self.chain = CRF(config.outputs, config.forbidden) if config.crf else None
+        self.row_loss = self.chain is not None
 
-    def forward(self, read: Read) -> Tensor:
+    def forward(self, read: HeadInput) -> Tensor:
         """Emissions (batch, time, tags)."""
         emissions: Tensor = self.out(self.dropout(read.states))
         return emissions if self.chain is not None else torch.log_softmax(emissions, dim=-1)
 
-    def answer(self, read: Read) -> Tensor:
+    def predict(self, read: HeadInput) -> Tensor:
         """(batch, time, tags)."""
         return self(read)  # type: ignore[no-any-return]
 
-    def loss(self, read: Read, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
+    def loss(self, read: HeadInput, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
         """Negative log-likelihood of targets (batch, time), of whole rows or of each step."""
         emissions = self(read).float()
         if self.chain is None:
@@ -123,8 +134,11 @@ class Labels(nn.Module):
         return self.chain.loss(emissions, targets, weights)
 
 
-class Next(nn.Module):
+class NextTokenHead(nn.Module):
     """The token that follows each step; the embedding may be the softmax's matrix (Press & Wolf 2017)."""
+
+    step_loss: ClassVar[bool] = True
+    row_loss: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig, states: int, inputs: int) -> None:
         super().__init__()
@@ -134,7 +148,7 @@ class Next(nn.Module):
         self.project = nn.Linear(states, width) if width != states else nn.Identity()
         self.out = nn.Linear(width, config.outputs)
 
-    def forward(self, read: Read) -> Tensor:
+    def forward(self, read: HeadInput) -> Tensor:
         """Logits (batch, time, vocabulary)."""
         return self._logits(self.dropout(read.states))
 
@@ -142,21 +156,41 @@ class Next(nn.Module):
         logits: Tensor = self.out(self.project(states))
         return logits
 
-    def answer(self, read: Read) -> Tensor:
+    def predict(self, read: HeadInput) -> Tensor:
         """(batch, vocabulary)."""
-        return self(ends(read)).squeeze(1)  # type: ignore[no-any-return]
+        return self(last_steps(read)).squeeze(1)  # type: ignore[no-any-return]
 
-    def loss(self, read: Read, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
+    def loss(self, read: HeadInput, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
         """Cross-entropy of targets (batch, time), and what keeps activations small and slow."""
         dropped = self.dropout(read.states)
         loss = cross_entropy(self._logits(dropped).float(), targets, weights, penalties.label_smoothing)
-        return loss + activations(read.states, dropped, penalties) * weights.sum()
+        return loss + activation_penalties(read.states, dropped, penalties) * weights.sum()
 
 
-Head = Quantiles | Label | Labels | Next
-HEADS: dict[Output, type[Head]] = {
-    Output.QUANTILES: Quantiles,
-    Output.LABEL: Label,
-    Output.LABELS: Labels,
-    Output.NEXT: Next,
-}
+class AlignedHead(nn.Module):
+    """Log-probabilities of labels at each step, label 0 being CTC's blank (Graves et al. 2006)."""
+
+    step_loss: ClassVar[bool] = False
+    row_loss: ClassVar[bool] = True
+
+    def __init__(self, config: ModelConfig, states: int, inputs: int) -> None:
+        super().__init__()
+        del inputs
+        self.dropout = Dropout(config.dropout, variational=config.variational_dropout)
+        self.out = nn.Linear(states, config.outputs)
+
+    def forward(self, read: HeadInput) -> Tensor:
+        """(batch, time, labels), in single precision: the sums of CTC overflow half precision."""
+        return torch.log_softmax(self.out(self.dropout(read.states)).float(), dim=-1)
+
+    def predict(self, read: HeadInput) -> Tensor:
+        """(batch, time, labels)."""
+        return self(read)  # type: ignore[no-any-return]
+
+    def loss(self, read: HeadInput, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
+        """Negative log-likelihood of target labels (batch, target time) in any alignment with the steps."""
+        del penalties
+        return ctc_loss(self(read), read.lengths, targets, weights)
+
+
+Head = QuantilesHead | LabelHead | LabelsHead | NextTokenHead | AlignedHead

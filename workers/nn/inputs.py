@@ -1,9 +1,14 @@
-"""What turns one step of input into a vector: a table by kind of input."""
+"""Input layers: what turns steps of input into the vectors that the recurrent stack reads.
+
+Each takes inputs (batch, time, features) and lengths (batch,) and gives (batch, steps, width). Only
+`FramesInput` changes the number of steps; `strided` gives the lengths after the layer.
+"""
 
 import torch
 from torch import Tensor, nn
 
-from app.tasks.contract import PADDING, Input
+from app.tasks.contract import PADDING
+from workers.nn.cells import real
 from workers.nn.config import ModelConfig
 from workers.nn.dropout import Dropout, drop_words
 
@@ -12,7 +17,7 @@ WIDTHS = (2, 3, 4)  # characters that a convolution sees at once
 MOST = 48  # width of a further column's vector
 
 
-class Vectors(nn.Module):
+class VectorsInput(nn.Module):
     """Steps that are vectors already: passed on as they are."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -20,14 +25,46 @@ class Vectors(nn.Module):
         self.width = config.features
         self.dropout = Dropout(config.input_dropout, variational=config.variational_dropout)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """(batch, time, features) to (batch, time, width)."""
+        del lengths
         dropped: Tensor = self.dropout(inputs)
         return dropped
 
+    def strided(self, lengths: Tensor) -> Tensor:
+        """Lengths (batch,) after this layer: the same."""
+        return lengths
 
-class Tokens(nn.Module):
-    """Token numbers as vectors: one table for each column, and what is read from a word's characters."""
+
+class FramesInput(nn.Module):
+    """Vectors at a high rate, read by a convolution that moves `stride` of them at a time.
+
+    The front of a speech network (Amodei et al. 2016, "Deep Speech 2", section 3.5): the recurrent stack has
+    that many fewer steps. Window t covers inputs `t * stride` to `t * stride + kernel - 1`; those behind a
+    row's end are zeros, whatever lies there.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.width, self.stride, self.kernel = config.embedding_size, config.stride, config.kernel
+        self.windows = nn.Conv1d(config.features, self.width, self.kernel, stride=self.stride)
+        self.dropout = Dropout(config.input_dropout, variational=config.variational_dropout)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, time, features) to (batch, ceil(time / stride), width)."""
+        known = torch.where(real(lengths, inputs.shape[1])[:, :, None], inputs, 0.0)
+        padded = nn.functional.pad(known.transpose(1, 2), (0, self.kernel - 1))  # (batch, features, time')
+        windows = torch.relu(self.windows(padded)).transpose(1, 2)  # (batch, steps, width)
+        dropped: Tensor = self.dropout(windows)
+        return dropped
+
+    def strided(self, lengths: Tensor) -> Tensor:
+        """Lengths (batch,) after this layer: `ceil(lengths / stride)`."""
+        return (lengths + self.stride - 1) // self.stride
+
+
+class TokensInput(nn.Module):
+    """Token numbers as vectors: an embedding for each column, and what is read from a word's characters."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -43,11 +80,12 @@ class Tokens(nn.Module):
     @property
     def vectors(self) -> Tensor:
         """Of the tokens themselves, (vocabulary, embedding_size)."""
-        found: Tensor = self.tables[0].weight  # type: ignore[assignment]
-        return found
+        weight: Tensor = self.tables[0].weight  # type: ignore[assignment]
+        return weight
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """(batch, time, columns) int64 to (batch, time, width)."""
+        del lengths
         columns = inputs[..., : len(self.tables)].unbind(-1)  # each (batch, time)
         parts = [embed(column) for embed, column in zip(self.tables, columns, strict=True)]
         if self.training and self.word_dropout:
@@ -56,6 +94,10 @@ class Tokens(nn.Module):
             parts.append(self.characters(inputs[..., len(self.tables) :]))
         dropped: Tensor = self.dropout(torch.cat(parts, dim=-1))
         return dropped
+
+    def strided(self, lengths: Tensor) -> Tensor:
+        """Lengths (batch,) after this layer: the same."""
+        return lengths
 
 
 def table(size: int, width: int) -> nn.Embedding:
@@ -73,7 +115,7 @@ def column_size(size: int) -> int:
     return min(MOST, width)
 
 
-class Convolution(nn.Module):
+class CharCNN(nn.Module):
     """Windows of characters, the strongest of each kind (Ma & Hovy 2016; several widths: Kim et al. 2016)."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -92,11 +134,11 @@ class Convolution(nn.Module):
         batch, time, length = characters.shape
         words = self.embed(characters).view(batch * time, length, -1)  # (words, length, character)
         letters = words.transpose(1, 2)  # (words, character, length)
-        found = [windows(letters).amax(dim=2) for windows in self.windows]  # each (words, size)
-        return torch.relu(torch.cat(found, dim=-1)).view(batch, time, -1)
+        strongest = [windows(letters).amax(dim=2) for windows in self.windows]  # each (words, size)
+        return torch.relu(torch.cat(strongest, dim=-1)).view(batch, time, -1)
 
 
-class BothEnds(nn.Module):
+class CharRNN(nn.Module):
     """A word read from either end, what is known at the other (Lample et al. 2016)."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -119,5 +161,5 @@ class BothEnds(nn.Module):
         return ends[:, : self.width].view(batch, time, self.width)
 
 
-CHARACTERS: dict[str, type[Convolution | BothEnds]] = {"cnn": Convolution, "rnn": BothEnds}
-INPUTS: dict[Input, type[Vectors | Tokens]] = {Input.VECTORS: Vectors, Input.TOKENS: Tokens}
+CHARACTERS: dict[str, type[CharCNN | CharRNN]] = {"cnn": CharCNN, "rnn": CharRNN}
+InputLayer = TokensInput | VectorsInput | FramesInput

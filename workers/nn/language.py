@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from workers.nn.cells import pick, turned
 from workers.nn.dropout import Dropout
-from workers.nn.inputs import Tokens
+from workers.nn.inputs import TokensInput
 from workers.nn.losses import NONE, Penalties, cross_entropy
 from workers.nn.model import SequenceModel
 
@@ -19,12 +19,12 @@ from workers.nn.model import SequenceModel
 class LanguageModel(nn.Module):
     """Shares embeddings and the first layer with a network; what it learns is there at once."""
 
-    steps: ClassVar[bool] = False  # a sequence is learned as a whole
-    paths: ClassVar[bool] = False  # but each of its steps has a loss
+    step_loss: ClassVar[bool] = False  # a sequence is learned as a whole
+    row_loss: ClassVar[bool] = False  # but each of its tokens has a loss
 
     def __init__(self, model: SequenceModel) -> None:
         super().__init__()
-        if not isinstance(model.embed, Tokens):
+        if not isinstance(model.embed, TokensInput):
             raise TypeError("A language model reads tokens.")
         self.config = model.config
         self.embed = model.embed
@@ -49,7 +49,7 @@ class LanguageModel(nn.Module):
         Read backwards, a row has the same number of next tokens, so the weights are the same.
         """
         del state
-        embedded = self.embed(inputs)  # (batch, time, width)
+        embedded = self.embed(inputs, lengths)  # (batch, time, width)
         turn = turned(lengths, inputs.shape[1])  # (batch, time)
         back = pick(inputs[..., :1], turn).squeeze(-1)  # (batch, time), padding last
         sides = [(embedded, targets), (pick(embedded, turn), nn.functional.pad(back[:, 1:], (0, 1)))]

@@ -42,7 +42,21 @@ def token_losses(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Ten
     return losses.view(targets.shape)
 
 
-def activations(states: Tensor, dropped: Tensor, penalties: Penalties) -> Tensor:
+def ctc_loss(outputs: Tensor, lengths: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Sum over rows of the CTC loss; outputs (batch, time, labels) are log-probabilities, label 0 the blank.
+
+    A row's targets (batch, target time) are those of a positive weight; a row without any counts nothing, nor
+    does one with too few steps for its targets. Graves et al. (2006), "Connectionist temporal
+    classification".
+    """
+    counts = (weights > 0).sum(dim=1)  # (batch,)
+    losses = nn.functional.ctc_loss(
+        outputs.transpose(0, 1), targets, lengths, counts, blank=0, reduction="none", zero_infinity=True
+    )  # (batch,)
+    return (losses * (counts > 0)).sum()
+
+
+def activation_penalties(states: Tensor, dropped: Tensor, penalties: Penalties) -> Tensor:
     """How large dropped states are, and how much states change from step to step (batch, time, width)."""
     cost = states.new_zeros(())
     if penalties.activation:

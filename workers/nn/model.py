@@ -1,22 +1,27 @@
 """A network that answers in one go: an input layer, a recurrent stack, a head."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
-from app.tasks.contract import Output
 from workers.nn.cells import Recurrent
 from workers.nn.config import ModelConfig
-from workers.nn.heads import HEADS, Head, Labels, Next, Read
-from workers.nn.inputs import INPUTS, Tokens
+from workers.nn.heads import Head, HeadInput, LabelsHead, NextTokenHead
+from workers.nn.inputs import InputLayer, TokensInput
 from workers.nn.losses import NONE, Penalties, token_losses
+
+HeadFactory = Callable[[ModelConfig, int, int], Head]  # of widths of a state and of an embedded input
 
 
 class SequenceModel(nn.Module):
-    """Outputs at every position or of the whole sequence, and a state from which the next call goes on."""
+    """Outputs at every step or of the whole sequence, and a state from which the next call goes on."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self, config: ModelConfig, input_layer: Callable[[ModelConfig], InputLayer], head: HeadFactory
+    ) -> None:
         super().__init__()
         self.config = config
-        self.embed = INPUTS[config.input](config)
+        self.embed = input_layer(config)
         self.recurrent = Recurrent(
             config.cell,
             self.embed.width,
@@ -28,8 +33,12 @@ class SequenceModel(nn.Module):
             weight_drop=config.weight_drop,
         )
         states = config.hidden_size * self.recurrent.directions
-        self.head: Head = HEADS[config.output](config, states, self.embed.width)
-        if config.tie_weights and isinstance(self.head, Next) and isinstance(self.embed, Tokens):
+        self.head = head(config, states, self.embed.width)
+        if (
+            config.tie_weights
+            and isinstance(self.head, NextTokenHead)
+            and isinstance(self.embed, TokensInput)
+        ):
             self.head.out.weight = self.embed.tables[0].weight  # type: ignore[assignment]
 
     @property
@@ -43,29 +52,31 @@ class SequenceModel(nn.Module):
         return self.recurrent.hidden_size
 
     @property
-    def steps(self) -> bool:
+    def step_loss(self) -> bool:
         """Whether every step has a loss of its own, so that a sequence can be learned in parts."""
-        return self.config.output in (Output.QUANTILES, Output.NEXT)
+        return self.head.step_loss
 
     @property
-    def paths(self) -> bool:
-        """Whether the steps of a row have one loss together, the likelihood of them all."""
-        return self.config.output == Output.LABELS and self.config.crf
+    def row_loss(self) -> bool:
+        """Whether a row has one loss, the likelihood of all its targets together."""
+        return self.head.row_loss
 
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Inputs (batch, time, features) to outputs (batch, time, width) or (batch, width), and the state."""
-        read, state = self._read(inputs, lengths, state)
+        read, state = self._recur(inputs, lengths, state)
         return self.head(read), state
 
-    def _read(self, inputs: Tensor, lengths: Tensor | None, state: Tensor | None) -> tuple[Read, Tensor]:
+    def _recur(
+        self, inputs: Tensor, lengths: Tensor | None, state: Tensor | None
+    ) -> tuple[HeadInput, Tensor]:
         if lengths is None:
             lengths = inputs.new_full((len(inputs),), inputs.shape[1]).long()
-        embedded = self.embed(inputs)  # (batch, time, width)
-        state = self.initial(len(inputs)) if state is None else state
+        embedded, lengths = self.embed(inputs, lengths), self.embed.strided(lengths)  # (batch, steps, width)
+        state = self.initial_state(len(inputs)) if state is None else state
         states, state = self.recurrent(embedded, state, lengths)
-        return Read(states, embedded, lengths), state
+        return HeadInput(states, embedded, lengths), state
 
     def losses(
         self,
@@ -78,37 +89,37 @@ class SequenceModel(nn.Module):
         penalties: Penalties = NONE,
     ) -> tuple[Tensor, Tensor]:
         """The weighted sum this kind of output minimises, and the state after the inputs."""
-        read, state = self._read(inputs, lengths, state)
+        read, state = self._recur(inputs, lengths, state)
         return self.head.loss(read, targets, weights, penalties), state
 
-    def at_end(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """What a prediction needs, and the state at each row's last real step; padding is never read.
+    def forward_last(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs that a prediction needs, and the state at each row's last real step; padding is never read.
 
         QUANTILES (batch, quantiles), LABEL log-probabilities (batch, classes), LABELS emissions (batch, time,
-        tags), NEXT logits of the token that follows (batch, vocabulary).
+        tags), NEXT_TOKEN logits (batch, vocabulary), ALIGNED log-probabilities (batch, steps, labels).
         """
-        embedded = self.embed(inputs)
+        embedded, lengths = self.embed(inputs, lengths), self.embed.strided(lengths)  # (batch, steps, width)
         states, state = self.recurrent.forward_ragged(embedded, lengths, state)
-        return self.head.answer(Read(states, embedded, lengths)), state
+        return self.head.predict(HeadInput(states, embedded, lengths)), state
 
-    def answers(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """The outputs of `at_end` from a state of zeros, without packing: faster on padded batches."""
-        read, _ = self._read(inputs, lengths, None)
-        return self.head.answer(read)
+    def predict(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """The outputs of `forward_last` from a state of zeros, without packing: faster on padded batches."""
+        read, _ = self._recur(inputs, lengths, None)
+        return self.head.predict(read)
 
-    def surprise(self, inputs: Tensor, targets: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Negative log-likelihood of each target of a NEXT head in nats (batch, time), and the state."""
+    def token_nll(self, inputs: Tensor, targets: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Negative log-likelihood of each target token in nats (batch, time), and the state after them."""
         outputs, state = self(inputs, state)
         return token_losses(outputs.float(), targets), state
 
     def transitions(self) -> Tensor | None:
-        """Of a LABELS head with a chain: see `Chain`."""
+        """The transition scores of a LABELS head with a CRF (tags + 2, tags); None without one."""
         head = self.head
-        return head.chain() if isinstance(head, Labels) and head.chain is not None else None
+        return head.chain() if isinstance(head, LabelsHead) and head.chain is not None else None
 
-    def initial(self, batch: int) -> Tensor:
+    def initial_state(self, batch: int) -> Tensor:
         """The state before the first step, (state_rows, batch, hidden)."""
-        return self.recurrent.initial(batch)
+        return self.recurrent.initial_state(batch)
 
     def count(self) -> int:
         """Number of trainable parameters."""

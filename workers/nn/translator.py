@@ -17,7 +17,7 @@ from workers.nn.attention import ATTENTIONS, attend
 from workers.nn.cells import Recurrent
 from workers.nn.config import ModelConfig
 from workers.nn.dropout import Dropout
-from workers.nn.inputs import Tokens, table
+from workers.nn.inputs import TokensInput, table
 from workers.nn.losses import NONE, Penalties, cross_entropy
 from workers.nn.pooling import mean
 
@@ -32,7 +32,7 @@ class Translator(nn.Module):
         super().__init__()
         self.config = config
         size, variational = config.hidden_size, config.variational_dropout
-        self.embed = Tokens(config)
+        self.embed = TokensInput(config)
         stack = partial(
             Recurrent, config.cell, layers=config.layers, dropout=config.dropout,
             variational=variational, weight_drop=config.weight_drop,
@@ -77,8 +77,8 @@ class Translator(nn.Module):
         """First size of the decoder's state (decoder_rows, batch, hidden)."""
         return self.decoder.state_rows + bool(self.config.alignment)
 
-    steps: ClassVar[bool] = False  # a sequence is learned as a whole
-    paths: ClassVar[bool] = False  # but each of its steps has a loss
+    step_loss: ClassVar[bool] = False  # a sequence is learned as a whole
+    row_loss: ClassVar[bool] = False  # but each of its target tokens has a loss
 
     def losses(
         self,
@@ -91,8 +91,10 @@ class Translator(nn.Module):
         penalties: Penalties = NONE,
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of targets (batch, target time), each from the true ones before it."""
-        state = self.initial(len(inputs)) if state is None else state
-        seen, _ = self.recurrent(self.scale * self.embed(inputs), state, lengths)  # (batch, time, states)
+        state = self.initial_state(len(inputs)) if state is None else state
+        seen, _ = self.recurrent(
+            self.scale * self.embed(inputs, lengths), state, lengths
+        )  # (batch, time, states)
         memory, first = self._encoded(inputs, seen, lengths)
         read = self.drop_targets(self.scale * self.targets(targets[:, :-1]))  # (batch, steps, embedding)
         states, _ = self.decoder(read, first[: self.decoder.state_rows])
@@ -101,9 +103,9 @@ class Translator(nn.Module):
         loss = cross_entropy(logits.float(), targets[:, 1:], weights[:, 1:], penalties.label_smoothing)
         return loss, state
 
-    def at_end(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_last(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Memory (batch, time, width) of a source, and the decoder's first state (rows, batch, hidden)."""
-        seen, _ = self.recurrent.forward_ragged(self.scale * self.embed(inputs), lengths, state)
+        seen, _ = self.recurrent.forward_ragged(self.scale * self.embed(inputs, lengths), lengths, state)
         return self._encoded(inputs, seen, lengths)
 
     def decode_step(
@@ -155,12 +157,12 @@ class Translator(nn.Module):
         batch, steps, time = weights.shape
         words = self.lexicon_words[tokens].view(batch, 1, time * self.config.lexicon)
         shares = weights.float()[..., None] * self.lexicon_shares[tokens][:, None]
-        found = shares.new_zeros(batch, steps, self.config.outputs)
-        return found.scatter_add(2, words.expand(-1, steps, -1), shares.view(batch, steps, -1))
+        shares_of_words = shares.new_zeros(batch, steps, self.config.outputs)
+        return shares_of_words.scatter_add(2, words.expand(-1, steps, -1), shares.view(batch, steps, -1))
 
-    def initial(self, batch: int) -> Tensor:
+    def initial_state(self, batch: int) -> Tensor:
         """The encoder's state before the first step."""
-        return self.recurrent.initial(batch)
+        return self.recurrent.initial_state(batch)
 
     def count(self) -> int:
         """Number of trainable parameters."""

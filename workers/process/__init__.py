@@ -1,1 +1,1 @@
-"""Child processes: the pipes to them, and how they end."""
+"""Child processes of workers: the pipes to them, and how they end."""

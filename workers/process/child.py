@@ -1,7 +1,7 @@
-"""What a child process owes its supervisor: one JSON object a line, and a last one however it ends.
+"""The child's side of a supervised process: one JSON request on stdin, JSON messages a line on stdout.
 
-It is told what to do in one line of JSON on stdin and answers in lines of JSON on stdout. SIGTERM asks it to
-stop at the next step; when the supervisor is gone it is killed, since nobody would keep what it makes.
+However the work ends, a last message says so. SIGTERM asks the child to stop at the next step. When the
+supervisor dies, the child is killed, since nobody would store what it makes.
 """
 
 import json
@@ -15,61 +15,62 @@ from typing import TextIO
 
 from app.errors import AppError
 from app.infrastructure import logs
-from app.infrastructure.disk import disk_full
+from app.infrastructure.disk import is_disk_full
 from app.typedefs import Json
 from workers.process.lifeline import Lifeline
 
-Work = Callable[[Json, Callable[[Json], None], Callable[[], bool]], Json]
+# Arguments: the request, what sends a message, what says whether to stop. Result: the last message.
+WorkFunction = Callable[[Json, Callable[[Json], None], Callable[[], bool]], Json]
 
-GRACE_SECONDS = 30.0  # from being asked to stop to being ended; the supervisor is quicker unless it is dead
+REPORT_SECONDS = 0.25  # between two reports of progress
+GRACE_SECONDS = 30.0  # from the request to stop to the forced end; a supervisor that lives is quicker
 
 
-class Line:
-    """The way to the supervisor: one JSON object a line, written whole."""
+class MessageWriter:
+    """Sends messages to the supervisor, one JSON object a line, never interleaved."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._lock = threading.Lock()
 
     def send(self, message: Json) -> None:
-        """Say something."""
+        """Send one message."""
         with self._lock:
             self._file.write(json.dumps(message, allow_nan=False) + "\n")
             self._file.flush()
 
 
-def failed(code: str, message: str) -> Json:
-    """The last message of a child that could not do its work."""
+def failed_message(code: str, message: str) -> Json:
+    """Return the last message of a child whose work failed."""
     return {"type": "failed", "code": code, "message": message}
 
 
-def failure(error: BaseException) -> Json:
-    """What a failure of any kind of work means to the one who submitted it."""
+def explain_failure(error: BaseException) -> Json:
+    """Return the last message for an error of any kind of work, in words for whoever submitted the job."""
     match error:
         case AppError():
-            return failed(error.code.replace("-", "_"), error.message)
-        case _ if disk_full(error):
-            return failed("no_space", "The worker's disk is full")
+            return failed_message(error.code.replace("-", "_"), error.message)
+        case _ if is_disk_full(error):
+            return failed_message("no_space", "The worker's disk is full")
         case MemoryError():
-            return failed("out_of_memory", "The job needs more memory than the worker has")
+            return failed_message("out_of_memory", "The job needs more memory than the worker has")
         case _:
-            return failed("internal", f"{type(error).__name__}: {error}")
+            return failed_message("internal", f"{type(error).__name__}: {error}")
 
 
-def report(work: Work, explain: Callable[[BaseException], Json] = failure) -> None:
-    """Do what stdin asks for: `work` gets it, a way to tell and whether to stop, and gives the last word."""
-    line = Line(os.fdopen(os.dup(sys.stdout.fileno()), "w"))
-    os.dup2(
-        sys.stderr.fileno(), sys.stdout.fileno()
-    )  # whatever a library prints must not look like a message
+def run_work(work: WorkFunction, explain: Callable[[BaseException], Json] = explain_failure) -> None:
+    """Read the request from stdin, do the work, and send its last message, or `explain`'s for an error."""
+    writer = MessageWriter(os.fdopen(os.dup(sys.stdout.fileno()), "w"))
+    # Whatever a library prints goes to stderr: it must not look like a message.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     logs.configure(os.environ.get("RECURRA_LOG_LEVEL", "INFO"))
     request = json.loads(sys.stdin.readline())
     stop = threading.Event()
-    Lifeline(stop.set, grace=GRACE_SECONDS).start(request.get("parent"))
+    Lifeline(stop.set, grace_seconds=GRACE_SECONDS).start(request.get("parent"))
     try:
-        last = work(request, line.send, stop.is_set)
+        last = work(request, writer.send, stop.is_set)
     except Exception as error:  # noqa: BLE001 - the last frame of the process: everything becomes a message
         with suppress(OSError):  # a disk that has no room for the job may have none for the log
             traceback.print_exc()
         last = explain(error)
-    line.send(last)
+    writer.send(last)

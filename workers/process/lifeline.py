@@ -1,4 +1,4 @@
-"""A child process that ends when it is told to, and never outlives its parent."""
+"""Ends a child process on request, and when its parent is gone."""
 
 import os
 import select
@@ -13,22 +13,22 @@ from app.infrastructure.processes import die_with_parent
 class Lifeline:
     """Calls `on_end` once, from a thread, at SIGTERM, at the end of stdin, or when the parent dies.
 
-    Whatever still runs `grace` seconds later is ended by force.
+    A process that has not called `finish` after `grace_seconds` more is ended by force.
     """
 
-    def __init__(self, on_end: Callable[[], None], grace: float) -> None:
-        self._on_end, self._grace = on_end, grace
+    def __init__(self, on_end: Callable[[], None], grace_seconds: float) -> None:
+        self._on_end, self._grace_seconds = on_end, grace_seconds
         self._finished = threading.Event()
-        self._signals, self._wake = os.pipe()
+        self._wake_reader, self._wake_writer = os.pipe()
 
     def start(self, parent: int | None = None) -> None:
-        """Take over SIGTERM and SIGINT; call this from the main thread.
+        """Take over SIGTERM and SIGINT and start the thread; call this from the main thread.
 
-        With the number of the parent this process is killed when that dies, even if it computes without
-        ever coming back to Python; otherwise it is asked to end.
+        With the parent's process id, the kernel kills this process when the parent dies, even if it computes
+        without ever returning to Python; without the id it is asked to end.
         """
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this
-        signal.signal(signal.SIGTERM, lambda *_: os.write(self._wake, b"."))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this process
+        signal.signal(signal.SIGTERM, lambda *_: os.write(self._wake_writer, b"."))
         if parent is None:
             die_with_parent(os.getppid())
         else:
@@ -36,15 +36,15 @@ class Lifeline:
         threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
 
     def finish(self) -> None:
-        """The process has done what it had to do."""
+        """Record that the process has done its work, so that it is not ended by force."""
         self._finished.set()
 
     def _watch(self) -> None:
         stdin = sys.stdin.fileno()
         while True:
-            ready, _, _ = select.select([stdin, self._signals], [], [])
-            if self._signals in ready or not os.read(stdin, 4096):
+            ready, _, _ = select.select([stdin, self._wake_reader], [], [])
+            if self._wake_reader in ready or not os.read(stdin, 4096):
                 break
         self._on_end()
-        if not self._finished.wait(self._grace):
+        if not self._finished.wait(self._grace_seconds):
             os._exit(1)

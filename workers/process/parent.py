@@ -1,4 +1,4 @@
-"""A child process and the two pipes to it."""
+"""The parent's side of a supervised process: the child and the two pipes to it."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from app.typedefs import Json
 log = logging.getLogger(__name__)
 
 
-ENVIRONMENT = {
+CHILD_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin take a busy machine half of its speed
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
@@ -24,8 +24,8 @@ ENVIRONMENT = {
 }
 
 
-class Child:
-    """The process that does a job's work, told what to do and heard in lines of JSON."""
+class ChildProcess:
+    """The process that does a job's work: receives one JSON request, sends JSON messages."""
 
     def __init__(self, command: Sequence[str], request: Json) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
@@ -34,29 +34,29 @@ class Child:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env=os.environ | ENVIRONMENT,
+            env=os.environ | CHILD_ENVIRONMENT,
         )
         self._messages: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, name="child-reader", daemon=True)
+        self._reader = threading.Thread(target=self._read_messages, name="child-reader", daemon=True)
         self._reader.start()
         if self._process.stdin is not None:
-            with suppress(OSError):  # it died at once: the end of its messages tells
+            with suppress(OSError):  # it died at once, which the end of its messages will show
                 self._process.stdin.write(json.dumps(request) + "\n")
                 self._process.stdin.flush()
 
-    def message(self, seconds: float) -> Json | None:
-        """What it says next; empty when it says nothing for so long, None when it has ended."""
+    def next_message(self, seconds: float) -> Json | None:
+        """Return the next message; an empty one when none came within `seconds`, None when it has ended."""
         try:
             return self._messages.get(timeout=seconds)
         except queue.Empty:
             return {}
 
-    def ask_to_stop(self) -> None:
-        """Have it stop at its next step."""
+    def request_stop(self) -> None:
+        """Ask it to stop at its next step."""
         self._process.send_signal(signal.SIGTERM)
 
     def end(self, seconds: float) -> None:
-        """Let it exit for `seconds`, then kill it and whatever it started."""
+        """Let it exit for `seconds`, then kill it and every process it started."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         signal_group(self._process.pid, signal.SIGKILL)
@@ -66,7 +66,7 @@ class Child:
             if pipe is not None:
                 pipe.close()
 
-    def _read(self) -> None:
+    def _read_messages(self) -> None:
         for line in self._process.stdout or ():
             try:
                 self._messages.put(json.loads(line))

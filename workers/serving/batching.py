@@ -1,4 +1,4 @@
-"""From requests of one version to replies: split rows into batches, pad, run, put the answers together."""
+"""From requests for one version to replies: split rows into batches, pad, run, collect the outputs."""
 
 import logging
 import time
@@ -10,69 +10,88 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.lanes import Reply, Request, Status, Tensor
-from app.lanes.wire import FLOAT, FLOATS, INT
-from app.tasks.contract import Array, Ints
-from workers.inference.engines import Away, Broken, Engine, Missing, Pace
-from workers.inference.padding import bucket
+from app.lanes import Reply, ReplyStatus, Request, Tensor
+from app.lanes.wire import FLOAT_DTYPE, FLOAT_KIND, INT_DTYPE
+from app.tasks.arrays import Array, Ints
+from workers.inference.engines import (
+    BatchCostModel,
+    Engine,
+    LoadError,
+    MissingVersion,
+    StoreUnreachable,
+    unpadded,
+)
+from workers.inference.padding import MAX_BATCH_FLOATS, bucket
 
 logger = logging.getLogger(__name__)
 
-MAX_FLOATS = 1 << 24  # of one padded batch: 64 MiB, whatever the rows are
-FLOAT_BYTES = FLOAT.itemsize  # and those of an integer
-_steps = attrgetter("steps")
+FLOAT_BYTES = FLOAT_DTYPE.itemsize  # also those of an integer
 MALFORMED = "An instance is not a whole array of (time, features)."
+
+Replies = list[tuple[str, Reply]]  # each with the list it goes to
+
+_row_steps = attrgetter("steps")
 
 
 @dataclass(slots=True, eq=False)
-class Work:
-    """A request on its way to its reply."""
+class ReplyBuilder:
+    """A request and what its reply is made of."""
 
     request: Request
     outputs: list[Tensor] = field(init=False)  # by instance; filled in any order
-    failure: tuple[Status, str] | None = None
+    failure: tuple[ReplyStatus, str] | None = None
     queue_seconds: float | None = None
     compute_seconds: float = 0.0
-    batch: int = 0  # rows of all batches it was in
-    missing: int = field(init=False)  # rows that are not computed yet
+    batch: int = 0  # rows of all batches that the request was in
+    rows_left: int = field(init=False)  # that are not computed yet
 
     def __post_init__(self) -> None:
         self.outputs = list(self.request.instances)
-        self.missing = len(self.outputs)
+        self.rows_left = len(self.outputs)
 
     def reply(self) -> tuple[str, Reply]:
-        """What to answer, and where."""
-        to, number = self.request.reply, self.request.id
+        """The reply, with the list it goes to."""
+        to, request_id = self.request.reply_to, self.request.id
         if self.failure is not None:
-            return to, Reply(number, self.failure[0], message=self.failure[1])
+            return to, Reply(request_id, self.failure[0], message=self.failure[1])
         queued = self.queue_seconds or 0.0
-        return to, Reply(number, Status.OK, self.outputs, queued, self.compute_seconds, "", self.batch)
+        return to, Reply(
+            request_id, ReplyStatus.OK, self.outputs, queued, self.compute_seconds, "", self.batch
+        )
+
+    def start(self, now: float) -> bool:
+        """Record when the first batch begins; false if the request has failed or is past its deadline."""
+        if self.failure is None and now >= self.request.deadline:
+            self.failure = ReplyStatus.EXPIRED, ""
+        if self.queue_seconds is None:
+            self.queue_seconds = max(0.0, now - self.request.sent)
+        return self.failure is None
 
 
 class Row(NamedTuple):
     """One instance of one request."""
 
     steps: int
-    work: Work
-    position: int
+    builder: ReplyBuilder
+    position: int  # of the instance in its request
     tensor: Tensor  # (time, features)
 
 
-def group(works: Iterable[Work]) -> dict[int, list[Row]]:
-    """Rows by number of features, below zero if those are integers, as they came.
+def group_rows(builders: Iterable[ReplyBuilder]) -> dict[int, list[Row]]:
+    """Rows in order of arrival, by their number of features: negative for integers.
 
     A request with a malformed instance fails as a whole.
     """
     groups: dict[int, list[Row]] = {}
-    for work in works:
-        tensors = work.request.instances
-        if not all(map(_sound, tensors)):
-            work.failure = Status.ERROR, MALFORMED
+    for builder in builders:
+        tensors = builder.request.instances
+        if not all(map(_is_well_formed, tensors)):
+            builder.failure = ReplyStatus.ERROR, MALFORMED
             continue
         for position, tensor in enumerate(tensors):
             steps, features = tensor.shape
-            row = Row(steps, work, position, tensor)
-            if tensor.kind != FLOATS:
+            row = Row(steps, builder, position, tensor)
+            if tensor.kind != FLOAT_KIND:
                 features = -features
             if (rows := groups.get(features)) is not None:
                 rows.append(row)
@@ -81,7 +100,7 @@ def group(works: Iterable[Work]) -> dict[int, list[Row]]:
     return groups
 
 
-def _sound(tensor: Tensor) -> bool:
+def _is_well_formed(tensor: Tensor) -> bool:
     shape = tensor.shape
     if len(shape) != 2:
         return False
@@ -89,144 +108,137 @@ def _sound(tensor: Tensor) -> bool:
     return steps > 0 and features > 0 and steps * features * FLOAT_BYTES == len(tensor.data)
 
 
-def split(rows: list[Row], pace: Pace, max_rows: int) -> list[list[Row]]:
-    """Batches of rows of one width, together as cheap as the pace allows; lengths rise over them."""
-    rows = sorted(rows, key=_steps)
+def split_batches(rows: list[Row], cost_model: BatchCostModel, max_rows: int) -> list[list[Row]]:
+    """Batches of rows with the same number of features, as cheap in total as `cost_model` allows.
+
+    Rows are sorted by length, within a batch and from batch to batch.
+    """
+    rows = sorted(rows, key=_row_steps)
     batches = []
-    for start, end in cuts([row.steps for row in rows], pace):
+    for start, end in cheapest_cuts([row.steps for row in rows], cost_model):
         steps, features = rows[end - 1].tensor.shape
-        size = max(1, min(max_rows, pace.most // steps, MAX_FLOATS // (steps * features)))
+        size = max(1, min(max_rows, cost_model.most // steps, MAX_BATCH_FLOATS // (steps * features)))
         pieces = -(-(end - start) // size)
-        size = -(-(end - start) // pieces)  # 17 of at most 16 are 9 and 8
+        size = -(-(end - start) // pieces)  # 17 rows with a limit of 16 become 9 and 8
         batches += [rows[first : min(first + size, end)] for first in range(start, end, size)]
     return batches
 
 
-def cuts(steps: Sequence[int], pace: Pace) -> list[tuple[int, int]]:
-    """The cheapest batches, from row to row, of rising lengths, each padded to its last one."""
+def cheapest_cuts(steps: Sequence[int], cost_model: BatchCostModel) -> list[tuple[int, int]]:
+    """First row and end of each batch that together cost least, of rows with ascending numbers of steps.
+
+    Every batch is padded to its last row. Dynamic programming over the ends of length buckets.
+    """
     ends = [0]
     while ends[-1] < len(steps):
         ends.append(bisect_right(steps, bucket(steps[ends[-1]])))
-    costs, before = (
-        [0.0],
-        [0],
-    )  # by end: of all rows up to it, and where their last batch starts
+    costs = [0.0]  # by end: of all rows up to it
+    previous = [0]  # by end: the index of the end that its batch starts from
     for index, end in enumerate(ends[1:], 1):
-        longest = steps[end - 1]
+        max_steps = steps[end - 1]
         cost, best = min(
-            (costs[i] + pace.overhead + longest * (pace.width + end - ends[i]), i) for i in range(index)
+            (costs[i] + cost_model.overhead + max_steps * (cost_model.width + end - ends[i]), i)
+            for i in range(index)
         )
         costs.append(cost)
-        before.append(best)
-    found, index = [], len(ends) - 1
+        previous.append(best)
+    cuts, index = [], len(ends) - 1
     while index:
-        found.append((ends[before[index]], ends[index]))
-        index = before[index]
-    return found[::-1]
+        cuts.append((ends[previous[index]], ends[index]))
+        index = previous[index]
+    return cuts[::-1]
 
 
-def pad(tensors: Sequence[Tensor]) -> tuple[Array, Ints]:
+def pad_rows(tensors: Sequence[Tensor]) -> tuple[Array, Ints]:
     """Inputs (batch, time, features), zeros after each row's end, and the true lengths (batch,).
 
-    They are float32 or, of integers, int64.
+    Inputs are float32 or, for integer tensors, int64.
     """
     steps = [tensor.shape[0] for tensor in tensors]
-    longest, features = max(steps), tensors[0].shape[1]
-    room = longest * features * FLOAT_BYTES
-    if min(steps) == longest:
-        pieces = [tensor.data for tensor in tensors]
+    max_steps, features = max(steps), tensors[0].shape[1]
+    if min(steps) == max_steps:
+        chunks = [tensor.data for tensor in tensors]
     else:
-        zeros = memoryview(bytes(room))
-        pieces = [piece for tensor in tensors for piece in (tensor.data, zeros[len(tensor.data) :])]
+        zeros = memoryview(bytes(max_steps * features * FLOAT_BYTES))
+        chunks = [chunk for tensor in tensors for chunk in (tensor.data, zeros[len(tensor.data) :])]
     kind = tensors[0].kind
-    inputs = np.frombuffer(b"".join(pieces), FLOAT if kind == FLOATS else INT)
-    inputs = inputs.reshape(len(tensors), longest, features)
-    return inputs if kind == FLOATS else inputs.astype(np.int64), np.array(steps, np.int64)  # (batch,)
+    inputs = np.frombuffer(b"".join(chunks), FLOAT_DTYPE if kind == FLOAT_KIND else INT_DTYPE)
+    inputs = inputs.reshape(len(tensors), max_steps, features)
+    return inputs if kind == FLOAT_KIND else inputs.astype(np.int64), np.array(steps, np.int64)  # (batch,)
 
 
-def answer(
+def answer_requests(
     requests: Iterable[Request],
     engine: Engine,
     max_rows: int,
     clock: Callable[[], float] = time.time,
-) -> Iterator[list[tuple[str, Reply]]]:
-    """Where to send which reply to requests of the engine's version, batch after batch as they are computed.
+) -> Iterator[Replies]:
+    """Replies to requests for the engine's version, yielded batch after batch as they are computed.
 
-    The clock is asked before each batch.
+    `clock` is called before each batch.
     """
-    works = [Work(request) for request in requests]
-    groups = group(works)
-    if done := [work.reply() for work in works if work.failure is not None or not work.missing]:
+    builders = [ReplyBuilder(request) for request in requests]
+    groups = group_rows(builders)
+    if done := [one.reply() for one in builders if one.failure is not None or not one.rows_left]:
         yield done
     for rows in groups.values():
-        for batch in split(rows, engine.pace, max_rows):
-            _run(batch, engine, clock())
-            if done := [work.reply() for work in _finished(batch)]:
+        for batch in split_batches(rows, engine.pace, max_rows):
+            _run_batch(batch, engine, clock())
+            if done := [builder.reply() for builder in _completed(batch)]:
                 yield done
 
 
-def _finished(batch: Iterable[Row]) -> Iterator[Work]:
+def _completed(batch: Iterable[Row]) -> Iterator[ReplyBuilder]:
     """Requests whose last row was in this batch."""
     for row in batch:
-        row.work.missing -= 1
-        if not row.work.missing:
-            yield row.work
+        row.builder.rows_left -= 1
+        if not row.builder.rows_left:
+            yield row.builder
 
 
-def refuse(requests: Iterable[Request], failure: Broken) -> list[tuple[str, Reply]]:
-    """The same for a version that cannot be loaded."""
-    status = {Missing: Status.MISSING, Away: Status.AWAY}.get(type(failure), Status.ERROR)
-    return [(request.reply, Reply(request.id, status, message=str(failure))) for request in requests]
+def refuse_requests(requests: Iterable[Request], failure: LoadError) -> Replies:
+    """Replies to requests for a version that cannot be loaded."""
+    statuses = {MissingVersion: ReplyStatus.MISSING, StoreUnreachable: ReplyStatus.UNAVAILABLE}
+    status = statuses.get(type(failure), ReplyStatus.ERROR)
+    return [(request.reply_to, Reply(request.id, status, message=str(failure))) for request in requests]
 
 
-def expire(requests: Iterable[Request]) -> list[tuple[str, Reply]]:
-    """The same when nobody waits any more."""
-    return [(request.reply, Reply(request.id, Status.EXPIRED)) for request in requests]
+def expire_requests(requests: Iterable[Request]) -> Replies:
+    """Replies to requests whose deadline has passed."""
+    return [(request.reply_to, Reply(request.id, ReplyStatus.EXPIRED)) for request in requests]
 
 
-def _run(rows: list[Row], engine: Engine, now: float) -> None:
-    rows = [row for row in rows if _wanted(row.work, now)]
+def _run_batch(rows: list[Row], engine: Engine, now: float) -> None:
+    rows = [row for row in rows if row.builder.start(now)]
     if not rows:
         return
-    works = {id(row.work): row.work for row in rows}.values()
+    builders = {id(row.builder): row.builder for row in rows}.values()
     begun = time.perf_counter()
     try:
-        outputs = engine.run(*pad([row.tensor for row in rows]))  # (batch, …)
+        inputs, lengths = pad_rows([row.tensor for row in rows])
+        outputs = engine.run(inputs, lengths)  # (batch, …)
     except Exception as error:
-        logger.exception("a batch of %s failed", rows[0].work.request.artifact)
-        for work in works:
-            work.failure = failed(error)
+        logger.exception("a batch of %s failed", rows[0].builder.request.artifact)
+        for builder in builders:
+            builder.failure = describe_failure(error)
         return
     elapsed = time.perf_counter() - begun
-    labels = outputs.dtype.kind == "i"
-    found = trim(outputs, [row.steps for row in rows]) if labels else unstack(outputs)
-    for row, output in zip(rows, found, strict=True):
-        row.work.outputs[row.position] = output
-    for work in works:
-        work.compute_seconds += elapsed
-        work.batch += len(rows)
+    for row, output in zip(rows, _row_tensors(engine, outputs, lengths), strict=True):
+        row.builder.outputs[row.position] = output
+    for builder in builders:
+        builder.compute_seconds += elapsed
+        builder.batch += len(rows)
 
 
-def failed(error: Exception) -> tuple[Status, str]:
-    """What is said of a computation that failed."""
-    return Status.ERROR, f"The model could not compute this prediction: {error}"
+def describe_failure(error: Exception) -> tuple[ReplyStatus, str]:
+    """Status and message of the reply to a request whose computation raised an error."""
+    return ReplyStatus.ERROR, f"The model could not compute this prediction: {error}"
 
 
-def trim(labels: Ints, steps: Sequence[int]) -> list[Tensor]:
-    """One tensor for each row of labels (batch, time), as long as the row really is."""
-    return [Tensor.of(row[:count]) for row, count in zip(labels, steps, strict=True)]
-
-
-def unstack(outputs: Array) -> list[Tensor]:
-    """One tensor for each row of (batch, …), all views of one copy."""
-    whole = Tensor.of(outputs)
-    shape, size = outputs.shape[1:], len(whole.data) // len(outputs)
-    return [Tensor(shape, whole.data[start : start + size]) for start in range(0, len(whole.data), size)]
-
-
-def _wanted(work: Work, now: float) -> bool:
-    if work.failure is None and now >= work.request.deadline:
-        work.failure = Status.EXPIRED, ""
-    if work.queue_seconds is None:
-        work.queue_seconds = max(0.0, now - work.request.sent)
-    return work.failure is None
+def _row_tensors(engine: Engine, outputs: Array, lengths: Ints) -> list[Tensor]:
+    """The output of each row; without its padding if it has an axis of steps, else a view of one copy."""
+    if engine.output.has_time_axis:
+        return [Tensor.of(output) for output in unpadded(engine, outputs, lengths)]
+    copy = Tensor.of(outputs)
+    shape, size = outputs.shape[1:], len(copy.data) // len(outputs)
+    return [Tensor(shape, copy.data[start : start + size]) for start in range(0, len(copy.data), size)]

@@ -1,4 +1,4 @@
-"""The thread that loads model versions, so that whoever computes never waits for a load."""
+"""A thread that loads model versions, so that the thread that computes never waits for a load."""
 
 import threading
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from queue import SimpleQueue
 
 
 class Loader:
-    """Loads what is wanted, one version after another, and says `ready` after each."""
+    """Loads requested versions, one after another; `on_loaded` is called after each attempt."""
 
-    def __init__(self, load: Callable[[str], None], ready: Callable[[], None]) -> None:
-        self._load, self._ready = load, ready
+    def __init__(self, load: Callable[[str], None], on_loaded: Callable[[], None]) -> None:
+        self._load, self._on_loaded = load, on_loaded
         self._queue: SimpleQueue[str | None] = SimpleQueue()
-        self._wanted: set[str] = set()  # queued or being loaded
+        self._requested: set[str] = set()  # queued or being loaded
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loader")
 
@@ -19,10 +19,10 @@ class Loader:
         """Start the thread."""
         self._thread.start()
 
-    def want(self, artifact: str) -> None:
-        """Load a version as soon as those that were wanted before are done; asking twice does no harm."""
-        if artifact not in self._wanted:
-            self._wanted.add(artifact)
+    def request(self, artifact: str) -> None:
+        """Load a version as soon as those requested before are done; does nothing if it is queued already."""
+        if artifact not in self._requested:
+            self._requested.add(artifact)
             self._queue.put(artifact)
 
     def stop(self) -> None:
@@ -34,5 +34,5 @@ class Loader:
     def _run(self) -> None:
         while (artifact := self._queue.get()) is not None and not self._stopping.is_set():
             self._load(artifact)
-            self._wanted.discard(artifact)  # before `ready`: who looks in vain then may want it again
-            self._ready()
+            self._requested.discard(artifact)  # before the call, so that the listener may request it again
+            self._on_loaded()

@@ -1,4 +1,4 @@
-"""The predictor process: drains a lane, batch after batch. As a program it runs ONNX Runtime on a CPU."""
+"""The predictor process: serves a lane, batch after batch. As a program it runs ONNX Runtime on a CPU."""
 
 import logging
 import os
@@ -13,193 +13,199 @@ from pathlib import Path
 
 import msgspec
 
+from app.infrastructure.redis_failures import REDIS_FAILURES
 from app.infrastructure.storage import Storage
-from app.lanes import Inbox, Presence, Reply, Request
-from app.lanes.links import FAILURES
+from app.lanes import PredictorPresence, Request, RequestConsumer
 from workers.inference.artifact_cache import ArtifactCache
-from workers.inference.engines import Broken, Engine, Engines, open_onnx
+from workers.inference.engines import Engine, Engines, LoadError, open_onnx
 from workers.process.lifeline import Lifeline
-from workers.serving.batching import answer, expire, refuse
-from workers.serving.decode_requests import Sessions
+from workers.serving.batching import Replies, answer_requests, expire_requests, refuse_requests
+from workers.serving.decode_requests import DecodeRequests
 from workers.serving.loader import Loader
 from workers.serving.spec import PredictorSpec
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 1.0
-FIRST_BACKOFF, LAST_BACKOFF = 0.05, 1.0
-GRACE_SECONDS = 10.0
-DRAIN_SECONDS = 5.0  # for what is being decoded when it is told to stop
-HUNG = 70  # exit status of a process whose loop stood still
+PRESENCE_SECONDS = 1.0  # between two announcements
+MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.05, 1.0  # while Redis is unreachable
+GRACE_SECONDS = 10.0  # between a request to stop and the forced end
+DRAIN_SECONDS = 5.0  # for decoding that is in progress when the process is told to stop
+HUNG_EXIT_STATUS = 70  # of a process whose loop made no progress
 
 
 class Predictor:
-    """Receives, computes and replies until it is told to stop; says once a second that it lives.
+    """Receives, computes and replies until it is stopped; announces its presence once a second.
 
-    Requests of a version that is not in memory are parked while another thread loads it. What is decoded step
-    by step goes on between whatever else comes.
+    Requests for a version that is not in memory are parked while another thread loads it. Step-by-step
+    decoding advances between whatever else arrives.
     """
 
-    def __init__(self, spec: PredictorSpec, inbox: Inbox, engines: Engines) -> None:
-        self._spec, self._inbox, self._engines = spec, inbox, engines
-        self._loader = Loader(engines.load, lambda: _attempt(inbox.interrupt))
+    def __init__(self, spec: PredictorSpec, consumer: RequestConsumer, engines: Engines) -> None:
+        self._spec, self._consumer, self._engines = spec, consumer, engines
+        self._loader = Loader(engines.load, lambda: _log_failure(consumer.interrupt))
         self._parked: dict[str, list[Request]] = {}  # by artifact
-        self._answers: list[tuple[str, Reply]] = []  # to be sent with the next wait
-        self._soonest = inf  # when the first of them expires, or earlier
-        self._boot = secrets.token_hex(8)
-        self._sessions = Sessions(self._boot, self._now)
+        self._replies: Replies = []  # to be sent when requests are next received
+        self._next_deadline = inf  # no later than the earliest deadline of a parked request
+        self._instance_id = secrets.token_hex(8)
+        self._decoding = DecodeRequests(self._instance_id, self._now)
         self._stopping, self._ended = threading.Event(), threading.Event()
-        self._moved = time.monotonic()  # when the loop last began anything
+        self._last_progress = time.monotonic()  # when the loop last began a batch or a call
 
     def run(self) -> None:
-        """Serve until `stop`; what is not done soon is sent again by the API, which sees this one go."""
-        self._patiently(self._inbox.check)
-        beats = threading.Thread(target=self._beat, name="presence")
-        beats.start()
+        """Serve until `stop`; the API resends what is not finished soon, as it sees this predictor go."""
+        self._retry(self._consumer.check_server)
+        presence = threading.Thread(target=self._announce_presence, name="presence")
+        presence.start()
         self._loader.start()
         try:
             while not self._stopping.is_set():
-                self._patiently(self.step)
-            _attempt(self._drain)
-        finally:  # nothing may say that a loop lives which has ended
+                self._retry(self.serve_once)
+            _log_failure(self._drain)
+        finally:  # once the loop has ended, nothing may announce that it lives
             self._stopping.set()
-            _attempt(lambda: self._inbox.reply(self._answers))
+            _log_failure(lambda: self._consumer.send_replies(self._replies))
             self._ended.set()
-            beats.join()
+            presence.join()
             self._loader.stop()
-            self._inbox.close()
+            self._consumer.close()
 
-    def step(self) -> None:
-        """Send the last answers, wait for requests, compute all whose version is in memory, and decode.
+    def serve_once(self) -> None:
+        """Send the last replies, wait for requests, compute those whose version is in memory, and decode.
 
-        While something is decoded it does not wait.
+        There is no wait while requests are being decoded.
         """
         self._now()
-        within, idle = self._soonest - time.time(), not self._sessions
-        requests = self._inbox.receive(self._spec.max_batch, within, self._answers, wait=idle)
-        for artifact in self._inbox.orders():
-            self._loader.want(artifact)
-        self._drop(self._inbox.drops())
+        within, idle = self._next_deadline - time.time(), not self._decoding
+        requests = self._consumer.receive(self._spec.max_batch, within, self._replies, wait=idle)
+        for artifact in self._consumer.take_preloads():
+            self._loader.request(artifact)
+        self._cancel(self._consumer.take_cancellations())
         for request in requests:
             self._parked.setdefault(request.artifact, []).append(request)
-            self._soonest = min(self._soonest, request.deadline)
-        self._answers = []
+            self._next_deadline = min(self._next_deadline, request.deadline)
+        self._replies = []
         for artifact in list(self._parked):
-            for replies in self._settle(artifact):
-                self._inbox.post(self._answers)  # the last ones leave with the next wait
-                self._answers = replies
-        self._answers += self._sweep()
-        for replies in self._sessions.turn():
-            self._inbox.post([*self._answers, *replies])
-            self._answers = []
+            for replies in self._answer_parked(artifact):
+                self._consumer.post_replies(self._replies)
+                self._replies = replies  # the last ones leave with the next `receive`
+        self._replies += self._expire_parked()
+        for replies in self._decoding.advance():
+            self._consumer.post_replies([*self._replies, *replies])
+            self._replies = []
 
     def stop(self) -> None:
-        """Take no more requests; from any thread."""
+        """Take no more requests; may be called from any thread."""
         self._stopping.set()
 
-    def presence(self) -> Presence:
-        """What this process says about itself."""
+    def presence(self) -> PredictorPresence:
+        """What this process announces about itself."""
         spec = self._spec
-        return Presence(
-            spec.worker_id, self._boot, os.getpid(), spec.device, spec.lane, self._engines.loaded()
+        return PredictorPresence(
+            spec.worker_id, self._instance_id, os.getpid(), spec.device, spec.lane, self._engines.loaded()
         )
 
-    def _settle(self, artifact: str) -> Iterable[list[tuple[str, Reply]]]:
-        """Answer what is parked for a version, or want the version."""
+    def _answer_parked(self, artifact: str) -> Iterable[Replies]:
+        """Replies to the requests parked for a version. If it is not loaded, request that and return none."""
         try:
             engine = self._engines.find(artifact)
-        except Broken as failure:
-            return [refuse(self._parked.pop(artifact), failure)]
+        except LoadError as failure:
+            return [refuse_requests(self._parked.pop(artifact), failure)]
         if engine is None:
-            self._loader.want(artifact)
+            self._loader.request(artifact)
             return []
         requests = self._parked.pop(artifact)
-        searches = [request for request in requests if request.search]
-        if not searches:
-            return answer(requests, engine, self._spec.max_batch, self._now)
-        plain = [request for request in requests if not request.search]
-        taken = self._sessions.add(searches, engine.decoder)
-        return chain([taken], answer(plain, engine, self._spec.max_batch, self._now))
+        stepwise = [request for request in requests if request.decoding]
+        if not stepwise:
+            return answer_requests(requests, engine, self._spec.max_batch, self._now)
+        single_pass = [request for request in requests if not request.decoding]
+        acknowledgements = self._decoding.add(stepwise, engine.decoder)
+        return chain(
+            [acknowledgements], answer_requests(single_pass, engine, self._spec.max_batch, self._now)
+        )
 
-    def _drop(self, gone: Collection[tuple[str, int]]) -> None:
-        """Nobody waits for these requests any more."""
-        if gone:
-            self._sessions.drop(gone)
+    def _cancel(self, cancelled: Collection[tuple[str, int]]) -> None:
+        """Drop requests, named by reply list and id, whose client has gone."""
+        if cancelled:
+            self._decoding.drop(cancelled)
             for artifact, requests in list(self._parked.items()):
-                self._parked[artifact] = [one for one in requests if (one.reply, one.id) not in gone]
+                self._parked[artifact] = [one for one in requests if (one.reply_to, one.id) not in cancelled]
 
     def _drain(self) -> None:
-        """Finish what is being decoded, as far as it is done soon."""
-        until = time.monotonic() + DRAIN_SECONDS
-        while self._sessions and time.monotonic() < until:
-            for replies in self._sessions.turn():
-                self._inbox.post(replies)
+        """Finish what is being decoded, for some seconds at most."""
+        end = time.monotonic() + DRAIN_SECONDS
+        while self._decoding and time.monotonic() < end:
+            for replies in self._decoding.advance():
+                self._consumer.post_replies(replies)
 
-    def _sweep(self) -> list[tuple[str, Reply]]:
-        """Answer what has expired while it was parked."""
+    def _expire_parked(self) -> Replies:
+        """Replies to requests whose deadline passed while they were parked."""
         now = time.time()
-        if self._parked and now < self._soonest:
+        if self._parked and now < self._next_deadline:
             return []
         parked = [request for requests in self._parked.values() for request in requests]
         self._parked = {}
         for request in parked:
             if now < request.deadline:
                 self._parked.setdefault(request.artifact, []).append(request)
-        self._soonest = min((request.deadline for request in parked if now < request.deadline), default=inf)
-        return expire(request for request in parked if now >= request.deadline)
+        self._next_deadline = min(
+            (request.deadline for request in parked if now < request.deadline), default=inf
+        )
+        return expire_requests(request for request in parked if now >= request.deadline)
 
     def _now(self) -> float:
-        """The wall clock; asked before whatever may hang."""
-        self._moved = time.monotonic()
+        """The wall clock; read, and so recorded as progress, before anything that might hang."""
+        self._last_progress = time.monotonic()
         return time.time()
 
-    def _patiently(self, call: Callable[[], None]) -> None:
-        """Call until Redis answers or `stop`."""
-        backoff = FIRST_BACKOFF
+    def _retry(self, call: Callable[[], None]) -> None:
+        """Call until Redis answers or the predictor is stopped, with growing pauses."""
+        backoff = MIN_BACKOFF_SECONDS
         while not self._stopping.is_set():
             try:
                 call()
-            except FAILURES as error:
-                logger.warning("the lane is away: %s", error)
+            except REDIS_FAILURES as error:
+                logger.warning("Redis is unreachable: %s", error)
                 self._stopping.wait(backoff)
-                backoff = min(2 * backoff, LAST_BACKOFF)
+                backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
             else:
                 return
 
-    def _beat(self) -> None:
+    def _announce_presence(self) -> None:
+        """Announce the presence and check for a hang every second: until `stop`, and then while it drains."""
         while not self._stopping.is_set():
-            _attempt(lambda: self._inbox.announce(self.presence()))
-            self._stopping.wait(BEAT_SECONDS)
-            self._watch()
-        _attempt(self._inbox.interrupt)
-        while self._sessions and not self._ended.wait(BEAT_SECONDS):
-            _attempt(lambda: self._inbox.announce(self.presence()))
-            self._watch()
-        _attempt(self._inbox.withdraw)
+            _log_failure(lambda: self._consumer.announce(self.presence()))
+            self._stopping.wait(PRESENCE_SECONDS)
+            self._exit_if_hung()
+        _log_failure(self._consumer.interrupt)
+        while self._decoding and not self._ended.wait(PRESENCE_SECONDS):
+            _log_failure(lambda: self._consumer.announce(self.presence()))
+            self._exit_if_hung()
+        _log_failure(self._consumer.withdraw)
 
-    def _watch(self) -> None:
-        """End a process whose loop hangs; its keeper starts another."""
-        still = time.monotonic() - self._moved
-        if still > self._spec.hang_seconds:
-            logger.critical("hung for %.0f s in one batch or call; ending", still)
-            os._exit(HUNG)
+    def _exit_if_hung(self) -> None:
+        """End the process if its loop hangs; the parent starts another."""
+        idle = time.monotonic() - self._last_progress
+        if idle > self._spec.hang_seconds:
+            logger.critical("hung for %.0f s in one batch or call; ending the process", idle)
+            os._exit(HUNG_EXIT_STATUS)
 
 
-def _attempt(call: Callable[[], None]) -> None:
+def _log_failure(call: Callable[[], None]) -> None:
+    """Call once; a failure of Redis is only logged."""
     try:
         call()
-    except FAILURES as error:
-        logger.warning("no presence: %s", error)
+    except REDIS_FAILURES as error:
+        logger.warning("Redis is unreachable: %s", error)
 
 
 def main(open_engine: Callable[[Path, str], Engine]) -> None:
-    """Serve what the JSON line on stdin says until told to stop; ends with status 0."""
+    """Serve as configured by the JSON line on stdin until told to stop; exits with status 0."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=PredictorSpec)
-    inbox = Inbox(spec.redis_url, spec.lane, spec.worker_id)
+    consumer = RequestConsumer(spec.redis_url, spec.lane, spec.worker_id)
     artifacts = ArtifactCache(Storage(spec.storage_url).fetch, Path(spec.cache_dir), spec.disk_bytes)
     engines = Engines(artifacts, lambda directory: open_engine(directory, spec.device), spec.memory_bytes)
-    predictor = Predictor(spec, inbox, engines)
+    predictor = Predictor(spec, consumer, engines)
     lifeline = Lifeline(predictor.stop, GRACE_SECONDS)
     lifeline.start()
     predictor.run()

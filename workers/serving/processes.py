@@ -9,23 +9,24 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import msgspec
 from celery import bootsteps
 
-from app.lanes import Inbox, Presence
-from app.lanes.links import FAILURES
+from app.infrastructure.redis_failures import REDIS_FAILURES
+from app.lanes import PredictorPresence, RequestConsumer
 from workers.serving.spec import PredictorSpec
 
 logger = logging.getLogger(__name__)
 
 MODULES = {"cpu": "workers.serving.predictor", "cuda": "workers.serving.predictor_cuda"}
-FIRST_DELAY, LAST_DELAY = 0.1, 10.0  # before a restart
-STEADY_SECONDS = 10.0  # a process that lived this long did not die of how it was started
-GRACE_SECONDS = 15.0
-LOOK_SECONDS = 1.0  # between two looks at whether a process still says that it lives
-AHEAD = 64  # versions, of those a dead process had in memory, that the next one loads at once
+MIN_RESTART_SECONDS, MAX_RESTART_SECONDS = 0.1, 10.0  # before a restart, doubled while starts fail
+HEALTHY_SECONDS = 10.0  # a process that lived this long did not fail to start
+GRACE_SECONDS = 15.0  # between a request to stop and the forced end
+CHECK_SECONDS = 1.0  # between two checks of a process's presence
+MAX_PRELOADS = 64  # versions, of those a dead process had in memory, that the next one loads at once
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ServingConfig:
     disk_bytes: int = 4 << 30
 
     def specs(self) -> list[PredictorSpec]:
-        """What to tell each predictor; ids are the worker's with a number."""
+        """The configuration of each predictor; its worker id is this one with a number."""
         return [
             PredictorSpec(
                 redis_url=self.redis_url,
@@ -61,119 +62,124 @@ class ServingConfig:
 
 
 class PredictorProcess:
-    """One predictor, kept alive by a thread until `stop`."""
+    """One predictor process, kept running by a thread until `stop`."""
 
     def __init__(self, spec: PredictorSpec) -> None:
         self._spec = spec
         self._command = [sys.executable, "-m", MODULES[spec.device.partition(":")[0]]]
-        self._inbox = Inbox(spec.redis_url, spec.lane, spec.worker_id)
-        self._inbox_lock = threading.Lock()
+        self._consumer = RequestConsumer(spec.redis_url, spec.lane, spec.worker_id)
+        self._consumer_lock = threading.Lock()
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
-        self._known: list[str] = []  # versions it last said it has in memory
-        self._changing = threading.Lock()  # of the process
-        self._keeper = threading.Thread(target=self._keep, name=f"keeper-{spec.worker_id}", daemon=True)
+        self._last_loaded: list[str] = []  # versions in its memory, by its last presence
+        self._process_lock = threading.Lock()
+        self._keeper = threading.Thread(
+            target=self._keep_running, name=f"keeper-{spec.worker_id}", daemon=True
+        )
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while there is one."""
+        """Id of the running process, if there is one."""
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
     def start(self) -> None:
-        """Start the process and its keeper."""
+        """Start the thread, which starts the process."""
         self._keeper.start()
 
     def alive(self) -> bool:
         """Whether the process runs; between a death and the restart it does not."""
         return self.pid is not None
 
-    def presence(self) -> Presence | None:
-        """What the predictor last said about itself; None when it is silent or Redis is away."""
+    def read_presence(self) -> PredictorPresence | None:
+        """What the predictor last announced; None when it is silent or Redis is unreachable."""
         try:
-            with self._inbox_lock:
-                return self._inbox.presence()
-        except (*FAILURES, msgspec.MsgspecError):
+            with self._consumer_lock:
+                return self._consumer.read_presence()
+        except (*REDIS_FAILURES, msgspec.MsgspecError):
             return None
 
-    def loaded(self) -> list[str]:
+    def loaded_artifacts(self) -> list[str]:
         """Artifacts the predictor has in memory."""
-        presence = self.presence()
+        presence = self.read_presence()
         return presence.versions if presence is not None else []
 
-    def ask(self) -> None:
-        """Ask the process to finish what it has and end; it is not started again."""
+    def request_stop(self) -> None:
+        """Ask the process to finish its work and end; it is not started again."""
         self._stopping.set()
-        with self._changing:
+        with self._process_lock:
             if self._process is not None:
                 self._process.terminate()
 
     def stop(self) -> None:
-        """The same, and return when it is gone; by force after some seconds."""
-        self.ask()
+        """Stop the process and return when it is gone; it is killed if that takes too long."""
+        self.request_stop()
         if self._keeper.ident is not None:
             self._keeper.join(GRACE_SECONDS)
         if self._keeper.is_alive() and self._process is not None:
             self._process.kill()
             self._keeper.join()
-        with self._inbox_lock:
-            self._inbox.close()
+        with self._consumer_lock:
+            self._consumer.close()
 
-    def _keep(self) -> None:
-        delay = FIRST_DELAY
+    def _keep_running(self) -> None:
+        delay = MIN_RESTART_SECONDS
         while (process := self._spawn()) is not None:
             begun = time.monotonic()
-            status = self._watch(process)
+            status = self._wait(process)
             if process.stdin is not None:
                 process.stdin.close()
             if self._stopping.is_set():
                 return
-            if time.monotonic() - begun > STEADY_SECONDS:
-                delay = FIRST_DELAY
-                self._tell(lambda: self._inbox.order(reversed(self._known[-AHEAD:])))
+            if time.monotonic() - begun > HEALTHY_SECONDS:
+                delay = MIN_RESTART_SECONDS
+                preloads = reversed(self._last_loaded[-MAX_PRELOADS:])
+                self._log_failure(partial(self._consumer.send_control, preloads))
             logger.error("predictor %s ended with %s; again in %.1f s", self._spec.worker_id, status, delay)
-            if delay > 1:  # say that nobody serves under this id, sooner than its presence expires
-                self._tell(self._inbox.withdraw)
+            if delay > 1:  # then it is gone for longer than its presence takes to expire
+                self._log_failure(self._consumer.withdraw)
             self._stopping.wait(delay)
-            delay = min(2 * delay, LAST_DELAY)
+            delay = min(2 * delay, MAX_RESTART_SECONDS)
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> int:
-        """The exit status; a process that is silent for too long, while Redis answers, is killed."""
-        patience, heard = self._spec.start_seconds, time.monotonic()
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for the exit status; kills a process that is silent for too long while Redis answers."""
+        max_silence, last_presence = self._spec.start_seconds, time.monotonic()
         while True:
             with suppress(subprocess.TimeoutExpired):
-                return process.wait(LOOK_SECONDS)
+                return process.wait(CHECK_SECONDS)
             try:
-                with self._inbox_lock:
-                    presence = self._inbox.presence()
-            except (*FAILURES, msgspec.MsgspecError):  # nobody can be heard now
-                heard = time.monotonic()
+                with self._consumer_lock:
+                    presence = self._consumer.read_presence()
+            except (*REDIS_FAILURES, msgspec.MsgspecError):  # no process could announce itself now
+                last_presence = time.monotonic()
                 continue
             if presence is not None and presence.pid == process.pid:
-                self._known = presence.versions
-                patience, heard = self._spec.silent_seconds, time.monotonic()
-            elif time.monotonic() - heard > patience:
+                self._last_loaded = presence.versions
+                max_silence, last_presence = self._spec.silent_seconds, time.monotonic()
+            elif time.monotonic() - last_presence > max_silence:
                 logger.error("predictor %s is silent; killing it", self._spec.worker_id)
                 process.kill()
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
-        with self._changing:
+        """Start a process, unless the predictor is being stopped."""
+        with self._process_lock:
             if self._stopping.is_set():
                 return None
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, env=environment)  # noqa: S603
         process = self._process
-        with suppress(BrokenPipeError):  # it died at once, which the keeper is about to see
+        with suppress(BrokenPipeError):  # it died at once, which `_wait` is about to notice
             if process.stdin is not None:
                 process.stdin.write(msgspec.json.encode(self._spec) + b"\n")
-                process.stdin.flush()  # it stays open: its end tells the child that this process is gone
+                process.stdin.flush()  # stdin stays open: its end tells the child that this process is gone
         return process
 
-    def _tell(self, call: Callable[[], None]) -> None:
+    def _log_failure(self, call: Callable[[], None]) -> None:
+        """Call once; a failure of Redis is only logged."""
         try:
-            with self._inbox_lock:
+            with self._consumer_lock:
                 call()
-        except FAILURES as error:
+        except REDIS_FAILURES as error:
             logger.warning("predictor %s: %s", self._spec.worker_id, error)
 
 
@@ -185,9 +191,9 @@ class PredictorStep(bootsteps.StartStopStep):  # type: ignore[misc]
     predictors: ClassVar[list[PredictorProcess]]
 
     @classmethod
-    def loaded(cls) -> list[str]:
-        """Artifacts that at least one predictor has in memory; from any thread."""
-        return sorted({artifact for predictor in list(cls.predictors) for artifact in predictor.loaded()})
+    def loaded_artifacts(cls) -> list[str]:
+        """Artifacts that at least one predictor has in memory; may be called from any thread."""
+        return sorted({name for predictor in list(cls.predictors) for name in predictor.loaded_artifacts()})
 
     def start(self, _worker: object) -> None:
         """Start one process for each device."""
@@ -196,9 +202,9 @@ class PredictorStep(bootsteps.StartStopStep):  # type: ignore[misc]
             predictor.start()
 
     def stop(self, _worker: object) -> None:
-        """Stop them together; nothing is left when this returns."""
+        """Stop all processes at the same time, and return when they are gone."""
         for predictor in self.predictors:
-            predictor.ask()
+            predictor.request_stop()
         while self.predictors:
             self.predictors.pop().stop()
 

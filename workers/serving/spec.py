@@ -1,10 +1,10 @@
-"""What a predictor process is told by its parent, as one JSON line."""
+"""The configuration that a predictor process reads from its parent, as one JSON line."""
 
 import msgspec
 
 
 class PredictorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One predictor: which lane it serves, on what, and its bounds."""
+    """One predictor: the lane it serves, its device, and its limits."""
 
     redis_url: str
     storage_url: str
@@ -16,5 +16,5 @@ class PredictorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_bytes: int = 1 << 30  # model files in memory
     disk_bytes: int = 4 << 30  # model files in the cache directory
     hang_seconds: float = 60.0  # a batch that takes longer ends the process
-    silent_seconds: float = 15.0  # without a presence, while Redis answers, before it is killed
-    start_seconds: float = 60.0  # the same before its first presence
+    silent_seconds: float = 15.0  # without a presence while Redis answers, before the process is killed
+    start_seconds: float = 60.0  # likewise, before its first presence

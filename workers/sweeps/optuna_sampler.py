@@ -1,47 +1,68 @@
-"""Optuna picks a sweep's trials and gives hopeless ones up; each time it is told all that is known."""
+"""Optuna's samplers and its median pruner behind the interfaces of `app.services.sweeps.policy`.
+
+Both are stateless, so that any worker can continue where another one stopped: they are passed everything
+that is known each time.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib import import_module  # a worker that runs no sweep never pays the library's memory
+from importlib import import_module  # only a worker that advances a sweep pays for Optuna's memory
 from typing import Any
 
-from app.hyperparameters.space import Axis, Choices, Space, Span, Steps, size, spelled
-from app.services.sweeps.policy import Curve, Told
-from app.services.sweeps.submission import LARGEST_GRID
+from app.hyperparameters.space import (
+    Axis,
+    ChoiceAxis,
+    RangeAxis,
+    Space,
+    StepAxis,
+    canonical_json,
+    count_settings,
+)
+from app.services.sweeps.policy import LossCurve, TrialResult
+from app.services.sweeps.submission import MAX_GRID_TRIALS
 from app.typedefs import Json
 
-DRAWS = 50  # in vain, before another way is tried
-STARTUP = 5  # runs that ended well, before another one is compared with them
+MAX_DRAWS = 50  # without a new trial among them, before the next sampler is tried
+MIN_ENDED_RUNS = 5  # that have a value, before another run is compared with them
 
 
 @cache
 def _optuna() -> Any:
-    """The library, which says nothing where nothing is wrong."""
+    """The `optuna` module, with its informational logs turned off."""
     library = import_module("optuna")
     library.logging.set_verbosity(library.logging.ERROR)
     return library
 
 
-class Optuna:
-    """A `Picker`; it keeps nothing, so that any worker may go on where another one was."""
+class OptunaSampler:
+    """A `TrialSampler`: grid, random search, or the tree-structured Parzen estimator (TPE)."""
 
-    def pick(self, search: Json, space: Space, seed: int, told: Sequence[Told]) -> Iterator[Json]:
-        """See `Picker`. The same seed gives the same grid and random trials, whatever came out of them."""
+    def suggest(
+        self, search: Json, space: Space, seed: int, results: Sequence[TrialResult]
+    ) -> Iterator[Json]:
+        """See `TrialSampler`. With the same seed, grid and random trials do not depend on `results`.
+
+        When TPE only repeats itself random draws follow, and then, in a small space, the rest of the grid.
+        """
         if search["sampler"] == "tpe":
-            yield from _tpe(search, space, seed, told)
+            yield from _tpe(search, space, seed, results)
         if search["sampler"] != "grid":
-            yield from _random(space, seed, len(told) + DRAWS)
-        count = size(space)
-        if count is not None and count <= LARGEST_GRID:  # draws miss what few values are left
+            yield from _random(space, seed, len(results) + MAX_DRAWS)
+        count = count_settings(space)
+        if count is not None and count <= MAX_GRID_TRIALS:  # draws may miss the last few values
             yield from _grid(space, seed, count)
 
-    def hopeless(self, curve: Curve, ended: Sequence[Curve], warmup: int) -> bool:
-        """See `Picker`: its best loss so far is worse than the median of the others at the same epoch."""
-        if len(ended) < STARTUP or not curve or max(curve) < warmup:
+
+class OptunaPruner:
+    """A `TrialPruner`: the median rule of Golovin et al. 2017 (Google Vizier)."""
+
+    def should_prune(self, curve: LossCurve, ended: Sequence[LossCurve], warmup: int) -> bool:
+        """See `TrialPruner`: whether its best loss is worse than the others' median at the same epoch."""
+        if len(ended) < MIN_ENDED_RUNS or not curve or max(curve) < warmup:
             return False
         library = _optuna()
-        pruner = library.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=warmup)
+        pruner = library.pruners.MedianPruner(n_startup_trials=MIN_ENDED_RUNS, n_warmup_steps=warmup)
         study = library.create_study(pruner=pruner, direction="minimize")
         create, state = library.trial.create_trial, library.trial.TrialState
         for one in ended:
@@ -51,51 +72,53 @@ class Optuna:
 
 
 def _grid(space: Space, seed: int, count: int) -> Iterator[Json]:
-    sampler = _optuna().samplers.GridSampler(
-        {name: list(range(_count(one))) for name, one in space.items()}, seed
-    )
-    yield from _asked(sampler, space, count)
+    indices = {name: list(range(_finite_count(axis))) for name, axis in space.items()}
+    yield from _draw(_optuna().samplers.GridSampler(indices, seed), space, count)
 
 
 def _random(space: Space, seed: int, draws: int) -> Iterator[Json]:
-    yield from _asked(_optuna().samplers.RandomSampler(seed), space, draws)
+    yield from _draw(_optuna().samplers.RandomSampler(seed), space, draws)
 
 
-def _asked(sampler: Any, space: Space, draws: int) -> Iterator[Json]:
+def _draw(sampler: Any, space: Space, draws: int) -> Iterator[Json]:
+    """`draws` trials of a sampler that needs no results."""
     study = _optuna().create_study(sampler=sampler)
     distributions = _distributions(space)
     for _ in range(draws):
-        yield _read(space, study.ask(distributions).params)
+        yield _to_parameters(space, study.ask(distributions).params)
 
 
-def _tpe(search: Json, space: Space, seed: int, told: Sequence[Told]) -> Iterator[Json]:
-    """Tree-structured Parzen estimators; trials that still run count as the worst so far (constant liar)."""
+def _tpe(search: Json, space: Space, seed: int, results: Sequence[TrialResult]) -> Iterator[Json]:
+    """Trials by TPE (Bergstra et al. 2011); running ones count as the worst value so far (constant liar)."""
     library = _optuna()
     startup = min(10, max(3, search["max_trials"] // 3))
-    sampler = library.samplers.TPESampler(seed=seed + len(told), n_startup_trials=startup)
+    sampler = library.samplers.TPESampler(seed=seed + len(results), n_startup_trials=startup)
     study = library.create_study(sampler=sampler, direction="minimize")
     distributions = _distributions(space)
-    worst = max((one.value for one in told if one.value is not None), default=None)
-    for one in told:
-        if (known := _trial(one, space, distributions, worst)) is not None:
-            study.add_trial(known)
-    for _ in range(DRAWS):
+    worst = max((result.value for result in results if result.value is not None), default=None)
+    for result in results:
+        if (frozen := _frozen_trial(result, space, distributions, worst)) is not None:
+            study.add_trial(frozen)
+    for _ in range(MAX_DRAWS):
         trial = study.ask(distributions)
-        yield _read(space, trial.params)
+        yield _to_parameters(space, trial.params)
         if worst is not None:
             study.tell(trial, worst)
 
 
-def _trial(told: Told, space: Space, distributions: Json, worst: float | None) -> Any:
-    """A trial in Optuna's words: without a value one is pruned, which is worse than any value."""
+def _frozen_trial(result: TrialResult, space: Space, distributions: Json, worst: float | None) -> Any:
+    """A result as a trial of Optuna: one without a value is pruned, which is worse than any value.
+
+    None for a running trial while no value is known.
+    """
     library = _optuna()
-    facts: Json = {"params": _written(space, told.parameters), "distributions": distributions}
-    value = worst if told.running else told.value
+    facts: Json = {"params": _to_params(space, result.parameters), "distributions": distributions}
+    value = worst if result.running else result.value
     if value is not None:
         return library.trial.create_trial(value=value, **facts)
-    if told.running:
+    if result.running:
         return None
-    curve = dict(told.curve or {})
+    curve = dict(result.curve or {})
     return library.trial.create_trial(
         state=library.trial.TrialState.PRUNED, intermediate_values=curve, **facts
     )
@@ -103,42 +126,45 @@ def _trial(told: Told, space: Space, distributions: Json, worst: float | None) -
 
 def _distributions(space: Space) -> Json:
     library = _optuna().distributions
-    return {name: _distribution(library, one) for name, one in space.items()}
+    return {name: _distribution(library, axis) for name, axis in space.items()}
 
 
 def _distribution(library: Any, axis: Axis) -> Any:
-    """Values go by their places, so that they may be anything."""
+    """Choices and steps are searched by their indices, so that values may be any JSON."""
     match axis:
-        case Choices():
+        case ChoiceAxis():
             return library.CategoricalDistribution(tuple(range(axis.count)))
-        case Steps():
+        case StepAxis():
             return library.IntDistribution(0, axis.count - 1)
-        case Span(whole=True):
+        case RangeAxis(integer=True):
             return library.IntDistribution(axis.low, axis.high, log=axis.log)
-        case Span():
+        case RangeAxis():
             return library.FloatDistribution(axis.low, axis.high, log=axis.log)
 
 
-def _read(space: Space, params: Mapping[str, Any]) -> Json:
+def _to_parameters(space: Space, params: Mapping[str, Any]) -> Json:
+    """Optuna's values as those of the settings."""
     return {
-        name: params[name] if isinstance(one, Span) else one.at(params[name]) for name, one in space.items()
+        name: params[name] if isinstance(axis, RangeAxis) else axis.value_at(params[name])
+        for name, axis in space.items()
     }
 
 
-def _written(space: Space, parameters: Json) -> Json:
-    return {name: _place(one, parameters[name]) for name, one in space.items()}
+def _to_params(space: Space, parameters: Json) -> Json:
+    """Values of the settings as Optuna's; the inverse of `_to_parameters`."""
+    return {name: _to_param(axis, parameters[name]) for name, axis in space.items()}
 
 
-def _place(axis: Axis, value: Any) -> Any:
+def _to_param(axis: Axis, value: Any) -> Any:
     match axis:
-        case Choices():
-            return [spelled(one) for one in axis.values].index(spelled(value))
-        case Steps():
+        case ChoiceAxis():
+            return [canonical_json(one) for one in axis.values].index(canonical_json(value))
+        case StepAxis():
             return round((value - axis.low) / axis.step)
-        case Span():
+        case RangeAxis():
             return value
 
 
-def _count(axis: Axis) -> int:
-    assert axis.count is not None  # noqa: S101 - a grid has no others
+def _finite_count(axis: Axis) -> int:
+    assert axis.count is not None  # noqa: S101 - `count_settings` was finite, so that every count is
     return axis.count

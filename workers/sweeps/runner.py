@@ -1,7 +1,7 @@
-"""Lets sweeps go on, in a thread of its own.
+"""The thread that advances all active sweeps.
 
-Every training worker runs one: whatever several decide at once only one of them does, and no sweep waits
-because one of them died.
+Every training worker runs one, so that no sweep stops when a worker dies; of what several decide at once
+only one plan is applied.
 """
 
 import logging
@@ -16,100 +16,103 @@ from app.errors import NotFound
 from app.infrastructure.storage import Storage
 from app.services.jobs import checkpoints
 from app.services.sweeps import advance
-from app.services.sweeps.policy import Curve, Picker, decide
-from workers.sweeps.optuna_sampler import Optuna
+from app.services.sweeps.policy import LossCurve, TrialPruner, TrialSampler, decide
+from workers.sweeps.optuna_sampler import OptunaPruner, OptunaSampler
 
 log = logging.getLogger(__name__)
 
-TICK = 1.0  # seconds between two looks
-LEAVE = 2.0  # seconds that stopping waits for a look to end
-LASTING = (DataError, IntegrityError, ProgrammingError)  # errors of the database that will not heal
+TICK_SECONDS = 1.0  # between two passes over all sweeps
+STOP_SECONDS = 2.0  # that `stop` waits for a pass to end
+MAX_ERROR_CHARS = 500
+PERMANENT_ERRORS = (DataError, IntegrityError, ProgrammingError)  # database errors that a retry cannot cure
 
 
 @dataclass
-class Memory:
-    """What need not be looked up again; another worker finds it all in the database and the store."""
+class SweepCache:
+    """What is known of a sweep already; any other worker reads the same from the database and the store."""
 
-    curves: dict[str, Curve] = field(default_factory=dict)
-    discarded: set[str] = field(default_factory=set)  # runs whose files are deleted
+    curves: dict[str, LossCurve] = field(default_factory=dict)  # by job id, of runs that ended
+    discarded: set[str] = field(default_factory=set)  # ids of runs whose files are deleted
 
 
-class Conductor:
-    """Looks at every sweep, and lets each go on."""
+class SweepRunner:
+    """Advances every active sweep once a tick, in a thread of its own."""
 
     def __init__(
         self,
         sessions: Sessions,
         readers: Sessions,
         storage: Storage,
-        ring: Callable[[str], None],
-        picker: Picker | None = None,
-        tick: float = TICK,
+        notify: Callable[[str], None],
+        sampler: TrialSampler | None = None,
+        pruner: TrialPruner | None = None,
+        tick: float = TICK_SECONDS,
     ) -> None:
         self._sessions, self._readers, self._storage = sessions, readers, storage
-        self._ring, self._picker, self._tick = ring, picker or Optuna(), tick
-        self._known: dict[str, Memory] = {}
+        self._notify, self._tick = notify, tick  # `notify` wakes a worker up for a queued job
+        self._sampler, self._pruner = sampler or OptunaSampler(), pruner or OptunaPruner()
+        self._caches: dict[str, SweepCache] = {}  # by sweep id
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="conductor", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="sweeps", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop the thread; a pass under way is given `STOP_SECONDS` to end."""
         self._stop.set()
         if self._thread.ident is not None:
-            self._thread.join(timeout=LEAVE)
+            self._thread.join(timeout=STOP_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.wait(self._tick):
-            self.look()
+            self.advance_all()
 
-    def look(self) -> None:
-        """Let all sweeps go on; an outage of the database only makes it late."""
+    def advance_all(self) -> None:
+        """Advance all active sweeps once; an outage of the database only delays them."""
         try:
             with self._readers() as session:
-                going = advance.going(session)
-            self._known = {sweep_id: self._known.get(sweep_id, Memory()) for sweep_id in going}
-            for sweep_id, known in self._known.items():
-                self._guarded_advance(sweep_id, known)
+                active = advance.active(session)
+            self._caches = {sweep_id: self._caches.get(sweep_id, SweepCache()) for sweep_id in active}
+            for sweep_id, cache in self._caches.items():
+                self._advance_or_fail(sweep_id, cache)
         except SQLAlchemyError as error:
-            log.warning("sweeps: %s", error)
+            log.warning("Sweeps cannot be advanced now: %s", error)
 
-    def _guarded_advance(self, sweep_id: str, known: Memory) -> None:
+    def _advance_or_fail(self, sweep_id: str, cache: SweepCache) -> None:
         try:
-            self._advance(sweep_id, known)
+            self._advance(sweep_id, cache)
         except NotFound:
             pass  # it was deleted meanwhile
         except Exception as error:
-            if isinstance(error, SQLAlchemyError) and not isinstance(error, LASTING):
-                log.warning("sweep: %s", error, extra={"job_id": sweep_id})
+            if isinstance(error, SQLAlchemyError) and not isinstance(error, PERMANENT_ERRORS):
+                log.warning("The sweep cannot be advanced now: %s", error, extra={"job_id": sweep_id})
                 return
-            # What is wrong now is wrong the next time too, and for every worker.
-            log.exception("sweep", extra={"job_id": sweep_id})
-            message = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+            # Any other error would come back on the next pass, and on every other worker.
+            log.exception("The sweep failed", extra={"job_id": sweep_id})
+            message = f"{type(error).__name__}: {error}".splitlines()[0][:MAX_ERROR_CHARS]
             with self._sessions.begin() as session:
                 advance.fail(session, sweep_id, "internal", message)
 
-    def _advance(self, sweep_id: str, known: Memory) -> None:
+    def _advance(self, sweep_id: str, cache: SweepCache) -> None:
         with self._readers() as session:
-            view = advance.look(session, sweep_id, known.curves)
-        step = decide(view, self._picker)  # takes its time, so that no transaction is open meanwhile
+            context = advance.load(session, sweep_id, cache.curves)
+        plan = decide(context, self._sampler, self._pruner)  # slow, so that no transaction is open meanwhile
         with self._sessions.begin() as session:
-            done = advance.carry_out(session, view, step)
-        for job_id in done.begun:
-            self._ring(job_id)
-        self._discard(view.standing.spent(ended=done.ended), known)
+            applied = advance.apply(session, context, plan)
+        for job_id in applied.started:
+            self._notify(job_id)
+        self._discard(context.state.discardable(ended=applied.ended), cache)
 
-    def _discard(self, runs: list[str], known: Memory) -> None:
-        """Delete what was made by runs that have lost; what is left, the janitor finds."""
+    def _discard(self, runs: list[str], cache: SweepCache) -> None:
+        """Delete the files of runs that have lost; the janitor finds what could not be deleted here."""
         for job_id in runs:
-            if job_id in known.discarded:
+            if job_id in cache.discarded:
                 continue
             try:
                 self._storage.delete(f"artifacts/{job_id}")
                 self._storage.delete(checkpoints.prefix(job_id))
-                known.discarded.add(job_id)
-            except Exception as error:  # noqa: BLE001 - whatever a store raises
-                log.warning("discard: %s", error, extra={"job_id": job_id})
+                cache.discarded.add(job_id)
+            except Exception as error:  # noqa: BLE001 - each kind of store raises errors of its own
+                log.warning("The run's files were not deleted: %s", error, extra={"job_id": job_id})

@@ -3,46 +3,35 @@
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from app.tasks.contract import Batch, Ints, Split
+from app.tasks.arrays import Ints
+from app.tasks.contract import Batch, Split
+from workers.outputs.split_order import streams
 from workers.training.snapshot import Snapshot
 
-BUCKET = 16  # batches whose examples are sorted by length together
+BUCKET_BATCHES = 16  # batches whose examples are sorted by length together
 
 
 def steps_per_epoch(split: Split, size: int) -> int:
-    """How many batches `TrainingBatches` gives."""
+    """The number of batches of `TrainingBatches`."""
     return -(-len(split.lengths) // size)
 
 
 def shuffled(lengths: Ints, size: int, rng: np.random.Generator) -> list[Ints]:
-    """Rows in random batches of about equal lengths: shuffled, sorted within buckets, batches shuffled."""
+    """Rows in random batches of similar lengths: shuffled, sorted within buckets, batches shuffled."""
     order = rng.permutation(len(lengths))
     groups: list[Ints] = []
-    for start in range(0, len(order), size * BUCKET):
-        bucket = order[start : start + size * BUCKET]
+    for start in range(0, len(order), size * BUCKET_BATCHES):
+        bucket = order[start : start + size * BUCKET_BATCHES]
         bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
         groups.extend(bucket[k : k + size] for k in range(0, len(bucket), size))
     return [groups[k] for k in rng.permutation(len(groups))]
 
 
-def streams(count: int, size: int, shift: int = 0) -> list[Ints]:
-    """Consecutive rows as up to `size` streams side by side: each goes on in its place of the next batch.
-
-    A batch has as many rows as the one before it, or fewer: those of the streams that have not ended. With
-    `shift` the first stream begins there, and the last ones go on with the rows before it.
-    """
-    long = -(-count // size)  # rows of a stream
-    starts = np.arange(0, count, long)
-    return [((starts + step)[starts + step < count] + shift) % count for step in range(long)]
-
-
 class TrainingBatches:
     """Every example once, in an order and with random views that depend on seed and epoch alone.
 
-    `snapshot` tells where it is between two batches; `restore` goes on from there.
+    `snapshot` has the position between two batches; `restore` continues from there.
     """
 
     def __init__(self, split: Split, size: int, seed: int, epoch: int) -> None:
@@ -61,52 +50,27 @@ class TrainingBatches:
             yield self._split.batch(self._order[self._position - 1], self._rng)
 
     def snapshot(self) -> Snapshot:
-        """How many batches were given, and the random state after them."""
+        """The number of batches so far, and the random state after them."""
         return Snapshot({"position": self._position, "random": self._rng.bit_generator.state})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on after the same batch."""
+        """Continue after the same batch."""
         self._position = snapshot.facts["position"]
         self._rng.bit_generator.state = snapshot.facts["random"]
 
 
-def plain_rows(split: Split, size: int) -> list[Ints]:
-    """Every example once, nothing random; in split order, or as streams where state is carried over."""
-    count = len(split.lengths)
-    if split.carried:
-        return streams(count, size) if count else []
-    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+def count_losses(batch: Batch, *, row_loss: bool) -> float:
+    """Number of losses that the sum over a batch is made of: weights of its targets, or rows.
 
-
-def plain_batches(split: Split, size: int) -> list[Batch]:
-    """The batches of these rows."""
-    return [split.batch(rows, None) for rows in plain_rows(split, size)]
-
-
-def losses_in(batch: Batch, *, paths: bool) -> float:
-    """How many losses the sum over a batch is made of: those of its steps, or of rows where `paths`.
-
-    The likelihood of a path is that of a whole row. Divided by steps instead, rows of a batch of short ones
-    would count for more than those of a batch of long ones.
+    With `row_loss` a row has one loss. Divided by targets instead, rows of a batch of short ones would count
+    for more than those of a batch of long ones.
     """
-    counts = batch.weights.max(axis=1, initial=0) > 0 if paths else batch.weights
+    counts = batch.weights.max(axis=1, initial=0) > 0 if row_loss else batch.weights
     return float(counts.sum())
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Inputs, lengths, targets and weights as tensors."""
-    arrays = (batch.inputs, batch.lengths, batch.targets, batch.weights)
-    inputs, lengths, targets, weights = (torch.from_numpy(array).to(device) for array in arrays)
-    return inputs, lengths, targets, weights
-
-
-def kept(state: Tensor | None, rows: int) -> Tensor | None:
-    """The state (…, batch, hidden) with which so many streams go on."""
-    return None if state is None else state[:, :rows].detach()
-
-
-class Following:
-    """The tokens of a split's examples, with the token that follows each as its target."""
+class NextTokenSplit:
+    """A split's inputs, with the token that follows each as its target."""
 
     carried = False
 

@@ -1,4 +1,4 @@
-"""When checkpoints are taken, and the thread that writes them beside the training."""
+"""Decides when checkpoints are taken, and writes them in a thread beside the training."""
 
 import logging
 import queue
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from app.infrastructure.disk import disk_full
+from app.infrastructure.disk import is_disk_full
 from app.typedefs import Json
 from workers.training.checkpoint import write
 from workers.training.snapshot import Snapshot
@@ -15,10 +15,10 @@ from workers.training.snapshot import Snapshot
 log = logging.getLogger(__name__)
 
 
-SHARE = 0.01  # of the time since the training began that checkpoints may cost
+MAX_TIME_SHARE = 0.01  # of the time since the training began that checkpoints may take
 
 
-class Saver:
+class Checkpointer:
     """Takes a checkpoint at the end of each epoch and every so many seconds, as far as they are cheap.
 
     Training goes on while a file is written. A checkpoint that cannot be written is a warning: the one
@@ -30,7 +30,7 @@ class Saver:
         self._began = self._last = time.monotonic()
         self._cost = self._spent = 0.0  # seconds of the last checkpoint, and of all
         self._queue: queue.Queue[tuple[int, Snapshot, float] | None] = queue.Queue(maxsize=1)
-        self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="checkpointer", daemon=True)
         self._idle = threading.Event()
         self._idle.set()
         directory.mkdir(parents=True, exist_ok=True)
@@ -43,10 +43,10 @@ class Saver:
         now = time.monotonic()
         if not epoch_ended and now - self._last < self._seconds:
             return False
-        return self._spent + self._cost <= SHARE * (now - self._began)
+        return self._spent + self._cost <= MAX_TIME_SHARE * (now - self._began)
 
     def save(self, step: int, take: Callable[[], Snapshot], *, wait: bool = False) -> None:
-        """Take a checkpoint after so many steps; with `wait` it is written when this returns."""
+        """Take a checkpoint after `step` steps; with `wait`, return when it is written."""
         if wait:
             self._idle.wait()
         begun = time.monotonic()
@@ -58,7 +58,7 @@ class Saver:
             self._idle.wait()
 
     def close(self) -> None:
-        """Return when nothing is being written any more."""
+        """End the thread once the last checkpoint is written."""
         self._queue.put(None)
         self._thread.join()
 
@@ -74,7 +74,7 @@ class Saver:
             path = write(self._directory, step, snapshot)
         except OSError as error:
             log.warning("checkpoint: %s", error)
-            why = "the worker's disk is full" if disk_full(error) else str(error)
+            why = "the worker's disk is full" if is_disk_full(error) else str(error)
             self._on({"type": "warning", "message": f"A checkpoint could not be written: {why}"})
         else:
             facts = snapshot.facts

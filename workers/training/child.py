@@ -8,25 +8,26 @@ import torch
 
 from app.typedefs import Json
 from workers.process import child
-from workers.process.child import failed
-from workers.training.checkpointer import Saver
+from workers.process.child import failed_message
+from workers.training.checkpointer import Checkpointer
 from workers.training.device import DeviceMissing
 from workers.training.loop import TrainingDiverged
-from workers.training.run import TrainSpec, train
+from workers.training.run import train
+from workers.training.stages import TrainSpec
 
 
 def failure(error: BaseException) -> Json:
     """What a failed training means to the one who submitted it."""
     match error:
         case TrainingDiverged():
-            return failed("diverged", str(error))
+            return failed_message("diverged", str(error))
         case DeviceMissing():
-            return failed("device_missing", str(error))
+            return failed_message("device_missing", str(error))
         case torch.OutOfMemoryError() | MemoryError():
             needs = "The training needs more memory than the worker has"
-            return failed("out_of_memory", f"{needs}; try a smaller batch_size or hidden_size")
+            return failed_message("out_of_memory", f"{needs}; try a smaller batch_size or hidden_size")
         case _:
-            return child.failure(error)
+            return child.explain_failure(error)
 
 
 def work(request: Json, on: Callable[[Json], None], should_stop: Callable[[], bool]) -> Json:
@@ -38,9 +39,9 @@ def work(request: Json, on: Callable[[Json], None], should_stop: Callable[[], bo
         Path(request["out_dir"]),
         on=on,
         should_stop=should_stop,
-        saver=Saver(Path(request["checkpoint_dir"]), request["checkpoint_seconds"], on),
+        checkpointer=Checkpointer(Path(request["checkpoint_dir"]), request["checkpoint_seconds"], on),
         resume=None if request["resume"] is None else Path(request["resume"]),
-        told=tuple(request["told"]),
+        reported=tuple(request["last_epoch"]),
         threads=request["threads"],
     )
     if outcome.stopped:
@@ -50,4 +51,4 @@ def work(request: Json, on: Callable[[Json], None], should_stop: Callable[[], bo
 
 
 if __name__ == "__main__":
-    child.report(work, failure)
+    child.run_work(work, failure)

@@ -1,4 +1,4 @@
-"""One training's moving parts: steps, epochs, and the snapshot from which they go on bit for bit."""
+"""The training loop: steps and epochs of one fit, and the snapshot from which they continue bit for bit."""
 
 import math
 import time
@@ -12,8 +12,9 @@ from app.tasks.contract import Batch, Split
 from app.typedefs import Json
 from workers.nn import Trainable
 from workers.nn.losses import Penalties
-from workers.training.batches import TrainingBatches, kept, losses_in, to_device
-from workers.training.device import has_half
+from workers.outputs.split_order import carried_state, to_device
+from workers.training.batches import TrainingBatches, count_losses
+from workers.training.device import has_fast_half
 from workers.training.schedules import OPTIMIZERS, SCHEDULES
 from workers.training.snapshot import (
     Snapshot,
@@ -24,11 +25,11 @@ from workers.training.snapshot import (
     restore_optimizer,
     restore_random,
 )
-from workers.training.weight_averaging import Average, Best
+from workers.training.weight_averaging import AveragedWeights, BestWeights
 
 
 class TrainingDiverged(Exception):
-    """The loss is not a finite number any more."""
+    """The loss is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,16 @@ class TrainingConfig:
     weight_decay: float = 0.0
     bptt_steps: int | None = None  # None: through the whole sequence
     autocast: bool = False
-    selection: str = "best"  # which epoch is kept: of the lowest validation loss, or the last
+    selection: str = "best"  # the epoch whose weights are used: of the lowest validation loss, or the last
     label_smoothing: float = 0.0
     activation_regularization: float = 0.0
     temporal_regularization: float = 0.0
-    averaging: float = 0.98  # of an exponential average of the weights, which is what is kept
+    averaging: float = 0.98  # decay of the exponential average of the weights, which is the result
 
 
 @dataclass
-class Sums:
-    """Of the steps of an epoch."""
+class EpochSums:
+    """Sums over the steps of an epoch."""
 
     loss: float = 0.0
     norm: float = 0.0
@@ -65,7 +66,7 @@ class Sums:
 
 
 class Loop:
-    """The moving parts of one fit."""
+    """The state of one fit between two steps, and the steps themselves."""
 
     def __init__(self, model: Trainable, config: TrainingConfig, device: torch.device, total: int) -> None:
         self.model = model
@@ -76,30 +77,30 @@ class Loop:
         )
         shape = SCHEDULES[config.schedule]
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: shape(step, total))
-        self.autocast = config.autocast and has_half(device)
+        self.autocast = config.autocast and has_fast_half(device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast and device.type == "cuda")
         self.average, self.best = (
-            Average(model, config.averaging),
-            Best(config.patience, latest=config.selection == "last"),
+            AveragedWeights(model, config.averaging),
+            BestWeights(config.patience, latest=config.selection == "last"),
         )
         self.done, self.end = 0, total  # steps
-        self.epoch = 0  # the one that runs, or ran last
-        self.batches: TrainingBatches | None = None  # of the epoch that runs
-        self.carried: Tensor | None = None  # the state in which streams go on with the next batch
+        self.epoch = 0  # the current one, or the last
+        self.batches: TrainingBatches | None = None  # of the current epoch
+        self.carried_state: Tensor | None = None  # from which streams continue with the next batch
         self.penalties = Penalties(
             config.label_smoothing, config.activation_regularization, config.temporal_regularization
         )
-        self.sums = Sums()
+        self.sums = EpochSums()
         self.history: list[Json] = []
 
     def run(self, train: Split, after: Callable[[int, float], bool]) -> bool:
-        """What is left of the epoch that runs, or the next one; False when `after` a step said stop.
+        """Run the rest of the current epoch, or the next one; false when `after` asked to stop.
 
-        `after` gets the examples and the loss of the step.
+        `after` is called after each step with its number of examples and its loss.
         """
         if self.batches is None:
             self.batches = self._batches(train, self.epoch + 1)
-            self.sums, self.carried = Sums(), None
+            self.sums, self.carried_state = EpochSums(), None
             torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)  # dropout: of seed and epoch alone
         begun = time.monotonic() - self.sums.seconds
         for batch in self.batches:
@@ -121,7 +122,7 @@ class Loop:
         return TrainingBatches(train, self.config.batch_size, self.config.seed, epoch)
 
     def figures(self) -> Json:
-        """Of the epoch that ran last."""
+        """The training loss, learning rate and gradient norm of the last epoch."""
         return {
             "train_loss": self.sums.loss / self.sums.steps,
             "learning_rate": self.schedule.get_last_lr()[0],
@@ -129,14 +130,14 @@ class Loop:
         }
 
     def step(self, batch: Batch, *, carry: bool = False) -> tuple[float, float]:
-        """One step of the optimiser; the mean loss and the norm of the gradient.
+        """One step of the optimiser; returns the mean loss and the norm of the gradient.
 
-        With `carry` it goes on from the state in which the last batch ended.
+        With `carry` it continues from the state in which the last batch ended.
         """
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        total, weight = 0.0, max(losses_in(batch, paths=self.model.paths), 1e-9)
-        for loss in self._losses(to_device(batch, self.device), carry=carry):
+        total, weight = 0.0, max(count_losses(batch, row_loss=self.model.row_loss), 1e-9)
+        for loss in self._chunk_losses(to_device(batch, self.device), carry=carry):
             torch.autograd.backward(self.scaler.scale(loss / weight))
             total += float(loss.detach()) / weight
         self.scaler.unscale_(self.optimizer)
@@ -151,18 +152,21 @@ class Loop:
         self.average.update(self.model)
         return total, norm
 
-    def _losses(self, tensors: tuple[Tensor, Tensor, Tensor, Tensor], *, carry: bool) -> Iterator[Tensor]:
-        """Summed losses of chunks of time, each a graph of its own that goes on from the last one's state.
+    def _chunk_losses(
+        self, tensors: tuple[Tensor, Tensor, Tensor, Tensor], *, carry: bool
+    ) -> Iterator[Tensor]:
+        """The summed loss of each chunk of time, a graph of its own that continues from the state before it.
 
-        Williams & Peng (1990): the gradient is cut between chunks, the state is carried.
+        Truncated backpropagation through time, Williams & Peng (1990): the gradient is cut between chunks,
+        the state is carried over.
         """
-        inputs, lengths, *wanted = tensors
+        inputs, lengths, *target_parts = tensors
         time = inputs.shape[1]
-        chunk = (self.config.bptt_steps if self.model.steps else None) or time
-        state = kept(self.carried, len(inputs)) if carry else None
+        chunk = (self.config.bptt_steps if self.model.step_loss else None) or time
+        state = carried_state(self.carried_state, len(inputs)) if carry else None
         for start in range(0, time, chunk):
             part = slice(start, start + chunk)
-            targets, weights = (one[:, part] if chunk < time else one for one in wanted)
+            targets, weights = (one[:, part] if chunk < time else one for one in target_parts)
             ends = (lengths - start).clamp(1, chunk)
             with torch.autocast(self.device.type, enabled=self.autocast):
                 loss, state = self.model.losses(
@@ -170,10 +174,10 @@ class Loop:
                 )
             state = state.detach()
             yield loss
-        self.carried = state if carry else None
+        self.carried_state = state if carry else None
 
     def snapshot(self) -> Snapshot:
-        """Everything that the next step depends on; taken between two steps."""
+        """All state that the next step depends on; taken between two steps."""
         schedule = {name: value for name, value in self.schedule.state_dict().items() if name != "lr_lambdas"}
         return Snapshot.of(
             {
@@ -186,8 +190,8 @@ class Loop:
                 "random": of_random(self.device),
                 "batches": self.batches.snapshot() if self.batches is not None else Snapshot(),
                 "carried": Snapshot()
-                if self.carried is None
-                else Snapshot({}, {"state": copied(self.carried)}),
+                if self.carried_state is None
+                else Snapshot({}, {"state": copied(self.carried_state)}),
             },
             done=self.done,
             epoch=self.epoch,
@@ -200,12 +204,12 @@ class Loop:
         """The inverse of `snapshot`, on a loop of the same network and configuration."""
         facts = snapshot.facts
         self.done, self.history = facts["done"], facts["history"]
-        self.epoch, self.sums = facts["epoch"], Sums(**facts["sums"])
+        self.epoch, self.sums = facts["epoch"], EpochSums(**facts["sums"])
         if facts["within"]:
             self.batches = self._batches(train, self.epoch)
             self.batches.restore(snapshot.part("batches"))
         state = snapshot.part("carried").tensors.get("state")
-        self.carried = None if state is None else state.to(self.device)
+        self.carried_state = None if state is None else state.to(self.device)
         self.model.load_state_dict(snapshot.part("model").tensors)
         self.average.restore(snapshot.part("average"))
         self.best.restore(snapshot.part("best"))

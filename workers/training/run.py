@@ -1,28 +1,18 @@
-"""From a data set's arrays to an artifact: plan, and learn in stages."""
+"""One training job: from a data set's arrays to an artifact."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from app.infrastructure.checkpoint_name import Damaged
+from app.infrastructure.checkpoint_name import CheckpointDamaged
 from app.tasks import TASKS
 from app.typedefs import Json
+from workers.artifact.stored_arrays import map_arrays, unpack
 from workers.training.checkpoint import read
-from workers.training.checkpointer import Saver
+from workers.training.checkpointer import Checkpointer
 from workers.training.device import pick_device, prepare, threads_for
-from workers.training.pipeline import Curriculum, model_config, training_config
+from workers.training.pipeline import TrainingPipeline, model_config, training_config
 from workers.training.snapshot import Snapshot
-from workers.training.stages import FIT, Outcome, Stage, TrainSpec
-
-__all__ = ["Outcome", "TrainSpec", "train"]
-
-
-def load_arrays(directory: Path) -> dict[str, Any]:
-    """The arrays a data set was read into."""
-    with np.load(directory / "arrays.npz", allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+from workers.training.stages import FIT, Stage, TrainingResult, TrainSpec
 
 
 def train(
@@ -32,37 +22,38 @@ def train(
     *,
     on: Callable[[Json], None],
     should_stop: Callable[[], bool],
-    saver: Saver | None = None,
+    checkpointer: Checkpointer | None = None,
     resume: Path | None = None,
-    told: tuple[int, int] = (0, 0),
+    reported: tuple[int, int] = (0, 0),
     threads: int = 1,
-) -> Outcome:
-    """Train what a job asks for on the arrays in `data_dir` and leave an artifact in `out_dir`.
+) -> TrainingResult:
+    """Train a job on the arrays in `data_dir` and write an artifact to `out_dir`; its metrics.
 
-    With a `saver` checkpoints are taken, the last one when it is stopped; `resume` is one to go on from, and
-    `told` the stage and number of the last epoch that the job's owner knows of then. A wide network
-    takes so many `threads` of the CPU, or as many as that checkpoint was taken with. Raises `Damaged` when
-    the checkpoint cannot be read or was taken of another job.
+    With a `checkpointer` checkpoints are taken, the last one when the training is stopped; `resume` is one to
+    continue from, and `reported` the stage and epoch that the job's owner knows of then. A wide network uses
+    up to `threads` threads of the CPU, or as many as the checkpoint was taken with. Raises
+    `CheckpointDamaged` when the checkpoint cannot be read or belongs to another training.
     """
     task = TASKS[spec.task]
     device, snapshot = pick_device(spec.training.get("device", "auto")), _snapshot(spec, resume)
     config, options = training_config(spec.training), task.options.model_validate(spec.options)
+    arrays = map_arrays(unpack(data_dir / "arrays.npz", data_dir / "mapped"))
     seed = spec.training.get("split_seed", config.seed)  # the runs of a sweep share one split
-    plan = task.plan(load_arrays(data_dir), options, seed, config.bptt_steps)
+    plan = task.plan(arrays, options, seed, config.bptt_steps)
     hidden_size = model_config(plan, spec.network).hidden_size
-    most = threads_for(threads, hidden_size, config.batch_size)
-    # Sums are rounded by how many threads share them: what began with some goes on with as many.
-    prepare(device, most if snapshot is None else snapshot.facts.get("threads", 1))
+    max_threads = threads_for(threads, hidden_size, config.batch_size)
+    # Sums are rounded by how many threads share them: a training that is resumed keeps its number.
+    prepare(device, max_threads if snapshot is None else snapshot.facts.get("threads", 1))
     if snapshot is None:
         for message in plan.warnings:
             on({"type": "warning", "message": message})
     else:
-        retell(snapshot, told, on)
+        replay_events(snapshot, reported, on)
     try:
-        return Curriculum(spec, plan, on, should_stop, saver, snapshot).run(out_dir)
+        return TrainingPipeline(spec, plan, on, should_stop, checkpointer, snapshot).run(out_dir)
     finally:
-        if saver is not None:
-            saver.close()
+        if checkpointer is not None:
+            checkpointer.close()
 
 
 def _snapshot(spec: TrainSpec, resume: Path | None) -> Snapshot | None:
@@ -70,19 +61,22 @@ def _snapshot(spec: TrainSpec, resume: Path | None) -> Snapshot | None:
         return None
     snapshot = read(resume)
     if snapshot.facts.get("spec") != spec.digest():
-        raise Damaged(f"{resume.name} was taken of a training with other settings")
+        raise CheckpointDamaged(f"{resume.name} was taken of a training with other settings")
     return snapshot
 
 
-def retell(snapshot: Snapshot, told: tuple[int, int], on: Callable[[Json], None]) -> None:
-    """Tell later epochs that a checkpoint knows of: a worker that is lost takes its last news along."""
+def replay_events(snapshot: Snapshot, reported: tuple[int, int], on: Callable[[Json], None]) -> None:
+    """Report the epochs of a checkpoint that the job's owner does not know.
+
+    A worker that was lost may have finished them without a report.
+    """
     facts, epochs = snapshot.facts, list[Json]()
     members = max(len(facts["fits"]), 1 + facts.get("member", 0))
-    for member, fit_ in enumerate(facts["fits"]):
-        place = Stage(FIT, 1 + member, member).place(members)
-        epochs += [{**entry, **place} for entry in fit_["history"]]
-    place = {name: facts[name] for name in ("phase", "stage", "member") if name in facts}
-    epochs += [{**entry, **place} for entry in snapshot.part("loop").facts["history"]]
+    for member, fit in enumerate(facts["fits"]):
+        fields = Stage(FIT, 1 + member, member).event_fields(members)
+        epochs += [{**entry, **fields} for entry in fit["history"]]
+    fields = {name: facts[name] for name in ("phase", "stage", "member") if name in facts}
+    epochs += [{**entry, **fields} for entry in snapshot.part("loop").facts["history"]]
     for entry in epochs:
-        if (entry["stage"], entry["epoch"]) > told:
+        if (entry["stage"], entry["epoch"]) > reported:
             on({"type": "epoch", **entry})

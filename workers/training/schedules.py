@@ -14,25 +14,25 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "radam": torch.optim.RAdam,
 }
 
-WARM_UP = 0.2  # of a one-cycle schedule
-START = 0.1  # of the peak, where it begins
+WARM_UP_SHARE = 0.2  # of the steps of a one-cycle schedule
+INITIAL_RATE_SHARE = 0.1  # of the peak learning rate
 
 
 def one_cycle(step: int, total: int) -> float:
-    """Up along a cosine, then down to nearly nothing (Smith & Topin 2018, "Super-convergence")."""
-    rise = max(1.0, WARM_UP * total)
+    """Rise along a cosine, then fall to nearly zero (Smith & Topin 2018, "Super-convergence")."""
+    rise = max(1.0, WARM_UP_SHARE * total)
     if step < rise:
-        return START + (1 - START) * (1 - math.cos(math.pi * step / rise)) / 2
+        return INITIAL_RATE_SHARE + (1 - INITIAL_RATE_SHARE) * (1 - math.cos(math.pi * step / rise)) / 2
     return cosine(step - int(rise), total - int(rise))
 
 
 def cosine(step: int, total: int) -> float:
-    """Down along half a cosine (Loshchilov & Hutter 2017, "SGDR")."""
+    """Fall along half a cosine (Loshchilov & Hutter 2017, "SGDR")."""
     return max(0.002, (1 + math.cos(math.pi * min(1.0, step / max(total, 1)))) / 2)
 
 
 def constant(step: int, total: int) -> float:
-    """Always the same."""
+    """The same learning rate at every step."""
     del step, total
     return 1.0
 

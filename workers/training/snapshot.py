@@ -1,4 +1,4 @@
-"""Snapshots: what a part of a training needs to go on, as JSON and tensors; parts nest under names."""
+"""Snapshots: the state of a part of a training as JSON and tensors; parts nest under names."""
 
 import random
 from collections.abc import Mapping
@@ -21,33 +21,33 @@ class Snapshot:
 
     @classmethod
     def of(cls, parts: "Mapping[str, Snapshot]", **facts: Any) -> Self:
-        """One snapshot of several."""
+        """One snapshot of several parts by name."""
         joined = {
             f"{name}/{key}": value for name, part in parts.items() for key, value in part.tensors.items()
         }
         return cls(facts | {name: part.facts for name, part in parts.items()}, joined)
 
     def part(self, name: str) -> "Snapshot":
-        """One of the several."""
+        """The part of this name."""
         start = f"{name}/"
-        found = {
+        tensors = {
             key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)
         }
-        return Snapshot(self.facts[name], found)
+        return Snapshot(self.facts[name], tensors)
 
 
 def copied(tensor: Tensor) -> Tensor:
-    """A copy on the CPU."""
+    """A contiguous copy of a tensor on the CPU."""
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
 def of_module(module: nn.Module) -> Snapshot:
-    """A network's weights."""
+    """The snapshot of a network's weights."""
     return Snapshot({}, {name: copied(value) for name, value in module.state_dict().items()})
 
 
 def of_optimizer(optimizer: torch.optim.Optimizer) -> Snapshot:
-    """Moments as tensors, everything else as JSON."""
+    """The snapshot of an optimiser: moments as tensors, the rest as JSON."""
     state = optimizer.state_dict()
     facts: Json = {"groups": state["param_groups"], "scalars": {}}
     tensors: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""The stages of a job's training, what finished ones left, and how far all of them are."""
+"""The stages of a training job, the results of finished ones, and the progress over all of them."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from app.typedefs import Json
 from workers.nn import Member
-from workers.training.fit import Fit
+from workers.training.fit import FitResult
 from workers.training.snapshot import Snapshot, of_module
 
 PRETRAIN, FIT, REFIT = "pretrain", "fit", "refit"
@@ -16,7 +16,7 @@ PRETRAIN, FIT, REFIT = "pretrain", "fit", "refit"
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """What a job asks for, every default already filled in."""
+    """The settings of a training job, with every default filled in."""
 
     task: str
     network: Json  # cell, layers, hidden_size, bidirectional, dropout
@@ -24,15 +24,15 @@ class TrainSpec:
     options: Json
 
     def digest(self) -> str:
-        """What a checkpoint must have been taken of: everything but the device."""
+        """The hash of the settings but the device: a checkpoint of another training has another."""
         training = {name: value for name, value in self.training.items() if name != "device"}
-        told = json.dumps([self.task, self.network, training, self.options], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
+        text = json.dumps([self.task, self.network, training, self.options], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came out; the artifact is in the output directory unless it was stopped."""
+class TrainingResult:
+    """The metrics of a training; the artifact is in the output directory unless it was stopped."""
 
     metrics: Json
     baseline: Json
@@ -42,47 +42,47 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Stage:
-    """One fit of one network; numbers rise in the order in which stages run."""
+    """One fit of one network; stages run in the order of their numbers."""
 
     phase: str
     number: int
     member: int = 0
 
-    def place(self, members: int) -> Json:
-        """What every event of the stage says."""
-        told: Json = {"phase": self.phase, "stage": self.number}
-        return told | {"member": self.member} if members > 1 else told
+    def event_fields(self, members: int) -> Json:
+        """The fields that name this stage in each of its events."""
+        fields: Json = {"phase": self.phase, "stage": self.number}
+        return fields | {"member": self.member} if members > 1 else fields
 
 
 @dataclass
-class Results:
-    """What finished stages left: goes into every checkpoint of the later ones."""
+class StageResults:
+    """The results of finished stages, which are part of every later stage's checkpoints."""
 
-    steps: int = 0  # of all of them
+    steps: int = 0  # of all finished stages
     pretrained: Snapshot | None = None  # embeddings and first layer
-    fits: list[Fit] = field(default_factory=list)  # of members
+    fits: list[FitResult] = field(default_factory=list)  # of members
     fitted: list[Snapshot] = field(default_factory=list)  # their weights
-    judged: Json | None = None  # state, metrics and baseline of them all
+    evaluation: Json | None = None  # state, metrics and baseline of all members together
     refitted: list[Snapshot] = field(default_factory=list)
 
     def facts(self) -> Json:
-        """The JSON of it."""
+        """The results that are JSON."""
         fits = [asdict(fit) for fit in self.fits]
-        return {"steps": self.steps, "fits": fits, "judged": self.judged}
+        return {"steps": self.steps, "fits": fits, "judged": self.evaluation}
 
     def parts(self) -> Mapping[str, Snapshot]:
-        """The tensors of it."""
-        found = {f"fitted{number}": weights for number, weights in enumerate(self.fitted)}
-        found |= {f"refitted{number}": weights for number, weights in enumerate(self.refitted)}
-        return found if self.pretrained is None else {**found, "pretrained": self.pretrained}
+        """The results that are tensors."""
+        parts = {f"fitted{number}": weights for number, weights in enumerate(self.fitted)}
+        parts |= {f"refitted{number}": weights for number, weights in enumerate(self.refitted)}
+        return parts if self.pretrained is None else {**parts, "pretrained": self.pretrained}
 
     @classmethod
-    def of(cls, snapshot: Snapshot | None) -> "Results":
-        """What a checkpoint knows; nothing without one."""
+    def of(cls, snapshot: Snapshot | None) -> "StageResults":
+        """The results in a checkpoint; none without one."""
         if snapshot is None:
             return cls()
         facts = snapshot.facts
-        known = {
+        weights = {
             kind: [
                 snapshot.part(f"{kind}{number}")
                 for number in range(len(facts["fits"]))
@@ -93,35 +93,35 @@ class Results:
         return cls(
             facts["steps"],
             snapshot.part("pretrained") if "pretrained" in facts else None,
-            [Fit(**fit) for fit in facts["fits"]],
-            known["fitted"],
+            [FitResult(**fit) for fit in facts["fits"]],
+            weights["fitted"],
             facts["judged"],
-            known["refitted"],
+            weights["refitted"],
         )
 
 
 def first_layer(model: Member) -> Snapshot:
-    """The weights that a language model over the same inputs learns."""
+    """The weights of the embeddings and the first recurrent layer, which pretraining learns."""
     names = ("embed.", "recurrent.forwards.0.", "recurrent.backwards.0.")
     weights = of_module(model).tensors
     return Snapshot({}, {name: value for name, value in weights.items() if name.startswith(names)})
 
 
-class Progress:
-    """Turns the steps of stages into one fraction of them all, with the time that is left."""
+class StageProgress:
+    """Turns the steps of stages into one fraction of all steps, with an estimate of the remaining time."""
 
     def __init__(self, on: Callable[[Json], None], expected: Mapping[int, int]) -> None:
         self._on = on
-        self._steps = dict(expected)  # by number of the stage; what it took once it is over
+        self._steps = dict(expected)  # by number of the stage; the steps taken once it has ended
         self._began = time.monotonic()
-        self._first: float | None = None  # where it began, which after an interruption is not at zero
+        self._first: float | None = None  # at the first event: above zero after an interruption
 
     def expect(self, stage: int, steps: int) -> None:
-        """A stage took, or will take, so many steps."""
+        """Record how many steps a stage took or will take."""
         self._steps[stage] = steps
 
     def __call__(self, event: Json) -> None:
-        """Pass an event of the loop on."""
+        """Report an event of the loop, with the fraction of all stages."""
         if event["type"] != "progress":
             self._on(event)
             return
@@ -130,7 +130,7 @@ class Progress:
         now = time.monotonic()
         if self._first is None:
             self._first, self._began = fraction, now
-        spent, way = now - self._began, fraction - self._first
-        eta = round(spent * (1 - fraction) / way, 1) if way > 0 else None
-        known = {key: event[key] for key in ("epoch", "epochs", "step", "steps", "samples_per_second")}
-        self._on({"type": "progress", "fraction": round(fraction, 4), "eta_seconds": eta, **known})
+        elapsed, done = now - self._began, fraction - self._first
+        eta = round(elapsed * (1 - fraction) / done, 1) if done > 0 else None
+        progress = {key: event[key] for key in ("epoch", "epochs", "step", "steps", "samples_per_second")}
+        self._on({"type": "progress", "fraction": round(fraction, 4), "eta_seconds": eta, **progress})

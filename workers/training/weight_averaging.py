@@ -1,4 +1,4 @@
-"""Which weights training keeps: averaged ones, of the best epoch."""
+"""The weights that a training ends with: averaged ones, of the best epoch."""
 
 import copy
 
@@ -9,7 +9,7 @@ from workers.nn import Trainable
 from workers.training.snapshot import Snapshot, copied, of_module
 
 
-class Average:
+class AveragedWeights:
     """An exponential moving average of weights, faster at first (Polyak & Juditsky 1992)."""
 
     def __init__(self, model: Trainable, decay: float) -> None:
@@ -20,18 +20,18 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: Trainable) -> None:
-        """Take the present weights in."""
+        """Add the present weights to the average."""
         self._count += 1
-        keep = min(self._decay, self._count / (self._count + 9))
+        decay = min(self._decay, self._count / (self._count + 9))
         for mine, new in zip(self.model.parameters(), model.parameters(), strict=True):
-            mine.lerp_(new, 1 - keep)
+            mine.lerp_(new, 1 - decay)
 
     def copy(self) -> dict[str, Tensor]:
         """The averaged weights as they are now."""
         return {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def snapshot(self) -> Snapshot:
-        """The averaged weights, and how many there were to average."""
+        """The averaged weights, and how many updates they had."""
         return Snapshot({"count": self._count}, of_module(self.model).tensors)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -40,7 +40,7 @@ class Average:
         self.model.load_state_dict(snapshot.tensors)
 
 
-class Best:
+class BestWeights:
     """The best epoch so far, by validation loss; without validation, or when `latest`, the last one."""
 
     def __init__(self, patience: int, *, latest: bool = False) -> None:
@@ -50,13 +50,13 @@ class Best:
         self.weights: dict[str, Tensor] = {}
         self._patience = patience
 
-    def offer(self, loss: float | None, epoch: int, step: int, average: Average) -> None:
-        """Keep the weights if they are the best yet."""
+    def offer(self, loss: float | None, epoch: int, step: int, average: AveragedWeights) -> None:
+        """Take these weights if they are the best so far."""
         if self._latest or loss is None or self.loss is None or loss < self.loss:
             self.loss, self.epoch, self.step, self.weights = loss, epoch, step, average.copy()
 
-    def waited_enough(self, epoch: int) -> bool:
-        """Whether nothing got better for longer than the patience."""
+    def patience_exhausted(self, epoch: int) -> bool:
+        """Whether the loss has not improved for `patience` epochs."""
         return not self._latest and self.loss is not None and epoch - self.epoch >= self._patience
 
     def snapshot(self) -> Snapshot:

@@ -10,25 +10,24 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from app.api.deps import HouseDep, IdempotencyKey
-from app.api.polling import queued
+from app.api.deps import MAX_JSON_BYTES, IdempotencyKey, StateDep
+from app.api.polling import submit_once
 from app.database.tables import Job
 from app.errors import Invalid, Problem
-from app.hyperparameters.options import Strict
+from app.hyperparameters.options import StrictModel
 from app.schemas import JobOut, Text, VersionNumber
-from app.services.idempotency import Keyed
+from app.services.idempotency import KeyedRequest
 from app.services.jobs import batch_predictions
 from app.services.models import versions
 from app.typedefs import Json
 
 router = APIRouter(prefix="/v1", tags=["batch predictions"])
 
-JSON_BYTES = 1 << 20
 NDJSON = "application/x-ndjson"
 RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))")
 
 
-class BatchIn(Strict):
+class BatchIn(StrictModel):
     """A data set to predict, and how."""
 
     dataset: Text
@@ -36,62 +35,62 @@ class BatchIn(Strict):
 
 
 @router.post(
-    "/models/{name}/batch-predictions", status_code=202, response_model=JobOut, max_body_size=JSON_BYTES
+    "/models/{name}/batch-predictions", status_code=202, response_model=JobOut, max_body_size=MAX_JSON_BYTES
 )
 def submit(
     name: str,
     request: BatchIn,
-    shared: HouseDep,
+    shared: StateDep,
     key: IdempotencyKey,
     version: VersionNumber | None = None,
     alias: str | None = None,
 ) -> Response:
-    """Queue the prediction of every example of a data set, all by the version that is named now."""
+    """Queue the prediction of every example of a data set, all by the version that answers now."""
     if version is not None and alias is not None:
         raise Invalid(problems=[Problem("/query/alias", "name a version or an alias, not both")])
-    told = [name, version, alias, request.model_dump(mode="json")]
-    fingerprint = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    keyed = Keyed("POST /v1/models/batch-predictions", key, fingerprint) if key is not None else None
+    content = [name, version, alias, request.model_dump(mode="json")]
+    fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    keyed = KeyedRequest("POST /v1/models/batch-predictions", key, fingerprint) if key is not None else None
 
     def make(session: Session) -> Job:
-        row = versions.resolve(session, name, version, alias)
-        state = batch_predictions.state_of(shared.storage, row)
+        row = versions.resolve_version(session, name, version, alias)
+        state = batch_predictions.load_state(shared.storage, row)
         return batch_predictions.submit(session, row, state, request.dataset, request.parameters)
 
-    return queued(shared, keyed, make)
+    return submit_once(shared, keyed, make)
 
 
 @router.get("/jobs/{job_id}/result", response_class=StreamingResponse)
 def result(
     job_id: str,
-    shared: HouseDep,
+    shared: StateDep,
     if_none_match: Annotated[str | None, Header()] = None,
     if_range: Annotated[str | None, Header()] = None,
     range_: Annotated[str | None, Header(alias="Range")] = None,
 ) -> Response:
-    """The predictions of a batch, one JSON object a line in the order of the data set."""
+    """The predictions of a batch: one JSON object a line, in the order of the data set."""
     with shared.readers() as session:
-        parts = batch_predictions.result(session, shared.storage, job_id)
+        parts = batch_predictions.result_parts(session, shared.storage, job_id)
     size = sum(parts.values())
     headers = {"ETag": f'"{job_id}-{size}"', "Accept-Ranges": "bytes"}
     if if_none_match is not None and (headers["ETag"] in if_none_match or if_none_match.strip() == "*"):
         return Response(status_code=304, headers=headers)
-    span = _span(range_ or "", size) if if_range in {None, headers["ETag"]} else None
+    span = _byte_range(range_ or "", size) if if_range in {None, headers["ETag"]} else None
     first, last = span or (0, size)
     headers |= {"Content-Length": str(last - first)}
     headers |= {"Content-Disposition": f'attachment; filename="{job_id}.jsonl"'}
     if span:
         headers["Content-Range"] = f"bytes {first}-{last - 1}/{size}"
-    body = batch_predictions.pieces(shared.storage, parts, first, last)
+    body = batch_predictions.read_range(shared.storage, parts, first, last)
     return StreamingResponse(body, 206 if span else 200, headers, media_type=NDJSON)
 
 
-def _span(asked: str, size: int) -> tuple[int, int] | None:
-    """First byte and the one after the last of a range; None for what is none (RFC 9110, 14.1.2)."""
-    found = RANGE.fullmatch(asked)
-    if found is None:
+def _byte_range(header: str, size: int) -> tuple[int, int] | None:
+    """Start and end of a header's single byte range; None for any other header (RFC 9110, 14.1.2)."""
+    match = RANGE.fullmatch(header)
+    if match is None:
         return None
-    first, last, suffix = (None if number is None else int(number) for number in found.groups())
+    first, last, suffix = (None if number is None else int(number) for number in match.groups())
     if first is not None and last is not None and last < first:
         return None
     begin = first if first is not None else max(0, size - (suffix or 0))

@@ -11,12 +11,18 @@ from fastapi.responses import Response
 from app.api import sse
 from app.api.deps import ReadSession
 from app.api.problems import OPENAI_RESPONSES
-from app.api.raw import JSON_TYPE, LONGEST, Body, Call, Headers, RawRoute
+from app.api.raw import DEADLINE_PARAMETER, JSON_TYPE, Body, Call, Headers, RawRoute
 from app.database.tables import Model
 from app.errors import NotFound
-from app.services.openai.completions import Completions, NoModel, find, listed, parse
-from app.services.serving.predictions import INLINE, admit
-from app.services.serving.version_router import Wanted
+from app.services.openai.completions import (
+    CompletionModelNotFound,
+    Completions,
+    find_model,
+    list_models,
+    parse_completion_request,
+)
+from app.services.serving.predictions import MAX_INLINE_INSTANCES
+from app.services.serving.version_router import VersionSelector
 from app.typedefs import Json
 
 router = APIRouter(prefix="/openai/v1", tags=["openai"], responses=OPENAI_RESPONSES)
@@ -25,13 +31,13 @@ router = APIRouter(prefix="/openai/v1", tags=["openai"], responses=OPENAI_RESPON
 @router.get("/models")
 def models(session: ReadSession) -> Response:
     """All models that complete prompts."""
-    return _json({"object": "list", "data": [_model(row) for row in listed(session)]})
+    return _json({"object": "list", "data": [_model(row) for row in list_models(session)]})
 
 
 @router.get("/models/{model}")
 def model(model: str, session: ReadSession) -> Response:
-    """One of them."""
-    return _json(_model(find(session, model)))
+    """One model that completes prompts."""
+    return _json(_model(find_model(session, model)))
 
 
 def _model(row: Model) -> Json:
@@ -43,20 +49,22 @@ def _json(body: Json) -> Response:
 
 
 async def complete(call: Call) -> tuple[Body, Headers]:
-    """Completions of prompts, as a whole or as server-sent events."""
-    asked, seconds, plane = parse(call.body), call.deadline(), call.house.plane
+    """Complete prompts; the answer is one JSON object or a stream of server-sent events."""
+    request, seconds, service = parse_completion_request(call.body), call.deadline(), call.shared.predictions
     try:
-        chosen = await plane.catalog.choose(Wanted(asked.model, None, None))
+        resolved = await service.versions.choose(VersionSelector(request.model, None, None))
     except NotFound as error:
-        raise NoModel(error.message) from None
-    completions = Completions(chosen.route, asked, call.begun)
-    admit(plane, chosen.route)
-    many = len(asked.prompts) * (asked.n or 1) > INLINE
-    examples = await asyncio.to_thread(completions.examples) if many else completions.examples()
-    if asked.stream:
-        chunks = completions.chunks(plane, examples, seconds)
-        return await sse.opened(_events(chunks)), [*sse.HEADERS]
-    return orjson.dumps(await completions.whole(plane, examples, seconds)), [JSON_TYPE]
+        raise CompletionModelNotFound(error.message) from None
+    completions = Completions(resolved.route, request, call.started)
+    service.admit(resolved.route)
+    if len(request.prompts) * (request.n or 1) > MAX_INLINE_INSTANCES:
+        examples = await asyncio.to_thread(completions.examples)
+    else:
+        examples = completions.examples()
+    if request.stream:
+        chunks = completions.stream(service, examples, seconds)
+        return await sse.after_first_chunk(_events(chunks)), [*sse.SSE_HEADERS]
+    return orjson.dumps(await completions.complete(service, examples, seconds)), [JSON_TYPE]
 
 
 async def _events(chunks: AsyncGenerator[Json]) -> AsyncGenerator[bytes]:
@@ -66,7 +74,7 @@ async def _events(chunks: AsyncGenerator[Json]) -> AsyncGenerator[bytes]:
     yield sse.event(b"[DONE]")
 
 
-ASKED: Json = {
+REQUEST_SCHEMA: Json = {
     "type": "object",
     "required": ["model", "prompt"],
     "additionalProperties": False,
@@ -88,18 +96,18 @@ ASKED: Json = {
 OPERATION: Json = {
     "tags": ["openai"],
     "summary": "Complete",
-    "description": "Completions of prompts by one version, as OpenAI's `completions` tells them.",
+    "description": "Completions of prompts by one version, in the form of OpenAI's `completions`.",
     "operationId": "complete",
     "parameters": [
-        {"name": "X-Request-Timeout", "in": "header", "schema": {"type": "number", "maximum": LONGEST}}
+        DEADLINE_PARAMETER,
     ],
-    "requestBody": {"required": True, "content": {"application/json": {"schema": ASKED}}},
+    "requestBody": {"required": True, "content": {"application/json": {"schema": REQUEST_SCHEMA}}},
     "responses": {
         "200": {
             "description": "The completions",
             "content": {"application/json": {}, "text/event-stream": {}},
         },
-        **{str(status): told for status, told in OPENAI_RESPONSES.items()},
+        **{str(status): response for status, response in OPENAI_RESPONSES.items()},
     },
 }
 ROUTE = RawRoute("/openai/v1/completions", complete, OPERATION)

@@ -9,82 +9,82 @@ from pathlib import PurePosixPath
 
 from fastapi import APIRouter, BackgroundTasks
 from fastapi.responses import Response, StreamingResponse
+from sqlalchemy.orm import Session
 
-from app.api.deps import House, HouseDep, PagingDep, ReadSession, reply
+from app.api.deps import AppState, PagingDep, ReadSession, StateDep, json_response, page_response
 from app.database.engine import Sessions
-from app.infrastructure.storage import CHUNK, Storage
+from app.database.tables import Model
+from app.infrastructure.storage import CHUNK_BYTES, Storage
 from app.schemas import AliasIn, AliasName, AliasOut, ModelName, ModelOut, Page, VersionNumber, VersionOut
 from app.services.models import aliases
 from app.services.models import versions as models
-from app.services.models.aliases import Pointing
+from app.services.models.aliases import AliasTarget
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
-SPOOL_BYTES = 16 << 20  # an archive larger than this goes through a temporary file
-LOAD_AHEAD_SECONDS = 1.0  # a move waits no longer for the predictors to be told
+MAX_MEMORY_ZIP_BYTES = 16 << 20  # a larger archive goes through a temporary file
+LOAD_AHEAD_SECONDS = 1.0  # the longest that a move waits for the message to the predictors
 
 
 @router.get("", response_model=Page[ModelOut])
-def find(session: ReadSession, at: PagingDep) -> Response:
+def find(session: ReadSession, paging: PagingDep) -> Response:
     """All models."""
-    rows, cursor = at.page(models.find(session, at), "id")
-    data = [
-        ModelOut.of(row, models.aliases(session, row.name), models.latest(session, row.name)) for row in rows
-    ]
-    return reply(Page(data=data, has_more=cursor is not None, next_cursor=cursor))
+    rows = models.list_models(session, paging)
+    return page_response(paging, rows, "id", lambda row: _represent(session, row))
+
+
+def _represent(session: Session, row: Model) -> ModelOut:
+    return ModelOut.of(row, models.list_aliases(session, row.name), models.latest_number(session, row.name))
 
 
 @router.get("/{name}", response_model=ModelOut)
 def read(name: str, session: ReadSession) -> Response:
     """One model."""
-    row = models.get(session, name)
-    return reply(ModelOut.of(row, models.aliases(session, name), models.latest(session, name)))
+    return json_response(_represent(session, models.get_model(session, name)))
 
 
 @router.get("/{name}/versions", response_model=Page[VersionOut])
-def versions(name: str, session: ReadSession, at: PagingDep) -> Response:
+def versions(name: str, session: ReadSession, paging: PagingDep) -> Response:
     """A model's versions, newest first."""
-    rows, cursor = at.page(models.versions(session, name, at), "version")
-    data = [VersionOut.of(row) for row in rows]
-    return reply(Page(data=data, has_more=cursor is not None, next_cursor=cursor))
+    return page_response(paging, models.list_versions(session, name, paging), "version", VersionOut.of)
 
 
 @router.get("/{name}/versions/{number}", response_model=VersionOut)
 def version(name: str, number: VersionNumber, session: ReadSession) -> Response:
     """One version with its metrics beside the baseline's."""
-    return reply(VersionOut.of(models.version(session, name, number)))
+    return json_response(VersionOut.of(models.get_version(session, name, number)))
 
 
 @router.get("/{name}/versions/{number}/artifact")
-def artifact(name: str, number: VersionNumber, shared: HouseDep) -> StreamingResponse:
+def artifact(name: str, number: VersionNumber, shared: StateDep) -> StreamingResponse:
     """The version's files as a zip: manifest, weights, and the ONNX graph."""
     with shared.readers() as session:
-        row = models.version(session, name, number)
+        row = models.get_version(session, name, number)
     headers = {"Content-Disposition": f'attachment; filename="{name}-{number}.zip"'}
     return StreamingResponse(
-        _zip(shared.storage, row.artifact), media_type="application/zip", headers=headers
+        _zip_files(shared.storage, row.artifact), media_type="application/zip", headers=headers
     )
 
 
-def _zip(storage: Storage, prefix: str) -> Iterator[bytes]:
-    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as file:
+def _zip_files(storage: Storage, prefix: str) -> Iterator[bytes]:
+    with tempfile.SpooledTemporaryFile(MAX_MEMORY_ZIP_BYTES) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # weights do not compress
             for key in storage.keys(prefix):
                 with archive.open(str(PurePosixPath(key).relative_to(prefix)), "w") as member:
-                    for piece in storage.read(key):
-                        member.write(piece)
+                    for chunk in storage.read(key):
+                        member.write(chunk)
         file.seek(0)
-        while piece := file.read(CHUNK):
-            yield piece
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
 @router.delete("/{name}/versions/{number}", status_code=204)
 async def remove_version(
-    name: str, number: VersionNumber, shared: HouseDep, later: BackgroundTasks
+    name: str, number: VersionNumber, shared: StateDep, later: BackgroundTasks
 ) -> Response:
-    """Delete a version no alias names."""
+    """Delete a version that no alias points at."""
     prefix = await asyncio.to_thread(_remove_version, shared.sessions, name, number)
-    await shared.notices.tell(name)
+    await shared.notices.invalidate(name)
     later.add_task(shared.storage.delete, prefix)
     return Response(status_code=204, background=later)
 
@@ -95,52 +95,50 @@ def _remove_version(sessions: Sessions, name: str, number: int) -> str:
 
 
 @router.get("/{name}/aliases", response_model=Page[AliasOut])
-def find_aliases(name: str, session: ReadSession, at: PagingDep) -> Response:
-    """A model's aliases in order of their names."""
-    rows, cursor = at.page(aliases.find(session, name, at), "alias")
-    data = [AliasOut.of(row) for row in rows]
-    return reply(Page(data=data, has_more=cursor is not None, next_cursor=cursor))
+def find_aliases(name: str, session: ReadSession, paging: PagingDep) -> Response:
+    """A model's aliases, in the order of their names."""
+    return page_response(paging, aliases.list_page(session, name, paging), "alias", AliasOut.of)
 
 
 @router.get("/{name}/aliases/{alias}", response_model=AliasOut)
 def alias(name: str, alias: str, session: ReadSession) -> Response:
     """The versions that answer an alias, each with its share, and the one that shadows them."""
-    return reply(AliasOut.of(aliases.get(session, name, alias)))
+    return json_response(AliasOut.of(aliases.get(session, name, alias)))
 
 
 @router.put("/{name}/aliases/{alias}", response_model=AliasOut)
-async def move_alias(name: ModelName, alias: AliasName, request: AliasIn, shared: HouseDep) -> Response:
+async def move_alias(name: ModelName, alias: AliasName, request: AliasIn, shared: StateDep) -> Response:
     """Point an alias at a version, or at several by shares: in every process at once, nothing restarts."""
-    pointing = Pointing.at(request)
-    await _load_ahead(shared, name, pointing)
-    moved = await asyncio.to_thread(_move_alias, shared.sessions, name, alias, pointing)
-    await shared.notices.tell(name)
-    return reply(moved)
+    target = AliasTarget.from_request(request)
+    await _load_ahead(shared, name, target)
+    moved = await asyncio.to_thread(_move_alias, shared.sessions, name, alias, target)
+    await shared.notices.invalidate(name)
+    return json_response(moved)
 
 
-async def _load_ahead(shared: House, name: str, pointing: Pointing) -> None:
-    artifacts = await asyncio.to_thread(_artifacts, shared.readers, name, pointing)
+async def _load_ahead(shared: AppState, name: str, target: AliasTarget) -> None:
+    artifacts = await asyncio.to_thread(_artifacts, shared.readers, name, target)
     with suppress(TimeoutError):
         async with asyncio.timeout(LOAD_AHEAD_SECONDS):
             for artifact in artifacts:
-                await shared.lane.prepare(artifact)
+                await shared.lane.preload(artifact)
 
 
-def _artifacts(readers: Sessions, name: str, pointing: Pointing) -> list[str]:
+def _artifacts(readers: Sessions, name: str, target: AliasTarget) -> list[str]:
     with readers() as session:
-        return aliases.artifacts(session, name, pointing)
+        return aliases.artifacts(session, name, target)
 
 
-def _move_alias(sessions: Sessions, name: str, alias: str, pointing: Pointing) -> AliasOut:
+def _move_alias(sessions: Sessions, name: str, alias: str, target: AliasTarget) -> AliasOut:
     with sessions.begin() as session:
-        return AliasOut.of(aliases.move(session, name, alias, pointing))
+        return AliasOut.of(aliases.move(session, name, alias, target))
 
 
 @router.delete("/{name}/aliases/{alias}", status_code=204)
-async def remove_alias(name: str, alias: str, shared: HouseDep) -> Response:
+async def remove_alias(name: str, alias: str, shared: StateDep) -> Response:
     """Delete an alias."""
     await asyncio.to_thread(_remove_alias, shared.sessions, name, alias)
-    await shared.notices.tell(name)
+    await shared.notices.invalidate(name)
     return Response(status_code=204)
 
 

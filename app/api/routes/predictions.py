@@ -1,4 +1,4 @@
-"""Predictions: the hot path, without the database, dependency injection of bodies, or a response model."""
+"""Predictions on a raw route: no database, dependency injection or response model on the hot path."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -8,85 +8,101 @@ import orjson
 
 from app.api import sse
 from app.api.problems import RESPONSES
-from app.api.raw import JSON_TYPE, LONGEST, Body, Call, Headers, RawRoute
+from app.api.raw import (
+    DEADLINE_PARAMETER,
+    JSON_LENGTH_PARAMETER,
+    JSON_TYPE,
+    Body,
+    Call,
+    Headers,
+    RawRoute,
+)
 from app.errors import Invalid, Problem
-from app.services.open_inference.codec import read
-from app.services.open_inference.predict import requested, signature
-from app.services.serving.predictions import MAX_INSTANCES, admit, encoded, infer, parse
-from app.services.serving.streaming import Delta, Ended, Event, stream, teller
-from app.services.serving.version_router import LAST_VERSION, Route, Wanted, version_number
+from app.services.open_inference.codec import parse_inference_request
+from app.services.open_inference.predict import instances_from_tensors, signature
+from app.services.serving.predictions import MAX_INSTANCES, encode_async, parse_request
+from app.services.serving.streaming import (
+    InstanceEnd,
+    StreamEvent,
+    TextDelta,
+    stream_predictions,
+    streaming_task,
+)
+from app.services.serving.version_router import MAX_VERSION, Route, VersionSelector, parse_version
 from app.tasks import TASKS
+from app.tasks.contract import bytes_to_json
 from app.typedefs import Json
 
-BINARY = b"application/octet-stream"
+BINARY_CONTENT = b"application/octet-stream"
 
 
 async def predict(call: Call) -> tuple[Body, Headers]:
     """One prediction per instance, in order, all by one version.
 
     A binary body holds the instances as the Open Inference Protocol's tensors. With the parameter `stream`
-    texts are told while they are found.
+    texts are sent while they are generated.
     """
-    wanted = named(call.parameters["name"], call.query)
+    selector = version_selector(call.parameters["name"], call.query)
     seconds = call.deadline()
-    plane = call.house.plane
-    chosen = await plane.catalog.choose(wanted)
-    admit(plane, chosen.route)
-    if call.headers.get(b"content-type") == BINARY:
-        asked = read(call.body, call.json_length(), signature(chosen.route, network=False))
-        instances, parameters = await requested(chosen.route.task, asked)
+    service = call.shared.predictions
+    resolved = await service.versions.choose(selector)
+    service.admit(resolved.route)
+    if call.headers.get(b"content-type") == BINARY_CONTENT:
+        tensors = signature(resolved.route, network=False)
+        inference = parse_inference_request(call.body, call.json_length(), tensors)
+        instances, parameters = await instances_from_tensors(resolved.route.task, inference)
     else:
-        request = parse(chosen.route.task, call.body)
+        request = parse_request(resolved.route.task, call.body)
         instances, parameters = request.instances, request.parameters
     if getattr(parameters, "stream", False):
-        teller(chosen.route)
-        examples = await encoded(chosen.route, instances, parameters)
-        events = stream(plane, chosen.route, examples, parameters, seconds, call.begun)
-        return await sse.opened(_told(chosen.route, events)), [*sse.HEADERS]
-    predictions, answer = await infer(plane, chosen, instances, parameters, seconds)
-    return _whole(chosen.route, predictions), [JSON_TYPE, call.timing(answer)]
+        streaming_task(resolved.route)
+        examples = await encode_async(resolved.route, instances, parameters)
+        events = stream_predictions(service, resolved.route, examples, parameters, seconds, call.started)
+        return await sse.after_first_chunk(_stream_events(resolved.route, events)), [*sse.SSE_HEADERS]
+    predictions, answer = await service.predict(resolved, instances, parameters, seconds)
+    return _prediction_body(resolved.route, predictions), [JSON_TYPE, call.timing(answer)]
 
 
-def _whole(route: Route, predictions: list[Json]) -> bytes:
+def _prediction_body(route: Route, predictions: list[Json]) -> bytes:
     body = {"model": route.model, "version": route.version, "predictions": predictions}
-    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(body, bytes_to_json, orjson.OPT_SERIALIZE_NUMPY)
 
 
-async def _told(route: Route, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
+async def _stream_events(route: Route, events: AsyncGenerator[StreamEvent]) -> AsyncGenerator[bytes]:
     async with aclosing(events):
         async for event in events:
             match event:
-                case Delta(place, text):
-                    yield sse.event(orjson.dumps({"index": place, "text": text}))
-                case Ended(place, reason, tokens):
-                    end = {"index": place, "text": "", "finish_reason": reason, "tokens": tokens}
+                case TextDelta(index, text):
+                    yield sse.event(orjson.dumps({"index": index, "text": text}))
+                case InstanceEnd(index, reason, tokens):
+                    end = {"index": index, "text": "", "finish_reason": reason, "tokens": tokens}
                     yield sse.event(orjson.dumps(end))
                 case _:
-                    yield sse.event(_whole(route, event.predictions), b"done")
+                    yield sse.event(_prediction_body(route, event.predictions), b"done")
 
 
-def named(model: str, query: bytes) -> Wanted:
-    """The version a request names in its query: `version=n` or `alias=a`."""
+def version_selector(model: str, query: bytes) -> VersionSelector:
+    """The version that a request names in its query, by `version=n` or `alias=a`."""
     if not query:
-        return Wanted(model, None, None)
-    given = dict(parse_qsl(query.decode("latin-1")))
-    version, alias = given.get("version"), given.get("alias")
+        return VersionSelector(model, None, None)
+    fields = dict(parse_qsl(query.decode("latin-1")))
+    version, alias = fields.get("version"), fields.get("alias")
     if version is not None and alias is not None:
         raise Invalid(problems=[Problem("/query/alias", "name a version or an alias, not both")])
     if version is None:
-        return Wanted(model, None, alias)
-    number = version_number(version)
+        return VersionSelector(model, None, alias)
+    number = parse_version(version)
     if number is None:
-        raise Invalid(problems=[Problem("/query/version", f"a version is a number from 1 to {LAST_VERSION}")])
-    return Wanted(model, number, None)
+        raise Invalid(problems=[Problem("/query/version", f"a version is a number from 1 to {MAX_VERSION}")])
+    return VersionSelector(model, number, None)
 
 
 DESCRIPTION = """One prediction per instance, in order, all by one version.
 
 With the parameter `stream` of tasks that have it the answer is a stream of server-sent events: the text of
-each instance as it is found, `{"index","text"}`, when it ends with its `finish_reason` and `tokens`. The last
-event is `done` with what would be the answer without a stream, or `error` with a problem."""
-ASKED: Json = {
+each instance as it is generated, `{"index","text"}`, and at its end `finish_reason` and `tokens`. The last
+event is `done` with the answer that a request without `stream` gets, or `error` with a problem."""
+REQUEST_SCHEMA: Json = {
     "type": "object",
     "required": ["instances"],
     "additionalProperties": False,
@@ -97,15 +113,15 @@ ASKED: Json = {
             "maxItems": MAX_INSTANCES,
             "description": "`GET /v1/tasks` has each task's instance schema: " + ", ".join(sorted(TASKS)),
         },
-        "parameters": {"type": "object", "description": "How to answer, by task."},
+        "parameters": {"type": "object", "description": "The task's prediction parameters."},
     },
 }
-TENSORS: Json = {
+TENSORS_SCHEMA: Json = {
     "type": "string",
     "format": "binary",
     "description": "The task's tensors as the Open Inference Protocol v2 sends them.",
 }
-ANSWERED: Json = {
+RESPONSE_SCHEMA: Json = {
     "type": "object",
     "required": ["model", "version", "predictions"],
     "properties": {
@@ -123,17 +139,20 @@ OPERATION: Json = {
         {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
         {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1}},
         {"name": "alias", "in": "query", "schema": {"type": "string", "default": "production"}},
-        {"name": "Inference-Header-Content-Length", "in": "header", "schema": {"type": "integer"}},
-        {"name": "X-Request-Timeout", "in": "header", "schema": {"type": "number", "maximum": LONGEST}},
+        JSON_LENGTH_PARAMETER,
+        DEADLINE_PARAMETER,
     ],
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": ASKED}, BINARY.decode(): {"schema": TENSORS}},
+        "content": {
+            "application/json": {"schema": REQUEST_SCHEMA},
+            BINARY_CONTENT.decode(): {"schema": TENSORS_SCHEMA},
+        },
     },
     "responses": {
         "200": {
             "description": "The predictions",
-            "content": {"application/json": {"schema": ANSWERED}, "text/event-stream": {}},
+            "content": {"application/json": {"schema": RESPONSE_SCHEMA}, "text/event-stream": {}},
         },
         **{str(status): RESPONSES[status] for status in (404, 422, 503)},
         "429": {"description": "Queue full"},

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.deps import House, HouseDep, ReadSession, reply
+from app.api.deps import AppState, ReadSession, StateDep, json_response
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
 from app.services.jobs import workers
@@ -27,12 +27,12 @@ NETWORK_IN, TRAINING_IN = NetworkIn.model_json_schema(), TrainingIn.model_json_s
 
 @router.get("/healthz")
 async def health() -> Response:
-    """Whether the process lives; touches nothing else."""
+    """Whether the process is alive; checks nothing else."""
     return Response(b'{"status":"ok"}', media_type="application/json")
 
 
 @router.get("/readyz")
-async def ready(shared: HouseDep) -> Response:
+async def ready(shared: StateDep) -> Response:
     """Whether a job could be submitted, trained and served now."""
     try:
         roles = await asyncio.wait_for(asyncio.to_thread(_roles, shared), CHECK_SECONDS)
@@ -41,30 +41,30 @@ async def ready(shared: HouseDep) -> Response:
     predictors = await shared.lane.predictors()
     checks = {
         "database": roles is not None,
-        "redis": shared.lane.reachable,
+        "redis": shared.lane.redis_reachable,
         "train_workers": "train" in (roles or ()),
         "serve_workers": bool(predictors),
     }
-    well = all(checks.values())
+    is_ready = all(checks.values())
     body = {
-        "status": "ok" if well else "unavailable",
-        "checks": {name: "ok" if fine else "unavailable" for name, fine in checks.items()},
+        "status": "ok" if is_ready else "unavailable",
+        "checks": {name: "ok" if passed else "unavailable" for name, passed in checks.items()},
     }
-    return Response(orjson.dumps(body), 200 if well else 503, media_type="application/json")
+    return Response(orjson.dumps(body), 200 if is_ready else 503, media_type="application/json")
 
 
-def _roles(shared: House) -> set[str]:
+def _roles(shared: AppState) -> set[str]:
     with shared.readers() as session:
         session.execute(select(1))
-        return {worker.role for worker, _ in workers.live(session)}
+        return {worker.role for worker, _ in workers.list_live(session)}
 
 
 @router.get("/metrics")
-async def metrics(shared: HouseDep) -> Response:
+async def metrics(shared: StateDep) -> Response:
     """Prometheus text."""
     await shared.lane.predictors()
     own = CollectorRegistry(auto_describe=False)
-    own.register(shared.plane.meters)
+    own.register(shared.predictions.metrics)
     return Response(generate_latest() + generate_latest(own), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -72,15 +72,15 @@ async def metrics(shared: HouseDep) -> Response:
 def tasks() -> Response:
     """Each task: its options, data set formats, the shapes of instances and parameters, and its defaults.
 
-    `network` and `training` are the schemas of those parts of a job; a job may name what the defaults of its
-    kind of data have.
+    `network` and `training` are the schemas of those parts of a job; a job may set the options that the
+    defaults of its kind of data have.
     """
-    described = {"data": [_described(name) for name in sorted(TASKS)], "network": NETWORK_IN}
-    return Response(orjson.dumps(described | {"training": TRAINING_IN}), media_type="application/json")
+    description = {"data": [_describe_task(name) for name in sorted(TASKS)], "network": NETWORK_IN}
+    return Response(orjson.dumps(description | {"training": TRAINING_IN}), media_type="application/json")
 
 
 @cache
-def _described(name: str) -> Json:
+def _describe_task(name: str) -> Json:
     task: Task = TASKS[name]
     return {
         "name": task.name,
@@ -90,19 +90,21 @@ def _described(name: str) -> Json:
         "options": task.options.model_json_schema(),
         "instance": msgspec.json.schema(task.instance),
         "parameters": msgspec.json.schema(task.parameters),
-        "defaults": [{"data": data, **_defaults(task, *kind)} for data, kind in task.typical.items()],
+        "defaults": [
+            {"data": data, **_describe_defaults(task, *kind)} for data, kind in task.example_datasets.items()
+        ],
     }
 
 
-def _defaults(task: Task, summary: Json, options: Json) -> Json:
-    """What a job gets that names nothing but these options, for a data set with such a summary."""
-    found = task.defaults(summary, task.options.model_validate(options))
-    network, training = NETWORK | found.network, TRAINING | found.training
+def _describe_defaults(task: Task, summary: Json, options: Json) -> Json:
+    """Network and training options of a job that sets only `options`, on a data set with this summary."""
+    defaults = task.defaults(summary, task.options.model_validate(options))
+    network, training = NETWORK | defaults.network, TRAINING | defaults.training
     return {"options": options, "network": network, "training": training}
 
 
 @router.get("/v1/workers", response_model=Page[WorkerOut])
 def list_workers(session: ReadSession) -> Response:
     """Live workers."""
-    data = [WorkerOut.of(worker, busy_with) for worker, busy_with in workers.live(session)]
-    return reply(Page(data=data, has_more=False, next_cursor=None))
+    data = [WorkerOut.of(worker, busy_with) for worker, busy_with in workers.list_live(session)]
+    return json_response(Page(data=data, has_more=False, next_cursor=None))

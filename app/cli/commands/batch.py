@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, server
-from app.cli.values import pairs
+from app.cli.console import DEFAULT_URL, AsJson, Url, connect, notes, print_json
+from app.cli.values import parse_pairs
 from app.cli.watch import until_done
 
 
@@ -29,13 +29,12 @@ def batch(
         raise typer.BadParameter("name a version or an alias, not both")
     if detach and output is not None:
         raise typer.BadParameter("--detach returns before there is a result to save")
-    named = {"version": version, "alias": alias}
-    which = {name: value for name, value in named.items() if value is not None}
-    with server(url, as_json=as_json) as client:
-        job = client.batch(model, dataset, pairs(parameter, "--parameter"), **which)
+    which = {name: value for name, value in (("version", version), ("alias", alias)) if value is not None}
+    with connect(url, as_json=as_json) as client:
+        job = client.batch(model, dataset, parse_pairs(parameter, "--parameter"), **which)
         if detach:
             notes().print(f"Queued; watch it with: recurra jobs watch {job['id']}")
-            dump(job) if as_json else typer.echo(job["id"])
+            print_json(job) if as_json else typer.echo(job["id"])
             return
         if not until_done(client, job, as_json=as_json):
             raise typer.Exit(1)

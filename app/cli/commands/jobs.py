@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.client import TERMINAL
-from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, output, server, table
-from app.cli.watch import describe, until_done
+from app.cli.console import DEFAULT_URL, AsJson, Url, connect, notes, output, print_json, print_table
+from app.cli.watch import describe_job, until_done
+from app.states import TERMINAL
 from app.typedefs import Json
 
 app = typer.Typer(help="Jobs: list, show, watch, cancel, pause, resume.", no_args_is_help=True)
@@ -29,53 +29,54 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    named = {"status": status, "task": task, "model": model, "kind": kind, "sweep": sweep}
-    with server(url, as_json=as_json) as client:
-        found = client.pages("/v1/jobs", limit, **{key: value for key, value in named.items() if value})
+    filters = {"status": status, "task": task, "model": model, "kind": kind, "sweep": sweep}
+    with connect(url, as_json=as_json) as client:
+        entries = client.pages("/v1/jobs", limit, **{key: value for key, value in filters.items() if value})
     if as_json:
-        dump(found)
+        print_json(entries)
         return
-    table(["job", "kind", "task", "model", "status", "", "created"], [_row(job) for job in found])
+    print_table(["job", "kind", "task", "model", "status", "", "created"], [_row(job) for job in entries])
 
 
 def _row(job: Json) -> tuple[str, ...]:
     kind = job["kind"] if job.get("sweep") is None else "run"
-    told = describe(job)
-    more = told if told != job["status"] else ""
-    return job["id"], kind, job["task"], job["model"], job["status"], more, job["created_at"]
+    progress = describe_job(job)
+    progress = progress if progress != job["status"] else ""
+    return job["id"], kind, job["task"], job["model"], job["status"], progress, job["created_at"]
 
 
 @app.command()
 def show(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Show one job."""
-    with server(url, as_json=as_json) as client:
+    with connect(url, as_json=as_json) as client:
         job = client.get(f"/v1/jobs/{job_id}")
     if as_json:
-        dump(job)
+        print_json(job)
         return
     hidden = {"object", "kind", *NESTED}
-    plain = [(name, value) for name, value in job.items() if name not in hidden and value is not None]
+    flat = [(name, value) for name, value in job.items() if name not in hidden and value is not None]
     nested = [(f"{part}.{name}", value) for part in NESTED for name, value in (job.get(part) or {}).items()]
-    table(["", job["id"]], [row for row in (*plain, *nested) if row[1] is not None])
+    print_table(["", job["id"]], [row for row in (*flat, *nested) if row[1] is not None])
 
 
 @app.command()
 def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Follow a job to its end; Ctrl-C stops only the watching."""
-    with server(url, as_json=as_json) as client:
+    with connect(url, as_json=as_json) as client:
         if not until_done(client, client.get(f"/v1/jobs/{job_id}"), as_json=as_json):
             raise typer.Exit(1)
 
 
 def _act(job_id: str, verb: str, url: str, *, as_json: bool) -> None:
-    with server(url, as_json=as_json) as client:
+    with connect(url, as_json=as_json) as client:
         job = client.act(job_id, verb)
     if as_json:
-        dump(job)
+        print_json(job)
         return
-    live = job["status"] not in TERMINAL
-    asked = [name for name in ("cancel", "pause") if live and job.get(f"{name}_requested")]
-    output().print(f"{job['id']} is {job['status']}" + (f" ({asked[0]} requested)" if asked else ""))
+    is_live = job["status"] not in TERMINAL
+    requested = [name for name in ("cancel", "pause") if is_live and job.get(f"{name}_requested")]
+    suffix = f" ({requested[0]} requested)" if requested else ""
+    output().print(f"{job['id']} is {job['status']}{suffix}")
 
 
 @app.command()
@@ -86,13 +87,13 @@ def cancel(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) ->
 
 @app.command()
 def pause(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Ask a running job to write a checkpoint and let go of its worker."""
+    """Ask a running job to write a checkpoint and release its worker."""
     _act(job_id, "pause", url, as_json=as_json)
 
 
 @app.command()
 def resume(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Queue a paused job again; it goes on from its checkpoint."""
+    """Queue a paused job again; it continues from its checkpoint."""
     _act(job_id, "resume", url, as_json=as_json)
     if not as_json:
         notes().print(f"Watch it with: recurra jobs watch {job_id}", style="dim")

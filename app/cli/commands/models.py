@@ -6,8 +6,17 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import DEFAULT_URL, AsJson, Url, comparison, dump, output, server, table
-from app.cli.values import pairs
+from app.cli.console import (
+    DEFAULT_URL,
+    AsJson,
+    Url,
+    connect,
+    output,
+    print_comparison,
+    print_json,
+    print_table,
+)
+from app.cli.values import parse_pairs
 from app.typedefs import Json
 
 app = typer.Typer(help="Trained models: list, show, promote, download.", no_args_is_help=True)
@@ -24,43 +33,43 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List models with their aliases."""
-    with server(url, as_json=as_json) as client:
-        found = client.pages("/v1/models", limit)
+    with connect(url, as_json=as_json) as client:
+        entries = client.pages("/v1/models", limit)
     if as_json:
-        dump(found)
+        print_json(entries)
         return
     rows = [
-        (m["name"], m["task"], m["latest_version"], _aliases(m["aliases"]), m["created_at"]) for m in found
+        (m["name"], m["task"], m["latest_version"], _aliases(m["aliases"]), m["created_at"]) for m in entries
     ]
-    table(["model", "task", "versions#", "aliases", "created"], rows)
+    print_table(["model", "task", "versions#", "aliases", "created"], rows)
 
 
 @app.command()
 def show(name: Name, *, version: Number = None, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Show a model's versions, and one version's metrics beside the baseline's."""
-    with server(url, as_json=as_json) as client:
+    with connect(url, as_json=as_json) as client:
         model = client.get(f"/v1/models/{name}")
         versions = client.pages(f"/v1/models/{name}/versions", 20)
         aliases = client.pages(f"/v1/models/{name}/aliases", 200)
-        chosen = client.version(name, version) if version or model["latest_version"] else None
+        details = client.version(name, version) if version or model["latest_version"] else None
     if as_json:
-        dump({**model, "targets": aliases, "versions": versions, "version": chosen})
+        print_json({**model, "targets": aliases, "versions": versions, "version": details})
         return
     rows = [
         (v["version"], v["network"].get("cell"), v["parameters"], v["job"], v["created_at"]) for v in versions
     ]
-    pointed = "; ".join(f"{alias['alias']} = {_pointing(alias)}" for alias in aliases)
-    title = f"{name}: {model['task']}; {pointed or 'no alias'}"
-    table(["version#", "cell", "parameters#", "job", "created"], rows, title=title)
-    if chosen:
+    targets = "; ".join(f"{alias['alias']} = {_describe_target(alias)}" for alias in aliases)
+    title = f"{name}: {model['task']}; {targets or 'no alias'}"
+    print_table(["version#", "cell", "parameters#", "job", "created"], rows, title=title)
+    if details:
         output().print()
-        comparison(chosen)
+        print_comparison(details)
 
 
 @app.command()
 def promote(
     name: Name,
-    version: Annotated[int | None, typer.Argument(min=1, help="The version that shall answer.")] = None,
+    version: Annotated[int | None, typer.Argument(min=1, help="The version that is to answer.")] = None,
     *,
     alias: Annotated[str, typer.Option(help="The alias to move.")] = "production",
     split: Annotated[list[str] | None, typer.Option(help="A version's share of the calls: 4=0.1.")] = None,
@@ -70,10 +79,10 @@ def promote(
 ) -> None:
     """Point an alias at a version, or at several by shares, at once and without a failed request."""
     target = _target(version, split or (), shadow)
-    with server(url, as_json=as_json) as client:
+    with connect(url, as_json=as_json) as client:
         moved = client.promote(name, alias, target)
     noun = "version" if len(moved["versions"]) == 1 else "versions"
-    dump(moved) if as_json else output().print(f"{name} {alias} is {noun} {_pointing(moved)}")
+    print_json(moved) if as_json else output().print(f"{name} {alias} is {noun} {_describe_target(moved)}")
 
 
 @app.command()
@@ -86,19 +95,19 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Save a version's manifest, weights and ONNX graph as a zip file."""
-    with server(url, as_json=as_json) as client:
+    with connect(url, as_json=as_json) as client:
         number = int(client.version(name, version)["version"])
         target = to or Path(f"{name}-{number}.zip")
         size = client.download(name, number, target)
-    told = {"model": name, "version": number, "path": str(target), "bytes": size}
-    dump(told) if as_json else output().print(f"{target} ({size:,} bytes)")
+    result = {"model": name, "version": number, "path": str(target), "bytes": size}
+    print_json(result) if as_json else output().print(f"{target} ({size:,} bytes)")
 
 
 def _aliases(aliases: dict[str, int]) -> str:
     return ", ".join(f"{alias} = {version}" for alias, version in sorted(aliases.items()))
 
 
-def _pointing(alias: Json) -> str:
+def _describe_target(alias: Json) -> str:
     shares = alias["versions"]
     text = ", ".join(f"{version} ({share:.4g})" for version, share in shares.items())
     if len(shares) == 1:
@@ -107,8 +116,8 @@ def _pointing(alias: Json) -> str:
 
 
 def _target(version: int | None, split: Sequence[str], shadow: int | None) -> Json:
-    """What an alias shall name; a version beside shares of others takes the rest."""
-    shares = pairs(split, "--split")
+    """The target of an alias; a version beside shares of others gets the remaining share."""
+    shares = parse_pairs(split, "--split")
     if version is None and not shares:
         raise typer.BadParameter("name a version, or several with --split")
     if not all(isinstance(share, int | float) and 0 < share <= 1 for share in shares.values()):

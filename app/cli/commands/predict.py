@@ -1,4 +1,4 @@
-"""`recurra predict`: instances from a file or the command line, predictions as JSON Lines or as they come."""
+"""`recurra predict`: instances from a file or the command line, predictions as JSON Lines or streamed."""
 
 import json
 import sys
@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.client import Client
-from app.cli.console import DEFAULT_URL, AsJson, Url, dump, server
-from app.cli.examples import read
-from app.cli.values import STDIN, columns, pairs
+from app.cli.console import DEFAULT_URL, AsJson, Url, connect, print_json
+from app.cli.instances import read_instances
+from app.cli.values import STDIN, parse_columns, parse_pairs
 from app.typedefs import Json
 
 FILES = "JSON Lines of instances, a JSON body, a data set of the task (labels are left out); - is stdin."
@@ -22,7 +22,7 @@ def predict(
     *,
     text: Annotated[str | None, typer.Option(help="One text instead of a file.")] = None,
     prompt: Annotated[str | None, typer.Option(help="One prompt instead of a file.")] = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Print the text as it is found.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the text while it is generated.")] = False,
     version: Annotated[int | None, typer.Option(min=1, help="A version's number.")] = None,
     alias: Annotated[str | None, typer.Option(help="An alias; production if nothing is named.")] = None,
     parameter: Annotated[list[str], typer.Option(help="Such as horizon=12 or top_k=3.")] = [],  # noqa: B006
@@ -35,35 +35,38 @@ def predict(
     """Predict each instance of a file, or one text; one prediction a line, in order."""
     if version is not None and alias is not None:
         raise typer.BadParameter("name a version or an alias, not both")
-    if sum(given is not None for given in (file, text, prompt)) != 1:
+    if sum(value is not None for value in (file, text, prompt)) != 1:
         raise typer.BadParameter("give a file, --text or --prompt, and only one of them")
     if file is not None and file != STDIN and not file.is_file():
         raise typer.BadParameter(f"there is no file {file}")
-    given = pairs(parameter, "--parameter")
+    overrides = parse_pairs(parameter, "--parameter")
     which = {name: value for name, value in (("version", version), ("alias", alias)) if value is not None}
-    with server(url, as_json=as_json) as client:
-        asked = one(text, prompt) if file is None else read(file, client.task_of(model), columns(columns_))
-        parameters = {**asked.get("parameters", {}), **given}
+    with connect(url, as_json=as_json) as client:
+        if file is None:
+            body = single_instance(text, prompt)
+        else:
+            body = read_instances(file, client.task_of(model), parse_columns(columns_))
+        parameters = {**body.get("parameters", {}), **overrides}
         if stream:
-            told(client, model, asked["instances"], parameters, which, as_json=as_json)
+            print_stream(client, model, body["instances"], parameters, which, as_json=as_json)
             return
-        answer = client.predict(model, asked["instances"], parameters, **which)
+        answer = client.predict(model, body["instances"], parameters, **which)
     if as_json:
-        dump(answer)
+        print_json(answer)
         return
     for prediction in answer["predictions"]:
         sys.stdout.write(json.dumps(prediction, ensure_ascii=False) + "\n")
 
 
-def one(text: str | None, prompt: str | None) -> Json:
-    """A body with a single instance."""
+def single_instance(text: str | None, prompt: str | None) -> Json:
+    """The body of a prediction request with one text or prompt."""
     return {"instances": [{"text": text} if prompt is None else {"prompt": prompt}]}
 
 
-def told(
+def print_stream(
     client: Client, model: str, instances: list[Any], parameters: Json, which: Json, *, as_json: bool
 ) -> None:
-    """Print the text of one instance as it is found, or each event as a line of JSON."""
+    """Print the text of one instance while it is generated, or each event as a line of JSON."""
     if len(instances) != 1:
         raise typer.BadParameter(f"--stream takes one instance, not {len(instances)}")
     for event in client.stream(model, instances[0], parameters, **which):

@@ -1,4 +1,4 @@
-"""`recurra sweep`: which network suits the data is found out by trying."""
+"""`recurra sweep`: search the best network and training options for a data set."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from app.cli.client import Client
-from app.cli.commands.train import upload
-from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, server
-from app.cli.spaces import searched
-from app.cli.values import columns, pairs
+from app.cli.commands.train import Pairs, upload
+from app.cli.console import DEFAULT_URL, AsJson, Url, connect, notes, print_json
+from app.cli.search_space import parse_search
+from app.cli.values import parse_columns, parse_pairs
 from app.cli.watch import until_done
+from app.tasks import TASKS
 from app.typedefs import Json
 
-Pairs = list[str]
 Source = Annotated[str, typer.Argument(help="The data set: a file, or ds_… of one that is uploaded.")]
 Search = Annotated[
     Pairs,
@@ -22,9 +22,9 @@ Search = Annotated[
         help="Such as network.cell=rnn,lstm,gru, network.layers=1..3, training.learning_rate=0.001..0.1:log."
     ),
 ]
-Prune = Annotated[bool | None, typer.Option(help="Give up what falls behind the median.")]
+Prune = Annotated[bool | None, typer.Option(help="Stop trials that fall behind the median.")]
 Parallel = Annotated[int | None, typer.Option(min=1, help="Runs at once.")]
-Seconds = Annotated[float | None, typer.Option(help="Then the best so far is the result.")]
+Seconds = Annotated[float | None, typer.Option(help="After which the best trial so far is the result.")]
 Format = Annotated[str | None, typer.Option("--format", help="If the file's ending does not say.")]
 Columns = Annotated[str | None, typer.Option("--columns", help="Columns of other names: ds=date,y=temp_max")]
 
@@ -32,7 +32,7 @@ Columns = Annotated[str | None, typer.Option("--columns", help="Columns of other
 def sweep(
     source: Source,
     *,
-    task: Annotated[str, typer.Option(help="forecasting, classification, tagging, …")],
+    task: Annotated[str, typer.Option(help=f"One of {', '.join(sorted(TASKS))}.")],
     model: Annotated[str, typer.Option(help="Name of the model the best version is added to.")],
     search: Search,
     metric: Annotated[
@@ -56,29 +56,29 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train a network for each setting of a search, over several seeds; the best becomes the version."""
-    fields = {"name": name, "format": format_, "columns": json.dumps(columns(columns_)) if columns_ else None}
-    how = {
+    fields = {
+        "name": name,
+        "format": format_,
+        "columns": json.dumps(parse_columns(columns_)) if columns_ else None,
+    }
+    settings = {
         "metric": metric, "sampler": sampler, "max_trials": max_trials, "seeds": seeds, "prune": prune,
         "max_parallel": max_parallel, "max_seconds": max_seconds,
     }  # fmt: skip
-    asked = {"task": task, "model": model, "search": searched(search), **_given(how)}
-    asked |= {"network": pairs(network, "--network"), "training": pairs(training, "--training")}
-    asked |= {"options": pairs(option, "--option"), "metadata": pairs(metadata, "--metadata")}
-    with server(url, as_json=as_json) as client:
-        _submit(
-            client,
-            {**asked, "dataset": _dataset(client, source, task, _given(fields))},
-            detach=detach,
-            as_json=as_json,
-        )
+    request = {"task": task, "model": model, "search": parse_search(search), **_without_none(settings)}
+    request |= {"network": parse_pairs(network, "--network"), "training": parse_pairs(training, "--training")}
+    request |= {"options": parse_pairs(option, "--option"), "metadata": parse_pairs(metadata, "--metadata")}
+    with connect(url, as_json=as_json) as client:
+        request["dataset"] = _dataset(client, source, task, _without_none(fields))
+        _submit(client, request, detach=detach, as_json=as_json)
 
 
-def _given(named: Json) -> Json:
-    return {key: value for key, value in named.items() if value is not None}
+def _without_none(values: Json) -> Json:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _dataset(client: Client, source: str, task: str, fields: dict[str, str]) -> str:
-    """The id of the data set, which a file gets by its upload."""
+    """The id of the data set; a file is uploaded."""
     if Path(source).is_file():
         return str(upload(client, Path(source), task, fields)["id"])
     if not source.startswith("ds_"):
@@ -88,10 +88,10 @@ def _dataset(client: Client, source: str, task: str, fields: dict[str, str]) -> 
     return source
 
 
-def _submit(client: Client, asked: Json, *, detach: bool, as_json: bool) -> None:
-    submitted = client.sweep(asked)
+def _submit(client: Client, request: Json, *, detach: bool, as_json: bool) -> None:
+    job = client.sweep(request)
     if detach:
-        notes().print(f"Queued; watch it with: recurra jobs watch {submitted['id']}")
-        dump(submitted) if as_json else typer.echo(submitted["id"])
-    elif not until_done(client, submitted, as_json=as_json):
+        notes().print(f"Queued; watch it with: recurra jobs watch {job['id']}")
+        print_json(job) if as_json else typer.echo(job["id"])
+    elif not until_done(client, job, as_json=as_json):
         raise typer.Exit(1)

@@ -8,9 +8,10 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from app.cli.client import Client
-from app.cli.console import DEFAULT_URL, AsJson, Url, dump, notes, server
-from app.cli.values import columns, pairs
+from app.cli.console import DEFAULT_URL, AsJson, Url, connect, notes, print_json
+from app.cli.values import parse_columns, parse_pairs
 from app.cli.watch import until_done
+from app.tasks import TASKS
 from app.typedefs import Json
 
 Source = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The data set.")]
@@ -20,7 +21,7 @@ Pairs = list[str]
 def train(
     file: Source,
     *,
-    task: Annotated[str, typer.Option(help="forecasting, classification, tagging, …")],
+    task: Annotated[str, typer.Option(help=f"One of {', '.join(sorted(TASKS))}.")],
     model: Annotated[str, typer.Option(help="Name of the model the version is added to.")],
     option: Annotated[Pairs, typer.Option(help="Of the task, such as horizon=24.")] = [],  # noqa: B006
     network: Annotated[Pairs, typer.Option(help="Such as cell=gru or hidden_size=64.")] = [],  # noqa: B006
@@ -37,25 +38,29 @@ def train(
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a file, train a network on it, and compare it with the obvious answer."""
-    fields = {"name": name, "format": format_, "columns": json.dumps(columns(columns_)) if columns_ else None}
-    job: Json = {
+    """Upload a file, train a network on it, and compare it with the baseline."""
+    fields = {
+        "name": name,
+        "format": format_,
+        "columns": json.dumps(parse_columns(columns_)) if columns_ else None,
+    }
+    request: Json = {
         "task": task, "model": model,
-        "network": pairs(network, "--network"), "training": pairs(training, "--training"),
-        "options": pairs(option, "--option"), "metadata": pairs(metadata, "--metadata"),
+        "network": parse_pairs(network, "--network"), "training": parse_pairs(training, "--training"),
+        "options": parse_pairs(option, "--option"), "metadata": parse_pairs(metadata, "--metadata"),
     }  # fmt: skip
-    with server(url, as_json=as_json) as client:
+    with connect(url, as_json=as_json) as client:
         dataset = upload(client, file, task, {key: value for key, value in fields.items() if value})
-        submitted = client.submit({**job, "dataset": dataset["id"]})
+        job = client.submit({**request, "dataset": dataset["id"]})
         if detach:
-            notes().print(f"Queued; watch it with: recurra jobs watch {submitted['id']}")
-            dump(submitted) if as_json else typer.echo(submitted["id"])
-        elif not until_done(client, submitted, as_json=as_json):
+            notes().print(f"Queued; watch it with: recurra jobs watch {job['id']}")
+            print_json(job) if as_json else typer.echo(job["id"])
+        elif not until_done(client, job, as_json=as_json):
             raise typer.Exit(1)
 
 
 def upload(client: Client, file: Path, task: str, fields: dict[str, str]) -> Json:
-    """Upload with a progress bar, and pass on what the server says about the file."""
+    """Upload with a progress bar, and print the server's warnings about the file."""
     console = notes()
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),

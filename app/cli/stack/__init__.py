@@ -1,1 +1,1 @@
-"""What `recurra up` starts: the parts of the service and its embedded servers."""
+"""The processes of `recurra up`: the service's own and the embedded servers."""

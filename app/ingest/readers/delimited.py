@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from app.ingest.readers.lines import lines
-from app.ingest.readers.mapping import Mapping
-from app.tasks.contract import Chunk, Faults
+from app.ingest.readers.lines import read_lines
+from app.ingest.readers.mapping import MAX_COLUMNS, Mapping
+from app.ingest.readers.single_file import SingleFile
+from app.tasks.source import Chunk, Faults
 from app.typedefs import Json
 
-ROWS = 50_000  # a chunk, if that is not too many
-CELLS = 2_000_000
-MOST_COLUMNS = 10_000
-LONGEST_FIELD = 1 << 20  # characters
-OTHERS = {";": "';'", "\t": "tab", "|": "'|'", ",": "','"}
+CHUNK_ROWS = 50_000  # fewer, where a chunk would have more cells than the next constant
+CHUNK_CELLS = 2_000_000
+MAX_FIELD_CHARS = 1 << 20
+DELIMITER_NAMES = {";": "';'", "\t": "tab", "|": "'|'", ",": "','"}
 DATA = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|\d{4}[-/]\d{1,2}[-/]\d{1,2}.*")
 
 
-class Delimited:
+class Delimited(SingleFile):
     """A table as text with a header line; quoted as RFC 4180 has it (CSV) or not at all (TSV)."""
 
     def __init__(self, path: Path, format_: str, delimiter: str, mapping: Mapping, faults: Faults) -> None:
@@ -34,24 +34,27 @@ class Delimited:
         self._faults = faults
 
     def records(self) -> Iterator[tuple[int, Json]]:
-        """Rows one by one, as objects of text."""
+        """Yield rows one by one, as objects of text."""
         for chunk in self.chunks():
             names = list(chunk.columns)
             for row, *values in zip(chunk.rows.tolist(), *chunk.columns.values(), strict=True):
                 yield row, dict(zip(names, values, strict=True))
 
     def chunks(self) -> Iterator[Chunk]:
-        """Read up to `ROWS` rows at a time; blank lines are skipped, every other row must be complete."""
-        csv.field_size_limit(LONGEST_FIELD)
+        """Yield up to `CHUNK_ROWS` rows at a time; blank lines are skipped, other rows must be complete."""
+        csv.field_size_limit(MAX_FIELD_CHARS)
         quoting: Any = csv.QUOTE_NONE if self.format == "tsv" else csv.QUOTE_MINIMAL
-        text = lines(self._path, self._faults)
-        reader = csv.reader(text, delimiter=self._delimiter, quoting=quoting, strict=True)
-        names = self._header(reader)
-        done, count = reader.line_num, min(ROWS, CELLS // len(names))
-        while rows := self._next(reader, done, count):
+        with self._path.open("rb") as file:
+            text = read_lines(file, self._faults)
+            yield from self._chunks(csv.reader(text, delimiter=self._delimiter, quoting=quoting, strict=True))
+
+    def _chunks(self, reader: Any) -> Iterator[Chunk]:
+        names = self._read_header(reader)
+        done, count = reader.line_num, min(CHUNK_ROWS, CHUNK_CELLS // len(names))
+        while rows := self._read_rows(reader, done, count):
             numbers = np.arange(done + 1, done + 1 + len(rows))  # (rows,)
             if reader.line_num - done != len(rows) or set(map(len, rows)) != {len(names)}:
-                numbers, rows = self._repair(rows, done, len(names))
+                numbers, rows = self._number_rows(rows, done, len(names))
             done = reader.line_num
             if rows:
                 columns = zip(names, zip(*rows, strict=True), strict=True)
@@ -59,20 +62,21 @@ class Delimited:
                     numbers, {name: np.array(column, object) for name, column in columns if name is not None}
                 )
 
-    def _header(self, reader: Any) -> list[str | None]:
-        """Check the header line; raises `DatasetInvalid` when the rows below it could not be read."""
+    def _read_header(self, reader: Any) -> list[str | None]:
+        """The columns' canonical names; raises `DatasetInvalid` when the rows below could not be read."""
         rows: list[list[str]] = []
         while not rows or not rows[-1]:  # blank lines may come before
-            rows = self._next(reader, reader.line_num, 1)
+            rows = self._read_rows(reader, reader.line_num, 1)
             if not rows:
                 self._stop("The file is empty; it needs a header line and rows below it.", 1)
         header, line = [name.strip() for name in rows[0]], reader.line_num
-        if len(header) > MOST_COLUMNS:
-            self._stop(f"The header names {len(header):,} columns; at most {MOST_COLUMNS:,} are read.", line)
-        other = next((text for mark, text in OTHERS.items() if len(header) == 1 and mark in header[0]), None)
-        if other:
-            ours = OTHERS[self._delimiter]
-            self._stop(f"This file seems to use {other} between its fields; {self.format} uses {ours}.", line)
+        if len(header) > MAX_COLUMNS:
+            self._stop(f"The header names {len(header):,} columns; at most {MAX_COLUMNS:,} are read.", line)
+        if other := _other_delimiter(header):
+            expected = DELIMITER_NAMES[self._delimiter]
+            self._stop(
+                f"This file seems to use {other} between its fields; {self.format} uses {expected}.", line
+            )
         if any(DATA.fullmatch(name) for name in header):
             self._stop(
                 "The first line looks like data; it must be a header with the names of the columns.", line
@@ -81,21 +85,21 @@ class Delimited:
             if name and count > 1:
                 self._faults.add(f"The header names this column {count} times.", row=line, column=name[:40])
         self._faults.check()
-        return self._mapping.names(header)
+        return self._mapping.canonical_names(header)
 
-    def _next(self, reader: Any, done: int, count: int) -> list[list[str]]:
+    def _read_rows(self, reader: Any, done: int, count: int) -> list[list[str]]:
         """Read the next rows; an error of the format is a fault that ends the reading."""
         rows: list[list[str]] = []
         try:
             rows.extend(islice(reader, count))  # keeps what came before an error
         except csv.Error as error:
-            begun = done + 1 + sum(1 + _breaks(row) for row in rows)
-            self._stop(_explain(str(error), begun), reader.line_num)
+            first_line = done + 1 + sum(1 + _line_breaks(row) for row in rows)
+            self._stop(_explain(str(error), first_line), reader.line_num)
         return rows
 
-    def _repair(self, rows: list[list[str]], done: int, width: int) -> tuple[Any, list[list[str]]]:
+    def _number_rows(self, rows: list[list[str]], done: int, width: int) -> tuple[Any, list[list[str]]]:
         """Number rows that have line breaks in fields, drop blank lines, report rows of another width."""
-        spans = [1 + _breaks(row) for row in rows]
+        spans = [1 + _line_breaks(row) for row in rows]
         numbers = done + 1 + np.cumsum([0, *spans[:-1]])  # (rows,) the line each row begins at
         for number, row in zip(numbers.tolist(), rows, strict=True):
             if row and len(row) != width:
@@ -108,16 +112,23 @@ class Delimited:
         self._faults.check()
 
 
-def _breaks(row: list[str]) -> int:
+def _other_delimiter(header: list[str]) -> str | None:
+    """The name of a delimiter that stands in the only field of a header."""
+    if len(header) != 1:
+        return None
+    return next((name for mark, name in DELIMITER_NAMES.items() if mark in header[0]), None)
+
+
+def _line_breaks(row: list[str]) -> int:
     return sum(field.count("\n") for field in row)
 
 
-def _explain(error: str, begun: int) -> str:
-    """Put what the csv module says into a sentence."""
+def _explain(error: str, first_line: int) -> str:
+    """An error of the csv module as a sentence."""
     if "field limit" in error:
-        return f"A field of the row that begins at line {begun} is over 1 MiB; is a quote not closed?"
+        return f"A field of the row that begins at line {first_line} is over 1 MiB; is a quote not closed?"
     if "unexpected end" in error:
-        return f"A quote opened in the row that begins at line {begun} is not closed."
+        return f"A quote opened in the row that begins at line {first_line} is not closed."
     if "new-line character" in error:
         return "A carriage return inside a field; lines must end with LF or CRLF."
     return "Text after a closing quote; write a quote inside a quoted field twice."

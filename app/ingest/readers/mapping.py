@@ -6,19 +6,23 @@ from dataclasses import dataclass
 
 from app.errors import DatasetInvalid, Problem, pointer
 
-SHOWN = 12  # columns named in a message
-LONGEST_NAME = 256
+MAX_COLUMNS = 10_000  # of a table
+MAX_COLUMNS_SHOWN = 12  # in a message
+MAX_COLUMN_NAME_CHARS = 256
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """The caller's `columns`: canonical name -> column in the file; what is not named keeps its name."""
+    """The caller's `columns`: canonical name -> column in the file; other columns keep their names."""
 
     columns: dict[str, str]
 
     @classmethod
     def checked(cls, columns: dict[str, str], canonical: Sequence[str]) -> "Mapping":
-        """Refuse names that the task does not know and columns named twice, with pointers into `columns`."""
+        """Make a mapping; names unknown to the task and columns named twice raise `DatasetInvalid`.
+
+        The pointers of its problems begin at `/columns`.
+        """
         uses = Counter(columns.values())
         problems = [
             Problem(
@@ -36,34 +40,36 @@ class Mapping:
         _refuse(problems)
         return cls(columns)
 
-    def names(self, found: Sequence[str]) -> list[str | None]:
-        """Give the canonical names of a file's columns in order; None = leave the column out.
+    def canonical_names(self, header: Sequence[str]) -> list[str | None]:
+        """The canonical name of each column of a file, in order; None = leave the column out.
 
         Left out are columns without a name (an index written beside the data) and one whose own name was
         given to another column.
         """
-        if any(len(name) > LONGEST_NAME for name in found):
-            _refuse(
-                [Problem("/file/row/1", f"The name of a column is longer than {LONGEST_NAME} characters.")]
-            )
-        if any("\0" in name for name in found):  # neither PostgreSQL's JSON nor numpy's texts keep it
+        if any(len(name) > MAX_COLUMN_NAME_CHARS for name in header):
+            detail = f"The name of a column is longer than {MAX_COLUMN_NAME_CHARS} characters."
+            _refuse([Problem("/file/row/1", detail)])
+        if any("\0" in name for name in header):  # neither PostgreSQL's JSON nor numpy's texts keep it
             _refuse([Problem("/file/row/1", "The name of a column has a NUL character.")])
         problems = [
-            Problem(pointer("columns", name), f"The file has no column {column!r}; it has {shown(found)}.")
+            Problem(
+                pointer("columns", name), f"The file has no column {column!r}; it has {list_columns(header)}."
+            )
             for name, column in self.columns.items()
-            if column not in found
+            if column not in header
         ]
         _refuse(problems)
         back = {column: name for name, column in self.columns.items()}
-        return [back.get(name) or (None if not name or name in self.columns else name) for name in found]
+        return [back.get(name) or (None if not name or name in self.columns else name) for name in header]
 
 
-def shown(names: Sequence[str]) -> str:
-    """Name the columns of a file for a message, not too many and none too long."""
-    listed = ", ".join(name[:40] for name in names[:SHOWN])
-    return listed + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+def list_columns(names: Sequence[str]) -> str:
+    """The columns of a file for a message: not too many, and none too long."""
+    listed = ", ".join(name[:40] for name in names[:MAX_COLUMNS_SHOWN])
+    more = len(names) - MAX_COLUMNS_SHOWN
+    return listed + (f" and {more} more" if more > 0 else "")
 
 
 def _refuse(problems: list[Problem]) -> None:
     if problems:
-        raise DatasetInvalid(f"The file cannot be used: {problems[0].detail}", problems)
+        raise DatasetInvalid.of(problems)

@@ -8,20 +8,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.ingest.readers.mapping import Mapping
-from app.tasks.contract import Chunk, Faults
+from app.ingest.readers.mapping import MAX_COLUMNS, Mapping
+from app.ingest.readers.single_file import SingleFile
+from app.tasks.source import Chunk, Faults
 from app.typedefs import Json
 
-ROWS = 65_536  # a chunk
+CHUNK_ROWS = 65_536
 MAGIC = b"PAR1"
-MOST_COLUMNS = 10_000
-MOST_ROWS = 1 << 28
-MOST_CELLS = 1 << 31  # a few bytes can stand for as many equal values as their writer likes
-MOST_BYTES = 16 << 30  # uncompressed
-THRIFT_LIMIT = 64 << 20
+MAX_ROWS = 1 << 28
+MAX_CELLS = 1 << 31  # a few bytes can stand for as many equal values as their writer likes
+MAX_UNCOMPRESSED_BYTES = 16 << 30
+MAX_THRIFT_BYTES = 64 << 20
 
 
-class Parquet:
+class Parquet(SingleFile):
     """A flat table: texts as str ("" for null), numbers as float64 or int64, times as datetime64[s]."""
 
     def __init__(self, path: Path, format_: str, mapping: Mapping, faults: Faults) -> None:
@@ -31,7 +31,7 @@ class Parquet:
         self._faults = faults
 
     def records(self) -> Iterator[tuple[int, Json]]:
-        """Rows one by one, as objects of Python values."""
+        """Yield rows one by one, as objects of Python values."""
         for chunk in self.chunks():
             names = list(chunk.columns)
             values = [column.tolist() for column in chunk.columns.values()]
@@ -39,13 +39,13 @@ class Parquet:
                 yield row, dict(zip(names, cells, strict=True))
 
     def chunks(self) -> Iterator[Chunk]:
-        """Read up to `ROWS` rows at a time."""
+        """Yield up to `CHUNK_ROWS` rows at a time."""
         row = 1
         with self._path.open("rb") as file:
             for batch, names in self._batches(file):
                 columns = {
-                    name: self._column(batch.column(at), name)
-                    for at, name in enumerate(names)
+                    name: self._column(batch.column(index), name)
+                    for index, name in enumerate(names)
                     if name is not None
                 }
                 self._faults.check()
@@ -53,22 +53,22 @@ class Parquet:
                 row += len(batch)
 
     def _batches(self, file: Any) -> Iterator[tuple[Any, list[str | None]]]:
-        """Open, check and read; whatever pyarrow raises on damaged files becomes one fault."""
+        """Yield batches with their columns' names; whatever pyarrow raises on a damaged file is one fault."""
         try:
             self._check_ends(file)
             table = pq.ParquetFile(
                 file,
-                thrift_string_size_limit=THRIFT_LIMIT,
-                thrift_container_size_limit=THRIFT_LIMIT // 64,
+                thrift_string_size_limit=MAX_THRIFT_BYTES,
+                thrift_container_size_limit=MAX_THRIFT_BYTES // 64,
             )
             names = self._check_shape(table.metadata, table.schema_arrow)
-            for batch in table.iter_batches(batch_size=ROWS, use_threads=False):
+            for batch in table.iter_batches(batch_size=CHUNK_ROWS, use_threads=False):
                 yield batch, names
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             self._stop(f"The Parquet file is damaged or not supported ({type(error).__name__}).")
 
     def _check_ends(self, file: Any) -> None:
-        """Refuse what has no Parquet magic at both ends, or a footer larger than itself."""
+        """Refuse a file without Parquet's magic at both ends, or with a footer larger than the file."""
         size = file.seek(0, 2)
         file.seek(0)
         begin = file.read(4)
@@ -80,25 +80,25 @@ class Parquet:
         file.seek(0)
 
     def _check_shape(self, metadata: Any, schema: Any) -> list[str | None]:
-        """Refuse before reading what would not fit in memory, and tables that are not flat."""
+        """The columns' names; refuses, before any data is read, tables that are too large or not flat."""
         rows, width = metadata.num_rows, metadata.num_columns
-        size = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
-        if width > MOST_COLUMNS:
-            self._stop(f"The file has {width:,} columns; at most {MOST_COLUMNS:,} are read.")
-        if rows > MOST_ROWS or rows * width > MOST_CELLS or size > MOST_BYTES or rows < 0:
+        size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+        if width > MAX_COLUMNS:
+            self._stop(f"The file has {width:,} columns; at most {MAX_COLUMNS:,} are read.")
+        if rows > MAX_ROWS or rows * width > MAX_CELLS or size > MAX_UNCOMPRESSED_BYTES or rows < 0:
             self._stop(f"The file is too large: {rows:,} rows of {width:,} columns.")
         for name, count in ((name, schema.names.count(name)) for name in dict.fromkeys(schema.names)):
             if count > 1:
                 self._faults.add(f"The file has this column {count} times.", column=name[:40])
-        names = self._mapping.names(schema.names)
+        names = self._mapping.canonical_names(schema.names)
         for name, field in zip(names, schema, strict=True):
-            if name is not None and not _readable(field.type):
+            if name is not None and not _is_supported(field.type):
                 self._faults.add(f"Columns of type {str(field.type)[:40]} are not read.", column=name[:40])
         self._faults.check()
         return names
 
     def _column(self, column: Any, name: str) -> Any:
-        """One column of a batch as numpy."""
+        """One column of a batch as a numpy array, (rows,)."""
         kind = column.type
         try:
             if pa.types.is_dictionary(kind):
@@ -124,20 +124,23 @@ def _is_number(kind: Any) -> bool:
     )
 
 
-def _readable(kind: Any) -> bool:
+def _is_time(kind: Any) -> bool:
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def _is_supported(kind: Any) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    timely = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-    return _is_text(kind) or _is_number(kind) or bool(timely or pa.types.is_null(kind))
+    return _is_text(kind) or _is_number(kind) or _is_time(kind) or bool(pa.types.is_null(kind))
 
 
 def _to_numpy(column: Any, kind: Any) -> Any:
-    """Convert a flat column; null is "" in texts, NaN in numbers and NaT in times."""
+    """Convert a flat column to a numpy array; null becomes "" in texts, NaN in numbers and NaT in times."""
     if _is_text(kind):
         if pa.types.is_string_view(kind):
             column = column.cast(pa.large_string())  # Arrow cannot fill a view's nulls
         return column.fill_null("").to_numpy(zero_copy_only=False)
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+    if _is_time(kind):
         return column.cast(pa.timestamp("s"), safe=False).to_numpy(zero_copy_only=False)
     if pa.types.is_integer(kind) and not column.null_count and not pa.types.is_uint64(kind):
         return column.cast(pa.int64()).to_numpy(zero_copy_only=False)

@@ -1,1 +1,1 @@
-"""Jobs: submission, leases, control, and what brings stuck ones back."""
+"""Jobs: submission, queries, leases, control, the dispatcher, and what jobs keep in the artifact store."""

@@ -1,4 +1,4 @@
-"""Batch predictions: jobs that predict a whole data set with one version, and their results."""
+"""Batch predictions: jobs that predict a whole data set with one model version, and their result files."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -11,70 +11,73 @@ from sqlalchemy.orm import Session
 from app.database.tables import Dataset, Job, ModelVersion
 from app.errors import Conflict, Invalid, NotFound, Problem, pointer
 from app.identifiers import new_id
-from app.infrastructure.job_events import append
+from app.infrastructure.job_events import append_events
 from app.infrastructure.storage import Storage
-from app.services.jobs import submission
+from app.services.jobs import queries
 from app.states import Status
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.typedefs import Json
 
-KIND = "batch_predict"
-RESULTS = "results"
+BATCH_PREDICT = "batch_predict"  # the kind of job
+RESULTS_ROOT = "results"
 
 
-def state_of(storage: Storage, version: ModelVersion) -> Json:
-    """What the version's task needs to know, from its manifest."""
+def load_state(storage: Storage, version: ModelVersion) -> Json:
+    """Read the task's state (vocabulary, scaling, …) of a version from its manifest."""
     manifest = orjson.loads(b"".join(storage.read(f"{version.artifact}/manifest.json")))
     state: Json = manifest["state"]
     return state
 
 
 def submit(session: Session, version: ModelVersion, state: Json, dataset_id: str, parameters: Json) -> Job:
-    """Check that everything fits together and store a queued job; the caller commits and rings."""
-    # The locks keep version and data set from being deleted between the look and the job's row.
-    held = session.get(ModelVersion, (version.model, version.version), with_for_update={"read": True})
-    if held is None:
+    """Check a request and queue its job; the caller commits, then notifies the workers.
+
+    Raises `NotFound`, and `Invalid` when the version cannot predict the data set.
+    """
+    # The row locks keep version and data set from being deleted before the job that needs them is stored.
+    row = session.get(ModelVersion, (version.model, version.version), with_for_update={"read": True})
+    if row is None:
         raise NotFound(f"The model {version.model} has no version {version.version}")
     dataset = session.get(Dataset, dataset_id, with_for_update={"read": True})
     if dataset is None:
         raise NotFound(f"There is no data set {dataset_id}")
-    if problems := _misfits(version, state, dataset, parameters):
+    if problems := _check_request(version, state, dataset, parameters):
         raise Invalid(f"This data set cannot be predicted: {problems[0].detail}", problems)
     job = Job(
         id=new_id("job"),
-        kind=KIND,
-        task=held.task,
+        kind=BATCH_PREDICT,
+        task=row.task,
         dataset_id=dataset.id,
-        model=held.model,
-        model_version=held.version,
-        network=held.network,
+        model=row.model,
+        model_version=row.version,
+        network=row.network,
         training={},
         options={"parameters": parameters},
         job_metadata={},
     )
     session.add(job)
     session.flush()
-    append(session, job.id, [("status", {"status": Status.QUEUED})])
+    append_events(session, job.id, [("status", {"status": Status.QUEUED})])
     session.refresh(job)
     return job
 
 
-def _misfits(version: ModelVersion, state: Json, dataset: Dataset, given: Json) -> list[Problem]:
+def _check_request(version: ModelVersion, state: Json, dataset: Dataset, parameters: Json) -> list[Problem]:
     task = TASKS.get(version.task)
     if task is None:
         raise NotFound(f"The model {version.model} is for {version.task}, a task this server does not have")
-    parameters = check_parameters(task, given)
+    parsed = _parse_parameters(task, parameters)
     if dataset.task != task.name:
         return [Problem("/dataset", f"this data set was uploaded for {dataset.task}")]
-    return task.misfits(dataset.summary, state, parameters)
+    return task.check_dataset(dataset.summary, state, parsed)
 
 
-def check_parameters(task: Task, given: Json) -> Any:
-    """The task's parameters from what was sent; raises `Invalid` with a pointer below `/parameters`."""
+def _parse_parameters(task: Task, parameters: Json) -> Any:
+    """Parse the task's parameters; raises `Invalid` with a pointer below `/parameters`."""
     try:
-        return msgspec.convert(given, task.parameters, strict=True)
-    except UnicodeEncodeError as error:  # a lone surrogate in a name, which no field has
+        return msgspec.convert(parameters, task.parameters, strict=True)
+    except UnicodeEncodeError as error:  # a lone surrogate in a field name
         raise Invalid(problems=[Problem("/parameters", str(error))]) from None
     except msgspec.ValidationError as error:
         detail, _, path = str(error).removesuffix("`").partition(" - at `$")
@@ -82,44 +85,44 @@ def check_parameters(task: Task, given: Json) -> Any:
         raise Invalid(problems=[Problem(pointer("parameters", *filter(None, steps)), detail)]) from None
 
 
-def prefix(job_id: str) -> str:
-    """Where a job's results lie in the store."""
-    return f"{RESULTS}/{job_id}"
+def results_prefix(job_id: str) -> str:
+    """Return the key prefix of a job's result files."""
+    return f"{RESULTS_ROOT}/{job_id}"
 
 
-def part_key(job_id: str, part: int, missed: int) -> str:
-    """Where a part lies; its name tells how many of its instances could not be predicted."""
-    return f"{prefix(job_id)}/{part:08d}-{missed}.jsonl"
+def part_key(job_id: str, part: int, failed: int) -> str:
+    """Return the key of a part's file; its name holds how many instances of the part failed."""
+    return f"{results_prefix(job_id)}/{part:08d}-{failed}.jsonl"
 
 
-def done(storage: Storage, job_id: str) -> tuple[int, int]:
-    """How many parts are stored without a gap, and the instances in them that could not be predicted."""
-    parts = failed = 0
-    for key in storage.keys(prefix(job_id)):
-        part, _, missed = PurePosixPath(key).stem.partition("-")
+def stored_parts(storage: Storage, job_id: str) -> tuple[int, int]:
+    """Return how many parts are stored without a gap, and how many instances failed in these."""
+    parts = total = 0
+    for key in storage.keys(results_prefix(job_id)):
+        part, _, failed = PurePosixPath(key).stem.partition("-")
         if int(part) != parts:
             break
-        parts, failed = parts + 1, failed + int(missed)
-    return parts, failed
+        parts, total = parts + 1, total + int(failed)
+    return parts, total
 
 
-def result(session: Session, storage: Storage, job_id: str) -> dict[str, int]:
-    """The parts of a job's result in order, each with its bytes; raises `NotFound` or `Conflict`."""
-    job = submission.get(session, job_id)
-    if job.kind != KIND:
+def result_parts(session: Session, storage: Storage, job_id: str) -> dict[str, int]:
+    """Return key and size in bytes of a result's parts, in order; raises `NotFound` or `Conflict`."""
+    job = queries.get_job(session, job_id)
+    if job.kind != BATCH_PREDICT:
         raise NotFound(f"The job {job_id} is of kind {job.kind}, which has no result file")
     if job.status != Status.SUCCEEDED:
         raise Conflict(f"The job is {job.status}; its result is there once it has succeeded")
-    return storage.sizes(prefix(job_id))
+    return storage.sizes(results_prefix(job_id))
 
 
-def pieces(storage: Storage, parts: dict[str, int], first: int, last: int) -> Iterator[bytes]:
-    """The bytes from `first` up to and without `last` of the parts as one file."""
-    begun = 0
+def read_range(storage: Storage, parts: dict[str, int], first: int, last: int) -> Iterator[bytes]:
+    """Yield the bytes [first, last) of the concatenated parts; only the parts concerned are read."""
+    start = 0  # of the part in the whole
     for key, size in parts.items():
-        if begun < last and first < begun + size:
-            at = begun
-            for piece in storage.read(key):
-                yield piece[max(0, first - at) : max(0, last - at)]
-                at += len(piece)
-        begun += size
+        if start < last and first < start + size:
+            offset = start
+            for chunk in storage.read(key):
+                yield chunk[max(0, first - offset) : max(0, last - offset)]
+                offset += len(chunk)
+        start += size

@@ -1,7 +1,7 @@
-"""Rings the doorbells of queued jobs and takes back expired leases, in a thread of its own.
+"""Notifies workers of queued jobs and takes expired leases back, in a thread of its own.
 
-Every API process and every training worker runs one: each change is a conditional UPDATE, so it does no harm
-that several do, and no job waits because one of them died.
+Every API process and every training worker runs a dispatcher. Each change is a conditional UPDATE, so several
+of them do no harm, and no job waits because one process died.
 """
 
 import logging
@@ -16,105 +16,111 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.database.engine import Sessions
 from app.errors import Unavailable
 from app.services.jobs import reaper
-from app.services.jobs.reaper import Expired
+from app.services.jobs.reaper import ExpiredLease
 
 log = logging.getLogger(__name__)
 
-TICK = 2.0  # seconds between sweeps
-AT_ONCE = 200  # doorbells
-AGAIN = 10.0  # seconds after which a doorbell nobody answered is rung again
+PASS_SECONDS = 2.0  # between two dispatch passes
+MAX_BATCH_JOBS = 200  # jobs announced and marked in one transaction
+RENOTIFY_SECONDS = 10.0  # until a wake-up that no worker reacted to is sent again
 
 
-class Bell(Protocol):
-    """What is rung: the broker."""
+class Notifier(Protocol):
+    """Carries wake-ups to the workers; in service, the broker."""
 
-    def ring(self, job_id: str) -> bool:
-        """Tell the workers; False when they cannot be told now."""
+    def notify(self, job_id: str) -> bool:
+        """Send a wake-up for a job; False when the broker cannot be reached."""
         ...
 
-    def waiting(self) -> int:
-        """How many doorbells nobody has answered yet."""
+    def pending(self) -> int:
+        """Return how many wake-ups no worker has received yet; raises `Unavailable`."""
         ...
 
 
 class Dispatcher:
-    """Publishing never holds a request up: it hands the job's id over and goes on."""
+    """Runs dispatch passes; `notify` only queues the job's id, so that no request waits for the broker."""
 
-    def __init__(self, sessions: Sessions, broker: Bell, tick: float = TICK, again: float = AGAIN) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        broker: Notifier,
+        pass_seconds: float = PASS_SECONDS,
+        renotify_seconds: float = RENOTIFY_SECONDS,
+    ) -> None:
         self._sessions = sessions
         self._broker = broker
-        self._tick = tick
-        self._again = again
-        self._fresh: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._pass_seconds = pass_seconds
+        self._renotify_seconds = renotify_seconds
+        self._committed: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-        self._expired: set[Expired] = set()  # leases, at the last sweep
+        self._expired: set[ExpiredLease] = set()  # at the last pass
         self._stopping = False
 
     def start(self) -> None:
-        """Begin to sweep."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after what is being done."""
+        """Finish the current pass and end the thread."""
         self._stopping = True
-        self._fresh.put(None)
+        self._committed.put(None)
         self._thread.join(timeout=5)
 
-    def ring(self, job_id: str) -> None:
-        """Ring for a job that was just committed."""
-        self._fresh.put(job_id)
+    def notify(self, job_id: str) -> None:
+        """Have the workers notified of a job that was just committed."""
+        self._committed.put(job_id)
 
     def _run(self) -> None:
-        due = time.monotonic() + self._tick  # of the next sweep, however many jobs come meanwhile
+        due = time.monotonic() + self._pass_seconds  # of the next pass, however many jobs arrive meanwhile
         while not self._stopping:
             with suppress(queue.Empty):
-                job_id = self._fresh.get(timeout=max(0.0, due - time.monotonic()))
+                job_id = self._committed.get(timeout=max(0.0, due - time.monotonic()))
                 if job_id is not None:
-                    self._guarded_ring([job_id, *self._more()])
+                    self._try_notify([job_id, *self._drain()])
             if time.monotonic() >= due and not self._stopping:
-                self._guarded_sweep()
-                due = time.monotonic() + self._tick
+                self._try_pass()
+                due = time.monotonic() + self._pass_seconds
 
-    def _more(self) -> list[str]:
-        """Whatever else was committed meanwhile, so that a burst of jobs is one transaction."""
-        found: list[str] = []
+    def _drain(self) -> list[str]:
+        """Return the other jobs committed meanwhile, so that a burst of jobs is marked in one transaction."""
+        ids: list[str] = []
         with suppress(queue.Empty):
-            while len(found) < AT_ONCE and (job_id := self._fresh.get_nowait()) is not None:
-                found.append(job_id)
-        return found
+            while len(ids) < MAX_BATCH_JOBS and (job_id := self._committed.get_nowait()) is not None:
+                ids.append(job_id)
+        return ids
 
-    def _guarded_sweep(self) -> None:
+    def _try_pass(self) -> None:
         try:
-            self.sweep()
+            self.run_pass()
         except (SQLAlchemyError, Unavailable) as error:
-            log.warning("sweep: %s", error)
+            log.warning("dispatch pass: %s", error)
 
-    def _guarded_ring(self, ids: list[str]) -> None:
+    def _try_notify(self, ids: list[str]) -> None:
         try:
-            self._ring(ids)
+            self._notify(ids)
         except SQLAlchemyError as error:
-            log.warning("ring: %s", error)
+            log.warning("notify: %s", error)
 
-    def sweep(self) -> None:
-        """Take expired leases back, ring for new jobs, and again for old ones when no doorbell is left."""
+    def run_pass(self) -> None:
+        """Take expired leases back, and notify workers of jobs that no wake-up is on its way for."""
         with self._sessions.begin() as session:
             reaper.reap(session, self._expired)
-            self._expired = set(reaper.expired(session))
+            self._expired = set(reaper.expired_leases(session))
         with self._sessions() as session:
-            fresh = reaper.unrung(session, None)
-            stale = reaper.unrung(session, self._again)
-        # A doorbell that still waits in the queue is not lost: ringing again would only pile them up.
-        if stale and self._broker.waiting() == 0:
-            self._ring(stale)
-        elif fresh:
-            self._ring(fresh)
+            new = reaper.unnotified(session, None)
+            overdue = reaper.unnotified(session, self._renotify_seconds)
+        # A wake-up that still waits in the queue is not lost: sending it again would only pile them up.
+        if overdue and self._broker.pending() == 0:
+            self._notify(overdue)
+        elif new:
+            self._notify(new)
 
-    def _ring(self, ids: list[str]) -> None:
-        rung = []
+    def _notify(self, ids: list[str]) -> None:
+        sent = []
         for job_id in ids:
-            if not self._broker.ring(job_id):
+            if not self._broker.notify(job_id):
                 break
-            rung.append(job_id)
-        if rung:
+            sent.append(job_id)
+        if sent:
             with self._sessions.begin() as session:
-                reaper.mark_rung(session, rung)
+                reaper.mark_notified(session, sent)

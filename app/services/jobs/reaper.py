@@ -1,4 +1,4 @@
-"""What the dispatcher looks for on its rounds: expired leases, and queued jobs that nobody was told of."""
+"""The rows that a dispatch pass looks for: expired leases, and queued jobs no worker was notified of."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -12,19 +12,19 @@ from app.services.jobs import leases
 from app.services.jobs.leases import Lease
 from app.states import Status
 
-PAGE = 200
+MAX_JOBS_PER_PASS = 200
 
 
-class Expired(NamedTuple):
-    """A lease that nobody renewed in time."""
+class ExpiredLease(NamedTuple):
+    """A lease that its owner did not renew in time."""
 
     job_id: str
     attempt: int
     until: float | None
 
 
-def expired(session: Session) -> list[Expired]:
-    """Leases that have run out, oldest jobs first; the rows stay as they are until the transaction ends."""
+def expired_leases(session: Session) -> list[ExpiredLease]:
+    """Return leases that have run out, oldest jobs first, with their rows locked."""
     query = (
         select(Job.id, Job.attempt, Job.lease_until)
         .where(
@@ -33,34 +33,38 @@ def expired(session: Session) -> list[Expired]:
             func.coalesce(Job.lease_until, 0.0) < db_now(),
         )
         .order_by(Job.id)
-        .limit(PAGE)
+        .limit(MAX_JOBS_PER_PASS)
         .with_for_update(skip_locked=True)
     )
-    return [Expired(*row) for row in session.execute(query)]
+    return [ExpiredLease(*row) for row in session.execute(query)]
 
 
-def reap(session: Session, seen: Collection[Expired] | None = None) -> list[str]:
-    """Take expired leases away from workers that stopped beating; the jobs that were theirs.
+def reap(session: Session, earlier: Collection[ExpiredLease] | None = None) -> list[str]:
+    """Release the jobs whose leases have expired, each as a crash of its owner; return their ids.
 
-    With `seen` only those that had expired then already and were not renewed since: after a jump of the clock
-    or an outage of the database every lease has expired, and the living renew theirs within a second.
+    With `earlier`, only leases that are in it: expired at an earlier look and not renewed since. After a jump
+    of the clock or an outage of the database every lease has expired, and owners that live renew theirs
+    within a second.
     """
-    dead = [one for one in expired(session) if seen is None or one in seen]
-    for job_id, attempt, _ in dead:
-        leases.give_back(session, Lease(job_id, attempt), crashed=True)
-    return [one.job_id for one in dead]
+    expired = [lease for lease in expired_leases(session) if earlier is None or lease in earlier]
+    for job_id, attempt, _ in expired:
+        leases.release(session, Lease(job_id, attempt), crashed=True)
+    return [lease.job_id for lease in expired]
 
 
-def unrung(session: Session, seconds: float | None) -> list[str]:
-    """Queued jobs never rung for, or also those rung for at least `seconds` ago; oldest first."""
-    quiet: ColumnElement[bool] = Job.dispatched_at.is_(None)
+def unnotified(session: Session, seconds: float | None) -> list[str]:
+    """Return the oldest queued jobs whose workers were never notified.
+
+    With `seconds`, also jobs whose last notification is at least that old.
+    """
+    due: ColumnElement[bool] = Job.dispatched_at.is_(None)
     if seconds is not None:
-        quiet |= Job.dispatched_at < db_now() - seconds
+        due |= Job.dispatched_at < db_now() - seconds
     ready = or_(Job.due_at.is_(None), Job.due_at <= db_now())
-    query = select(Job.id).where(Job.status == Status.QUEUED, leases.claimable(), quiet, ready)
-    return list(session.scalars(query.order_by(Job.id).limit(PAGE)))
+    query = select(Job.id).where(Job.status == Status.QUEUED, leases.claimable(), due, ready)
+    return list(session.scalars(query.order_by(Job.id).limit(MAX_JOBS_PER_PASS)))
 
 
-def mark_rung(session: Session, ids: list[str]) -> None:
-    """Note that the doorbells of these jobs were rung now."""
+def mark_notified(session: Session, ids: list[str]) -> None:
+    """Record that workers were notified of these jobs now."""
     session.execute(update(Job).where(Job.id.in_(ids)).values(dispatched_at=db_now()))

@@ -1,4 +1,4 @@
-"""Which workers live and what they do."""
+"""The table of workers: which ones are alive, and which job each one runs."""
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -7,29 +7,29 @@ from app.database.engine import db_now
 from app.database.tables import Job, Worker
 from app.states import Status
 
-FRESH = 20.0  # seconds after which a silent worker counts as gone
-STALE = 3600.0  # seconds after which its row is deleted
+LIVE_SECONDS = 20.0  # without a report for longer, a worker counts as gone
+DELETE_AFTER_SECONDS = 3600.0  # without a report for longer, its row is deleted
 
 
-def seen(session: Session, worker: Worker) -> None:
-    """Note that a worker lives, and drop the rows of those long gone."""
+def report_alive(session: Session, worker: Worker) -> None:
+    """Insert or update a worker's row with the current time, and delete the rows of workers long gone."""
     session.merge(worker)
     session.flush()
     session.execute(update(Worker).where(Worker.id == worker.id).values(last_seen=db_now()))
-    session.execute(delete(Worker).where(Worker.last_seen < db_now() - STALE))
+    session.execute(delete(Worker).where(Worker.last_seen < db_now() - DELETE_AFTER_SECONDS))
 
 
-def leave(session: Session, worker_id: str) -> None:
-    """Forget a worker that stops."""
+def remove(session: Session, worker_id: str) -> None:
+    """Delete the row of a worker that stops."""
     session.execute(delete(Worker).where(Worker.id == worker_id))
 
 
-def live(session: Session) -> list[tuple[Worker, str | None]]:
-    """Live workers, each with the id of the job it runs."""
+def list_live(session: Session) -> list[tuple[Worker, str | None]]:
+    """Return the live workers by id, each with the id of the job it runs, if any."""
     query = (
         select(Worker, Job.id)
         .outerjoin(Job, (Job.owner == Worker.id) & (Job.status == Status.RUNNING))
-        .where(Worker.last_seen > db_now() - FRESH)
+        .where(Worker.last_seen > db_now() - LIVE_SECONDS)
         .order_by(Worker.id)
     )
     return [(worker, job_id) for worker, job_id in session.execute(query)]

@@ -1,1 +1,1 @@
-"""Cleanup of what nobody needs, and the checks of `recurra doctor`."""
+"""Cleanup of files and rows nobody needs, and the checks of `recurra doctor`."""

@@ -1,6 +1,7 @@
-"""What nobody needs any more, and its removal: files without a row, local leftovers, rows too old to serve.
+"""Cleanup: finds and deletes files that belong to no row, local leftovers, and rows too old to be of use.
 
-Nothing is an orphan before its newest file has been there for a grace: what is on its way is never touched.
+Nothing counts as an orphan before its newest file is a grace period old, so files that are just being written
+are never touched.
 """
 
 import os
@@ -18,175 +19,180 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from app.database.engine import Sessions, db_now
 from app.database.tables import Dataset, IdempotencyKey, Job, ModelVersion, Worker
 from app.identifiers import ALPHABET
-from app.infrastructure.storage import PROBES, Storage
+from app.infrastructure.storage import PROBES_ROOT, Storage
 from app.services import idempotency
-from app.services.jobs import batch_predictions, checkpoints
+from app.services.jobs.batch_predictions import BATCH_PREDICT, RESULTS_ROOT
+from app.services.jobs.checkpoints import CHECKPOINTS_ROOT
 from app.states import LIVE, Status
 
-GRACE = 3600.0
-FORGOTTEN = 86400.0  # seconds after which the row of a silent worker is deleted
-PAGE = 500
+GRACE_SECONDS = 3600.0
+WORKER_ROW_SECONDS = 86400.0  # without a report for longer, a worker's row is deleted
+MAX_QUERY_IDS = 500  # parameters of one statement
 
-# Names as this service gives them: whatever else lies in a bucket is somebody else's.
+# Only names that this service gives; any other file in a bucket belongs to somebody else.
 ID = f"[{ALPHABET}]{{26}}"
-PLACES = {
+GROUP_PATTERNS = {
     "datasets": re.compile(rf"datasets/(?P<id>ds_{ID})(?=/)"),
     "artifacts": re.compile(rf"artifacts/(?P<id>job_{ID})/(?P<attempt>\d+)(?=/)"),
-    checkpoints.CHECKPOINTS: re.compile(rf"{checkpoints.CHECKPOINTS}/(?P<id>job_{ID})(?=/)"),
-    batch_predictions.RESULTS: re.compile(rf"{batch_predictions.RESULTS}/(?P<id>job_{ID})(?=/)"),
-    PROBES: re.compile(rf"{PROBES}/(?P<id>[0-9a-f]{{32}})"),
+    CHECKPOINTS_ROOT: re.compile(rf"{CHECKPOINTS_ROOT}/(?P<id>job_{ID})(?=/)"),
+    RESULTS_ROOT: re.compile(rf"{RESULTS_ROOT}/(?P<id>job_{ID})(?=/)"),
+    PROBES_ROOT: re.compile(rf"{PROBES_ROOT}/(?P<id>[0-9a-f]{{32}})"),
 }
-WORK = re.compile(rf"(?P<id>job_{ID})-(?P<attempt>\d+)-\w+")
+WORK_DIRECTORY = re.compile(rf"(?P<id>job_{ID})-(?P<attempt>\d+)-\w+")
 
 
 class WrongDatabase(Exception):
-    """The database is empty and the store is not, so that nothing in it can be told to be an orphan."""
+    """The database is empty and the store is not, so it is unknown which files are orphans."""
 
 
 @dataclass(frozen=True)
-class Place:
+class FileGroup:
     """Files in the store that are needed together or not at all."""
 
-    name: str  # their common prefix
-    owner: str  # the id of what they belong to
-    attempt: int
+    prefix: str
+    owner: str  # id of the data set or job that they belong to
+    attempt: int  # of the job; 0 for files that are not of one attempt
     keys: tuple[str, ...]
     bytes: int
 
 
 @dataclass(frozen=True)
-class Swept:
-    """What one sweep removed."""
+class CleanupResult:
+    """What one cleanup deleted."""
 
-    places: int
-    bytes: int
-    leftovers: int
+    groups: int  # in the store
+    bytes: int  # of these
+    leftovers: int  # local files and directories
     rows: int
 
 
 @dataclass(frozen=True)
-class _Owner:
-    """A job's row, as far as it decides about files."""
+class _JobState:
+    """The columns of a job that decide whether its files are needed."""
 
     kind: str
     status: str
     attempt: int
-    sweep: str | None  # the status of the sweep that it is a run of
+    sweep: str | None  # status of the sweep that the job is a run of
 
     def may_publish(self, attempt: int) -> bool:
-        """Whether what the attempt made may yet become a version."""
-        made = attempt == self.attempt and self.status == Status.SUCCEEDED and self.sweep in LIVE
-        return made or self.may_run(attempt)
+        """Return whether the artifact of this attempt may still become a version."""
+        stored = attempt == self.attempt and self.status == Status.SUCCEEDED and self.sweep in LIVE
+        return stored or self.may_run(attempt)
 
     def may_run(self, attempt: int) -> bool:
-        """Whether the attempt runs, or may yet be made."""
+        """Return whether this attempt runs, or may still be started."""
         running = attempt == self.attempt and self.status == Status.RUNNING
         return running or (attempt > self.attempt and self.status in LIVE)
 
 
-def orphans(session: Session, storage: Storage, seconds: float = GRACE) -> list[Place]:
-    """Places in the store that nobody needs and where nothing was stored for so long.
-
-    Raises `WrongDatabase`.
-    """
-    # The store is listed before the rows are read: files come before the row that makes them somebody's, so
-    # the other way round a row committed between the two looks would go unseen and its files be lost.
+def find_orphans(session: Session, storage: Storage, seconds: float = GRACE_SECONDS) -> list[FileGroup]:
+    """Return groups that nothing needs and that got no new file for `seconds`; raises `WrongDatabase`."""
+    # The store is listed before the rows are read, since files are stored before the row that names them:
+    # in the other order, a row committed in between would be missed and its files deleted.
     before = storage.now() - seconds
-    found = {root: _quiet(storage, root, before) for root in PLACES}
-    ids = {place.owner for places in found.values() for place in places}
-    # Jobs are read before versions: one that is seen ended has published by then what it ever will.
-    jobs = _jobs(session, ids)
-    named = set(_among(session, ModelVersion.artifact, [place.name for place in found["artifacts"]]))
-    named |= {f"datasets/{dataset_id}" for dataset_id in _among(session, Dataset.id, ids)}
-    vain = [
-        place
-        for root, places in found.items()
-        for place in places
-        if place.name not in named and not _needed(root, place, jobs.get(place.owner))
+    groups = {root: _old_groups(storage, root, before) for root in GROUP_PATTERNS}
+    ids = {group.owner for of_root in groups.values() for group in of_root}
+    # Jobs are read before versions: a job that is read as ended has published its version by then.
+    jobs = _job_states(session, ids)
+    needed = set(_existing(session, ModelVersion.artifact, [group.prefix for group in groups["artifacts"]]))
+    needed |= {f"datasets/{dataset_id}" for dataset_id in _existing(session, Dataset.id, ids)}
+    orphans = [
+        group
+        for root, of_root in groups.items()
+        for group in of_root
+        if group.prefix not in needed and not _is_needed(root, group, jobs.get(group.owner))
     ]
-    if vain and not session.scalar(select(_any(Dataset.id) | _any(Job.id) | _any(ModelVersion.job_id))):
+    rows = _any_row(Dataset.id) | _any_row(Job.id) | _any_row(ModelVersion.job_id)
+    if orphans and not session.scalar(select(rows)):
         raise WrongDatabase("The database has no rows but the store has files: is this the store's database?")
-    return vain
+    return orphans
 
 
-def _quiet(storage: Storage, root: str, before: float) -> list[Place]:
-    """The places below `root` where nothing was stored since then."""
+def _old_groups(storage: Storage, root: str, before: float) -> list[FileGroup]:
+    """Return the groups below `root` without a file newer than `before`."""
     matches: dict[str, re.Match[str]] = {}
-    files: dict[str, list[str]] = {}
-    stored = storage.files(root)
-    for key in stored:
-        if (match := PLACES[root].match(key)) is not None:
+    keys: dict[str, list[str]] = {}
+    files = storage.files(root)
+    for key in files:
+        if (match := GROUP_PATTERNS[root].match(key)) is not None:
             matches[match[0]] = match
-            files.setdefault(match[0], []).append(key)
+            keys.setdefault(match[0], []).append(key)
     return [
-        Place(
-            name, match["id"], int(match.groupdict().get("attempt") or 0), tuple(files[name]),
-            sum(stored[key].bytes for key in files[name]),
+        FileGroup(
+            prefix, match["id"], int(match.groupdict().get("attempt") or 0), tuple(keys[prefix]),
+            sum(files[key].bytes for key in keys[prefix]),
         )
-        for name, match in matches.items()
-        if max(stored[key].modified for key in files[name]) <= before
+        for prefix, match in matches.items()
+        if max(files[key].modified for key in keys[prefix]) <= before
     ]  # fmt: skip
 
 
-def _needed(root: str, place: Place, job: _Owner | None) -> bool:
-    """Whether a job needs the files."""
+def _is_needed(root: str, group: FileGroup, job: _JobState | None) -> bool:
+    """Return whether the job needs its files; None is a job without a row."""
     if job is None:
         return False
     if root == "artifacts":
-        return job.may_publish(place.attempt)
-    if root == batch_predictions.RESULTS:
-        return job.kind == batch_predictions.KIND and job.status not in {Status.FAILED, Status.CANCELLED}
-    return root == checkpoints.CHECKPOINTS and job.status in LIVE
+        return job.may_publish(group.attempt)
+    if root == RESULTS_ROOT:
+        return job.kind == BATCH_PREDICT and job.status not in {Status.FAILED, Status.CANCELLED}
+    return root == CHECKPOINTS_ROOT and job.status in LIVE
 
 
-def _any(column: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+def _any_row(column: InstrumentedAttribute[str]) -> ColumnElement[bool]:
     return exists(select(column))
 
 
-def _pages(ids: Iterable[str]) -> Iterator[list[str]]:
-    """A few at a time, because a statement takes so many parameters and no more."""
-    known = sorted(set(ids))
-    return (known[first : first + PAGE] for first in range(0, len(known), PAGE))
+def _id_pages(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Split ids into pages of `MAX_QUERY_IDS`, since the number of a statement's parameters is limited."""
+    ordered = sorted(set(ids))
+    return (ordered[first : first + MAX_QUERY_IDS] for first in range(0, len(ordered), MAX_QUERY_IDS))
 
 
-def _among(session: Session, column: InstrumentedAttribute[str], values: Iterable[str]) -> Iterator[str]:
-    """Those of the values that a row has."""
-    for page in _pages(values):
+def _existing(session: Session, column: InstrumentedAttribute[str], values: Iterable[str]) -> Iterator[str]:
+    """Yield those of the values that some row has in `column`."""
+    for page in _id_pages(values):
         yield from session.scalars(select(column).where(column.in_(page)))
 
 
-def _jobs(session: Session, ids: Iterable[str]) -> dict[str, _Owner]:
+def _job_states(session: Session, ids: Iterable[str]) -> dict[str, _JobState]:
     sweep = aliased(Job)
     columns = (Job.id, Job.kind, Job.status, Job.attempt, sweep.status.label("sweep"))
     query = select(*columns).outerjoin(sweep, sweep.id == Job.sweep_id)
-    rows = (row for page in _pages(ids) for row in session.execute(query.where(Job.id.in_(page))))
-    return {row.id: _Owner(row.kind, row.status, row.attempt, row.sweep) for row in rows}
+    rows = (row for page in _id_pages(ids) for row in session.execute(query.where(Job.id.in_(page))))
+    return {row.id: _JobState(row.kind, row.status, row.attempt, row.sweep) for row in rows}
 
 
-def remove(storage: Storage, places: Iterable[Place]) -> None:
-    """Delete the files that were found, and none that came since."""
-    for place in places:
-        for key in place.keys:
+def delete_groups(storage: Storage, groups: Iterable[FileGroup]) -> None:
+    """Delete the files of the groups; files stored since the groups were listed stay."""
+    for group in groups:
+        for key in group.keys:
             storage.delete_file(key)
 
 
-def leftovers(session: Session, storage: Storage, data_dir: Path, seconds: float = GRACE) -> list[Path]:
-    """What killed processes left on this machine: of attempts that do not run, of uploads, of writes."""
-    halves = storage.half_written(storage.now() - seconds)
-    uploads = _untouched(data_dir / "incoming", seconds)
-    work = {path: WORK.fullmatch(path.name) for path in _untouched(data_dir / "work", seconds)}
-    ours = {path: match for path, match in work.items() if match is not None}
-    jobs = _jobs(session, (match["id"] for match in ours.values()))  # after the look, as above
+def find_leftovers(
+    session: Session, storage: Storage, data_dir: Path, seconds: float = GRACE_SECONDS
+) -> list[Path]:
+    """Return what killed processes left on this machine, unchanged for `seconds`.
+
+    These are uploads, working directories of attempts that do not run, and unfinished writes to the store.
+    """
+    unfinished = storage.unfinished_writes(storage.now() - seconds)
+    uploads = _old_entries(data_dir / "incoming", seconds)
+    entries = {path: WORK_DIRECTORY.fullmatch(path.name) for path in _old_entries(data_dir / "work", seconds)}
+    matches = {path: match for path, match in entries.items() if match is not None}
+    # The rows are read after the directories were listed, as in `find_orphans`.
+    jobs = _job_states(session, (match["id"] for match in matches.values()))
     dead = [
         path
-        for path, match in ours.items()
+        for path, match in matches.items()
         if (job := jobs.get(match["id"])) is None or not job.may_run(int(match["attempt"]))
     ]
-    return [*uploads, *dead, *halves]
+    return [*uploads, *dead, *unfinished]
 
 
-def _untouched(directory: Path, seconds: float) -> list[Path]:
-    """Entries of a directory in which nothing changed for so long, by the file system's own clock."""
+def _old_entries(directory: Path, seconds: float) -> list[Path]:
+    """Return a directory's entries that did not change for `seconds`, by the file system's clock."""
     if not directory.is_dir():
         return []
     with tempfile.TemporaryFile(dir=directory.parent) as file:
@@ -198,12 +204,12 @@ def _untouched(directory: Path, seconds: float) -> list[Path]:
 def _modified(path: Path) -> float:
     try:
         return path.lstat().st_mtime
-    except FileNotFoundError:  # its owner is at work
+    except FileNotFoundError:  # its owner is still at work
         return float("inf")
 
 
-def discard(paths: Iterable[Path]) -> None:
-    """Delete files and directories; what somebody else deletes meanwhile is no error."""
+def delete_paths(paths: Iterable[Path]) -> None:
+    """Delete files and directories; what another process deletes meanwhile is no error."""
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -211,26 +217,28 @@ def discard(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def forget(session: Session) -> int:
-    """Delete answers too old to be replayed and workers silent for a day; how many rows."""
+def delete_old_rows(session: Session) -> int:
+    """Delete expired idempotency keys and workers silent for a day; return how many rows."""
     now = db_now()
-    old = [
-        delete(IdempotencyKey).where(IdempotencyKey.created_at < now - idempotency.KEPT),
-        delete(Worker).where(Worker.last_seen < now - FORGOTTEN),
+    statements = [
+        delete(IdempotencyKey).where(IdempotencyKey.created_at < now - idempotency.RETENTION_SECONDS),
+        delete(Worker).where(Worker.last_seen < now - WORKER_ROW_SECONDS),
     ]
-    done = [session.execute(statement) for statement in old]
-    return sum(result.rowcount for result in done if isinstance(result, CursorResult))
+    results = [session.execute(statement) for statement in statements]
+    return sum(result.rowcount for result in results if isinstance(result, CursorResult))
 
 
-def sweep(sessions: Sessions, storage: Storage, data_dir: Path, seconds: float = GRACE) -> Swept:
-    """Find and remove all of it; no transaction is open while files are listed or deleted."""
+def clean_up(
+    sessions: Sessions, storage: Storage, data_dir: Path, seconds: float = GRACE_SECONDS
+) -> CleanupResult:
+    """Find and delete all of it; no transaction is open while files are listed or deleted."""
     with sessions.begin() as session:
-        rows = forget(session)
+        rows = delete_old_rows(session)
     with sessions() as session:
-        places = orphans(session, storage, seconds)
+        orphans = find_orphans(session, storage, seconds)
     with sessions() as session:
-        left = leftovers(session, storage, data_dir, seconds)
-    remove(storage, places)
-    discard(left)
-    storage.prune(storage.now() - seconds)
-    return Swept(len(places), sum(place.bytes for place in places), len(left), rows)
+        leftovers = find_leftovers(session, storage, data_dir, seconds)
+    delete_groups(storage, orphans)
+    delete_paths(leftovers)
+    storage.prune_directories(storage.now() - seconds)
+    return CleanupResult(len(orphans), sum(group.bytes for group in orphans), len(leftovers), rows)

@@ -1,4 +1,4 @@
-"""What `recurra doctor` looks at, and how; here what the rows alone tell."""
+"""The checks of `recurra doctor`: how a check is run and repaired, and the checks that only read rows."""
 
 import time
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from app.database.tables import Alias, Job, JobEvent, Model, ModelVersion
 from app.services.jobs import control, leases, reaper, workers
 from app.states import Status
 
-OVERDUE = 10.0  # seconds; a service that runs takes an expired lease back within two
-RENEWAL = 2.0  # seconds in which an owner that lives renews its lease, once the database is back
-QUIET = 60.0  # seconds in which a free worker would have taken a job it was told of
-SHOWN = 5  # faults in a line; all are in the JSON
+OVERDUE_SECONDS = 10.0  # after expiry; a running service takes an expired lease back within two
+RENEWAL_SECONDS = 2.0  # in which a live owner renews its lease, once the database is back
+STUCK_SECONDS = 60.0  # in which a free worker would have claimed a job it was notified of
+MAX_FAULTS_SHOWN = 5  # in a line of text; the JSON holds all
 
 
-class State(StrEnum):
-    """What came of a checkup."""
+class CheckState(StrEnum):
+    """The state of what was checked."""
 
     OK = "ok"
     WARNING = "warning"
@@ -29,169 +29,175 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Checkup:
-    """One thing to look at."""
+class Check:
+    """One thing to check."""
 
     name: str
-    fine: str  # what to say when nothing is wrong
-    find: Callable[[], list[str]]  # a sentence or a name for each fault
+    ok_detail: str  # shown when there is no fault
+    find: Callable[[], list[str]]  # returns a sentence or a name for each fault
     repair: Callable[[], None] | None = None
-    fault: State = State.PROBLEM
+    severity: CheckState = CheckState.PROBLEM  # of a fault
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What came of it."""
+class CheckResult:
+    """The result of a check."""
 
     check: str
-    state: State
+    state: CheckState
     detail: str
     faults: list[str]
 
 
-def run(checkup: Checkup, *, repair: bool) -> Finding:
-    """Look, repair if that is wanted and possible, and then look again: only what is gone is repaired."""
+def run(check: Check, *, repair: bool) -> CheckResult:
+    """Run a check; with `repair`, repair the faults and check again: only what is gone counts as repaired."""
     try:
-        faults = left = checkup.find()
-        if faults and repair and checkup.repair is not None:
-            checkup.repair()
-            left = checkup.find()
+        faults = remaining = check.find()
+        if faults and repair and check.repair is not None:
+            check.repair()
+            remaining = check.find()
     except Exception as error:  # noqa: BLE001 - whatever a broken installation raises is the finding
         reason = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-        return Finding(checkup.name, checkup.fault, reason, [reason])
-    if left:
-        return Finding(checkup.name, checkup.fault, told(left), left)
-    state = State.REPAIRED if faults else State.OK
-    return Finding(checkup.name, state, told(faults) or checkup.fine, faults)
+        return CheckResult(check.name, check.severity, reason, [reason])
+    if remaining:
+        return CheckResult(check.name, check.severity, summarize(remaining), remaining)
+    state = CheckState.REPAIRED if faults else CheckState.OK
+    return CheckResult(check.name, state, summarize(faults) or check.ok_detail, faults)
 
 
-def told(faults: list[str]) -> str:
-    """Faults in one line."""
-    more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-    return ", ".join(faults[:SHOWN]) + more
+def summarize(faults: list[str]) -> str:
+    """Return faults as one line, at most `MAX_FAULTS_SHOWN` of them."""
+    more = f" and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
+    return ", ".join(faults[:MAX_FAULTS_SHOWN]) + more
 
 
-def of_rows(sessions: Sessions, ring: Callable[[], None]) -> list[Checkup]:
-    """What the rows alone tell; `ring` rings the doorbells of jobs that nobody was told of."""
+def row_checks(sessions: Sessions, notify: Callable[[], None]) -> list[Check]:
+    """Return the checks that only read rows; `notify` runs a dispatch pass, which announces queued jobs."""
 
-    def look(query: Callable[[Session], list[str]]) -> Callable[[], list[str]]:
+    def reading(query: Callable[[Session], list[str]]) -> Callable[[], list[str]]:
         def find() -> list[str]:
             with sessions() as session:
                 return query(session)
 
         return find
 
-    def change(statement: Callable[[Session], None]) -> Callable[[], None]:
+    def changing(statement: Callable[[Session], None]) -> Callable[[], None]:
         def repair() -> None:
             with sessions.begin() as session:
                 statement(session)
 
         return repair
 
-    def ring_again() -> None:
-        change(forget_bells)()
-        ring()
+    def notify_again() -> None:
+        changing(forget_notifications)()
+        notify()
 
     return [
-        Checkup("leases", "every running job has a lease", look(expired), lambda: reap(sessions)),
-        Checkup("doorbells", "no free worker was left untold of a job", look(unheard), ring_again),
-        Checkup("cancels", "no job waits that is to be cancelled", look(unended), change(end)),
-        Checkup("aliases", "every alias names versions that exist", look(astray)),
-        Checkup("models", "every model counts its versions", look(behind), change(catch_up)),
-        Checkup("events", "every event has its job", look(strays), change(delete_strays)),
-    ]
+        Check("leases", "every running job has a lease", reading(expired_leases), lambda: reap(sessions)),
+        Check("doorbells", "all queued jobs have been announced", reading(stuck_jobs), notify_again),
+        Check(
+            "cancels", "no cancelled job is still waiting",
+            reading(unfinished_cancels), changing(finish_cancels),
+        ),
+        Check("aliases", "every alias names versions that exist", reading(dangling_aliases)),
+        Check(
+            "models", "every model counts its versions", reading(stale_counters), changing(repair_counters)
+        ),
+        Check("events", "every event has its job", reading(orphan_events), changing(delete_orphan_events)),
+    ]  # fmt: skip
 
 
-def expired(session: Session) -> list[str]:
-    """Jobs that run by their rows although nobody has beaten for long."""
-    late = func.coalesce(Job.lease_until, 0.0) < db_now() - OVERDUE
-    query = select(Job.id).where(Job.status == Status.RUNNING, leases.claimable(), late)
+def expired_leases(session: Session) -> list[str]:
+    """Return jobs whose rows say that they run although their leases expired a while ago."""
+    overdue = func.coalesce(Job.lease_until, 0.0) < db_now() - OVERDUE_SECONDS
+    query = select(Job.id).where(Job.status == Status.RUNNING, leases.claimable(), overdue)
     return list(session.scalars(query.order_by(Job.id)))
 
 
-def reap(sessions: Sessions, renewal: float = RENEWAL) -> None:
-    """Take expired leases back, a page at a time, unless their owners live and renew them now."""
-    taken = True
-    while taken:
+def reap(sessions: Sessions, seconds: float = RENEWAL_SECONDS) -> None:
+    """Take expired leases back, a page at a time, except those that a live owner renews within `seconds`."""
+    reaped = True
+    while reaped:
         with sessions.begin() as session:
-            seen = reaper.expired(session)
-        time.sleep(renewal if seen else 0)
+            expired = reaper.expired_leases(session)
+        time.sleep(seconds if expired else 0)
         with sessions.begin() as session:
-            taken = bool(reaper.reap(session, seen))
+            reaped = bool(reaper.reap(session, expired))
 
 
-def unheard(session: Session) -> list[str]:
-    """Queued jobs that a free worker could run and has not taken for long, while nothing else goes on."""
-    if not any(worker.role == "train" and job_id is None for worker, job_id in workers.live(session)):
+def stuck_jobs(session: Session) -> list[str]:
+    """Return queued jobs that a free worker could run and has not claimed for `STUCK_SECONDS`."""
+    if not any(worker.role == "train" and job_id is None for worker, job_id in workers.list_live(session)):
         return []
-    since = db_now() - QUIET
-    # A worker is free for a moment between two jobs: then one has just begun or ended.
-    moving = select(Job.id).where(or_(Job.started_at > since, Job.finished_at > since)).limit(1)
-    if session.scalar(moving) is not None:
+    since = db_now() - STUCK_SECONDS
+    # A worker is free for a moment between two jobs: then some job has just begun or ended.
+    recent = select(Job.id).where(or_(Job.started_at > since, Job.finished_at > since)).limit(1)
+    if session.scalar(recent) is not None:
         return []
     due = or_(Job.due_at.is_(None), Job.due_at < since)
-    quiet = func.coalesce(Job.dispatched_at, Job.updated_at) < since
-    query = select(Job.id).where(Job.status == Status.QUEUED, leases.claimable(), due, quiet)
+    notified = func.coalesce(Job.dispatched_at, Job.updated_at) < since
+    query = select(Job.id).where(Job.status == Status.QUEUED, leases.claimable(), due, notified)
     return list(session.scalars(query.order_by(Job.id)))
 
 
-def forget_bells(session: Session) -> None:
-    """Have the jobs count as never rung for, so that they are rung for whatever waits in the queue."""
-    session.execute(update(Job).where(Job.id.in_(unheard(session))).values(dispatched_at=None))
+def forget_notifications(session: Session) -> None:
+    """Mark stuck jobs as never announced, so that they are announced whatever waits in the queue."""
+    session.execute(update(Job).where(Job.id.in_(stuck_jobs(session))).values(dispatched_at=None))
 
 
-def unended(session: Session) -> list[str]:
-    """Jobs that do not run and should have been cancelled."""
+def unfinished_cancels(session: Session) -> list[str]:
+    """Return jobs that do not run and should have been cancelled."""
     waiting = Job.status.in_([Status.QUEUED, Status.PAUSED])
     query = select(Job.id).where(waiting, Job.cancel_requested_at.is_not(None))
     return list(session.scalars(query.order_by(Job.id)))
 
 
-def end(session: Session) -> None:
-    """Cancel them."""
-    for job_id in unended(session):
+def finish_cancels(session: Session) -> None:
+    """Cancel the jobs that should have been cancelled."""
+    for job_id in unfinished_cancels(session):
         control.cancel(session, job_id)
 
 
-def astray(session: Session) -> list[str]:
-    """Aliases that name versions which do not exist."""
+def dangling_aliases(session: Session) -> list[str]:
+    """Return a sentence for each version that an alias names and that does not exist."""
     versions = session.execute(select(ModelVersion.model, ModelVersion.version))
-    there = {(row.model, row.version) for row in versions}
+    existing = {(row.model, row.version) for row in versions}
     return [
         f"{alias.model}@{alias.alias} names version {number}"
         for alias in session.scalars(select(Alias).order_by(Alias.model, Alias.alias))
-        for number in sorted(alias.named)
-        if (alias.model, number) not in there
+        for number in sorted(alias.referenced_versions)
+        if (alias.model, number) not in existing
     ]
 
 
-def behind(session: Session) -> list[str]:
-    """Models whose counter is below a version they have: the next one could not be published."""
-    query = select(Model.name).where(Model.versions < _highest())
+def stale_counters(session: Session) -> list[str]:
+    """Return models whose counter is below a version they have: the next one could not be published."""
+    query = select(Model.name).where(Model.versions < _highest_version())
     return list(session.scalars(query.order_by(Model.name)))
 
 
-def catch_up(session: Session) -> None:
-    """Count on from the highest version."""
-    step = update(Model).where(Model.name.in_(behind(session))).values(versions=_highest())
-    session.execute(step.execution_options(synchronize_session=False))
+def repair_counters(session: Session) -> None:
+    """Set stale counters to the highest version."""
+    stale = Model.name.in_(stale_counters(session))
+    statement = update(Model).where(stale).values(versions=_highest_version())
+    session.execute(statement.execution_options(synchronize_session=False))
 
 
-def _highest() -> ScalarSelect[int | None]:
+def _highest_version() -> ScalarSelect[int | None]:
     highest = select(func.max(ModelVersion.version)).where(ModelVersion.model == Model.name)
     return highest.correlate(Model).scalar_subquery()
 
 
-def strays(session: Session) -> list[str]:
-    """Events of jobs that do not exist."""
-    query = select(JobEvent.job_id).distinct().where(_jobless())
+def orphan_events(session: Session) -> list[str]:
+    """Return a line for each job that does not exist and has events."""
+    query = select(JobEvent.job_id).distinct().where(_has_no_job())
     return [f"events of {job_id}" for job_id in sorted(session.scalars(query))]
 
 
-def delete_strays(session: Session) -> None:
-    """Delete them."""
-    session.execute(delete(JobEvent).where(_jobless()).execution_options(synchronize_session=False))
+def delete_orphan_events(session: Session) -> None:
+    """Delete the events of jobs that do not exist."""
+    session.execute(delete(JobEvent).where(_has_no_job()).execution_options(synchronize_session=False))
 
 
-def _jobless() -> ColumnElement[bool]:
+def _has_no_job() -> ColumnElement[bool]:
     return ~exists(select(Job.id).where(Job.id == JobEvent.job_id))

@@ -1,6 +1,6 @@
-"""Sweeps away what nobody needs any more, now and then, in a thread of its own.
+"""Runs a cleanup at regular intervals, in a thread of its own.
 
-Every training worker runs one. What one has removed the others do not find, so several do no harm.
+Every training worker runs a janitor. What one has deleted the others do not find, so several do no harm.
 """
 
 import logging
@@ -13,47 +13,52 @@ from app.services.maintenance import cleanup
 
 log = logging.getLogger(__name__)
 
-SETTLED = 300.0  # seconds after the start before the first sweep: a start has better things to do
-LEAVE = 2.0  # seconds that stopping waits for a sweep to end; one that is cut short is done by the next
+FIRST_WAIT_SECONDS = 300.0  # before the first cleanup: a worker that starts has better things to do
+MAX_STOP_SECONDS = 2.0  # that `stop` waits for a cleanup; the next one finishes one that is cut short
 
 
 class Janitor:
-    """A sweep every so many seconds; what goes wrong is logged, and tried again the next time."""
+    """Cleans up every `interval_seconds`; an error is logged, and the next cleanup tries again."""
 
     def __init__(
         self,
         sessions: Sessions,
         storage: Storage,
         data_dir: Path,
-        every: float,
-        grace: float = cleanup.GRACE,
+        interval_seconds: float,
+        grace_seconds: float = cleanup.GRACE_SECONDS,
     ) -> None:
         self._sessions, self._storage, self._data_dir = sessions, storage, data_dir
-        self._every, self._grace = every, grace
+        self._interval_seconds, self._grace_seconds = interval_seconds, grace_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="janitor", daemon=True)
 
     def start(self) -> None:
-        """Begin, but not at once."""
+        """Start the thread; the first cleanup is some minutes later."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Sweep no more."""
+        """End the thread."""
         self._stop.set()
         if self._thread.ident is not None:
-            self._thread.join(timeout=LEAVE)
+            self._thread.join(timeout=MAX_STOP_SECONDS)
 
     def _run(self) -> None:
-        wait = min(SETTLED, self._every)
+        wait = min(FIRST_WAIT_SECONDS, self._interval_seconds)
         while not self._stop.wait(wait):
-            self._sweep()
-            wait = self._every
+            self._clean_up()
+            wait = self._interval_seconds
 
-    def _sweep(self) -> None:
+    def _clean_up(self) -> None:
         try:
-            done = cleanup.sweep(self._sessions, self._storage, self._data_dir, self._grace)
+            result = cleanup.clean_up(self._sessions, self._storage, self._data_dir, self._grace_seconds)
         except Exception as error:  # noqa: BLE001 - whatever database, store and file system raise
-            log.warning("sweep: %s", error)
+            log.warning("cleanup: %s", error)
             return
-        if done.places or done.leftovers:
-            log.info("swept %d places (%d bytes), %d leftovers", done.places, done.bytes, done.leftovers)
+        if result.groups or result.leftovers:
+            log.info(
+                "cleanup: deleted %d groups of stored files (%d bytes) and %d local leftovers",
+                result.groups,
+                result.bytes,
+                result.leftovers,
+            )

@@ -1,4 +1,4 @@
-"""What `recurra doctor` looks at in the store: what rows name is there and whole, and nothing else is."""
+"""The checks of `recurra doctor` on the store: every named file is undamaged, and no other file is left."""
 
 import hashlib
 import tempfile
@@ -12,46 +12,49 @@ from app.database.engine import Sessions
 from app.database.tables import Job, ModelVersion
 from app.errors import NotFound
 from app.infrastructure.checkpoint_name import sha256_of
-from app.infrastructure.storage import PROBES, Storage
+from app.infrastructure.storage import PROBES_ROOT, Storage
 from app.services.jobs import checkpoints
 from app.services.maintenance import cleanup
-from app.services.maintenance.cleanup import Place
-from app.services.maintenance.database_checks import Checkup
+from app.services.maintenance.cleanup import FileGroup
+from app.services.maintenance.database_checks import Check
 from app.states import LIVE
 
 
-def of_store(sessions: Sessions, storage: Storage, data_dir: Path) -> list[Checkup]:
-    """Everything the store is looked at for; what a version needs is never deleted."""
+def store_checks(sessions: Sessions, storage: Storage, data_dir: Path) -> list[Check]:
+    """Return the checks of the store and of local leftovers; no repair deletes what a version needs."""
 
-    def orphans() -> list[Place]:
+    def orphans() -> list[FileGroup]:
         with sessions() as session:
-            return cleanup.orphans(session, storage)
+            return cleanup.find_orphans(session, storage)
 
     def leftovers() -> list[Path]:
         with sessions() as session:
-            return cleanup.leftovers(session, storage, data_dir)
+            return cleanup.find_leftovers(session, storage, data_dir)
 
     return [
-        Checkup("versions", "every version's files are there and whole", lambda: broken(sessions, storage)),
-        Checkup(
-            "checkpoints", "every checkpoint of a live job is whole",
-            lambda: damaged(sessions, storage), lambda: drop_damaged(sessions, storage),
+        Check(
+            "versions", "every version's files exist undamaged", lambda: damaged_versions(sessions, storage)
         ),
-        Checkup(
-            "orphans", "every file in the store is somebody's",
-            lambda: [f"{place.name} ({place.bytes} bytes)" for place in orphans()],
-            lambda: cleanup.remove(storage, orphans()),
+        Check(
+            "checkpoints", "every checkpoint of a live job is undamaged",
+            lambda: damaged_checkpoints(sessions, storage),
+            lambda: delete_damaged_checkpoints(sessions, storage),
         ),
-        Checkup(
-            "leftovers", "no dead process left anything on this machine",
-            lambda: [str(path) for path in leftovers()], lambda: cleanup.discard(leftovers()),
+        Check(
+            "orphans", "every file in the store belongs to a row",
+            lambda: [f"{group.prefix} ({group.bytes} bytes)" for group in orphans()],
+            lambda: cleanup.delete_groups(storage, orphans()),
+        ),
+        Check(
+            "leftovers", "no dead process left files on this machine",
+            lambda: [str(path) for path in leftovers()], lambda: cleanup.delete_paths(leftovers()),
         ),
     ]  # fmt: skip
 
 
-def unwritable(storage: Storage) -> list[str]:
-    """What is wrong when a small file is put, read back and deleted."""
-    key, content = f"{PROBES}/{uuid4().hex}", uuid4().bytes
+def check_writable(storage: Storage) -> list[str]:
+    """Put, read and delete a small file; return the faults. What the store raises is passed on."""
+    key, content = f"{PROBES_ROOT}/{uuid4().hex}", uuid4().bytes
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()
@@ -63,30 +66,30 @@ def unwritable(storage: Storage) -> list[str]:
     return [] if same else ["what is read is not what was written"]
 
 
-def broken(sessions: Sessions, storage: Storage) -> list[str]:
-    """Versions with a file that is missing or differs from what the manifest says."""
+def damaged_versions(sessions: Sessions, storage: Storage) -> list[str]:
+    """Return a sentence for each version with a file that is missing or differs from its manifest."""
     query = select(ModelVersion.model, ModelVersion.version, ModelVersion.artifact)
     with sessions() as session:
         rows = session.execute(query.order_by(ModelVersion.model, ModelVersion.version)).all()
-    faults = {row.artifact: (row, fault) for row in rows if (fault := _fault(storage, row.artifact))}
-    with sessions() as session:  # a version deleted meanwhile has lost its files rightly
-        there = set(session.scalars(select(ModelVersion.artifact))) if faults else set()
+    faults = {row.artifact: (row, fault) for row in rows if (fault := _artifact_fault(storage, row.artifact))}
+    with sessions() as session:  # the files of a version deleted meanwhile are rightly gone
+        existing = set(session.scalars(select(ModelVersion.artifact))) if faults else set()
     return [
         f"{row.model}/{row.version}: {fault}"
         for artifact, (row, fault) in faults.items()
-        if artifact in there
+        if artifact in existing
     ]
 
 
-def _fault(storage: Storage, artifact: str) -> str | None:
+def _artifact_fault(storage: Storage, artifact: str) -> str | None:
     try:
         manifest = orjson.loads(b"".join(storage.read(f"{artifact}/manifest.json")))
-        told = {name: facts["sha256"] for name, facts in manifest["files"].items()}
+        digests = {name: facts["sha256"] for name, facts in manifest["files"].items()}
     except NotFound:
         return "manifest.json is missing"
     except (ValueError, LookupError, TypeError, AttributeError):
         return "manifest.json is not a manifest"
-    for name, sha256 in told.items():
+    for name, sha256 in digests.items():
         try:
             if _sha256(storage, f"{artifact}/{name}") != sha256:
                 return f"{name} does not match its sha256"
@@ -97,37 +100,40 @@ def _fault(storage: Storage, artifact: str) -> str | None:
 
 def _sha256(storage: Storage, key: str) -> str:
     digest = hashlib.sha256()
-    for piece in storage.read(key):
-        digest.update(piece)
+    for chunk in storage.read(key):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
-def damaged(sessions: Sessions, storage: Storage) -> list[str]:
-    """Keys of checkpoints that live jobs could not go on from."""
-    found = storage.directories(checkpoints.CHECKPOINTS)
+def damaged_checkpoints(sessions: Sessions, storage: Storage) -> list[str]:
+    """Return the keys of checkpoints that live jobs could not resume from."""
+    job_ids = storage.directories(checkpoints.CHECKPOINTS_ROOT)
     with sessions() as session:
-        live = set(session.scalars(select(Job.id).where(Job.status.in_(LIVE)))) if found else set()
+        live = set(session.scalars(select(Job.id).where(Job.status.in_(LIVE)))) if job_ids else set()
     return [
         key
-        for job_id in found
+        for job_id in job_ids
         if job_id in live
-        for key in checkpoints.newest(storage, job_id)
-        if not _whole(storage, key)
+        for key in checkpoints.newest_first(storage, job_id)
+        if not _is_intact(storage, key)
     ]
 
 
-def _whole(storage: Storage, key: str) -> bool:
+def _is_intact(storage: Storage, key: str) -> bool:
     try:
         return _sha256(storage, key) == sha256_of(PurePosixPath(key).name)
-    except NotFound:  # a newer one has taken its place
+    except NotFound:  # deleted meanwhile, since a newer one was stored
         return True
 
 
-def drop_damaged(sessions: Sessions, storage: Storage) -> None:
-    """Delete a damaged checkpoint where the job has a whole one; the last is left for somebody to look at."""
-    bad = set(damaged(sessions, storage))
-    for job_id in {PurePosixPath(key).parts[1] for key in bad}:
-        keys = set(checkpoints.newest(storage, job_id))
-        if keys - bad:
-            for key in keys & bad:
+def delete_damaged_checkpoints(sessions: Sessions, storage: Storage) -> None:
+    """Delete the damaged checkpoints of each job that has an undamaged one.
+
+    A job's last checkpoint is left to be inspected, damaged or not.
+    """
+    damaged = set(damaged_checkpoints(sessions, storage))
+    for job_id in {PurePosixPath(key).parts[1] for key in damaged}:
+        keys = set(checkpoints.newest_first(storage, job_id))
+        if keys - damaged:
+            for key in keys & damaged:
                 storage.delete_file(key)

@@ -1,4 +1,4 @@
-"""Models, versions and aliases."""
+"""Models and their numbered versions: publishing, reading, resolving and deleting them."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from app.services.paging import Paging
 from app.states import LIVE
 from app.typedefs import Json
 
-PRODUCTION = "production"
+PRODUCTION = "production"  # the alias that answers predictions
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a finished training made."""
+class TrainingOutcome:
+    """The artifact that a training has stored, and what it measured."""
 
     artifact: str  # prefix in the artifact store
-    parameters: int
+    parameters: int  # trained weights, counted
     bytes: int
     sha256: str
     metrics: Json
     baseline: Json
 
 
-def publish(session: Session, job: Job, outcome: Outcome) -> int:
-    """Make the next version of the job's model; the first one answers predictions at once."""
+def publish(session: Session, job: Job, outcome: TrainingOutcome) -> int:
+    """Add the next version of the job's model and return its number; version 1 becomes `production`."""
     number = _next_number(session, job)
     session.add(
         ModelVersion(
@@ -56,86 +56,92 @@ def publish(session: Session, job: Job, outcome: Outcome) -> int:
 
 
 def _next_number(session: Session, job: Job) -> int:
-    step = (
+    increment = (
         update(Model)
         .where(Model.name == job.model)
         .values(versions=Model.versions + 1)
         .returning(Model.versions)
         .execution_options(synchronize_session=False)
     )
-    number = session.execute(step).scalar()
+    number = session.execute(increment).scalar()
     if number is None:
-        # Two first versions of one model may finish at once: the loser of this insert finds the winner's row.
+        # Two first versions of a model may finish at once: the loser of this insert uses the winner's row.
         with suppress(IntegrityError), session.begin_nested():
-            first = {"id": new_id("model"), "name": job.model, "task": job.task, "versions": 0}
-            session.execute(insert(Model).values(first))
-        number = session.execute(step).scalar_one()
+            values = {"id": new_id("model"), "name": job.model, "task": job.task, "versions": 0}
+            session.execute(insert(Model).values(values))
+        number = session.execute(increment).scalar_one()
     return number
 
 
-def find(session: Session, paging: Paging) -> list[Model]:
-    """Models newest first, at most one more than the page holds."""
+def list_models(session: Session, paging: Paging) -> list[Model]:
+    """Return the page's models, newest first, and one more if there are more."""
     return list(session.scalars(paging.apply(select(Model), Model.id)))
 
 
-def get(session: Session, name: str) -> Model:
-    """The model; raises `NotFound`."""
+def get_model(session: Session, name: str) -> Model:
+    """Return the model; raises `NotFound`."""
     model = session.get(Model, name)
     if model is None:
         raise NotFound(f"There is no model {name}")
     return model
 
 
-def aliases(session: Session, name: str) -> list[Alias]:
-    """All aliases of a model."""
+def list_aliases(session: Session, name: str) -> list[Alias]:
+    """Return all aliases of a model by name."""
     return list(session.scalars(select(Alias).where(Alias.model == name).order_by(Alias.alias)))
 
 
-def latest(session: Session, name: str) -> int | None:
-    """The highest version that still exists."""
+def latest_number(session: Session, name: str) -> int | None:
+    """Return the highest version number that still exists; None when the model has no version."""
     return session.scalar(select(func.max(ModelVersion.version)).where(ModelVersion.model == name))
 
 
-def versions(session: Session, name: str, paging: Paging) -> list[ModelVersion]:
-    """A model's versions newest first, at most one more than the page holds."""
-    get(session, name)
+def list_versions(session: Session, name: str, paging: Paging) -> list[ModelVersion]:
+    """Return the page's versions of a model, newest first, and one more if there are; raises `NotFound`."""
+    get_model(session, name)
     query = select(ModelVersion).where(ModelVersion.model == name)
     return list(session.scalars(paging.apply(query, ModelVersion.version)))
 
 
-def version(session: Session, name: str, number: int) -> ModelVersion:
-    """One version; raises `NotFound` for an unknown model or number."""
-    get(session, name)
-    found = session.get(ModelVersion, (name, number))
-    if found is None:
+def get_version(session: Session, name: str, number: int) -> ModelVersion:
+    """Return one version; raises `NotFound` for an unknown model or number."""
+    get_model(session, name)
+    row = session.get(ModelVersion, (name, number))
+    if row is None:
         raise NotFound(f"The model {name} has no version {number}")
-    return found
+    return row
 
 
-def resolve(session: Session, name: str, number: int | None, alias: str | None) -> ModelVersion:
-    """The version named by number, by alias, or by `production`; of several the heaviest."""
+def resolve_version(session: Session, name: str, number: int | None, alias: str | None) -> ModelVersion:
+    """Return the version with a number, else the one of an alias, by default `production`.
+
+    Of several versions that share an alias, the one with the largest share. Raises `NotFound`.
+    """
     if number is None:
-        wanted = alias or PRODUCTION
-        get(session, name)
-        pointed = session.get(Alias, (name, wanted))
-        if pointed is None:
-            raise NotFound(f"The model {name} has no alias {wanted}")
-        number = pointed.version
-    return version(session, name, number)
+        alias = alias or PRODUCTION
+        get_model(session, name)
+        row = session.get(Alias, (name, alias))
+        if row is None:
+            raise NotFound(f"The model {name} has no alias {alias}")
+        number = row.version
+    return get_version(session, name, number)
 
 
 def remove_version(session: Session, name: str, number: int) -> str:
-    """Delete a version no alias names; the prefix of its files, to be deleted after the commit."""
+    """Delete a version's row and return the key prefix of its files, to be deleted after the commit.
+
+    Raises `NotFound`, and `Conflict` when an alias names the version or a live job needs it.
+    """
     row = session.get(ModelVersion, (name, number), with_for_update=True)
     if row is None:
         raise NotFound(f"The model {name} has no version {number}")
-    naming = [alias.alias for alias in aliases(session, name) if number in alias.named]
-    if naming:
-        raise Conflict(f"The alias {', '.join(naming)} names version {number}; move it first")
-    of_this = (Job.model == name, Job.model_version == number)
-    needed = session.scalar(select(Job.id).where(*of_this, Job.status.in_(LIVE)).limit(1))
-    if needed is not None:
-        raise Conflict(f"The job {needed} needs version {number}")
+    aliases = [alias.alias for alias in list_aliases(session, name) if number in alias.referenced_versions]
+    if aliases:
+        raise Conflict(f"The alias {', '.join(aliases)} names version {number}; move it first")
+    uses_version = (Job.model == name, Job.model_version == number)
+    job_id = session.scalar(select(Job.id).where(*uses_version, Job.status.in_(LIVE)).limit(1))
+    if job_id is not None:
+        raise Conflict(f"The job {job_id} needs version {number}")
     artifact = row.artifact
     session.delete(row)
     return artifact

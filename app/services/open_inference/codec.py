@@ -1,4 +1,4 @@
-"""Requests and answers of the Open Inference Protocol: bytes to named arrays and back, JSON or binary."""
+"""Requests and responses of the Open Inference Protocol: bytes to named arrays and back, JSON or binary."""
 
 from collections.abc import Sequence
 from math import prod
@@ -9,20 +9,21 @@ import orjson
 from app.errors import Invalid
 from app.services.open_inference.tensors import (
     DTYPES,
-    LENGTH,
-    Head,
-    cast,
+    LENGTH_PREFIX,
+    TensorHeader,
+    cast_to_field,
     check_shape,
     from_bytes,
     from_json,
     to_bytes,
     to_json,
 )
-from app.tasks.contract import Array, TensorField
+from app.tasks.arrays import Array
+from app.tasks.contract import TensorField
 from app.typedefs import Json
 
 MAX_ROWS = 4096
-LARGEST = 2**31  # of one dimension
+MAX_DIMENSION = 2**31
 NO_JSON = "The body is not JSON"
 
 
@@ -33,65 +34,72 @@ class Signature(NamedTuple):
     outputs: tuple[TensorField, ...]
 
 
-class Asked(NamedTuple):
-    """One request: its tensors as arrays in the datatypes of the signature, and how to answer."""
+class InferenceRequest(NamedTuple):
+    """One request: its tensors as arrays in the datatypes of the signature, and the requested outputs."""
 
     id: str | None
     parameters: Json
     tensors: dict[str, Array]
     rows: int
-    outputs: dict[str, bool]  # name -> whether it is answered in binary
+    outputs: dict[str, bool]  # name -> whether it is returned in binary
 
 
-class Told(NamedTuple):
-    """One output: its values, and what the entries of its last axis are called if they have names."""
+class OutputTensor(NamedTuple):
+    """The values of one output, and the names of the entries of its last axis if they have any."""
 
     array: Array
     keys: Sequence[str] | None = None
 
 
-def read(body: bytes, length: int | None, signature: Signature) -> Asked:
-    """Read a request whose JSON has `length` bytes: all of them if None, none of them if 0."""
+def parse_inference_request(body: bytes, length: int | None, signature: Signature) -> InferenceRequest:
+    """Parse a body whose first `length` bytes are JSON: all of them if None, none of them if 0.
+
+    Raises `Invalid`.
+    """
     if length == 0:
-        return _raw(body, signature)
+        return _parse_raw(body, signature)
     if length is not None and length > len(body):
         _refuse(f"Inference-Header-Content-Length says {length}, the body has {len(body)} bytes")
-    told = _parsed(body if length is None else memoryview(body)[:length])
+    message = _parse_json(body if length is None else memoryview(body)[:length])
     rest = memoryview(body)[len(body) if length is None else length :]
     booleans = _may_hold_booleans(body, length)
     fields = {field.name: field for field in signature.inputs}
     tensors: dict[str, Array] = {}
-    for entry in _objects(told, "inputs"):
-        head = _head(entry)
-        field = fields.get(head.name)
+    for entry in _objects(message, "inputs"):
+        header = _parse_header(entry)
+        field = fields.get(header.name)
         if field is None:
-            head.refuse(f"there is no such input; the inputs are {', '.join(fields)}")
-        if head.name in tensors:
-            head.refuse("given twice")
-        check_shape(head, field)
-        size = _binary_size(head, entry, length)
+            header.refuse(f"there is no such input; the inputs are {', '.join(fields)}")
+        if header.name in tensors:
+            header.refuse("given twice")
+        check_shape(header, field)
+        size = _binary_size(header, entry, length)
         if size is None:
-            array = from_json(head, entry.get("data"), booleans=booleans)
+            array = from_json(header, entry.get("data"), booleans=booleans, binary=field.binary)
         else:
             if size > len(rest):
-                head.refuse(f"binary_data_size says {size}, {len(rest)} bytes are left in the body")
-            array, rest = from_bytes(head, rest[:size]), rest[size:]
-        tensors[head.name] = cast(head, array, field)
+                header.refuse(f"binary_data_size says {size}, {len(rest)} bytes are left in the body")
+            array, rest = from_bytes(header, rest[:size], binary=field.binary), rest[size:]
+        tensors[header.name] = cast_to_field(header, array, field)
     if len(rest):
         _refuse(f"{len(rest)} bytes behind the last binary tensor belong to none")
-    parameters = _parameters(told)
-    outputs = _outputs(told, parameters, signature)
-    return Asked(_id(told), parameters, tensors, _rows(tensors, signature), outputs)
+    parameters = _parameters(message)
+    outputs = _requested_outputs(message, parameters, signature)
+    return InferenceRequest(_id(message), parameters, tensors, _count_rows(tensors, signature), outputs)
 
 
-def write(
-    model: str, version: int, asked: Asked, told: dict[str, Told], signature: Signature
+def write_response(
+    model: str,
+    version: int,
+    request: InferenceRequest,
+    tensors: dict[str, OutputTensor],
+    signature: Signature,
 ) -> tuple[bytes, int | None]:
-    """The answer, and how many of its bytes are JSON if binary tensors follow."""
+    """The response, and how many of its bytes are JSON if binary tensors follow them."""
     datatypes = {field.name: field.datatype for field in signature.outputs}
     outputs, blobs = [], []
-    for name, binary in asked.outputs.items():
-        array, keys = told[name]
+    for name, binary in request.outputs.items():
+        array, keys = tensors[name]
         parameters: Json = {} if keys is None else {"keys": ",".join(keys)}
         entry: Json = {"name": name, "datatype": datatypes[name], "shape": array.shape}
         if binary:
@@ -101,8 +109,8 @@ def write(
             entry["data"] = to_json(array)
         outputs.append(entry | {"parameters": parameters} if parameters else entry)
     body: Json = {"model_name": model, "model_version": str(version), "outputs": outputs}
-    if asked.id is not None:
-        body["id"] = asked.id
+    if request.id is not None:
+        body["id"] = request.id
     head = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     return b"".join((head, *blobs)), len(head) if blobs else None
 
@@ -111,18 +119,18 @@ def _refuse(detail: str) -> NoReturn:
     raise Invalid(detail)
 
 
-def _parsed(text: bytes | memoryview) -> Json:
+def _parse_json(text: bytes | memoryview) -> Json:
     try:
-        told = orjson.loads(text)
+        message = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Invalid(f"{NO_JSON}: {error}") from None
-    if not isinstance(told, dict):
+    if not isinstance(message, dict):
         _refuse("The request is no JSON object")
-    return told
+    return message
 
 
 def _may_hold_booleans(body: bytes, length: int | None) -> bool:
-    """Whether `true` or `false` may stand in some data; looking for single letters costs next to nothing."""
+    """Whether `true` or `false` may be among some data; a search for single letters costs next to nothing."""
     end = len(body) if length is None else length
     begin = body.find(b'"data"', 0, end)
     if begin < 0 or body.find(b"\\", 0, begin) >= 0:  # an escaped key, perhaps
@@ -130,45 +138,49 @@ def _may_hold_booleans(body: bytes, length: int | None) -> bool:
     return body.find(b"u", begin, end) >= 0 or body.find(b"s", begin, end) >= 0
 
 
-def _objects(told: Json, key: str) -> list[Json]:
-    found = told.get(key)
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+def _objects(message: Json, key: str) -> list[Json]:
+    entries = message.get(key)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         _refuse(f'"{key}" is no list of objects')
-    return found
+    return entries
 
 
-def _head(entry: Json) -> Head:
+def _parse_header(entry: Json) -> TensorHeader:
     name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
     if not isinstance(name, str):
         _refuse("an input has no name")
     if not isinstance(datatype, str) or datatype not in DTYPES:
         _refuse(f'input "{name}": the datatype is one of {", ".join(DTYPES)}')
-    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < LARGEST for size in shape):
+    if not isinstance(shape, list) or not all(_is_size(size) for size in shape):
         _refuse(f'input "{name}": the shape is no list of sizes')
-    return Head(name, datatype, tuple(shape))
+    return TensorHeader(name, datatype, tuple(shape))
 
 
-def _binary_size(head: Head, entry: Json, length: int | None) -> int | None:
+def _is_size(value: object) -> bool:
+    return type(value) is int and 0 <= value < MAX_DIMENSION
+
+
+def _binary_size(header: TensorHeader, entry: Json, length: int | None) -> int | None:
     """How many bytes behind the JSON are this tensor's; None if its data is in the JSON."""
     parameters = entry.get("parameters")
     if parameters is None:
         return None
     if not isinstance(parameters, dict):
-        head.refuse("its parameters are no object")
+        header.refuse("its parameters are no object")
     size = parameters.get("binary_data_size")
     if size is None:
         return None
     if type(size) is not int or size < 0:
-        head.refuse("binary_data_size is no number of bytes")
+        header.refuse("binary_data_size is no number of bytes")
     if length is None:
-        head.refuse("binary data needs the header Inference-Header-Content-Length")
+        header.refuse("binary data needs the header Inference-Header-Content-Length")
     if "data" in entry:
-        head.refuse("has both data and binary_data_size")
+        header.refuse("has both data and binary_data_size")
     return size
 
 
-def _parameters(told: Json) -> Json:
-    parameters = told.get("parameters")
+def _parameters(message: Json) -> Json:
+    parameters = message.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
@@ -176,29 +188,30 @@ def _parameters(told: Json) -> Json:
     return parameters
 
 
-def _id(told: Json) -> str | None:
-    given = told.get("id")
-    if given is not None and not isinstance(given, str):
+def _id(message: Json) -> str | None:
+    request_id = message.get("id")
+    if request_id is not None and not isinstance(request_id, str):
         _refuse('"id" is no string')
-    return given
+    return request_id
 
 
-def _outputs(told: Json, parameters: Json, signature: Signature) -> dict[str, bool]:
+def _requested_outputs(message: Json, parameters: Json, signature: Signature) -> dict[str, bool]:
+    """The names of the outputs to return, all by default, and whether each is returned in binary."""
     binary = _flag(parameters, "binary_data_output", default=False)
     known = [field.name for field in signature.outputs]
-    if not told.get("outputs"):
+    if not message.get("outputs"):
         return dict.fromkeys(known, binary)
-    found: dict[str, bool] = {}
-    for entry in _objects(told, "outputs"):
+    outputs: dict[str, bool] = {}
+    for entry in _objects(message, "outputs"):
         name, own = entry.get("name"), entry.get("parameters") or {}
         if name not in known:
             _refuse(f"there is no output {orjson.dumps(name).decode()}; the outputs are {', '.join(known)}")
-        if name in found:
+        if name in outputs:
             _refuse(f'output "{name}": asked for twice')
         if not isinstance(own, dict) or own.get("classification"):
             _refuse(f'output "{name}": its parameters may be binary_data, and no others')
-        found[name] = _flag(own, "binary_data", default=binary)
-    return found
+        outputs[name] = _flag(own, "binary_data", default=binary)
+    return outputs
 
 
 def _flag(parameters: Json, name: str, *, default: bool) -> bool:
@@ -208,7 +221,8 @@ def _flag(parameters: Json, name: str, *, default: bool) -> bool:
     return value
 
 
-def _rows(tensors: dict[str, Array], signature: Signature) -> int:
+def _count_rows(tensors: dict[str, Array], signature: Signature) -> int:
+    """The size of the batch; raises `Invalid` unless all tensors agree on it and none is missing."""
     for field in signature.inputs:
         if field.required and field.name not in tensors:
             _refuse(f'input "{field.name}" is missing')
@@ -224,17 +238,18 @@ def _rows(tensors: dict[str, Array], signature: Signature) -> int:
     return rows
 
 
-def _raw(body: bytes, signature: Signature) -> Asked:
-    """A body that is the one required input itself: one row, whose variable dimension its length tells."""
+def _parse_raw(body: bytes, signature: Signature) -> InferenceRequest:
+    """A body that is the data of the only required input: one row, whose variable size follows from it."""
     required = [field for field in signature.inputs if field.required]
-    text = [field.datatype for field in required] == ["BYTES"]
-    if len(required) != 1 or required[0].shape.count(-1) != (0 if text else 1):
+    is_bytes = [field.datatype for field in required] == ["BYTES"]
+    if len(required) != 1 or required[0].shape.count(-1) != (0 if is_bytes else 1):
         _refuse("a raw body needs a model with one required input of one variable dimension")
     field = required[0]
-    data = LENGTH.pack(len(body)) + body if text else body
+    data = LENGTH_PREFIX.pack(len(body)) + body if is_bytes else body
     step = DTYPES[field.datatype].itemsize * -prod(field.shape)
-    size = 1 if text else len(body) // step
-    head = Head(field.name, field.datatype, (1, *(size if want == -1 else want for want in field.shape)))
-    array = cast(head, from_bytes(head, memoryview(data)), field)
+    size = 1 if is_bytes else len(body) // step
+    row = (size if expected == -1 else expected for expected in field.shape)
+    header = TensorHeader(field.name, field.datatype, (1, *row))
+    array = cast_to_field(header, from_bytes(header, memoryview(data), binary=field.binary), field)
     outputs = dict.fromkeys((field.name for field in signature.outputs), True)
-    return Asked(None, {}, {field.name: array}, 1, outputs)
+    return InferenceRequest(None, {}, {field.name: array}, 1, outputs)

@@ -1,4 +1,4 @@
-"""Models of the Open Inference Protocol: a task told as tensors or, under `{model}:network`, its graph."""
+"""Models of the Open Inference Protocol: `{model}` is a task, `{model}:network` its exported graph."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,75 +12,83 @@ import orjson
 
 from app.errors import Invalid, NotFound, Problem
 from app.lanes import Answer
-from app.services.open_inference.codec import Asked, Signature, Told
+from app.services.open_inference.codec import InferenceRequest, OutputTensor, Signature
 from app.services.open_inference.tensors import DTYPES
-from app.services.serving.predictions import Plane, compute, infer
-from app.services.serving.version_router import Chosen, Route, Wanted, version_number
-from app.tasks.contract import Array, Output, Task, TensorField
+from app.services.serving.predictions import PredictionService
+from app.services.serving.version_router import ResolvedRoute, Route, VersionSelector, parse_version
+from app.tasks.arrays import Array
+from app.tasks.contract import Output, Task, TensorField
 from app.typedefs import Json
 
-NETWORK = ":network"
-OURS = {"binary_data_output", "priority", "timeout", "headers"}  # of the protocol, not of a task
-PREFIXES = ("sequence_", "triton_")
+NETWORK_SUFFIX = ":network"
+PROTOCOL_PARAMETERS = {"binary_data_output", "priority", "timeout", "headers"}  # never a task's
+PROTOCOL_PREFIXES = ("sequence_", "triton_")
 LENGTHS = TensorField("lengths", "INT64", (), required=False)  # steps of each row, the rest is padding
-INLINE = 4096  # elements that are turned into instances on the event loop
-FILLERS = {"f": np.nan, "O": ""}  # what pads a shorter row; else 0
+MAX_INLINE_ELEMENTS = 4096  # of all tensors, that are turned into instances on the event loop
 
 
-def parted(name: str) -> tuple[str, bool]:
-    """The model of a name in the protocol, and whether its graph is meant."""
-    return name.removesuffix(NETWORK), name.endswith(NETWORK)
+def split_name(name: str) -> tuple[str, bool]:
+    """The model of a name in the protocol, and whether the name means its graph."""
+    return name.removesuffix(NETWORK_SUFFIX), name.endswith(NETWORK_SUFFIX)
 
 
-def wanted(name: str, version: str | None) -> Wanted:
-    """The version a path names: by number, by alias, or `production`; raises `NotFound`."""
-    model, _ = parted(name)
+def version_selector(name: str, version: str | None) -> VersionSelector:
+    """The version that a path names, by number or by alias; raises `NotFound`."""
+    model, _ = split_name(name)
     if version is None:
-        return Wanted(model, None, None)
+        return VersionSelector(model, None, None)
     if not (version.isascii() and version.isdecimal()):
-        return Wanted(model, None, version)
-    number = version_number(version)
+        return VersionSelector(model, None, version)
+    number = parse_version(version)
     if number is None:
         raise NotFound(f"The model {model} has no version {version[:20]}")
-    return Wanted(model, number, None)
+    return VersionSelector(model, number, None)
 
 
 def signature(route: Route, *, network: bool) -> Signature:
-    """The tensors of a version's task or graph; raises `NotFound` for a graph that does not answer alone."""
+    """The tensors of a version's task or graph; raises `NotFound` for a graph that is no model by itself."""
     if network:
         graph = route.graph
-        if graph.get("output") in (Output.LABELS, Output.SEQUENCE):
-            said = f"The network of {route.model} does not answer by itself"
-            raise NotFound(f"{said}: its outputs are decoded together; ask {route.model} instead")
-        return _graph(graph.get("features", -1), graph.get("width", -1), graph.get("datatype", "FP32"))
+        if "output" in graph and Output(graph["output"]).has_time_axis:
+            reason = f"The network of {route.model} does not answer by itself"
+            raise NotFound(f"{reason}: its outputs are decoded together; ask {route.model} instead")
+        return _graph_signature(
+            graph.get("features", -1), graph.get("width", -1), graph.get("datatype", "FP32")
+        )
     inputs = route.task.tensor_inputs
-    ragged = any(field.shape[:1] == (-1,) for field in inputs)
-    return Signature((*inputs, LENGTHS) if ragged else inputs, route.task.tensor_outputs)
+    has_steps = any(_is_ragged(field) for field in inputs)
+    return Signature((*inputs, LENGTHS) if has_steps else inputs, route.task.tensor_outputs)
 
 
 @cache
-def _graph(features: int, width: int, datatype: str) -> Signature:
+def _graph_signature(features: int, width: int, datatype: str) -> Signature:
     inputs = TensorField("inputs", datatype, (-1, features))
     return Signature((inputs, LENGTHS), (TensorField("outputs", "FP32", (width,)),))
 
 
-async def run_graph(
-    plane: Plane, route: Route, asked: Asked, seconds: float
-) -> tuple[dict[str, Told], Answer]:
-    """The graph's outputs for sequences (batch, time, features) of given lengths."""
-    for name in asked.parameters:
-        if not _reserved(name):
+def _is_ragged(field: TensorField) -> bool:
+    """Whether rows of the field have steps, of which `lengths` may count some out."""
+    return field.shape[:1] == (-1,)
+
+
+async def run_network(
+    service: PredictionService, route: Route, request: InferenceRequest, seconds: float
+) -> tuple[dict[str, OutputTensor], Answer]:
+    """The outputs of the graph for its sequences (batch, time, features)."""
+    for name in request.parameters:
+        if not _is_reserved(name):
             raise Invalid(f'there is no parameter "{name}"')
-    answer = await compute(plane, route, _sequences(asked, route.graph.get("vocabularies")), seconds)
+    sequences = _sequences(request, route.graph.get("vocabularies"))
+    answer = await service.run_network(route, sequences, seconds)
     rows = answer.outputs
-    return {"outputs": Told(rows[0][None] if len(rows) == 1 else np.stack(rows))}, answer
+    return {"outputs": OutputTensor(rows[0][None] if len(rows) == 1 else np.stack(rows))}, answer
 
 
-def _sequences(asked: Asked, vocabularies: Sequence[int] | None) -> list[Array]:
-    inputs = asked.tensors["inputs"]  # (batch, time, features)
+def _sequences(request: InferenceRequest, vocabularies: Sequence[int] | None) -> list[Array]:
+    inputs = request.tensors["inputs"]  # (batch, time, features)
     if not inputs.shape[1]:
         raise Invalid('input "inputs": a sequence has at least one step')
-    lengths = _lengths(asked, inputs.shape[1])
+    lengths = _lengths(request, inputs.shape[1])
     rows = [row[:length] for row, length in zip(inputs, lengths, strict=True)]
     if vocabularies:
         _check_tokens(rows, np.array(vocabularies))
@@ -88,64 +96,68 @@ def _sequences(asked: Asked, vocabularies: Sequence[int] | None) -> list[Array]:
 
 
 def _check_tokens(rows: Sequence[Array], sizes: Array) -> None:
-    """Raise `Invalid` for a number that no vocabulary has: in a batch with others it would fail them all."""
-    for place, row in enumerate(rows):
+    """Raise `Invalid` for a token outside its vocabulary: it would fail the whole batch it is put into."""
+    for index, row in enumerate(rows):
         unknown = (row < 0) | (row >= sizes)  # (time, features)
         if unknown.any():
             step, column = np.argwhere(unknown)[0].tolist()
-            said = f"element [{place}, {step}, {column}] is {row[step, column]}"
-            raise Invalid(f'input "inputs": {said}, it may be 0 to {sizes[column] - 1}')
+            element = f"element [{index}, {step}, {column}] is {row[step, column]}"
+            raise Invalid(f'input "inputs": {element}, it may be 0 to {sizes[column] - 1}')
 
 
-def _lengths(asked: Asked, longest: int) -> Sequence[int | None]:
-    """How much of each row counts; None for all of it."""
-    lengths = asked.tensors.get(LENGTHS.name)  # (batch,)
+def _lengths(request: InferenceRequest, max_length: int) -> Sequence[int | None]:
+    """How many steps of each row count; None for all of them."""
+    lengths = request.tensors.get(LENGTHS.name)  # (batch,)
     if lengths is None:
-        return [None] * asked.rows
-    wrong = (lengths < 1) | (lengths > longest)
+        return [None] * request.rows
+    wrong = (lengths < 1) | (lengths > max_length)
     if wrong.any():
-        place = int(wrong.argmax())
-        raise Invalid(f'input "lengths": element [{place}] is {lengths[place]}, it may be 1 to {longest}')
-    found: list[int | None] = lengths.tolist()
-    return found
+        row = int(wrong.argmax())
+        raise Invalid(f'input "lengths": element [{row}] is {lengths[row]}, it may be 1 to {max_length}')
+    values: list[int | None] = lengths.tolist()
+    return values
 
 
-async def requested(task: Task, asked: Asked) -> tuple[list[Any], Any]:
-    """The task's instances and parameters told as tensors."""
-    parameters = _parameters(task, asked)
-    if _small(asked):
-        return _instances(task, asked), parameters
-    return await asyncio.to_thread(_instances, task, asked), parameters
+async def instances_from_tensors(task: Task, request: InferenceRequest) -> tuple[list[Any], Any]:
+    """The task's instances, one a row, and its parameters."""
+    parameters = _task_parameters(task, request)
+    if _is_small(request):
+        return _instances(task, request), parameters
+    return await asyncio.to_thread(_instances, task, request), parameters
 
 
-def _small(asked: Asked) -> bool:
-    return sum(tensor.size for tensor in asked.tensors.values()) <= INLINE
+def _is_small(request: InferenceRequest) -> bool:
+    return sum(tensor.size for tensor in request.tensors.values()) <= MAX_INLINE_ELEMENTS
 
 
 async def run_task(
-    plane: Plane, chosen: Chosen, asked: Asked, seconds: float
-) -> tuple[dict[str, Told], Answer]:
-    """The task's predictions for instances told as tensors."""
-    task = chosen.route.task
-    instances, parameters = await requested(task, asked)
-    inline = _small(asked)
+    service: PredictionService, resolved: ResolvedRoute, request: InferenceRequest, seconds: float
+) -> tuple[dict[str, OutputTensor], Answer]:
+    """The task's predictions, as tensors."""
+    task = resolved.route.task
+    instances, parameters = await instances_from_tensors(task, request)
+    inline = _is_small(request)
     try:
-        predictions, answer = await infer(plane, chosen, instances, parameters, seconds)
+        predictions, answer = await service.predict(resolved, instances, parameters, seconds)
     except Invalid as error:
-        said = [_sentence(problem) for problem in error.problems]
-        raise Invalid("; ".join(said) or error.message) from None
-    done = (task, asked, predictions)
-    return (_told(*done) if inline else await asyncio.to_thread(_told, *done)), answer
+        details = [_describe(problem) for problem in error.problems]
+        raise Invalid("; ".join(details) or error.message) from None
+    arguments = (task, request, predictions)
+    if inline:
+        return _output_tensors(*arguments), answer
+    return await asyncio.to_thread(_output_tensors, *arguments), answer
 
 
-def _reserved(name: str) -> bool:
-    return name in OURS or name.startswith(PREFIXES)
+def _is_reserved(parameter: str) -> bool:
+    return parameter in PROTOCOL_PARAMETERS or parameter.startswith(PROTOCOL_PREFIXES)
 
 
-def _parameters(task: Task, asked: Asked) -> Any:
-    told = {name: _listed(value) for name, value in asked.parameters.items() if not _reserved(name)}
+def _task_parameters(task: Task, request: InferenceRequest) -> Any:
+    values = {
+        name: _parse_list(value) for name, value in request.parameters.items() if not _is_reserved(name)
+    }
     try:
-        parameters = msgspec.convert(told, task.parameters)
+        parameters = msgspec.convert(values, task.parameters)
     except msgspec.ValidationError as error:
         raise Invalid(f"parameters: {error}") from None
     if getattr(parameters, "stream", False):
@@ -153,7 +165,7 @@ def _parameters(task: Task, asked: Asked) -> Any:
     return parameters
 
 
-def _listed(value: Any) -> Any:
+def _parse_list(value: Any) -> Any:
     """A list may come as JSON text too: the protocol's parameters are strings, numbers and booleans."""
     if isinstance(value, str) and value[:1] == "[":
         try:
@@ -163,52 +175,58 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _instances(task: Task, asked: Asked) -> list[Any]:
+def _instances(task: Task, request: InferenceRequest) -> list[Any]:
     sizes = [
-        asked.tensors[field.name].shape[1]
+        request.tensors[field.name].shape[1]
         for field in task.tensor_inputs
-        if field.shape[:1] == (-1,) and field.name in asked.tensors
+        if _is_ragged(field) and field.name in request.tensors
     ]
-    lengths = _lengths(asked, min(sizes, default=0))
-    return [_instance(task, asked, row, length) for row, length in enumerate(lengths)]
+    lengths = _lengths(request, min(sizes, default=0))
+    return [_instance(task, request, row, length) for row, length in enumerate(lengths)]
 
 
-def _instance(task: Task, asked: Asked, row: int, length: int | None) -> Any:
-    told: Json = {}
+def _instance(task: Task, request: InferenceRequest, row: int, length: int | None) -> Any:
+    values: Json = {}
     for field in task.tensor_inputs:
-        tensor = asked.tensors.get(field.name)
+        tensor = request.tensors.get(field.name)
         if tensor is None:
             continue
-        value = _value(field, tensor[row][:length] if field.shape[:1] == (-1,) else tensor[row])
-        if field.required or value not in ("", []):  # a batch holds rows with and without the field
-            told[field.name] = value
+        value = _value(field, tensor[row][:length] if _is_ragged(field) else tensor[row])
+        if field.required or value not in ("", b"", []):  # a batch holds rows with and without the field
+            values[field.name] = value
     try:
-        return msgspec.convert(told, task.instance)
+        return msgspec.convert(values, task.instance)
     except msgspec.ValidationError as error:
         raise Invalid(f"row {row}: {error}") from None
 
 
-def _value(field: TensorField, values: Any) -> Any:
-    if isinstance(values, str):
-        return values
-    if field.datatype == "BYTES" and len(field.shape) == 1:  # empty texts fill up a shorter row
-        return values[: 1 + np.flatnonzero(values != "").max(initial=-1)].tolist()
-    if field.missing and np.isnan(values).any():
-        values = np.where(np.isnan(values), np.array(None), values)
-    return values.tolist()
+def _value(field: TensorField, row: Any) -> Any:
+    """One row of a field's tensor as the instance's field."""
+    if isinstance(row, str | bytes):
+        return row
+    if field.datatype == "BYTES" and len(field.shape) == 1:  # empty elements pad a shorter row
+        return row[: 1 + np.flatnonzero(row != _padding(field)).max(initial=-1)].tolist()
+    if field.missing and np.isnan(row).any():
+        row = np.where(np.isnan(row), np.array(None), row)
+    return row.tolist()
 
 
-def _told(task: Task, asked: Asked, predictions: Sequence[Json]) -> dict[str, Told]:
+def _output_tensors(
+    task: Task, request: InferenceRequest, predictions: Sequence[Json]
+) -> dict[str, OutputTensor]:
     fields = {field.name: field for field in task.tensor_outputs}
-    return {name: stacked(fields[name], [one[name] for one in predictions]) for name in asked.outputs}
+    return {
+        name: stack_field(fields[name], [prediction[name] for prediction in predictions])
+        for name in request.outputs
+    }
 
 
-def _sentence(problem: Problem) -> str:
-    """Where a problem of an instance is, said of tensors."""
+def _describe(problem: Problem) -> str:
+    """A problem of an instance as one sentence that names its tensor and row."""
     match problem.pointer.split("/")[1:]:
         case ["instances", row, name, *rest]:
-            place = f", element {'/'.join(rest)}" if rest else ""
-            return f'input "{name}", row {row}{place}: {problem.detail}'
+            element = f", element {'/'.join(rest)}" if rest else ""
+            return f'input "{name}", row {row}{element}: {problem.detail}'
         case ["instances", row]:
             return f"row {row}: {problem.detail}"
         case ["parameters", name, *_]:
@@ -216,19 +234,31 @@ def _sentence(problem: Problem) -> str:
     return problem.detail
 
 
-def stacked(field: TensorField, values: Sequence[Any]) -> Told:
-    """One field of all predictions as a tensor; shorter rows are padded, names of a mapping told as keys.
+def stack_field(field: TensorField, values: Sequence[Any]) -> OutputTensor:
+    """One field of all predictions as a tensor.
 
-    Where one prediction has a key and another has not, the other's entry is padding too.
+    Shorter rows are padded. The names of a mapping become the tensor's keys; a key that some predictions
+    lack is padded in theirs.
     """
-    keys, dtype = None, DTYPES[field.datatype]
+    keys, dtype, padding = None, DTYPES[field.datatype], _padding(field)
     if isinstance(values[0], dict):
-        keys = list(dict.fromkeys(key for one in values for key in one))
-        filler = FILLERS.get(dtype.kind, 0)
-        values = [np.stack([np.asarray(one.get(key, filler)) for key in keys], axis=-1) for one in values]
+        keys = list(dict.fromkeys(key for value in values for key in value))
+        values = [_stack_mapping(value, keys, padding) for value in values]
     if dtype.kind == "O":
-        values = ["" if value is None else value for value in values]
+        values = [padding if value is None else value for value in values]
     if len(field.shape) == 1 and len({len(value) for value in values}) > 1:
-        filler = FILLERS.get(dtype.kind, 0)
-        values = list(zip(*zip_longest(*values, fillvalue=filler), strict=True))
-    return Told(np.array(values, dtype), keys)
+        values = list(zip(*zip_longest(*values, fillvalue=padding), strict=True))
+    return OutputTensor(np.array(values, dtype), keys)
+
+
+def _stack_mapping(value: Json, keys: Sequence[str], padding: object) -> Array:
+    """The entries of a mapping along the last axis; texts and bytes as objects, which keep trailing NULs."""
+    dtype = object if isinstance(padding, str | bytes) else None
+    return np.stack([np.asarray(value.get(key, padding), dtype) for key in keys], axis=-1)
+
+
+def _padding(field: TensorField) -> Any:
+    """The element that pads a shorter row."""
+    if field.datatype == "BYTES":
+        return b"" if field.binary else ""
+    return np.nan if field.datatype.startswith("FP") else 0

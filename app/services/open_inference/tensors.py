@@ -5,13 +5,15 @@ from itertools import chain, pairwise
 from math import prod
 from typing import Any, NamedTuple, NoReturn
 
+import msgspec
 import numpy as np
 import orjson
 
 from app.errors import Invalid
-from app.tasks.contract import Array, TensorField
+from app.tasks.arrays import Array
+from app.tasks.contract import TensorField, bytes_to_json
 
-# datatype -> dtype and the code of one element in `struct`, which is as quick as numpy and stricter
+# datatype -> dtype, and the code of one element in `struct`, which is as fast as numpy and stricter
 NUMBERS: dict[str, tuple[np.dtype[Any], str]] = {
     "UINT8": (np.dtype("u1"), "B"),
     "UINT16": (np.dtype("<u2"), "H"),
@@ -28,13 +30,13 @@ NUMBERS: dict[str, tuple[np.dtype[Any], str]] = {
 DTYPES: dict[str, np.dtype[Any]] = {
     **{name: dtype for name, (dtype, _) in NUMBERS.items()},
     "BOOL": np.dtype("?"),
-    "BYTES": np.dtype(object),  # of str
+    "BYTES": np.dtype(object),  # of str, or of bytes in a field that is `binary`
 }
-LENGTH = struct.Struct("<I")  # before each element of binary BYTES
-SHOWN = 40  # characters of a refused value that are quoted
+LENGTH_PREFIX = struct.Struct("<I")  # before each element of binary BYTES
+MAX_VALUE_CHARS = 40  # of a refused value that are quoted
 
 
-class Head(NamedTuple):
+class TensorHeader(NamedTuple):
     """What a request says of one input beside its data."""
 
     name: str
@@ -42,151 +44,173 @@ class Head(NamedTuple):
     shape: tuple[int, ...]
 
     def refuse(self, detail: str) -> NoReturn:
-        """Say what is wrong with this tensor."""
+        """Raise `Invalid` for this tensor."""
         raise Invalid(f'input "{self.name}": {detail}')
 
     def refuse_element(self, index: int, detail: str) -> NoReturn:
-        """Say what is wrong with the element at a row-major index."""
-        place = [int(step) for step in np.unravel_index(index, self.shape)]
-        self.refuse(f"element {place} {detail}")
+        """Raise `Invalid` for the element at a row-major index."""
+        position = [int(step) for step in np.unravel_index(index, self.shape)]
+        self.refuse(f"element {position} {detail}")
 
 
-def check_shape(head: Head, field: TensorField) -> None:
+def check_shape(header: TensorHeader, field: TensorField) -> None:
     """Raise `Invalid` unless a tensor of rows has the field's rank and fixed dimensions."""
-    row = head.shape[1:]
+    row = header.shape[1:]
     fits = len(row) == len(field.shape) and all(
-        want in (-1, got) for want, got in zip(field.shape, row, strict=True)
+        expected in (-1, size) for expected, size in zip(field.shape, row, strict=True)
     )
-    if not head.shape or not fits:
-        head.refuse(f"has shape {list(head.shape)}, takes {[-1, *field.shape]}")
+    if not header.shape or not fits:
+        header.refuse(f"has shape {list(header.shape)}, takes {[-1, *field.shape]}")
 
 
-def from_json(head: Head, data: object, *, booleans: bool) -> Array:
-    """Nested or flat row-major data as an array; without `booleans` there surely is none among them."""
-    flat = _flat(head, data)
-    if head.datatype == "BYTES":
-        return _objects(head, flat, str)
-    if head.datatype == "BOOL":
-        return _objects(head, flat, bool).astype(bool)
-    dtype, code = NUMBERS[head.datatype]
-    packed = _packed(code, flat)
+def from_json(header: TensorHeader, data: object, *, booleans: bool, binary: bool = False) -> Array:
+    """Nested or flat row-major data as an array.
+
+    `booleans` is whether `true` or `false` may be among the data. The strings of BYTES become `str`, or
+    with `binary` the `bytes` whose base64 they are.
+    """
+    flat = _flatten(header, data)
+    if header.datatype == "BYTES":
+        texts = _objects(header, flat, str)
+        return _decode_base64(header, texts) if binary else texts
+    if header.datatype == "BOOL":
+        return _objects(header, flat, bool).astype(bool)
+    dtype, code = NUMBERS[header.datatype]
+    packed = _pack(code, flat)
     if packed is None and dtype.kind == "f":
-        packed = _packed(code, [np.nan if value is None else value for value in flat])
+        packed = _pack(code, [np.nan if value is None else value for value in flat])
     if packed is None or (booleans and bool in set(map(type, flat))):
-        nothing = None if dtype.kind == "f" else ...
+        missing = None if dtype.kind == "f" else ...
         for index, value in enumerate(flat):
-            if value is not nothing and (type(value) is bool or _packed(code, [value]) is None):
-                head.refuse_element(index, _shown(value, head.datatype))
-    return np.frombuffer(packed or b"", dtype).reshape(head.shape)
+            if value is not missing and (type(value) is bool or _pack(code, [value]) is None):
+                header.refuse_element(index, _mismatch(value, header.datatype))
+    return np.frombuffer(packed or b"", dtype).reshape(header.shape)
 
 
-def from_bytes(head: Head, data: memoryview) -> Array:
-    """Little-endian bytes as a read-only view; BYTES elements are UTF-8 behind their length."""
-    if head.datatype == "BYTES":
-        return _texts(head, data)
-    dtype, size = DTYPES[head.datatype], prod(head.shape)
+def from_bytes(header: TensorHeader, data: memoryview, *, binary: bool = False) -> Array:
+    """Little-endian bytes as a read-only view.
+
+    Elements of BYTES follow their lengths; they become `str`, for which they must be UTF-8, or with
+    `binary` `bytes`.
+    """
+    if header.datatype == "BYTES":
+        return _split_elements(header, data, binary=binary)
+    dtype, size = DTYPES[header.datatype], prod(header.shape)
     if len(data) != size * dtype.itemsize:
-        head.refuse(f"has {len(data)} bytes, shape {list(head.shape)} takes {size * dtype.itemsize}")
+        header.refuse(f"has {len(data)} bytes, shape {list(header.shape)} takes {size * dtype.itemsize}")
     if dtype.kind == "b":
-        (odd,) = np.nonzero(np.frombuffer(data, np.uint8) > 1)
-        if len(odd):
-            head.refuse_element(int(odd[0]), "is neither 0 nor 1")
-    return np.frombuffer(data, dtype).reshape(head.shape)
+        (bad,) = np.nonzero(np.frombuffer(data, np.uint8) > 1)
+        if len(bad):
+            header.refuse_element(int(bad[0]), "is neither 0 nor 1")
+    return np.frombuffer(data, dtype).reshape(header.shape)
 
 
-def cast(head: Head, array: Array, field: TensorField) -> Array:
+def cast_to_field(header: TensorHeader, array: Array, field: TensorField) -> Array:
     """The array in the field's datatype, if that can hold it: floats may be rounded, nothing may overflow."""
-    wanted = DTYPES[field.datatype]
-    if array.dtype == wanted:
-        found = array
-    elif wanted.kind == "f" and array.dtype.kind in "iuf":
+    dtype = DTYPES[field.datatype]
+    if array.dtype == dtype:
+        cast = array
+    elif dtype.kind == "f" and array.dtype.kind in "iuf":
         with np.errstate(over="ignore"):
-            found = array.astype(wanted)
-    elif wanted.kind in "iu" and array.dtype.kind in "iu":
-        limits = np.iinfo(wanted)
+            cast = array.astype(dtype)
+    elif dtype.kind in "iu" and array.dtype.kind in "iu":
+        limits = np.iinfo(dtype)
         beyond = (array < limits.min) | (array > limits.max)
-        _refuse_where(head, beyond, f"is out of {field.datatype}'s range")
-        found = array.astype(wanted)
+        _refuse_where(header, beyond, f"is out of {field.datatype}'s range")
+        cast = array.astype(dtype)
     else:
-        head.refuse(f"has datatype {head.datatype}, takes {field.datatype}")
-    if wanted.kind == "f" and not np.isfinite(found).all():
-        odd = np.isinf(found) if field.missing else ~np.isfinite(found)
-        _refuse_where(head, odd, f"is no finite number of {field.datatype}")
-    return found
+        header.refuse(f"has datatype {header.datatype}, takes {field.datatype}")
+    if dtype.kind == "f" and not np.isfinite(cast).all():
+        bad = np.isinf(cast) if field.missing else ~np.isfinite(cast)
+        _refuse_where(header, bad, f"is no finite number of {field.datatype}")
+    return cast
 
 
 def to_bytes(array: Array) -> bytes:
-    """The binary form of an array; text becomes UTF-8 behind its length."""
+    """The binary form of an array; elements of BYTES follow their lengths, texts as UTF-8."""
     if array.dtype.kind != "O":
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    texts = [text.encode() for text in array.ravel()]
-    return b"".join(part for text in texts for part in (LENGTH.pack(len(text)), text))
+    elements = [element if isinstance(element, bytes) else element.encode() for element in array.ravel()]
+    return b"".join(part for element in elements for part in (LENGTH_PREFIX.pack(len(element)), element))
 
 
 def to_json(array: Array) -> Array | list[Any]:
-    """What orjson writes as the flat row-major data of an array; NaN becomes `null`."""
+    """The flat row-major data of an array for orjson; NaN becomes `null`, bytes become base64."""
     flat = np.ascontiguousarray(array).ravel()
-    return flat.tolist() if flat.dtype.kind == "O" or flat.dtype == np.float16 else flat
+    if flat.dtype.kind == "O":
+        return [bytes_to_json(value) if isinstance(value, bytes) else value for value in flat]
+    return flat.tolist() if flat.dtype == np.float16 else flat
 
 
-def _packed(code: str, values: list[Any]) -> bytes | None:
+def _pack(code: str, values: list[Any]) -> bytes | None:
     try:
         return struct.pack(f"<{len(values)}{code}", *values)
     except (struct.error, OverflowError):  # another type, or out of range
         return None
 
 
-def _flat(head: Head, data: object) -> list[Any]:
+def _flatten(header: TensorHeader, data: object) -> list[Any]:
     """Row-major elements of nested or flat data."""
     if not isinstance(data, list):
-        head.refuse("data is no list")
-    if len(head.shape) > 1 and data and isinstance(data[0], list):
+        header.refuse("data is no list")
+    if len(header.shape) > 1 and data and isinstance(data[0], list):
         rows = 1
-        for size, inner in pairwise(head.shape):
+        for size, inner in pairwise(header.shape):
             rows *= size
             if len(data) != rows or any(type(row) is not list or len(row) != inner for row in data):
-                head.refuse(f"nested data does not have the shape {list(head.shape)}")
+                header.refuse(f"nested data does not have the shape {list(header.shape)}")
             data = list(chain.from_iterable(data))
-    if len(data) != prod(head.shape):
-        head.refuse(f"has {len(data)} elements, shape {list(head.shape)} takes {prod(head.shape)}")
+    if len(data) != prod(header.shape):
+        header.refuse(f"has {len(data)} elements, shape {list(header.shape)} takes {prod(header.shape)}")
     return data
 
 
-def _objects(head: Head, flat: list[Any], kind: type) -> Array:
+def _objects(header: TensorHeader, flat: list[Any], kind: type) -> Array:
     for index, value in enumerate(flat):
         if type(value) is not kind:
-            head.refuse_element(index, _shown(value, head.datatype))
-    found = np.empty(len(flat), object)
-    found[:] = flat
-    return found.reshape(head.shape)
+            header.refuse_element(index, _mismatch(value, header.datatype))
+    array = np.empty(len(flat), object)
+    array[:] = flat
+    return array.reshape(header.shape)
 
 
-def _texts(head: Head, data: memoryview) -> Array:
-    if prod(head.shape) * LENGTH.size > len(data):
-        head.refuse(f"has {len(data)} bytes, too few for the shape {list(head.shape)}")
-    found, place = np.empty(prod(head.shape), object), 0
-    for index in range(len(found)):
-        end = place + LENGTH.size
-        if end > len(data):
-            head.refuse(f"its bytes end before element {index} of {len(found)}")
-        place, end = end, end + LENGTH.unpack(data[place:end])[0]
-        if end > len(data):
-            head.refuse(f"its bytes end within element {index} of {len(found)}")
+def _decode_base64(header: TensorHeader, texts: Array) -> Array:
+    array = np.empty(texts.shape, object)
+    for index, text in enumerate(texts.flat):
         try:
-            found[index] = str(data[place:end], "utf-8")
+            array.flat[index] = msgspec.convert(text, bytes)  # by the rules of the JSON protocol
+        except msgspec.ValidationError:
+            header.refuse_element(index, _mismatch(text, "base64"))
+    return array
+
+
+def _split_elements(header: TensorHeader, data: memoryview, *, binary: bool) -> Array:
+    """The elements of binary BYTES."""
+    if prod(header.shape) * LENGTH_PREFIX.size > len(data):
+        header.refuse(f"has {len(data)} bytes, too few for the shape {list(header.shape)}")
+    array, offset = np.empty(prod(header.shape), object), 0
+    for index in range(len(array)):
+        end = offset + LENGTH_PREFIX.size
+        if end > len(data):
+            header.refuse(f"its bytes end before element {index} of {len(array)}")
+        offset, end = end, end + LENGTH_PREFIX.unpack(data[offset:end])[0]
+        if end > len(data):
+            header.refuse(f"its bytes end within element {index} of {len(array)}")
+        try:
+            array[index] = bytes(data[offset:end]) if binary else str(data[offset:end], "utf-8")
         except UnicodeDecodeError:
-            head.refuse_element(index, "is not UTF-8")
-        place = end
-    if place != len(data):
-        head.refuse(f"has {len(data) - place} bytes behind its last element")
-    return found.reshape(head.shape)
+            header.refuse_element(index, "is not UTF-8")
+        offset = end
+    if offset != len(data):
+        header.refuse(f"has {len(data) - offset} bytes behind its last element")
+    return array.reshape(header.shape)
 
 
-def _refuse_where(head: Head, odd: Array, detail: str) -> None:
-    if odd.any():
-        head.refuse_element(int(odd.argmax()), detail)
+def _refuse_where(header: TensorHeader, bad: Array, detail: str) -> None:
+    if bad.any():
+        header.refuse_element(int(bad.argmax()), detail)
 
 
-def _shown(value: object, datatype: str) -> str:
+def _mismatch(value: object, kind: str) -> str:
     text = orjson.dumps(value).decode()
-    return f"is {text if len(text) <= SHOWN else text[:SHOWN] + '…'}, which is no {datatype}"
+    return f"is {text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS] + '…'}, which is no {kind}"

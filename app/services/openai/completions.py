@@ -1,4 +1,4 @@
-"""Text completions as OpenAI's interface asks for and tells them, by models whose instances are prompts."""
+"""Text completions in OpenAI's format, by models whose instances are prompts."""
 
 import re
 import secrets
@@ -14,34 +14,34 @@ from sqlalchemy.orm import Session
 
 from app.database.tables import Model
 from app.errors import Invalid, NotFound, Problem
-from app.services.serving.predictions import Plane, encode, respond
-from app.services.serving.streaming import Delta, Done, Ended, stream
+from app.services.serving.predictions import PredictionService, encode
+from app.services.serving.streaming import InstanceEnd, StreamEnd, TextDelta, stream_predictions
 from app.services.serving.version_router import Route
 from app.tasks import TASKS
 from app.tasks.contract import Example, Task
 from app.typedefs import Json
 
-MOST = 128  # completions of one request
-MAX_TOKENS = 16  # of a completion, unless the request says
-UNKNOWN = re.compile(r"unknown field `([^`]*)`")
-PLACE = re.compile(r" - at `\$\.([^`.\[]*)[^`]*`$")
+MAX_COMPLETIONS = 128  # of one request, over all prompts
+DEFAULT_MAX_TOKENS = 16  # of a completion, as OpenAI has it
+UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
+FIELD_PATH = re.compile(r" - at `\$\.([^`.\[]*)[^`]*`$")
 
 
-class NoModel(NotFound):
+class CompletionModelNotFound(NotFound):
     """There is no such model here."""
 
     code = "model-not-found"
 
 
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What else a stream tells."""
+    """What a stream contains beside the text."""
 
     include_usage: bool = False
-    include_obfuscation: bool = False  # there is nothing to hide the length of
+    include_obfuscation: bool = False  # accepted without effect: it would hide the lengths of the pieces
 
 
-class Asked(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A request; `null` is as good as nothing."""
+class CompletionRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The body of a request; `null` in a field is the same as leaving it out."""
 
     model: str
     prompt: Any = ""
@@ -51,7 +51,7 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     logit_bias: dict[str, float] | None = None
     logprobs: int | None = None
     max_tokens: int | None = None
-    n: Annotated[int, msgspec.Meta(ge=1, le=MOST)] | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=MAX_COMPLETIONS)] | None = None
     presence_penalty: float | None = None
     seed: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: str | list[str] | None = None
@@ -64,154 +64,163 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     @property
     def prompts(self) -> list[str]:
-        """The texts to go on from; raises `Invalid`."""
-        given = [self.prompt] if isinstance(self.prompt, str) else self.prompt
-        if not isinstance(given, list) or not given:
-            _refuse("prompt", "a text, or a list of texts")
-        if not all(isinstance(one, str) for one in given):
-            _refuse("prompt", "texts are needed: tokens are a model's own, and none are taken")
-        return given
+        """The texts to complete; raises `Invalid`."""
+        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        if not isinstance(prompts, list) or not prompts:
+            _refuse("prompt", "takes a text, or a list of texts")
+        if not all(isinstance(prompt, str) for prompt in prompts):
+            _refuse("prompt", "takes texts only: lists of tokens are not supported")
+        return prompts
 
     def check(self) -> None:
-        """Raise `Invalid` for what is not done here."""
+        """Raise `Invalid` for fields of OpenAI's interface that are not supported."""
         if self.best_of not in (None, 1):
-            _refuse("best_of", "only 1 is done here: every completion is returned")
-        if self.logprobs is not None:
-            _refuse("logprobs", "log-probabilities are not told here")
-        if self.suffix is not None:
-            _refuse("suffix", "no text is inserted before another here")
+            _refuse("best_of", "only 1 is supported: every completion is returned")
+        for name in ("logprobs", "suffix"):
+            if getattr(self, name) is not None:
+                _refuse(name, "this field is not supported")
         if self.logit_bias:
-            _refuse("logit_bias", "logits are not biased here")
+            _refuse("logit_bias", "this field is not supported")
         for name in ("frequency_penalty", "presence_penalty"):
             if getattr(self, name):
-                _refuse(name, "only 0 is done here: repetition is not penalised")
+                _refuse(name, "only 0 is supported: repetition is not penalised")
         if self.stream_options is not None and not self.stream:
             _refuse("stream_options", "only with `stream`")
-        if len(self.prompts) * (self.n or 1) > MOST:
-            _refuse("n", f"{MOST} completions at most, over all prompts")
+        if len(self.prompts) * (self.n or 1) > MAX_COMPLETIONS:
+            _refuse("n", f"{MAX_COMPLETIONS} completions at most, over all prompts")
 
 
 def _refuse(name: str, detail: str) -> NoReturn:
     raise Invalid(f"{name}: {detail}", [Problem(f"/{name}", detail)])
 
 
-_decode = msgspec.json.Decoder(Asked).decode
+_decode = msgspec.json.Decoder(CompletionRequest).decode
 
 
-def parse(body: bytes) -> Asked:
-    """Read a request; raises `Invalid` with a pointer at the bad field."""
+def parse_completion_request(body: bytes) -> CompletionRequest:
+    """Parse and check a body; raises `Invalid` with a pointer at the bad field."""
     try:
-        asked = _decode(body)
+        request = _decode(body)
     except msgspec.ValidationError as error:
-        found = UNKNOWN.search(str(error)) or PLACE.search(str(error))
-        raise Invalid(str(error), [Problem(f"/{found[1]}", str(error))] if found else []) from None
+        match = UNKNOWN_FIELD.search(str(error)) or FIELD_PATH.search(str(error))
+        raise Invalid(str(error), [Problem(f"/{match[1]}", str(error))] if match else []) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"The body is not JSON: {error}") from None
-    asked.check()
-    return asked
+    request.check()
+    return request
 
 
-def completes(task: Task | None) -> bool:
-    """Whether a task goes on from prompts."""
+def is_completion_task(task: Task | None) -> bool:
+    """Whether the task's instances are prompts."""
     fields = () if task is None else task.instance.__struct_fields__
     return "prompt" in fields
 
 
-def listed(session: Session) -> list[Model]:
-    """The models that complete, newest first."""
-    names = [name for name, task in TASKS.items() if completes(task)]
+def list_models(session: Session) -> list[Model]:
+    """All models that complete prompts, newest first."""
+    names = [name for name, task in TASKS.items() if is_completion_task(task)]
     return list(session.scalars(select(Model).where(Model.task.in_(names)).order_by(Model.id.desc())))
 
 
-def find(session: Session, name: str) -> Model:
-    """One of them; raises `NoModel`."""
+def find_model(session: Session, name: str) -> Model:
+    """A model that completes prompts; raises `CompletionModelNotFound`."""
     model = session.get(Model, name)
-    if model is None or not completes(TASKS.get(model.task)):
-        raise NoModel(f"The model `{name}` does not exist")
+    if model is None or not is_completion_task(TASKS.get(model.task)):
+        raise CompletionModelNotFound(f"The model `{name}` does not exist")
     return model
 
 
 @dataclass
 class Completions:
-    """The completions of one request: several of each prompt, in order."""
+    """The completions of one request: `n` of each prompt, in the order of the prompts."""
 
     route: Route
-    asked: Asked
+    request: CompletionRequest
     begun: float  # on the clock of time.perf_counter
     id: str = field(default_factory=lambda: f"cmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
-        if not completes(self.route.task):
-            kind = self.route.task.name
-            raise NoModel(f"The model `{self.route.model}` is for {kind}; it completes no prompts")
-        self._prompts, self._each = self.asked.prompts, self.asked.n or 1
-        self._parameters = [self._parameters_of(choice) for choice in range(self._each)]
+        if not is_completion_task(self.route.task):
+            detail = f"The model `{self.route.model}` is for {self.route.task.name}"
+            raise CompletionModelNotFound(f"{detail}; it completes no prompts")
+        self._prompts, self._per_prompt = self.request.prompts, self.request.n or 1
+        self._parameters = [self._parameters_of(choice) for choice in range(self._per_prompt)]
 
     def _parameters_of(self, choice: int) -> Any:
-        asked = self.asked
-        told = {"max_tokens": MAX_TOKENS if asked.max_tokens is None else asked.max_tokens}
-        told |= {
-            name: value
-            for name in ("temperature", "top_p", "stop")
-            if (value := getattr(asked, name)) is not None
-        }
-        if asked.seed is not None:  # another for each: the same would give the same text
-            told["seed"] = (asked.seed + choice + 2**63) % 2**64 - 2**63
+        """The task's parameters for one choice of each prompt; choices differ by their seeds only."""
+        request = self.request
+        max_tokens = DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
+        values: Json = {"max_tokens": max_tokens}
+        for name in ("temperature", "top_p", "stop"):
+            if (value := getattr(request, name)) is not None:
+                values[name] = value
+        if request.seed is not None:  # the same seed would give the same text
+            values["seed"] = (request.seed + choice + 2**63) % 2**64 - 2**63
         try:
-            return msgspec.convert(told, self.route.task.parameters)
+            return msgspec.convert(values, self.route.task.parameters)
         except msgspec.ValidationError as error:
-            found = PLACE.search(str(error))
-            raise Invalid(str(error), [Problem(f"/{found[1]}", str(error))] if found else []) from None
+            match = FIELD_PATH.search(str(error))
+            raise Invalid(str(error), [Problem(f"/{match[1]}", str(error))] if match else []) from None
 
     def examples(self) -> list[Example]:
-        """What the network reads, one for each completion; raises `Invalid`."""
-        task, found = self.route.task, []
+        """The network's input for each completion; raises `Invalid`."""
+        task = self.route.task
+        examples = []
         for prompt in self._prompts:
             instance = msgspec.convert({"prompt": prompt}, task.instance)
-            found += [encode(self.route, [instance], one)[0] for one in self._parameters]
-        return found
+            examples += [encode(self.route, [instance], parameters)[0] for parameters in self._parameters]
+        return examples
 
-    async def whole(self, plane: Plane, examples: Sequence[Example], seconds: float) -> Json:
-        """All completions, as one object."""
-        asked = plane, self.route, examples, self._parameters[0], seconds, self.begun
-        predictions, _ = await respond(*asked)
+    async def complete(self, service: PredictionService, examples: Sequence[Example], seconds: float) -> Json:
+        """All completions as one object."""
+        predictions, _ = await service.predict_examples(
+            self.route, examples, self._parameters[0], seconds, self.begun
+        )
         choices = [
-            self._choice(place, self._echo(place) + one["text"], one["finish_reason"])
-            for place, one in enumerate(predictions)
+            self._choice(index, self._echo(index) + prediction["text"], prediction["finish_reason"])
+            for index, prediction in enumerate(predictions)
         ]
         return self._object(choices) | {"usage": self._usage(examples, predictions)}
 
-    async def chunks(self, plane: Plane, examples: Sequence[Example], seconds: float) -> AsyncGenerator[Json]:
-        """The same object in pieces."""
-        asked = plane, self.route, examples, self._parameters[0], seconds, self.begun
-        usage = self.asked.stream_options is not None and self.asked.stream_options.include_usage
-        more: Json = {"usage": None} if usage else {}
-        begun: set[int] = set()
-        async with aclosing(stream(*asked)) as events:
+    async def stream(
+        self, service: PredictionService, examples: Sequence[Example], seconds: float
+    ) -> AsyncGenerator[Json]:
+        """The completions piece by piece, each piece as an object of the same form."""
+        options = self.request.stream_options
+        with_usage = options is not None and options.include_usage
+        more: Json = {"usage": None} if with_usage else {}
+        echoed: set[int] = set()
+        events = stream_predictions(service, self.route, examples, self._parameters[0], seconds, self.begun)
+        async with aclosing(events):
             async for event in events:
-                if isinstance(event, Done):
-                    if usage:
+                if isinstance(event, StreamEnd):
+                    if with_usage:
                         yield self._object([]) | {"usage": self._usage(examples, event.predictions)}
                     return
-                place = event.place
-                text = event.text if isinstance(event, Delta) else ""
-                text, begun = text if place in begun else self._echo(place) + text, begun | {place}
-                reason = event.finish_reason if isinstance(event, Ended) else None
-                yield self._object([self._choice(place, text, reason)]) | more
+                text = event.text if isinstance(event, TextDelta) else ""
+                if event.index not in echoed:
+                    text = self._echo(event.index) + text
+                    echoed.add(event.index)
+                reason = event.finish_reason if isinstance(event, InstanceEnd) else None
+                yield self._object([self._choice(event.index, text, reason)]) | more
 
-    def _echo(self, place: int) -> str:
-        return self._prompts[place // self._each] if self.asked.echo else ""
+    def _echo(self, index: int) -> str:
+        return self._prompts[index // self._per_prompt] if self.request.echo else ""
 
-    def _choice(self, place: int, text: str, reason: str | None) -> Json:
-        return {"text": text, "index": place, "logprobs": None, "finish_reason": reason}
+    def _choice(self, index: int, text: str, reason: str | None) -> Json:
+        return {"text": text, "index": index, "logprobs": None, "finish_reason": reason}
 
     def _object(self, choices: list[Json]) -> Json:
         head = {"id": self.id, "object": "text_completion", "created": self.created}
-        return head | {"model": self.asked.model, "choices": choices}
+        return head | {"model": self.request.model, "choices": choices}
 
     def _usage(self, examples: Sequence[Example], predictions: Sequence[Json]) -> Json:
-        """Tokens; a prompt counts once, without the mark that every text begins with."""
-        read = sum(len(example.inputs) - 1 for example in examples[:: self._each])
-        made = sum(one["tokens"] for one in predictions)
-        return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
+        """Numbers of tokens; a prompt counts once, without the token that begins every text."""
+        prompt = sum(len(example.inputs) - 1 for example in examples[:: self._per_prompt])
+        completion = sum(prediction["tokens"] for prediction in predictions)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+        }

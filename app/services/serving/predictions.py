@@ -1,4 +1,4 @@
-"""Predictions: the way from a request's instances to its answers, the same for every protocol."""
+"""Predictions: from a request's instances to its answers, the same way for every protocol."""
 
 import asyncio
 import re
@@ -12,23 +12,23 @@ import msgspec
 
 from app.errors import AppError, Invalid, Problem, pointer
 from app.lanes import Answer, Lane
-from app.services.serving.metrics import Meters
-from app.services.serving.shadowing import Shadows
-from app.services.serving.version_router import Catalog, Chosen, Route
+from app.services.serving.metrics import PredictionMetrics, VersionMetrics
+from app.services.serving.shadowing import ShadowRunner
+from app.services.serving.version_router import ResolvedRoute, Route, VersionRouter
 from app.tasks import TASKS
-from app.tasks.contract import Array, Example, Found, Output, Task
+from app.tasks.arrays import Array
+from app.tasks.contract import DecodedTokens, Example, Task
 from app.typedefs import Json
 
-STEPWISE = (Output.NEXT, Output.SEQUENCE)
-INLINE = 4  # more instances than this are encoded and decoded off the event loop
-MAX_INSTANCES = 4096
-PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
-STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
+MAX_INLINE_INSTANCES = 4  # that are encoded or decoded on the event loop; more of them in a thread
+MAX_INSTANCES = 4096  # of one request
+PATH_SUFFIX = re.compile(r" - at `\$(?P<path>[^`]*)`$")  # where msgspec's messages say what is wrong
+PATH_STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
 
 
 @cache
-def _decoder(name: str) -> "msgspec.json.Decoder[Any]":
-    task = TASKS[name]
+def _request_decoder(task_name: str) -> "msgspec.json.Decoder[Any]":
+    task = TASKS[task_name]
     fields: list[tuple[str, Any, Any]] = [
         ("instances", list[task.instance], msgspec.NODEFAULT),  # type: ignore[name-defined]
         ("parameters", task.parameters, task.parameters()),
@@ -36,10 +36,10 @@ def _decoder(name: str) -> "msgspec.json.Decoder[Any]":
     return msgspec.json.Decoder(msgspec.defstruct("Predict", fields, forbid_unknown_fields=True))
 
 
-def parse(task: Task, body: bytes) -> Any:
-    """The request's instances and parameters; raises `Invalid` with a pointer at the bad element."""
+def parse_request(task: Task, body: bytes) -> Any:
+    """The `instances` and `parameters` of a JSON request; raises `Invalid` with pointers."""
     try:
-        request = _decoder(task.name).decode(body)
+        request = _request_decoder(task.name).decode(body)
     except msgspec.ValidationError as error:
         raise Invalid(problems=[_problem(str(error))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -49,141 +49,150 @@ def parse(task: Task, body: bytes) -> Any:
     return request
 
 
-def _problem(text: str) -> Problem:
-    place = PLACE.search(text)
-    if place is None:
-        return Problem("", text)
-    steps = [name or index for name, index in STEP.findall(place["path"])]
-    # The parser does not tell a mapping's keys: the pointer ends before them.
+def _problem(message: str) -> Problem:
+    """A message of msgspec as a problem, with the path at its end as the pointer."""
+    match = PATH_SUFFIX.search(message)
+    if match is None:
+        return Problem("", message)
+    steps = [name or index for name, index in PATH_STEP.findall(match["path"])]
+    # msgspec writes `...` for any key of a mapping: the pointer ends before it.
     known = steps[: steps.index("...")] if "..." in steps else steps
-    return Problem(pointer(*known), text[: place.start()])
+    return Problem(pointer(*known), message[: match.start()])
 
 
 @dataclass(frozen=True)
-class Plane:
-    """What predictions go through, whatever protocol asked for them."""
+class PredictionService:
+    """What every protocol predicts with: the versions, the lane to the predictors, and the counters."""
 
     lane: Lane
-    catalog: Catalog
-    meters: Meters
-    shadows: Shadows
+    versions: VersionRouter
+    metrics: PredictionMetrics
+    shadows: ShadowRunner
+
+    def metrics_of(self, route: Route) -> VersionMetrics:
+        """The counters of a route's version."""
+        return self.metrics.of_version(route.model, route.version)
+
+    def admit(self, route: Route) -> None:
+        """Raise `QueueFull`, and count it, where predictions of the version already wait for too long."""
+        try:
+            self.lane.check_capacity(route.artifact, stepwise=route.stepwise)
+        except AppError:
+            self.metrics_of(route).record_failure(0.0)
+            raise
+
+    async def predict(
+        self, resolved: ResolvedRoute, instances: Sequence[Any], parameters: Any, seconds: float
+    ) -> tuple[list[Json], Answer]:
+        """One prediction per instance, in order: encode, one trip through the lane, decode.
+
+        Takes `seconds` at most. Raises `Invalid` with pointers below `/instances` or `/parameters`, or what
+        the lane raises.
+        """
+        route, begun = resolved.route, time.perf_counter()
+        examples = await encode_async(route, instances, parameters)
+        predictions, answer = await self.predict_examples(route, examples, parameters, seconds, begun)
+        if resolved.shadow is not None:
+            settings = decoding_settings(examples)
+            again = partial(self._predict_again, resolved.shadow, instances, parameters, seconds, settings)
+            self.shadows.compare(self.metrics_of(resolved.shadow), again, predictions)
+        return predictions, answer
+
+    async def predict_examples(
+        self, route: Route, examples: Sequence[Example], parameters: Any, seconds: float, begun: float
+    ) -> tuple[list[Json], Answer]:
+        """One prediction per encoded instance; `begun` is when the request began, by `perf_counter`."""
+        arrays = [example.inputs for example in examples]
+        answer = await self._send(route, arrays, decoding_settings(examples), seconds, begun)
+        predictions = await decode_async(route, examples, answer, parameters)
+        self.metrics_of(route).record_answer(answer, time.perf_counter() - begun)
+        return predictions, answer
+
+    async def run_network(self, route: Route, arrays: Sequence[Array], seconds: float) -> Answer:
+        """The network's own outputs for arrays of (time, features), without the task around it."""
+        begun = time.perf_counter()
+        answer = await self._send(route, arrays, (), seconds, begun)
+        self.metrics_of(route).record_answer(answer, time.perf_counter() - begun)
+        return answer
+
+    async def _send(
+        self, route: Route, arrays: Sequence[Array], settings: Sequence[Json], seconds: float, begun: float
+    ) -> Answer:
+        """One trip through the lane; a failure is counted with the time since `begun`."""
+        try:
+            return await self.lane.send(route.artifact, arrays, seconds, settings)
+        except AppError:
+            self.metrics_of(route).record_failure(time.perf_counter() - begun)
+            raise
+
+    async def _predict_again(
+        self,
+        route: Route,
+        instances: Sequence[Any],
+        parameters: Any,
+        seconds: float,
+        first_settings: Sequence[Json],
+    ) -> list[Json]:
+        """The predictions of a shadow, with the random seeds that were drawn for the first ones."""
+        examples = await asyncio.to_thread(encode, route, instances, parameters)
+        settings = [
+            own | ({"seed": first["seed"]} if "seed" in first else {})
+            for own, first in zip(decoding_settings(examples), first_settings, strict=False)
+        ]
+        arrays = [example.inputs for example in examples]
+        answer = await self.lane.send(route.artifact, arrays, seconds, settings)
+        return await asyncio.to_thread(decode, route, examples, answer, parameters)
 
 
-def admit(plane: Plane, route: Route) -> None:
-    """Raise `QueueFull`, and count it, if the version's predictions wait for too long already."""
-    try:
-        plane.lane.check(route.artifact, stepwise=route.graph.get("output") in STEPWISE)
-    except AppError:
-        plane.meters.of(route.model, route.version).fail(0.0)
-        raise
+def decoding_settings(examples: Sequence[Example]) -> Sequence[Json]:
+    """How to decode each example token by token; empty for a network that answers at once."""
+    return [example.decoding for example in examples if example.decoding is not None]
 
 
-async def infer(
-    plane: Plane, chosen: Chosen, instances: Sequence[Any], parameters: Any, seconds: float
-) -> tuple[list[Json], Answer]:
-    """One prediction per instance, in order: encode, one trip through the lane, decode.
-
-    Raises `Invalid` with pointers below `/instances` or `/parameters`, or what the lane raises.
-    """
-    route, begun = chosen.route, time.perf_counter()
-    examples = await encoded(route, instances, parameters)
-    predictions, answer = await respond(plane, route, examples, parameters, seconds, begun)
-    if chosen.shadow is not None:
-        again = partial(_again, plane, chosen.shadow, instances, parameters, seconds, searches(examples))
-        plane.shadows.compare(plane.meters.of(route.model, chosen.shadow.version), again, predictions)
-    return predictions, answer
+async def encode_async(route: Route, instances: Sequence[Any], parameters: Any) -> list[Example]:
+    """The same as `encode`; many instances, and those of a task that is slow to encode, in a thread."""
+    arguments = (route, instances, parameters)
+    if len(instances) <= MAX_INLINE_INSTANCES and not route.task.slow_to_encode:
+        return encode(*arguments)
+    return await asyncio.to_thread(encode, *arguments)
 
 
-async def encoded(route: Route, instances: Sequence[Any], parameters: Any) -> list[Example]:
-    """What `encode` gives; many instances off the event loop."""
-    work = (route, instances, parameters)
-    return encode(*work) if len(instances) <= INLINE else await asyncio.to_thread(encode, *work)
-
-
-async def decoded(route: Route, examples: Sequence[Example], answer: Answer, parameters: Any) -> list[Json]:
-    """What `decode` gives; many predictions off the event loop."""
-    work = (route, examples, answer, parameters)
-    return decode(*work) if len(examples) <= INLINE else await asyncio.to_thread(decode, *work)
-
-
-async def respond(
-    plane: Plane, route: Route, examples: Sequence[Example], parameters: Any, seconds: float, begun: float
-) -> tuple[list[Json], Answer]:
-    """The predictions for examples, of a request that began so."""
-    arrays = [example.inputs for example in examples]
-    answer = await _send(plane, route, arrays, searches(examples), seconds, begun)
-    predictions = await decoded(route, examples, answer, parameters)
-    plane.meters.of(route.model, route.version).note(answer, time.perf_counter() - begun)
-    return predictions, answer
-
-
-async def compute(plane: Plane, route: Route, arrays: Sequence[Array], seconds: float) -> Answer:
-    """What the network makes of arrays of (time, features), without the task around it."""
-    begun = time.perf_counter()
-    answer = await _send(plane, route, arrays, (), seconds, begun)
-    plane.meters.of(route.model, route.version).note(answer, time.perf_counter() - begun)
-    return answer
-
-
-async def _send(
-    plane: Plane, route: Route, arrays: Sequence[Array], search: Sequence[Json], seconds: float, begun: float
-) -> Answer:
-    """One trip through the lane; a failure is counted as of `begun`."""
-    try:
-        return await plane.lane.send(route.artifact, arrays, seconds, search)
-    except AppError:
-        plane.meters.of(route.model, route.version).fail(time.perf_counter() - begun)
-        raise
-
-
-def searches(examples: Sequence[Example]) -> Sequence[Json]:
-    """How to decode each example step by step; nothing for a network that answers at once."""
-    return [example.search for example in examples if example.search is not None]
-
-
-async def _again(
-    plane: Plane,
-    route: Route,
-    instances: Sequence[Any],
-    parameters: Any,
-    seconds: float,
-    asked: Sequence[Json],
+async def decode_async(
+    route: Route, examples: Sequence[Example], answer: Answer, parameters: Any
 ) -> list[Json]:
-    examples = await asyncio.to_thread(encode, route, instances, parameters)
-    # A seed that was drawn for the request is drawn once for both.
-    search = [
-        own | ({"seed": other["seed"]} if "seed" in other else {})
-        for own, other in zip(searches(examples), asked, strict=False)
-    ]
-    arrays = [example.inputs for example in examples]
-    answer = await plane.lane.send(route.artifact, arrays, seconds, search)
-    return await asyncio.to_thread(decode, route, examples, answer, parameters)
+    """The same as `decode`; many predictions, and those of a task that is slow to encode, in a thread."""
+    arguments = (route, examples, answer, parameters)
+    if len(examples) <= MAX_INLINE_INSTANCES and not route.task.slow_to_encode:
+        return decode(*arguments)
+    return await asyncio.to_thread(decode, *arguments)
 
 
 def encode(route: Route, instances: Sequence[Any], parameters: Any) -> list[Example]:
-    """Instances as the network sees them; raises `Invalid` with pointers into the request."""
+    """Instances as inputs of the network; raises `Invalid` with pointers into the request."""
     examples = []
     for index, instance in enumerate(instances):
         try:
             examples.append(route.task.encode(route.state, instance, parameters))
         except Invalid as error:
-            problems = [_placed(index, problem) for problem in error.problems]
+            problems = [_point_into_request(index, problem) for problem in error.problems]
             raise Invalid(error.message, problems) from None
     return examples
 
 
 def decode(route: Route, examples: Sequence[Example], answer: Answer, parameters: Any) -> list[Json]:
     """Predictions from the network's outputs."""
-    found: Sequence[Any] = answer.outputs
+    rows: Sequence[Any] = answer.outputs
     if answer.notes:
-        found = [Found(tokens, note) for tokens, note in zip(answer.outputs, answer.notes, strict=True)]
+        rows = [
+            DecodedTokens(tokens, note) for tokens, note in zip(answer.outputs, answer.notes, strict=True)
+        ]
     return [
         route.task.decode(route.state, example, outputs, parameters)
-        for example, outputs in zip(examples, found, strict=True)
+        for example, outputs in zip(examples, rows, strict=True)
     ]
 
 
-def _placed(index: int, problem: Problem) -> Problem:
+def _point_into_request(index: int, problem: Problem) -> Problem:
     if problem.pointer.startswith("/parameters"):
         return problem
     return Problem(f"/instances/{index}{problem.pointer}", problem.detail)

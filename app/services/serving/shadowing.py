@@ -1,4 +1,4 @@
-"""Shadows: a version that computes what another one answers; compared and counted, never returned."""
+"""Shadow versions: they compute requests that another version answers; compared, counted, never returned."""
 
 import asyncio
 import math
@@ -7,15 +7,15 @@ from typing import Any
 
 from app.errors import AppError
 from app.lanes import Lane
-from app.services.serving.metrics import Meter
+from app.services.serving.metrics import VersionMetrics
 
-AT_ONCE = 32  # comparisons under way; more requests go uncompared
-QUIET_ROWS = 64  # of a process: a busier lane has no room for what nobody waits for
-AGREEMENT = 1e-3  # two numbers this near, relative to the larger, are the same answer
+MAX_COMPARISONS = 32  # under way at once; further requests are not compared
+MAX_WAITING_ROWS = 64  # of this process in the lane; a busier lane leaves no room for shadows
+RELATIVE_TOLERANCE = 1e-3  # numbers that differ by less of the larger one count as the same
 
 
-class Shadows:
-    """Runs comparisons beside the answers, as far as there is room for them."""
+class ShadowRunner:
+    """Runs comparisons in the background, as far as there is room for them."""
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
@@ -23,50 +23,56 @@ class Shadows:
 
     @property
     def running(self) -> int:
-        """Comparisons under way."""
+        """How many comparisons are under way."""
         return len(self._running)
 
     def compare(
-        self, meter: Meter, again: Callable[[], Awaitable[Sequence[Any]]], answered: Sequence[Any]
+        self,
+        metrics: VersionMetrics,
+        predict: Callable[[], Awaitable[Sequence[Any]]],
+        returned: Sequence[Any],
     ) -> None:
-        """Count in the shadow's meter whether `again` gives what was answered."""
-        if len(self._running) >= AT_ONCE or self._lane.waiting > QUIET_ROWS:
-            meter.shadow("skipped")
+        """Count in the shadow's `metrics` whether its `predict` gives the predictions that were returned."""
+        if len(self._running) >= MAX_COMPARISONS or self._lane.waiting_rows > MAX_WAITING_ROWS:
+            metrics.record_shadow("skipped")
             return
-        task = asyncio.create_task(_compare(meter, again, answered))
+        task = asyncio.create_task(_compare(metrics, predict, returned))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel the comparisons under way."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
 
 async def _compare(
-    meter: Meter, again: Callable[[], Awaitable[Sequence[Any]]], answered: Sequence[Any]
+    metrics: VersionMetrics, predict: Callable[[], Awaitable[Sequence[Any]]], returned: Sequence[Any]
 ) -> None:
     try:
-        shadowed = await again()
+        shadowed = await predict()
     except AppError:
-        meter.shadow("failed")
+        metrics.record_shadow("failed")
         return
-    difference = distance(answered, shadowed)
-    meter.differ(difference)
-    meter.shadow("same" if difference <= AGREEMENT else "different")
+    difference = relative_difference(returned, shadowed)
+    metrics.record_difference(difference)
+    metrics.record_shadow("same" if difference <= RELATIVE_TOLERANCE else "different")
 
 
-def distance(one: Any, other: Any) -> float:
-    """The largest relative difference of two answers' numbers; infinite when anything else differs."""
+def relative_difference(one: Any, other: Any) -> float:
+    """The largest relative difference between the numbers of two JSON values.
+
+    Infinite where anything but a number differs.
+    """
     if isinstance(one, dict) and isinstance(other, dict):
         if one.keys() != other.keys():
             return math.inf
-        return max((distance(value, other[name]) for name, value in one.items()), default=0.0)
+        return max((relative_difference(value, other[name]) for name, value in one.items()), default=0.0)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         if len(one) != len(other):
             return math.inf
-        return max(map(distance, one, other), default=0.0)
+        return max(map(relative_difference, one, other), default=0.0)
     numbers = (int, float)
     if isinstance(one, numbers) and isinstance(other, numbers) and one != other:
         return abs(one - other) / max(abs(one), abs(other))

@@ -1,132 +1,115 @@
-"""Predictions told as they come about: the text of each instance piece by piece, then the whole answer."""
+"""Streamed predictions: the text of each instance piece by piece, then the whole answer."""
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from app.errors import AppError, Invalid, Problem
-from app.lanes import Answer, Part
-from app.services.serving.predictions import Plane, decoded, searches
+from app.lanes import Answer, PartialAnswer
+from app.services.serving.predictions import PredictionService, decode_async, decoding_settings
 from app.services.serving.version_router import Route
-from app.tasks.contract import Example
+from app.tasks.contract import Example, StreamDetokenizer, StreamingTask
 from app.typedefs import Json
 
 
-class Followed(Protocol):
-    """What the tokens of one instance say so far; what it has told stays true whatever follows."""
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Some more text of the instance at an index."""
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing follows, whatever tokens come."""
-        ...
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens there are."""
-        ...
-
-    def push(self, tokens: Sequence[int], /) -> str:
-        """The text that some more tokens add."""
-        ...
-
-    def close(self) -> str:
-        """The rest of the text, when nothing follows."""
-        ...
-
-
-@runtime_checkable
-class Tells(Protocol):
-    """A task whose answers can be told while they are found."""
-
-    def follow(self, state: Json, search: Json) -> Followed:
-        """A reader of the tokens that a search finds."""
-        ...
-
-
-class Delta(NamedTuple):
-    """Some more text of the instance at a place."""
-
-    place: int
+    index: int
     text: str
 
 
-class Ended(NamedTuple):
-    """The end of that text."""
+@dataclass(frozen=True, slots=True)
+class InstanceEnd:
+    """The end of an instance's text."""
 
-    place: int
+    index: int
     finish_reason: str
     tokens: int
 
 
-class Done(NamedTuple):
-    """The end of all: the predictions as a request without a stream would get them."""
+class StreamEnd(NamedTuple):
+    """The end of the stream: the predictions as a request without a stream gets them."""
 
     predictions: list[Json]
     answer: Answer
 
 
-Event = Delta | Ended | Done
+StreamEvent = TextDelta | InstanceEnd | StreamEnd
 
 
-def teller(route: Route) -> Tells:
-    """The version's task, if its answers can be told so; raises `Invalid`."""
+def streaming_task(route: Route) -> StreamingTask:
+    """The version's task, if its predictions can be streamed; raises `Invalid`."""
     task: object = route.task
-    if not isinstance(task, Tells):
+    if not isinstance(task, StreamingTask):
         detail = f"{route.task.name} gives its answers as a whole"
         raise Invalid(detail, [Problem("/parameters/stream", detail)])
     return task
 
 
-async def stream(
-    plane: Plane, route: Route, examples: Sequence[Example], parameters: Any, seconds: float, begun: float
-) -> AsyncGenerator[Event]:
-    """What is found for examples, of a request that began so; raises what the lane raises."""
-    task, search = teller(route), searches(examples)
-    tales = [_Tale(place, task.follow(route.state, one)) for place, one in enumerate(search)]
-    arrays, meter = [example.inputs for example in examples], plane.meters.of(route.model, route.version)
+async def stream_predictions(
+    service: PredictionService,
+    route: Route,
+    examples: Sequence[Example],
+    parameters: Any,
+    seconds: float,
+    begun: float,
+) -> AsyncGenerator[StreamEvent]:
+    """The events of a stream for encoded instances, of a request that began at `begun` by `perf_counter`.
+
+    Raises what the lane raises.
+    """
+    task, settings = streaming_task(route), decoding_settings(examples)
+    streams = [
+        InstanceStream(index, task.detokenizer(route.state, decoding))
+        for index, decoding in enumerate(settings)
+    ]
+    arrays, metrics = [example.inputs for example in examples], service.metrics_of(route)
     try:
-        async with aclosing(plane.lane.stream(route.artifact, arrays, seconds, search)) as found:
-            async for part in found:
-                for event in _told(tales, part):
+        async with aclosing(service.lane.stream(route.artifact, arrays, seconds, settings)) as parts:
+            async for part in parts:
+                for event in _events(streams, part):
                     yield event
                 if isinstance(part, Answer):
-                    predictions = await decoded(route, examples, part, parameters)
-                    meter.note(part, time.perf_counter() - begun)
-                    yield Done(predictions, part)
+                    predictions = await decode_async(route, examples, part, parameters)
+                    metrics.record_answer(part, time.perf_counter() - begun)
+                    yield StreamEnd(predictions, part)
     except AppError:
-        meter.fail(time.perf_counter() - begun)
+        metrics.record_failure(time.perf_counter() - begun)
         raise
 
 
-class _Tale:
-    """What was told of one instance."""
+class InstanceStream:
+    """The state of one instance's stream."""
 
-    def __init__(self, place: int, followed: Followed) -> None:
-        self._place, self._followed = place, followed
-        self.taken = 0  # tokens
-        self.over = False
+    def __init__(self, index: int, detokenizer: StreamDetokenizer) -> None:
+        self._index, self._detokenizer = index, detokenizer
+        self.consumed = 0  # tokens
+        self.ended = False
 
-    def go_on(self, tokens: Sequence[int], ended: Json) -> Iterator[Event]:
-        """Some more tokens, and what is known of the end if there is one."""
-        self.taken += len(tokens)
-        text = self._followed.push(tokens)
-        if ended:
-            self.over = True
-            text += self._followed.close()
+    def push(self, tokens: Sequence[int], end: Json) -> Iterator[StreamEvent]:
+        """The events of some more tokens; `end` is not empty when they are the last ones."""
+        self.consumed += len(tokens)
+        text = self._detokenizer.push(tokens)
+        if end:
+            self.ended = True
+            text += self._detokenizer.close()
         if text:
-            yield Delta(self._place, text)
-        if ended:
-            reason = "stop" if self._followed.ended else ended.get("finish_reason", "length")
-            yield Ended(self._place, reason, self._followed.tokens)
+            yield TextDelta(self._index, text)
+        if end:
+            reason = "stop" if self._detokenizer.ended else end.get("finish_reason", "length")
+            yield InstanceEnd(self._index, reason, self._detokenizer.tokens)
 
 
-def _told(tales: Sequence[_Tale], part: Part | Answer) -> Iterator[Event]:
-    if isinstance(part, Part):
-        for tale, tokens, ended in zip(tales, part.tokens, part.ended, strict=True):
-            if tokens or ended:
-                yield from tale.go_on(tokens, ended)
+def _events(streams: Sequence[InstanceStream], part: PartialAnswer | Answer) -> Iterator[StreamEvent]:
+    if isinstance(part, PartialAnswer):
+        for stream, tokens, end in zip(streams, part.tokens, part.notes, strict=True):
+            if tokens or end:
+                yield from stream.push(tokens, end)
         return
-    for tale, output, note in zip(tales, part.outputs, part.notes, strict=True):
-        if not tale.over:  # the last of its tokens come with the answer
-            yield from tale.go_on(output[tale.taken :].tolist(), note or {"finish_reason": "length"})
+    for stream, output, note in zip(streams, part.outputs, part.notes, strict=True):
+        if not stream.ended:  # its last tokens come with the answer
+            yield from stream.push(output[stream.consumed :].tolist(), note or {"finish_reason": "length"})

@@ -1,4 +1,4 @@
-"""The catalog: which version answers a request, and which one shadows it."""
+"""Routing of requests to model versions: which version answers, and which one shadows it."""
 
 import asyncio
 import logging
@@ -22,66 +22,70 @@ from app.errors import AppError, NotFound
 from app.infrastructure.storage import Storage
 from app.services.models import aliases
 from app.tasks import TASKS
-from app.tasks.contract import Task
+from app.tasks.contract import Output, Task
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
-FRESH = 1.0  # seconds a resolved name is believed; a move that nobody could tell is seen within them
-PATIENCE = 1.0  # seconds a call waits for a database that hangs, if there is a last answer
-AHEAD = 0.5  # from this age on a name in use is looked up before it has to be
-NAMES, MANIFESTS = 4096, 512  # entries kept
+MAX_AGE_SECONDS = 1.0  # of a cached resolution; a change whose notice was lost takes effect within them
+LOOKUP_TIMEOUT_SECONDS = 1.0  # that a request waits for a hanging database where it has a stale resolution
+REFRESH_AGE_SECONDS = 0.5  # from this age on a resolution in use is renewed in the background
+MAX_SELECTORS, MAX_MANIFESTS = 4096, 512  # entries of the two caches
+MAX_VERSION = 2**31 - 1  # that the database's column can hold
 
 
 @dataclass(frozen=True)
 class Route:
-    """A version that can answer: where its files are, and what its task and its graph need to know."""
+    """A version that can answer: where its files are, and what its task and its graph need."""
 
     model: str
     version: int
     task: Task
     artifact: str
     state: Json
-    graph: Json  # the manifest's account of the exported graph; empty when it has none
+    graph: Json  # the manifest's description of the exported graph; empty where it has none
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether the network is asked for one token after the other."""
+        return "output" in self.graph and Output(self.graph["output"]).stepwise
 
 
-LAST_VERSION = 2**31 - 1  # as the database can hold it
-
-
-def version_number(text: str) -> int | None:
-    """The version that text names; None when no version can have such a number."""
-    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(LAST_VERSION)):
+def parse_version(text: str) -> int | None:
+    """The version number in `text`; None where no version can have such a number."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(MAX_VERSION)):
         return None
-    return number if 1 <= (number := int(text)) <= LAST_VERSION else None
+    return number if 1 <= (number := int(text)) <= MAX_VERSION else None
 
 
-class Wanted(NamedTuple):
-    """How a request names a version."""
+class VersionSelector(NamedTuple):
+    """How a request names a version: by number, by alias, or by neither (the alias `production`)."""
 
     model: str
     version: int | None
     alias: str | None
 
 
-class Chosen(NamedTuple):
-    """The version that answers one call, and the one that computes the same call unseen."""
+class ResolvedRoute(NamedTuple):
+    """The version that answers a request, and the one that computes it as the shadow."""
 
     route: Route
     shadow: Route | None
 
 
-class _Known(NamedTuple):
-    """What a name stands for, as the database had it at `at`."""
+class _Resolution(NamedTuple):
+    """What a selector stood for in the database at `resolved_at`."""
 
-    at: float
-    targets: tuple[Chosen, ...]
-    bounds: tuple[float, ...]  # where, on the way from 0 to 1, the next target begins
+    resolved_at: float  # on the monotonic clock
+    targets: tuple[ResolvedRoute, ...]
+    bounds: tuple[float, ...]  # cumulative shares of the targets but for the last, which ends at 1
 
 
-class Catalog:
-    """Resolves names without the database on the way of each call; an outage leaves the last answer.
+class VersionRouter:
+    """Resolves selectors from a cache, so that requests do not wait for the database.
 
-    It belongs to one event loop: only `_resolve` runs in threads, and that changes nothing.
+    During an outage of the database the last resolution stays in use. A router belongs to one event loop:
+    only `_resolve` runs in threads, and it changes nothing.
     """
 
     def __init__(
@@ -90,106 +94,107 @@ class Catalog:
         self._readers = readers
         self._storage = storage
         self._draw = draw  # uniform in [0, 1)
-        self._known: OrderedDict[Wanted, _Known] = OrderedDict()
-        self._looking: dict[Wanted, asyncio.Task[_Known]] = {}  # one look for all who ask meanwhile
-        self._manifests: OrderedDict[str, tuple[Json, Json]] = OrderedDict()
-        self._moves = 0  # how often names were forgotten
+        self._resolutions: OrderedDict[VersionSelector, _Resolution] = OrderedDict()
+        self._lookups: dict[VersionSelector, asyncio.Task[_Resolution]] = {}  # each shared by all who wait
+        self._manifests: OrderedDict[str, tuple[Json, Json]] = OrderedDict()  # state and graph by artifact
+        self._invalidations = 0
 
-    async def choose(self, wanted: Wanted) -> Chosen:
-        """The version to answer this call with, by the weights of its alias; raises `NotFound`."""
-        known = self._known.get(wanted)
-        age = inf if known is None else time.monotonic() - known.at
-        if known is None or age >= FRESH:
-            known = await self._look(wanted, known)
-        elif age >= AHEAD and wanted not in self._looking:
-            self._start(wanted)  # nobody waits for it
-        return known.targets[bisect(known.bounds, self._draw()) if known.bounds else 0]
+    async def choose(self, selector: VersionSelector) -> ResolvedRoute:
+        """Draw the version to answer one request, by the shares of the alias; raises `NotFound`."""
+        resolution = self._resolutions.get(selector)
+        age = inf if resolution is None else time.monotonic() - resolution.resolved_at
+        if resolution is None or age >= MAX_AGE_SECONDS:
+            resolution = await self._look_up(selector, resolution)
+        elif age >= REFRESH_AGE_SECONDS and selector not in self._lookups:
+            self._start_lookup(selector)  # in the background
+        return resolution.targets[bisect(resolution.bounds, self._draw()) if resolution.bounds else 0]
 
-    def forget(self, model: str) -> None:
-        """Look a model's names up again: an alias was moved, or a version deleted."""
-        self._moves += 1
-        for wanted in [key for key in (*self._known, *self._looking) if key.model == model]:
-            self._known.pop(wanted, None)
-            self._looking.pop(wanted, None)
+    def invalidate(self, model: str) -> None:
+        """Forget a model's resolutions: an alias was moved or a version deleted."""
+        self._invalidations += 1
+        for selector in [key for key in (*self._resolutions, *self._lookups) if key.model == model]:
+            self._resolutions.pop(selector, None)
+            self._lookups.pop(selector, None)
 
-    def forget_all(self) -> None:
-        """Look every name up again: moves may have been missed. What was known still outlives an outage."""
-        self._moves += 1
-        self._looking.clear()
-        for wanted, known in self._known.items():
-            self._known[wanted] = known._replace(at=float("-inf"))
+    def invalidate_all(self) -> None:
+        """Make every resolution stale: notices may have been missed. They still serve during an outage."""
+        self._invalidations += 1
+        self._lookups.clear()
+        for selector, resolution in self._resolutions.items():
+            self._resolutions[selector] = resolution._replace(resolved_at=float("-inf"))
 
-    async def _look(self, wanted: Wanted, last: _Known | None) -> _Known:
-        looking = self._looking.get(wanted) or self._start(wanted)
+    async def _look_up(self, selector: VersionSelector, last: _Resolution | None) -> _Resolution:
+        lookup = self._lookups.get(selector) or self._start_lookup(selector)
         try:
-            async with asyncio.timeout(None if last is None else PATIENCE):
-                return await asyncio.shield(looking)  # others may wait on when this caller goes away
+            async with asyncio.timeout(None if last is None else LOOKUP_TIMEOUT_SECONDS):
+                return await asyncio.shield(lookup)  # others may wait on when this caller is cancelled
         except (SQLAlchemyError, TimeoutError):
             if last is None:
                 raise
-            if self._known.get(wanted) is last:
-                self._known[wanted] = last._replace(at=time.monotonic())
+            if self._resolutions.get(selector) is last:
+                self._resolutions[selector] = last._replace(resolved_at=time.monotonic())
             return last
 
-    def _start(self, wanted: Wanted) -> "asyncio.Task[_Known]":
-        looking = self._looking[wanted] = asyncio.create_task(self._fetch(wanted))
-        looking.add_done_callback(partial(self._looked, wanted))
-        return looking
+    def _start_lookup(self, selector: VersionSelector) -> "asyncio.Task[_Resolution]":
+        lookup = self._lookups[selector] = asyncio.create_task(self._fetch(selector))
+        lookup.add_done_callback(partial(self._end_lookup, selector))
+        return lookup
 
-    def _looked(self, wanted: Wanted, looking: "asyncio.Task[_Known]") -> None:
-        if self._looking.get(wanted) is looking:
-            del self._looking[wanted]
-        if not looking.cancelled():
-            looking.exception()  # nobody may be left to hear of it
+    def _end_lookup(self, selector: VersionSelector, lookup: "asyncio.Task[_Resolution]") -> None:
+        if self._lookups.get(selector) is lookup:
+            del self._lookups[selector]
+        if not lookup.cancelled():
+            lookup.exception()  # retrieved here, because nobody else may be left to do so
 
-    async def _fetch(self, wanted: Wanted) -> _Known:
-        moves, now = self._moves, time.monotonic()
+    async def _fetch(self, selector: VersionSelector) -> _Resolution:
+        invalidations, now = self._invalidations, time.monotonic()
         try:
-            targets, bounds = await asyncio.to_thread(self._resolve, wanted)
+            targets, bounds = await asyncio.to_thread(self._resolve, selector)
         except AppError:
-            self._known.pop(wanted, None)
+            self._resolutions.pop(selector, None)
             raise
-        known = _Known(now, targets, bounds)
-        for route in (route for chosen in targets for route in chosen if route is not None):
-            _keep(self._manifests, route.artifact, (route.state, route.graph), MANIFESTS)
-        if moves == self._moves:  # else it may have been read before the move
-            _keep(self._known, wanted, known, NAMES)
-        return known
+        resolution = _Resolution(now, targets, bounds)
+        for route in (route for target in targets for route in target if route is not None):
+            _put(self._manifests, route.artifact, (route.state, route.graph), MAX_MANIFESTS)
+        if invalidations == self._invalidations:  # else it may have been read before the change
+            _put(self._resolutions, selector, resolution, MAX_SELECTORS)
+        return resolution
 
-    def _resolve(self, wanted: Wanted) -> tuple[tuple[Chosen, ...], tuple[float, ...]]:
+    def _resolve(self, selector: VersionSelector) -> tuple[tuple[ResolvedRoute, ...], tuple[float, ...]]:
         with self._readers() as session:
-            found = aliases.targets(session, *wanted)
+            resolved = aliases.resolve(session, *selector)
         shadow = None
-        if found.shadow is not None:
+        if resolved.shadow is not None:
             try:
-                shadow = self._route(found.shadow)
-            except AppError as error:  # nobody who is answered shall suffer from it
-                log.warning("the shadow of %s cannot compute: %s", wanted.model, error)
-        chosen = tuple(Chosen(self._route(row), shadow) for row, _ in found.answering)
-        return chosen, tuple(accumulate(share for _, share in found.answering))[:-1]
+                shadow = self._route(resolved.shadow)
+            except AppError as error:  # a broken shadow must not harm the version that answers
+                log.warning("The shadow of %s cannot compute: %s", selector.model, error)
+        targets = tuple(ResolvedRoute(self._route(row), shadow) for row, _ in resolved.answering)
+        return targets, tuple(accumulate(share for _, share in resolved.answering))[:-1]
 
     def _route(self, row: ModelVersion) -> Route:
         task = TASKS.get(row.task)
         if task is None:
             raise NotFound(f"The model {row.model} is for {row.task}, a task this server does not have")
-        state, graph = self._manifests.get(row.artifact) or self._manifest(row.artifact)
+        state, graph = self._manifests.get(row.artifact) or self._read_manifest(row.artifact)
         return Route(row.model, row.version, task, row.artifact, state, graph)
 
-    def _manifest(self, artifact: str) -> tuple[Json, Json]:
+    def _read_manifest(self, artifact: str) -> tuple[Json, Json]:
         manifest = orjson.loads(b"".join(self._storage.read(f"{artifact}/manifest.json")))
         graph = manifest.get("onnx", {})
         model = manifest.get("model")
-        return manifest["state"], graph | _reads(model) if graph and model else graph
+        return manifest["state"], graph | _network_facts(model) if graph and model else graph
 
 
-def _reads(model: Json) -> Json:
-    """What kind of output a graph has, and of how many each column of its inputs is a number."""
+def _network_facts(model: Json) -> Json:
+    """The kind of a network's output, and the size of the vocabulary behind each column of its inputs."""
     characters = [model.get("character_vocabulary", 0)] * model.get("word_length", 0)
     return {"output": model["output"], "vocabularies": [*model.get("vocabularies", []), *characters]}
 
 
-def _keep(entries: "OrderedDict[Any, Any]", key: object, value: object, bound: int) -> None:
-    entries[key] = value
-    entries.move_to_end(key)
-    while len(entries) > bound:
-        entries.popitem(last=False)
+def _put(cache: "OrderedDict[Any, Any]", key: object, value: object, max_entries: int) -> None:
+    """Put an entry into a cache; the oldest ones leave it beyond `max_entries`."""
+    cache[key] = value
+    cache.move_to_end(key)
+    while len(cache) > max_entries:
+        cache.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What a sweep does next: which runs begin, and which are given up. Nothing is changed here."""
+"""The decision what a sweep does next: which runs start and which are stopped. It changes nothing itself."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,190 +8,208 @@ from typing import Protocol
 
 from app.database.tables import Dataset
 from app.errors import Invalid
-from app.hyperparameters.space import Space, spelled
-from app.services.jobs.submission import Settings
+from app.hyperparameters.space import Space, canonical_json
+from app.services.jobs.submission import ResolvedJobConfig
 from app.services.sweeps import submission
-from app.services.sweeps.state import LATE, PRUNED, Run, Standing, Trial
+from app.services.sweeps.state import PRUNED, TIMED_OUT, Run, SweepState, Trial
 from app.states import Status
 from app.typedefs import Json
 
-Curve = Mapping[int, float]  # epoch -> validation loss
-WARMUP = 0.25  # of its epochs a run has before it is compared
+LossCurve = Mapping[int, float]  # epoch -> validation loss
+WARMUP_SHARE = 0.25  # of its epochs, which a run may train before it is compared with others
 
 
 @dataclass(frozen=True)
-class Told:
-    """A trial as the sampler is told of it; with neither value nor curve it went wrong."""
+class TrialResult:
+    """What a sampler knows of a trial; one with neither value nor curve failed."""
 
     parameters: Json
-    value: float | None = None  # the less the better
-    curve: Curve | None = None  # as far as it came before it was given up
+    value: float | None = None  # the cost: less is better
+    curve: LossCurve | None = None  # of a pruned trial, up to the epoch at which it was stopped
     running: bool = False
 
 
-class Picker(Protocol):
-    """Picks trials, and gives hopeless ones up."""
+class TrialSampler(Protocol):
+    """Suggests the parameters of trials."""
 
-    def pick(self, search: Json, space: Space, seed: int, told: Sequence[Told]) -> Iterator[Json]:
-        """Settings worth a trial, some perhaps twice; it ends when there are no others."""
+    def suggest(
+        self, search: Json, space: Space, seed: int, results: Sequence[TrialResult]
+    ) -> Iterator[Json]:
+        """Parameters to try next, perhaps some of them twice; ends when the space has no others."""
         ...
 
-    def hopeless(self, curve: Curve, ended: Sequence[Curve], warmup: int) -> bool:
-        """Whether a run is so far behind those that ended that it need not go on."""
+
+class TrialPruner(Protocol):
+    """Decides which runs are not worth finishing."""
+
+    def should_prune(self, curve: LossCurve, ended: Sequence[LossCurve], warmup: int) -> bool:
+        """Whether a run is far behind those that ended; `warmup` epochs it trains in any case."""
         ...
 
 
 @dataclass(frozen=True)
-class View:
-    """A sweep and all that decides how it goes on."""
+class SweepContext:
+    """A sweep's state with everything else that decides what it does next."""
 
-    standing: Standing
+    state: SweepState
     dataset: Dataset
     parallel: int  # runs at once
-    curves: Mapping[str, Curve] = field(default_factory=dict)  # by job, as far as they are needed
-    epochs: Mapping[str, int] = field(default_factory=dict)  # at most, of those that run
+    curves: Mapping[str, LossCurve] = field(default_factory=dict)  # by job id, those that pruning needs
+    epochs: Mapping[str, int] = field(default_factory=dict)  # by job id of a running run, its epochs at most
 
     @property
     def seeds(self) -> range:
-        """Of each trial's runs; the first one also splits the data, for all of them alike."""
-        search = self.standing.search
+        """The seeds of each trial's runs; all runs split the data by the first one."""
+        search = self.state.search
         return range(search["seed"], search["seed"] + search["seeds"])
 
 
 @dataclass(frozen=True)
-class Start:
-    """A run to begin."""
+class StartRun:
+    """A run to start."""
 
-    number: int
+    number: int  # of the trial
     seed: int
     parameters: Json
-    settings: Settings
+    config: ResolvedJobConfig
 
 
 @dataclass(frozen=True)
-class Stop:
-    """A run to end."""
+class StopRun:
+    """A run to stop."""
 
     job_id: str
-    why: str  # in a word
+    reason: str  # one word, stored with the run
     message: str
 
 
 @dataclass(frozen=True)
-class Step:
-    """What to do now."""
+class SweepPlan:
+    """The runs to start and to stop now."""
 
-    starts: Sequence[Start] = ()
-    stops: Sequence[Stop] = ()
-
-
-def decide(view: View, picker: Picker) -> Step:
-    """Give up what is too late or hopeless, and fill the free places."""
-    standing = view.standing
-    if standing.late:
-        message = f"The sweep has taken its {standing.search['max_seconds']:g} seconds"
-        return Step(stops=[Stop(run.job_id, LATE, message) for run in standing.live if not run.leaving])
-    stops = list(_hopeless(view, picker))
-    free = max(0, view.parallel - len(standing.live))
-    given_up = {stop.job_id for stop in stops}
-    return Step(list(islice(_runs(view, picker, given_up), free)), stops)
+    starts: Sequence[StartRun] = ()
+    stops: Sequence[StopRun] = ()
 
 
-def _hopeless(view: View, picker: Picker) -> Iterator[Stop]:
-    """All runs of each trial whose first run fell behind; only that one, for the others tell the spread."""
-    if not view.standing.search["prune"]:
+def decide(context: SweepContext, sampler: TrialSampler, pruner: TrialPruner) -> SweepPlan:
+    """Stop the runs that are out of time or fell behind, and start as many as there is room for."""
+    state = context.state
+    if state.timed_out:
+        message = f"The sweep has taken its {state.search['max_seconds']:g} seconds"
+        stops = [StopRun(run.job_id, TIMED_OUT, message) for run in state.live if not run.cancelling]
+        return SweepPlan(stops=stops)
+    stops = list(_prune(context, pruner))
+    free = max(0, context.parallel - len(state.live))
+    stopped = {stop.job_id for stop in stops}
+    return SweepPlan(list(islice(_startable(context, sampler, stopped), free)), stops)
+
+
+def _prune(context: SweepContext, pruner: TrialPruner) -> Iterator[StopRun]:
+    """Stop all runs of each trial whose first run fell behind.
+
+    Only first runs are compared: the runs with the other seeds are there to measure the spread.
+    """
+    if not context.state.search["prune"]:
         return
     ended = [
-        view.curves[run.job_id] for run in view.standing.runs if _good(run) and run.job_id in view.curves
+        context.curves[run.job_id]
+        for run in context.state.runs
+        if _has_result(run) and run.job_id in context.curves
     ]
-    for trial in view.standing.trials:
+    for trial in context.state.trials:
         first = trial.runs[0]
-        curve = view.curves.get(first.job_id)
-        if first.status != Status.RUNNING or first.leaving or not curve:
+        curve = context.curves.get(first.job_id)
+        if first.status != Status.RUNNING or first.cancelling or not curve:
             continue
-        if picker.hopeless(curve, ended, math.ceil(WARMUP * view.epochs[first.job_id])):
-            at = max(curve)
-            message = (
-                f"Given up: its validation loss after {at} epochs is worse than the median of other runs"
-            )
-            yield from (Stop(run.job_id, PRUNED, message) for run in trial.runs if run.live)
+        warmup = math.ceil(WARMUP_SHARE * context.epochs[first.job_id])
+        if pruner.should_prune(curve, ended, warmup):
+            reason = f"its validation loss after {max(curve)} epochs is worse than the median of other runs"
+            yield from (StopRun(run.job_id, PRUNED, f"Pruned: {reason}") for run in trial.runs if run.live)
 
 
-def _good(run: Run) -> bool:
+def _has_result(run: Run) -> bool:
     return not run.live and run.value is not None
 
 
-def _runs(view: View, picker: Picker, given_up: set[str]) -> Iterator[Start]:
-    """Runs that may begin, in this order: of trials that hold their own, of new trials, of any trial."""
-    prune = view.standing.search["prune"]
+def _startable(context: SweepContext, sampler: TrialSampler, stopped: set[str]) -> Iterator[StartRun]:
+    """Runs that may start, the most useful first.
+
+    First come the missing runs of trials that will not be pruned any more, then new trials, then the
+    missing runs of all other trials.
+    """
+    prune = context.state.search["prune"]
     trials = [
-        one for one in view.standing.trials if one.open and not one.spoilt and not _leaves(one, given_up)
+        trial
+        for trial in context.state.trials
+        if trial.open and not trial.failed and not _is_stopping(trial, stopped)
     ]
-    sure = [trial for trial in trials if not prune or _good(trial.runs[0])]
-    unsure = [trial for trial in trials if trial not in sure]
-    yield from chain.from_iterable(_rest(view, trial) for trial in sure)
+    safe = [trial for trial in trials if not prune or _has_result(trial.runs[0])]
+    unsafe = [trial for trial in trials if trial not in safe]
+    yield from chain.from_iterable(_missing_runs(context, trial) for trial in safe)
     later = []
-    for start in _new(view, picker):
-        rest = [Start(start.number, seed, start.parameters, start.settings) for seed in view.seeds[1:]]
+    for start in _new_trials(context, sampler):
+        rest = [StartRun(start.number, seed, start.parameters, start.config) for seed in context.seeds[1:]]
         yield start
         if prune:
             later += rest
         else:
             yield from rest
-    yield from chain.from_iterable(_rest(view, trial) for trial in unsure)
+    yield from chain.from_iterable(_missing_runs(context, trial) for trial in unsafe)
     yield from later
 
 
-def _leaves(trial: Trial, given_up: set[str]) -> bool:
-    return any(run.leaving or run.job_id in given_up for run in trial.runs)
+def _is_stopping(trial: Trial, stopped: set[str]) -> bool:
+    return any(run.cancelling or run.job_id in stopped for run in trial.runs)
 
 
-def _rest(view: View, trial: Trial) -> Iterator[Start]:
-    """Runs that a trial lacks."""
-    there = {run.seed for run in trial.runs}
-    settings = _settings(view, trial.parameters)
-    if settings is not None:
+def _missing_runs(context: SweepContext, trial: Trial) -> Iterator[StartRun]:
+    """A start for each seed that a trial has no run of yet."""
+    existing = {run.seed for run in trial.runs}
+    config = _resolve(context, trial.parameters)
+    if config is not None:
         yield from (
-            Start(trial.number, seed, trial.parameters, settings) for seed in view.seeds if seed not in there
+            StartRun(trial.number, seed, trial.parameters, config)
+            for seed in context.seeds
+            if seed not in existing
         )
 
 
-def _new(view: View, picker: Picker) -> Iterator[Start]:
-    """First runs of trials that nobody has begun."""
-    standing = view.standing
-    search, number = standing.search, len(standing.trials)
+def _new_trials(context: SweepContext, sampler: TrialSampler) -> Iterator[StartRun]:
+    """The first runs of trials that do not exist yet."""
+    state = context.state
+    search, number = state.search, len(state.trials)
     if number >= search["max_trials"]:
         return
-    space = submission.space_of(submission.task_of(standing.sweep), search["space"])
-    seen = {spelled(trial.parameters) for trial in standing.trials}
-    told = [_told(trial, view.curves) for trial in standing.trials]
-    for parameters in picker.pick(search, space, search["seed"], told):
-        if (name := spelled(parameters)) in seen:
+    space = submission.space_of(submission.task_of(state.sweep), search["space"])
+    known = {canonical_json(trial.parameters) for trial in state.trials}
+    results = [_result(trial, context.curves) for trial in state.trials]
+    for parameters in sampler.suggest(search, space, search["seed"], results):
+        if (key := canonical_json(parameters)) in known:
             continue
-        seen.add(name)
-        settings = _settings(view, parameters)
-        if settings is None:
+        known.add(key)
+        config = _resolve(context, parameters)
+        if config is None:
             continue
-        yield Start(number, search["seed"], parameters, settings)
+        yield StartRun(number, search["seed"], parameters, config)
         number += 1
         if number >= search["max_trials"]:
             return
 
 
-def _told(trial: Trial, curves: Mapping[str, Curve]) -> Told:
+def _result(trial: Trial, curves: Mapping[str, LossCurve]) -> TrialResult:
     if trial.pruned:
-        return Told(trial.parameters, curve=curves.get(trial.runs[0].job_id))
+        return TrialResult(trial.parameters, curve=curves.get(trial.runs[0].job_id))
     if trial.open:
-        return Told(trial.parameters, running=True)
-    return Told(trial.parameters, None if trial.spoilt else trial.cost)
+        return TrialResult(trial.parameters, running=True)
+    return TrialResult(trial.parameters, None if trial.failed else trial.cost)
 
 
-def _settings(view: View, parameters: Json) -> Settings | None:
-    """What a trial runs with; None if its settings do not fit together."""
-    sweep = view.standing.sweep
+def _resolve(context: SweepContext, parameters: Json) -> ResolvedJobConfig | None:
+    """The configuration of a trial's runs; None where its parameters do not fit together."""
+    sweep = context.state.sweep
     try:
-        return submission.settle(
-            submission.task_of(sweep), view.dataset, submission.base_of(sweep), parameters
+        return submission.resolve(
+            submission.task_of(sweep), context.dataset, submission.base_of(sweep), parameters
         )
     except Invalid:
         return None

@@ -1,30 +1,30 @@
-"""A sweep as it is asked for: a job, what to search of it, and how."""
+"""The request of a sweep: a job, the settings to search, and how to search them."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.hyperparameters.options import Strict
-from app.hyperparameters.space import spelled
+from app.hyperparameters.options import StrictModel
+from app.hyperparameters.space import canonical_json
 from app.schemas import JobIn, Text
-from app.tasks.shared.validation_metrics import LOSS
+from app.tasks.shared.validation_metrics import VALIDATION_LOSS
 from app.typedefs import Json
 
 MINIMIZE, MAXIMIZE = "minimize", "maximize"
 MAX_VALUES = 64  # of one setting
-LARGEST = 1e15  # which every number in a row of the database and in JSON can be
+MAX_NUMBER = 1e15  # every number up to it can be stored in the database and in JSON
 
-Number = Annotated[int | float, Field(ge=-LARGEST, le=LARGEST)]
+Number = Annotated[int | float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 
 
-class Range(Strict):
+class Range(StrictModel):
     """Numbers from `min` to `max`, both included."""
 
     min: Number
     max: Number
     log: bool = False
-    step: Annotated[int | float, Field(gt=0, le=LARGEST)] | None = None
+    step: Annotated[int | float, Field(gt=0, le=MAX_NUMBER)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Range":
@@ -48,23 +48,23 @@ def _dimension(value: Any) -> list[Any] | Json:
         )
     try:
         return Range.model_validate(value).model_dump(exclude_unset=True)
-    except ValidationError as wrong:
-        first = wrong.errors(include_url=False)[0]
-        place = "".join(f"{step}: " for step in first["loc"][:1])
-        raise PydanticCustomError("dimension", "{told}", {"told": place + first["msg"]}) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        prefix = "".join(f"{step}: " for step in first["loc"][:1])
+        raise PydanticCustomError("dimension", "{message}", {"message": prefix + first["msg"]}) from None
 
 
 def _distinct(values: list[Any]) -> list[Any]:
     if not 0 < len(values) <= MAX_VALUES:
         raise PydanticCustomError("dimension", f"List should have 1 to {MAX_VALUES} values")
     try:
-        told = [spelled(value) for value in values]
-        "".join(told).encode()
+        texts = [canonical_json(value) for value in values]
+        "".join(texts).encode()
     except (ValueError, RecursionError):
         raise PydanticCustomError("dimension", "Values should be JSON of Unicode text") from None
-    for place, value in enumerate(told):
-        if value in told[:place]:
-            raise PydanticCustomError("dimension", "{value} is there twice", {"value": value})
+    for index, text in enumerate(texts):
+        if text in texts[:index]:
+            raise PydanticCustomError("dimension", "{value} is there twice", {"value": text})
     return values
 
 
@@ -78,7 +78,7 @@ Dimension = Annotated[
 
 
 class SweepIn(JobIn):
-    """A job to run many times: each trial sets what is searched, and runs once for each seed."""
+    """A job to run many times: each trial sets the searched settings, and runs once for each seed."""
 
     search: dict[Text, Dimension] = Field(
         min_length=1,
@@ -89,8 +89,8 @@ class SweepIn(JobIn):
         ],
     )
     metric: Text = Field(
-        default=LOSS,
-        description="Of the validation data: `valid_loss`, or a metric of the task such as `accuracy`.",
+        default=VALIDATION_LOSS,
+        description="The metric on validation data: `valid_loss`, or one of the task such as `accuracy`.",
     )
     sampler: Literal["grid", "random", "tpe"] | None = Field(
         default=None, description="By default `grid` where that takes at most `max_trials`, else `tpe`."

@@ -1,4 +1,4 @@
-"""How a sweep stands: its trials and their runs, told by the database alone, and who leads."""
+"""The state of a sweep: its trials and their runs, read from the database alone, and the leaderboard."""
 
 import math
 from collections import defaultdict
@@ -16,12 +16,12 @@ from app.database.tables import Job
 from app.errors import NotFound
 from app.services.sweeps.search import MAXIMIZE
 from app.states import LIVE, SWEEP, Status
-from app.tasks.shared.validation_metrics import of_validation
+from app.tasks.shared.validation_metrics import validation_metric
 from app.typedefs import Json
 
-PRUNED, LATE = "pruned", "late"  # why the sweep itself ended a run
+PRUNED, TIMED_OUT = "pruned", "late"  # why the sweep itself ended a run, as stored in the run's `trial`
 
-COLUMNS = (
+RUN_COLUMNS = (
     Job.id, Job.trial, Job.status, Job.metrics, Job.cancel_requested_at,
     Job.started_at, Job.finished_at, Job.error_code, Job.error_message,
 )  # fmt: skip
@@ -29,24 +29,24 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Run:
-    """One job of a sweep: a trial with one seed."""
+    """One job of a sweep: a trial trained with one seed."""
 
     job_id: str
     number: int  # of the trial
     parameters: Json
     seed: int
     status: str
-    stopped: str | None  # by the sweep, and why
-    leaving: bool  # is being cancelled
-    value: float | None
+    stopped: str | None  # why the sweep ended this run, if it did
+    cancelling: bool  # a cancellation was requested and the run has not ended yet
+    value: float | None  # of the metric; None without a finite one
     seconds: float | None
     error: str | None
 
     @classmethod
     def of(cls, row: Any, metric: str) -> "Run":
-        """From its job's row, and the metric that runs are compared by."""
+        """The run of a job's row; `metric` is the one that trials are compared by."""
         done = row.status == Status.SUCCEEDED
-        value = (row.metrics or {}).get(of_validation(metric)) if done else None
+        value = (row.metrics or {}).get(validation_metric(metric)) if done else None
         return cls(
             job_id=row.id,
             number=row.trial["number"],
@@ -54,7 +54,7 @@ class Run:
             seed=row.trial["seed"],
             status=row.status,
             stopped=row.trial.get("stopped"),
-            leaving=row.status in LIVE and row.cancel_requested_at is not None,
+            cancelling=row.status in LIVE and row.cancel_requested_at is not None,
             value=value if isinstance(value, float | int) and math.isfinite(value) else None,
             seconds=row.finished_at - row.started_at if done else None,
             error=f"{row.error_message} ({row.error_code})" if row.error_code else None,
@@ -62,54 +62,54 @@ class Run:
 
     @property
     def live(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the run has not ended."""
         return self.status in LIVE
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting of what is searched, and its runs, the first seed first."""
+    """One assignment of values to the searched settings, and its runs, the first seed first."""
 
     number: int
     parameters: Json
     runs: Sequence[Run]
-    wanted: int  # runs
-    rising: bool  # whether more of the metric is better
+    seeds: int  # runs that a complete trial has
+    maximize: bool  # whether more of the metric is better
 
     @cached_property
     def values(self) -> list[float]:
-        """What its runs reached."""
+        """The metric of each run that has one."""
         return [run.value for run in self.runs if run.value is not None]
 
     @property
     def mean(self) -> float | None:
-        """What it is compared by."""
+        """The mean of the metric over the runs, by which trials are compared."""
         return fmean(self.values) if self.values else None
 
     @property
     def cost(self) -> float | None:
-        """The same, so that less is better."""
-        return -self.mean if self.rising and self.mean is not None else self.mean
+        """The mean with its sign turned where more is better, so that less always is."""
+        return -self.mean if self.maximize and self.mean is not None else self.mean
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation over seeds, from two on."""
+        """The standard deviation of the metric over seeds; None for fewer than two values."""
         return stdev(self.values) if len(self.values) > 1 else None
 
     @property
     def seconds(self) -> float | None:
-        """What a run takes on average."""
-        took = [run.seconds for run in self.runs if run.seconds is not None]
-        return fmean(took) if took else None
+        """The mean duration of the runs that succeeded."""
+        seconds = [run.seconds for run in self.runs if run.seconds is not None]
+        return fmean(seconds) if seconds else None
 
     @property
     def pruned(self) -> bool:
-        """Whether it was given up."""
+        """Whether the sweep gave the trial up."""
         return any(run.stopped == PRUNED for run in self.runs)
 
     @property
-    def spoilt(self) -> bool:
-        """Whether one of its runs ended without a value, so that no other one is begun."""
+    def failed(self) -> bool:
+        """Whether a run ended without a value, so that no further run of the trial starts."""
         return any(not run.live and run.value is None for run in self.runs)
 
     @property
@@ -119,104 +119,109 @@ class Trial:
 
     @property
     def open(self) -> bool:
-        """Whether its place can still change."""
-        return self.live or not (self.spoilt or len(self.runs) >= self.wanted)
+        """Whether the trial's mean can still change."""
+        return self.live or not (self.failed or len(self.runs) >= self.seeds)
 
     @property
     def best(self) -> Run | None:
-        """The run whose network is the trial's."""
-        good = [run for run in self.runs if run.value is not None]
-        return (max if self.rising else min)(good, key=lambda run: run.value or 0.0) if good else None
+        """The run with the best value; its network represents the trial."""
+        with_value = [run for run in self.runs if run.value is not None]
+        best = max if self.maximize else min
+        return best(with_value, key=lambda run: run.value or 0.0) if with_value else None
 
     @property
     def status(self) -> str:
-        """In one word."""
+        """The trial's status as the leaderboard shows it."""
         if self.pruned:
             return PRUNED
         if self.live:
             begun = any(run.status != Status.QUEUED for run in self.runs)
             return Status.RUNNING if begun else Status.QUEUED
-        if len(self.values) == self.wanted:
+        if len(self.values) == self.seeds:
             return Status.SUCCEEDED
-        failed = any(run.status == Status.FAILED for run in self.runs)
-        spoilt = self.spoilt and not any(run.stopped == LATE for run in self.runs)
-        return Status.FAILED if failed else Status.CANCELLED if spoilt else "incomplete"
+        if any(run.status == Status.FAILED for run in self.runs):
+            return Status.FAILED
+        cancelled = self.failed and not any(run.stopped == TIMED_OUT for run in self.runs)
+        return Status.CANCELLED if cancelled else "incomplete"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A sweep at one moment."""
+class SweepState:
+    """A sweep with all its trials, as the database had them at one moment."""
 
     sweep: Job
     trials: Sequence[Trial]
-    clock: float
+    now: float  # the database's clock, in epoch seconds
 
     @property
     def runs(self) -> list[Run]:
-        """Of all trials."""
+        """The runs of all trials."""
         return [run for trial in self.trials for run in trial.runs]
 
     @property
     def live(self) -> list[Run]:
-        """Those that have not ended."""
+        """The runs that have not ended."""
         return [run for run in self.runs if run.live]
 
     @property
-    def late(self) -> bool:
-        """Whether the sweep's time is over."""
-        most, began = self.search["max_seconds"], self.sweep.started_at
-        return most is not None and began is not None and self.clock - began > most
+    def timed_out(self) -> bool:
+        """Whether the sweep has run for longer than its `max_seconds`."""
+        max_seconds, started_at = self.search["max_seconds"], self.sweep.started_at
+        return max_seconds is not None and started_at is not None and self.now - started_at > max_seconds
 
     @property
     def search(self) -> Json:
-        """What is searched, and how."""
+        """The search as it was submitted, with its defaults filled in."""
         return self.sweep.search or {}
 
     @cached_property
     def ranked(self) -> list[Trial]:
-        """Trials with a value, the best first: a run that is missing is worse than any value."""
-        good = [trial for trial in self.trials if trial.values and not trial.pruned]
-        wanted = self.search["seeds"]
-        return sorted(good, key=lambda trial: (wanted - len(trial.values), trial.cost, trial.number))
+        """Trials with a value, the best first; trials that miss runs come after all that miss fewer."""
+        with_value = [trial for trial in self.trials if trial.values and not trial.pruned]
+        seeds = self.search["seeds"]
+        return sorted(with_value, key=lambda trial: (seeds - len(trial.values), trial.cost, trial.number))
 
-    def spent(self, *, ended: bool) -> list[str]:
-        """Runs that have ended and whose network nobody can want any more."""
+    def discardable(self, *, ended: bool) -> list[str]:
+        """Ids of ended runs whose files can be deleted: they can no longer become the model's version.
+
+        `ended` says whether the sweep has ended, so that open trials no longer count.
+        """
         closed = [trial for trial in self.ranked if ended or not trial.open]
-        kept = [*closed[:1], *(trial for trial in self.trials if trial.open and not ended)]
-        keep = {trial.best.job_id for trial in kept if trial.best is not None}
-        return [run.job_id for run in self.runs if not run.live and run.job_id not in keep]
+        candidates = [*closed[:1], *(trial for trial in self.trials if trial.open and not ended)]
+        retained = {trial.best.job_id for trial in candidates if trial.best is not None}
+        return [run.job_id for run in self.runs if not run.live and run.job_id not in retained]
 
 
-def read(session: Session, sweep_id: str) -> Standing:
-    """The sweep as it stands; raises `NotFound`."""
+def load(session: Session, sweep_id: str) -> SweepState:
+    """The current state of a sweep; raises `NotFound`."""
     sweep = session.get(Job, sweep_id)
     if sweep is None or sweep.kind != SWEEP:
         raise NotFound(f"There is no sweep {sweep_id}")
-    rows = session.execute(select(*COLUMNS).where(Job.sweep_id == sweep_id).order_by(Job.id))
-    clock = session.scalars(select(db_now())).one()
+    rows = session.execute(select(*RUN_COLUMNS).where(Job.sweep_id == sweep_id).order_by(Job.id))
+    now = session.scalars(select(db_now())).one()
     search = sweep.search or {}
     runs = [Run.of(row, search["metric"]) for row in rows]
-    return Standing(sweep, _trials(runs, search["seeds"], rising=search["direction"] == MAXIMIZE), clock)
+    return SweepState(sweep, _trials(runs, search["seeds"], maximize=search["direction"] == MAXIMIZE), now)
 
 
-def _trials(runs: Iterable[Run], seeds: int, *, rising: bool) -> list[Trial]:
-    found: dict[int, list[Run]] = defaultdict(list)
+def _trials(runs: Iterable[Run], seeds: int, *, maximize: bool) -> list[Trial]:
+    by_number: dict[int, list[Run]] = defaultdict(list)
     for run in runs:
-        found[run.number].append(run)
+        by_number[run.number].append(run)
     return [
-        Trial(number, of[0].parameters, sorted(of, key=lambda run: run.seed), seeds, rising)
-        for number, of in sorted(found.items())
+        Trial(number, group[0].parameters, sorted(group, key=lambda run: run.seed), seeds, maximize)
+        for number, group in sorted(by_number.items())
     ]
 
 
-def leaderboard(standing: Standing) -> list[Json]:
-    """All trials, the best first, then those without a value."""
-    ranks = {trial.number: rank for rank, trial in enumerate(standing.ranked, 1)}
-    rest = [trial for trial in standing.trials if trial.number not in ranks]
-    return [_row(trial, ranks.get(trial.number)) for trial in (*standing.ranked, *rest)]
+def leaderboard(state: SweepState) -> list[Json]:
+    """All trials as JSON, the ranked ones first, then those without a value."""
+    ranks = {trial.number: rank for rank, trial in enumerate(state.ranked, 1)}
+    unranked = [trial for trial in state.trials if trial.number not in ranks]
+    return [_trial_json(trial, ranks.get(trial.number)) for trial in (*state.ranked, *unranked)]
 
 
-def _row(trial: Trial, rank: int | None) -> Json:
+def _trial_json(trial: Trial, rank: int | None) -> Json:
     runs = [
         {"job": run.job_id, "seed": run.seed, "status": run.status, "value": run.value} for run in trial.runs
     ]

@@ -1,87 +1,81 @@
-"""How good probabilities of labels are: what is right, for each label too, and whether they are honest."""
+"""Metrics of predicted labels, by scikit-learn, and the temperature that calibrates their probabilities."""
 
 from collections.abc import Sequence
+from importlib import import_module  # only a worker that evaluates pays for the library
 
 import numpy as np
-import numpy.typing as npt
 
-from app.tasks.contract import Ints
+from app.tasks.arrays import Array, Ints
 from app.typedefs import Json
 
-Floats = npt.NDArray[np.floating]
+CALIBRATION_BINS = 15
+MAX_CONFUSION_LABELS = 50  # a confusion matrix of more labels is left out
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+MAX_TEMPERATURE = 20.0  # the lowest is its inverse
+PRIOR_NATS = 0.25  # weight of the prior: its cost, over all examples, at a temperature of e or 1/e
 
-BINS = 15
-LARGEST = 50  # labels of which the confusion matrix is told
-RATIO = (5**0.5 - 1) / 2
-DOUBT = 0.25  # nats, of all examples together, against a temperature that is e times too high or too low
 
-
-def probabilities(logs: Floats, temperature: float) -> Floats:
-    """From log-probabilities (examples, labels) at a temperature (Guo et al. 2017)."""
-    scaled = logs.astype(np.float64) / temperature
+def probabilities(log_probabilities: Array, temperature: float) -> Array:
+    """Probabilities (examples, labels) at a temperature, in float64 (Guo et al. 2017)."""
+    scaled = log_probabilities.astype(np.float64) / temperature
     odds = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    found: Floats = odds / odds.sum(axis=-1, keepdims=True)
-    return found
+    normalized: Array = odds / odds.sum(axis=-1, keepdims=True)
+    return normalized
 
 
-def temperature(logs: Floats, wanted: Ints) -> float:
-    """The one under which what is wanted is likeliest, between 1/20 and 20; by golden section.
+def fit_temperature(log_probabilities: Array, expected: Ints) -> float:
+    """The temperature between 1/20 and 20 that maximizes the likelihood of the expected labels.
 
-    Logs (examples, labels), wanted (examples,). Of few examples, all of them right, the lowest would be the
-    likeliest, and every answer certain: the fewer there are, the more it must speak for one far from 1.
+    Log-probabilities (examples, labels), expected (examples,); golden-section search. On few examples that
+    are all correct the likelihood is maximal at T → 0. A log-normal prior on T, of fixed weight, keeps it
+    near 1.
     """
 
     def cost(log: float) -> float:
-        likely = probabilities(logs, float(np.exp(log)))[np.arange(len(wanted)), wanted]
-        return float(-np.log(np.maximum(likely, 1e-300)).mean()) + DOUBT * log**2 / len(wanted)
+        likely = probabilities(log_probabilities, float(np.exp(log)))[np.arange(len(expected)), expected]
+        return float(-np.log(np.maximum(likely, 1e-300)).mean()) + PRIOR_NATS * log**2 / len(expected)
 
-    low, high = -np.log(20.0), np.log(20.0)
+    low, high = -np.log(MAX_TEMPERATURE), np.log(MAX_TEMPERATURE)
     for _ in range(40):
-        one, other = high - RATIO * (high - low), low + RATIO * (high - low)
-        low, high = (low, other) if cost(one) < cost(other) else (one, high)
+        left, right = high - GOLDEN_RATIO * (high - low), low + GOLDEN_RATIO * (high - low)
+        low, high = (low, right) if cost(left) < cost(right) else (left, high)
     return float(np.exp((low + high) / 2))
 
 
-def calibration_error(likely: Floats, wanted: Ints) -> float:
-    """How far confidence is from accuracy, by 15 bins of confidence (ECE: Naeini et al. 2015)."""
-    sure, right = likely.max(axis=1), likely.argmax(axis=1) == wanted
-    places = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(places, right, BINS) - np.bincount(places, sure, BINS)
-    return float(np.abs(gaps).sum() / len(wanted))
+def calibration_error(likely: Array, expected: Ints) -> float:
+    """Expected calibration error of probabilities (examples, labels), 15 bins (ECE: Naeini et al. 2015)."""
+    confidence, correct = likely.max(axis=1), likely.argmax(axis=1) == expected
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, correct, CALIBRATION_BINS) - np.bincount(bins, confidence, CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(expected))
 
 
-def judge(said: Ints, wanted: Ints, labels: Sequence[str]) -> Json:
-    """Accuracy and macro F1 of labels by number; labels that neither said nor wanted do not count."""
-    table = confusion(said, wanted, len(labels))
-    scores = per_label(table)
-    seen = (table.sum(axis=0) + table.sum(axis=1)) > 0
-    return {"accuracy": float((said == wanted).mean()), "macro_f1": float(scores[seen, 2].mean())}
-
-
-def confusion(said: Ints, wanted: Ints, count: int) -> Ints:
-    """How often each label (row) was taken for each (column)."""
-    return np.bincount(wanted * count + said, minlength=count * count).reshape(count, count)
-
-
-def per_label(table: Ints) -> Floats:
-    """Precision, recall and F1 of each label (labels, 3); 0 where there is nothing to divide by."""
-    hits, said, wanted = table.diagonal(), table.sum(axis=0), table.sum(axis=1)
-    parts = (
-        hits / np.maximum(said, 1),
-        hits / np.maximum(wanted, 1),
-        2 * hits / np.maximum(said + wanted, 1),
-    )
-    return np.stack(parts, axis=1)
-
-
-def details(said: Ints, wanted: Ints, labels: Sequence[str]) -> Json:
-    """The table by label, and which was taken for which; for many labels the table alone."""
-    table = confusion(said, wanted, len(labels))
-    rows = {
-        label: {"precision": row[0], "recall": row[1], "f1": row[2], "support": int(count)}
-        for label, row, count in zip(labels, per_label(table).tolist(), table.sum(axis=1), strict=True)
+def overall_scores(predicted: Ints, expected: Ints) -> Json:
+    """Accuracy and macro F1 of label numbers (examples,); labels in neither array do not count."""
+    library = import_module("sklearn")
+    return {
+        "accuracy": float(library.metrics.accuracy_score(expected, predicted)),
+        "macro_f1": float(library.metrics.f1_score(expected, predicted, average="macro", zero_division=0.0)),
     }
-    found: Json = {"per_class": rows}
-    if len(labels) <= LARGEST:
-        found["confusion_matrix"] = {"labels": list(labels), "rows": table.tolist()}
-    return found
+
+
+def scores_by_label(predicted: Ints, expected: Ints, labels: Sequence[str]) -> Json:
+    """Precision, recall, F1 and support of each label; for up to 50 labels the confusion matrix as well.
+
+    A quotient whose divisor is 0 is 0. Rows of the matrix are expected labels, columns predicted ones.
+    """
+    library, numbers = import_module("sklearn"), np.arange(len(labels))
+    columns = library.metrics.precision_recall_fscore_support(
+        expected, predicted, labels=numbers, zero_division=0.0
+    )
+    names = ("precision", "recall", "f1", "support")
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    scores: Json = {
+        "per_class": {
+            label: dict(zip(names, row, strict=True)) for label, row in zip(labels, rows, strict=True)
+        }
+    }
+    if len(labels) <= MAX_CONFUSION_LABELS:
+        matrix = library.metrics.confusion_matrix(expected, predicted, labels=numbers)
+        scores["confusion_matrix"] = {"labels": list(labels), "rows": matrix.tolist()}
+    return scores

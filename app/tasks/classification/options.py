@@ -1,4 +1,4 @@
-"""What a classification job and a request for one can choose, and what suits them."""
+"""Options of a classification job, instances and parameters of a request, and the defaults of a job."""
 
 from typing import Annotated, Literal
 
@@ -6,17 +6,17 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem, pointer
-from app.tasks.classification.reading import TEXT
 from app.tasks.shared import tokenizers
+from app.tasks.shared.text_checks import TEXT
 from app.typedefs import Json
 
-VOCABULARY = {"word": 20_000, "bpe": 8_000, "character": 2_000}
-LENGTH = {"word": 400, "bpe": 500, "character": 2_000}
-LETTERS = 12  # characters of a word
-LONGEST = 1 << 16  # characters of a request's text that are sent at most
+DEFAULT_VOCABULARY_SIZES = {"word": 20_000, "bpe": 8_000, "character": 2_000}
+DEFAULT_MAX_LENGTHS = {"word": 400, "bpe": 500, "character": 2_000}
+DEFAULT_WORD_LENGTH = 12  # characters
+MAX_REQUEST_CHARS = 1 << 16
 
-# What a job gets that names nothing: much dropout and few epochs, as little text overfits at once.
-TEXTS: tuple[Json, Json] = (
+# Network and training where a job sets none: much dropout and few epochs, as little text overfits at once.
+TEXT_DEFAULTS: tuple[Json, Json] = (
     {
         "cell": "lstm",
         "layers": 1,
@@ -42,8 +42,8 @@ TEXTS: tuple[Json, Json] = (
         "pretrain_epochs": 0,
     },
 )
-CHARACTERS: Json = {"characters": "none", "character_size": 30}  # where they are given to the network
-READINGS: tuple[Json, Json] = (
+CHARACTER_DEFAULTS: Json = {"characters": "none", "character_size": 30}  # for networks that get characters
+READINGS_DEFAULTS: tuple[Json, Json] = (
     {
         "cell": "gru",
         "layers": 1,
@@ -66,20 +66,25 @@ READINGS: tuple[Json, Json] = (
         "label_smoothing": 0.0,
     },
 )
-SEEN = 40_000  # examples in all epochs together that are enough, where examples are many
+ENOUGH_EXAMPLES = 40_000  # in all epochs together
 
 
-class Options(BaseModel):
-    """What a classification job can choose; the options of tokens count for texts only."""
+class ClassificationOptions(BaseModel):
+    """Options of a classification job; those of tokens apply to texts only."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     tokens: Annotated[
-        Literal["word", "bpe", "character"], Field(description="What the network reads one after the other.")
+        Literal["word", "bpe", "character"],
+        Field(description="The unit that the network reads at each step."),
     ] = "word"
     vocabulary_size: Annotated[
         int | None,
-        Field(ge=8, le=1 << 17, description="Most tokens; null: 20000 words, 8000 for bpe, 2000 characters."),
+        Field(
+            ge=8,
+            le=1 << 17,
+            description="Largest number of tokens; null: 20000 words, 8000 for bpe, 2000 characters.",
+        ),
     ] = None
     min_count: Annotated[
         int, Field(ge=1, le=1_000_000, description="How often a token must occur in training to be known.")
@@ -100,70 +105,73 @@ class Options(BaseModel):
             ge=0,
             le=64,
             description="Characters of a word, from both its ends, that a network with `characters` reads "
-            "beside it; 0: none can be read. null: 12 of words, none of other tokens.",
+            "beside the word; 0: none. null: 12 for words, none for other tokens.",
         ),
     ] = None
     class_weights: Annotated[
         Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0, le=1e6)]],
         Field(
-            description="How much an example counts in training: balanced, so that every label counts the "
-            "same in all; or a weight by label, 1 for those not named."
+            description="Weight of an example in training: balanced gives every label the same total weight; "
+            "or a weight for each label, 1 for labels that are not listed."
         ),
     ] = "none"
     calibrate: Annotated[
         bool,
-        Field(description="Find a temperature on the validation split that makes probabilities honest."),
+        Field(description="Calibrate probabilities with a temperature fitted on the validation split."),
     ] = True
 
     @property
-    def size(self) -> int:
-        """Most tokens of the vocabulary."""
-        return self.vocabulary_size or VOCABULARY[self.tokens]
+    def max_vocabulary(self) -> int:
+        """The largest number of tokens of the vocabulary."""
+        return self.vocabulary_size or DEFAULT_VOCABULARY_SIZES[self.tokens]
 
     @property
-    def letters(self) -> int:
-        """Characters of a word that are given to the network."""
-        usual = LETTERS if self.tokens == "word" else 0
-        return usual if self.word_length is None else self.word_length
+    def characters_per_word(self) -> int:
+        """Characters of a word that the network gets beside it; 0 where it gets none."""
+        default = DEFAULT_WORD_LENGTH if self.tokens == "word" else 0
+        return default if self.word_length is None else self.word_length
 
-    def longest(self, kind: str) -> int | None:
-        """Tokens or steps that are read; None = all."""
-        return self.max_length or (LENGTH[self.tokens] if kind == TEXT else None)
+    def max_steps(self, kind: str) -> int | None:
+        """Tokens of a text or steps of a sequence that are read; None = all."""
+        return self.max_length or (DEFAULT_MAX_LENGTHS[self.tokens] if kind == TEXT else None)
 
 
-class Instance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A text, or readings (time, channels): what the model was trained on."""
+class ClassificationInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A text, or readings (time, channels): the kind of data that the model was trained on."""
 
-    text: Annotated[str, msgspec.Meta(max_length=LONGEST)] | None = None
+    text: Annotated[str, msgspec.Meta(max_length=MAX_REQUEST_CHARS)] | None = None
     values: list[list[float]] | None = None
 
 
-class Parameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """How many labels to tell, the likeliest first; all of them by default."""
+class ClassificationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How many labels to return, the most probable first; by default all of them."""
 
     top_k: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
 
 
-def check_options(summary: Json, options: Options) -> list[Problem]:
-    """What is wrong with the options for a data set with this summary."""
-    problems = tokenizers.too_small(options.tokens, options.size) if summary["kind"] == TEXT else []
+def check_options(summary: Json, options: ClassificationOptions) -> list[Problem]:
+    """The problems of these options for a data set with this summary; none if a job may have them."""
+    problems = []
+    if summary["kind"] == TEXT:
+        problems += tokenizers.vocabulary_problems(options.tokens, options.max_vocabulary)
     if options.tokens != "word" and options.word_length:
-        problems.append(Problem("/options/word_length", f"the tokens are no words, but {options.tokens}"))
+        detail = f"only words have characters, and the tokens are of the kind {options.tokens}"
+        problems.append(Problem("/options/word_length", detail))
     if isinstance(options.class_weights, dict):
-        listed = len(summary["labels"]) == summary["classes"]
+        all_listed = len(summary["labels"]) == summary["classes"]  # a summary lists the most frequent labels
         problems += [
             Problem(pointer("options", "class_weights", label), "no example has this label")
             for label in options.class_weights
-            if listed and label not in summary["labels"]
+            if all_listed and label not in summary["labels"]
         ]
     return problems
 
 
-def defaults(summary: Json, options: Options) -> tuple[Json, Json]:
-    """The network and the training that suit a kind of data; characters where the network gets any."""
+def default_hyperparameters(summary: Json, options: ClassificationOptions) -> tuple[Json, Json]:
+    """Default network and training for the kind of data; with character settings if the network gets them."""
     if summary["kind"] != TEXT:
-        return READINGS
-    network, training = TEXTS
-    network = network | (CHARACTERS if options.letters else {})
-    enough = max(2, round(SEEN / max(summary["examples"], 1)))
+        return READINGS_DEFAULTS
+    network, training = TEXT_DEFAULTS
+    network = network | (CHARACTER_DEFAULTS if options.characters_per_word else {})
+    enough = max(2, round(ENOUGH_EXAMPLES / max(summary["examples"], 1)))
     return network, training | {"epochs": min(max(enough, training["epochs"]), 20)}

@@ -1,70 +1,72 @@
-"""Readings as sequences that a network reads, by what their training part taught; and what examples weigh."""
+"""Sensor readings as inputs of a network, standardized over the training part; and weights of labels."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from app.tasks.classification.options import Options
+from app.tasks.arrays import Arrays, Floats, Ints
+from app.tasks.classification.options import ClassificationOptions
 from app.tasks.classification.reading import VALUES
-from app.tasks.contract import Arrays, Floats
 from app.tasks.shared.ragged import Ragged
-from app.tasks.shared.splits import Rows
+from app.tasks.shared.splits import SplitRows
 from app.typedefs import Json
 
-SMALL = 1e-6  # a channel's deviation, below which it does not vary
+MIN_DEVIATION = 1e-6  # a channel that deviates less does not vary
+MAX_STANDARDIZED = 1e6
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Readings as a network reads them."""
+class EncodedReadings:
+    """All sequences of a data set as inputs of a network."""
 
-    readings: Ragged  # (steps, channels) float32
-    cuts: int  # sequences of which steps were left out
+    readings: Ragged  # (steps, channels) float32, standardized
+    truncated: int  # how many sequences lost steps
 
     @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """(sequences,)."""
+    def lengths(self) -> Ints:
+        """Steps of each sequence, (sequences,)."""
         return self.readings.lengths
 
     @property
     def width(self) -> int:
-        """Channels."""
+        """The number of channels."""
         return int(self.readings.values.shape[1])
 
-    def gather(self, rows: npt.NDArray[np.int64]) -> tuple[Floats, npt.NDArray[np.int64]]:
+    def gather(self, rows: Ints) -> tuple[Floats, Ints]:
         """Inputs (batch, time, channels) and lengths (batch,)."""
         return self.readings.padded(rows)
 
 
-def learn_scale(arrays: Arrays, rows: Rows, options: Options, state: Json) -> Measured:
-    """All readings on the scale of the training ones, which goes into the state."""
+def encode_readings(
+    arrays: Arrays, rows: SplitRows, options: ClassificationOptions, state: Json
+) -> EncodedReadings:
+    """All readings, standardized; puts mean and deviation of the training part into the state."""
     readings = Ragged.from_arrays(arrays, VALUES)
-    longest = options.longest(VALUES)
-    seen = np.concatenate([readings[int(row)][:longest] for row in rows.train]).astype(np.float64)
-    spread = seen.std(axis=0)
-    state["mean"] = [round(float(value), 9) for value in seen.mean(axis=0)]
-    state["scale"] = [round(float(value), 9) if value > SMALL else 1.0 for value in spread]
-    found = [scaled(readings[row][:longest], state) for row in range(len(readings))]
-    cuts = 0 if longest is None else int((readings.lengths > longest).sum())
-    return Measured(Ragged.of(found, np.float32), cuts)
+    max_steps = options.max_steps(VALUES)
+    train = np.concatenate([readings[int(row)][:max_steps] for row in rows.train]).astype(np.float64)
+    deviation = train.std(axis=0)
+    state["mean"] = [round(float(value), 9) for value in train.mean(axis=0)]
+    state["scale"] = [round(float(value), 9) if value > MIN_DEVIATION else 1.0 for value in deviation]
+    standardized = [standardize(readings[row][:max_steps], state) for row in range(len(readings))]
+    truncated = 0 if max_steps is None else int((readings.lengths > max_steps).sum())
+    return EncodedReadings(Ragged.of(standardized, np.float32), truncated)
 
 
-def scaled(readings: Floats, state: Json) -> Floats:
-    """Readings (time, channels) with mean 0 and deviation 1 over the training part."""
-    found = (readings - np.array(state["mean"])) / np.array(state["scale"])
-    limited: Floats = np.clip(found, -1e6, 1e6).astype(np.float32)
+def standardize(readings: Floats, state: Json) -> Floats:
+    """Readings (time, channels) on the scale on which the training part has mean 0 and deviation 1."""
+    standardized = (readings - np.array(state["mean"])) / np.array(state["scale"])
+    limited: Floats = np.clip(standardized, -MAX_STANDARDIZED, MAX_STANDARDIZED).astype(np.float32)
     return limited
 
 
-def weights_of(labels: npt.NDArray[np.int64], state: Json, options: Options) -> Floats:
-    """How much an example of each label counts, (labels,); the mean over these examples is 1."""
-    asked, names = options.class_weights, state["labels"]
+def label_weights(labels: Ints, state: Json, options: ClassificationOptions) -> Floats:
+    """The training weight of an example of each label, (labels,); its mean over these examples is 1."""
+    requested, names = options.class_weights, state["labels"]
     counts = np.maximum(np.bincount(labels, minlength=len(names)), 1)
     weights = np.ones(len(names))
-    if isinstance(asked, dict):
-        weights = np.array([asked.get(name, 1.0) for name in names])
-    elif asked == "balanced":
+    if isinstance(requested, dict):
+        weights = np.array([requested.get(name, 1.0) for name in names])
+    elif requested == "balanced":
         weights = 1.0 / counts
-    usual: Floats = (weights / weights[labels].mean()).astype(np.float32)
-    return usual
+    normalized: Floats = (weights / weights[labels].mean()).astype(np.float32)
+    return normalized

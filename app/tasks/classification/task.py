@@ -8,64 +8,62 @@ import numpy as np
 from pydantic import BaseModel
 
 from app.errors import Invalid, Problem
-from app.tasks.classification import text_encoding
-from app.tasks.classification.baseline import bayes
-from app.tasks.classification.metrics import calibration_error, details, judge, probabilities, temperature
-from app.tasks.classification.nearest import nearest
-from app.tasks.classification.options import Instance, Options, Parameters, check_options, defaults
-from app.tasks.classification.reading import LABEL, SPLIT, TEXT, VALUES, read_labelled, read_values
-from app.tasks.classification.sensor_encoding import Measured, learn_scale, scaled, weights_of
-from app.tasks.classification.text_encoding import Spelled
-from app.tasks.contract import (
-    Arrays,
-    Batch,
-    Defaults,
-    Example,
-    Faults,
-    Floats,
-    Input,
-    Ints,
-    Output,
-    Plan,
-    Reading,
-    Source,
-    Split,
-    TensorField,
+from app.tasks.arrays import Arrays, Floats, Ints
+from app.tasks.classification import baseline, metrics
+from app.tasks.classification.demo import DEMO
+from app.tasks.classification.options import (
+    ClassificationInstance,
+    ClassificationOptions,
+    ClassificationParameters,
+    check_options,
+    default_hyperparameters,
 )
+from app.tasks.classification.reading import LABEL, VALUES, read_labelled, read_values
+from app.tasks.classification.sensor_encoding import (
+    EncodedReadings,
+    encode_readings,
+    label_weights,
+    standardize,
+)
+from app.tasks.classification.text_encoding import EncodedTexts, fit_encoder, load_encoder
+from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
+from app.tasks.demonstration import Demo
 from app.tasks.shared.ragged import Ragged, Texts
-from app.tasks.shared.splits import VALID, Rows, partition
+from app.tasks.shared.splits import SPLIT, VALID, SplitRows, partition_rows
+from app.tasks.shared.text_checks import TEXT
+from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
 
 
 @dataclass(frozen=True)
-class Told:
-    """The whole data set, from which the answers without a network are learned."""
+class ClassificationEvaluationData:
+    """The whole data set, from which the baseline learns."""
 
     arrays: Arrays
-    sequences: Spelled | Measured
-    train: Ints  # rows, those that were drawn for validation too
+    encoded: EncodedTexts | EncodedReadings
+    train: Ints  # rows for the baseline: the training split, and a validation split that was sampled from it
 
 
-class Examples:
-    """Some rows as the split a training loop reads."""
+class ClassificationSplit:
+    """Some rows of a data set as the split a training loop reads."""
 
-    def __init__(self, rows: Ints, told: Told, weights: Floats) -> None:
-        self.rows, self.told = rows, told
+    def __init__(self, rows: Ints, data: ClassificationEvaluationData, weights: Floats) -> None:
+        self.rows, self.data = rows, data
         self._weights = weights  # (labels,)
-        self.lengths: Ints = told.sequences.lengths[rows]  # (examples,)
-        self.labels: Ints = told.arrays[LABEL][rows]  # (examples,)
+        self.lengths: Ints = data.encoded.lengths[rows]  # (examples,)
+        self.labels: Ints = data.arrays[LABEL][rows]  # (examples,)
         self.carried = False
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
-        """Gather examples as the LABEL loss wants them."""
+        """Gather examples as the LABEL loss expects them."""
         del rng
-        inputs, lengths = self.told.sequences.gather(self.rows[rows])
+        inputs, lengths = self.data.encoded.gather(self.rows[rows])
         labels = self.labels[rows]
         return Batch(inputs, lengths, labels, self._weights[labels])
 
 
-class Requests:
-    """The examples of a data set as instances, each read when it is asked for."""
+class ClassificationInstances:
+    """The examples of a data set as instances, each made when it is requested."""
 
     def __init__(self, arrays: Arrays) -> None:
         self._texts = Texts.from_arrays(arrays, TEXT) if TEXT in arrays else None
@@ -75,29 +73,30 @@ class Requests:
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: int) -> Instance:
+    def __getitem__(self, index: int) -> ClassificationInstance:
         if self._texts is not None:
-            return Instance(text=self._texts[index])
+            return ClassificationInstance(text=self._texts[index])
         if self._readings is None:
             raise IndexError(index)
-        return Instance(values=self._readings[index].astype(np.float64).tolist())
+        return ClassificationInstance(values=self._readings[index].astype(np.float64).tolist())
 
 
 class Classification:
-    """Texts become tokens, readings are standardised by channel; probabilities are calibrated."""
+    """Texts become tokens, readings are standardized by channel; probabilities are calibrated."""
 
     name: ClassVar[str] = "classification"
     bidirectional: ClassVar[bool] = True
     formats: ClassVar[tuple[str, ...]] = ("csv", "tsv", "jsonl", "parquet")
     columns: ClassVar[tuple[str, ...]] = (TEXT, VALUES, LABEL, SPLIT)
-    options: ClassVar[type[BaseModel]] = Options
-    instance: ClassVar[type[msgspec.Struct]] = Instance
-    parameters: ClassVar[type[msgspec.Struct]] = Parameters
-    typical: ClassVar[dict[str, tuple[Json, Json]]] = {
+    options: ClassVar[type[BaseModel]] = ClassificationOptions
+    instance: ClassVar[type[msgspec.Struct]] = ClassificationInstance
+    parameters: ClassVar[type[msgspec.Struct]] = ClassificationParameters
+    example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "10,000 texts": ({"kind": TEXT, "examples": 10_000}, {}),
         "sensor readings": ({"kind": VALUES, "examples": 1_000}, {}),
     }
-    loss_of: ClassVar[frozenset[str]] = frozenset()
+    slow_to_encode: ClassVar[bool] = False
+    loss_changing: ClassVar[frozenset[str]] = frozenset()
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField(TEXT, "BYTES", (), required=False),
         TensorField(VALUES, "FP64", (-1, -1), required=False),  # (time, channels)
@@ -106,137 +105,158 @@ class Classification:
         TensorField(LABEL, "BYTES", ()),
         TensorField("scores", "FP64", (-1,)),  # (labels,)
     )
+    instance_names: ClassVar[dict[str, str]] = {}
+    demo: ClassVar[Demo] = DEMO
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read texts or readings with their labels."""
         return Reading(*read_labelled(source, faults))
 
-    def check(self, summary: Json, options: Options) -> list[Problem]:
-        """A vocabulary too small for its unit, or weights of labels that are not there."""
+    def read_instances(self, source: Source, faults: Faults) -> list[Json]:
+        """One instance a record."""
+        del faults
+        return [record for _, record in source.records()]
+
+    def check(self, summary: Json, options: ClassificationOptions) -> list[Problem]:
+        """Report a vocabulary too small for its unit, and weights of labels that no example has."""
         return check_options(summary, options)
 
-    def defaults(self, summary: Json, options: Options) -> Defaults:
-        """By kind of data."""
-        return Defaults(*defaults(summary, options))
+    def defaults(self, summary: Json, options: ClassificationOptions) -> Defaults:
+        """Defaults for texts or for readings."""
+        return Defaults(*default_hyperparameters(summary, options))
 
-    def measures(self, summary: Json) -> dict[str, bool]:
-        """How many are right, of each label alike, or how likely the right ones are."""
+    def sweep_metrics(self, summary: Json) -> dict[str, bool]:
+        """Accuracy over examples, F1 averaged over labels, and the likelihood of the expected labels."""
         del summary
         return {"accuracy": True, "macro_f1": True, "log_loss": False}
 
-    def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
-        """Split by label, and learn vocabulary or scale from the training part."""
+    def plan(
+        self, arrays: Arrays, options: ClassificationOptions, seed: int, bptt_steps: int | None = None
+    ) -> Plan:
+        """Split by label, and fit vocabulary or scale on the training part."""
         del bptt_steps  # a sequence has one loss
         kind = TEXT if TEXT in arrays else VALUES
         labels = Texts.from_arrays(arrays, "labels")
-        rows = partition(arrays[SPLIT], seed, arrays[LABEL])
+        rows = partition_rows(arrays[SPLIT], seed, arrays[LABEL])
         state: Json = {"kind": kind, "labels": labels.pick(range(len(labels))), "temperature": 1.0}
-        state["longest"], state["calibrate"] = options.longest(kind), options.calibrate
-        sequences, network = _sequences(arrays, rows, options, state)
-        drawn = rows.valid[arrays[SPLIT][rows.valid] != VALID]
-        told, weights = (
-            Told(arrays, sequences, np.union1d(rows.train, drawn)),
-            weights_of(arrays[LABEL][rows.train], state, options),
-        )
-        even = np.ones(len(labels), np.float32)
+        state["longest"], state["calibrate"] = options.max_steps(kind), options.calibrate
+        encoded, network = _encode_all(arrays, rows, options, state)
+        sampled = rows.valid[arrays[SPLIT][rows.valid] != VALID]
+        data = ClassificationEvaluationData(arrays, encoded, np.union1d(rows.train, sampled))
+        weights = label_weights(arrays[LABEL][rows.train], state, options)
+        equal = np.ones(len(labels), np.float32)
         return Plan(
             state=state,
             input=Input.TOKENS if kind == TEXT else Input.VECTORS,
             output=Output.LABEL,
-            features=sequences.width,
+            features=encoded.width,
             outputs=len(labels),
-            train=Examples(rows.train, told, weights),
-            valid=Examples(rows.valid, told, even),
-            test=Examples(rows.test, told, even),
+            train=ClassificationSplit(rows.train, data, weights),
+            valid=ClassificationSplit(rows.valid, data, equal),
+            test=ClassificationSplit(rows.test, data, equal),
             network=network,
-            warnings=_warnings(sequences, state["longest"]),
+            warnings=_truncation_warnings(encoded, state["longest"]),
         )
 
-    def settle(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
-        """Find the temperature."""
+    def calibrate(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
+        """The state with the temperature that calibrates the outputs, if the job is to calibrate."""
         if not state["calibrate"]:
             return state
-        return state | {"temperature": temperature(np.stack(outputs), examples_of(split).labels)}
+        labels = classification_split(split).labels
+        return state | {"temperature": metrics.fit_temperature(np.stack(outputs), labels)}
 
-    def misfits(self, summary: Json, state: Json, parameters: Parameters) -> list[Problem]:
-        """Another kind of data, or other channels."""
+    def check_dataset(
+        self, summary: Json, state: Json, parameters: ClassificationParameters
+    ) -> list[Problem]:
+        """Report another kind of data, or another number of channels, than the model was trained on."""
         del parameters
         if summary["kind"] != state["kind"]:
-            told = f"its examples are {summary['kind']}, the model was trained on {state['kind']}"
-            return [Problem("/dataset", told)]
+            detail = f"its examples are {summary['kind']}, the model was trained on {state['kind']}"
+            return [Problem("/dataset", detail)]
         if summary["kind"] == VALUES and summary["channels"] != len(state["mean"]):
-            told = f"its examples have {summary['channels']} channels, the model takes {len(state['mean'])}"
-            return [Problem("/dataset", told)]
+            detail = f"its examples have {summary['channels']} channels, the model takes {len(state['mean'])}"
+            return [Problem("/dataset", detail)]
         return []
 
-    def instances(self, arrays: Arrays, state: Json) -> Requests:
+    def instances(self, arrays: Arrays, state: Json) -> ClassificationInstances:
         """Each example without its label."""
         del state
-        return Requests(arrays)
+        return ClassificationInstances(arrays)
 
-    def encode(self, state: Json, instance: Instance, parameters: Parameters) -> Example:
-        """A text as tokens and their characters (time, columns), or readings (time, channels) scaled."""
+    def encode(
+        self, state: Json, instance: ClassificationInstance, parameters: ClassificationParameters
+    ) -> Example:
+        """A text as tokens with characters (time, columns), or standardized readings (time, channels)."""
         del parameters
-        given = instance.text if state["kind"] == TEXT else instance.values
+        value = instance.text if state["kind"] == TEXT else instance.values
         other = instance.values if state["kind"] == TEXT else instance.text
-        if given is None or other is not None:
+        if value is None or other is not None:
             raise Invalid(problems=[Problem("", f"this model takes {state['kind']}, and nothing else")])
-        if isinstance(given, str):
-            return Example(text_encoding.load(state["spelling"]).rows(given), None)
-        found = read_values(given, len(state["mean"]))
-        if isinstance(found, str):
-            raise Invalid(problems=[Problem("/values", found)])
-        return Example(scaled(found[: state["longest"]], state), None)
+        if isinstance(value, str):
+            return Example(load_encoder(state["spelling"]).encode(value), None)
+        readings = read_values(value, len(state["mean"]))
+        if isinstance(readings, str):
+            raise Invalid(problems=[Problem("/values", readings)])
+        return Example(standardize(readings[: state["longest"]], state), None)
 
-    def decode(self, state: Json, example: Example, outputs: Floats, parameters: Parameters) -> Json:
-        """The likeliest label, and the probabilities of labels, the likeliest first."""
+    def decode(
+        self, state: Json, example: Example, outputs: Floats, parameters: ClassificationParameters
+    ) -> Json:
+        """The most probable label, and the probabilities of labels in falling order."""
         del example
-        likely = probabilities(outputs, state["temperature"])
+        likely = metrics.probabilities(outputs, state["temperature"])
         order = np.argsort(-likely, kind="stable")[: parameters.top_k]
-        scores = {state["labels"][place]: float(likely[place]) for place in order.tolist()}
+        scores = {state["labels"][label]: float(likely[label]) for label in order.tolist()}
         return {"label": next(iter(scores)), "scores": scores}
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
-        """Accuracy, F1 and calibration; of naive Bayes or the nearest neighbour too."""
-        examples, logs, labels = examples_of(split), np.stack(outputs), state["labels"]
-        told, wanted = examples.told, examples.labels
-        likely = probabilities(logs, state["temperature"])
-        said = likely.argmax(axis=1)
-        metrics = judge(said, wanted, labels) | {
-            "calibration_error": calibration_error(likely, wanted),
-            "calibration_error_before": calibration_error(probabilities(logs, 1.0), wanted),
-            "log_loss": float(-np.log(np.maximum(likely[np.arange(len(wanted)), wanted], 1e-12)).mean()),
+        """Accuracy, F1 and calibration; of naive Bayes or the nearest neighbor accuracy and F1."""
+        examples, log_probabilities = classification_split(split), np.stack(outputs)
+        expected = examples.labels
+        likely = metrics.probabilities(log_probabilities, state["temperature"])
+        uncalibrated = metrics.probabilities(log_probabilities, 1.0)
+        predicted = likely.argmax(axis=1)
+        right = likely[np.arange(len(expected)), expected]
+        network = metrics.overall_scores(predicted, expected) | {
+            "calibration_error": metrics.calibration_error(likely, expected),
+            "calibration_error_before": metrics.calibration_error(uncalibrated, expected),
+            "log_loss": float(-np.log(np.maximum(right, 1e-12)).mean()),
         }
-        every: Ints = told.arrays[LABEL]
-        if state["kind"] == TEXT:
-            texts = Texts.from_arrays(told.arrays, TEXT)
-            known = (texts.pick(told.train), every[told.train])
-            counted = bayes(*known, texts.pick(examples.rows), len(labels))
-        else:
-            assert isinstance(told.sequences, Measured)  # noqa: S101 - as the kind says
-            counted = nearest(told.sequences.readings, every, told.train, examples.rows)
-        return metrics | details(said, wanted, labels), judge(counted, wanted, labels)
+        network |= metrics.scores_by_label(predicted, expected, state["labels"])
+        return network, metrics.overall_scores(_predict_baseline(examples), expected)
 
 
-def _sequences(arrays: Arrays, rows: Rows, options: Options, state: Json) -> tuple[Spelled | Measured, Json]:
-    """All examples as a network reads them, and what it must know of them; encoding goes into the state."""
+def _encode_all(
+    arrays: Arrays, rows: SplitRows, options: ClassificationOptions, state: Json
+) -> tuple[EncodedTexts | EncodedReadings, Json]:
+    """All examples as inputs, and the network's configuration of them; the encoding goes into the state."""
     if state["kind"] == VALUES:
-        return learn_scale(arrays, rows, options, state), {}
+        return encode_readings(arrays, rows, options, state), {}
     texts = Texts.from_arrays(arrays, TEXT)
-    state["spelling"] = text_encoding.learn(texts, rows.train, options)
-    speller = text_encoding.load(state["spelling"])
-    return speller.table(texts), speller.network
+    state["spelling"] = fit_encoder(texts, rows.train, options)
+    encoder = load_encoder(state["spelling"])
+    return encoder.encode_all(texts), encoder.network
 
 
-def _warnings(sequences: Spelled | Measured, longest: int | None) -> list[str]:
-    if not sequences.cuts:
+def _truncation_warnings(encoded: EncodedTexts | EncodedReadings, max_steps: int | None) -> list[str]:
+    if not encoded.truncated:
         return []
-    return [f"Of {sequences.cuts:,} examples only the first {longest:,} tokens or steps are read."]
+    return [f"Of {encoded.truncated:,} examples only the first {max_steps:,} tokens or steps are read."]
 
 
-def examples_of(split: Split) -> Examples:
-    """A split of ours; raises `TypeError` for another."""
-    if isinstance(split, Examples):
+def _predict_baseline(examples: ClassificationSplit) -> Ints:
+    """The baseline's label of each example, (examples,)."""
+    data = examples.data
+    labels: Ints = data.arrays[LABEL]
+    if isinstance(data.encoded, EncodedReadings):
+        return baseline.nearest_neighbor(data.encoded.readings, labels, data.train, examples.rows)
+    texts = Texts.from_arrays(data.arrays, TEXT)
+    return baseline.naive_bayes(texts.pick(data.train), labels[data.train], texts.pick(examples.rows))
+
+
+def classification_split(split: Split) -> ClassificationSplit:
+    """The split as one of this task; raises `TypeError` for another."""
+    if isinstance(split, ClassificationSplit):
         return split
     raise TypeError("only labelled examples can be scored")
 

@@ -1,4 +1,4 @@
-"""Texts as rows of numbers: each token, and behind it the characters of its word where they are read too."""
+"""Texts as inputs of a network: the number of each token and, where they are read, its word's characters."""
 
 import unicodedata
 from collections import Counter
@@ -7,40 +7,39 @@ from functools import lru_cache
 
 import numpy as np
 
-from app.tasks.classification.options import LENGTH, Options
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
+from app.tasks.classification.options import DEFAULT_MAX_LENGTHS, ClassificationOptions
+from app.tasks.contract import PADDING, UNKNOWN
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts, offsets_of
-from app.tasks.shared.tokenizers import PADDING, UNKNOWN
-from app.tasks.shared.word_features import ends
+from app.tasks.shared.word_features import clip_word
 from app.typedefs import Json
 
-FIRST = UNKNOWN + 1  # the number of the first character
-MOST_CHARACTERS = 8_192
-LEAST_CHARACTER = 2  # texts that a known character is in
-LEARNED = 200_000  # texts that a vocabulary is learned from, evenly taken from all
-TOGETHER = 10_000  # texts in memory as the library's tokens
-A_TOKEN = 64  # characters of a text that are read for each token that is kept
-CACHED = 64  # spellers in memory
-ROWS = 1 << 15  # rows in memory of each
+FIRST_CHARACTER = UNKNOWN + 1  # the number of the first character of the alphabet
+MAX_ALPHABET = 8_192  # characters
+MIN_CHARACTER_TEXTS = 2  # a character in fewer texts is unknown
+MAX_VOCABULARY_TEXTS = 200_000  # texts that a vocabulary is learned from, evenly taken from all
+CHARS_PER_TOKEN = 64  # characters of a text that are looked at for each token that may be read
+MAX_CACHED_ENCODERS = 64
+MAX_CACHED_ROWS = 1 << 15  # of each encoder
 
 
 @dataclass(frozen=True)
-class Spelled:
-    """Texts as rows of a table."""
+class EncodedTexts:
+    """All texts of a data set; each token is a row of a table of the distinct ones."""
 
-    table: Array  # (distinct, features) int32; the first is padding
+    table: Array  # (distinct tokens, features) int32; the first row is padding
     tokens: Ragged  # rows of the table, int32
-    cuts: int  # texts of which tokens were left out
+    truncated: int  # how many texts lost tokens
 
     @property
     def width(self) -> int:
-        """Numbers of a step."""
+        """The number of features of a step."""
         return int(self.table.shape[1])
 
     @property
     def lengths(self) -> Array:
-        """(texts,)."""
+        """Tokens of each text, (texts,)."""
         return self.tokens.lengths
 
     def gather(self, rows: Array) -> tuple[Array, Array]:
@@ -49,109 +48,109 @@ class Spelled:
         return self.table[tokens].astype(np.int64), lengths
 
 
-class Speller:
-    """Spells texts as a training split taught it."""
+class TextEncoder:
+    """Encodes texts with a tokenizer and an alphabet, as `fit_encoder` made them."""
 
-    def __init__(self, tokeniser: str, alphabet: str, length: int, longest: int) -> None:
-        self._tokeniser, self._length, self._longest = tokeniser, length, longest
-        self._alphabet = {sign: number for number, sign in enumerate(alphabet, FIRST)}
-        self._rows: dict[tuple[int, str], bytes] = {}
+    def __init__(self, tokenizer: str, alphabet: str, word_length: int, max_tokens: int) -> None:
+        self._tokenizer, self._word_length, self._max_tokens = tokenizer, word_length, max_tokens
+        self._alphabet = {character: number for number, character in enumerate(alphabet, FIRST_CHARACTER)}
+        self._rows: dict[tuple[int, str], bytes] = {}  # a cache for `encode`
 
     @property
     def network(self) -> Json:
-        """What a network must know of its inputs."""
+        """Fields of the network's configuration that describe its inputs."""
         return {
-            "vocabularies": [tokenizers.size(self._tokeniser)],
-            "character_vocabulary": FIRST + len(self._alphabet) if self._length else 0,
-            "word_length": self._length,
+            "vocabularies": [tokenizers.vocabulary_size(self._tokenizer)],
+            "character_vocabulary": FIRST_CHARACTER + len(self._alphabet) if self._word_length else 0,
+            "word_length": self._word_length,
         }
 
-    def rows(self, written: str) -> Array:
-        """One text as (time, features) int64; one without tokens is a single unknown one."""
-        found = b"".join(map(self._row, self._pairs(written)[: self._longest]))
-        return np.frombuffer(found, np.int64).reshape(-1, 1 + self._length).copy()
+    def encode(self, text: str) -> Array:
+        """One text as (time, features) int64; a text without tokens is a single unknown token."""
+        rows = b"".join(map(self._row, self._pairs(text)[: self._max_tokens]))
+        return np.frombuffer(rows, np.int64).reshape(-1, 1 + self._word_length).copy()
 
-    def table(self, texts: Texts) -> Spelled:
-        """Many texts; equal words are spelled once."""
-        if not self._length:
-            return self._plain(texts)
+    def encode_all(self, texts: Texts) -> EncodedTexts:
+        """Many texts; each distinct word is encoded once."""
+        if not self._word_length:
+            return self._encode_tokens(texts)
         known: dict[tuple[int, str], int] = {(PADDING, ""): 0}
-        found, lengths = [], np.zeros(len(texts), np.int64)
-        for row in range(len(texts)):
-            pairs = self._pairs(texts[row])
-            lengths[row] = len(pairs)
-            numbers = [known.setdefault(one, len(known)) for one in pairs[: self._longest]]
-            found.append(np.array(numbers, np.int32))
-        table = np.array([(number, *self._spell(word)) for number, word in known], np.int32)
-        offsets = offsets_of(np.minimum(lengths, self._longest))
-        return Spelled(table, Ragged(np.concatenate(found), offsets), int((lengths > self._longest).sum()))
+        rows, lengths = [], np.zeros(len(texts), np.int64)
+        for number in range(len(texts)):
+            pairs = self._pairs(texts[number])
+            lengths[number] = len(pairs)
+            row = [known.setdefault(pair, len(known)) for pair in pairs[: self._max_tokens]]
+            rows.append(np.array(row, np.int32))
+        table = np.array([(token, *self._characters(word)) for token, word in known], np.int32)
+        tokens = Ragged(np.concatenate(rows), offsets_of(np.minimum(lengths, self._max_tokens)))
+        return EncodedTexts(table, tokens, int((lengths > self._max_tokens).sum()))
 
-    def _plain(self, texts: Texts) -> Spelled:
-        parts, cuts = [], 0
-        for start in range(0, len(texts), TOGETHER):
-            rows = range(start, min(start + TOGETHER, len(texts)))
-            some = [read(one, self._longest) for one in texts.pick(rows)]
-            found = tokenizers.encode_all(self._tokeniser, some)
-            parts.append(Ragged.of([ids[: self._longest] or [UNKNOWN] for ids in found], np.int32))
-            cuts += sum(len(ids) > self._longest for ids in found)
-        table = np.arange(tokenizers.size(self._tokeniser), dtype=np.int32)[:, None]
-        lengths = np.concatenate([part.lengths for part in parts])
-        tokens = Ragged(np.concatenate([part.values for part in parts]), offsets_of(lengths))
-        return Spelled(table, tokens, cuts)
+    def _encode_tokens(self, texts: Texts) -> EncodedTexts:
+        """Many texts without characters; the table has the number of each token of the vocabulary."""
+        parts, truncated = [], 0
+        for start in range(0, len(texts), tokenizers.BATCH_TEXTS):
+            rows = range(start, min(start + tokenizers.BATCH_TEXTS, len(texts)))
+            batch = [normalize(text, self._max_tokens) for text in texts.pick(rows)]
+            tokens = tokenizers.encode_batch(self._tokenizer, batch)
+            parts.append(Ragged.of([ids[: self._max_tokens] or [UNKNOWN] for ids in tokens], np.int32))
+            truncated += sum(len(ids) > self._max_tokens for ids in tokens)
+        table = np.arange(tokenizers.vocabulary_size(self._tokenizer), dtype=np.int32)[:, None]
+        return EncodedTexts(table, Ragged.concatenate(parts), truncated)
 
-    def _pairs(self, written: str) -> list[tuple[int, str]]:
-        """The tokens of a text, each with the characters of its word."""
-        said = read(written, self._longest)
-        found = tokenizers.encode(self._tokeniser, said)
-        words = [ends(said[begin:end], self._length) for begin, end in found.spans]
-        return list(zip(found.ids, words, strict=True)) or [(UNKNOWN, "")]
+    def _pairs(self, text: str) -> list[tuple[int, str]]:
+        """The tokens of a text, each with the characters of its word that are read."""
+        normalized = normalize(text, self._max_tokens)
+        tokens = tokenizers.encode(self._tokenizer, normalized)
+        words = [clip_word(normalized[begin:end], self._word_length) for begin, end in tokens.spans]
+        return list(zip(tokens.ids, words, strict=True)) or [(UNKNOWN, "")]
 
     def _row(self, pair: tuple[int, str]) -> bytes:
         row = self._rows.get(pair)
         if row is None:
-            if len(self._rows) >= ROWS:
+            if len(self._rows) >= MAX_CACHED_ROWS:
                 self._rows.clear()
-            row = self._rows[pair] = np.array([pair[0], *self._spell(pair[1])], np.int64).tobytes()
+            row = self._rows[pair] = np.array([pair[0], *self._characters(pair[1])], np.int64).tobytes()
         return row
 
-    def _spell(self, word: str) -> list[int]:
-        signs = [self._alphabet.get(sign, UNKNOWN) for sign in word]
-        return signs + [PADDING] * (self._length - len(signs))
+    def _characters(self, word: str) -> list[int]:
+        """The numbers of a word's characters, padded."""
+        numbers = [self._alphabet.get(character, UNKNOWN) for character in word]
+        return numbers + [PADDING] * (self._word_length - len(numbers))
 
 
-def read(written: str, longest: int) -> str:
-    """A text in normal form (NFC), without what lies far behind its first `longest` tokens."""
-    return unicodedata.normalize("NFC", written[: A_TOKEN * longest])
+def normalize(text: str, max_tokens: int) -> str:
+    """A text in normal form (NFC), without what lies far behind its first `max_tokens` tokens."""
+    return unicodedata.normalize("NFC", text[: CHARS_PER_TOKEN * max_tokens])
 
 
-def learn(texts: Texts, rows: Array, options: Options) -> Json:
-    """What `load` needs, from some of the texts."""
-    longest = options.max_length or LENGTH[options.tokens]
-    taken = rows[:: -(-len(rows) // LEARNED) or 1]
-    tokeniser = tokenizers.learn(
-        (read(texts[int(row)], longest) for row in taken),
-        tokenizers.Unit(options.tokens),
-        options.size,
+def fit_encoder(texts: Texts, rows: Array, options: ClassificationOptions) -> Json:
+    """The state of an encoder, as JSON, fitted to some of the texts; `load_encoder` takes it."""
+    max_tokens = options.max_length or DEFAULT_MAX_LENGTHS[options.tokens]
+    rows = rows[:: -(-len(rows) // MAX_VOCABULARY_TEXTS) or 1]
+    tokenizer = tokenizers.train_tokenizer(
+        (normalize(texts[int(row)], max_tokens) for row in rows),
+        tokenizers.TokenUnit(options.tokens),
+        options.max_vocabulary,
         lower=options.lower,
-        least=options.min_count,
+        min_count=options.min_count,
     )
-    signs: Counter[str] = Counter()
-    for row in taken if options.letters else ():
-        signs.update(set(read(texts[int(row)], longest)))
-    known = sorted(signs.items(), key=lambda one: (-one[1], one[0]))[:MOST_CHARACTERS]
+    counts: Counter[str] = Counter()  # texts by character
+    for row in rows if options.characters_per_word else ():
+        counts.update(set(normalize(texts[int(row)], max_tokens)))
+    frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_ALPHABET]
     return {
-        "tokeniser": tokeniser,
-        "alphabet": "".join(sign for sign, count in known if count >= LEAST_CHARACTER),
-        "letters": options.letters,
-        "longest": longest,
+        "tokeniser": tokenizer,
+        "alphabet": "".join(character for character, count in frequent if count >= MIN_CHARACTER_TEXTS),
+        "letters": options.characters_per_word,
+        "longest": max_tokens,
     }
 
 
-def load(told: Json) -> Speller:
-    """The speller of what `learn` said."""
-    return _load(told["tokeniser"], told["alphabet"], told["letters"], told["longest"])
+def load_encoder(state: Json) -> TextEncoder:
+    """The encoder with a state of `fit_encoder`."""
+    return _load(state["tokeniser"], state["alphabet"], state["letters"], state["longest"])
 
 
-@lru_cache(CACHED)
-def _load(tokeniser: str, alphabet: str, letters: int, longest: int) -> Speller:
-    return Speller(tokeniser, alphabet, letters, longest)
+@lru_cache(MAX_CACHED_ENCODERS)
+def _load(tokenizer: str, alphabet: str, word_length: int, max_tokens: int) -> TextEncoder:
+    return TextEncoder(tokenizer, alphabet, word_length, max_tokens)

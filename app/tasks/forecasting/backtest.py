@@ -1,147 +1,179 @@
-"""Where the series of a data set are cut: which points are trained on, validated on and held out."""
+"""Backtesting: which points of each series train, validate and test, and the histories before each origin."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
 from app.tasks.forecasting.normalization import History
-from app.tasks.forecasting.series import TEST, VALID, SeriesSet
+from app.tasks.forecasting.series import TEST_MARK, VALID_MARK, SeriesSet
+from app.typedefs import Json
 
-MARGIN = 3  # points of history beyond one horizon without which nothing is held out
-ENOUGH = 64  # forecasts that make a steady figure: fewer series give several origins each
-SHARE = 0.1  # of a series, at most, is spent on more than one origin
+MIN_EXTRA_POINTS = 3  # points of history that a held-out horizon needs before it, beside one more horizon
+MIN_FORECASTS = 64  # forecasts for a stable metric: with fewer series each has several origins
+MAX_BACKTEST_SHARE = 0.1  # of a series, spent on its second and further origins
+MIN_VALID_HISTORY = 8  # points before the first validation origin
 
 
 @dataclass(frozen=True)
-class Cut:
-    """One series: training ends before `train`, all that may be learnt from before `whole`."""
+class SplitPoints:
+    """Where one series is divided; all positions count from its first point.
 
-    series: int
-    train: int
-    whole: int
-    valid: tuple[int, ...]  # origins: index of the first point to forecast
+    The network trains on the points before `train_end`; a refit uses those before `refit_end`.
+    """
+
+    series: int  # index in the data set
+    train_end: int
+    refit_end: int
+    valid: tuple[int, ...]  # origins: position of the first point to forecast
     test: tuple[int, ...]
 
 
-def needed(horizon: int) -> int:
-    """The shortest series of which a horizon can be held out."""
-    return 2 * horizon + MARGIN
+def min_length(horizon: int) -> int:
+    """Points a series needs so that one horizon can be held out."""
+    return 2 * horizon + MIN_EXTRA_POINTS
 
 
-def cut_series(series: SeriesSet, horizon: int, season: int) -> list[Cut]:
-    """Cut each series at its marked rows, or else keep its last horizons for test and validation.
+def find_split_points(series: SeriesSet, horizon: int, season: int) -> list[SplitPoints]:
+    """Divide each series at its marked rows; without marks its last horizons are for validation and test.
 
-    A series ends with its last observed value; covariates may go on.
+    A series ends with its last observed value; its covariates may continue.
     """
-    lengths = _ends(series)
-    per_series = -(-ENOUGH // max(len(lengths), 1))
-    cuts = []
+    lengths = _observed_lengths(series)
+    per_series = -(-MIN_FORECASTS // max(len(lengths), 1))
+    test_mark = TEST_MARK if (series.splits == TEST_MARK).any() else VALID_MARK
+    marked = bool((series.splits == test_mark).any())
+    points = []
     for index, length in enumerate(lengths.tolist()):
-        marks = series.splits[series.offsets[index] :][:length]
-        held = TEST if (series.splits == TEST).any() else VALID
-        count = max(1, min(per_series, int(SHARE * length) // horizon))
-        if series.splits.any() and (series.splits == held).any():
-            cuts.append(_marked(index, marks, held, horizon, season, count))
+        count = max(1, min(per_series, int(MAX_BACKTEST_SHARE * length) // horizon))
+        if marked:
+            marks = series.splits[series.offsets[index] :][:length]
+            points.append(_split_by_marks(index, marks, test_mark, horizon, season, count))
         else:
-            cuts.append(_unmarked(index, length, horizon, season, count))
-    return cuts
+            points.append(_split_by_length(index, length, horizon, season, count))
+    return points
 
 
-def _ends(series: SeriesSet) -> Array:
-    """Points of each series up to its last observed value, (n,)."""
-    starts = np.repeat(series.offsets[:-1], np.diff(series.offsets))
-    place = np.arange(len(series.values)) - starts + 1  # (N,)
-    ends = np.zeros(len(series.ids), np.int64)
-    owner = np.repeat(np.arange(len(series.ids)), np.diff(series.offsets))
-    np.maximum.at(ends, owner, np.where(np.isfinite(series.values), place, 0))
-    return ends
+def _observed_lengths(series: SeriesSet) -> Array:
+    """Points of each series up to its last observed value, (n,); 0 if it has none."""
+    sizes = np.diff(series.offsets)
+    position = np.arange(len(series.values)) - np.repeat(series.offsets[:-1], sizes) + 1  # (N,)
+    lengths = np.zeros(len(series.ids), np.int64)
+    owner = np.repeat(np.arange(len(series.ids)), sizes)
+    np.maximum.at(lengths, owner, np.where(np.isfinite(series.values), position, 0))
+    return lengths
 
 
-def _last_origins(end: int, horizon: int, count: int, least: int) -> tuple[int, ...]:
-    """Up to `count` origins a horizon apart that end at `end` and leave `least` points before the first."""
-    count = min(count, (end - least) // horizon)
+def _last_origins(end: int, horizon: int, count: int, min_history: int) -> tuple[int, ...]:
+    """Up to `count` origins, a horizon apart; the last horizon ends at `end`.
+
+    At least `min_history` points precede the first origin.
+    """
+    count = min(count, (end - min_history) // horizon)
     return tuple(end - horizon * k for k in range(count, 0, -1))
 
 
-def _unmarked(index: int, length: int, horizon: int, season: int, count: int) -> Cut:
-    test = _last_origins(length, horizon, count, horizon + MARGIN)
-    train = test[0] if test else length
-    valid = _last_origins(train, horizon, count, max(2 * season, horizon, 8)) if test else ()
-    return Cut(index, valid[0] if valid else train, length, valid, test)
+def _valid_origins(end: int, horizon: int, season: int, count: int) -> tuple[int, ...]:
+    """Validation origins in the last horizons before `end`, if two seasons and a horizon precede them."""
+    return _last_origins(end, horizon, count, max(2 * season, horizon, MIN_VALID_HISTORY))
 
 
-def _marked(index: int, marks: Array, held: int, horizon: int, season: int, count: int) -> Cut:
-    """Rolling origins over marked rows; without any for validation the last horizons before the others."""
+def _split_by_length(index: int, length: int, horizon: int, season: int, count: int) -> SplitPoints:
+    """Hold out the last horizons for testing, and those before them for validation."""
+    test = _last_origins(length, horizon, count, horizon + MIN_EXTRA_POINTS)
+    train_end = test[0] if test else length
+    valid = _valid_origins(train_end, horizon, season, count) if test else ()
+    return SplitPoints(index, valid[0] if valid else train_end, length, valid, test)
+
+
+def _split_by_marks(
+    index: int, marks: Array, test_mark: int, horizon: int, season: int, count: int
+) -> SplitPoints:
+    """Roll the origin over the marked rows.
+
+    Without rows for validation, the last horizons before the test rows validate.
+    """
     length = len(marks)
-    tested, validated = np.flatnonzero(marks == held), np.flatnonzero((marks == VALID) & (held != VALID))
-    whole = int(tested[0]) if len(tested) else length
-    validated = validated[validated < whole]
-    test = tuple(range(max(whole, 1), int(tested[-1]) + 1, horizon)) if len(tested) else ()
-    if len(validated):
-        train = int(validated[0])
-        return Cut(index, train, whole, tuple(range(max(train, 1), int(validated[-1]) + 1, horizon)), test)
-    valid = _last_origins(whole, horizon, count, max(2 * season, horizon, 8))
-    return Cut(index, valid[0] if valid else whole, whole, valid, test)
+    test_rows = np.flatnonzero(marks == test_mark)
+    valid_rows = np.flatnonzero((marks == VALID_MARK) & (test_mark != VALID_MARK))
+    refit_end = int(test_rows[0]) if len(test_rows) else length
+    valid_rows = valid_rows[valid_rows < refit_end]
+    test = tuple(range(max(refit_end, 1), int(test_rows[-1]) + 1, horizon)) if len(test_rows) else ()
+    if len(valid_rows):
+        train_end = int(valid_rows[0])
+        valid = tuple(range(max(train_end, 1), int(valid_rows[-1]) + 1, horizon))
+        return SplitPoints(index, train_end, refit_end, valid, test)
+    valid = _valid_origins(refit_end, horizon, season, count)
+    return SplitPoints(index, valid[0] if valid else refit_end, refit_end, valid, test)
 
 
-class Slicer:
-    """Takes histories out of a data set, with the covariates a model uses."""
+class HistorySlicer:
+    """Takes histories out of a data set, with the covariates that the model's state names."""
 
-    def __init__(self, series: SeriesSet, state: dict[str, Any]) -> None:
+    def __init__(self, series: SeriesSet, state: Json) -> None:
         self._series = series
         self._horizon: int = state["horizon"]
-        self._memory: int = state["history"]
+        self._max_points: int = state["history"]
         self._past = [series.covariate_names.index(spec["name"]) for spec in state["past"]]
         self._future = [series.covariate_names.index(spec["name"]) for spec in state["future"]]
         self._static = [series.static_names.index(spec["name"]) for spec in state["static"]]
 
-    def places(self, wanted: Iterable[tuple[int, int, int | None]]) -> list[tuple[int, int, int]]:
-        """Those (series, origin, limit) that have anything to forecast from; no limit is the series' end."""
+    def usable_origins(self, origins: Iterable[tuple[int, int, int | None]]) -> list[tuple[int, int, int]]:
+        """The triples (series, origin, limit) whose history has an observed value.
+
+        Targets are known before `limit`; None stands for the end of the series.
+        """
         lengths = np.diff(self._series.offsets).tolist()
         return [
             (index, origin, lengths[index] if limit is None else limit)
-            for index, origin, limit in wanted
-            if self.observed(index, origin)
+            for index, origin, limit in origins
+            if self.count_observed(index, origin)
         ]
 
-    def values(self, index: int, end: int) -> Array:
-        """All values of a series before `end`."""
+    def values_before(self, index: int, end: int) -> Array:
+        """All values of series `index` before position `end`, (end,)."""
         start = int(self._series.offsets[index])
         return self._series.values[start : start + end]
 
     def history(self, index: int, end: int, limit: int) -> History:
-        """The last points of a series before `end`; targets beyond it only before `limit`."""
+        """The last points of series `index` before `end`, with the targets between `end` and `limit`."""
         start, stop = (int(v) for v in self._series.offsets[index : index + 2])
-        first = start + max(0, end - self._memory)
+        first = start + max(0, end - self._max_points)
         origin = start + end
-        after = np.full(self._horizon, np.nan)
-        coming = self._series.values[origin : min(origin + self._horizon, start + limit)]
-        after[: len(coming)] = coming
+        targets = np.full(self._horizon, np.nan)
+        known = self._series.values[origin : min(origin + self._horizon, start + limit)]
+        targets[: len(known)] = known
         future = None
         if self._future:
             future = np.full((origin - first + self._horizon, len(self._future)), np.nan)
-            given = self._series.covariates[first : min(origin + self._horizon, stop), self._future]
-            future[: len(given)] = given
+            rows = self._series.covariates[first : min(origin + self._horizon, stop), self._future]
+            future[: len(rows)] = rows
         return History(
             values=self._series.values[first:origin],
-            after=after,
+            targets=targets,
             start=int(self._series.starts[index]) + first - start,
             static=self._series.static_codes[index, self._static] if self._static else None,
             past=self._series.covariates[first:origin, self._past] if self._past else None,
             future=future,
-            item=index,
+            series_index=index,
         )
 
-    def pieces(self, index: int, end: int) -> list[History]:
-        """Histories that overlap by half and cover a series before `end`, as a request would send them."""
-        ends = [end]
-        while ends[-1] > self._memory:
-            ends.append(max(ends[-1] - self._memory // 2, self._memory))
-        return [self.history(index, stop, end) for stop in ends if self.observed(index, stop) > 1]
+    def training_histories(self, parts: Iterable[tuple[int, int]]) -> list[list[History]]:
+        """Histories of each part (series, end), without the parts that have none."""
+        groups = (self.covering_histories(index, end) for index, end in parts)
+        return [group for group in groups if group]
 
-    def observed(self, index: int, end: int) -> int:
-        """How many values the history before `end` has."""
-        return int(np.isfinite(self.values(index, end)[-self._memory :]).sum())
+    def covering_histories(self, index: int, end: int) -> list[History]:
+        """Histories that overlap by half and cover series `index` before `end`.
+
+        Each is as long as a request would have it; those with fewer than two observed values are left out.
+        """
+        ends = [end]
+        while ends[-1] > self._max_points:
+            ends.append(max(ends[-1] - self._max_points // 2, self._max_points))
+        return [self.history(index, stop, end) for stop in ends if self.count_observed(index, stop) > 1]
+
+    def count_observed(self, index: int, end: int) -> int:
+        """Observed values in the history of series `index` before `end`."""
+        return int(np.isfinite(self.values_before(index, end)[-self._max_points :]).sum())

@@ -1,17 +1,17 @@
-"""What a forecasting job can choose, and whether a data set allows it."""
+"""Options of a forecasting job, and whether a data set allows them."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.errors import Problem
-from app.tasks.forecasting.backtest import MARGIN, needed
+from app.tasks.forecasting.backtest import MIN_EXTRA_POINTS, min_length
 from app.typedefs import Json
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Options(BaseModel):
+class ForecastingOptions(BaseModel):
     """What a forecasting job can choose."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -50,44 +50,55 @@ class Options(BaseModel):
 
     @field_validator("quantiles")
     @classmethod
-    def _unique(cls, quantiles: list[float]) -> list[float]:
+    def _sorted_unique(cls, quantiles: list[float]) -> list[float]:
         if len(set(quantiles)) < len(quantiles):
             raise ValueError("quantiles must differ from each other")
         return sorted(quantiles)
 
 
-def check_options(summary: Json, options: Options) -> list[Problem]:
-    """What is wrong with the options for a file with this summary."""
+def check_options(summary: Json, options: ForecastingOptions) -> list[Problem]:
+    """Problems of these options with a data set of this summary; pointers into the job."""
+    return [*_check_lengths(summary, options), *_check_covariates(summary, options)]
+
+
+def _check_lengths(summary: Json, options: ForecastingOptions) -> list[Problem]:
+    """Whether the longest series is long enough for the horizon and two seasons."""
     longest, horizon = summary["longest_train"], options.horizon
     marked = summary.get("split")
-    least = horizon + MARGIN + 1 if marked else needed(horizon)
+    required = horizon + MIN_EXTRA_POINTS + 1 if marked else min_length(horizon)
     problems = []
-    if longest < least:
+    if longest < required:
         where = " outside the valid and test splits" if marked else ""
         problems.append(
             Problem(
                 "/options/horizon",
                 f"The longest series has {longest} observations{where}; "
-                f"horizon {horizon} needs at least {least}.",
+                f"horizon {horizon} needs at least {required}.",
             )
         )
     if options.season_length and options.season_length > max(1, longest // 2):
         detail = f"The longest series has {longest} observations, less than two such seasons."
         problems.append(Problem("/options/season_length", detail))
-    known = summary["covariates"]
-    changing = [*known["numeric"], *known["category"]]
+    return problems
+
+
+def _check_covariates(summary: Json, options: ForecastingOptions) -> list[Problem]:
+    """Whether the data set has the columns, and no column is both past and future."""
+    columns = summary["covariates"]
+    varying = [*columns["numeric"], *columns["category"]]
+    problems = []
     for field, names in (
-        ("past_covariates", changing),
-        ("future_covariates", changing),
-        ("static_covariates", known["static"]),
+        ("past_covariates", varying),
+        ("future_covariates", varying),
+        ("static_covariates", columns["static"]),
     ):
-        for place, name in enumerate(getattr(options, field) or []):
+        for index, name in enumerate(getattr(options, field) or []):
             if name not in names:
                 detail = f"The data set has no such column; it has {', '.join(names) or 'none'}."
-                problems.append(Problem(f"/options/{field}/{place}", detail))
-    for place, name in enumerate(options.past_covariates or []):
+                problems.append(Problem(f"/options/{field}/{index}", detail))
+    for index, name in enumerate(options.past_covariates or []):
         if name in (options.future_covariates or []):
             problems.append(
-                Problem(f"/options/past_covariates/{place}", f"{name} is a future covariate already.")
+                Problem(f"/options/past_covariates/{index}", f"{name} is already a future covariate.")
             )
     return problems

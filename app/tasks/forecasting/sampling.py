@@ -1,124 +1,134 @@
-"""Training windows and forecast origins, gathered from flat arrays by index."""
+"""Training windows and forecast origins, gathered as batches from flat arrays."""
 
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
-from app.tasks.contract import Array
-from app.tasks.forecasting.backtest import Slicer
-from app.tasks.forecasting.encoding import Hidden, gather_inputs, gather_targets
+from app.tasks.arrays import Array
+from app.tasks.forecasting.backtest import HistorySlicer
+from app.tasks.forecasting.encoding import InputDropout, gather_inputs, gather_targets
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.normalization import History, Panel, build_panel
 from app.typedefs import Json
 
-Gathered = tuple[Array, Array, Array, Array]  # inputs, lengths, targets, weights
+BatchArrays = tuple[Array, Array, Array, Array]  # inputs, lengths, targets, weights
 
-DRAWS = 1024  # an epoch takes at least so many windows
-HIDE = 0.15  # how often training conceals what a request may lack
-SHORT = 0.1  # how often a training view is of a short history
-SHORTS, MINIMUM = 256, 8  # short histories, and points in one
-GOLDEN = 0.6180339887
-POWER = 0.5  # of the scale in the weight of an error
+MIN_EPOCH_WINDOWS = 1024
+INPUT_DROPOUT = 0.15  # probability that a training window hides a kind of input that a request may lack
+SHORT_HISTORY_SHARE = 0.1  # of the training windows are from short histories
+MIN_SHORT_HISTORIES = 256
+MIN_SHORT_POINTS = 8  # of the shortest of them, where the series has as many
+GOLDEN_RATIO = 0.6180339887
+SCALE_WEIGHT_POWER = 0.5  # exponent of a position's scale in the weight of its errors
 
 
-def reach(state: Json) -> int:
-    """How many points up to the origin the inputs of a context look at."""
+def receptive_field(state: Json) -> int:
+    """Points before the origin that the inputs of a whole context depend on."""
     return int(state["context"] + max(state["window"], state["lag"]))
 
 
-class Windows:
-    """Training examples: each series equally often, a random stretch of it each time.
+class TrainingWindows:
+    """Training examples: each series equally often, and a random window of it each time.
 
-    A few views are of a history too short to show its season, as some requests are.
+    A share of the windows is from histories too short to show their season, as some requests are.
     """
 
-    def __init__(self, state: Json, pieces: list[list[History]]) -> None:
+    def __init__(self, state: Json, histories: list[list[History]]) -> None:
         self._state = state
-        self._pieces = pieces
-        self._counts = np.array([len(group) for group in pieces])
-        self._firsts = np.concatenate([[0], np.cumsum(self._counts)[:-1]])  # (series,) first piece
-        self._series = np.tile(np.arange(len(pieces)), max(1, -(-DRAWS // len(pieces))))  # (examples,)
-        longest = np.array([max(len(piece.values) for piece in group) for group in pieces])
+        self._histories = histories  # of each series
+        self._counts = np.array([len(group) for group in histories])
+        self._firsts = np.concatenate([[0], np.cumsum(self._counts)[:-1]])  # (series,) first history
+        repeats = max(1, -(-MIN_EPOCH_WINDOWS // len(histories)))
+        self._series = np.tile(np.arange(len(histories)), repeats)  # (examples,)
+        longest = np.array([max(len(history.values) for history in group) for group in histories])
         self.lengths = np.minimum(longest, state["context"])[self._series]  # (examples,)
 
     @cached_property
     def _panel(self) -> Panel:
-        flat = [piece for group in self._pieces for piece in group]
-        short = short_histories(self._state, self._pieces)
-        self._shorts = len(short)
+        flat = [history for group in self._histories for history in group]
+        short = short_histories(self._state, self._histories)
+        self._short_count = len(short)
         return build_panel(self._state, Frequency.parse(self._state["freq"]), flat + short)[0]
 
-    def gather(self, rows: Array, rng: "np.random.Generator | None") -> Gathered:
-        """Gather stretches; without `rng` the last one of each series, nothing concealed."""
+    def gather(self, rows: Array, rng: "np.random.Generator | None") -> BatchArrays:
+        """Gather one window for each row: a random one with `rng`, else the last one with all its inputs."""
         state, panel, series = self._state, self._panel, self._series[rows]
-        pieces, hidden, chance = self._firsts[series], None, np.zeros(len(rows))
+        picked, dropout, shift = self._firsts[series], None, np.zeros(len(rows))
         if rng is not None:
-            pieces = pieces + rng.integers(0, self._counts[series])
-            short = int(self._counts.sum()) + rng.integers(0, max(self._shorts, 1), len(rows))
-            pieces = np.where(rng.random(len(rows)) < SHORT * bool(self._shorts), short, pieces)
-            hidden = Hidden(*(rng.random((4, len(rows))) < HIDE))
-            chance = rng.random(len(rows))
-        lengths = np.minimum(self.lengths[rows], panel.lengths[pieces])
-        room = panel.lengths[pieces] - lengths
-        first = room - (chance * (room + 1)).astype(np.int64)
-        inputs = gather_inputs(state, panel, pieces, first, int(lengths.max()), hidden)
-        return inputs, lengths, *gather_targets(state, panel, pieces, first, lengths, POWER)
+            picked = picked + rng.integers(0, self._counts[series])
+            short = int(self._counts.sum()) + rng.integers(0, max(self._short_count, 1), len(rows))
+            picked = np.where(
+                rng.random(len(rows)) < SHORT_HISTORY_SHARE * bool(self._short_count), short, picked
+            )
+            dropout = InputDropout(*(rng.random((4, len(rows))) < INPUT_DROPOUT))
+            shift = rng.random(len(rows))
+        lengths = np.minimum(self.lengths[rows], panel.lengths[picked])
+        room = panel.lengths[picked] - lengths
+        first = room - (shift * (room + 1)).astype(np.int64)
+        inputs = gather_inputs(state, panel, picked, first, int(lengths.max()), dropout)
+        return inputs, lengths, *gather_targets(state, panel, picked, first, lengths, SCALE_WEIGHT_POWER)
 
 
-def short_histories(state: Json, pieces: list[list[History]]) -> list[History]:
-    """The ends of some histories, too short to show the season they have, as those of some requests are."""
+def short_histories(state: Json, histories: list[list[History]]) -> list[History]:
+    """Ends of the training histories that are too short to show their season; none without a season.
+
+    Their lengths are evenly spread on a logarithmic scale by the golden ratio, without a random source.
+    """
     if not state["seasons"]:
         return []
-    found = []
+    short = []
     limit = 2 * max(state["seasons"]) - 1
-    for turn in range(max(SHORTS, len(pieces))):
-        group = pieces[turn % len(pieces)]
-        history = group[turn // len(pieces) % len(group)]
-        most = min(limit, len(history.values))
-        share = (turn + 1) * GOLDEN % 1  # evenly spread without a random source
-        found.append(_last(history, max(1, round(most ** (1 - share) * min(MINIMUM, most) ** share))))
-    return found
+    for number in range(max(MIN_SHORT_HISTORIES, len(histories))):
+        group = histories[number % len(histories)]
+        history = group[number // len(histories) % len(group)]
+        max_points = min(limit, len(history.values))
+        share = (number + 1) * GOLDEN_RATIO % 1
+        points = round(max_points ** (1 - share) * min(MIN_SHORT_POINTS, max_points) ** share)
+        short.append(_last_points(history, max(1, points)))
+    return short
 
 
-def _last(history: History, keep: int) -> History:
-    """The last points of a history."""
-    cut = len(history.values) - keep
+def _last_points(history: History, count: int) -> History:
+    """The last `count` points of a history, with their covariates and the same targets."""
+    first = len(history.values) - count
     return replace(
         history,
-        values=history.values[cut:],
-        start=None if history.start is None else history.start + cut,
-        past=None if history.past is None else history.past[cut:],
-        future=None if history.future is None else history.future[cut:],
+        values=history.values[first:],
+        start=None if history.start is None else history.start + first,
+        past=None if history.past is None else history.past[first:],
+        future=None if history.future is None else history.future[first:],
     )
 
 
-class Origins:
-    """Forecasts to score: one example per series and origin, with the loss at the origin only."""
+class ForecastOrigins:
+    """Examples to evaluate: one for each series and origin, with the loss at the origin only."""
 
-    def __init__(self, state: Json, slicer: Slicer, places: list[tuple[int, int, int]]) -> None:
+    def __init__(self, state: Json, slicer: HistorySlicer, origins: list[tuple[int, int, int]]) -> None:
         self._state = state
         self._slicer = slicer
-        self._places = places  # (series, origin, limit of known targets)
-        self.lengths = np.array([min(origin, state["context"]) for _, origin, _ in places], np.int64)
+        self._origins = origins  # (series, origin, limit of known targets)
+        self.lengths = np.array([min(origin, state["context"]) for _, origin, _ in origins], np.int64)
 
     def history(self, row: int) -> History:
-        """What the forecast of one example may read, and the targets it must not."""
-        return self._slicer.history(*self._places[row])
+        """The history of one example, with its targets."""
+        return self._slicer.history(*self._origins[row])
 
-    def past(self, row: int) -> Array:
-        """All values before the origin of one example."""
-        series, origin, _ = self._places[row]
-        return self._slicer.values(series, origin)
+    def values_before(self, row: int) -> Array:
+        """All values of the series before the origin of one example."""
+        series, origin, _ = self._origins[row]
+        return self._slicer.values_before(series, origin)
 
-    def gather(self, rows: Array, _: "np.random.Generator | None") -> Gathered:
+    def gather(self, rows: Array, _: "np.random.Generator | None") -> BatchArrays:
         """Gather the steps before each origin; nothing is random."""
         state, lengths = self._state, self.lengths[rows]
         histories = [self.history(row) for row in rows.tolist()]
-        panel, _normalised = build_panel(state, Frequency.parse(state["freq"]), histories, reach(state))
+        panel, _normalized = build_panel(
+            state, Frequency.parse(state["freq"]), histories, receptive_field(state)
+        )
         picked = np.arange(len(rows))
         first = panel.lengths - lengths
         inputs = gather_inputs(state, panel, picked, first, int(lengths.max()))
-        targets, weights = gather_targets(state, panel, picked, first, lengths, POWER)
+        targets, weights = gather_targets(state, panel, picked, first, lengths, SCALE_WEIGHT_POWER)
         weights[np.arange(weights.shape[1]) < lengths[:, None] - 1] = 0
         return inputs, lengths, targets, weights

@@ -1,15 +1,15 @@
-"""Whether a series has a season and what it looks like: test and indices of the M4 benchmark Naive2."""
+"""Seasonality of a series: the test and the seasonal indices of the M4 benchmark Naive2."""
 
 import numpy as np
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
 
-Z_VALUE = 1.645  # 90 % two-sided
-CYCLES = 4  # seasons that make a profile
+Z_90_PERCENT = 1.645  # two-sided normal quantile
+PROFILE_SEASONS = 4  # seasons averaged for a seasonal profile
 
 
 def autocorrelation(values: Array, lags: int) -> Array:
-    """Autocorrelation at lags 1..lags of a gap-free series; zeros if it does not vary."""
+    """Autocorrelation of gap-free values at lags 1..lags, (lags,); zeros for a constant series."""
     centred = values - values.mean()
     size = 1 << int(len(values) + lags).bit_length()
     power = np.abs(np.fft.rfft(centred, size)) ** 2
@@ -20,41 +20,45 @@ def autocorrelation(values: Array, lags: int) -> Array:
 
 
 def is_seasonal(values: Array, season: int) -> bool:
-    """The Naive2 test: autocorrelation at the season beyond 90 % limits widened by the shorter lags.
+    """The seasonality test of Naive2: the autocorrelation at the season exceeds its 90 % limits.
 
-    Needs three full seasons. Makridakis, Spiliotis & Assimakopoulos (2020), M4 competition.
+    The limits widen with the autocorrelation at shorter lags. The test needs three full seasons. Makridakis,
+    Spiliotis & Assimakopoulos (2020), M4 competition.
     """
     if season < 2 or len(values) < 3 * season:
         return False
     acf = autocorrelation(values, season)
-    limit = Z_VALUE * np.sqrt((1 + 2 * np.sum(acf[:-1] ** 2)) / len(values))
+    limit = Z_90_PERCENT * np.sqrt((1 + 2 * np.sum(acf[:-1] ** 2)) / len(values))
     return bool(abs(acf[-1]) > limit)
 
 
 def seasonal_indices(values: Array, observed: Array, season: int) -> Array:
-    """Additive classical decomposition: per phase the mean around the centred moving average, sum zero."""
+    """Seasonal indices (season,) of the classical additive decomposition, with a mean of zero.
+
+    An index is the mean difference of a phase from the centred moving average, over observed points only.
+    """
     sums = np.cumsum(np.concatenate([[0.0], values]))
     trend = (sums[season:] - sums[:-season]) / season  # (time - season + 1,)
     if season % 2 == 0:
         trend = (trend[1:] + trend[:-1]) / 2
     start = season // 2
-    where = np.arange(start, start + len(trend))
-    seen = observed[where]
-    phase = where[seen] % season
-    total = np.bincount(phase, (values[where] - trend)[seen], season)
+    points = np.arange(start, start + len(trend))
+    mask = observed[points]
+    phase = points[mask] % season
+    total = np.bincount(phase, (values[points] - trend)[mask], season)
     count = np.bincount(phase, minlength=season)
     indices = total / np.maximum(count, 1)  # (season,)
     return (
         np.asarray(np.where(count > 0, indices - indices[count > 0].mean(), 0.0))
-        if seen.any()
+        if mask.any()
         else np.zeros(season)
     )
 
 
-def season_of(values: Array, observed: Array, seasons: tuple[int, ...]) -> tuple[int, Array]:
-    """The longest season the series passes the test for, and its indices by phase; (0, [0]) if none.
+def detect_season(values: Array, observed: Array, seasons: tuple[int, ...]) -> tuple[int, Array]:
+    """The longest season that passes the test, with its indices by phase; (0, [0]) if none passes.
 
-    `values` are gap-free: missing ones interpolated.
+    Missing points of `values` are interpolated beforehand.
     """
     for season in sorted(seasons, reverse=True):
         if is_seasonal(values, season):
@@ -62,16 +66,17 @@ def season_of(values: Array, observed: Array, seasons: tuple[int, ...]) -> tuple
     return 0, np.zeros(1)
 
 
-def season_before(z: Array, season: int, horizon: int) -> tuple[Array, Array]:
-    """What stood a season before each point, and the mean of up to `CYCLES` seasons before minus that.
+def previous_season(z: Array, season: int, horizon: int) -> tuple[Array, Array]:
+    """The value one season before each point, and how the usual value of that phase differs from it.
 
-    (time + horizon,) each, for `horizon` <= season points beyond the last; NaN before there is any.
-    A missing point counts as what stood a season before it, so both are causal.
+    Both are (time + horizon,), with `horizon` <= `season`, and NaN before the first season. The usual value
+    is the mean over up to `PROFILE_SEASONS` seasons. A missing point takes the value one season before it,
+    so no result depends on a later value.
     """
     time = len(z)
     cycles = -(-(time + horizon) // season)
     flat = np.full((cycles + 1) * season, np.nan)
-    flat[season : season + time] = z  # one empty season in front
+    flat[season : season + time] = z  # after one empty season
     grid = flat.reshape(cycles + 1, season)
     rows = np.arange(cycles + 1)[:, None]
     latest = np.maximum.accumulate(np.where(np.isfinite(grid), rows, 0), axis=0)
@@ -79,8 +84,8 @@ def season_before(z: Array, season: int, horizon: int) -> tuple[Array, Array]:
     known = np.isfinite(filled)
     sums = np.cumsum(np.where(known, filled, 0.0), axis=0)
     counts = np.cumsum(known, axis=0)
-    sums[CYCLES:] -= sums[:-CYCLES].copy()
-    counts[CYCLES:] -= counts[:-CYCLES].copy()
+    sums[PROFILE_SEASONS:] -= sums[:-PROFILE_SEASONS].copy()
+    counts[PROFILE_SEASONS:] -= counts[:-PROFILE_SEASONS].copy()
     mean = sums / np.maximum(counts, 1)
     before = filled[:-1].reshape(-1)[: time + horizon]
     return before, (mean - filled)[:-1].reshape(-1)[: time + horizon]

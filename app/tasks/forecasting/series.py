@@ -1,38 +1,40 @@
-"""Many time series, each on a regular grid, as flat arrays with offsets."""
+"""A data set of time series, each on a regular grid, as flat arrays with offsets."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
+from app.tasks.shared.splits import SPLIT_NAMES
 
-TRAIN, VALID, TEST = 1, 2, 3  # values of `splits`; 0 = the file has no split column
-SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
+NO_MARK, TRAIN_MARK, VALID_MARK, TEST_MARK = range(4)  # values of `SeriesSet.splits`, as stored
+SPLIT_MARKS = dict(zip(SPLIT_NAMES, (TRAIN_MARK, VALID_MARK, TEST_MARK), strict=True))
 
 
 @dataclass(frozen=True)
 class SeriesSet:
-    """`n` series of `N` grid points in all; series `i` owns points `offsets[i]:offsets[i + 1]`."""
+    """`n` series with `N` grid points altogether; series `i` owns the points `offsets[i]:offsets[i + 1]`."""
 
     ids: Array  # (n,) str
     freq: str  # canonical alias of frequency.Frequency, "1" for integer time
     starts: Array  # (n,) int64, ordinal of the first point in that frequency
     offsets: Array  # (n + 1,) int64
     values: Array  # (N,) float64, NaN = missing
-    splits: Array  # (N,) int8
+    splits: Array  # (N,) int8 marks, `NO_MARK` where the file names no split
     static_names: list[str] = field(default_factory=list)
     static_levels: list[list[str]] = field(default_factory=list)  # the categories of each static column
-    static_codes: Array = field(default_factory=lambda: np.zeros((0, 0), np.int32))  # (n, static), -1: none
+    static_codes: Array = field(default_factory=lambda: np.zeros((0, 0), np.int32))  # (n, static), -1 = none
     covariate_names: list[str] = field(default_factory=list)
     covariate_levels: list[list[str]] = field(default_factory=list)  # [] for a numeric covariate
     covariates: Array = field(
         default_factory=lambda: np.zeros((0, 0), np.float32)
-    )  # (N, covariates), NaN: none
-    known_ahead: list[str] = field(default_factory=list)  # covariates whose future the file itself gives
-    phases: Array = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) or (0,): all on the grid
+    )  # (N, covariates), NaN = missing
+    known_ahead: list[str] = field(default_factory=list)  # covariates that continue beyond the last value
+    # Distance of each series from its grid points (`Frequency.phase`), (n,); (0,) if all lie on them.
+    phases: Array = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def arrays(self) -> dict[str, Array]:
-        """As plain arrays for `.npz`, without any object array (nothing is ever pickled)."""
+        """Plain arrays for an `.npz` file. None is an object array, so nothing is pickled."""
         return {
             "ids": self.ids.astype(np.str_),
             "freq": np.array(self.freq),
@@ -52,7 +54,7 @@ class SeriesSet:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Array]) -> "SeriesSet":
-        """The inverse of `arrays`."""
+        """Rebuild the data set from what `arrays` returned; older files have no phases."""
         static_names = [str(v) for v in arrays["static_names"]]
         covariate_names = [str(v) for v in arrays["covariate_names"]]
         return cls(

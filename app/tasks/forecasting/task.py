@@ -1,8 +1,8 @@
-"""Forecasting: one network for all series of a data set, quantiles of the whole horizon at every step.
+"""Forecasting: one network for all series of a data set predicts quantiles of the whole horizon.
 
-Series are read on a local scale (Smyl 2020), the loss is taken at every position (forking sequences, Wen et
-al. 2017, "A multi-horizon quantile recurrent forecaster"), and the network's output is a correction to the
-last level plus season, so that an untrained network is the benchmark Naive2.
+Inputs are on a local scale (Smyl 2020). The loss is taken at every position (forking sequences, Wen et al.
+2017, "A multi-horizon quantile recurrent forecaster"). The network's output corrects the last level plus
+season, so that an untrained network equals the benchmark Naive2.
 """
 
 from typing import ClassVar
@@ -12,72 +12,67 @@ import numpy as np
 from pydantic import BaseModel
 
 from app.errors import Invalid, Problem
-from app.tasks.contract import (
-    Arrays,
-    Batch,
-    Defaults,
-    Example,
-    Faults,
-    Floats,
-    Input,
-    Ints,
-    Output,
-    Plan,
-    Reading,
-    Source,
-    Split,
-    TensorField,
-)
-from app.tasks.forecasting.backtest import Slicer, cut_series
-from app.tasks.forecasting.encoding import gather_inputs, width
+from app.tasks.arrays import Arrays, Floats, Ints
+from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
+from app.tasks.demonstration import Demo
+from app.tasks.forecasting.backtest import HistorySlicer, find_split_points
+from app.tasks.forecasting.demo import DEMO
+from app.tasks.forecasting.encoding import gather_inputs, input_width
 from app.tasks.forecasting.inference import (
-    Ahead,
-    Instance,
-    Parameters,
+    ForecastContext,
+    ForecastingInstance,
+    ForecastingParameters,
+    build_prediction,
     check_parameters,
-    frequency_of,
-    measured_quantiles,
+    forecast_quantiles,
+    parse_frequency,
     read_history,
-    write_answer,
 )
-from app.tasks.forecasting.instances import SeriesInstances, misfits
-from app.tasks.forecasting.metrics import Scores, naive_errors, naive_scale, seasonal_naive
-from app.tasks.forecasting.normalization import build_panel, normalise
-from app.tasks.forecasting.options import Options, check_options
-from app.tasks.forecasting.preprocessing import NOTHING, covariate_specs, draft, usual_scale
+from app.tasks.forecasting.instances import ForecastingInstanceView, check_dataset
+from app.tasks.forecasting.metrics import ForecastScores, naive_errors, naive_scale, seasonal_naive
+from app.tasks.forecasting.normalization import build_panel, normalize
+from app.tasks.forecasting.options import ForecastingOptions, check_options
+from app.tasks.forecasting.preprocessing import (
+    MAX_SAMPLED_SERIES,
+    NOTHING_OBSERVED,
+    fit_covariates,
+    fit_preprocessing,
+    fit_scale,
+)
+from app.tasks.forecasting.reading.instances import read_instances
 from app.tasks.forecasting.reading.table import read_series
-from app.tasks.forecasting.sampling import Origins, Windows, reach
+from app.tasks.forecasting.sampling import ForecastOrigins, TrainingWindows, receptive_field
 from app.tasks.forecasting.series import SeriesSet
+from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
 
-SAMPLE = 500  # histories are enough to know the usual scale
 
+class ForecastingSplit:
+    """A split of training windows or of forecast origins."""
 
-class Examples:
-    """Windows or origins as the split a training loop reads."""
-
-    def __init__(self, source: Windows | Origins) -> None:
+    def __init__(self, source: TrainingWindows | ForecastOrigins) -> None:
         self.source = source
         self.lengths: Ints = source.lengths  # (examples,)
         self.carried = False
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
-        """Gather examples as the QUANTILES loss wants them."""
+        """Gather examples with targets for the QUANTILES loss."""
         return Batch(*self.source.gather(rows, rng))
 
 
 class Forecasting:
-    """Global forecasting of many series; the point forecast, `mean` in the answer, is the median."""
+    """Global forecasting of many series; the point forecast, `mean` in the prediction, is the median."""
 
     name: ClassVar[str] = "forecasting"
-    bidirectional: ClassVar[bool] = False  # every position has a loss: reading backwards would see the future
+    bidirectional: ClassVar[bool] = False  # every position has a loss: reading backwards would leak it
     formats: ClassVar[tuple[str, ...]] = ("csv", "parquet", "jsonl")
     columns: ClassVar[tuple[str, ...]] = ("unique_id", "ds", "y", "split")
-    options: ClassVar[type[BaseModel]] = Options
-    instance: ClassVar[type[msgspec.Struct]] = Instance
-    parameters: ClassVar[type[msgspec.Struct]] = Parameters
-    typical: ClassVar[dict[str, tuple[Json, Json]]] = {"series": ({}, {"horizon": 24})}
-    loss_of: ClassVar[frozenset[str]] = frozenset(
+    options: ClassVar[type[BaseModel]] = ForecastingOptions
+    instance: ClassVar[type[msgspec.Struct]] = ForecastingInstance
+    parameters: ClassVar[type[msgspec.Struct]] = ForecastingParameters
+    example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"series": ({}, {"horizon": 24})}
+    slow_to_encode: ClassVar[bool] = False
+    loss_changing: ClassVar[frozenset[str]] = frozenset(
         {"options.horizon", "options.quantiles", "options.season_length", "options.transform"}
     )
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
@@ -90,6 +85,8 @@ class Forecasting:
         TensorField("mean", "FP64", (-1,)),  # (horizon,)
         TensorField("quantiles", "FP64", (-1, -1)),  # (horizon, quantiles)
     )
+    instance_names: ClassVar[dict[str, str]] = {"target": "values"}
+    demo: ClassVar[Demo] = DEMO
     network_defaults: ClassVar[Json] = {"cell": "lstm", "layers": 1, "hidden_size": 64, "dropout": 0.1}
     training_defaults: ClassVar[Json] = {
         "epochs": 30,
@@ -105,106 +102,120 @@ class Forecasting:
         series, summary, warnings = read_series(source, faults)
         return Reading(series.arrays(), summary, warnings)
 
-    def check(self, summary: Json, options: Options) -> list[Problem]:
-        """Too short series, unknown covariates, or nothing observed."""
+    def read_instances(self, source: Source, faults: Faults) -> list[Json]:
+        """One instance a series of a table; rows after its last value are the known future."""
+        return read_instances(source, faults)
+
+    def check(self, summary: Json, options: ForecastingOptions) -> list[Problem]:
+        """Problems of the options with the data set: too short series, or unknown covariates."""
         return check_options(summary, options)
 
-    def defaults(self, summary: Json, options: Options) -> Defaults:
-        """The same for all series."""
+    def defaults(self, summary: Json, options: ForecastingOptions) -> Defaults:
+        """Defaults that suit every data set of series."""
         del summary, options
         return Defaults(self.network_defaults, self.training_defaults)
 
-    def measures(self, summary: Json) -> dict[str, bool]:
-        """Errors of the median, or of all quantiles."""
+    def sweep_metrics(self, summary: Json) -> dict[str, bool]:
+        """Metrics of the median or of all quantiles; less is better."""
         del summary
         return {"smape": False, "mase": False, "pinball": False}
 
-    def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
-        """Cut every series, learn the recipe from the training part, and lay out the splits."""
-        del seed, bptt_steps  # series are split by time, and read whole
+    def plan(
+        self, arrays: Arrays, options: ForecastingOptions, seed: int, bptt_steps: int | None = None
+    ) -> Plan:
+        """Divide every series by time, fit the preprocessing on the training parts, and build the splits.
+
+        Raises `Invalid` if no series has two observed values for training.
+        """
+        del seed, bptt_steps  # nothing is drawn at random, and windows are not carried over
         series = SeriesSet.from_arrays(arrays)
-        frequency = frequency_of(series.freq)
+        frequency = parse_frequency(series.freq)
         seasons = (options.season_length,) if options.season_length else frequency.seasons[:1]
-        cuts = cut_series(series, options.horizon, max(seasons, default=1))
-        ends = [cut.train for cut in cuts]
-        state = {**draft(series, ends, options), **covariate_specs(series, ends, options)}
-        slicer = Slicer(series, state)
-        train = [group for cut in cuts if (group := slicer.pieces(cut.series, cut.train))]
-        whole = [group for cut in cuts if (group := slicer.pieces(cut.series, cut.whole))]
+        points = find_split_points(series, options.horizon, max(seasons, default=1))
+        ends = [p.train_end for p in points]
+        state = {**fit_preprocessing(series, ends, options), **fit_covariates(series, ends, options)}
+        slicer = HistorySlicer(series, state)
+        train = slicer.training_histories((p.series, p.train_end) for p in points)
+        refit = slicer.training_histories((p.series, p.refit_end) for p in points)
         if not train:
-            raise Invalid(NOTHING)
-        state.update(usual_scale(build_panel(state, frequency, [group[0] for group in train[:SAMPLE]])[0]))
-        valid = slicer.places((cut.series, origin, cut.whole) for cut in cuts for origin in cut.valid)
-        test = slicer.places((cut.series, origin, None) for cut in cuts for origin in cut.test)
+            raise Invalid(NOTHING_OBSERVED)
+        sample = [histories[0] for histories in train[:MAX_SAMPLED_SERIES]]
+        state.update(fit_scale(build_panel(state, frequency, sample)[0]))
+        valid = slicer.usable_origins((p.series, origin, p.refit_end) for p in points for origin in p.valid)
+        test = slicer.usable_origins((p.series, origin, None) for p in points for origin in p.test)
         return Plan(
             state=state,
             input=Input.VECTORS,
             output=Output.QUANTILES,
-            features=width(state),
+            features=input_width(state),
             outputs=options.horizon * len(state["quantiles"]),
-            train=Examples(Windows(state, train)),
-            valid=Examples(Origins(state, slicer, valid)),
-            test=Examples(Origins(state, slicer, test)),
-            refit=Examples(Windows(state, whole)) if options.refit else None,
+            train=ForecastingSplit(TrainingWindows(state, train)),
+            valid=ForecastingSplit(ForecastOrigins(state, slicer, valid)),
+            test=ForecastingSplit(ForecastOrigins(state, slicer, test)),
+            refit=ForecastingSplit(TrainingWindows(state, refit)) if options.refit else None,
             network={"quantiles": state["quantiles"]},
-            warnings=[] if valid else ["No series is long enough to stop training by: every epoch was run."],
+            warnings=[] if valid else ["No series is long enough for validation: all epochs are trained."],
         )
 
-    def settle(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
-        """Nothing is left to learn."""
+    def calibrate(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
+        """The unchanged state: forecasts are not calibrated."""
         del split, outputs
         return state
 
-    def misfits(self, summary: Json, state: Json, parameters: Parameters) -> list[Problem]:
-        """Another frequency than the model's, a longer horizon, or quantiles it does not know."""
-        return misfits(summary, state, parameters)
+    def check_dataset(self, summary: Json, state: Json, parameters: ForecastingParameters) -> list[Problem]:
+        """Problems of the request: another frequency, a longer horizon, or unknown quantiles."""
+        return check_dataset(summary, state, parameters)
 
-    def instances(self, arrays: Arrays, state: Json) -> SeriesInstances:
-        """Each series up to its last observed value."""
-        return SeriesInstances(SeriesSet.from_arrays(arrays), state)
+    def instances(self, arrays: Arrays, state: Json) -> ForecastingInstanceView:
+        """Each series up to its last observed value, as a request."""
+        return ForecastingInstanceView(SeriesSet.from_arrays(arrays), state)
 
-    def encode(self, state: Json, instance: Instance, parameters: Parameters) -> Example:
+    def encode(
+        self, state: Json, instance: ForecastingInstance, parameters: ForecastingParameters
+    ) -> Example:
         """The last steps of a series as the network's inputs."""
         check_parameters(state, parameters)
         history, phase = read_history(state, instance)
-        panel, normalised = build_panel(state, frequency_of(state["freq"]), [history], reach(state))
+        frequency = parse_frequency(state["freq"])
+        panel, (normalized,) = build_panel(state, frequency, [history], receptive_field(state))
         time = min(len(history.values), state["context"])
         inputs = gather_inputs(state, panel, np.zeros(1, np.int64), panel.lengths - time, time)
         origin = None if history.start is None else history.start + len(history.values)
-        return Example(
-            inputs[0], Ahead(normalised[0], floor_of(state, history.values), instance.item_id, origin, phase)
-        )
+        bound = _lower_bound(state, history.values)
+        return Example(inputs[0], ForecastContext(normalized, bound, instance.item_id, origin, phase))
 
-    def decode(self, state: Json, example: Example, outputs: Floats, parameters: Parameters) -> Json:
-        """Quantiles of the coming steps in measured units."""
-        return write_answer(state, example.context, outputs, parameters)
+    def decode(
+        self, state: Json, example: Example, outputs: Floats, parameters: ForecastingParameters
+    ) -> Json:
+        """The prediction: quantiles of the future steps in measured units."""
+        return build_prediction(state, example.context, outputs, parameters)
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
-        """Percent sMAPE, MASE, scaled quantile loss, coverage: of the network and the seasonal naive."""
-        origins = origins_of(split)
-        found, naive = Scores(state["quantiles"]), Scores(state["quantiles"])
+        """Percent sMAPE, MASE, scaled quantile loss, coverage: of the network and of the seasonal naive."""
+        origins = _forecast_origins(split)
+        network, naive = ForecastScores(state["quantiles"]), ForecastScores(state["quantiles"])
         for row, output in enumerate(outputs):
-            history, past = origins.history(row), origins.past(row)
-            ahead = Ahead(normalise(state, history), floor_of(state, history.values))
+            history, past = origins.history(row), origins.values_before(row)
+            context = ForecastContext(normalize(state, history), _lower_bound(state, history.values))
             scale = naive_scale(past, state["season"])
-            quantiles = measured_quantiles(state, ahead, output)  # (horizon, quantiles)
-            found.add(history.after, quantiles[:, state["quantiles"].index(0.5)], quantiles, scale)
+            quantiles = forecast_quantiles(state, context, output)  # (horizon, quantiles)
+            network.add(history.targets, quantiles[:, state["quantiles"].index(0.5)], quantiles, scale)
             point = seasonal_naive(past, state["season"], state["horizon"])  # (horizon,)
             errors = naive_errors(past, state["season"])
             spread = np.quantile(errors, state["quantiles"]) if len(errors) else np.zeros(quantiles.shape[1])
-            naive.add(history.after, point, point[:, None] + spread, scale)
-        return found.result(), naive.result()
+            naive.add(history.targets, point, point[:, None] + spread, scale)
+        return network.result(), naive.result()
 
 
-def origins_of(split: Split) -> Origins:
-    """The forecasts of a split of ours; raises `TypeError` for another."""
-    if isinstance(split, Examples) and isinstance(split.source, Origins):
+def _forecast_origins(split: Split) -> ForecastOrigins:
+    """The forecast origins of a split; raises `TypeError` for a split of training windows."""
+    if isinstance(split, ForecastingSplit) and isinstance(split.source, ForecastOrigins):
         return split.source
-    raise TypeError("only forecasts at origins can be scored")
+    raise TypeError("only forecasts at origins can be evaluated")
 
 
-def floor_of(state: Json, values: Floats) -> float:
-    """0 for a series without negative values if none of those trained on had any, else no limit."""
+def _lower_bound(state: Json, values: Floats) -> float:
+    """0 if neither the series nor the training data has a negative value, otherwise -inf."""
     return 0.0 if state["non_negative"] and np.nanmin(values) >= 0 else -np.inf
 
 

@@ -1,4 +1,4 @@
-"""A corpus cut into what trains, what stops training and what is measured on; and into blocks."""
+"""Splits of a corpus, by document or by position, and blocks of its texts."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -6,93 +6,96 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
 from app.tasks.shared.ragged import Texts
-from app.tasks.shared.splits import OPEN, TEST, TRAIN, VALID, partition
+from app.tasks.shared.splits import TEST, TRAIN, UNASSIGNED, VALID, partition_rows
 
-MANY = 10  # documents, from which on whole ones are drawn
-LARGEST = 0.2  # of the corpus; where one document is more, the corpus is split by position
-HELD = 0.1  # of a corpus split by position, for each of validation and test
-LARGE, HELD_OF_LARGE = 1_000_000, 0.05  # characters, from which on less is enough
-SEAM = 2_000  # characters in which a line end is looked for before a text is cut elsewhere
+MIN_SAMPLED_DOCUMENTS = 10  # of fewer documents no whole ones are sampled: the corpus is split by position
+MAX_DOCUMENT_SHARE = 0.2  # of the corpus; with a larger document the corpus is split by position
+STRATUM_DOCUMENTS = 10  # documents of about the same size, of which one is sampled
+HELD_OUT_BY_POSITION = 0.1  # share of the corpus, for each of validation and test
+LARGE_CORPUS_CHARS, HELD_OUT_OF_LARGE = 1_000_000, 0.05  # a large corpus gives a smaller share
+MAX_CUT_SHIFT_CHARS = 2_000  # how far before a cut a line end is looked for
 
 
 @dataclass(frozen=True)
-class Part:
+class CorpusPart:
     """Documents in order, in normal form (NFC); the last one may go on in the next part."""
 
     texts: list[str]
-    ended: bool = True  # whether the last document does end here
+    ended: bool = True  # whether the last document ends here
 
     @property
     def characters(self) -> int:
-        """Of all documents."""
+        """The number of characters of all documents."""
         return sum(map(len, self.texts))
 
-    def last(self, characters: int) -> "Part":
-        """About the last so many characters, but whole documents at the beginning if they fit."""
-        return self if self.characters <= characters else cut(self, characters)[1]
+    def last(self, characters: int) -> "CorpusPart":
+        """About the last `characters` characters; the whole part if it has no more."""
+        return self if self.characters <= characters else cut_part(self, characters)[1]
 
 
 @dataclass(frozen=True)
-class Parts:
+class CorpusSplits:
     """The splits of a corpus."""
 
-    train: Part
-    valid: Part
-    test: Part
+    train: CorpusPart
+    valid: CorpusPart
+    test: CorpusPart
 
 
-def divide(texts: Texts, codes: Array, seed: int) -> Parts:
-    """Split documents as their codes (documents,) say; what no document is said to be in is taken by `seed`.
+def split_corpus(texts: Texts, codes: Array, seed: int) -> CorpusSplits:
+    """Split documents by their codes (documents,); a missing split is taken from the training documents.
 
-    Whole documents are drawn from many, small and large ones alike; of few, or where one is most of all, the
-    last characters are cut off.
+    From many documents whole ones are sampled with `seed`, small and large ones alike. From few documents, or
+    where one document dominates, the last characters are cut off.
     """
     sizes = texts.ragged.lengths  # (documents,) bytes
     missing = [split for split in (TEST, VALID) if not (codes == split).any()]
-    pool = np.flatnonzero((codes == TRAIN) | (codes == OPEN))
-    if not missing or (len(pool) >= MANY and sizes[pool].max() <= LARGEST * sizes[pool].sum()):
-        order = np.argsort(np.argsort(sizes, kind="stable"), kind="stable")
-        rows = partition(codes, seed, strata=order // MANY)  # ten of about the same size, one of them drawn
-        return Parts(*(_load(texts, split) for split in (rows.train, rows.valid, rows.test)))
-    train = _load(texts, pool)
-    held = {split: _load(texts, np.flatnonzero(codes == split)) for split in (VALID, TEST)}
-    count = round(train.characters * (HELD if train.characters < LARGE else HELD_OF_LARGE))
+    pool = np.flatnonzero((codes == TRAIN) | (codes == UNASSIGNED))
+    many = len(pool) >= MIN_SAMPLED_DOCUMENTS
+    if not missing or (many and sizes[pool].max() <= MAX_DOCUMENT_SHARE * sizes[pool].sum()):
+        rank = np.argsort(np.argsort(sizes, kind="stable"), kind="stable")
+        rows = partition_rows(codes, seed, strata=rank // STRATUM_DOCUMENTS)
+        return CorpusSplits(*(_load_part(texts, split) for split in (rows.train, rows.valid, rows.test)))
+    train = _load_part(texts, pool)
+    held_out = {split: _load_part(texts, np.flatnonzero(codes == split)) for split in (VALID, TEST)}
+    share = HELD_OUT_BY_POSITION if train.characters < LARGE_CORPUS_CHARS else HELD_OUT_OF_LARGE
+    count = round(train.characters * share)
     for split in missing:
-        train, held[split] = cut(train, max(count, 1))
-    return Parts(train, held[VALID], held[TEST])
+        train, held_out[split] = cut_part(train, max(count, 1))
+    return CorpusSplits(train, held_out[VALID], held_out[TEST])
 
 
-def _load(texts: Texts, rows: Array) -> Part:
-    return Part([unicodedata.normalize("NFC", text) for text in texts.pick(rows)])
+def _load_part(texts: Texts, rows: Array) -> CorpusPart:
+    return CorpusPart([unicodedata.normalize("NFC", text) for text in texts.pick(rows)])
 
 
-def cut(part: Part, count: int) -> tuple[Part, Part]:
-    """Cut about the last `count` characters off, at a line end or a space if one is near."""
-    kept, tail, ended = list(part.texts), [], True
-    while len(kept) > 1 and count >= len(kept[-1]):
-        tail.append(kept.pop())
+def cut_part(part: CorpusPart, count: int) -> tuple[CorpusPart, CorpusPart]:
+    """Cut off about the last `count` characters, at a line end or a space if one is near."""
+    head, tail, ended = list(part.texts), [], True
+    while len(head) > 1 and count >= len(head[-1]):
+        tail.append(head.pop())
         count -= len(tail[-1])
-    text = kept[-1]
+    text = head[-1]
     if count and len(text) > 1:
-        at = seam(text, max(len(text) - count, 1), min(SEAM, len(text) // 100))
-        kept[-1], ended = text[:at], False
-        tail.append(text[at:])
-    return Part(kept, ended), Part(tail[::-1], part.ended)
+        position = cut_position(text, max(len(text) - count, 1), min(MAX_CUT_SHIFT_CHARS, len(text) // 100))
+        head[-1], ended = text[:position], False
+        tail.append(text[position:])
+    return CorpusPart(head, ended), CorpusPart(tail[::-1], part.ended)
 
 
-def seam(text: str, at: int, window: int) -> int:
-    """Where to cut at `at` or up to `window` characters before: after a line end, or before a space."""
-    line = text.rfind("\n", max(at - window, 0), at) + 1
-    return line or max(text.rfind(" ", max(at - window, 1), at), 0) or at
+def cut_position(text: str, position: int, window: int) -> int:
+    """The best cut at `position` or up to `window` characters before: after a line end, or before a space."""
+    line = text.rfind("\n", max(position - window, 0), position) + 1
+    return line or max(text.rfind(" ", max(position - window, 1), position), 0) or position
 
 
-def blocks(text: str, size: int) -> Iterator[str]:
-    """A text in blocks of at most `size` characters, cut where words hardly notice."""
+def iterate_blocks(text: str, size: int) -> Iterator[str]:
+    """Blocks of at most `size` characters that make up the text, cut between words where possible."""
     start = 0
     while len(text) - start > size:
-        end = start + seam(text[start : start + size], size, size // 2)
+        end = start + cut_position(text[start : start + size], size, size // 2)
         yield text[start:end]
         start = end
     yield text[start:]

@@ -1,4 +1,4 @@
-"""A part of a corpus as one stream of tokens, read in pieces that go on where the one before them ended."""
+"""A part of a corpus as one stream of tokens, in pieces that continue each other."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,18 +6,19 @@ from itertools import islice
 
 import numpy as np
 
-from app.tasks.contract import Array
-from app.tasks.generation.corpus import Part, blocks
+from app.tasks.arrays import Array
+from app.tasks.contract import END, PADDING, UNKNOWN
+from app.tasks.generation.corpus import CorpusPart, iterate_blocks
 from app.tasks.shared import tokenizers
-from app.tasks.shared.tokenizers import END, PADDING, UNKNOWN, Unit
+from app.tasks.shared.tokenizers import TokenUnit
 
-BLOCK = 1 << 15  # characters that are tokenised at once: a whole book in one piece takes gigabytes
-TOGETHER = 1 << 19  # characters of blocks in memory as tokens of the library
-LEARNED = 20_000_000  # characters from which a vocabulary is learned, evenly taken from all
+BLOCK_CHARS = 1 << 15  # tokenized as one text: a whole book as one takes gigabytes
+BATCH_CHARS = 1 << 19  # of blocks whose tokens, as objects of the library, are in memory
+MAX_VOCABULARY_CHARS = 20_000_000  # from which a vocabulary is learned, evenly taken from all
 
 
 @dataclass(frozen=True)
-class Stream:
+class EncodedCorpus:
     """Tokens in pieces of `steps`; each but the last one has a target, the token that follows it."""
 
     tokens: Array  # (n,) int32
@@ -25,7 +26,7 @@ class Stream:
 
     @property
     def targets(self) -> int:
-        """How many tokens are predicted."""
+        """The number of tokens that are predicted."""
         return len(self.tokens) - 1
 
     @property
@@ -40,52 +41,53 @@ class Stream:
         lengths = np.minimum(self.targets - starts, self.steps)
         steps = np.arange(lengths.max())
         real = steps < lengths[:, None]  # (batch, time)
-        at = np.minimum(starts[:, None] + steps, self.targets - 1)
-        inputs = np.where(real, self.tokens[at], PADDING).astype(np.int64)
-        targets = np.where(real, self.tokens[at + 1], PADDING).astype(np.int64)
+        index = np.minimum(starts[:, None] + steps, self.targets - 1)
+        inputs = np.where(real, self.tokens[index], PADDING).astype(np.int64)
+        targets = np.where(real, self.tokens[index + 1], PADDING).astype(np.int64)
         return inputs[:, :, None], lengths, targets, real.astype(np.float32)
 
 
-def learn(part: Part, unit: Unit, size: int, least: int) -> str:
-    """A tokeniser for a corpus, from which the texts can be put together again as they were."""
-    every = -(-part.characters // LEARNED)  # blocks
-    taken = islice((block for one in part.texts for block in blocks(one, BLOCK)), 0, None, max(every, 1))
-    return tokenizers.learn(taken, unit, size, least=least, spaced=True)
+def train_corpus_tokenizer(part: CorpusPart, unit: TokenUnit, size: int, min_count: int) -> str:
+    """A tokenizer for a corpus, with which decoding restores the texts."""
+    step = max(-(-part.characters // MAX_VOCABULARY_CHARS), 1)  # blocks
+    blocks = (block for text in part.texts for block in iterate_blocks(text, BLOCK_CHARS))
+    taken = islice(blocks, 0, None, step)
+    return tokenizers.train_tokenizer(taken, unit, size, min_count=min_count, spaced=True)
 
 
-def tokenise(tokeniser: str, part: Part) -> Array:
+def encode_corpus(tokenizer: str, part: CorpusPart) -> Array:
     """The tokens of all documents, (n,) int32, with `END` before the first one and after each that ends."""
-    found = []
-    for together in _batches(part):
-        numbers = tokenizers.encode_all(tokeniser, [block for _, block in together])
-        for (opens, _), ids in zip(together, numbers, strict=True):
-            found.append(np.array([END] * opens + ids, np.int32))
-    return np.concatenate([*found, np.full(int(part.ended), END, np.int32)])
+    tokens = []
+    for batch in _iterate_batches(part):
+        encoded = tokenizers.encode_batch(tokenizer, [block for _, block in batch])
+        for (is_first, _), ids in zip(batch, encoded, strict=True):
+            tokens.append(np.array([END] * is_first + ids, np.int32))
+    return np.concatenate([*tokens, np.full(int(part.ended), END, np.int32)])
 
 
-def _batches(part: Part) -> Iterator[list[tuple[bool, str]]]:
-    """Blocks, some at a time, each with whether a document begins with it."""
-    together: list[tuple[bool, str]] = []
+def _iterate_batches(part: CorpusPart) -> Iterator[list[tuple[bool, str]]]:
+    """Batches of blocks; each block comes with whether it is the first of its document."""
+    batch: list[tuple[bool, str]] = []
     size = 0
-    for one in part.texts:
-        for place, block in enumerate(blocks(one, BLOCK)):
-            together.append((place == 0, block))
+    for text in part.texts:
+        for index, block in enumerate(iterate_blocks(text, BLOCK_CHARS)):
+            batch.append((index == 0, block))
             size += len(block)
-            if size >= TOGETHER:
-                yield together
-                together, size = [], 0
-    if together:
-        yield together
+            if size >= BATCH_CHARS:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch
 
 
-def unknown_texts(tokeniser: str, part: Part) -> list[str]:
-    """What the tokeniser does not know of a part, token by token."""
-    found = []
-    for one in part.texts:
-        for block in blocks(one, BLOCK):
-            tokens = tokenizers.encode(tokeniser, block)
-            numbers = np.array(tokens.ids, np.int64)
-            for place in np.flatnonzero(numbers == UNKNOWN).tolist():
-                begin, end = tokens.spans[place]
-                found.append(block[begin:end])
-    return found
+def unknown_texts(tokenizer: str, part: CorpusPart) -> list[str]:
+    """The text of each token that the tokenizer does not know."""
+    unknown = []
+    for text in part.texts:
+        for block in iterate_blocks(text, BLOCK_CHARS):
+            tokens = tokenizers.encode(tokenizer, block)
+            ids = np.array(tokens.ids, np.int64)
+            for index in np.flatnonzero(ids == UNKNOWN).tolist():
+                begin, end = tokens.spans[index]
+                unknown.append(block[begin:end])
+    return unknown

@@ -1,19 +1,19 @@
-"""How well a text was predicted, from its negative log-likelihood."""
+"""Metrics of a language model, from the negative log-likelihood of a text."""
 
 import math
 
 from app.typedefs import Json
 
-HIGHEST = 700.0  # nats a token, beyond which a perplexity is no float
+MAX_TOKEN_NATS = 700.0  # beyond which a perplexity is no finite float
 
 
-def per_token(nats: float, targets: int) -> Json:
-    """Perplexity, and bits, of each of so many tokens."""
-    mean = nats / targets
+def metrics_per_token(nats: float, tokens: int) -> Json:
+    """Perplexity and bits per token, of a text with this many tokens and this negative log-likelihood."""
+    mean = nats / tokens
     bits = round(mean / math.log(2), 6)
-    return {"perplexity": round(math.exp(min(mean, HIGHEST)), 6), "bits_per_token": bits}
+    return {"perplexity": round(math.exp(min(mean, MAX_TOKEN_NATS)), 6), "bits_per_token": bits}
 
 
-def per_character(nats: float, characters: int) -> Json:
-    """Bits of each character of the text, which can be compared between units."""
+def metrics_per_character(nats: float, characters: int) -> Json:
+    """Bits per character of the text, which can be compared between units."""
     return {"bits_per_character": round(nats / math.log(2) / characters, 6)}

@@ -1,4 +1,4 @@
-"""What a generation job can choose, whether a data set allows it, and what suits it."""
+"""Options of a generation job, their check against a data set, and the defaults of a job."""
 
 from typing import Annotated, Literal
 
@@ -6,17 +6,17 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
-from app.tasks.generation.reading import FEWEST
+from app.tasks.generation.reading import MIN_TRAIN_CHARS
 from app.tasks.shared import tokenizers
 from app.typedefs import Json
 
-LARGEST = 1 << 16  # tokens
-VOCABULARY = {"character": 8192, "bpe": 4000, "word": 10_000}
-CHARACTERS_A_PIECE = 2_000  # of the training text, for each token of bpe: rarer ones are hardly learned
-MIN_COUNT = 2  # so that training meets unknown tokens too
+MAX_VOCABULARY_SIZE = 1 << 16
+DEFAULT_VOCABULARY_SIZES = {"character": 8192, "bpe": 4000, "word": 10_000}
+CHARS_PER_BPE_TOKEN = 2_000  # of the training text, for each token of bpe: rarer ones are hardly learned
+DEFAULT_MIN_COUNT = 2  # so that training has unknown tokens too
 
-# What a job gets that names nothing, by unit; epochs and batch depend on how much text there is.
-SHARED_NETWORK: Json = {
+# The network of a job that sets nothing, by unit; epochs and batch size depend on how much text there is.
+SHARED_NETWORK_DEFAULTS: Json = {
     "cell": "lstm",
     "layers": 1,
     "hidden_size": 384,
@@ -25,43 +25,43 @@ SHARED_NETWORK: Json = {
     "weight_drop": 0.0,
     "word_dropout": 0.0,
 }
-NETWORKS: dict[str, Json] = {
+NETWORK_DEFAULTS: dict[str, Json] = {
     "character": {"embedding_size": 64, "dropout": 0.0, "input_dropout": 0.0, "tie_weights": False},
     "bpe": {"embedding_size": 256, "dropout": 0.3, "input_dropout": 0.1, "tie_weights": True},
     "word": {"embedding_size": 256, "dropout": 0.4, "input_dropout": 0.2, "tie_weights": True},
 }
-TRAINING: Json = {
+DEFAULT_BPTT_STEPS = 64
+TRAINING_DEFAULTS: Json = {
     "learning_rate": 7e-3,
     "clip_norm": 1.0,
     "patience": 3,
-    "bptt_steps": 64,
+    "bptt_steps": DEFAULT_BPTT_STEPS,
     "autocast": True,
     "activation_regularization": 0.0,
     "temporal_regularization": 0.0,
 }
-BPTT_STEPS = 64
-WHOLE = 20_000_000  # characters that are read in all epochs together
-EPOCHS = (4, 60)
-BATCH = (8, 16)
-CHARACTERS_A_ROW = 15_000  # of each stream that a batch reads side by side
+ENOUGH_CHARS = 20_000_000  # that are read in all epochs together
+EPOCHS_RANGE = (4, 60)
+BATCH_SIZE_RANGE = (8, 16)
+CHARS_PER_STREAM = 15_000  # of each stream that a batch reads side by side
 
 
-class Options(BaseModel):
-    """What a generation job can choose."""
+class GenerationOptions(BaseModel):
+    """Options of a generation job."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     tokens: Annotated[
         Literal["character", "bpe", "word"],
-        Field(description="What the network reads and writes one after the other."),
+        Field(description="The unit that the network reads and writes at each step."),
     ] = "bpe"
     vocabulary_size: Annotated[
         int | None,
         Field(
             ge=8,
-            le=LARGEST,
-            description="Most tokens; null: 8192 characters, 10000 words, for bpe 300 to 4000 by the amount "
-            "of text.",
+            le=MAX_VOCABULARY_SIZE,
+            description="Maximum number of tokens; null: 8192 characters, 10000 words, for bpe 300 to 4000 "
+            "by the amount of text.",
         ),
     ] = None
     min_count: Annotated[
@@ -69,38 +69,38 @@ class Options(BaseModel):
         Field(ge=1, le=1_000_000, description="How often a token must occur to be known; null: twice."),
     ] = None
 
-    def size(self, characters: int) -> int:
-        """Most tokens of a text to train on that has so many characters."""
-        most = VOCABULARY[self.tokens]
+    def max_vocabulary(self, characters: int) -> int:
+        """The maximum number of tokens for a training text of this many characters."""
+        default = DEFAULT_VOCABULARY_SIZES[self.tokens]
         if self.tokens == "bpe":
-            most = int(np.clip(characters // CHARACTERS_A_PIECE, tokenizers.LEAST_BYTES, most))
-        return self.vocabulary_size or most
+            default = int(np.clip(characters // CHARS_PER_BPE_TOKEN, tokenizers.MIN_BPE_TOKENS, default))
+        return self.vocabulary_size or default
 
     @property
-    def least(self) -> int:
-        """How often a token must occur."""
-        return self.min_count or MIN_COUNT
+    def min_token_count(self) -> int:
+        """How often a token must occur in training to be known."""
+        return self.min_count or DEFAULT_MIN_COUNT
 
 
-def check_options(summary: Json, options: Options) -> list[Problem]:
-    """What is wrong with the options for a data set with this summary."""
+def check_options(summary: Json, options: GenerationOptions) -> list[Problem]:
+    """The problems of these options for a data set with this summary; none if a job may have them."""
     problems = []
-    if summary["train_characters"] < FEWEST:
+    if summary["train_characters"] < MIN_TRAIN_CHARS:
         few = f"The data set has {summary['train_characters']:,} characters to train on"
-        problems.append(Problem("/dataset", f"{few}; at least {FEWEST:,} are needed."))
-    problems += tokenizers.too_small(options.tokens, options.vocabulary_size or LARGEST)
-    return problems
+        problems.append(Problem("/dataset", f"{few}; at least {MIN_TRAIN_CHARS:,} are needed."))
+    size = options.vocabulary_size or MAX_VOCABULARY_SIZE
+    return problems + tokenizers.vocabulary_problems(options.tokens, size)
 
 
-def network_defaults(options: Options) -> Json:
-    """The network that suits a unit."""
-    return SHARED_NETWORK | NETWORKS[options.tokens]
+def network_defaults(options: GenerationOptions) -> Json:
+    """The default network for a unit."""
+    return SHARED_NETWORK_DEFAULTS | NETWORK_DEFAULTS[options.tokens]
 
 
 def training_defaults(summary: Json) -> Json:
-    """Little text is read often, in few streams; much text seldom."""
+    """The default training: little text is read often, in few streams; much text seldom."""
     characters = max(summary["train_characters"], 1)
-    return TRAINING | {
-        "epochs": int(np.clip(WHOLE // characters, *EPOCHS)),
-        "batch_size": int(np.clip(characters // CHARACTERS_A_ROW, *BATCH)),
+    return TRAINING_DEFAULTS | {
+        "epochs": int(np.clip(ENOUGH_CHARS // characters, *EPOCHS_RANGE)),
+        "batch_size": int(np.clip(characters // CHARS_PER_STREAM, *BATCH_SIZE_RANGE)),
     }

@@ -1,73 +1,34 @@
-"""Documents from an uploaded file: a plain text is one, and so is each line of JSON Lines."""
+"""Reads documents from an uploaded file: a plain text is one document, and so is each line of JSON Lines."""
 
 from collections.abc import Iterable
 
 import numpy as np
 
-from app.tasks.contract import Arrays, Faults, Source
+from app.tasks.arrays import Arrays
 from app.tasks.shared.ragged import Ragged, Texts, offsets_of
-from app.tasks.shared.splits import NAMES, OPEN, TRAIN, read
-from app.tasks.shared.table_cells import shorten
+from app.tasks.shared.splits import SPLIT, SPLIT_NAMES, TRAIN, UNASSIGNED, read_split
+from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
+from app.tasks.shared.text_checks import TEXT
+from app.tasks.source import Faults, Source
 from app.typedefs import Json
 
-TEXT, SPLIT = "text", "split"
-FEWEST = 1_000  # characters below which nothing can be learned
-SHOWN = 12  # fields that are named in a message or in warnings
+MIN_TRAIN_CHARS = 1_000  # with fewer characters nothing can be learned
 
 
-def read_documents(source: "Source", faults: "Faults") -> tuple[Arrays, "Json", list[str]]:
-    """Read a data set of documents; gives it with its summary and warnings, or raises `DatasetInvalid`."""
-    shelf = Shelf()
-    unused: dict[str, int] = {}  # field -> first line that has it
-    if source.format == "txt":
-        shelf.add((block for chunk in source.chunks() for block in chunk.columns[TEXT]), OPEN)
-        if shelf.blank:
-            faults.add("The file has no text.", row=1)
-    else:
-        for line, record in source.records():
-            for name in sorted(record.keys() - {TEXT, SPLIT}):
-                if len(unused) < SHOWN:
-                    unused.setdefault(name, line)
-            text, split = _read_text(record, line, faults), read(record.get(SPLIT), line, faults)
-            if text is not None and split is not None:
-                shelf.add([text], split)
-        if not shelf.codes and not faults.found:
-            faults.add("The file has no documents.", row=1)
-    faults.check()
-    summary = shelf.summary()
-    if not summary["train_characters"]:
-        faults.add("No document is for training: `split` is valid or test for all.", column=SPLIT)
-        faults.check()
-    return shelf.arrays(), summary, [*_warnings(summary), *_unused(unused)]
-
-
-def _warnings(summary: "Json") -> list[str]:
-    if summary["train_characters"] >= FEWEST:
-        return []
-    few = f"There are {summary['train_characters']:,} characters to train on"
-    return [
-        f"{few}, fewer than {FEWEST:,}: these documents can be prompts, but nothing is learned from them."
-    ]
-
-
-def _unused(fields: dict[str, int]) -> list[str]:
-    return [f"The field {shorten(name)} (first in line {line}) is not used." for name, line in fields.items()]
-
-
-class Shelf:
-    """Documents so far, as UTF-8, and what is counted on the way."""
+class GenerationReader:
+    """Collects the documents of a file as UTF-8, and counts what the summary reports."""
 
     def __init__(self) -> None:
         self.codes: list[int] = []  # the split of each document
-        self.blank = True
+        self.blank = True  # whether all text so far is white space
         self._pieces: list[bytes] = []
         self._sizes: list[int] = []  # bytes of each document
         self._characters: list[int] = []  # of each document
         self._alphabet: set[str] = set()
         self._lines = 0
 
-    def add(self, blocks: Iterable[str], split: int) -> None:
-        """Take one document, which may come in pieces."""
+    def add_document(self, blocks: Iterable[str], split: int) -> None:
+        """Add one document, which may come in blocks."""
         size = characters = 0
         last = "\n"
         for block in blocks:
@@ -84,17 +45,17 @@ class Shelf:
         self.codes.append(split)
 
     def arrays(self) -> Arrays:
-        """The texts one after the other, and the split of each."""
-        found = np.frombuffer(b"".join(self._pieces), np.uint8)
-        texts = Texts(Ragged(found, offsets_of(np.array(self._sizes, np.int64))))
+        """The arrays of the data set: the texts one after the other, and the split of each."""
+        encoded = np.frombuffer(b"".join(self._pieces), np.uint8)
+        texts = Texts(Ragged(encoded, offsets_of(np.array(self._sizes, np.int64))))
         return {**texts.arrays(TEXT), SPLIT: np.array(self.codes, np.int8)}
 
-    def summary(self) -> "Json":
-        """What is told about the data set."""
+    def summary(self) -> Json:
+        """The summary of the data set."""
         codes, characters = np.array(self.codes), np.array(self._characters)
-        codes = np.where(codes == OPEN, TRAIN, codes)
-        marked = any(split != OPEN for split in self.codes)
-        counts = {name: int((codes == split).sum()) for split, name in enumerate(NAMES)}
+        codes = np.where(codes == UNASSIGNED, TRAIN, codes)
+        assigned = any(split != UNASSIGNED for split in self.codes)
+        counts = {name: int((codes == split).sum()) for split, name in enumerate(SPLIT_NAMES)}
         return {
             "documents": len(codes),
             "characters": int(characters.sum()),
@@ -102,26 +63,71 @@ class Shelf:
             "bytes": sum(self._sizes),
             "lines": self._lines,
             "train_characters": int(characters[codes == TRAIN].sum()),
-            "split": counts if marked else None,
+            "split": counts if assigned else None,
         }
 
 
-def _read_text(record: "Json", line: int, faults: "Faults") -> str | None:
-    """The text of one line, or None and a fault."""
+def read_documents(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]:
+    """Read a data set; returns arrays, summary and warnings, or raises `DatasetInvalid`."""
+    reader = GenerationReader()
+    unused: dict[str, int] = {}  # field -> first line that has it
+    if source.format == "txt":
+        blocks = (block for chunk in source.chunks() for block in chunk.columns[TEXT])
+        reader.add_document(blocks, UNASSIGNED)
+        if reader.blank:
+            faults.add("The file has no text.", row=1)
+    else:
+        unused = _read_records(source, reader, faults)
+    faults.check()
+    summary = reader.summary()
+    if not summary["train_characters"]:
+        faults.add("No document is for training: `split` is valid or test for all.", column=SPLIT)
+        faults.check()
+    return reader.arrays(), summary, [*_warnings(summary), *_unused_field_warnings(unused)]
+
+
+def _read_records(source: Source, reader: GenerationReader, faults: Faults) -> dict[str, int]:
+    """Add a document for each line of JSON Lines; returns unused fields with the first line of each."""
+    unused: dict[str, int] = {}
+    for line, record in source.records():
+        for name in sorted(record.keys() - {TEXT, SPLIT}):
+            if len(unused) < MAX_FIELDS_SHOWN:
+                unused.setdefault(name, line)
+        text, split = _read_text(record, line, faults), read_split(record.get(SPLIT), line, faults)
+        if text is not None and split is not None:
+            reader.add_document([text], split)
+    if not reader.codes and not faults.problems:
+        faults.add("The file has no documents.", row=1)
+    return unused
+
+
+def _warnings(summary: Json) -> list[str]:
+    if summary["train_characters"] >= MIN_TRAIN_CHARS:
+        return []
+    few = f"There are {summary['train_characters']:,} characters to train on, fewer than {MIN_TRAIN_CHARS:,}"
+    return [f"{few}: these documents can be prompts, but nothing is learned from them."]
+
+
+def _unused_field_warnings(fields: dict[str, int]) -> list[str]:
+    return [f"The field {shorten(name)} (first in line {line}) is not used." for name, line in fields.items()]
+
+
+def _read_text(record: Json, line: int, faults: Faults) -> str | None:
+    """The text of one line; None if it has none that can be used, which is reported as a fault."""
     text = record.get(TEXT)
-    if isinstance(text, str) and (wrong := _wrong(text)) is None:
+    if isinstance(text, str) and (problem := _text_problem(text)) is None:
         return text
     if TEXT not in record:
-        there = ", ".join(shorten(name) for name in list(record)[:SHOWN]) or "no field"
-        wrong = f"There is no field 'text' (the line has {there}); name it with `columns`."
+        fields = ", ".join(shorten(name) for name in list(record)[:MAX_FIELDS_SHOWN]) or "no field"
+        problem = f"There is no field 'text' (the line has {fields}); name it with `columns`."
     elif not isinstance(text, str):
-        wrong = f"Expected a text, got {shorten(text)}."
-    faults.add(wrong or "", row=line, column=TEXT)
+        problem = f"Expected a text, got {shorten(text)}."
+    faults.add(problem or "", row=line, column=TEXT)
     return None
 
 
-def _wrong(text: str) -> str | None:
-    """What is wrong with a document, as a sentence."""
+def _text_problem(text: str) -> str | None:
+    """A sentence that says what is wrong with a document, if anything."""
     if not text or text.isspace():
         return "The text is empty."
     if "\0" in text:

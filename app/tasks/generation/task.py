@@ -1,6 +1,6 @@
-"""Generation: a language model of characters, byte pairs or words, that goes on from a prompt.
+"""Generation: a language model of characters, byte pairs or words that continues a prompt.
 
-The training text is one stream, read side by side in `batch_size` places with the network's state carried
+The training text is one stream, read in `batch_size` parts side by side, with the network's state carried
 from piece to piece (truncated backpropagation through time: Williams & Peng 1990).
 """
 
@@ -12,65 +12,78 @@ import numpy as np
 from pydantic import BaseModel
 
 from app.errors import Problem
+from app.tasks.arrays import Arrays, Ints
 from app.tasks.contract import (
     UNKNOWN,
-    Arrays,
     Batch,
+    DecodedTokens,
     Defaults,
     Example,
-    Faults,
-    Found,
     Input,
-    Ints,
     Output,
     Plan,
-    Reading,
-    Source,
     Split,
     TensorField,
 )
-from app.tasks.generation.baseline import LONGEST, Spelling, measure
-from app.tasks.generation.corpus import Part, divide
-from app.tasks.generation.detokenizer import Streamed, follow
-from app.tasks.generation.encoding import Stream, learn, tokenise, unknown_texts
-from app.tasks.generation.inference import Instance, Parameters, Prompts, misfits, read_prompt, search
-from app.tasks.generation.metrics import per_character, per_token
+from app.tasks.demonstration import Demo
+from app.tasks.generation.baseline import MAX_TRAIN_CHARS, SpellingModel, score_ngrams
+from app.tasks.generation.corpus import CorpusPart, split_corpus
+from app.tasks.generation.demo import DEMO
+from app.tasks.generation.detokenizer import TextDetokenizer, open_detokenizer
+from app.tasks.generation.encoding import (
+    EncodedCorpus,
+    encode_corpus,
+    train_corpus_tokenizer,
+    unknown_texts,
+)
+from app.tasks.generation.inference import (
+    GenerationInstance,
+    GenerationInstances,
+    GenerationParameters,
+    check_batch_parameters,
+    decoding_settings,
+    encode_prompt,
+)
+from app.tasks.generation.metrics import metrics_per_character, metrics_per_token
 from app.tasks.generation.options import (
-    BPTT_STEPS,
-    Options,
+    DEFAULT_BPTT_STEPS,
+    GenerationOptions,
     check_options,
     network_defaults,
     training_defaults,
 )
-from app.tasks.generation.reading import TEXT, read_documents
+from app.tasks.generation.reading import read_documents
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
-from app.tasks.shared.tokenizers import TOKENISED, Unit
+from app.tasks.shared.splits import SPLIT
+from app.tasks.shared.text_checks import TEXT
+from app.tasks.shared.tokenizers import TOKENIZER_SETTINGS, TokenUnit
+from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
 
-UNKNOWN_SHARE = 0.02  # of the validation tokens, from which on it is worth a warning
+MAX_UNKNOWN_SHARE = 0.02  # of the validation tokens; more cause a warning
 
 
 @dataclass(frozen=True)
-class Told:
-    """The text behind a stream that is measured on, and the one that a counting model learns from."""
+class GenerationEvaluationData:
+    """The text of a held-out split, and the training text that the baseline learns from."""
 
-    text: Part
-    train: Part
+    text: CorpusPart
+    train: CorpusPart
 
 
-class Pieces:
-    """A stream as the split a training loop reads."""
+class GenerationSplit:
+    """An encoded part of a corpus as the split a training loop reads; its examples are pieces."""
 
-    def __init__(self, stream: Stream, told: Told | None = None) -> None:
-        self.stream, self.told = stream, told
-        self.lengths: Ints = stream.lengths  # (pieces,)
+    def __init__(self, encoded: EncodedCorpus, data: GenerationEvaluationData | None = None) -> None:
+        self.encoded, self.data = encoded, data
+        self.lengths: Ints = encoded.lengths  # (pieces,)
         self.carried = True
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
-        """Gather pieces as the NEXT loss wants them."""
+        """Gather pieces as the NEXT_TOKEN loss expects them."""
         del rng  # the state is carried over, so every view is the canonical one
-        return Batch(*self.stream.gather(rows))
+        return Batch(*self.encoded.gather(rows))
 
 
 class Generation:
@@ -79,125 +92,140 @@ class Generation:
     name: ClassVar[str] = "generation"
     bidirectional: ClassVar[bool] = False  # what follows is what is to be predicted
     formats: ClassVar[tuple[str, ...]] = ("txt", "jsonl")
-    columns: ClassVar[tuple[str, ...]] = ("text", "split")
-    options: ClassVar[type[BaseModel]] = Options
-    instance: ClassVar[type[msgspec.Struct]] = Instance
-    parameters: ClassVar[type[msgspec.Struct]] = Parameters
-    typical: ClassVar[dict[str, tuple[Json, Json]]] = {
+    columns: ClassVar[tuple[str, ...]] = (TEXT, SPLIT)
+    options: ClassVar[type[BaseModel]] = GenerationOptions
+    instance: ClassVar[type[msgspec.Struct]] = GenerationInstance
+    parameters: ClassVar[type[msgspec.Struct]] = GenerationParameters
+    example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         f"a million characters, read by {unit}": ({"train_characters": 1_000_000}, {"tokens": unit.value})
-        for unit in Unit
+        for unit in TokenUnit
     }
-    loss_of: ClassVar[frozenset[str]] = TOKENISED
+    slow_to_encode: ClassVar[bool] = False
+    loss_changing: ClassVar[frozenset[str]] = TOKENIZER_SETTINGS
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("prompt", "BYTES", ()),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("text", "BYTES", ()),
         TensorField("finish_reason", "BYTES", ()),
         TensorField("tokens", "INT64", ()),
     )
+    instance_names: ClassVar[dict[str, str]] = {"text": "prompt"}
+    demo: ClassVar[Demo] = DEMO
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read one plain text, or a document a line."""
         return Reading(*read_documents(source, faults))
 
-    def check(self, summary: Json, options: Options) -> list[Problem]:
-        """Too little text, or a vocabulary too small for its unit."""
+    def read_instances(self, source: Source, faults: Faults) -> list[Json]:
+        """One instance a record."""
+        del faults
+        return [record for _, record in source.records()]
+
+    def check(self, summary: Json, options: GenerationOptions) -> list[Problem]:
+        """Report too little text, and a vocabulary too small for its unit."""
         return check_options(summary, options)
 
-    def defaults(self, summary: Json, options: Options) -> Defaults:
-        """By unit, and by how much text there is."""
+    def defaults(self, summary: Json, options: GenerationOptions) -> Defaults:
+        """Defaults by unit, and by how much text there is."""
         return Defaults(network_defaults(options), training_defaults(summary))
 
-    def measures(self, summary: Json) -> dict[str, bool]:
-        """Bits of a character can be compared between units, perplexities cannot."""
+    def sweep_metrics(self, summary: Json) -> dict[str, bool]:
+        """Bits per character can be compared between units, perplexities cannot."""
         del summary
         return {"bits_per_character": False, "perplexity": False}
 
-    def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
+    def plan(
+        self, arrays: Arrays, options: GenerationOptions, seed: int, bptt_steps: int | None = None
+    ) -> Plan:
         """Split the documents, learn the vocabulary from the training part, and lay out the streams."""
-        parts = divide(Texts.from_arrays(arrays, TEXT), arrays["split"], seed)
-        most = options.size(parts.train.characters)
-        tokeniser = learn(parts.train, Unit(options.tokens), most, options.least)
-        size, steps = tokenizers.size(tokeniser), bptt_steps or BPTT_STEPS
-        train, valid, test = (
-            Stream(tokenise(tokeniser, part), steps) for part in (parts.train, parts.valid, parts.test)
+        parts = split_corpus(Texts.from_arrays(arrays, TEXT), arrays[SPLIT], seed)
+        max_vocabulary = options.max_vocabulary(parts.train.characters)
+        tokenizer = train_corpus_tokenizer(
+            parts.train, TokenUnit(options.tokens), max_vocabulary, options.min_token_count
         )
-        known = parts.train.last(LONGEST)
+        size, steps = tokenizers.vocabulary_size(tokenizer), bptt_steps or DEFAULT_BPTT_STEPS
+        train, valid, test = (
+            EncodedCorpus(encode_corpus(tokenizer, part), steps)
+            for part in (parts.train, parts.valid, parts.test)
+        )
+        known = parts.train.last(MAX_TRAIN_CHARS)
         return Plan(
-            state={"tokeniser": tokeniser, "unit": options.tokens},
+            state={"tokeniser": tokenizer, "unit": options.tokens},
             input=Input.TOKENS,
-            output=Output.NEXT,
+            output=Output.NEXT_TOKEN,
             features=1,
             outputs=size,
-            train=Pieces(train),
-            valid=Pieces(valid, Told(parts.valid, known)),
-            test=Pieces(test, Told(parts.test, known)),
+            train=GenerationSplit(train),
+            valid=GenerationSplit(valid, GenerationEvaluationData(parts.valid, known)),
+            test=GenerationSplit(test, GenerationEvaluationData(parts.test, known)),
             network={"vocabularies": [size], "character_vocabulary": 0, "word_length": 0},
-            warnings=_warnings(valid, options.tokens, most),
+            warnings=_warnings(valid, options.tokens, max_vocabulary),
         )
 
-    def settle(self, state: Json, split: Split, outputs: list[Any]) -> Json:
-        """Nothing is left to learn."""
+    def calibrate(self, state: Json, split: Split, outputs: list[Any]) -> Json:
+        """The same state: nothing is calibrated."""
         del split, outputs
         return state
 
-    def misfits(self, summary: Json, state: Json, parameters: Parameters) -> list[Problem]:
+    def check_dataset(self, summary: Json, state: Json, parameters: GenerationParameters) -> list[Problem]:
         """Any document can be a prompt, but a batch is not streamed."""
         del summary, state
-        return misfits(parameters)
+        return check_batch_parameters(parameters)
 
-    def instances(self, arrays: Arrays, state: Json) -> Prompts:
+    def instances(self, arrays: Arrays, state: Json) -> GenerationInstances:
         """Each document as a prompt."""
-        return Prompts(Texts.from_arrays(arrays, TEXT), state["unit"])
+        return GenerationInstances(Texts.from_arrays(arrays, TEXT), state["unit"])
 
-    def encode(self, state: Json, instance: Instance, parameters: Parameters) -> Example:
-        """The end of the prompt as tokens, and how to go on."""
-        inputs = read_prompt(state, instance.prompt)
-        return Example(inputs, None, search(instance.prompt, parameters))
+    def encode(self, state: Json, instance: GenerationInstance, parameters: GenerationParameters) -> Example:
+        """The end of the prompt as tokens, and the settings of decoding."""
+        inputs = encode_prompt(state, instance.prompt)
+        return Example(inputs, None, decoding_settings(instance.prompt, parameters))
 
-    def follow(self, state: Json, search: Json) -> Streamed:
-        """A reader of the tokens of one continuation while they are found."""
-        return follow(state, search)
+    def detokenizer(self, state: Json, decoding: Json) -> TextDetokenizer:
+        """A detokenizer for the tokens of one continuation, as they are generated."""
+        return open_detokenizer(state, decoding)
 
-    def decode(self, state: Json, example: Example, outputs: Found, parameters: Parameters) -> Json:
+    def decode(
+        self, state: Json, example: Example, outputs: DecodedTokens, parameters: GenerationParameters
+    ) -> Json:
         """The continuation alone, up to a stop string or the end of the document."""
         del example
-        streamed = Streamed(tokenizers.pieces(state["tokeniser"]), parameters.stops)
-        found = streamed.push(outputs.tokens.tolist()) + streamed.close()
-        reason = "stop" if streamed.ended else outputs.note.get("finish_reason", "length")
-        return {"text": found, "finish_reason": reason, "tokens": streamed.tokens}
+        detokenizer = TextDetokenizer(tokenizers.token_bytes(state["tokeniser"]), parameters.stops)
+        text = detokenizer.push(outputs.tokens.tolist()) + detokenizer.close()
+        reason = "stop" if detokenizer.ended else outputs.note.get("finish_reason", "length")
+        return {"text": text, "finish_reason": reason, "tokens": detokenizer.tokens}
 
     def score(self, state: Json, split: Split, outputs: list[Any]) -> tuple[Json, Json]:
-        """Perplexity and bits: of the network, and of counting characters (a 5-gram model).
+        """Perplexity and bits of the network, and of counting characters (a 5-gram model).
 
-        All bits are divided by the characters of the text, whatever the unit; what a vocabulary lacks is
-        spelled out at the price of its letters, so that units can be compared.
+        All bits are divided by the characters of the text, whatever the unit; words that a vocabulary lacks
+        cost what spelling them costs, so that units can be compared.
         """
-        stream, told = measured_on(split)
-        characters = told.text.characters
-        nats = float(sum(np.asarray(one, np.float64).sum() for one in outputs))
-        lacking = unknown_texts(state["tokeniser"], told.text)
-        spelled = nats + (Spelling(told.train).nats(lacking) if lacking else 0.0)
-        metrics = per_token(nats, stream.targets) | per_character(spelled, characters)
-        counted = measure(told.train, told.text)
-        baseline = per_character(counted.spelled, characters)
-        if state["unit"] == Unit.CHARACTER:
-            baseline |= per_token(counted.nats, counted.targets)
+        encoded, data = _evaluation_data(split)
+        characters = data.text.characters
+        nats = float(sum(np.asarray(token_nats, np.float64).sum() for token_nats in outputs))
+        unknown = unknown_texts(state["tokeniser"], data.text)
+        comparable = nats + (SpellingModel(data.train).nats(unknown) if unknown else 0.0)
+        metrics = metrics_per_token(nats, encoded.targets) | metrics_per_character(comparable, characters)
+        ngrams = score_ngrams(data.train, data.text)
+        baseline = metrics_per_character(ngrams.nats_with_unseen, characters)
+        if state["unit"] == TokenUnit.CHARACTER:
+            baseline |= metrics_per_token(ngrams.nats, ngrams.targets)
         return metrics, baseline
 
 
-def measured_on(split: Split) -> tuple[Stream, Told]:
-    """The stream of a held-out split of ours, and its text; raises `TypeError` for another split."""
-    if isinstance(split, Pieces) and split.told is not None:
-        return split.stream, split.told
+def _evaluation_data(split: Split) -> tuple[EncodedCorpus, GenerationEvaluationData]:
+    """The tokens and the text of a held-out split of this task; raises `TypeError` for another split."""
+    if isinstance(split, GenerationSplit) and split.data is not None:
+        return split.encoded, split.data
     raise TypeError("only a held-out part of a text can be scored")
 
 
-def _warnings(valid: Stream, unit: str, most: int) -> list[str]:
+def _warnings(valid: EncodedCorpus, unit: str, max_vocabulary: int) -> list[str]:
     share = float((valid.tokens == UNKNOWN).mean())
-    if share < UNKNOWN_SHARE:
+    if share < MAX_UNKNOWN_SHARE:
         return []
     lacking = f"The vocabulary lacks {share:.1%} of the validation tokens"
-    return [f"{lacking} ({unit}, {most:,} at most); `bpe` lacks none."]
+    return [f"{lacking} ({unit}, {max_vocabulary:,} at most); `bpe` lacks none."]
 
 
 TASK = Generation()

@@ -1,1 +1,1 @@
-"""What at least two tasks use: ragged arrays, splits, tokenizers, table cells, time stamps."""
+"""Code that at least two tasks use: ragged arrays, splits, tokenizers, table cells, timestamps."""

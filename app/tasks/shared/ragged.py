@@ -1,4 +1,4 @@
-"""Rows of different lengths as one flat array with offsets, which a file can hold and a map can read."""
+"""Rows of different lengths as one flat array with offsets, which can be stored and memory-mapped."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,22 +7,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.contract import Array, Arrays
+from app.tasks.arrays import Array, Arrays
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """Row `i` is `values[offsets[i]:offsets[i + 1]]`."""
+    """Rows of different lengths; row `i` is `values[offsets[i]:offsets[i + 1]]`."""
 
     values: Array  # (total, …)
     offsets: npt.NDArray[np.int64]  # (rows + 1,)
 
     @classmethod
     def of(cls, rows: Sequence[Any], dtype: Any) -> "Ragged":
-        """From arrays or lists whose shapes differ in the first dimension only; there is at least one."""
+        """From at least one array or list; the shapes may differ in the first dimension only."""
         lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
         values = np.concatenate([np.asarray(row, dtype) for row in rows])
         return cls(values, offsets_of(lengths))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """The rows of all parts in order; there is at least one part."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(np.concatenate([part.values for part in parts]), offsets_of(lengths))
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, name: str) -> "Ragged":
@@ -30,12 +36,12 @@ class Ragged:
         return cls(arrays[name], arrays[f"{name}_offsets"])
 
     def arrays(self, name: str) -> Arrays:
-        """As two arrays under a name."""
+        """The rows as two arrays, `name` and `name_offsets`."""
         return {name: self.values, f"{name}_offsets": self.offsets}
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """(rows,)."""
+        """The length of each row, (rows,)."""
         return np.diff(self.offsets)
 
     def __len__(self) -> int:
@@ -47,18 +53,18 @@ class Ragged:
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
     def padded(self, rows: Array) -> tuple[Array, npt.NDArray[np.int64]]:
-        """Some rows as (rows, longest, …) with zeros behind each end, and their lengths (rows,)."""
+        """Some rows as (rows, longest, …), padded with zeros, and their lengths (rows,)."""
         starts, lengths = self.offsets[rows], self.offsets[np.asarray(rows) + 1] - self.offsets[rows]
         steps = np.arange(lengths.max(initial=0))
-        real = steps < lengths[:, None]  # (rows, longest)
-        found = np.zeros((*real.shape, *self.values.shape[1:]), self.values.dtype)
-        found[real] = self.values[(starts[:, None] + steps)[real]]
-        return found, lengths
+        is_real = steps < lengths[:, None]  # (rows, longest)
+        padded = np.zeros((*is_real.shape, *self.values.shape[1:]), self.values.dtype)
+        padded[is_real] = self.values[(starts[:, None] + steps)[is_real]]
+        return padded, lengths
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts as UTF-8, one after the other."""
+    """Texts as UTF-8 bytes, one after the other."""
 
     ragged: Ragged  # of bytes
 
@@ -75,7 +81,7 @@ class Texts:
         return cls(Ragged.from_arrays(arrays, name))
 
     def arrays(self, name: str) -> Arrays:
-        """As two arrays under a name."""
+        """The rows as two arrays, `name` and `name_offsets`."""
         return self.ragged.arrays(name)
 
     def __len__(self) -> int:
@@ -85,10 +91,10 @@ class Texts:
         return self.ragged[row].tobytes().decode()
 
     def pick(self, rows: Iterable[int]) -> list[str]:
-        """Some of them."""
+        """The texts of some rows."""
         return [self[int(row)] for row in rows]
 
 
 def offsets_of(lengths: Array) -> npt.NDArray[np.int64]:
-    """Where rows of these lengths begin, and where the last one ends."""
+    """Where each row of these lengths begins, and where the last one ends, (rows + 1,)."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])

@@ -1,24 +1,26 @@
-"""Cells of a table, text or typed, as numbers; and numbers as text again."""
+"""Reads cells of a table, text or typed, as numbers, and writes typed values as text."""
 
 import math
 import re
 
 import numpy as np
 
-from app.tasks.contract import Array, Faults
-from app.tasks.shared.timestamps import WIDTH
+from app.tasks.arrays import Array
+from app.tasks.source import Faults
 
-MISSING = frozenset(("", "NaN", "nan", "NA", "N/A", "null", "NULL", "None", "<NA>"))
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-UNUSUAL = re.compile(r"[^0-9eE+.\s-]")  # float() takes 1_000 and ١٢, a data file should not
-LARGEST = 1e300
-LARGEST_FLOAT32 = 1e38
+MISSING_TEXTS = frozenset(("", "NaN", "nan", "NA", "N/A", "null", "NULL", "None", "<NA>"))
+NUMBER_PATTERN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NON_NUMERIC = re.compile(r"[^0-9eE+.\s-]")  # float() takes 1_000 and ١٢, a data file should not
+MAX_MAGNITUDE = 1e300
+MAX_FLOAT32_MAGNITUDE = 1e38
+MAX_SHOWN_CHARS = 40  # of a value in a message
+MAX_FIELDS_SHOWN = 12  # fields or columns that are named in a message or in warnings
 
 
 def shorten(value: object) -> str:
-    """Show a value in a message."""
+    """A value as quoted text for a message, cut if it is long."""
     text = str(value)
-    return repr(text if len(text) <= WIDTH else text[:WIDTH] + "…")
+    return repr(text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…")
 
 
 def is_text(values: Array) -> bool:
@@ -27,54 +29,57 @@ def is_text(values: Array) -> bool:
 
 
 def read_numbers(values: Array) -> tuple[Array, Array]:
-    """Turn (n,) texts or typed values into float64, NaN = missing, and a mask of what is no number."""
+    """Convert (n,) texts or typed values to float64, NaN = missing; and whether each is no number, (n,)."""
     if not is_text(values):
-        timely = np.issubdtype(values.dtype, np.datetime64)
-        return (
-            (np.zeros(len(values)), ~np.isnat(values))
-            if timely
-            else (values.astype(np.float64), _none(values))
-        )
+        if np.issubdtype(values.dtype, np.datetime64):
+            return np.zeros(len(values)), ~np.isnat(values)
+        return values.astype(np.float64), _all_false(values)
     texts = values.tolist()
-    given = [text for text in texts if text not in MISSING]
+    present = [text for text in texts if text not in MISSING_TEXTS]
     try:
-        if not UNUSUAL.search("".join(given)):
-            filled = texts if len(given) == len(texts) else ["nan" if t in MISSING else t for t in texts]
-            return np.array(filled, object).astype(np.float64), _none(values)
+        if not NON_NUMERIC.search("".join(present)):
+            has_missing = len(present) < len(texts)
+            filled = ["nan" if text in MISSING_TEXTS else text for text in texts] if has_missing else texts
+            return np.array(filled, object).astype(np.float64), _all_false(values)
     except ValueError:
-        pass  # at least one is wrong: look at each
-    return _read_each([text.strip() for text in texts])
+        pass  # at least one is no number: read them one by one
+    return _read_one_by_one([text.strip() for text in texts])
 
 
-def _read_each(texts: list[str]) -> tuple[Array, Array]:
-    """What `read_numbers` gives, one text at a time."""
+def _read_one_by_one(texts: list[str]) -> tuple[Array, Array]:
+    """The result of `read_numbers` where at least one text is no number."""
     wrong = np.zeros(len(texts), bool)
     numbers = np.full(len(texts), np.nan)
-    for at, text in enumerate(texts):
-        if NUMBER.fullmatch(text):
-            numbers[at] = float(text)
+    for index, text in enumerate(texts):
+        if NUMBER_PATTERN.fullmatch(text):
+            numbers[index] = float(text)
         elif text.lstrip("+-").lower() in ("inf", "infinity"):
-            numbers[at] = math.inf
+            numbers[index] = math.inf
         else:
-            wrong[at] = text not in MISSING
+            wrong[index] = text not in MISSING_TEXTS
     return numbers, wrong
 
 
-def check_numbers(values: Array, rows: Array, column: str, faults: "Faults", limit: float = LARGEST) -> Array:
-    """Read float64 numbers, NaN = missing; what is no number, not finite or beyond `limit` is a fault."""
+def check_numbers(
+    values: Array, rows: Array, column: str, faults: "Faults", limit: float = MAX_MAGNITUDE
+) -> Array:
+    """Read (n,) cells as float64, NaN = missing.
+
+    A cell that is no number, not finite or beyond `limit` is a fault; `rows` has the cells' lines, (n,).
+    """
     numbers, wrong = read_numbers(values)
-    for at in np.flatnonzero(wrong | (np.abs(numbers) > limit)).tolist():
-        shown = shorten(values[at])
-        if wrong[at]:
-            faults.add(f"{shown} is not a number.", row=int(rows[at]), column=column)
-        elif math.isinf(numbers[at]) and (not is_text(values) or "inf" in values[at].lower()):
-            faults.add(f"{shown} is not finite.", row=int(rows[at]), column=column)
+    for index in np.flatnonzero(wrong | (np.abs(numbers) > limit)).tolist():
+        if wrong[index]:
+            problem = "is not a number"
+        elif math.isinf(numbers[index]) and (not is_text(values) or "inf" in values[index].lower()):
+            problem = "is not finite"
         else:
-            faults.add(f"{shown} is too large a number.", row=int(rows[at]), column=column)
+            problem = "is too large a number"
+        faults.add(f"{shorten(values[index])} {problem}.", row=int(rows[index]), column=column)
     return numbers
 
 
-def _none(values: Array) -> Array:
+def _all_false(values: Array) -> Array:
     return np.zeros(len(values), bool)
 
 
@@ -85,18 +90,3 @@ def as_texts(values: Array) -> list[str]:
     if np.issubdtype(values.dtype, np.datetime64):
         return ["" if np.isnat(v) else str(v) for v in values]
     return [str(v) for v in values.tolist()]
-
-
-def odd_text(text: str, longest: int) -> str | None:
-    """What is wrong with a text of some characters, as the end of a sentence about it."""
-    if not text.strip():
-        return "is empty."
-    if len(text) > longest:
-        return f"has {len(text):,} characters; at most {longest:,} are read."
-    if "\0" in text:
-        return "has a NUL character."
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"is no Unicode text: character {error.start} is half of a surrogate pair."
-    return None

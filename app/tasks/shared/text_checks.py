@@ -1,12 +1,23 @@
 """Checks of a text that a user sent: in a file to train on, or in a request."""
 
-from app.tasks.shared.table_cells import odd_text, shorten
+from app.tasks.shared.table_cells import shorten
 
-LONGEST = 100_000  # characters of a text
+TEXT = "text"  # the field or column of a text
+MAX_TEXT_CHARS = 100_000
 
 
-def wrong_text(value: object) -> str | None:
-    """What is wrong with a text, as the end of a sentence about it."""
+def text_problem(value: object, max_chars: int = MAX_TEXT_CHARS) -> str | None:
+    """What is wrong with a text, as the end of a sentence about it; None if nothing is."""
     if not isinstance(value, str):
         return f"is {shorten(value)}, which is no text."
-    return odd_text(value, LONGEST)
+    if not value.strip():
+        return "is empty."
+    if len(value) > max_chars:
+        return f"has {len(value):,} characters; at most {max_chars:,} are read."
+    if "\0" in value:
+        return "has a NUL character."
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        return f"is no Unicode text: character {error.start} is half of a surrogate pair."
+    return None

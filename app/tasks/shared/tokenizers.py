@@ -1,4 +1,4 @@
-"""Tokenisers learned from training texts, by the `tokenizers` library; as JSON text in a model's state."""
+"""Tokenizers trained on texts with the `tokenizers` library; each is JSON text, kept in a model's state."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,21 +9,22 @@ from importlib import import_module  # a web process that serves no text never p
 from typing import Any
 
 from app.errors import Problem
+from app.tasks.contract import BEGIN, END, PADDING, UNKNOWN
 
-PADDING, UNKNOWN, BEGIN, END = range(4)  # as `app.tasks.base` has them, which stands above this module
-
-SPECIALS = ["⟨pad⟩", "⟨unk⟩", "⟨s⟩", "⟨/s⟩"]  # in that order; signs that no merge of bytes can spell
-WORDS = r"\w+(?:['’\-]\w+)*|[^\w\s]"  # words with inner apostrophes and hyphens, else single signs
-SPACED = r" ?\w+(?:['’\-]\w+)*| ?[^\w\s]|\s"  # the same with a space before them, and all other space
-TOKENISED = frozenset(
+SPECIAL_TOKENS = ["⟨pad⟩", "⟨unk⟩", "⟨s⟩", "⟨/s⟩"]  # PADDING to END; no merge of bytes can spell these signs
+WORD_PATTERN = r"\w+(?:['’\-]\w+)*|[^\w\s]"  # words with inner apostrophes and hyphens, else single signs
+SPACED_WORD_PATTERN = r" ?\w+(?:['’\-]\w+)*| ?[^\w\s]|\s"  # the same with a space before them; other space
+CHARACTER_PATTERN = r"[\s\S]"
+TOKENIZER_SETTINGS = frozenset(
     f"options.{name}" for name in ("tokens", "vocabulary_size", "min_count", "lower", "shared_vocabulary")
 )  # settings that change what a token is
-LEAST_BYTES = 300  # tokens of BPE: 256 bytes, four marks and some merges
-CACHED = 256  # tokenisers in memory
+MIN_BPE_TOKENS = 300  # 256 bytes, four special tokens and some merges
+CACHED_TOKENIZERS = 256
+BATCH_TEXTS = 10_000  # for `encode_batch`: tokens, as objects of the library, take much memory
 
 
-class Unit(StrEnum):
-    """What a token is."""
+class TokenUnit(StrEnum):
+    """What a token is: a word, a byte pair encoding of bytes, or a character."""
 
     WORD = "word"
     BPE = "bpe"
@@ -31,107 +32,126 @@ class Unit(StrEnum):
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """A text as tokens: numbers, and the span of each in the text."""
+class TokenSpans:
+    """The tokens of a text: their ids, and where each is in the text."""
 
     ids: list[int]
-    spans: list[tuple[int, int]]
+    spans: list[tuple[int, int]]  # characters, the end is exclusive
 
 
-def learn(
-    texts: Iterable[str], unit: Unit, size: int, *, lower: bool = False, least: int = 1, spaced: bool = False
+def train_tokenizer(
+    texts: Iterable[str],
+    unit: TokenUnit,
+    size: int,
+    *,
+    lower: bool = False,
+    min_count: int = 1,
+    spaced: bool = False,
 ) -> str:
-    """A tokeniser of at most `size` tokens that occur at least `least` times; the same texts give the same.
+    """A tokenizer of at most `size` tokens, each of which occurs at least `min_count` times in the texts.
 
-    Words and characters that it does not know are `UNKNOWN`; of bytes (BPE: Sennrich et al. 2016, over bytes
-    as Radford et al. 2019) all are known. With `spaced` words keep the space before them, so that decoding
-    gives the text back as it was; characters and bytes always do.
+    The same texts give the same tokenizer. Unknown words and characters become `UNKNOWN`; every byte is known
+    (BPE: Sennrich et al. 2016, over bytes as Radford et al. 2019). With `spaced` words keep the space before
+    them, so that decoding restores the text; characters and bytes always do.
     """
     library = import_module("tokenizers")
-    models, trainers, decoders = library.models, library.trainers, library.decoders
-    specials: dict[str, Any] = {"special_tokens": SPECIALS, "show_progress": False}
-    if unit == Unit.BPE:
-        made = library.Tokenizer(models.BPE())
-        made.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-        made.decoder = decoders.ByteLevel()
-        alphabet = library.pre_tokenizers.ByteLevel.alphabet()
-        trainer: Any = trainers.BpeTrainer(
-            vocab_size=size, min_frequency=max(least, 2), initial_alphabet=sorted(alphabet), **specials
-        )
+    settings: dict[str, Any] = {"special_tokens": SPECIAL_TOKENS, "show_progress": False}
+    if unit == TokenUnit.BPE:
+        tokenizer, trainer = _byte_pairs(library, size, min_count, settings)
     else:
-        made = library.Tokenizer(models.WordLevel(unk_token=SPECIALS[UNKNOWN]))
-        words = unit == Unit.WORD and not spaced
-        pattern = r"[\s\S]" if unit == Unit.CHARACTER else WORDS if words else SPACED
-        made.pre_tokenizer = library.pre_tokenizers.Split(
-            library.Regex(pattern), "removed" if words else "isolated", invert=words
-        )
-        made.decoder = decoders.WordPiece(prefix="##", cleanup=True) if words else decoders.Fuse()
-        trainer = trainers.WordLevelTrainer(vocab_size=size, min_frequency=least, **specials)
-    steps = [library.normalizers.NFC(), *([library.normalizers.Lowercase()] if lower else [])]
-    made.normalizer = library.normalizers.Sequence(steps)
-    made.train_from_iterator(texts, trainer)
-    return str(made.to_str())
+        tokenizer = _whole_units(library, unit, spaced=spaced)
+        trainer = library.trainers.WordLevelTrainer(vocab_size=size, min_frequency=min_count, **settings)
+    normalizers = [library.normalizers.NFC(), *([library.normalizers.Lowercase()] if lower else [])]
+    tokenizer.normalizer = library.normalizers.Sequence(normalizers)
+    tokenizer.train_from_iterator(texts, trainer)
+    return str(tokenizer.to_str())
 
 
-def too_small(unit: str, size: int) -> list[Problem]:
+def _byte_pairs(library: Any, size: int, min_count: int, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """An untrained BPE tokenizer of bytes, and its trainer."""
+    tokenizer = library.Tokenizer(library.models.BPE())
+    tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = library.decoders.ByteLevel()
+    alphabet = library.pre_tokenizers.ByteLevel.alphabet()
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=size, min_frequency=max(min_count, 2), initial_alphabet=sorted(alphabet), **settings
+    )
+    return tokenizer, trainer
+
+
+def _whole_units(library: Any, unit: TokenUnit, *, spaced: bool) -> Any:
+    """An untrained tokenizer of words or characters."""
+    tokenizer = library.Tokenizer(library.models.WordLevel(unk_token=SPECIAL_TOKENS[UNKNOWN]))
+    drops_space = unit == TokenUnit.WORD and not spaced
+    words = WORD_PATTERN if drops_space else SPACED_WORD_PATTERN
+    pattern = library.Regex(CHARACTER_PATTERN if unit == TokenUnit.CHARACTER else words)
+    behavior = "removed" if drops_space else "isolated"
+    tokenizer.pre_tokenizer = library.pre_tokenizers.Split(pattern, behavior, invert=drops_space)
+    decoders = library.decoders
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True) if drops_space else decoders.Fuse()
+    return tokenizer
+
+
+def vocabulary_problems(unit: str, size: int) -> list[Problem]:
     """Why no vocabulary of at most `size` tokens can be learned; points at the option."""
-    if unit != Unit.BPE or size >= LEAST_BYTES:
+    if unit != TokenUnit.BPE or size >= MIN_BPE_TOKENS:
         return []
-    detail = f"bpe begins with all 256 bytes; it needs at least {LEAST_BYTES} tokens."
+    detail = f"bpe begins with all 256 bytes; it needs at least {MIN_BPE_TOKENS} tokens."
     return [Problem("/options/vocabulary_size", detail)]
 
 
-def encode(tokeniser: str, text: str) -> Tokens:
-    """A text as tokens, without `BEGIN` and `END`."""
-    found = _load(tokeniser).encode(text, add_special_tokens=False)
-    return Tokens(found.ids, found.offsets)
+def encode(tokenizer: str, text: str) -> TokenSpans:
+    """The tokens of a text, without `BEGIN` and `END`."""
+    encoding = _load(tokenizer).encode(text, add_special_tokens=False)
+    return TokenSpans(encoding.ids, encoding.offsets)
 
 
-def encode_all(tokeniser: str, texts: Sequence[str]) -> list[list[int]]:
-    """The tokens' numbers of many texts."""
-    return [found.ids for found in _load(tokeniser).encode_batch_fast(texts, add_special_tokens=False)]
+def encode_batch(tokenizer: str, texts: Sequence[str]) -> list[list[int]]:
+    """The token ids of many texts."""
+    encodings = _load(tokenizer).encode_batch_fast(texts, add_special_tokens=False)
+    return [encoding.ids for encoding in encodings]
 
 
-def decode(tokeniser: str, ids: Sequence[int]) -> str:
-    """The text that tokens stand for; `PADDING`, `BEGIN` and `END` are left out."""
-    known = [number for number in ids if number not in (PADDING, BEGIN, END)]
-    return str(_load(tokeniser).decode(known, skip_special_tokens=False))
+def decode(tokenizer: str, ids: Sequence[int]) -> str:
+    """The text of tokens; `PADDING`, `BEGIN` and `END` are left out."""
+    shown = [number for number in ids if number not in (PADDING, BEGIN, END)]
+    return str(_load(tokenizer).decode(shown, skip_special_tokens=False))
 
 
-def size(tokeniser: str) -> int:
-    """How many tokens there are, special ones included."""
-    return int(_load(tokeniser).get_vocab_size())
+def vocabulary_size(tokenizer: str) -> int:
+    """The number of tokens, including the special ones."""
+    return int(_load(tokenizer).get_vocab_size())
 
 
-def token(tokeniser: str, number: int) -> str | None:
-    """How the vocabulary writes a token."""
-    return _load(tokeniser).id_to_token(number)  # type: ignore[no-any-return]
+def token_text(tokenizer: str, number: int) -> str | None:
+    """The text of a token as the vocabulary writes it; None if there is no token of that number."""
+    return _load(tokenizer).id_to_token(number)  # type: ignore[no-any-return]
 
 
-@lru_cache(CACHED)
-def pieces(tokeniser: str) -> tuple[bytes, ...]:
-    """What each token adds to a text, as UTF-8; nothing for the first four. For words only if `spaced`.
+@lru_cache(CACHED_TOKENIZERS)
+def token_bytes(tokenizer: str) -> tuple[bytes, ...]:
+    """The UTF-8 bytes that each token adds to a text, empty for special tokens; of words only if `spaced`.
 
     A token of bytes may be a part of a character.
     """
-    model = json.loads(tokeniser)["model"]
-    found = [b""] * (1 + max(model["vocab"].values()))
-    codes = _bytes() if model["type"] == "BPE" else None
-    for written, number in model["vocab"].items():
-        if number >= len(SPECIALS):
-            found[number] = written.encode() if codes is None else bytes(codes[sign] for sign in written)
-    return tuple(found)
+    model = json.loads(tokenizer)["model"]
+    added = [b""] * (1 + max(model["vocab"].values()))
+    codes = _byte_codes() if model["type"] == "BPE" else None
+    for text, number in model["vocab"].items():
+        if number >= len(SPECIAL_TOKENS):
+            added[number] = text.encode() if codes is None else bytes(codes[sign] for sign in text)
+    return tuple(added)
 
 
-def _bytes() -> dict[str, int]:
-    """The byte behind each sign of a byte-level vocabulary: its own if that can be seen, else a free one."""
-    seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(0x100) if byte not in seen]
-    return {chr(byte): byte for byte in seen} | {chr(0x100 + at): byte for at, byte in enumerate(hidden)}
+def _byte_codes() -> dict[str, int]:
+    """The byte of each sign in a byte-level vocabulary; unprintable bytes have signs from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + at): byte for at, byte in enumerate(others)}
 
 
-@lru_cache(CACHED)
-def _load(tokeniser: str) -> Any:
-    found = import_module("tokenizers").Tokenizer.from_str(tokeniser)
-    found.encode_special_tokens = True  # a text that says `⟨s⟩` means these three signs
-    return found
+@lru_cache(CACHED_TOKENIZERS)
+def _load(tokenizer: str) -> Any:
+    loaded = import_module("tokenizers").Tokenizer.from_str(tokenizer)
+    loaded.encode_special_tokens = True  # a text with `⟨s⟩` in it means these three signs
+    return loaded

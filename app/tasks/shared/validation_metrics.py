@@ -1,8 +1,11 @@
-"""What networks are compared by: figures of validation data, so that those of test data stay honest."""
+"""Names of the metrics that networks are compared by.
 
-LOSS = "valid_loss"  # where nothing else is said; the less the better
+They are of validation data, so that the metrics of test data stay honest.
+"""
+
+VALIDATION_LOSS = "valid_loss"  # the default; lower is better
 
 
-def of_validation(metric: str) -> str:
-    """What a metric of validation data is called among those of a network, which are of the test data."""
-    return metric if metric == LOSS else f"valid_{metric}"
+def validation_metric(metric: str) -> str:
+    """The name that a metric of validation data has among the metrics of a network."""
+    return metric if metric == VALIDATION_LOSS else f"valid_{metric}"

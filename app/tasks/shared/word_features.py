@@ -1,42 +1,43 @@
-"""What a network reads of a word beside the word itself: a table of columns, then its characters."""
+"""Features of a word beside the word itself: its shape and affixes, and the characters that are read."""
 
 import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-LINK = re.compile(r"(?:https?://|www\.)\S", re.IGNORECASE)
-NAME = re.compile(r"@\w")
-DIGIT = re.compile(r"\d")
-RUN = re.compile(r"(.)\1{2,}", re.DOTALL)
-SPACE = re.compile(r"\s+")
-SHAPED = 16  # characters that a shape is taken of
-SHAPE = 8  # characters of a shape
+LINK_PATTERN = re.compile(r"(?:https?://|www\.)\S", re.IGNORECASE)
+USER_PATTERN = re.compile(r"@\w")
+DIGIT_PATTERN = re.compile(r"\d")
+REPEAT_PATTERN = re.compile(r"(.)\1{2,}", re.DOTALL)
+SPACE_PATTERN = re.compile(r"\s+")
+LINK_KEY, USER_KEY = "⟨link⟩", "⟨user⟩"
+MAX_SHAPED_CHARS = 16  # of a word, that its shape is made of
+MAX_SHAPE_CHARS = 8
 
 
-def tidy(word: str) -> str:
-    """A word in normal form (NFC); space within it is one space."""
-    return unicodedata.normalize("NFC", SPACE.sub(" ", word.strip()))
+def normalize_word(word: str) -> str:
+    """The word in normal form (NFC); space within it is one space."""
+    return unicodedata.normalize("NFC", SPACE_PATTERN.sub(" ", word.strip()))
 
 
-def known_as(word: str, *, lower: bool) -> str:
-    """What a word is looked up as: any digit is 0, links and names of users are all alike."""
-    if LINK.match(word):
-        return "⟨link⟩"
-    if NAME.match(word):
-        return "⟨user⟩"
-    return DIGIT.sub("0", word.lower() if lower else word)
+def lookup_key(word: str, *, lower: bool) -> str:
+    """The text by which a vocabulary has a word: digits are 0, links and names of users are all alike."""
+    if LINK_PATTERN.match(word):
+        return LINK_KEY
+    if USER_PATTERN.match(word):
+        return USER_KEY
+    return DIGIT_PATTERN.sub("0", word.lower() if lower else word)
 
 
-def shape(word: str) -> str:
-    """Its kinds of signs in order, of which no more than two alike: `McDonald's` is `XxXxx'x`."""
-    if LINK.match(word):
-        return "⟨link⟩"
-    kinds = "".join(_kind(sign) for sign in word[:SHAPED])
-    return RUN.sub(r"\1\1", kinds)[:SHAPE]
+def word_shape(word: str) -> str:
+    """The kinds of a word's signs in order, no more than two alike in a row: `McDonald's` is `XxXxx'x`."""
+    if LINK_PATTERN.match(word):
+        return LINK_KEY
+    kinds = "".join(_sign_kind(sign) for sign in word[:MAX_SHAPED_CHARS])
+    return REPEAT_PATTERN.sub(r"\1\1", kinds)[:MAX_SHAPE_CHARS]
 
 
-def _kind(sign: str) -> str:
+def _sign_kind(sign: str) -> str:
     if sign.isdigit():
         return "0"
     if sign.isalpha():
@@ -45,26 +46,26 @@ def _kind(sign: str) -> str:
 
 
 @dataclass(frozen=True)
-class Column:
-    """Something that words have in common."""
+class WordFeature:
+    """A property that words can have in common."""
 
     name: str
-    of: Callable[[str], str]  # a tidy word
-    least: int  # how often training must see it for it to be known
+    extract: Callable[[str], str]  # its value for a normalized word
+    min_count: int  # how often a value must occur in training to be known
 
 
-COLUMNS = (
-    Column("shape", shape, 3),
-    Column("prefix2", lambda word: word[:2].lower(), 3),
-    Column("prefix3", lambda word: word[:3].lower(), 3),
-    Column("suffix2", lambda word: word[-2:].lower(), 3),
-    Column("suffix3", lambda word: word[-3:].lower(), 3),
+WORD_FEATURES = (
+    WordFeature("shape", word_shape, 3),
+    WordFeature("prefix2", lambda word: word[:2].lower(), 3),
+    WordFeature("prefix3", lambda word: word[:3].lower(), 3),
+    WordFeature("suffix2", lambda word: word[-2:].lower(), 3),
+    WordFeature("suffix3", lambda word: word[-3:].lower(), 3),
 )
 
 
-def ends(word: str, length: int) -> str:
-    """The characters of a word that are read: of a longer one the first and the last."""
-    if len(word) <= length:
+def clip_word(word: str, max_chars: int) -> str:
+    """The characters of a word that are read: the first and last ones if it is longer than `max_chars`."""
+    if len(word) <= max_chars:
         return word
-    last = length // 2
-    return word[: length - last] + word[len(word) - last :]
+    last = max_chars // 2
+    return word[: max_chars - last] + word[len(word) - last :]

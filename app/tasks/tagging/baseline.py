@@ -1,60 +1,61 @@
-"""Tags by counting: each word gets the one that training has most often for it."""
+"""A baseline without a network: each word gets the tag that training has most often for it."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
 from app.tasks.tagging.sentences import Sentences
 
-NEVER = -1
-ENDING = 3  # letters
+NO_TAG = -1
+SUFFIX_CHARS = 3
 
 
-def tally(sentences: Sentences, train: Array, here: Array) -> Array:
-    """A tag for each of the tokens `here`, (tokens,), from what some sentences have.
+def predict_by_counting(sentences: Sentences, train: Array, tokens: Array) -> Array:
+    """A tag for each of the tokens with these indices, (tokens,), from the tags of the sentences `train`.
 
-    Words of entities are looked up in lower case. Of other tags a word that training has not gets the most
-    frequent one of its ending and case. What is still not found gets the most frequent tag of all.
+    Words of entities are looked up in lower case. For other tags, a word that is not in the training split
+    gets the most frequent tag of its suffix and case. Where this fails too, it is the most frequent of all.
     """
-    words, learned = sentences.tokens.values, sentences.taken(train)
+    words, train_tokens = sentences.tokens.values, sentences.token_indices(train)
     texts = sentences.words.pick(range(len(sentences.words)))
-    chain: list[Callable[[str], Any]] = [str.lower, _any]
+    keys: list[Callable[[str], Any]] = [str.lower, _same_key]
     if sentences.scheme is None:
-        chain = [str, _ending, _any]
-    found = np.full(len(here), NEVER)
-    for group in chain:
-        groups = _numbered([group(text) for text in texts])
-        tags = most_frequent(groups[words[learned]], sentences.tags[learned], len(texts))
-        found = np.where(found == NEVER, tags[groups[words[here]]], found)
-    return found
+        keys = [str, _suffix_and_case, _same_key]
+    predicted = np.full(len(tokens), NO_TAG)
+    for key in keys:
+        groups = _number_groups([key(text) for text in texts])
+        tags = most_frequent_tags(groups[words[train_tokens]], sentences.tags[train_tokens], len(texts))
+        predicted = np.where(predicted == NO_TAG, tags[groups[words[tokens]]], predicted)
+    return predicted
 
 
-def _ending(word: str) -> tuple[str, bool]:
-    return word[-ENDING:].lower(), word[:1].isupper()
+def _suffix_and_case(word: str) -> tuple[str, bool]:
+    return word[-SUFFIX_CHARS:].lower(), word[:1].isupper()
 
 
-def _any(word: str) -> None:
+def _same_key(word: str) -> None:
+    """The same for all words."""
     del word
 
 
-def _numbered(keys: list[Any]) -> Array:
+def _number_groups(keys: list[Any]) -> Array:
     numbers: dict[Any, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
-def most_frequent(groups: Array, tags: Array, many: int) -> Array:
-    """The most frequent tag of each of `many` groups; of equally frequent ones the first that comes.
+def most_frequent_tags(groups: Array, tags: Array, group_count: int) -> Array:
+    """The most frequent tag of each group, (group_count,); of equally frequent ones the first to occur.
 
-    `groups` and `tags` are (tokens,); a group that does not come has `NEVER`.
+    `groups` and `tags` are (tokens,); a group without a token has `NO_TAG`.
     """
     width = int(tags.max()) + 1
     keys, firsts, counts = np.unique(
         groups.astype(np.int64) * width + tags, return_index=True, return_counts=True
     )
     order = np.lexsort((firsts, -counts, keys // width))  # group by group, its most frequent tag first
-    present, places = np.unique(keys[order] // width, return_index=True)
-    found = np.full(many, NEVER)
-    found[present] = keys[order][places] % width
-    return found
+    present, starts = np.unique(keys[order] // width, return_index=True)
+    result = np.full(group_count, NO_TAG)
+    result[present] = keys[order][starts] % width
+    return result

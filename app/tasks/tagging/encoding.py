@@ -1,87 +1,93 @@
-"""Tagged sentences laid out for a network: a table of what it reads of each word, and numbers into it."""
+"""Encodes tagged sentences for a network: rows of numbers for words, and numbers of tags."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
+from app.tasks.contract import UNKNOWN
 from app.tasks.shared.ragged import Ragged
-from app.tasks.shared.tokenizers import UNKNOWN
-from app.tasks.tagging import vocabulary
 from app.tasks.tagging.sentences import Sentences
 from app.tasks.tagging.tag_schemes import PLAIN, SCHEMES, TagSet
-from app.tasks.tagging.vocabulary import FIRST
+from app.tasks.tagging.vocabulary import FIRST_ID, load_vocabulary
 
-LEARNED = "bioes"  # the scheme of entities, unless another one is asked for
+DEFAULT_ENTITY_SCHEME = "bioes"  # in which entities are learned unless the job names another one
 
 
 @dataclass(frozen=True)
-class Targets:
-    """Tags that training has, and a number of one for each token.
+class TagTargets:
+    """The tags that a network learns, and one of them for each token.
 
-    What training has not cannot be learned: the most frequent tag stands for it, or none of an entity.
+    A tag that is not in the training split cannot be learned. The most frequent tag replaces it; an entity
+    of an unknown type is no entity.
     """
 
     scheme: str
-    names: list[str]
-    numbers: Array  # (tokens,)
-    apart: Array  # (tokens,) whether a token is in no entity with the one before it
-    forbidden: list[list[int]]  # which tag never follows which
+    tag_names: list[str]
+    tag_ids: Array  # (tokens,)
+    can_cut_before: Array  # (tokens,) whether a token is not in the same entity as the one before it
+    forbidden: list[list[int]]  # pairs of tags [from, to] that never follow each other
 
     @classmethod
-    def learn(cls, sentences: Sentences, rows: Array, scheme: str) -> "Targets":
-        """From the tags of some sentences; `scheme` is one of the job's options."""
+    def learn(cls, sentences: Sentences, rows: Array, scheme: str) -> "TagTargets":
+        """From the tags of the training sentences `rows`; `scheme` is the option of the job."""
         if sentences.scheme is None or scheme == PLAIN:
-            return _of_words(sentences, rows)
-        return _of_entities(sentences, rows, LEARNED if scheme == "auto" else scheme)
+            return _learn_plain(sentences, rows)
+        return _learn_entities(sentences, rows, DEFAULT_ENTITY_SCHEME if scheme == "auto" else scheme)
 
 
-def _of_words(sentences: Sentences, rows: Array) -> Targets:
-    counts = np.bincount(sentences.tags[sentences.taken(rows)], minlength=len(sentences.names))
+def _learn_plain(sentences: Sentences, rows: Array) -> TagTargets:
+    """Tags as they are, the most frequent first."""
+    tags = sentences.tags
+    counts = np.bincount(tags[sentences.token_indices(rows)], minlength=len(sentences.tag_names))
     order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
-    numbers = np.zeros(len(counts), np.int16)
-    numbers[order] = np.arange(len(order))
-    names = [sentences.names[tag] for tag in order.tolist()]
-    return Targets(PLAIN, names, numbers[sentences.tags], np.ones(len(sentences.tags), bool), [])
+    tag_ids = np.zeros(len(counts), np.int16)
+    tag_ids[order] = np.arange(len(order))
+    tag_names = [sentences.tag_names[tag] for tag in order.tolist()]
+    return TagTargets(PLAIN, tag_names, tag_ids[tags], np.ones(len(tags), bool), [])
 
 
-def _of_entities(sentences: Sentences, rows: Array, scheme: str) -> Targets:
-    segments, types = sentences.segments, sentences.tag_set.types
-    met = np.unique(segments.kinds[sentences.taken(rows)])
-    met = met[met > 0]
-    tags = TagSet.full(SCHEMES[scheme], [types[kind] for kind in met.tolist()])
-    kinds = np.zeros(len(types), np.int64)
-    kinds[met] = np.arange(1, len(met) + 1)  # types are in order in either
-    known = segments.mapped(kinds)
-    numbers = tags.numbers(known.kinds, known.roles).astype(np.int16)
-    apart = known.begins | (known.kinds == 0)
-    return Targets(scheme, tags.names, numbers, apart, tags.forbidden())
+def _learn_entities(sentences: Sentences, rows: Array, scheme: str) -> TagTargets:
+    """Entities of the types that training has, tagged in `scheme`."""
+    entities, types = sentences.entities, sentences.tag_set.types
+    known = np.unique(entities.type_ids[sentences.token_indices(rows)])
+    known = known[known > 0]
+    tags = TagSet.complete(SCHEMES[scheme], [types[type_id] for type_id in known.tolist()])
+    mapping = np.zeros(len(types), np.int64)
+    mapping[known] = np.arange(1, len(known) + 1)  # types are sorted in both sets
+    learned = entities.map_types(mapping)
+    tag_ids = tags.tag_ids(learned.type_ids, learned.roles).astype(np.int16)
+    can_cut_before = learned.begins | (learned.type_ids == 0)
+    return TagTargets(scheme, tags.names, tag_ids, can_cut_before, tags.forbidden_transitions())
 
 
 @dataclass(frozen=True)
-class Table:
-    """Every distinct word of a data set."""
+class WordTable:
+    """The input rows of all distinct words of a data set."""
 
     rows: Array  # (words, features) int32: columns and characters; the first is padding
-    forgotten: Array  # (words,) how often training reads it as unknown
+    drop_rates: Array  # (words,) how often training reads a word as unknown
 
     @classmethod
-    def of(cls, written: str, words: list[str], counts: Array, rare: float) -> "Table":
-        """Distinct words, how often training has each (words,), and the dropout of rare ones."""
-        rows = vocabulary.load(written).rows(words).astype(np.int32)
+    def from_words(cls, vocabulary: str, words: list[str], counts: Array, rare_dropout: float) -> "WordTable":
+        """From distinct words and how often each occurs in training, (words,).
+
+        A word that occurs n times is read as unknown with probability rare_dropout / (rare_dropout + n).
+        """
+        rows = load_vocabulary(vocabulary).rows(words).astype(np.int32)
         rows[0] = 0
-        known = rows[:, 0]
-        seen = np.bincount(known, weights=counts)[known]  # (words,) a word may be written in several ways
-        forgotten = np.where(known >= FIRST, rare / np.maximum(rare + seen, 1), 0.0)
-        return cls(rows, forgotten)
+        word_ids = rows[:, 0]
+        occurrences = np.bincount(word_ids, weights=counts)[word_ids]  # (words,) of all spellings of a word
+        drop_rates = rare_dropout / np.maximum(rare_dropout + occurrences, 1)
+        return cls(rows, np.where(word_ids >= FIRST_ID, drop_rates, 0.0))
 
 
 @dataclass(frozen=True)
-class Layout:
+class EncodedSentences:
     """Sentences, or pieces of them, with their tags."""
 
-    table: Table
-    words: Ragged  # rows of the table
+    table: WordTable
+    words: Ragged  # row numbers of the table
     tags: Ragged
 
     def gather(self, rows: Array, rng: "np.random.Generator | None") -> tuple[Array, Array, Array, Array]:
@@ -89,8 +95,8 @@ class Layout:
         words, lengths = self.words.padded(rows)  # (batch, time)
         inputs = self.table.rows[words].astype(np.int64)
         if rng is not None:
-            lost = rng.random(words.shape) < self.table.forgotten[words]
-            inputs[lost, 0] = UNKNOWN
+            dropped = rng.random(words.shape) < self.table.drop_rates[words]
+            inputs[dropped, 0] = UNKNOWN
         tags, _ = self.tags.padded(rows)
-        real = np.arange(words.shape[1]) < lengths[:, None]
-        return inputs, lengths, tags.astype(np.int64), real.astype(np.float32)
+        is_token = np.arange(words.shape[1]) < lengths[:, None]
+        return inputs, lengths, tags.astype(np.int64), is_token.astype(np.float32)

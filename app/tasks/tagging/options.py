@@ -1,4 +1,4 @@
-"""What a tagging job can choose, whether a data set allows it, and what suits it."""
+"""The options of a tagging job, whether a data set allows them, and the defaults that suit it."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,16 +7,16 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
-from app.tasks.tagging.reading import LONGEST
+from app.tasks.tagging.reading import MAX_SENTENCE_TOKENS
 from app.tasks.tagging.tag_schemes import PLAIN
 from app.typedefs import Json
 
-MANY_WORDS = 20_000  # distinct ones: with more of them those seen once are not worth a vector each
-READ = 5_000_000  # tokens that are read in all epochs together
-EPOCHS = (4, 14)
-LARGE = 200_000  # tokens
+MANY_DISTINCT_WORDS = 20_000  # with more of them, words that occur once are not worth a vector each
+TOTAL_TRAIN_TOKENS = 5_000_000  # read in all epochs together
+MIN_EPOCHS, MAX_EPOCHS = 4, 14
+LARGE_DATASET_TOKENS = 200_000
 
-NETWORK: Json = {
+NETWORK_DEFAULTS: Json = {
     "cell": "lstm",
     "layers": 1,
     "hidden_size": 128,
@@ -28,7 +28,7 @@ NETWORK: Json = {
     "characters": "cnn",
     "character_size": 90,
 }
-TRAINING: Json = {
+TRAINING_DEFAULTS: Json = {
     "clip_norm": 5.0,
     "optimizer": "adamw",
     "weight_decay": 0.01,
@@ -37,15 +37,15 @@ TRAINING: Json = {
 }
 
 
-class Options(BaseModel):
-    """What a tagging job can choose."""
+class TaggingOptions(BaseModel):
+    """The options of a tagging job."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     scheme: Annotated[
         Literal["auto", "bio", "bioes", "plain"],
         Field(
-            description="How entities are learned; auto: as bioes where the tags tell entities, else plain. "
+            description="How entities are learned; auto: as bioes where the tags mark entities, else plain. "
             "Answers are in the scheme of the file."
         ),
     ] = "auto"
@@ -61,7 +61,7 @@ class Options(BaseModel):
         int, Field(ge=8, le=1 << 20, description="Most words that are known, the most frequent ones.")
     ] = 50_000
     lower: Annotated[
-        bool, Field(description="Look words up in lower case; their shape and characters tell the case.")
+        bool, Field(description="Look words up in lower case; their shape and characters show the case.")
     ] = True
     word_length: Annotated[
         int, Field(ge=2, le=64, description="Characters of a word that are read, from both ends if longer.")
@@ -71,63 +71,66 @@ class Options(BaseModel):
         Field(
             ge=0,
             le=100,
-            description="Training reads a word that it has n times as unknown so often: x of (x + n) times.",
+            description="Training reads a word that occurs n times as unknown with probability x / (x + n).",
         ),
     ] = 0.5
     max_length: Annotated[
         int,
         Field(
             ge=8,
-            le=LONGEST,
+            le=MAX_SENTENCE_TOKENS,
             description="Tokens of the longest sentence to train on; longer ones are cut in pieces, not "
-            f"within an entity. Requests of up to {LONGEST:,} tokens are read whole.",
+            f"within an entity. Requests of up to {MAX_SENTENCE_TOKENS:,} tokens are read whole.",
         ),
     ] = 256
 
 
-def vocabulary_of(options: Options, counts: npt.NDArray[Any]) -> Json:
-    """How words are learned; `counts` (words,) is how often training has each."""
-    least = options.min_count or 1 + int((counts > 0).sum() > MANY_WORDS)
+def vocabulary_settings(options: TaggingOptions, counts: npt.NDArray[Any]) -> Json:
+    """The arguments of `learn_vocabulary`; `counts` (words,) is how often each word occurs in training."""
+    min_count = options.min_count or 1 + int((counts > 0).sum() > MANY_DISTINCT_WORDS)
     return {
-        "least": least,
-        "most": options.vocabulary_size,
+        "min_count": min_count,
+        "max_words": options.vocabulary_size,
         "lower": options.lower,
-        "length": options.word_length,
+        "max_chars": options.word_length,
     }
 
 
-def check_options(summary: Json, options: Options) -> list[Problem]:
-    """What is wrong with the options for a data set with this summary."""
+def check_options(summary: Json, options: TaggingOptions) -> list[Problem]:
+    """Why these options do not suit a data set with this summary: a scheme of entities for plain tags."""
     if summary["scheme"] == PLAIN and options.scheme not in ("auto", PLAIN):
-        detail = f"The tags of this data set tell no entities, so they cannot be read as {options.scheme}."
+        detail = f"The tags of this data set mark no entities, so they cannot be read as {options.scheme}."
         return [Problem("/options/scheme", detail)]
     return []
 
 
-def tells_entities(summary: Json, options: Options) -> bool:
-    """Whether entities are learned."""
+def learns_entities(summary: Json, options: TaggingOptions) -> bool:
+    """Whether entities are learned, rather than tags as they are."""
     return bool(summary["scheme"] != PLAIN and options.scheme != PLAIN)
 
 
-def network_defaults(summary: Json, options: Options) -> Json:
-    """Entities are found by a chain of tags; of much text less is forgotten."""
-    dropout = 0.5 if summary["train_tokens"] < LARGE else 0.3
-    return NETWORK | {
+def network_defaults(summary: Json, options: TaggingOptions) -> Json:
+    """Defaults of the network: a CRF for entities, less dropout on large data sets."""
+    dropout = 0.5 if summary["train_tokens"] < LARGE_DATASET_TOKENS else 0.3
+    return NETWORK_DEFAULTS | {
         "dropout": dropout,
         "input_dropout": dropout,
-        "crf": tells_entities(summary, options),
+        "crf": learns_entities(summary, options),
     }
 
 
-def training_defaults(summary: Json, options: Options) -> Json:
-    """Little text is read often; entities get better for long after their likelihood does not."""
+def training_defaults(summary: Json, options: TaggingOptions) -> Json:
+    """Defaults of training: more epochs on small data sets.
+
+    The F1 of entities still rises long after their likelihood has stopped to: the last weights are kept.
+    """
     tokens = max(summary["train_tokens"], 1)
-    epochs = int(np.clip(READ // tokens, *EPOCHS))
-    small = tokens < LARGE
-    return TRAINING | {
+    epochs = int(np.clip(TOTAL_TRAIN_TOKENS // tokens, MIN_EPOCHS, MAX_EPOCHS))
+    is_small = tokens < LARGE_DATASET_TOKENS
+    return TRAINING_DEFAULTS | {
         "epochs": epochs,
-        "batch_size": 16 if small else 32,
+        "batch_size": 16 if is_small else 32,
         "learning_rate": 3e-3,
         "patience": epochs,
-        "selection": "last" if tells_entities(summary, options) else "best",
+        "selection": "last" if learns_entities(summary, options) else "best",
     }

@@ -1,149 +1,150 @@
-"""Tagged sentences from an uploaded file."""
+"""Reads tagged sentences from an uploaded file."""
 
 from array import array
 from typing import Any
 
 import numpy as np
 
-from app.tasks.contract import Faults, Source
-from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts, offsets_of
-from app.tasks.shared.table_cells import odd_text, shorten
+from app.tasks.shared.splits import SPLIT, read_split
+from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
+from app.tasks.shared.text_checks import text_problem
+from app.tasks.source import Faults, Source
 from app.tasks.tagging.sentences import TAGS, TOKENS, Sentences
-from app.tasks.tagging.summary import describe, warnings_of
-from app.tasks.tagging.validation import arrange
+from app.tasks.tagging.summary import dataset_warnings, summarize
+from app.tasks.tagging.validation import validate_tags
 from app.typedefs import Json
 
-SPLIT = "split"
-LEAST = 10  # sentences that training needs
-LONGEST = 5_000  # tokens of a sentence
-LONGEST_TOKEN = 1_000  # characters
-LONGEST_TAG = 100
-MOST_TAGS = 4_096
-SHOWN = 12  # fields that are named in a message or in warnings
+MIN_TRAIN_SENTENCES = 10
+MAX_SENTENCE_TOKENS = 5_000
+MAX_TOKEN_CHARS = 1_000
+MAX_TAG_CHARS = 100
+MAX_DISTINCT_TAGS = 4_096
 
 
-class Draft:
-    """Sentences so far."""
+class SentenceReader:
+    """Collects sentences record by record, and adds what is wrong with them to `faults`."""
 
-    def __init__(self, faults: "Faults", *, by_line: bool) -> None:
-        self.lines = array("q")  # of each sentence
+    def __init__(self, faults: "Faults", *, token_per_line: bool) -> None:
+        self.lines = array("q")  # of each sentence, its first
         self.ignored: dict[str, int] = {}  # field -> first line that has it
         self._faults = faults
-        self._by_line = by_line  # a token is on a line of its own
-        self._words: dict[str, int] = {}  # from 1 on: 0 is padding
-        self._names: dict[str, int] = {}
+        self._token_per_line = token_per_line
+        self._words: dict[str, int] = {}  # word -> number; from 1 on: 0 is padding
+        self._tag_names: dict[str, int] = {}
         self._tokens, self._tags, self._lengths, self._splits = array("i"), array("i"), array("q"), array("b")
 
     def add(self, line: int, record: "Json") -> None:
-        """Take a sentence, or note what is wrong with it."""
+        """Add the sentence of a record, or a fault for everything that is wrong with it."""
         for name in record.keys() - {TOKENS, TAGS, SPLIT}:
-            if len(self.ignored) < SHOWN:
+            if len(self.ignored) < MAX_FIELDS_SHOWN:
                 self.ignored.setdefault(name, line)
-        tokens, tags = (self._list(line, record, name) for name in (TOKENS, TAGS))
-        split = splits.read(record.get(SPLIT), line, self._faults)
-        if tokens is None or tags is None or split is None or not self._even(line, tokens, tags):
+        tokens, tags = (self._read_list(line, record, name) for name in (TOKENS, TAGS))
+        split = read_split(record.get(SPLIT), line, self._faults)
+        if tokens is None or tags is None or split is None or not self._check_lengths(line, tokens, tags):
             return
-        good = [
-            self._known(line, tokens, TOKENS, self._words, LONGEST_TOKEN),
-            self._known(line, tags, TAGS, self._names, LONGEST_TAG),
+        valid = [
+            self._number_texts(line, tokens, TOKENS, self._words, MAX_TOKEN_CHARS),
+            self._number_texts(line, tags, TAGS, self._tag_names, MAX_TAG_CHARS),
         ]
-        if not all(good):
+        if not all(valid):
             return
         self._tokens.extend([self._words[token] for token in tokens])
-        self._tags.extend([self._names[tag] for tag in tags])
+        self._tags.extend([self._tag_names[tag] for tag in tags])
         self._lengths.append(len(tokens))
         self._splits.append(split)
         self.lines.append(line)
 
-    def place(self, sentence: int, token: int) -> int:
-        """The line a token is on."""
-        return self.lines[sentence] + (token if self._by_line else 0)
+    def line_of(self, sentence: int, token: int) -> int:
+        """The line of the file that a token is on."""
+        return self.lines[sentence] + (token if self._token_per_line else 0)
 
-    def whole(self) -> Sentences:
-        """All of them, as yet without a scheme; there is at least one."""
+    def sentences(self) -> Sentences:
+        """All sentences, still without a scheme; there must be at least one."""
         return Sentences(
             words=Texts.of(["", *self._words]),
             tokens=Ragged(np.array(self._tokens, np.int32), offsets_of(np.array(self._lengths))),
             tags=np.array(self._tags, np.int16),
-            names=list(self._names),
+            tag_names=list(self._tag_names),
             scheme=None,
             splits=np.array(self._splits, np.int8),
         )
 
-    def _list(self, line: int, record: "Json", name: str) -> list[Any] | None:
-        found = record.get(name)
-        if isinstance(found, list):
-            return found
+    def _read_list(self, line: int, record: "Json", name: str) -> list[Any] | None:
+        value = record.get(name)
+        if isinstance(value, list):
+            return value
         if name in record:
-            detail = f"Expected a list of texts, got {shorten(found)}."
+            detail = f"Expected a list of texts, got {shorten(value)}."
         else:
-            there = ", ".join(shorten(field) for field in list(record)[:SHOWN]) or "no field"
-            detail = f"There is no field {name!r} (the line has {there}); name it with `columns`."
+            fields = ", ".join(shorten(field) for field in list(record)[:MAX_FIELDS_SHOWN]) or "no field"
+            detail = f"There is no field {name!r} (the line has {fields}); name it with `columns`."
         self._faults.add(detail, row=line, column=name)
         return None
 
-    def _even(self, line: int, tokens: list[Any], tags: list[Any]) -> bool:
+    def _check_lengths(self, line: int, tokens: list[Any], tags: list[Any]) -> bool:
+        """Whether there are as many tags as tokens, at least one and not too many; else adds a fault."""
         detail, column = None, TOKENS
         if not tokens and not tags:
             detail = "The sentence has no tokens."
         elif len(tokens) != len(tags):
             detail, column = f"Expected as many tags as tokens, {len(tokens)}, got {len(tags)}.", TAGS
-        elif len(tokens) > LONGEST:
-            detail = f"A sentence of {len(tokens):,} tokens; at most {LONGEST:,} are read."
-            if self._by_line:
+        elif len(tokens) > MAX_SENTENCE_TOKENS:
+            detail = f"A sentence of {len(tokens):,} tokens; at most {MAX_SENTENCE_TOKENS:,} are read."
+            if self._token_per_line:
                 detail += " A blank line ends a sentence."
         if detail:
             self._faults.add(detail, row=line, column=column)
         return not detail
 
-    def _known(self, line: int, texts: list[Any], column: str, known: dict[str, int], longest: int) -> bool:
-        """Give new words or tags a number; what is no text is a fault."""
-        good = True
-        for place, text in enumerate(texts):
-            if not isinstance(text, str):
-                wrong: str | None = f"is {shorten(text)}, which is no text."
-            elif text in known:
+    def _number_texts(
+        self, line: int, texts: list[Any], column: str, numbers: dict[str, int], max_chars: int
+    ) -> bool:
+        """Give new words or tags a number; whether all are usable texts, else adds faults."""
+        valid = True
+        for index, text in enumerate(texts):
+            if isinstance(text, str) and text in numbers:
                 continue
-            else:
-                wrong = odd_text(text, longest)
-            row = line + place if self._by_line else line
-            if wrong:
-                good = False
-                kind = "Token" if column == TOKENS else "Tag"
-                self._faults.add(f"{kind} {place + 1} {wrong}", row=row, column=column)
-            elif column == TAGS and len(known) == MOST_TAGS:
-                self._faults.add(f"There are more than {MOST_TAGS:,} different tags.", row=row, column=column)
+            row = line + index if self._token_per_line else line
+            if problem := text_problem(text, max_chars):
+                valid = False
+                noun = "Token" if column == TOKENS else "Tag"
+                self._faults.add(f"{noun} {index + 1} {problem}", row=row, column=column)
+            elif column == TAGS and len(numbers) == MAX_DISTINCT_TAGS:
+                detail = f"There are more than {MAX_DISTINCT_TAGS:,} different tags."
+                self._faults.add(detail, row=row, column=column)
                 self._faults.check()
             else:
-                known[text] = len(known) + (column == TOKENS)
-        return good
+                numbers[text] = len(numbers) + (column == TOKENS)
+        return valid
 
 
 def read_sentences(source: "Source", faults: "Faults") -> tuple[Sentences, "Json", list[str]]:
-    """Read a data set of tagged sentences; gives it with its summary and warnings, or `DatasetInvalid`."""
-    draft = Draft(faults, by_line=source.format == "conll")
+    """Read tagged sentences; gives them with their summary and warnings, or raises `DatasetInvalid`."""
+    reader = SentenceReader(faults, token_per_line=source.format == "conll")
     for line, record in source.records():
-        draft.add(line, record)
+        reader.add(line, record)
     faults.check()
-    if not draft.lines:
+    if not reader.lines:
         faults.add("The file has no sentences.", row=1)
     faults.check()
-    found, scheme = arrange(draft.whole(), draft.place, faults)
-    _check_count(found, faults)
-    return found, describe(found, scheme), warnings_of(found, scheme, draft.ignored)
+    sentences, file_scheme = validate_tags(reader.sentences(), reader.line_of, faults)
+    _check_training_data(sentences, faults)
+    warnings = dataset_warnings(sentences, file_scheme, reader.ignored)
+    return sentences, summarize(sentences, file_scheme), warnings
 
 
-def _check_count(found: Sentences, faults: "Faults") -> None:
-    """A few sentences must be left beside those that are held out, and something to tell apart."""
-    count = int(found.training.sum())
-    outside = " outside the valid and test splits" if count < len(found) else ""
-    if count < LEAST:
-        detail = f"There are {count} sentences{outside}, too few to learn from; at least {LEAST} are needed."
+def _check_training_data(sentences: Sentences, faults: "Faults") -> None:
+    """Raise `DatasetInvalid` if too few sentences, or one tag only, are left for training."""
+    count = int(sentences.is_trainable.sum())
+    outside = " outside the valid and test splits" if count < len(sentences) else ""
+    if count < MIN_TRAIN_SENTENCES:
+        required = f"at least {MIN_TRAIN_SENTENCES} are needed"
+        detail = f"There are {count} sentences{outside}, too few to learn from; {required}."
         faults.add(detail, column=SPLIT if outside else TOKENS)
     else:
-        used = np.unique(found.tags[found.taken(np.flatnonzero(found.training))])
+        used = np.unique(sentences.tags[sentences.token_indices(np.flatnonzero(sentences.is_trainable))])
         if len(used) == 1:
-            tag = shorten(found.names[int(used[0])])
+            tag = shorten(sentences.tag_names[int(used[0])])
             faults.add(f"All tokens{outside} have the tag {tag}: there is nothing to learn.", column=TAGS)
     faults.check()

@@ -1,54 +1,57 @@
-"""Entities in a text of tags: where each begins and ends, however well the tags fit together."""
+"""Entities in a sequence of tags: where each begins and ends, also where tags do not fit together."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.contract import Array
-from app.tasks.tagging.tag_schemes import BEGIN, END, INSIDE, SINGLE, TagSet
+from app.tasks.arrays import Array
+from app.tasks.tagging.tag_schemes import TagSet, TokenRole
 
 
 @dataclass(frozen=True)
-class Segments:
-    """Tokens of many sentences one after the other."""
+class EntityMarks:
+    """The entity of each token; the tokens of many sentences stand one after the other."""
 
-    kinds: Array  # (tokens,) the type of the entity a token is in, 0 = none
-    begins: Array  # (tokens,) whether it is an entity's first token
-    ends: Array  # (tokens,) whether it is an entity's last token
+    type_ids: Array  # (tokens,) the type of the entity that a token is in, 0 = none
+    begins: Array  # (tokens,) whether a token is the first one of an entity
+    ends: Array  # (tokens,) whether a token is the last one of an entity
 
     @classmethod
-    def read(cls, tags: TagSet, numbers: Array, firsts: Array) -> "Segments":
-        """From tags (tokens,), and which tokens are the first ones of sentences (tokens,).
+    def from_tags(cls, tags: TagSet, tag_ids: Array, starts: Array) -> "EntityMarks":
+        """From tags (tokens,), and whether a token is the first one of its sentence (tokens,).
 
-        Read as conlleval and seqeval do: an entity goes on while its type is the same and no tag says
-        otherwise, so one may begin with `I`, as in the scheme IOB1, or end without its `E`.
+        The rules are those of conlleval and seqeval: an entity goes on while its type is the same and no tag
+        says otherwise, so one may begin with `I`, as in the scheme IOB1, or end without its `E`.
         """
-        kinds, roles = tags.kinds[numbers], tags.roles[numbers]
-        inner = kinds > 0
-        before, role = np.roll(kinds, 1), np.roll(roles, 1)  # of the token before
-        alone = firsts | (before != kinds) | np.isin(role, (END, SINGLE)) | np.isin(roles, (BEGIN, SINGLE))
-        begins = inner & alone
-        ends = inner & np.append((~inner | begins | firsts)[1:], True)
-        return cls(kinds, begins, ends)
+        type_ids, roles = tags.type_ids[tag_ids], tags.roles[tag_ids]
+        inner = type_ids > 0
+        previous_type, previous_role = np.roll(type_ids, 1), np.roll(roles, 1)  # of the token before
+        separate = starts | (previous_type != type_ids)
+        separate |= np.isin(previous_role, (TokenRole.END, TokenRole.SINGLE))
+        separate |= np.isin(roles, (TokenRole.BEGIN, TokenRole.SINGLE))
+        begins = inner & separate
+        ends = inner & np.append((~inner | begins | starts)[1:], True)
+        return cls(type_ids, begins, ends)
 
     @property
     def roles(self) -> Array:
-        """What each token is in its entity (tokens,)."""
-        return np.where(self.begins, np.where(self.ends, SINGLE, BEGIN), np.where(self.ends, END, INSIDE))
+        """The `TokenRole` of each token in its entity, (tokens,)."""
+        first = np.where(self.ends, TokenRole.SINGLE, TokenRole.BEGIN)
+        return np.where(self.begins, first, np.where(self.ends, TokenRole.END, TokenRole.INSIDE))
 
     def spans(self) -> Array:
-        """Each entity's first token, the token behind its last one, and its type, (entities, 3)."""
+        """The first token of each entity, the token after its last one, and its type, (entities, 3)."""
         starts, stops = np.flatnonzero(self.begins), np.flatnonzero(self.ends) + 1
-        return np.stack([starts, stops, self.kinds[starts]], axis=1)
+        return np.stack([starts, stops, self.type_ids[starts]], axis=1)
 
-    def mapped(self, kinds: Array) -> "Segments":
-        """The same with other numbers of types; entities of a type that becomes 0 are gone."""
-        found = kinds[self.kinds]
-        return Segments(found, self.begins & (found > 0), self.ends & (found > 0))
+    def map_types(self, mapping: Array) -> "EntityMarks":
+        """The entities with the types `mapping[type]`; entities whose type becomes 0 are dropped."""
+        type_ids = mapping[self.type_ids]
+        return EntityMarks(type_ids, self.begins & (type_ids > 0), self.ends & (type_ids > 0))
 
 
-def firsts_of(offsets: Array) -> Array:
-    """Which tokens are the first ones of sentences with these offsets; none of them is empty."""
-    found = np.zeros(offsets[-1], bool)
-    found[offsets[:-1]] = True
-    return found
+def sentence_starts(offsets: Array) -> Array:
+    """Whether a token is the first one of its sentence, (tokens,); no sentence is empty."""
+    starts = np.zeros(offsets[-1], bool)
+    starts[offsets[:-1]] = True
+    return starts

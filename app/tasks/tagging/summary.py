@@ -1,82 +1,83 @@
-"""What is told about a data set of tagged sentences."""
+"""The summary of a data set of tagged sentences, and its warnings."""
 
 import numpy as np
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
 from app.tasks.shared import splits
 from app.tasks.shared.table_cells import shorten
 from app.tasks.tagging.sentences import Sentences
-from app.tasks.tagging.tag_schemes import UNNAMED
+from app.tasks.tagging.tag_schemes import UNNAMED_TYPE
 from app.tasks.tagging.validation import IOB1
 from app.typedefs import Json
 
-TOP = 50  # tags that are named, the most frequent ones
-MANY = 0.05  # of the sentences
+MAX_TAGS_LISTED = 50  # the most frequent ones
+MAX_REPEATED_SHARE = 0.05  # of the test sentences: with more of them in the training split there is a warning
 
 
-def describe(found: Sentences, scheme: str) -> "Json":
-    """The summary; `scheme` is how the file has its tags, which may be BIO by now."""
-    lengths, training = found.tokens.lengths, found.training
-    counts = np.bincount(found.tags, minlength=len(found.names))
+def summarize(sentences: Sentences, file_scheme: str) -> "Json":
+    """Counts of sentences, words, tags and entities; `file_scheme` is that of the file, such as IOB1."""
+    lengths, is_trainable = sentences.tokens.lengths, sentences.is_trainable
+    counts = np.bincount(sentences.tags, minlength=len(sentences.tag_names))
     return {
-        "sentences": len(found),
+        "sentences": len(sentences),
         "tokens": int(lengths.sum()),
-        "train_sentences": int(training.sum()),
-        "train_tokens": int(lengths[training].sum()),
-        "distinct_words": len(found.words) - 1,
+        "train_sentences": int(is_trainable.sum()),
+        "train_tokens": int(lengths[is_trainable].sum()),
+        "distinct_words": len(sentences.words) - 1,
         "tokens_per_sentence": {
             "shortest": int(lengths.min()),
             "median": float(np.median(lengths)),
             "longest": int(lengths.max()),
         },
-        "scheme": scheme,
+        "scheme": file_scheme,
         "distinct_tags": int((counts > 0).sum()),
-        "tags": _frequent(found.names, counts),
-        "entities": None if found.scheme is None else _entities(found),
-        "split": _splits(found.splits),
+        "tags": _most_frequent(sentences.tag_names, counts),
+        "entities": None if sentences.scheme is None else _count_entities(sentences),
+        "split": _count_splits(sentences.splits),
     }
 
 
-def _frequent(names: list[str], counts: Array) -> dict[str, int]:
-    """The most frequent first."""
-    order = np.argsort(-counts, kind="stable")[:TOP].tolist()
+def _most_frequent(names: list[str], counts: Array) -> dict[str, int]:
+    """Names with their counts, the most frequent first."""
+    order = np.argsort(-counts, kind="stable")[:MAX_TAGS_LISTED].tolist()
     return {names[number]: int(counts[number]) for number in order if counts[number]}
 
 
-def _entities(found: Sentences) -> dict[str, int]:
-    """How many entities of each type there are."""
-    types = [kind or UNNAMED for kind in found.tag_set.types]
-    counts = np.bincount(found.segments.spans()[:, 2], minlength=len(types))
-    return _frequent(types, counts)
+def _count_entities(sentences: Sentences) -> dict[str, int]:
+    """The number of entities of each type."""
+    types = [name or UNNAMED_TYPE for name in sentences.tag_set.types]
+    counts = np.bincount(sentences.entities.spans()[:, 2], minlength=len(types))
+    return _most_frequent(types, counts)
 
 
-def _splits(codes: Array) -> dict[str, int] | None:
-    if (codes == splits.OPEN).all():
+def _count_splits(codes: Array) -> dict[str, int] | None:
+    """The number of sentences in each split; None if the file names no splits."""
+    if (codes == splits.UNASSIGNED).all():
         return None
-    counts = {name: int((codes == code).sum()) for code, name in enumerate(splits.NAMES)}
-    counts["train"] += int((codes == splits.OPEN).sum())
+    counts = {name: int((codes == code).sum()) for code, name in enumerate(splits.SPLIT_NAMES)}
+    counts["train"] += int((codes == splits.UNASSIGNED).sum())
     return counts
 
 
-def warnings_of(found: Sentences, scheme: str, ignored: dict[str, int]) -> list[str]:
-    """What may surprise, or spoil the training or the metrics; `ignored` fields with their first lines."""
-    told = [
+def dataset_warnings(sentences: Sentences, file_scheme: str, ignored: dict[str, int]) -> list[str]:
+    """Warnings of unused fields (`ignored`, with their first lines), IOB1 and repeated sentences."""
+    warnings = [
         f"The field {shorten(name)} (first in line {line}) is not used."
         for name, line in sorted(ignored.items())
     ]
-    if scheme == IOB1:
-        told.append("The tags are IOB1: entities may begin with I. They are learned and answered as BIO.")
-    return [*told, *_repeated(found)]
+    if file_scheme == IOB1:
+        warnings.append("The tags are IOB1: entities may begin with I. They are learned and answered as BIO.")
+    return [*warnings, *_warn_of_repeated(sentences)]
 
 
-def _repeated(found: Sentences) -> list[str]:
-    """Whether a model is tested on sentences that it was trained on."""
-    tested = found.splits == splits.TEST
-    if not tested.any():
+def _warn_of_repeated(sentences: Sentences) -> list[str]:
+    """A warning if too many sentences of the test split are in the training split too."""
+    is_test = sentences.splits == splits.TEST
+    if not is_test.any():
         return []
-    training = {found.tokens[int(row)].tobytes() for row in np.flatnonzero(found.training)}
-    known = sum(found.tokens[int(row)].tobytes() in training for row in np.flatnonzero(tested))
-    if known <= MANY * tested.sum():
+    training = {sentences.tokens[int(row)].tobytes() for row in np.flatnonzero(sentences.is_trainable)}
+    repeated = sum(sentences.tokens[int(row)].tobytes() in training for row in np.flatnonzero(is_test))
+    if repeated <= MAX_REPEATED_SHARE * is_test.sum():
         return []
-    told = f"{known:,} of {tested.sum():,} sentences of the test split are in the training split too"
-    return [f"{told}, which flatters the metrics."]
+    subject = f"{repeated:,} of {is_test.sum():,} sentences of the test split"
+    return [f"{subject} are in the training split too, which flatters the metrics."]

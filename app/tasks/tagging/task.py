@@ -10,63 +10,59 @@ import numpy as np
 from pydantic import BaseModel
 
 from app.errors import Problem
-from app.tasks.contract import (
-    Arrays,
-    Batch,
-    Defaults,
-    Example,
-    Faults,
-    Input,
-    Ints,
-    Output,
-    Plan,
-    Reading,
-    Source,
-    Split,
-    TensorField,
-)
+from app.tasks.arrays import Arrays, Ints
+from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
+from app.tasks.demonstration import Demo
 from app.tasks.shared.ragged import Ragged, Texts
-from app.tasks.shared.splits import partition
-from app.tasks.tagging import vocabulary
-from app.tasks.tagging.encoding import Layout, Table, Targets
-from app.tasks.tagging.inference import Instance, Parameters, Passage, answer, read_passage
-from app.tasks.tagging.metrics import judge
+from app.tasks.shared.splits import SplitRows, partition_rows
+from app.tasks.source import Faults, Reading, Source
+from app.tasks.tagging.demo import DEMO
+from app.tasks.tagging.encoding import EncodedSentences, TagTargets, WordTable
+from app.tasks.tagging.inference import (
+    TaggingInstance,
+    TaggingParameters,
+    TokenizedText,
+    make_prediction,
+    tokenize_instance,
+)
+from app.tasks.tagging.metrics import evaluate_tags
 from app.tasks.tagging.options import (
-    Options,
+    TaggingOptions,
     check_options,
     network_defaults,
     training_defaults,
-    vocabulary_of,
+    vocabulary_settings,
 )
 from app.tasks.tagging.reading import read_sentences
-from app.tasks.tagging.sentences import TOKENS, WORDS, Sentences, cut
+from app.tasks.tagging.sentences import TOKENS, WORDS, Sentences, cut_sentences
 from app.tasks.tagging.tag_schemes import PLAIN
+from app.tasks.tagging.vocabulary import learn_vocabulary, load_vocabulary
 from app.typedefs import Json
 
 
-class Examples:
-    """Some sentences, or pieces of them, as the split a training loop reads."""
+class TaggingSplit:
+    """Some sentences, or pieces of them, as the split that a training loop reads."""
 
-    def __init__(self, layout: Layout, rows: Ints) -> None:
-        self.layout, self.rows = layout, rows
-        self.lengths: Ints = layout.words.lengths[rows]  # (examples,)
+    def __init__(self, encoded: EncodedSentences, rows: Ints) -> None:
+        self.encoded, self.rows = encoded, rows
+        self.lengths: Ints = encoded.words.lengths[rows]  # (examples,)
         self.carried = False
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
-        """Gather sentences as the LABELS loss wants them; a random view has some words unknown."""
-        return Batch(*self.layout.gather(self.rows[rows], rng))
+        """Sentences as a batch with LABELS; with `rng` some words are read as unknown."""
+        return Batch(*self.encoded.gather(self.rows[rows], rng))
 
 
-class HeldOut(Examples):
-    """Whole sentences, and those that a counting model learns from."""
+class TaggingEvaluationSplit(TaggingSplit):
+    """Whole sentences to evaluate on, with the training sentences `train` that the baseline counts."""
 
-    def __init__(self, layout: Layout, rows: Ints, sentences: Sentences, train: Ints) -> None:
-        super().__init__(layout, rows)
+    def __init__(self, encoded: EncodedSentences, rows: Ints, sentences: Sentences, train: Ints) -> None:
+        super().__init__(encoded, rows)
         self.sentences, self.train = sentences, train
 
 
-class Untagged:
-    """The sentences of a data set as instances, each made when it is asked for."""
+class TaggingInstances:
+    """The sentences of a data set as instances without tags, each made when it is accessed."""
 
     def __init__(self, arrays: Arrays) -> None:
         self._words, self._tokens = Texts.from_arrays(arrays, WORDS), Ragged.from_arrays(arrays, TOKENS)
@@ -74,25 +70,28 @@ class Untagged:
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def __getitem__(self, index: int) -> Instance:
-        return Instance(tokens=self._words.pick(self._tokens[index]))
+    def __getitem__(self, index: int) -> TaggingInstance:
+        return TaggingInstance(tokens=self._words.pick(self._tokens[index]))
 
 
 class Tagging:
-    """One tag a word; entities are learned and found as whole spans."""
+    """The task: one tag a word; entities are learned, predicted and scored as whole spans."""
 
     name: ClassVar[str] = "tagging"
     bidirectional: ClassVar[bool] = True
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "conll")
     columns: ClassVar[tuple[str, ...]] = ("tokens", "tags", "split")
-    options: ClassVar[type[BaseModel]] = Options
-    instance: ClassVar[type[msgspec.Struct]] = Instance
-    parameters: ClassVar[type[msgspec.Struct]] = Parameters
-    typical: ClassVar[dict[str, tuple[Json, Json]]] = {
+    options: ClassVar[type[BaseModel]] = TaggingOptions
+    instance: ClassVar[type[msgspec.Struct]] = TaggingInstance
+    parameters: ClassVar[type[msgspec.Struct]] = TaggingParameters
+    example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "entities in 50,000 words": ({"scheme": "bio", "train_tokens": 50_000}, {}),
         "parts of speech of a million words": ({"scheme": PLAIN, "train_tokens": 1_000_000}, {}),
     }
-    loss_of: ClassVar[frozenset[str]] = frozenset({"network.crf", "options.scheme", "options.max_length"})
+    slow_to_encode: ClassVar[bool] = False
+    loss_changing: ClassVar[frozenset[str]] = frozenset(
+        {"network.crf", "options.scheme", "options.max_length"}
+    )
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("text", "BYTES", (), required=False),
         TensorField("tokens", "BYTES", (-1,), required=False),
@@ -101,104 +100,127 @@ class Tagging:
         TensorField("tokens", "BYTES", (-1,)),
         TensorField("tags", "BYTES", (-1,)),
     )
+    instance_names: ClassVar[dict[str, str]] = {}
+    demo: ClassVar[Demo] = DEMO
 
     def read(self, source: Source, faults: Faults) -> Reading:
-        """Read tagged sentences, and whether their tags tell entities."""
+        """Read tagged sentences, and detect the scheme of their tags."""
         sentences, summary, warnings = read_sentences(source, faults)
         return Reading(sentences.arrays(), summary, warnings)
 
-    def check(self, summary: Json, options: Options) -> list[Problem]:
-        """A scheme of entities for tags that tell none."""
+    def read_instances(self, source: Source, faults: Faults) -> list[Json]:
+        """One instance a record."""
+        del faults
+        return [record for _, record in source.records()]
+
+    def check(self, summary: Json, options: TaggingOptions) -> list[Problem]:
+        """Refuse a scheme of entities for tags that mark none."""
         return check_options(summary, options)
 
-    def defaults(self, summary: Json, options: Options) -> Defaults:
-        """By whether entities are learned, and by how much text there is."""
+    def defaults(self, summary: Json, options: TaggingOptions) -> Defaults:
+        """Defaults by whether entities are learned, and by the size of the data set."""
         return Defaults(network_defaults(summary, options), training_defaults(summary, options))
 
-    def measures(self, summary: Json) -> dict[str, bool]:
-        """How many tags are right; of entities, found as such, F1 too."""
+    def sweep_metrics(self, summary: Json) -> dict[str, bool]:
+        """The accuracy of tags and, where they mark entities, F1; of both, more is better."""
         return {"accuracy": True} if summary["scheme"] == PLAIN else {"f1": True, "accuracy": True}
 
-    def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
-        """Split the sentences, learn the vocabulary and the tags from the training part, and lay all out."""
+    def plan(self, arrays: Arrays, options: TaggingOptions, seed: int, bptt_steps: int | None = None) -> Plan:
+        """Split the sentences, learn vocabulary and tags from the training split, and encode all of them."""
         del bptt_steps  # sentences are read whole
         sentences = Sentences.from_arrays(arrays)
-        rows = partition(sentences.splits, seed)
-        targets = Targets.learn(sentences, rows.train, options.scheme)
-        words = sentences.words.pick(range(len(sentences.words)))
-        counts = np.bincount(sentences.tokens.values[sentences.taken(rows.train)], minlength=len(words))
-        written = vocabulary.learn(words, counts, **vocabulary_of(options, counts))
-        table = Table.of(written, words, counts, options.rare_dropout)
-        sizes = vocabulary.load(written).sizes
-        whole = _layout(table, sentences, targets, sentences.tokens.offsets)
-        pieces = cut(sentences.tokens.offsets, options.max_length, targets.apart)
-        parts = _layout(table, sentences, targets, pieces)
-        owners = np.searchsorted(sentences.tokens.offsets, pieces[:-1], side="right") - 1  # (pieces,)
-        train, valid = (np.flatnonzero(np.isin(owners, some)) for some in (rows.train, rows.valid))
-        answers = PLAIN if sentences.scheme is None else sentences.scheme.name
+        rows = partition_rows(sentences.splits, seed)
+        targets = TagTargets.learn(sentences, rows.train, options.scheme)
+        vocabulary, table = _encode_words(sentences, rows.train, options)
+        whole = _encode_sentences(table, sentences, targets, sentences.tokens.offsets)
+        offsets = cut_sentences(sentences.tokens.offsets, options.max_length, targets.can_cut_before)
+        pieces = _encode_sentences(table, sentences, targets, offsets)
+        owners = np.searchsorted(sentences.tokens.offsets, offsets[:-1], side="right") - 1  # (pieces,)
+        train, valid = (np.flatnonzero(np.isin(owners, part)) for part in (rows.train, rows.valid))
+        sizes = load_vocabulary(vocabulary).sizes
         return Plan(
-            state={
-                "scheme": targets.scheme,
-                "answers": answers if targets.scheme != PLAIN else PLAIN,
-                "tags": targets.names,
-                "vocabulary": written,
-            },
+            state=_make_state(sentences, targets, vocabulary),
             input=Input.TOKENS,
             output=Output.LABELS,
             features=table.rows.shape[1],
-            outputs=len(targets.names),
-            train=Examples(parts, train),
-            valid=Examples(parts, valid),
-            test=HeldOut(whole, rows.test, sentences, rows.train),
-            judged=HeldOut(whole, rows.valid, sentences, rows.train),
+            outputs=len(targets.tag_names),
+            train=TaggingSplit(pieces, train),
+            valid=TaggingSplit(pieces, valid),
+            test=TaggingEvaluationSplit(whole, rows.test, sentences, rows.train),
+            valid_for_score=TaggingEvaluationSplit(whole, rows.valid, sentences, rows.train),
             network={
                 "vocabularies": sizes.columns,
                 "character_vocabulary": sizes.characters,
                 "word_length": options.word_length,
                 "forbidden": targets.forbidden,
             },
-            warnings=_warnings(len(train) + len(valid) - len(rows.train) - len(rows.valid), options),
+            warnings=_warn_of_cuts(len(train) + len(valid), rows, options),
         )
 
-    def settle(self, state: Json, split: Split, outputs: list[Ints]) -> Json:
-        """Nothing is left to learn."""
+    def calibrate(self, state: Json, split: Split, outputs: list[Ints]) -> Json:
+        """The state as it is: tags need no calibration."""
         del split, outputs
         return state
 
-    def misfits(self, summary: Json, state: Json, parameters: Parameters) -> list[Problem]:
-        """Any sentence can be tagged."""
+    def check_dataset(self, summary: Json, state: Json, parameters: TaggingParameters) -> list[Problem]:
+        """No problems: any sentence can be tagged."""
         del summary, state, parameters
         return []
 
-    def instances(self, arrays: Arrays, state: Json) -> Untagged:
+    def instances(self, arrays: Arrays, state: Json) -> TaggingInstances:
         """The tokens of each sentence."""
         del state
-        return Untagged(arrays)
+        return TaggingInstances(arrays)
 
-    def encode(self, state: Json, instance: Instance, parameters: Parameters) -> Example:
-        """The words as columns and characters."""
+    def encode(self, state: Json, instance: TaggingInstance, parameters: TaggingParameters) -> Example:
+        """The words of an instance as columns and characters."""
         del parameters
-        passage = read_passage(instance)
-        return Example(vocabulary.load(state["vocabulary"]).rows(passage.tokens), passage)
+        text = tokenize_instance(instance)
+        return Example(load_vocabulary(state["vocabulary"]).rows(text.tokens), text)
 
-    def decode(self, state: Json, example: Example, outputs: Ints, parameters: Parameters) -> Json:
-        """A tag for each word, and the entities with their places in the text."""
+    def decode(self, state: Json, example: Example, outputs: Ints, parameters: TaggingParameters) -> Json:
+        """A tag for each word, and the entities with their positions in the text."""
         del parameters
-        passage: Passage = example.context
-        return answer(state, passage, outputs)
+        text: TokenizedText = example.context
+        return make_prediction(state, text, outputs)
 
     def score(self, state: Json, split: Split, outputs: list[Ints]) -> tuple[Json, Json]:
-        """Of entities precision, recall and F1 by seqeval's rules, else how many tags are right."""
-        if not isinstance(split, HeldOut):
+        """Precision, recall and F1 of entities by seqeval's rules, or the accuracy of plain tags."""
+        if not isinstance(split, TaggingEvaluationSplit):
             raise TypeError("only whole sentences can be scored")
-        return judge(state, split.sentences, split.rows, split.train, np.concatenate(outputs))
+        return evaluate_tags(state, split.sentences, split.rows, split.train, np.concatenate(outputs))
 
 
-def _layout(table: Table, sentences: Sentences, targets: Targets, offsets: Ints) -> Layout:
-    return Layout(table, Ragged(sentences.tokens.values, offsets), Ragged(targets.numbers, offsets))
+def _encode_words(sentences: Sentences, train: Ints, options: TaggingOptions) -> tuple[str, WordTable]:
+    """The vocabulary of the training sentences, and all words encoded with it."""
+    words = sentences.words.pick(range(len(sentences.words)))
+    train_words = sentences.tokens.values[sentences.token_indices(train)]
+    counts = np.bincount(train_words, minlength=len(words))
+    vocabulary = learn_vocabulary(words, counts, **vocabulary_settings(options, counts))
+    return vocabulary, WordTable.from_words(vocabulary, words, counts, options.rare_dropout)
 
 
-def _warnings(cuts: int, options: Options) -> list[str]:
+def _encode_sentences(
+    table: WordTable, sentences: Sentences, targets: TagTargets, offsets: Ints
+) -> EncodedSentences:
+    """The tokens and tags of sentences, or of their pieces, that begin at `offsets`."""
+    words, tags = Ragged(sentences.tokens.values, offsets), Ragged(targets.tag_ids, offsets)
+    return EncodedSentences(table, words, tags)
+
+
+def _make_state(sentences: Sentences, targets: TagTargets, vocabulary: str) -> Json:
+    file_scheme = PLAIN if sentences.scheme is None else sentences.scheme.name
+    return {
+        "scheme": targets.scheme,
+        "answers": file_scheme if targets.scheme != PLAIN else PLAIN,
+        "tags": targets.tag_names,
+        "vocabulary": vocabulary,
+    }
+
+
+def _warn_of_cuts(pieces: int, rows: SplitRows, options: TaggingOptions) -> list[str]:
+    """A warning if training and validation sentences were cut into more pieces than there are of them."""
+    cuts = pieces - len(rows.train) - len(rows.valid)
     if not cuts:
         return []
     return [f"Sentences of over {options.max_length} tokens are cut for training, {cuts:,} times."]

@@ -1,107 +1,121 @@
-"""Whether the tags of a file fit together, and the scheme they are of."""
+"""Checks that the tags of a file fit together, by the scheme that they follow."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 
-from app.tasks.contract import Array, Faults
+from app.tasks.arrays import Array
 from app.tasks.shared.table_cells import shorten
+from app.tasks.source import MAX_FAULTS, Faults
 from app.tasks.tagging.sentences import TAGS, Sentences
-from app.tasks.tagging.spans import firsts_of
-from app.tasks.tagging.tag_schemes import BEGIN, END, INSIDE, PLAIN, SCHEMES, TagSet, detect, wrong_tags
+from app.tasks.tagging.spans import sentence_starts
+from app.tasks.tagging.tag_schemes import PLAIN, SCHEMES, TagSet, TokenRole, detect_scheme, invalid_tags
 
-Place = Callable[[int, int], int]  # the line of a sentence's token
+LineOf = Callable[[int, int], int]  # the line of the file with a token: (sentence, token) -> line
 
-IOB1 = "iob1"  # BIO where `B` only parts an entity from one of the same type before it
+IOB1 = "iob1"  # BIO in which `B` only separates an entity from one of the same type before it
 BIO = SCHEMES["bio"]
-MOST_TYPES = 128  # a chain learns four tags of each, and every pair of them
-ENOUGH = 20  # places, more are not reported
+MAX_ENTITY_TYPES = 128  # a CRF learns four tags of each type, and a weight for every pair of tags
 
 
-def arrange(found: Sentences, place: Place, faults: "Faults") -> tuple[Sentences, str]:
-    """The sentences with their scheme, and what the file calls it; tags in IOB1 become BIO.
+def validate_tags(sentences: Sentences, line_of: LineOf, faults: "Faults") -> tuple[Sentences, str]:
+    """The sentences with their scheme, and the name of the file's scheme; tags in IOB1 become BIO.
 
-    Raises `DatasetInvalid` if they are tags of entities that do not fit together.
+    Raises `DatasetInvalid` if they are entity tags that do not fit together.
     """
-    counts = np.bincount(found.tags, minlength=len(found.names)).tolist()
-    scheme = detect(dict(zip(found.names, counts, strict=True)))
+    counts = np.bincount(sentences.tags, minlength=len(sentences.tag_names)).tolist()
+    scheme = detect_scheme(dict(zip(sentences.tag_names, counts, strict=True)))
     if scheme is None:
-        return found, PLAIN
-    report = _Report(found, place, faults)
-    if wrong := wrong_tags(scheme, found.names):
-        unknown = np.isin(found.tags, list(wrong))
-        report.add(unknown, lambda at: f"is no tag of entities; {wrong[int(found.tags[at])]}.")
+        return sentences, PLAIN
+    report = _TokenFaults(sentences, line_of, faults)
+    if invalid := invalid_tags(scheme, sentences.tag_names):
+        is_invalid = np.isin(sentences.tags, list(invalid))
+        report.add(is_invalid, lambda index: f"is no tag of entities; {invalid[int(sentences.tags[index])]}.")
         faults.check()
-    arranged = replace(found, scheme=scheme)
-    tags, firsts = arranged.tag_set, firsts_of(found.tokens.offsets)
-    if len(tags.types) - 1 > MOST_TYPES:
-        many = f"The tags are of {len(tags.types) - 1:,} types of entities; at most {MOST_TYPES} are learned."
-        faults.add(many, column=TAGS)
-        faults.check()
-    stray, broken = _illegal(tags, found.tags, firsts)
-    if scheme == BIO and stray.any() and _is_iob1(tags, found.tags, firsts):
-        return _to_bio(arranged), IOB1
-    report.add(stray, lambda at: _astray(arranged, at, first=bool(firsts[at])))
-    report.add(broken, lambda at: f"needs {_listed(tags, int(found.tags[at]), (INSIDE, END))} behind it.")
+    typed = replace(sentences, scheme=scheme)
+    tags, starts = typed.tag_set, sentence_starts(sentences.tokens.offsets)
+    _check_type_count(len(tags.types) - 1, faults)
+    stray, unfinished = _misplaced(tags, sentences.tags, starts)
+    if scheme == BIO and stray.any() and _is_iob1(tags, sentences.tags, starts):
+        return _to_bio(typed), IOB1
+    report.add(stray, lambda index: _explain_stray(typed, index, is_start=bool(starts[index])))
+    report.add(unfinished, lambda index: _explain_unfinished(tags, int(sentences.tags[index])))
     faults.check()
-    return arranged, scheme.name
+    return typed, scheme.name
 
 
-class _Report:
-    """Faults at tokens."""
-
-    def __init__(self, sentences: Sentences, place: Place, faults: "Faults") -> None:
-        self._sentences, self._place, self._faults = sentences, place, faults
-
-    def add(self, wrong: Array, told: Callable[[int], str]) -> None:
-        """Tell of the first wrong tokens, (tokens,)."""
-        found = self._sentences
-        for at in np.flatnonzero(wrong)[:ENOUGH].tolist():
-            sentence = int(np.searchsorted(found.tokens.offsets, at, side="right")) - 1
-            token = at - int(found.tokens.offsets[sentence])
-            word = shorten(found.words[int(found.tokens.values[at])])
-            tag = shorten(found.names[int(found.tags[at])])
-            row = self._place(sentence, token)
-            self._faults.add(f"The tag {tag} of token {token + 1} ({word}) {told(at)}", row=row, column=TAGS)
+def _check_type_count(count: int, faults: "Faults") -> None:
+    if count > MAX_ENTITY_TYPES:
+        detail = f"The tags are of {count:,} types of entities; at most {MAX_ENTITY_TYPES} are learned."
+        faults.add(detail, column=TAGS)
+        faults.check()
 
 
-def _illegal(tags: TagSet, numbers: Array, firsts: Array) -> tuple[Array, Array]:
-    """Which tokens go on with what is not there, and which do not end what they should, both (tokens,)."""
-    kinds, goes_on, is_open = tags.kinds[numbers], tags.goes_on[numbers], tags.open[numbers]
-    joined = np.zeros(len(numbers), bool)  # with the token before
-    joined[1:] = is_open[:-1] & goes_on[1:] & (kinds[:-1] == kinds[1:]) & ~firsts[1:]
-    if not tags.scheme.closed:
-        return goes_on & ~joined, np.zeros(len(numbers), bool)
-    return goes_on & ~joined, is_open & ~np.append(joined[1:], False)
+class _TokenFaults:
+    """Adds faults of single tokens, with their lines, to those of the file."""
+
+    def __init__(self, sentences: Sentences, line_of: LineOf, faults: "Faults") -> None:
+        self._sentences, self._line_of, self._faults = sentences, line_of, faults
+
+    def add(self, wrong: Array, explain: Callable[[int], str]) -> None:
+        """Report tokens that are `wrong`, (tokens,); `explain` gives the end of the sentence about one."""
+        sentences = self._sentences
+        for index in np.flatnonzero(wrong)[:MAX_FAULTS].tolist():
+            sentence = int(np.searchsorted(sentences.tokens.offsets, index, side="right")) - 1
+            token = index - int(sentences.tokens.offsets[sentence])
+            word = shorten(sentences.words[int(sentences.tokens.values[index])])
+            tag = shorten(sentences.tag_names[int(sentences.tags[index])])
+            detail = f"The tag {tag} of token {token + 1} ({word}) {explain(index)}"
+            self._faults.add(detail, row=self._line_of(sentence, token), column=TAGS)
 
 
-def _is_iob1(tags: TagSet, numbers: Array, firsts: Array) -> bool:
-    """Whether each `B` stands right behind an entity of its type."""
-    kinds = tags.kinds[numbers]
-    begins = (kinds > 0) & ~tags.goes_on[numbers]
-    behind = ~firsts & (np.roll(kinds, 1) == kinds)
-    return bool(behind[begins].all())
+def _misplaced(tags: TagSet, tag_ids: Array, starts: Array) -> tuple[Array, Array]:
+    """Whether a token continues an entity that is not there, and whether it leaves one without its end.
+
+    Both are (tokens,), as are `tag_ids` and `starts`, which marks the first tokens of sentences.
+    """
+    types, continues = tags.type_ids[tag_ids], tags.is_continuation[tag_ids]
+    can_continue = tags.can_continue[tag_ids]
+    joined = np.zeros(len(tag_ids), bool)  # to the token before
+    joined[1:] = can_continue[:-1] & continues[1:] & (types[:-1] == types[1:]) & ~starts[1:]
+    if not tags.scheme.has_end_letter:
+        return continues & ~joined, np.zeros(len(tag_ids), bool)
+    return continues & ~joined, can_continue & ~np.append(joined[1:], False)
 
 
-def _to_bio(found: Sentences) -> Sentences:
-    """The same entities in BIO."""
-    full, segments = TagSet.full(BIO, found.tag_set.types[1:]), found.segments
-    numbers = full.numbers(segments.kinds, segments.roles).astype(found.tags.dtype)
-    return replace(found, tags=numbers, names=full.names)
+def _is_iob1(tags: TagSet, tag_ids: Array, starts: Array) -> bool:
+    """Whether every `B` directly follows an entity of its type."""
+    types = tags.type_ids[tag_ids]
+    begins = (types > 0) & ~tags.is_continuation[tag_ids]
+    follows_same_type = ~starts & (np.roll(types, 1) == types)
+    return bool(follows_same_type[begins].all())
 
 
-def _astray(found: Sentences, at: int, *, first: bool) -> str:
-    """What is wrong with a tag that goes on with an entity that is not there."""
-    before = "at the beginning of a sentence"
-    if not first:
-        before = f"behind {shorten(found.names[int(found.tags[at - 1])])}"
-    wanted = _listed(found.tag_set, int(found.tags[at]), (BEGIN, INSIDE))
-    unless = ", unless all of the file is IOB1" if found.scheme == BIO else ""
-    return f"is {before}; {wanted} must stand before it{unless}."
+def _to_bio(sentences: Sentences) -> Sentences:
+    """The same entities, tagged in BIO."""
+    tags, entities = TagSet.complete(BIO, sentences.tag_set.types[1:]), sentences.entities
+    tag_ids = tags.tag_ids(entities.type_ids, entities.roles).astype(sentences.tags.dtype)
+    return replace(sentences, tags=tag_ids, tag_names=tags.names)
 
 
-def _listed(tags: TagSet, number: int, roles: Iterable[int]) -> str:
-    """The tags of the same type for other roles."""
-    kind = tags.types[int(tags.kinds[number])]
-    return " or ".join(shorten(tags.scheme.write(role, kind)) for role in roles)
+def _explain_stray(sentences: Sentences, index: int, *, is_start: bool) -> str:
+    """What is wrong with a tag that continues an entity that is not there."""
+    context = "at the beginning of a sentence"
+    if not is_start:
+        context = f"behind {shorten(sentences.tag_names[int(sentences.tags[index - 1])])}"
+    roles = (TokenRole.BEGIN, TokenRole.INSIDE)
+    required = _tags_of_same_type(sentences.tag_set, int(sentences.tags[index]), roles)
+    unless = ", unless all of the file is IOB1" if sentences.scheme == BIO else ""
+    return f"is {context}; {required} must stand before it{unless}."
+
+
+def _explain_unfinished(tags: TagSet, tag_id: int) -> str:
+    """What is wrong with a tag whose entity does not end."""
+    return f"needs {_tags_of_same_type(tags, tag_id, (TokenRole.INSIDE, TokenRole.END))} behind it."
+
+
+def _tags_of_same_type(tags: TagSet, tag_id: int, roles: Iterable[int]) -> str:
+    """The tags of the same entity type for other roles, as a phrase."""
+    entity_type = tags.types[int(tags.type_ids[tag_id])]
+    return " or ".join(shorten(tags.scheme.tag(role, entity_type)) for role in roles)

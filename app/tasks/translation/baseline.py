@@ -1,157 +1,162 @@
-"""Word by word: a dictionary learned from pairs by IBM model 1 (Brown et al. 1993)."""
+"""Baseline: word-by-word translation with a dictionary learned by IBM model 1 (Brown et al. 1993)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array, Floats, Ints
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts
 
-ROUNDS = 5
-VOCABULARY = 1 << 30  # words of a side: all
-PAIRS = 100_000  # at most; of more an even part is taken
-LINKS = 30_000_000  # at most, in all pairs
-LONGEST = 40_000  # links of a pair: of two texts with 200 words each
-CHUNK = 2_000_000  # links at once
-NULL = 0  # the source word that explains what no other does; no word has this number
+EM_ITERATIONS = 5
+ALL_WORDS = 1 << 30  # a vocabulary size beyond that of any text
+MAX_PAIRS = 100_000  # of more pairs an even part is taken
+MAX_LINKS = 30_000_000  # in all pairs
+MAX_PAIR_LINKS = 40_000  # of two texts with 200 words each
+CHUNK_LINKS = 2_000_000  # that are expanded at once
+NULL_WORD = 0  # the source word that explains target words no other word explains; no other word has this id
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The most probable translation of each word that the training texts have."""
+    """The most probable translation of each word of the training texts."""
 
-    tokenisers: tuple[str, str]  # of the sources and of the targets
-    best: npt.NDArray[np.int64]  # (source words,) numbers of target words; 0 = not known
-    pairs: int  # that it was learned from
+    tokenizers: tuple[str, str]  # of the sources and of the targets
+    best: Ints  # (source words,) ids of target words; 0 = unknown
+    pairs: int  # how many pairs it was learned from
 
-    def translate(self, line: str) -> str:
-        """Every word and sign by itself, with spaces between; one that is not known stays as it is."""
-        found = tokenizers.encode(self.tokenisers[0], line)
+    def translate(self, text: str) -> str:
+        """The translations of all words and signs, with spaces between; unknown ones stay as they are."""
+        tokens = tokenizers.encode(self.tokenizers[0], text)
         words = []
-        for number, (start, end) in zip(found.ids, found.spans, strict=True):
-            best = int(self.best[number])
-            words.append((tokenizers.token(self.tokenisers[1], best) if best else None) or line[start:end])
+        for source, (begin, end) in zip(tokens.ids, tokens.spans, strict=True):
+            target = int(self.best[source])
+            known = tokenizers.token_text(self.tokenizers[1], target) if target else None
+            words.append(known or text[begin:end])
         return " ".join(words)
 
 
-def learn(sources: Texts, targets: Texts, rows: Array) -> Lexicon:
-    """Learn from some rows; where they are very many, or have very many words, from an even part of them."""
-    rows = rows[:: -(-len(rows) // PAIRS) or 1]
+def learn_lexicon(sources: Texts, targets: Texts, rows: Array) -> Lexicon:
+    """Learn from some rows; of very many rows, or rows of very many words, from an even part."""
+    rows = rows[:: -(-len(rows) // MAX_PAIRS) or 1]
     texts = [side.pick(rows) for side in (sources, targets)]
-    one, other = (tokenizers.learn(side, tokenizers.Unit.WORD, VOCABULARY) for side in texts)
-    both = [
-        Ragged.of(tokenizers.encode_all(made, side), np.int32)
-        for made, side in zip((one, other), texts, strict=True)
+    source, target = (
+        tokenizers.train_tokenizer(side, tokenizers.TokenUnit.WORD, ALL_WORDS) for side in texts
+    )
+    encoded = [
+        Ragged.of(tokenizers.encode_batch(tokenizer, side), np.int32)
+        for tokenizer, side in zip((source, target), texts, strict=True)
     ]
-    taken = _picked((both[0].lengths + 1) * both[1].lengths)
-    best = best_words(both[0], both[1], taken, tokenizers.size(one), tokenizers.size(other))
-    return Lexicon((one, other), best, len(taken))
+    taken = _rows_within_limits((encoded[0].lengths + 1) * encoded[1].lengths)
+    sizes = [tokenizers.vocabulary_size(tokenizer) for tokenizer in (source, target)]
+    best = best_words(encoded[0], encoded[1], taken, sizes[0], sizes[1])
+    return Lexicon((source, target), best, len(taken))
 
 
-def _picked(links: Array) -> Array:
-    """Rows with so many links each (rows,) that can be learned from."""
-    rows = np.flatnonzero((links > 0) & (links <= LONGEST))
-    return rows[:: -(-int(links[rows].sum()) // LINKS) or 1]
+def _rows_within_limits(links: Array) -> Array:
+    """Rows to learn from, given the number of links of each row, (rows,)."""
+    rows = np.flatnonzero((links > 0) & (links <= MAX_PAIR_LINKS))
+    return rows[:: -(-int(links[rows].sum()) // MAX_LINKS) or 1]
 
 
 @dataclass(frozen=True)
-class _Chunk:
-    """The links of some pairs: every word of the target with every word of the source and with `NULL`."""
+class _Links:
+    """Links of some pairs: every target word with every source word of its pair and with `NULL_WORD`."""
 
     words: Array  # (kinds,) source word * target words + target word, rising
     kind: Array  # (links,) index of each link's words
-    starts: Array  # (target words,) first link of each target word; links of one lie side by side
+    starts: Array  # (target words,) first link of each target word; the links of one target word are adjacent
 
 
-def best_words(sources: Ragged, targets: Ragged, rows: Array, source_size: int, target_size: int) -> Array:
+def best_words(sources: Ragged, targets: Ragged, rows: Array, source_size: int, target_size: int) -> Ints:
     """The target word t with the highest p(t | s) for each source word s, (source words,); 0 = none."""
-    found = np.zeros(source_size, np.int64)
-    given, words, likely = _learned(sources, targets, rows, target_size)
-    if not len(given):
-        return found
-    starts = np.flatnonzero(np.diff(given, prepend=-1))  # each source word's first kind
-    top = np.repeat(np.maximum.reduceat(likely, starts), np.diff(starts, append=len(given)))
-    first = np.flatnonzero(likely == top)[::-1]  # of equals the first is written last: the more frequent word
-    found[given[first]] = words[first]
-    return found
+    best = np.zeros(source_size, np.int64)
+    source, target, likely = _learn_probabilities(sources, targets, rows, target_size)
+    if not len(source):
+        return best
+    starts = np.flatnonzero(np.diff(source, prepend=-1))  # each source word's first kind
+    top = np.repeat(np.maximum.reduceat(likely, starts), np.diff(starts, append=len(source)))
+    ties = np.flatnonzero(likely == top)[::-1]  # of equals the first is written last: the more frequent word
+    best[source[ties]] = target[ties]
+    return best
 
 
 def likely_words(
-    sources: Ragged, targets: Ragged, sizes: tuple[int, int], most: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The most probable target words of each source word, and p(t | s): both (source words, most).
+    sources: Ragged, targets: Ragged, sizes: tuple[int, int], max_words: int
+) -> tuple[Ints, Floats]:
+    """The most probable target words of each source word, and p(t | s): both (source words, max_words).
 
-    From all rows, or an even part of them as `learn` takes it. A word that is never seen has none: zeros.
+    Learned from all rows, or an even part as in `learn_lexicon`. A word that does not occur has zeros.
     """
-    words = np.zeros((sizes[0], most), np.int64)
-    shares = np.zeros((sizes[0], most), np.float32)
-    rows = np.arange(len(sources))[:: -(-len(sources) // PAIRS) or 1]
-    rows = rows[_picked(((sources.lengths + 1) * targets.lengths)[rows])]
-    given, found, likely = _learned(sources, targets, rows, sizes[1])
-    order = np.lexsort((found, -likely, given))  # by source word, the most probable first
-    given, found, likely = given[order], found[order], likely[order]
-    starts = np.flatnonzero(np.diff(given, prepend=-1))
-    place = np.arange(len(given)) - np.repeat(starts, np.diff(starts, append=len(given)))
-    kept = (place < most) & (given != NULL)
-    words[given[kept], place[kept]] = found[kept]
-    shares[given[kept], place[kept]] = likely[kept]
+    words = np.zeros((sizes[0], max_words), np.int64)
+    shares = np.zeros((sizes[0], max_words), np.float32)
+    rows = np.arange(len(sources))[:: -(-len(sources) // MAX_PAIRS) or 1]
+    rows = rows[_rows_within_limits(((sources.lengths + 1) * targets.lengths)[rows])]
+    source, target, likely = _learn_probabilities(sources, targets, rows, sizes[1])
+    order = np.lexsort((target, -likely, source))  # by source word, the most probable first
+    source, target, likely = source[order], target[order], likely[order]
+    starts = np.flatnonzero(np.diff(source, prepend=-1))
+    rank = np.arange(len(source)) - np.repeat(starts, np.diff(starts, append=len(source)))
+    listed = (rank < max_words) & (source != NULL_WORD)
+    words[source[listed], rank[listed]] = target[listed]
+    shares[source[listed], rank[listed]] = likely[listed]
     return words, shares
 
 
-def _learned(sources: Ragged, targets: Ragged, rows: Array, target_size: int) -> tuple[Array, Array, Array]:
-    """Source word, target word and p(t | s) of all pairs of words that occur together, by source word."""
-    chunks = list(_chunks(sources, targets, rows, target_size))
+def _learn_probabilities(
+    sources: Ragged, targets: Ragged, rows: Array, target_size: int
+) -> tuple[Array, Array, Array]:
+    """Source word, target word and p(t | s) of all words that are linked, (kinds,), by source word."""
+    chunks = list(_iterate_links(sources, targets, rows, target_size))
     if not chunks:
         return (np.zeros(0, np.int64),) * 2 + (np.zeros(0),)
     words = np.sort(np.concatenate([chunk.words for chunk in chunks]))
-    words = words[np.diff(words, prepend=-1) > 0]  # (kinds of all,)
-    places = [np.searchsorted(words, chunk.words).astype(np.int32) for chunk in chunks]
-    given = words // target_size  # (kinds of all,) their source words
-    likely = np.ones(len(words))  # p(t | s), not yet normalised
-    for _ in range(ROUNDS):
+    words = words[np.diff(words, prepend=-1) > 0]  # (kinds,) of all chunks
+    indices = [np.searchsorted(words, chunk.words).astype(np.int32) for chunk in chunks]
+    source = words // target_size  # (kinds,)
+    likely = np.ones(len(words))  # p(t | s), not yet normalized
+    for _ in range(EM_ITERATIONS):
         counts = np.zeros(len(words))
-        for chunk, place in zip(chunks, places, strict=True):
-            counts[place] += _expected(chunk, likely[place])
-        likely = counts / np.bincount(given, counts)[given]
-    return given, words % target_size, likely
+        for chunk, index in zip(chunks, indices, strict=True):
+            counts[index] += _expected_counts(chunk, likely[index])
+        likely = counts / np.bincount(source, counts)[source]
+    return source, words % target_size, likely
 
 
-def _chunks(sources: Ragged, targets: Ragged, rows: Array, target_size: int) -> Iterator[_Chunk]:
-    """All links of these rows, about `CHUNK` at once."""
+def _iterate_links(sources: Ragged, targets: Ragged, rows: Array, target_size: int) -> Iterator[_Links]:
+    """All links of these rows, about `CHUNK_LINKS` at once."""
     links = (sources.lengths[rows] + 1) * targets.lengths[rows]
-    bounds = np.flatnonzero(np.diff(np.cumsum(links) // CHUNK, prepend=0))
-    for some in np.split(rows, bounds):
-        if len(some):
-            yield _link(sources, targets, some, target_size)
+    bounds = np.flatnonzero(np.diff(np.cumsum(links) // CHUNK_LINKS, prepend=0))
+    for chunk in np.split(rows, bounds):
+        if len(chunk):
+            yield _link_rows(sources, targets, chunk, target_size)
 
 
-def _link(sources: Ragged, targets: Ragged, rows: Array, target_size: int) -> _Chunk:
+def _link_rows(sources: Ragged, targets: Ragged, rows: Array, target_size: int) -> _Links:
     counts = targets.lengths[rows]
     row = np.repeat(rows, counts)  # (target words,) the row of each
-    target = targets.values[_along(targets.offsets[rows], counts)]  # (target words,)
+    target = targets.values[_concatenate_ranges(targets.offsets[rows], counts)]  # (target words,)
     sizes = sources.lengths[row] + 1  # (target words,) links of each
-    place = _along(sources.offsets[row] - 1, sizes)  # (links,) the first one of each target word is `NULL`'s
+    index = _concatenate_ranges(sources.offsets[row] - 1, sizes)  # (links,) a word's first is NULL_WORD
     starts = np.cumsum(sizes) - sizes
-    source = sources.values[np.maximum(place, 0)].astype(np.int64)
-    source[starts] = NULL
+    source = sources.values[np.maximum(index, 0)].astype(np.int64)
+    source[starts] = NULL_WORD
     words, kind = np.unique(source * target_size + np.repeat(target, sizes), return_inverse=True)
-    return _Chunk(words, kind.astype(np.int32), starts)
+    return _Links(words, kind.astype(np.int32), starts)
 
 
-def _along(starts: Array, counts: Array) -> Array:
-    """The numbers from each start on, as many as are counted, one range after the other."""
+def _concatenate_ranges(starts: Array, counts: Array) -> Array:
+    """The ranges start, start + 1, … of these lengths, one after the other."""
     ends = np.cumsum(counts)
-    found: Array = np.arange(ends[-1]) + np.repeat(starts - ends + counts, counts)
-    return found
+    ranges: Array = np.arange(ends[-1]) + np.repeat(starts - ends + counts, counts)
+    return ranges
 
 
-def _expected(chunk: _Chunk, likely: Array) -> Array:
-    """How often each kind of link is expected, (kinds,), if their probabilities are these."""
-    share = likely[chunk.kind]  # (links,)
-    sizes = np.diff(chunk.starts, append=len(share))
-    share /= np.repeat(np.add.reduceat(share, chunk.starts), sizes)
-    found: Array = np.bincount(chunk.kind, share, minlength=len(chunk.words))
-    return found
+def _expected_counts(links: _Links, likely: Array) -> Array:
+    """The expected count of each kind of link given the kinds' probabilities, both (kinds,)."""
+    share = likely[links.kind]  # (links,)
+    sizes = np.diff(links.starts, append=len(share))
+    share /= np.repeat(np.add.reduceat(share, links.starts), sizes)
+    counts: Array = np.bincount(links.kind, share, minlength=len(links.words))
+    return counts

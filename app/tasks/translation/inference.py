@@ -1,4 +1,4 @@
-"""A request for a translation as tokens, and the tokens that were found as a text."""
+"""Requests for a translation as tokens, and the tokens of a translation as text."""
 
 import codecs
 import math
@@ -8,24 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.errors import Invalid, Problem
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
+from app.tasks.contract import END, UNKNOWN
 from app.tasks.shared import tokenizers
-from app.tasks.shared.text_checks import wrong_text
-from app.tasks.shared.tokenizers import END, SPECIALS, UNKNOWN
-from app.tasks.translation.encoding import plain
-from app.tasks.translation.options import MOST_TOKENS, Instance, Parameters
+from app.tasks.shared.text_checks import text_problem
+from app.tasks.shared.tokenizers import SPECIAL_TOKENS, TokenUnit
+from app.tasks.translation.encoding import normalize_spaces
+from app.tasks.translation.options import (
+    MAX_TRANSLATION_TOKENS,
+    TranslationInstance,
+    TranslationParameters,
+)
 from app.typedefs import Json
 
-SPARE = 10  # tokens that a translation may have beyond its usual length
+SPARE_TOKENS = 10  # that a translation may have beyond the length that training lets expect
 
 
 @dataclass(frozen=True)
-class Original:
-    """A source as the network reads it."""
+class EncodedSource:
+    """A source text as the network reads it."""
 
     ids: list[int]
-    pieces: list[str]  # what is written where each token is
-    cut: bool  # whether a part was left out
+    pieces: list[str]  # the characters of each token
+    truncated: bool  # whether tokens were left out
 
     @property
     def inputs(self) -> Array:
@@ -33,85 +38,87 @@ class Original:
         return np.array([*self.ids, END], np.int64)[:, None]
 
 
-def read_text(state: Json, line: str) -> Original:
-    """A source, up to the longest that the model reads."""
-    line = plain(line)
-    found, longest = tokenizers.encode(state["source"], line), state["longest"]
+def encode_source(state: Json, text: str) -> EncodedSource:
+    """A source text as tokens, truncated to the length that the model reads."""
+    text = normalize_spaces(text)
+    tokens, max_tokens = tokenizers.encode(state["source"], text), state["longest"]
     pieces, done = [], 0
-    for begin, end in found.spans[:longest]:
-        pieces.append(line[max(begin, done) : end])  # of the bytes of a character the first one has it
+    for begin, end in tokens.spans[:max_tokens]:
+        pieces.append(text[max(begin, done) : end])  # of a character's tokens the first one has the character
         done = max(done, end)
-    return Original(found.ids[:longest], pieces, len(found.ids) > longest)
+    return EncodedSource(tokens.ids[:max_tokens], pieces, len(tokens.ids) > max_tokens)
 
 
-def read_instance(state: Json, instance: Instance) -> Original:
-    """The source that a request tells; raises `Invalid` if it is none."""
-    if wrong := wrong_text(instance.text):
-        raise Invalid(f"The text {wrong}", [Problem("/text", f"The text {wrong}")])
-    return read_text(state, instance.text)
+def encode_instance(state: Json, instance: TranslationInstance) -> EncodedSource:
+    """The source text of a request as tokens; raises `Invalid` if it cannot be used."""
+    if problem := text_problem(instance.text):
+        raise Invalid(f"The text {problem}", [Problem("/text", f"The text {problem}")])
+    return encode_source(state, instance.text)
 
 
-def search(state: Json, tokens: int, parameters: Parameters) -> Json:
-    """How to look for the translation of a source of so many tokens, as JSON."""
-    usual = math.ceil(state["stretch"] * tokens) + SPARE
+def decoding_settings(state: Json, tokens: int, parameters: TranslationParameters) -> Json:
+    """The settings of decoding, as JSON, for a source of this many tokens."""
+    expected = math.ceil(state["stretch"] * tokens) + SPARE_TOKENS
     return {
         "beam_size": parameters.beam_size,
-        "max_tokens": parameters.max_tokens or min(usual, MOST_TOKENS),
+        "max_tokens": parameters.max_tokens or min(expected, MAX_TRANSLATION_TOKENS),
         "length_penalty": parameters.length_penalty,
         "coverage_penalty": parameters.coverage_penalty,
         "attention": parameters.attention or state["copies"],
     }
 
 
-def spell(state: Json, original: Original, tokens: Array, attention: Array | None) -> list[str]:
-    """What each token adds to the translation; an unknown one is what the network looks at most (source).
+def decode_pieces(state: Json, source: EncodedSource, tokens: Array, attention: Array | None) -> list[str]:
+    """The text that each token adds; for an unknown token the source piece with the highest attention.
 
-    A token of bytes that ends within a character adds nothing, the one that ends it the whole of it.
+    Of a character that several tokens spell the last one adds the whole, the others nothing.
     """
-    known = tokenizers.pieces(state["target"])
+    token_bytes = tokenizers.token_bytes(state["target"])
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    found: list[str] = []
-    for place, number in enumerate(tokens.tolist()):
-        if number != UNKNOWN:
-            found.append(decoder.decode(known[number]))
+    pieces: list[str] = []
+    for index, token in enumerate(tokens.tolist()):
+        if token != UNKNOWN:
+            pieces.append(decoder.decode(token_bytes[token]))
             continue
-        copied = _looked_at(original, attention, place)
-        behind = found[-1][-1:] if found else ""
-        apart = state["unit"] == tokenizers.Unit.WORD and behind.isalnum() and copied[:1].isalnum()
-        found.append(" " + copied if apart else copied)
-    return found
+        copied = _attended_piece(source, attention, index)
+        before = pieces[-1][-1:] if pieces else ""
+        needs_space = state["unit"] == TokenUnit.WORD and before.isalnum() and copied[:1].isalnum()
+        pieces.append(" " + copied if needs_space else copied)
+    return pieces
 
 
-def _looked_at(original: Original, attention: Array | None, place: int) -> str:
-    """The piece of the source with the highest weight; the one of `END` is none."""
-    if attention is None or not original.pieces:
+def _attended_piece(source: EncodedSource, attention: Array | None, index: int) -> str:
+    """The piece of the source with the highest weight for the token at `index`; `END` is none."""
+    if attention is None or not source.pieces:
         return ""
-    return original.pieces[int(np.argmax(attention[place, : len(original.pieces)]))]
+    return source.pieces[int(np.argmax(attention[index, : len(source.pieces)]))]
 
 
-def attention_of(note: Json) -> Array | None:
-    """Weights (tokens, pieces of the source and `END`), if they came along."""
+def attention_weights(note: Json) -> Array | None:
+    """The weights (tokens, source pieces and `END`) of a decoding, if it returned them."""
     weights = note.get("attention")
     return None if weights is None else np.asarray(weights, np.float64)
 
 
-def write(state: Json, original: Original, tokens: Array, note: Json) -> tuple[str, Sequence[str]]:
+def decode_text(state: Json, source: EncodedSource, tokens: Array, note: Json) -> tuple[str, Sequence[str]]:
     """The translation, and its pieces."""
-    pieces = spell(state, original, np.asarray(tokens), attention_of(note))
+    pieces = decode_pieces(state, source, np.asarray(tokens), attention_weights(note))
     return "".join(pieces).strip(), pieces
 
 
-def answer(state: Json, original: Original, tokens: Array, note: Json, parameters: Parameters) -> Json:
-    """The prediction; `truncated` is only there if it is true."""
-    written, pieces = write(state, original, tokens, note)
-    found: Json = {"text": written, "score": float(note["score"])}
-    if original.cut:
-        found["truncated"] = True
+def build_prediction(
+    state: Json, source: EncodedSource, tokens: Array, note: Json, parameters: TranslationParameters
+) -> Json:
+    """The prediction as the API returns it; it has `truncated` only where that is true."""
+    text, pieces = decode_text(state, source, tokens, note)
+    prediction: Json = {"text": text, "score": float(note["score"])}
+    if source.truncated:
+        prediction["truncated"] = True
     if parameters.attention:
-        weights = attention_of(note)
-        found["attention"] = {
-            "source": [*original.pieces, SPECIALS[END]],
+        weights = attention_weights(note)
+        prediction["attention"] = {
+            "source": [*source.pieces, SPECIAL_TOKENS[END]],
             "target": list(pieces),
             "weights": [] if weights is None else weights.round(4).tolist(),
         }
-    return found
+    return prediction

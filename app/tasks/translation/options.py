@@ -1,4 +1,4 @@
-"""What a translation job and a request for a translation can choose, and what suits them."""
+"""Options of a translation job, instances and parameters of a request, and the defaults of a job."""
 
 from typing import Annotated, Literal
 
@@ -7,16 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
 from app.tasks.shared import tokenizers
-from app.tasks.shared.text_checks import LONGEST
+from app.tasks.shared.text_checks import MAX_TEXT_CHARS
 from app.typedefs import Json
 
-VOCABULARY = {"bpe": 4_000, "word": 12_000, "character": 2_000}
-LENGTH = {"bpe": 100, "word": 100, "character": 400}
-STRETCH = 2  # requests are read up to so many times the length that training saw
-MOST_TOKENS = 512  # of a translation
+DEFAULT_VOCABULARY_SIZES = {"bpe": 4_000, "word": 12_000, "character": 2_000}
+DEFAULT_MAX_LENGTHS = {"bpe": 100, "word": 100, "character": 400}
+MAX_REQUEST_RATIO = 2  # a request may be this many times longer than the longest text of the training
+MAX_TRANSLATION_TOKENS = 512
 
-# What a job gets that names nothing.
-NETWORK: Json = {
+# The network and training of a job that sets nothing.
+NETWORK_DEFAULTS: Json = {
     "cell": "lstm",
     "layers": 1,
     "hidden_size": 256,
@@ -30,7 +30,7 @@ NETWORK: Json = {
     "tie_weights": True,
     "attention": "general",
 }
-TRAINING: Json = {
+TRAINING_DEFAULTS: Json = {
     "epochs": 4,
     "batch_size": 24,
     "learning_rate": 3e-3,
@@ -41,21 +41,21 @@ TRAINING: Json = {
 }
 
 
-class Options(BaseModel):
-    """What a translation job can choose."""
+class TranslationOptions(BaseModel):
+    """Options of a translation job."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     tokens: Annotated[
         Literal["bpe", "word", "character"],
-        Field(description="What the network reads and writes one after the other."),
+        Field(description="The unit that the network reads and writes at each step."),
     ] = "bpe"
     vocabulary_size: Annotated[
         int | None,
         Field(
             ge=8,
             le=1 << 16,
-            description="Most tokens of each side; null: 4000 for bpe, 12000 words, 2000 characters.",
+            description="Maximum number of tokens a side; null: 4000 for bpe, 12000 words, 2000 characters.",
         ),
     ] = None
     shared_vocabulary: Annotated[
@@ -74,52 +74,51 @@ class Options(BaseModel):
             "Longer pairs are left out; a request is cut at twice as many, and its answer says so.",
         ),
     ] = None
-
     lexicon: Annotated[
         bool,
         Field(
-            description="Weigh in a dictionary learned from the training pairs by IBM model 1: "
-            "a help where pairs are few (Arthur, Neubig & Nakamura 2016)."
+            description="Give the network a dictionary learned from the training pairs by IBM model 1, "
+            "which helps where pairs are few (Arthur, Neubig & Nakamura 2016)."
         ),
     ] = True
 
     @property
-    def size(self) -> int:
-        """Most tokens of a vocabulary."""
-        return self.vocabulary_size or VOCABULARY[self.tokens]
+    def max_vocabulary(self) -> int:
+        """The maximum number of tokens of a vocabulary."""
+        return self.vocabulary_size or DEFAULT_VOCABULARY_SIZES[self.tokens]
 
     @property
-    def longest(self) -> int:
-        """Most tokens of a text to train on."""
-        return self.max_length or LENGTH[self.tokens]
+    def max_train_tokens(self) -> int:
+        """The maximum number of tokens of a text to train on."""
+        return self.max_length or DEFAULT_MAX_LENGTHS[self.tokens]
 
 
-class Instance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class TranslationInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A text to translate: best a sentence, as in the training pairs."""
 
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST)]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
 
 
-class Parameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """How to look for the best translation (Wu et al. 2016, section 7) and what to tell of it.
+class TranslationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The settings of the search for the best translation (Wu et al. 2016, section 7), and of the answer.
 
-    A beam of 1 is greedy. `max_tokens` is by default what the length of the source lets expect;
-    `length_penalty` is their alpha, `coverage_penalty` their beta. With `attention` the answer has the
+    A beam of 1 is greedy. `max_tokens` defaults to what the length of the source lets expect;
+    `length_penalty` is the paper's alpha, `coverage_penalty` its beta. With `attention` the answer has the
     pieces of both texts and, for each piece of the translation, the weights of those of the source.
     """
 
     beam_size: Annotated[int, msgspec.Meta(ge=1, le=32)] = 5
-    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=MOST_TOKENS)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=MAX_TRANSLATION_TOKENS)] | None = None
     length_penalty: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.8
     coverage_penalty: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.0
     attention: bool = False
 
 
-def check_options(summary: Json, options: Options) -> list[Problem]:
-    """What is wrong with the options for a data set with this summary."""
-    problems = tokenizers.too_small(options.tokens, options.size)
+def check_options(summary: Json, options: TranslationOptions) -> list[Problem]:
+    """The problems of these options for a data set with this summary; none if a job may have them."""
+    problems = tokenizers.vocabulary_problems(options.tokens, options.max_vocabulary)
     words = max(summary[side]["words_per_text"]["shortest"] for side in ("source", "target"))
-    if options.longest < words:  # and a word is a token or more
+    if options.max_train_tokens < words:  # and a word is a token or more
         detail = f"Every pair has a text of {words} words or more: none would be left to train on."
         problems.append(Problem("/options/max_length", detail))
     return problems

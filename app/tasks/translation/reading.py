@@ -1,4 +1,4 @@
-"""Texts with their translations from an uploaded file."""
+"""Reads pairs of a text and its translation from an uploaded file."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,19 +7,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.contract import Array, Arrays, Faults, Source
+from app.tasks.arrays import Array, Arrays
 from app.tasks.shared import splits
-from app.tasks.shared.ragged import Ragged, Texts, offsets_of
-from app.tasks.shared.table_cells import shorten
-from app.tasks.shared.text_checks import wrong_text
+from app.tasks.shared.ragged import Ragged, Texts
+from app.tasks.shared.splits import SPLIT
+from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, MAX_SHOWN_CHARS, shorten
+from app.tasks.shared.text_checks import text_problem
+from app.tasks.source import Faults, Source
 from app.typedefs import Json
 
-SOURCE, TARGET, SPLIT = "source", "target", "split"
-LEAST = 10  # pairs that training needs
-EXTREME = 4.0  # times longer or shorter than as a rule
-SMOOTH = 10  # characters added to both sides before their ratio is taken: short texts vary more
-MANY = 0.05  # share of the pairs
-SHOWN = 12  # columns that are named in a message or in warnings
+SOURCE, TARGET = "source", "target"
+MIN_TRAIN_PAIRS = 10
+MAX_LENGTH_RATIO = 4.0  # between two texts, relative to all texts; pairs beyond it cause a warning
+SMOOTHING_CHARS = 10  # added to both lengths before their ratio is taken: short texts vary more
+MAX_SUSPICIOUS_SHARE = 0.05  # of equal texts, or of repeated pairs; more cause a warning
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Pairs:
         return len(self.splits)
 
     def arrays(self) -> Arrays:
-        """As arrays that a file can hold."""
+        """The arrays of the data set."""
         return {**self.sources.arrays(SOURCE), **self.targets.arrays(TARGET), "splits": self.splits}
 
     @classmethod
@@ -44,25 +45,23 @@ class Pairs:
 
 
 @dataclass
-class _Side:
-    """One language so far."""
+class _SideReader:
+    """Collects the texts of one language, chunk by chunk."""
 
-    texts: list[Texts] = field(default_factory=list)
-    words: list[Array] = field(default_factory=list)
-    characters: list[Array] = field(default_factory=list)
+    chunks: list[Ragged] = field(default_factory=list)  # UTF-8
+    words: list[Array] = field(default_factory=list)  # of each text
+    characters: list[Array] = field(default_factory=list)  # of each text
 
-    def add(self, some: list[str]) -> None:
-        self.texts.append(Texts.of(some))
-        self.words.append(np.array([len(text.split()) for text in some]))
-        self.characters.append(np.array([len(text) for text in some]))
+    def add(self, texts: list[str]) -> None:
+        self.chunks.append(Texts.of(texts).ragged)
+        self.words.append(np.array([len(text.split()) for text in texts]))
+        self.characters.append(np.array([len(text) for text in texts]))
 
-    def whole(self) -> Texts:
-        parts = [texts.ragged for texts in self.texts]
-        lengths = np.concatenate([part.lengths for part in parts])
-        return Texts(Ragged(np.concatenate([part.values for part in parts]), offsets_of(lengths)))
+    def texts(self) -> Texts:
+        return Texts(Ragged.concatenate(self.chunks))
 
-    def summary(self) -> "Json":
-        """Totals, and how many words a text has."""
+    def summary(self) -> Json:
+        """Totals, and the number of words per text."""
         words = np.concatenate(self.words)
         return {
             "characters": int(np.concatenate(self.characters).sum()),
@@ -76,134 +75,132 @@ class _Side:
 
 
 @dataclass
-class _Rows:
-    """The rows so far."""
+class TranslationReader:
+    """Collects the pairs of a file, chunk by chunk, and what the warnings need."""
 
-    source: _Side = field(default_factory=_Side)
-    target: _Side = field(default_factory=_Side)
+    source: _SideReader = field(default_factory=_SideReader)
+    target: _SideReader = field(default_factory=_SideReader)
     splits: list[Array] = field(default_factory=list)
-    lines: list[Array] = field(default_factory=list)
-    same: list[Array] = field(default_factory=list)  # whether both texts are the same
-    marks: list[Array] = field(default_factory=list)  # (rows, 2) hashes of the source and of the pair
-    ignored: dict[str, None] = field(default_factory=dict)
+    lines: list[Array] = field(default_factory=list)  # in the file
+    equal: list[Array] = field(default_factory=list)  # whether both texts of a pair are the same
+    hashes: list[Array] = field(default_factory=list)  # (rows, 2) of the source and of the pair
+    unused: dict[str, None] = field(default_factory=dict)  # columns, in order
 
-    def add(self, lines: Array, sources: list[str], targets: list[str], codes: list[int]) -> None:
-        """Take rows without fault."""
+    def add_rows(self, lines: Array, sources: list[str], targets: list[str], codes: list[int]) -> None:
+        """Add rows without faults."""
         self.source.add(sources)
         self.target.add(targets)
         self.splits.append(np.array(codes, np.int8))
         self.lines.append(lines)
-        both = list(zip(sources, targets, strict=True))
-        self.same.append(np.array([one == other for one, other in both]))
-        self.marks.append(np.array([(hash(pair[0]), hash(pair)) for pair in both], np.int64))
+        pairs = list(zip(sources, targets, strict=True))
+        self.equal.append(np.array([source == target for source, target in pairs]))
+        self.hashes.append(np.array([(hash(pair[0]), hash(pair)) for pair in pairs], np.int64))
 
 
-def read_pairs(source: "Source", faults: "Faults") -> tuple[Pairs, "Json", list[str]]:
-    """Read a data set of pairs; gives it with its summary and warnings, or raises `DatasetInvalid`."""
-    rows = _Rows()
+def read_pairs(source: Source, faults: Faults) -> tuple[Pairs, Json, list[str]]:
+    """Read a data set; returns pairs, summary and warnings, or raises `DatasetInvalid`."""
+    reader = TranslationReader()
     for chunk in source.chunks():
         columns = dict(chunk.columns)
         if source.format != "jsonl":
             _check_columns(columns, faults)
-        nothing: Any = [None] * len(chunk.rows)
+        missing: Any = [None] * len(chunk.rows)
         texts = {
-            name: _read_texts(columns.pop(name, nothing), chunk.rows, name, faults)
+            name: _read_texts(columns.pop(name, missing), chunk.rows, name, faults)
             for name in (SOURCE, TARGET)
         }
-        codes = _read_splits(columns.pop(SPLIT, nothing), chunk.rows, faults)
-        rows.ignored.update(dict.fromkeys(list(columns)[:SHOWN]))
-        if not faults.found:
-            rows.add(chunk.rows, texts[SOURCE], texts[TARGET], codes)
+        codes = _read_splits(columns.pop(SPLIT, missing), chunk.rows, faults)
+        reader.unused.update(dict.fromkeys(list(columns)[:MAX_FIELDS_SHOWN]))
+        if not faults.problems:
+            reader.add_rows(chunk.rows, texts[SOURCE], texts[TARGET], codes)
     faults.check()
-    if not rows.lines:
+    if not reader.lines:
         faults.add("The file has no rows.", row=1)
     faults.check()
-    pairs = Pairs(rows.source.whole(), rows.target.whole(), np.concatenate(rows.splits))
+    pairs = Pairs(reader.source.texts(), reader.target.texts(), np.concatenate(reader.splits))
     _check_count(pairs, faults)
-    return pairs, _describe(rows, pairs), _warnings(rows, pairs)
+    return pairs, _summary(reader, pairs), _warnings(reader, pairs)
 
 
-def _check_columns(columns: Iterable[str], faults: "Faults") -> None:
+def _check_columns(columns: Iterable[str], faults: Faults) -> None:
+    """Raise `DatasetInvalid` unless a table has both columns."""
     for name in (SOURCE, TARGET):
         if name not in columns:
-            there = ", ".join(column[:40] for column in list(columns)[:SHOWN])
-            detail = f"There is no column {name!r} (the header has {there}); name it with `columns`."
+            shown = ", ".join(column[:MAX_SHOWN_CHARS] for column in list(columns)[:MAX_FIELDS_SHOWN])
+            detail = f"There is no column {name!r} (the header has {shown}); name it with `columns`."
             faults.add(detail, row=1, column=name)
     faults.check()
 
 
-def _read_texts(values: Iterable[Any], lines: Array, column: str, faults: "Faults") -> list[str]:
-    """Texts without the space around them; what is no text, or none that can be translated, is a fault."""
-    found = []
+def _read_texts(values: Iterable[Any], lines: Array, column: str, faults: Faults) -> list[str]:
+    """Texts without the space around them; values that are no usable texts are faults."""
+    texts = []
     for line, value in zip(lines, values, strict=True):
-        wrong = "is missing." if value is None else wrong_text(value)
-        if wrong:
-            faults.add(f"The {column} {wrong}", row=int(line), column=column)
+        problem = "is missing." if value is None else text_problem(value)
+        if problem:
+            faults.add(f"The {column} {problem}", row=int(line), column=column)
         else:
-            found.append(value.strip())
-    return found
+            texts.append(value.strip())
+    return texts
 
 
-def _read_splits(values: Iterable[Any], lines: Array, faults: "Faults") -> list[int]:
-    found = []
-    for line, value in zip(lines, values, strict=True):
-        code = splits.read(value, int(line), faults)
-        if code is not None:
-            found.append(code)
-    return found
+def _read_splits(values: Iterable[Any], lines: Array, faults: Faults) -> list[int]:
+    codes = [splits.read_split(value, int(line), faults) for line, value in zip(lines, values, strict=True)]
+    return [code for code in codes if code is not None]
 
 
-def _check_count(pairs: Pairs, faults: "Faults") -> None:
-    """A few pairs must be left beside those that are held out."""
-    count = int(np.isin(pairs.splits, (splits.OPEN, splits.TRAIN)).sum())
-    if count < LEAST:
+def _check_count(pairs: Pairs, faults: Faults) -> None:
+    """Raise `DatasetInvalid` unless enough pairs are for training."""
+    count = int(np.isin(pairs.splits, (splits.UNASSIGNED, splits.TRAIN)).sum())
+    if count < MIN_TRAIN_PAIRS:
         outside = " outside the valid and test splits" if count < len(pairs) else ""
-        faults.add(f"There are {count} pairs{outside}, too few to learn from; at least {LEAST} are needed.")
+        few = f"There are {count} pairs{outside}, too few to learn from"
+        faults.add(f"{few}; at least {MIN_TRAIN_PAIRS} are needed.")
     faults.check()
 
 
-def _describe(rows: _Rows, pairs: Pairs) -> "Json":
-    marked = (pairs.splits != splits.OPEN).any()
-    held = [pairs.splits == code for code in (splits.TRAIN, splits.VALID, splits.TEST)]
-    counts = {name: int(part.sum()) for name, part in zip(splits.NAMES, held, strict=True)}
-    counts["train"] += int((pairs.splits == splits.OPEN).sum())
+def _summary(reader: TranslationReader, pairs: Pairs) -> Json:
+    assigned = (pairs.splits != splits.UNASSIGNED).any()
+    counts = {name: int((pairs.splits == code).sum()) for code, name in enumerate(splits.SPLIT_NAMES)}
+    counts["train"] += int((pairs.splits == splits.UNASSIGNED).sum())
     return {
         "pairs": len(pairs),
-        SOURCE: rows.source.summary(),
-        TARGET: rows.target.summary(),
-        SPLIT: counts if marked else None,
+        SOURCE: reader.source.summary(),
+        TARGET: reader.target.summary(),
+        SPLIT: counts if assigned else None,
     }
 
 
-def _warnings(rows: _Rows, pairs: Pairs) -> list[str]:
-    """What may spoil the training or the metrics."""
-    lines, total = np.concatenate(rows.lines), len(pairs)
-    found = [f"The column {shorten(name)} is not used." for name in list(rows.ignored)[:SHOWN]]
-    same = np.concatenate(rows.same)
-    if same.sum() > MANY * total:
-        first = f"the first is in line {lines[same.argmax()]}"
-        found.append(f"In {same.sum():,} of {total:,} pairs both texts are the same ({first}).")
-    sizes = [np.concatenate(side.characters) for side in (rows.source, rows.target)]
-    ratios = (sizes[1] + SMOOTH) / (sizes[0] + SMOOTH) * (sizes[0].sum() / sizes[1].sum())
-    odd = (ratios > EXTREME) | (ratios < 1 / EXTREME)
-    if odd.any():
-        first = f"the first is in line {lines[odd.argmax()]}"
-        found.append(
-            f"In {odd.sum():,} of {total:,} pairs one text is over {EXTREME:g} times longer or shorter than "
-            f"the other lets expect ({first}): they may be no translations of each other."
+def _warnings(reader: TranslationReader, pairs: Pairs) -> list[str]:
+    """Warnings of what may spoil the training or the metrics."""
+    lines, total = np.concatenate(reader.lines), len(pairs)
+    warnings = [f"The column {shorten(name)} is not used." for name in list(reader.unused)[:MAX_FIELDS_SHOWN]]
+    equal = np.concatenate(reader.equal)
+    if equal.sum() > MAX_SUSPICIOUS_SHARE * total:
+        first = f"the first is in line {lines[equal.argmax()]}"
+        warnings.append(f"In {equal.sum():,} of {total:,} pairs both texts are the same ({first}).")
+    source_chars, target_chars = (np.concatenate(side.characters) for side in (reader.source, reader.target))
+    ratios = (target_chars + SMOOTHING_CHARS) / (source_chars + SMOOTHING_CHARS)
+    ratios = ratios * (source_chars.sum() / target_chars.sum())
+    unlike = (ratios > MAX_LENGTH_RATIO) | (ratios < 1 / MAX_LENGTH_RATIO)
+    if unlike.any():
+        first = f"the first is in line {lines[unlike.argmax()]}"
+        warnings.append(
+            f"In {unlike.sum():,} of {total:,} pairs one text is over {MAX_LENGTH_RATIO:g} times longer or "
+            f"shorter than the other lets expect ({first}): they may be no translations of each other."
         )
-    return [*found, *_repeated(np.concatenate(rows.marks), pairs.splits)]
+    return [*warnings, *_repetition_warnings(np.concatenate(reader.hashes), pairs.splits)]
 
 
-def _repeated(marks: Array, codes: Array) -> list[str]:
-    """Whether a model is tested on what it was trained on; marks are (rows, 2)."""
-    training = np.isin(codes, (splits.OPEN, splits.TRAIN))
+def _repetition_warnings(hashes: Array, codes: Array) -> list[str]:
+    """A warning if a model may be tested on pairs it was trained on; hashes are (rows, 2)."""
+    training = np.isin(codes, (splits.UNASSIGNED, splits.TRAIN))
     tested = codes == splits.TEST
     if tested.any():
-        known = int(np.isin(marks[tested, 0], marks[training, 0]).sum())
-        told = f"{known:,} of {tested.sum():,} sources of the test split are in the training split too"
-        return [f"{told}, which flatters the metrics."] if known else []
-    again = int(training.sum()) - len(np.unique(marks[training, 1]))
-    if again <= MANY * len(codes):
+        known = int(np.isin(hashes[tested, 0], hashes[training, 0]).sum())
+        both = f"{known:,} of {tested.sum():,} sources of the test split are in the training split too"
+        return [f"{both}, which flatters the metrics."] if known else []
+    repeated = int(training.sum()) - len(np.unique(hashes[training, 1]))
+    if repeated <= MAX_SUSPICIOUS_SHARE * len(codes):
         return []
-    return [f"{again:,} pairs are there more than once: some may be both trained on and tested with."]
+    return [f"{repeated:,} pairs occur more than once: some may be both trained on and tested with."]

@@ -1,6 +1,6 @@
 """Translation: an encoder-decoder with attention, from one language to another.
 
-A pair is a sentence and its translation. The baseline is a dictionary that replaces word by word.
+An example is a text, best a sentence, and its translation. The baseline translates word by word.
 """
 
 from typing import ClassVar
@@ -10,65 +10,72 @@ import numpy as np
 from pydantic import BaseModel
 
 from app.errors import Problem
+from app.tasks.arrays import Arrays, Ints
 from app.tasks.contract import (
-    Arrays,
     Batch,
+    DecodedTokens,
     Defaults,
     Example,
-    Faults,
-    Found,
     Input,
-    Ints,
     Output,
     Plan,
-    Reading,
-    Source,
     Split,
     TensorField,
 )
+from app.tasks.demonstration import Demo
 from app.tasks.shared import tokenizers
-from app.tasks.shared.ragged import Texts
-from app.tasks.shared.splits import partition
-from app.tasks.shared.tokenizers import TOKENISED
+from app.tasks.shared.ragged import Ragged, Texts
+from app.tasks.shared.splits import SPLIT, partition_rows
+from app.tasks.shared.text_checks import TEXT
+from app.tasks.shared.tokenizers import TOKENIZER_SETTINGS, TokenUnit
+from app.tasks.source import Faults, Reading, Source
 from app.tasks.translation import baseline, encoding
-from app.tasks.translation.encoding import Bitext
-from app.tasks.translation.inference import Original, answer, read_instance, read_text, search, write
-from app.tasks.translation.metrics import compare
+from app.tasks.translation.demo import DEMO
+from app.tasks.translation.encoding import EncodedPairs
+from app.tasks.translation.inference import (
+    EncodedSource,
+    build_prediction,
+    decode_text,
+    decoding_settings,
+    encode_instance,
+    encode_source,
+)
+from app.tasks.translation.metrics import score_translations
 from app.tasks.translation.options import (
-    NETWORK,
-    STRETCH,
-    TRAINING,
-    Instance,
-    Options,
-    Parameters,
+    MAX_REQUEST_RATIO,
+    NETWORK_DEFAULTS,
+    TRAINING_DEFAULTS,
+    TranslationInstance,
+    TranslationOptions,
+    TranslationParameters,
     check_options,
 )
-from app.tasks.translation.reading import Pairs, read_pairs
+from app.tasks.translation.reading import SOURCE, TARGET, Pairs, read_pairs
 from app.typedefs import Json
 
-USUAL = 0.99  # of the training pairs have no longer a translation, for the length of their source
+LENGTH_RATIO_QUANTILE = 0.99  # this share of the training pairs has at most the length ratio in the state
 
 
-class Examples:
-    """Some pairs as the split a training loop reads; `pairs` and `train` tell what it is scored by."""
+class TranslationSplit:
+    """Some pairs as the split a training loop reads; `pairs` and `train` are what it is evaluated with."""
 
-    def __init__(self, tokens: Bitext, rows: Ints, pairs: Pairs, train: Ints, state: Json) -> None:
+    def __init__(self, tokens: EncodedPairs, rows: Ints, pairs: Pairs, train: Ints, state: Json) -> None:
         self.tokens, self.rows, self.pairs, self.train, self._state = tokens, rows, pairs, train, state
         self.lengths: Ints = tokens.sources.lengths[rows]  # (examples,)
         self.carried = False
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
-        """Gather pairs as the SEQUENCE loss wants them; they have no other view than the canonical one."""
+        """Gather pairs as the SEQUENCE loss expects them; every view is the canonical one."""
         del rng
         return Batch(*self.tokens.gather(self.rows[rows]))
 
-    def search(self, row: int) -> Json:
-        """How to look for the translation of an example, as a request without parameters would."""
-        return search(self._state, int(self.lengths[row]) - 1, Parameters())
+    def decoding(self, row: int) -> Json:
+        """The settings for decoding an example, those of a request without parameters."""
+        return decoding_settings(self._state, int(self.lengths[row]) - 1, TranslationParameters())
 
 
-class Sources:
-    """The sources of a data set as instances, each read when it is asked for."""
+class TranslationInstances:
+    """The sources of a data set as instances, each made when it is requested."""
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
@@ -76,8 +83,8 @@ class Sources:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def __getitem__(self, index: int) -> Instance:
-        return Instance(self._texts[index])
+    def __getitem__(self, index: int) -> TranslationInstance:
+        return TranslationInstance(self._texts[index])
 
 
 class Translation:
@@ -86,135 +93,170 @@ class Translation:
     name: ClassVar[str] = "translation"
     bidirectional: ClassVar[bool] = True  # the encoder
     formats: ClassVar[tuple[str, ...]] = ("tsv", "jsonl")
-    columns: ClassVar[tuple[str, ...]] = ("source", "target", "split")
-    options: ClassVar[type[BaseModel]] = Options
-    instance: ClassVar[type[msgspec.Struct]] = Instance
-    parameters: ClassVar[type[msgspec.Struct]] = Parameters
-    typical: ClassVar[dict[str, tuple[Json, Json]]] = {"pairs of texts": ({}, {})}
-    loss_of: ClassVar[frozenset[str]] = TOKENISED | {"options.max_length"}
-    tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("text", "BYTES", ()),)
+    columns: ClassVar[tuple[str, ...]] = (SOURCE, TARGET, SPLIT)
+    options: ClassVar[type[BaseModel]] = TranslationOptions
+    instance: ClassVar[type[msgspec.Struct]] = TranslationInstance
+    parameters: ClassVar[type[msgspec.Struct]] = TranslationParameters
+    example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"pairs of texts": ({}, {})}
+    slow_to_encode: ClassVar[bool] = False
+    loss_changing: ClassVar[frozenset[str]] = TOKENIZER_SETTINGS | {"options.max_length"}
+    tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField(TEXT, "BYTES", ()),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
-        TensorField("text", "BYTES", ()),
+        TensorField(TEXT, "BYTES", ()),
         TensorField("score", "FP64", ()),
     )
+    instance_names: ClassVar[dict[str, str]] = {"source": "text"}
+    demo: ClassVar[Demo] = DEMO
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read pairs from a table or JSON Lines."""
         pairs, summary, warnings = read_pairs(source, faults)
         return Reading(pairs.arrays(), summary, warnings)
 
-    def check(self, summary: Json, options: Options) -> list[Problem]:
-        """A vocabulary too small for its unit, or no pair short enough."""
+    def read_instances(self, source: Source, faults: Faults) -> list[Json]:
+        """One instance a record."""
+        del faults
+        return [record for _, record in source.records()]
+
+    def check(self, summary: Json, options: TranslationOptions) -> list[Problem]:
+        """Report a vocabulary too small for its unit, and a length that no pair has."""
         return check_options(summary, options)
 
-    def defaults(self, summary: Json, options: Options) -> Defaults:
-        """The same for all pairs."""
+    def defaults(self, summary: Json, options: TranslationOptions) -> Defaults:
+        """The same defaults for all pairs."""
         del summary, options
-        return Defaults(NETWORK, TRAINING)
+        return Defaults(NETWORK_DEFAULTS, TRAINING_DEFAULTS)
 
-    def measures(self, summary: Json) -> dict[str, bool]:
-        """How near translations are to those of the file."""
+    def sweep_metrics(self, summary: Json) -> dict[str, bool]:
+        """How close translations are to the references."""
         del summary
         return {"bleu": True, "chrf": True}
 
-    def plan(self, arrays: Arrays, options: Options, seed: int, bptt_steps: int | None = None) -> Plan:
-        """Learn the vocabularies from the training pairs, and leave out what is too long to learn from."""
+    def plan(
+        self, arrays: Arrays, options: TranslationOptions, seed: int, bptt_steps: int | None = None
+    ) -> Plan:
+        """Learn the vocabularies from the training pairs; pairs that are too long are not trained on."""
         del bptt_steps  # pairs are read whole
         pairs = Pairs.from_arrays(arrays)
-        rows = partition(pairs.splits, seed)
-        source, target = encoding.learn(pairs, rows.train, options)
-        sources, targets = encoding.tokenise(source, pairs.sources), encoding.tokenise(target, pairs.targets)
+        rows = partition_rows(pairs.splits, seed)
+        tokenizer_pair = encoding.train_tokenizers(pairs, rows.train, options)
+        sides = (pairs.sources, pairs.targets)
+        sources, targets = map(encoding.encode_texts, tokenizer_pair, sides)
         longer = np.maximum(sources.lengths, targets.lengths)  # (pairs,)
-        longest = max(options.longest, int(longer[rows.train].min()))  # so that a pair is left
-        train, valid = (part[longer[part] <= longest] for part in (rows.train, rows.valid))
-        read = STRETCH * longest
-        tokens = Bitext.of(encoding.cut(sources, read), targets)
-        stretches = targets.lengths[train] / np.maximum(sources.lengths[train], 1)
-        state = {
-            "unit": options.tokens,
-            "source": source,
-            "target": target,
-            "longest": read,
-            "stretch": round(float(np.quantile(stretches, USUAL)), 4),
-            "copies": tokenizers.Unit(options.tokens) != tokenizers.Unit.BPE,  # which knows all bytes
-        }
+        max_tokens = max(options.max_train_tokens, int(longer[rows.train].min()))  # so that a pair is left
+        train, valid = (part[longer[part] <= max_tokens] for part in (rows.train, rows.valid))
+        state = _state(options, tokenizer_pair, max_tokens, sources.lengths[train], targets.lengths[train])
+        tokens = EncodedPairs.of(encoding.truncate_rows(sources, state["longest"]), targets)
         train_split, valid_split, test_split = (
-            Examples(tokens, part, pairs, rows.train, state) for part in (train, valid, rows.test)
+            TranslationSplit(tokens, part, pairs, rows.train, state) for part in (train, valid, rows.test)
         )
-        sizes = (tokenizers.size(source), tokenizers.size(target))
-        pieces = [encoding.picked(side, train) for side in (sources, targets)]
-        tables = encoding.dictionary(pieces[0], pieces[1], sizes) if options.lexicon else {}
-        network: Json = {"vocabularies": [sizes[0]], "character_vocabulary": 0, "word_length": 0}
-        network["lexicon"] = encoding.LISTED if options.lexicon else 0
-        network["alignment"] = len(pieces[0].values) / max(len(pieces[1].values), 1)
+        sizes = [tokenizers.vocabulary_size(tokenizer) for tokenizer in tokenizer_pair]
+        network, tables = _network(
+            options, sizes, [encoding.select_rows(side, train) for side in (sources, targets)]
+        )
         left_out = len(rows.train) + len(rows.valid) - len(train) - len(valid)
         return Plan(
             state=state,
             input=Input.TOKENS,
             output=Output.SEQUENCE,
             features=1,
-            outputs=tokenizers.size(target),
+            outputs=sizes[1],
             train=train_split,
             valid=valid_split,
             test=test_split,
             network=network,
             tables=tables,
-            warnings=_warnings(left_out, longest),
+            warnings=_warnings(left_out, max_tokens),
         )
 
-    def settle(self, state: Json, split: Split, outputs: list[Found]) -> Json:
-        """Nothing is left to learn."""
+    def calibrate(self, state: Json, split: Split, outputs: list[DecodedTokens]) -> Json:
+        """The same state: nothing is calibrated."""
         del split, outputs
         return state
 
-    def misfits(self, summary: Json, state: Json, parameters: Parameters) -> list[Problem]:
-        """Any text can be translated."""
+    def check_dataset(self, summary: Json, state: Json, parameters: TranslationParameters) -> list[Problem]:
+        """No problems: any text can be translated."""
         del summary, state, parameters
         return []
 
-    def instances(self, arrays: Arrays, state: Json) -> Sources:
+    def instances(self, arrays: Arrays, state: Json) -> TranslationInstances:
         """The source of each pair."""
         del state
-        return Sources(Texts.from_arrays(arrays, "source"))
+        return TranslationInstances(Texts.from_arrays(arrays, SOURCE))
 
-    def encode(self, state: Json, instance: Instance, parameters: Parameters) -> Example:
-        """The text as tokens, and how to look for its translation."""
-        original = read_instance(state, instance)
-        return Example(original.inputs, original, search(state, len(original.ids), parameters))
+    def encode(
+        self, state: Json, instance: TranslationInstance, parameters: TranslationParameters
+    ) -> Example:
+        """The text as tokens, and the settings of decoding."""
+        source = encode_instance(state, instance)
+        return Example(source.inputs, source, decoding_settings(state, len(source.ids), parameters))
 
-    def decode(self, state: Json, example: Example, outputs: Found, parameters: Parameters) -> Json:
-        """The translation, and what the network looked at if that is asked for."""
-        original: Original = example.context
-        return answer(state, original, outputs.tokens, outputs.note, parameters)
+    def decode(
+        self, state: Json, example: Example, outputs: DecodedTokens, parameters: TranslationParameters
+    ) -> Json:
+        """The translation, with the attention weights if they are requested."""
+        source: EncodedSource = example.context
+        return build_prediction(state, source, outputs.tokens, outputs.note, parameters)
 
-    def score(self, state: Json, split: Split, outputs: list[Found]) -> tuple[Json, Json]:
+    def score(self, state: Json, split: Split, outputs: list[DecodedTokens]) -> tuple[Json, Json]:
         """BLEU and chrF against the targets as they were uploaded: of the network, and of the dictionary.
 
-        `baseline_pairs` is how many training pairs the dictionary was learned from.
+        `baseline_pairs` is the number of training pairs that the dictionary was learned from.
         """
-        examples = examples_of(split)
+        examples = translation_split(split)
         pairs, rows = examples.pairs, examples.rows
         sources, references = pairs.sources.pick(rows), pairs.targets.pick(rows)
-        written = [
-            write(state, read_text(state, source), found.tokens, found.note)[0]
-            for source, found in zip(sources, outputs, strict=True)
+        translations = [
+            decode_text(state, encode_source(state, source), decoded.tokens, decoded.note)[0]
+            for source, decoded in zip(sources, outputs, strict=True)
         ]
-        words = baseline.learn(pairs.sources, pairs.targets, examples.train)
-        by_word = compare([words.translate(source) for source in sources], references)
-        return compare(written, references) | {"baseline_pairs": words.pairs}, by_word
+        lexicon = baseline.learn_lexicon(pairs.sources, pairs.targets, examples.train)
+        word_by_word = [lexicon.translate(source) for source in sources]
+        metrics = score_translations(translations, references) | {"baseline_pairs": lexicon.pairs}
+        return metrics, score_translations(word_by_word, references)
 
 
-def examples_of(split: Split) -> Examples:
-    """A split of ours; raises `TypeError` for another."""
-    if isinstance(split, Examples):
+def _state(
+    options: TranslationOptions,
+    tokenizer_pair: list[str],
+    max_tokens: int,
+    source_lengths: Ints,
+    target_lengths: Ints,
+) -> Json:
+    """The state of a model; lengths are those of the training pairs."""
+    ratios = target_lengths / np.maximum(source_lengths, 1)
+    return {
+        "unit": options.tokens,
+        "source": tokenizer_pair[0],
+        "target": tokenizer_pair[1],
+        "longest": MAX_REQUEST_RATIO * max_tokens,
+        "stretch": round(float(np.quantile(ratios, LENGTH_RATIO_QUANTILE)), 4),
+        "copies": TokenUnit(options.tokens) != TokenUnit.BPE,  # which knows all bytes
+    }
+
+
+def _network(options: TranslationOptions, sizes: list[int], train: list[Ragged]) -> tuple[Json, Arrays]:
+    """The network's configuration and tables; `train` has the tokens of both sides of the training pairs."""
+    lexicon = encoding.lexicon_tables(train[0], train[1], (sizes[0], sizes[1])) if options.lexicon else {}
+    network: Json = {"vocabularies": [sizes[0]], "character_vocabulary": 0, "word_length": 0}
+    network["lexicon"] = encoding.LEXICON_WORDS if options.lexicon else 0
+    network["alignment"] = len(train[0].values) / max(len(train[1].values), 1)
+    return network, lexicon
+
+
+def translation_split(split: Split) -> TranslationSplit:
+    """The split as one of this task; raises `TypeError` for another."""
+    if isinstance(split, TranslationSplit):
         return split
     raise TypeError("only pairs can be scored")
 
 
-def _warnings(left_out: int, longest: int) -> list[str]:
+def _warnings(left_out: int, max_tokens: int) -> list[str]:
     if not left_out:
         return []
-    return [f"{left_out:,} pairs with a text of more than {longest:,} tokens are left out of the training."]
+    return [
+        f"{left_out:,} pairs with a text of more than {max_tokens:,} tokens are left out of the training."
+    ]
 
 
 TASK = Translation()

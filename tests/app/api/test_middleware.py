@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import StreamingResponse
 from prometheus_client import REGISTRY
 
-from app.api.middleware import Traced
+from app.api.middleware import RequestIdMiddleware
 from tests.asgi import Asgi
 
 
@@ -38,7 +38,7 @@ def http() -> Asgi:
     router.get("/halfway")(broken_halfway)
     app = FastAPI()
     app.include_router(router)
-    app.add_middleware(Traced)
+    app.add_middleware(RequestIdMiddleware)
     return Asgi(app)
 
 
@@ -47,15 +47,15 @@ def counted(route: str, status: int, method: str = "GET") -> float:
     return REGISTRY.get_sample_value("recurra_http_requests_total", labels) or 0.0
 
 
-@pytest.mark.parametrize("given", ["a", "a-B_9.z:0", "x" * 128])
-def test_a_sane_id_is_handed_back(http: Asgi, given: str) -> None:
-    answer = http.get("/middleware/things/1", headers={"X-Request-ID": given})
-    assert answer.headers.get_list("x-request-id") == [given]
+@pytest.mark.parametrize("value", ["a", "a-B_9.z:0", "x" * 128])
+def test_a_sane_id_is_handed_back(http: Asgi, value: str) -> None:
+    answer = http.get("/middleware/things/1", headers={"X-Request-ID": value})
+    assert answer.headers.get_list("x-request-id") == [value]
 
 
-@pytest.mark.parametrize("given", ["", " ", "x" * 129, "a b", "a;b", "<script>", "a\tb", "é".encode()])
-def test_another_id_is_replaced(http: Asgi, given: str | bytes) -> None:
-    answer = http.get("/middleware/things/1", headers={"X-Request-ID": given})
+@pytest.mark.parametrize("value", ["", " ", "x" * 129, "a b", "a;b", "<script>", "a\tb", "é".encode()])
+def test_another_id_is_replaced(http: Asgi, value: str | bytes) -> None:
+    answer = http.get("/middleware/things/1", headers={"X-Request-ID": value})
     assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])
 
 
@@ -113,15 +113,15 @@ def test_an_answer_that_began_is_broken_off_and_not_mixed_with_another(
 
 
 def test_what_is_not_http_passes_through() -> None:
-    seen: list[Any] = []
+    observed: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        seen.append(scope["type"])
+        observed.append(scope["type"])
 
     async def nothing(*_: Any) -> Any:
         raise AssertionError("nothing is read or sent")
 
-    coroutine = Traced(app)({"type": "lifespan"}, nothing, nothing)
+    coroutine = RequestIdMiddleware(app)({"type": "lifespan"}, nothing, nothing)
     with pytest.raises(StopIteration):
         coroutine.send(None)
-    assert seen == ["lifespan"]
+    assert observed == ["lifespan"]

@@ -11,35 +11,35 @@ import httpx
 import numpy as np
 import pytest
 
-from app.lanes import Reply, Request, Status, Tensor
+from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.services.jobs import leases
-from app.services.models.versions import Outcome
-from app.services.serving.version_router import FRESH
-from app.tasks.forecasting.options import Options
+from app.services.models.versions import TrainingOutcome
+from app.services.serving.version_router import MAX_AGE_SECONDS
+from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
-from tests.lanes import predictor
+from tests.lanes import fake_predictor
 from tests.networks import lstm, store
 from tests.series import series_set, waves
 from tests.servers import Valkey, until, valkey
 from tests.service import Service, problem, service
 
-PLAN = TASK.plan(series_set(waves(4, 60)).arrays(), Options(horizon=4), 0)
+PLAN = TASK.plan(series_set(waves(4, 60)).arrays(), ForecastingOptions(horizon=4), 0)
 PRODUCTION = "/v1/models/demand/aliases/production"
 MOVES = 50
 
 
 def flat(request: Request) -> Reply:
     zeros = [Tensor.of(np.zeros(PLAN.outputs, np.float32)) for _ in request.instances]
-    return Reply(request.id, Status.OK, zeros, 0.001, 0.002)
+    return Reply(request.id, ReplyStatus.OK, zeros, 0.001, 0.002)
 
 
 def publish(running: Service, directory: Path) -> int:
     lease = running.claim(running.job())
     prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
     for path in sorted(store(directory, lstm(), state=PLAN.state).iterdir()):
-        running.house.storage.put(f"{prefix}/{path.name}", path)
-    with running.house.sessions.begin() as session:
-        version = leases.succeed(session, lease, Outcome(prefix, 12, 345, "ab" * 32, {}, {}))
+        running.state.storage.put(f"{prefix}/{path.name}", path)
+    with running.state.sessions.begin() as session:
+        version = leases.succeed(session, lease, TrainingOutcome(prefix, 12, 345, "ab" * 32, {}, {}))
     assert version is not None
     return version
 
@@ -66,7 +66,7 @@ def both(running: Service, redis_server: Valkey, tmp_path: Path) -> Iterator[tup
     for number in (1, 2, 3):
         publish(running, tmp_path / str(number))
     there = service(tmp_path, running.settings.database_url, redis_server.url)
-    with there as other, predictor(redis_server.url, running.settings.lane, flat):
+    with there as other, fake_predictor(redis_server.url, running.settings.lane, flat):
         until(lambda: ask(running).status_code == 200, what="the first answer")
         assert (answered(running), answered(other)) == (1, 1)
         yield running, other
@@ -81,7 +81,7 @@ def test_right_after_a_move_no_process_answers_with_the_old_version(both: tuple[
 
 
 def test_a_move_under_traffic_fails_nobody_and_mixes_nothing(both: tuple[Service, Service]) -> None:
-    stop, wrong, seen = threading.Event(), list[str](), Counter[int]()
+    stop, wrong, observed = threading.Event(), list[str](), Counter[int]()
     moved = 1  # the target of the newest move that was answered
     moving = threading.Lock()
 
@@ -93,7 +93,7 @@ def test_a_move_under_traffic_fails_nobody_and_mixes_nothing(both: tuple[Service
                 if sure:
                     moving.release()
                 version = answer.json().get("version")
-                seen[version] += 1
+                observed[version] += 1
                 if answer.status_code != 200 or (sure and version != expected):
                     wrong.append(f"{answer.status_code} {version} {expected}")
 
@@ -104,22 +104,22 @@ def test_a_move_under_traffic_fails_nobody_and_mixes_nothing(both: tuple[Service
         with moving:
             move(both[number % 2], version=2 - number % 2)
             moved = 2 - number % 2
-        before = sum(seen.values())
-        until(lambda before=before: sum(seen.values()) > before + 4, what="traffic")
+        before = sum(observed.values())
+        until(lambda before=before: sum(observed.values()) > before + 4, what="traffic")
     stop.set()
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert seen.keys() == {1, 2}
+    assert observed.keys() == {1, 2}
 
 
 def test_shares_hold_in_every_process_from_the_move_on(both: tuple[Service, Service]) -> None:
     here, other = both
     move(here, versions={"1": 0.5, "2": 0.5})
     for running in both:
-        found = Counter(answered(running) for _ in range(60))
-        assert found.keys() == {1, 2}
-        assert min(found.values()) >= 8  # one run in a hundred million has fewer
+        result = Counter(answered(running) for _ in range(60))
+        assert result.keys() == {1, 2}
+        assert min(result.values()) >= 8  # one run in a hundred million has fewer
         assert {answered(running, "?version=3"), answered(running, "?alias=production")} <= {1, 2, 3}
     move(other, version=3, shadow=1)
     assert {answered(running) for running in both for _ in range(10)} == {3}
@@ -148,7 +148,7 @@ def test_without_redis_a_move_succeeds_at_once_and_is_seen_a_second_later(
     ):
         for number in (1, 2):
             publish(here, tmp_path / str(number))
-        with predictor(fragile.url, here.settings.lane, flat) as fake:
+        with fake_predictor(fragile.url, here.settings.lane, flat) as fake:
             until(lambda: ask(other).status_code == 200, what="the first answer")
             fake.go.clear()
             fragile.kill()
@@ -157,13 +157,13 @@ def test_without_redis_a_move_succeeds_at_once_and_is_seen_a_second_later(
             assert time.monotonic() - begun < 1
             assert here.http.get(PRODUCTION).json()["version"] == 2
             problem(ask(other), 503)  # for which Redis is needed as well
-            until(lambda: time.monotonic() - begun > FRESH, what="the end of what is fresh")
+            until(lambda: time.monotonic() - begun > MAX_AGE_SECONDS, what="the end of what is fresh")
             fragile.start()
             fake.go.set()
-            fake.live()
+            fake.announce()
             until(lambda: ask(other).status_code == 200, what="an answer")
             assert answered(other) == 2
             move(other, version=1)
-            until(lambda: here.house.notices.connected, what="the connection")
+            until(lambda: here.state.notices.connected, what="the connection")
             move(other, version=2)
             assert answered(here) == 2

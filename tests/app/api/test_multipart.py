@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from app.api.multipart import FIELD_BYTES, FIELDS, WRITE_BYTES, Form, receive
+from app.api.multipart import MAX_FIELD_BYTES, MAX_FIELDS, WRITE_BLOCK_BYTES, UploadForm, receive_upload
 from app.errors import Invalid, NoSpace, TooLarge
 
 BOUNDARY = b"b0und"
@@ -22,10 +22,10 @@ ROOM = 1 << 30
 
 
 def part(name: bytes, content: bytes, filename: bytes | None = None) -> bytes:
-    place = b'Content-Disposition: form-data; name="%b"' % name
+    pointer = b'Content-Disposition: form-data; name="%b"' % name
     if filename is not None:
-        place += b'; filename="%b"' % filename
-    return place + b"\r\n\r\n" + content
+        pointer += b'; filename="%b"' % filename
+    return pointer + b"\r\n\r\n" + content
 
 
 def whole(*parts: bytes) -> bytes:
@@ -46,12 +46,12 @@ def request(pieces: Sequence[bytes], kind: str = TYPE, cut_off: bool = False, **
     return Request({"type": "http", "method": "POST", "path": "/", "headers": raw}, take)
 
 
-def received(path: Path, *pieces: bytes, limit: int = ROOM, kind: str = TYPE) -> Form:
-    return asyncio.run(receive(request(pieces, kind), path, limit))
+def received(path: Path, *pieces: bytes, limit: int = ROOM, kind: str = TYPE) -> UploadForm:
+    return asyncio.run(receive_upload(request(pieces, kind), path, limit))
 
 
 def cut(body: bytes, places: list[int]) -> list[bytes]:
-    edges = [0, *sorted(place % (len(body) + 1) for place in places), len(body)]
+    edges = [0, *sorted(pointer % (len(body) + 1) for pointer in places), len(body)]
     return [body[start:end] for start, end in pairwise(edges)]
 
 
@@ -105,7 +105,7 @@ def test_a_body_may_come_byte_by_byte(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_written_while_it_comes(tmp_path: Path) -> None:
-    block = bytes(range(256)) * (WRITE_BYTES // 512)  # half of what is written at once
+    block = bytes(range(256)) * (WRITE_BLOCK_BYTES // 512)  # half of what is written at once
     sizes: list[int] = []
     head, _, tail = whole(part(b"file", b"@", b"f")).partition(b"@")
     coming = iter([head, *[block] * 6, tail])
@@ -117,7 +117,7 @@ def test_a_large_file_is_written_while_it_comes(tmp_path: Path) -> None:
 
     made = request([])
     made._receive = take
-    form = asyncio.run(receive(made, tmp_path / "f", ROOM))
+    form = asyncio.run(receive_upload(made, tmp_path / "f", ROOM))
     assert form.path.read_bytes() == block * 6
     assert sizes == sorted(sizes)
     assert sizes[4] >= 2 * len(block)
@@ -174,7 +174,7 @@ def test_a_part_without_a_name_becomes_a_field_nobody_asked_for(tmp_path: Path) 
     [
         ([part(b"file", b"1", b"a"), part(b"file", b"2", b"b")], "/file"),
         ([part(b"task", b"1"), part(b"task", b"2")], "/task"),
-        ([part(b"f%d" % k, b"") for k in range(FIELDS + 1)], f"/f{FIELDS}"),
+        ([part(b"f%d" % k, b"") for k in range(MAX_FIELDS + 1)], f"/f{MAX_FIELDS}"),
         ([part(b"name", b"\xff\xfe")], "/name"),
         ([part(b"a/b~c", b"1"), part(b"a/b~c", b"2")], "/a~1b~0c"),
     ],
@@ -244,26 +244,29 @@ def test_the_limit_is_exact_and_is_noticed_before_the_end(tmp_path: Path) -> Non
     with pytest.raises(TooLarge):
         received(tmp_path / "f", whole(part(b"file", b"x" * 101, b"f")), limit=100)
     head = whole(part(b"file", b"@", b"f")).partition(b"@")[0]
-    endless = request([head, *[b"x" * WRITE_BYTES] * 50])
+    endless = request([head, *[b"x" * WRITE_BLOCK_BYTES] * 50])
     with pytest.raises(TooLarge):
-        asyncio.run(receive(endless, tmp_path / "g", 3 * WRITE_BYTES))
-    assert (tmp_path / "g").stat().st_size <= 3 * WRITE_BYTES
+        asyncio.run(receive_upload(endless, tmp_path / "g", 3 * WRITE_BLOCK_BYTES))
+    assert (tmp_path / "g").stat().st_size <= 3 * WRITE_BLOCK_BYTES
 
 
 def test_an_announced_length_over_the_limit_is_refused_unread(tmp_path: Path) -> None:
     huge = request([], content_length=str(10 << 30))
     with pytest.raises(TooLarge):
-        asyncio.run(receive(huge, tmp_path / "f", 1000))
+        asyncio.run(receive_upload(huge, tmp_path / "f", 1000))
     assert not (tmp_path / "f").exists()
 
 
 def test_a_field_has_a_limit_of_its_own(tmp_path: Path) -> None:
-    assert len(received(tmp_path / "f", whole(part(b"n", b"x" * FIELD_BYTES))).fields["n"]) == FIELD_BYTES
+    assert (
+        len(received(tmp_path / "f", whole(part(b"n", b"x" * MAX_FIELD_BYTES))).fields["n"])
+        == MAX_FIELD_BYTES
+    )
     with pytest.raises(TooLarge, match="field n"):
-        received(tmp_path / "f", whole(part(b"n", b"x" * (FIELD_BYTES + 1))))
+        received(tmp_path / "f", whole(part(b"n", b"x" * (MAX_FIELD_BYTES + 1))))
 
 
-@pytest.mark.parametrize("size", [1, 5000, 3 * WRITE_BYTES])
+@pytest.mark.parametrize("size", [1, 5000, 3 * WRITE_BLOCK_BYTES])
 def test_a_full_disk_is_told_as_such(size: int) -> None:
     full = Path("/dev/full")
     if not full.exists():
@@ -280,7 +283,7 @@ def test_another_fault_of_the_disk_is_not_called_full(tmp_path: Path) -> None:
 def test_a_client_that_goes_away_is_no_upload(tmp_path: Path) -> None:
     body = whole(part(b"file", b"x" * 50, b"f"))
     with pytest.raises(ClientDisconnect):
-        asyncio.run(receive(request([body[:80]], cut_off=True), tmp_path / "f", ROOM))
+        asyncio.run(receive_upload(request([body[:80]], cut_off=True), tmp_path / "f", ROOM))
 
 
 def test_the_last_line_break_may_be_missing(tmp_path: Path) -> None:

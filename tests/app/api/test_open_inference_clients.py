@@ -14,7 +14,7 @@ from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from kserve.protocol.infer_type import RequestedOutput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
 from tests.networks import lstm, store
 from tests.open_inference import HORIZON, forecasting, publish, sequences
 from tests.servers import Valkey, until
@@ -74,7 +74,7 @@ def tensor(name: str, array: Array, *, binary: bool = True) -> triton.InferInput
 
 
 @pytest.fixture(scope="module")
-def wanted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Array, int], Array]:
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Array, int], Array]:
     """What a version's network makes of one sequence at a time."""
     directory, plan = tmp_path_factory.mktemp("wanted"), forecasting()
     engines = {
@@ -92,21 +92,25 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Array, int], A
 
 
 @pytest.mark.parametrize("sent", [True, False], ids=["sent binary", "sent JSON"])
-@pytest.mark.parametrize("asked", [None, True, False], ids=["answer by default", "binary", "JSON"])
+@pytest.mark.parametrize("requested", [None, True, False], ids=["answer by default", "binary", "JSON"])
 def test_triton_gets_what_the_network_computes(
     client: triton.InferenceServerClient,
-    wanted: Callable[[Array, int], Array],
+    expected: Callable[[Array, int], Array],
     sent: bool,
-    asked: bool | None,
+    requested: bool | None,
 ) -> None:
     array = sequences(3, 7)
     inputs = [tensor("inputs", array, binary=sent), tensor("lengths", LENGTHS, binary=sent)]
-    outputs = None if asked is None else [triton.InferRequestedOutput("outputs", binary_data=asked)]
+    outputs = None if requested is None else [triton.InferRequestedOutput("outputs", binary_data=requested)]
     for version in (1, 2):
         result = client.infer(GRAPH, inputs, str(version), outputs=outputs, request_id=f"r{version}")
-        np.testing.assert_allclose(result.as_numpy("outputs"), wanted(array, version), atol=1e-5)
-        told = result.get_response()
-        assert (told["model_name"], told["model_version"], told["id"]) == (GRAPH, str(version), f"r{version}")
+        np.testing.assert_allclose(result.as_numpy("outputs"), expected(array, version), atol=1e-5)
+        message = result.get_response()
+        assert (message["model_name"], message["model_version"], message["id"]) == (
+            GRAPH,
+            str(version),
+            f"r{version}",
+        )
 
 
 def test_triton_forecasts(client: triton.InferenceServerClient, running: Service) -> None:
@@ -120,11 +124,11 @@ def test_triton_forecasts(client: triton.InferenceServerClient, running: Service
     ]
     wish = {"horizon": 3, "quantiles": [0.1, 0.9]}
     body = {"instances": plain, "parameters": wish}
-    said = running.http.post("/v1/models/demand/predict", json=body).json()["predictions"]
+    text = running.http.post("/v1/models/demand/predict", json=body).json()["predictions"]
     for outputs in (None, [triton.InferRequestedOutput(name, False) for name in ("quantiles", "mean")]):
         result = client.infer(TASK, inputs, outputs=outputs, parameters=wish)
-        np.testing.assert_allclose(result.as_numpy("mean"), [one["mean"] for one in said], rtol=1e-6)
-        levels = [[one["quantiles"][key] for key in ("0.1", "0.9")] for one in said]
+        np.testing.assert_allclose(result.as_numpy("mean"), [one["mean"] for one in text], rtol=1e-6)
+        levels = [[one["quantiles"][key] for key in ("0.1", "0.9")] for one in text]
         np.testing.assert_allclose(
             result.as_numpy("quantiles"), np.array(levels).transpose(0, 2, 1), rtol=1e-6
         )
@@ -132,7 +136,7 @@ def test_triton_forecasts(client: triton.InferenceServerClient, running: Service
 
 @pytest.mark.parametrize("packing", ["gzip", "deflate"])
 def test_triton_compresses(
-    client: triton.InferenceServerClient, wanted: Callable[[Array, int], Array], packing: str
+    client: triton.InferenceServerClient, expected: Callable[[Array, int], Array], packing: str
 ) -> None:
     array = sequences(3, 7)
     result = client.infer(
@@ -141,7 +145,7 @@ def test_triton_compresses(
         request_compression_algorithm=packing,
         response_compression_algorithm=packing,
     )
-    np.testing.assert_allclose(result.as_numpy("outputs"), wanted(array, 1), atol=1e-5)
+    np.testing.assert_allclose(result.as_numpy("outputs"), expected(array, 1), atol=1e-5)
 
 
 def test_triton_names_a_sequence_of_calls(client: triton.InferenceServerClient) -> None:
@@ -163,7 +167,7 @@ def test_triton_names_a_sequence_of_calls(client: triton.InferenceServerClient) 
         np.testing.assert_array_equal(answer, answers[0])
 
 
-def test_triton_sends_many_at_once(running: Service, wanted: Callable[[Array, int], Array]) -> None:
+def test_triton_sends_many_at_once(running: Service, expected: Callable[[Array, int], Array]) -> None:
     address = f"{running.http.base_url.host}:{running.http.base_url.port}"
     arrays = [sequences(3, 7 + seed, seed) for seed in range(12)]
     with triton.InferenceServerClient(address, concurrency=4) as client:
@@ -172,8 +176,8 @@ def test_triton_sends_many_at_once(running: Service, wanted: Callable[[Array, in
             for array in arrays
         ]
         for array, one in zip(arrays, waiting, strict=True):
-            found = one.get_result().as_numpy("outputs")
-            np.testing.assert_allclose(found, wanted(array, 1), atol=1e-5)
+            result = one.get_result().as_numpy("outputs")
+            np.testing.assert_allclose(result, expected(array, 1), atol=1e-5)
 
 
 def test_triton_sees_who_lives(client: triton.InferenceServerClient) -> None:
@@ -189,9 +193,9 @@ def test_triton_sees_who_lives(client: triton.InferenceServerClient) -> None:
 def test_triton_reads_what_is_told(client: triton.InferenceServerClient) -> None:
     server = client.get_server_metadata()
     assert (server["name"], "binary_tensor_data" in server["extensions"]) == ("recurra", True)
-    told = client.get_model_metadata(GRAPH, "2")
-    assert (told["name"], told["versions"], told["platform"]) == (GRAPH, ["1", "2"], "recurra")
-    assert told["inputs"][0]["shape"] == [-1, -1, forecasting().features]
+    message = client.get_model_metadata(GRAPH, "2")
+    assert (message["name"], message["versions"], message["platform"]) == (GRAPH, ["1", "2"], "recurra")
+    assert message["inputs"][0]["shape"] == [-1, -1, forecasting().features]
     assert [one["name"] for one in client.get_model_metadata(TASK)["outputs"]] == ["mean", "quantiles"]
     config = client.get_model_config(TASK)
     assert [one["name"] for one in config["input"]] == ["values", "start", "freq", "item_id", "lengths"]
@@ -203,8 +207,8 @@ def test_triton_reads_what_is_told(client: triton.InferenceServerClient) -> None
 
 def test_triton_counts(client: triton.InferenceServerClient) -> None:
     def counted() -> tuple[int, int]:
-        (told,) = client.get_inference_statistics(GRAPH, "2")["model_stats"]
-        return told["inference_count"], told["inference_stats"]["success"]["count"]
+        (message,) = client.get_inference_statistics(GRAPH, "2")["model_stats"]
+        return message["inference_count"], message["inference_stats"]["success"]["count"]
 
     rows, calls = counted()
     client.infer(GRAPH, [tensor("inputs", sequences(3, 7))], "2")
@@ -218,9 +222,9 @@ def test_triton_loads_ahead(
     running, process = serving
     publish(running, tmp_path / "fresh", "fresh")
     artifact = artifact_of(running, "fresh")
-    assert artifact not in process.loaded()
+    assert artifact not in process.loaded_artifacts()
     client.load_model("fresh")
-    until(lambda: artifact in process.loaded(), what="the version in memory")
+    until(lambda: artifact in process.loaded_artifacts(), what="the version in memory")
     with pytest.raises(InferenceServerException, match="cannot be unloaded"):
         client.unload_model("fresh")
 
@@ -262,7 +266,7 @@ def by_kserve(running: Service, call: Callable[[InferenceRESTClient, str], Corou
     return asyncio.run(run())
 
 
-async def asked(name: str, client: InferenceRESTClient, url: str) -> bool:
+async def requested(name: str, client: InferenceRESTClient, url: str) -> bool:
     return bool(await client.is_model_ready(url, name))
 
 
@@ -270,13 +274,13 @@ def test_kserve_sees_who_lives(running: Service) -> None:
     assert by_kserve(running, lambda client, url: client.is_server_live(url)) is True
     assert by_kserve(running, lambda client, url: client.is_server_ready(url)) is True
     for name, there in ((TASK, True), (GRAPH, True), ("nobody", False)):
-        assert by_kserve(running, partial(asked, name)) is there
+        assert by_kserve(running, partial(requested, name)) is there
 
 
 @pytest.mark.parametrize("sent", [True, False], ids=["sent binary", "sent JSON"])
-@pytest.mark.parametrize("asked", [None, True, False], ids=["answer by default", "binary", "JSON"])
+@pytest.mark.parametrize("requested", [None, True, False], ids=["answer by default", "binary", "JSON"])
 def test_kserve_gets_what_the_network_computes(
-    running: Service, wanted: Callable[[Array, int], Array], sent: bool, asked: bool | None
+    running: Service, expected: Callable[[Array, int], Array], sent: bool, requested: bool | None
 ) -> None:
     array = sequences(3, 7)
     inputs = []
@@ -284,10 +288,10 @@ def test_kserve_gets_what_the_network_computes(
         made = InferInput(name, list(values.shape), datatype)
         made.set_data_from_numpy(values, binary_data=sent)
         inputs.append(made)
-    outputs = None if asked is None else [RequestedOutput("outputs", {"binary_data": asked})]
+    outputs = None if requested is None else [RequestedOutput("outputs", {"binary_data": requested})]
     request = InferRequest(GRAPH, inputs, request_id="k1", request_outputs=outputs)
     answer = by_kserve(running, lambda client, url: client.infer(url, request, GRAPH))
-    np.testing.assert_allclose(answer.outputs[0].as_numpy(), wanted(array, 1), atol=1e-5)
+    np.testing.assert_allclose(answer.outputs[0].as_numpy(), expected(array, 1), atol=1e-5)
     assert (answer.model_name, answer.id) == (GRAPH, "k1")
 
 
@@ -299,32 +303,32 @@ def test_kserve_forecasts_and_reads_our_errors(running: Service, binary: bool) -
     name.set_data_from_numpy(np.array(["größer"], object), binary_data=binary)
     request = InferRequest(TASK, [values, name], parameters={"horizon": HORIZON})
     answer = by_kserve(running, lambda client, url: client.infer(url, request, TASK))
-    found = {one.name: one.as_numpy().shape for one in answer.outputs}
-    assert found == {"mean": (1, HORIZON), "quantiles": (1, HORIZON, 3)}
+    result = {one.name: one.as_numpy().shape for one in answer.outputs}
+    assert result == {"mean": (1, HORIZON), "quantiles": (1, HORIZON, 3)}
     with pytest.raises(Exception, match="There is no model nobody"):
         by_kserve(running, lambda client, url: client.infer(url, request, "nobody"))
 
 
-def test_both_clients_at_once(running: Service, wanted: Callable[..., Array]) -> None:
+def test_both_clients_at_once(running: Service, expected: Callable[..., Array]) -> None:
     address = f"{running.http.base_url.host}:{running.http.base_url.port}"
 
     def by_triton(array: Array) -> Array:
         with triton.InferenceServerClient(address) as client:
-            found: Array = client.infer(GRAPH, [tensor("inputs", array)], "2").as_numpy("outputs")
-            return found
+            result: Array = client.infer(GRAPH, [tensor("inputs", array)], "2").as_numpy("outputs")
+            return result
 
     def through_kserve(array: Array) -> Array:
         made = InferInput("inputs", list(array.shape), "FP32")
         made.set_data_from_numpy(array, binary_data=True)
         request = InferRequest(GRAPH, [made])
         answer = by_kserve(running, lambda client, url: client.infer(url, request, GRAPH))
-        found: Array = answer.outputs[0].as_numpy()
-        return found
+        result: Array = answer.outputs[0].as_numpy()
+        return result
 
     arrays = [sequences(2, 3 + seed % 5, seed) for seed in range(24)]
     calls = [(by_triton, 2), (through_kserve, 1)] * 12
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda call, array: call[0](array), calls, arrays))
-    for (_, version), array, answer in zip(calls, arrays, found, strict=True):
+        result = list(pool.map(lambda call, array: call[0](array), calls, arrays))
+    for (_, version), array, answer in zip(calls, arrays, result, strict=True):
         whole = np.full(2, array.shape[1])
-        np.testing.assert_allclose(answer, wanted(array, version, whole), atol=1e-5)
+        np.testing.assert_allclose(answer, expected(array, version, whole), atol=1e-5)

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from app import errors
 from app.api import problems
-from app.api.middleware import Traced
+from app.api.middleware import RequestIdMiddleware
 from app.api.problems import TITLES
 from app.errors import AppError, Invalid, Problem, Unavailable, pointer
 from tests.asgi import Asgi
@@ -56,7 +56,7 @@ class Stage:
         self.app.post("/body")(self._body)
         self.app.get("/query")(self._query)
         problems.install(self.app)
-        self.app.add_middleware(Traced)
+        self.app.add_middleware(RequestIdMiddleware)
         self.http = Asgi(self.app)
 
     def _raise(self) -> None:
@@ -106,9 +106,9 @@ def test_each_error_has_its_status_slug_and_headers(stage: Stage, child: type[Ap
 
 
 def test_a_message_and_its_places_are_told(stage: Stage) -> None:
-    found = document(stage.tell(Invalid("Two faults", [Problem("/a/0", "odd"), Problem("", "rotten")])))
-    assert found["detail"] == "Two faults"
-    assert found["errors"] == [{"pointer": "/a/0", "detail": "odd"}, {"pointer": "", "detail": "rotten"}]
+    result = document(stage.tell(Invalid("Two faults", [Problem("/a/0", "odd"), Problem("", "rotten")])))
+    assert result["detail"] == "Two faults"
+    assert result["errors"] == [{"pointer": "/a/0", "detail": "odd"}, {"pointer": "", "detail": "rotten"}]
 
 
 AWAY: list[Callable[[], exc.SQLAlchemyError]] = [
@@ -194,9 +194,9 @@ def test_errors_of_the_framework_look_the_same(stage: Stage, error: HTTPExceptio
     ],
 )
 def test_a_bad_body_is_pointed_at(stage: Stage, body: Any, pointer: str) -> None:
-    found = document(stage.http.post("/body", json=body))
-    assert (found["status"], found["type"]) == (422, "/problems/invalid-request")
-    assert [error["pointer"] for error in found["errors"]] == [pointer]
+    result = document(stage.http.post("/body", json=body))
+    assert (result["status"], result["type"]) == (422, "/problems/invalid-request")
+    assert [error["pointer"] for error in result["errors"]] == [pointer]
 
 
 def test_a_bad_query_is_pointed_at(stage: Stage) -> None:
@@ -217,6 +217,6 @@ def test_a_pointer_leads_back_to_its_steps(steps: list[str | int]) -> None:
 
 @pytest.mark.parametrize("text", ["\ud800", "ü", "\x00", '"', "\u2028"])
 def test_whatever_a_request_had_can_be_quoted(stage: Stage, text: str) -> None:
-    found = document(stage.tell(Invalid(f"Odd: {text}", [Problem(pointer("a", text), text)])))
-    assert found["detail"] == f"Odd: {text}"
-    assert found["errors"] == [{"pointer": f"/a/{text}", "detail": text}]
+    result = document(stage.tell(Invalid(f"Odd: {text}", [Problem(pointer("a", text), text)])))
+    assert result["detail"] == f"Odd: {text}"
+    assert result["errors"] == [{"pointer": f"/a/{text}", "detail": text}]

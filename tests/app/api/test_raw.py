@@ -16,9 +16,9 @@ from prometheus_client import REGISTRY
 from sqlalchemy.exc import OperationalError
 
 from app.api import problems, sse
-from app.api.raw import JSON_TYPE, WATCH_SECONDS, Application, Body, Call, Headers, RawRoute
+from app.api.raw import DISCONNECT_CHECK_SECONDS, JSON_TYPE, Application, Body, Call, Headers, RawRoute
 from app.errors import Invalid, Problem, QueueFull
-from app.server import Protocol
+from app.server import CoalescingProtocol
 from tests.servers import until
 
 LIMIT = 100_000
@@ -33,14 +33,14 @@ class Endpoints:
         self.closed = threading.Event()  # a stream
 
     async def echo(self, call: Call) -> tuple[bytes, Headers]:
-        told = {
+        message = {
             "parameters": call.parameters,
             "query": call.query.decode(),
             "agent": call.headers[b"user-agent"].decode(),
             "size": len(call.body),
-            "limit": call.house.limits.request_bytes,
+            "limit": call.shared.limits.request_bytes,
         }
-        return json.dumps(told).encode(), [JSON_TYPE, (b"x-own", b"1")]
+        return json.dumps(message).encode(), [JSON_TYPE, (b"x-own", b"1")]
 
     async def fail(self, call: Call) -> tuple[bytes, Headers]:
         raise {
@@ -51,7 +51,7 @@ class Endpoints:
         }[call.parameters["kind"]]
 
     async def tell(self, call: Call) -> tuple[Body, Headers]:
-        return await sse.opened(self._chunks(call.parameters["kind"])), [*sse.HEADERS]
+        return await sse.after_first_chunk(self._chunks(call.parameters["kind"])), [*sse.SSE_HEADERS]
 
     async def _chunks(self, kind: str) -> AsyncGenerator[bytes]:
         try:
@@ -89,7 +89,7 @@ def endpoints() -> Endpoints:
 
 @contextmanager
 def served(app: Any) -> Iterator[str]:
-    config = uvicorn.Config(app, log_config=None, http=Protocol, timeout_graceful_shutdown=3)
+    config = uvicorn.Config(app, log_config=None, http=CoalescingProtocol, timeout_graceful_shutdown=3)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -113,7 +113,7 @@ def http(endpoints: Endpoints) -> Iterator[httpx.Client]:
             RawRoute("/openai/{kind}/tell", endpoints.tell, {}),
         ]
     )
-    app.state.house = SimpleNamespace(limits=SimpleNamespace(request_bytes=LIMIT))
+    app.state.shared = SimpleNamespace(limits=SimpleNamespace(request_bytes=LIMIT))
     app.get("/raw/{name}/echo/{number}")(lambda name, number: {"get": name})
     problems.install(app)
     with served(app) as url, httpx.Client(base_url=url, timeout=20) as client:
@@ -148,14 +148,14 @@ def test_other_methods_are_the_frameworks(http: httpx.Client) -> None:
     assert http.put("/raw/a/echo/1").status_code == 405
 
 
-@pytest.mark.parametrize("given", ["abc-1", "x" * 128])
-def test_a_sane_request_id_is_given_back(http: httpx.Client, given: str) -> None:
-    assert http.post("/raw/a/echo/1", headers={"X-Request-ID": given}).headers["x-request-id"] == given
+@pytest.mark.parametrize("value", ["abc-1", "x" * 128])
+def test_a_sane_request_id_is_given_back(http: httpx.Client, value: str) -> None:
+    assert http.post("/raw/a/echo/1", headers={"X-Request-ID": value}).headers["x-request-id"] == value
 
 
-@pytest.mark.parametrize("given", ["", "x" * 129, "a b"])
-def test_another_gets_one_of_ours(http: httpx.Client, given: str) -> None:
-    answers = [http.post("/raw/a/echo/1", headers={"X-Request-ID": given}) for _ in range(3)]
+@pytest.mark.parametrize("value", ["", "x" * 129, "a b"])
+def test_another_gets_one_of_ours(http: httpx.Client, value: str) -> None:
+    answers = [http.post("/raw/a/echo/1", headers={"X-Request-ID": value}) for _ in range(3)]
     ids = {answer.headers["x-request-id"] for answer in answers}
     assert len(ids) == 3
     assert all(len(one) == 16 for one in ids)
@@ -199,7 +199,7 @@ def test_a_request_whose_client_went_away_is_dropped(http: httpx.Client, endpoin
 
 
 def test_a_slow_answer_is_an_answer(http: httpx.Client, endpoints: Endpoints) -> None:
-    answer = http.post(f"/raw/wait?{3 * WATCH_SECONDS}")
+    answer = http.post(f"/raw/wait?{3 * DISCONNECT_CHECK_SECONDS}")
     assert (answer.status_code, answer.text) == (200, "{}")
     assert not endpoints.cancelled.is_set()
 
@@ -227,12 +227,12 @@ def test_what_goes_wrong_before_the_first_chunk_is_an_answer(
 def test_what_goes_wrong_later_is_the_last_event(http: httpx.Client, kind: str, status: int) -> None:
     first, last, end = http.post(f"/raw/{kind}/tell").text.split("\n\n")
     assert (first, end) == ("data: 1", "")
-    name, said = last.split("\n")
+    name, text = last.split("\n")
     assert name == "event: error"
-    assert json.loads(said.removeprefix("data: "))["status"] == status
-    assert "secret" not in said
-    (said,) = http.post(f"/openai/{kind}/tell").text.split("\n\n")[1:-1]
-    assert json.loads(said.removeprefix("data: "))["error"]["message"]
+    assert json.loads(text.removeprefix("data: "))["status"] == status
+    assert "secret" not in text
+    (text,) = http.post(f"/openai/{kind}/tell").text.split("\n\n")[1:-1]
+    assert json.loads(text.removeprefix("data: "))["error"]["message"]
 
 
 def test_a_stream_whose_client_went_away_is_dropped(http: httpx.Client, endpoints: Endpoints) -> None:

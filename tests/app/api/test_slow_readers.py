@@ -14,7 +14,7 @@ Message = dict[str, Any]
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/datasets", "/v1/models", "/v1/workers"])
 def test_no_connection_is_held_while_an_answer_is_sent(path: str, on_sqlite: Service) -> None:
-    pool: QueuePool = on_sqlite.house.readers.kw["bind"].pool
+    pool: QueuePool = on_sqlite.state.readers.kw["bind"].pool
     bodies: list[bytes] = []
 
     async def receive() -> Message:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.cli.client import Client, ClientError, NoServer, Refused
+from app.cli.client import Client, ClientError, RequestRefused, ServerNotFound
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -25,24 +25,24 @@ def job(status: str, **fields: Any) -> dict[str, Any]:
 def test_an_upload_streams_the_file_and_tells_its_progress(tmp_path: Path) -> None:
     path = tmp_path / "series.csv"
     path.write_bytes(b"x" * 200_000)
-    seen: list[httpx.Request] = []
-    told: list[int] = []
+    observed: list[httpx.Request] = []
+    message: list[int] = []
 
     def server(request: httpx.Request) -> httpx.Response:
         request.read()
-        seen.append(request)
+        observed.append(request)
         return httpx.Response(201, json={"id": "ds_1"})
 
     with against(server) as client:
-        assert client.upload(path, "forecasting", told.append, name="demand")["id"] == "ds_1"
-    (request,) = seen
+        assert client.upload(path, "forecasting", message.append, name="demand")["id"] == "ds_1"
+    (request,) = observed
     assert request.headers["content-type"].startswith("multipart/form-data")
     assert int(request.headers["content-length"]) == len(request.content)
     assert b'name="task"\r\n\r\nforecasting' in request.content
     assert b'name="name"\r\n\r\ndemand' in request.content
     assert b'filename="series.csv"' in request.content
-    assert sum(told) == 200_000
-    assert len(told) > 2
+    assert sum(message) == 200_000
+    assert len(message) > 2
     assert len(request.headers["idempotency-key"]) == 32
 
 
@@ -52,7 +52,10 @@ def test_a_refusal_carries_the_problem() -> None:
         "detail": "no",
         "errors": [{"pointer": "/options/horizon", "detail": "missing"}],
     }
-    with against(lambda _: httpx.Response(422, json=problem)) as client, pytest.raises(Refused) as caught:
+    with (
+        against(lambda _: httpx.Response(422, json=problem)) as client,
+        pytest.raises(RequestRefused) as caught,
+    ):
         client.submit({})
     assert caught.value.problem == problem
     assert str(caught.value) == "no"
@@ -62,7 +65,7 @@ def test_an_error_of_something_else_becomes_a_problem() -> None:
     def proxy(_: httpx.Request) -> httpx.Response:
         return httpx.Response(502, text="<html>bad gateway</html>")
 
-    with against(proxy) as client, pytest.raises(Refused) as caught:
+    with against(proxy) as client, pytest.raises(RequestRefused) as caught:
         client.get("/v1/jobs")
     assert caught.value.problem["status"] == 502
     assert "bad gateway" in str(caught.value)
@@ -75,7 +78,7 @@ def test_a_server_that_is_not_there_is_told_apart() -> None:
     def drop(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("", request=request)
 
-    with against(refuse) as client, pytest.raises(NoServer, match="http://server"):
+    with against(refuse) as client, pytest.raises(ServerNotFound, match="http://server"):
         client.get("/v1/jobs")
     with against(drop) as client, pytest.raises(ClientError, match="ReadTimeout"):
         client.get("/v1/jobs")
@@ -87,11 +90,11 @@ def test_a_server_that_is_not_there_is_told_apart() -> None:
 
 
 def test_lists_are_read_page_by_page() -> None:
-    asked: list[dict[str, str]] = []
+    requested: list[dict[str, str]] = []
 
     def server(request: httpx.Request) -> httpx.Response:
         query = dict(request.url.params)
-        asked.append(query)
+        requested.append(query)
         start, limit = int(query.get("cursor", 0)), int(query["limit"])
         data = [{"n": n} for n in range(start, min(start + limit, 430))]
         more = start + limit < 430
@@ -101,8 +104,8 @@ def test_lists_are_read_page_by_page() -> None:
     with against(server) as client:
         assert [row["n"] for row in client.pages("/v1/jobs", 450, status="failed")] == list(range(430))
         assert len(client.pages("/v1/jobs", 5)) == 5
-    assert [query["limit"] for query in asked] == ["200", "200", "50", "5"]
-    assert all(query["status"] == "failed" for query in asked[:3])
+    assert [query["limit"] for query in requested] == ["200", "200", "50", "5"]
+    assert all(query["status"] == "failed" for query in requested[:3])
 
 
 def test_watching_polls_with_the_validator_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,18 +116,22 @@ def test_watching_polls_with_the_validator_until_the_end(monkeypatch: pytest.Mon
         httpx.Response(503, json={"status": 503, "title": "Unavailable"}),
         httpx.Response(200, json=job("succeeded"), headers={"ETag": '"3"'}),
     ]
-    asked: list[httpx.Headers] = []
+    requested: list[httpx.Headers] = []
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
 
     def server(request: httpx.Request) -> httpx.Response:
-        asked.append(request.headers)
-        return answers[len(asked) - 1]
+        requested.append(request.headers)
+        return answers[len(requested) - 1]
 
     with against(server) as client:
-        assert [seen["status"] for seen in client.watch("job_1")] == ["queued", "running", "succeeded"]
-    assert [headers.get("if-none-match") for headers in asked] == [None, '"1"', '"1"', '"2"', '"2"']
-    waits = [headers.get("prefer") for headers in asked]
+        assert [observed["status"] for observed in client.watch("job_1")] == [
+            "queued",
+            "running",
+            "succeeded",
+        ]
+    assert [headers.get("if-none-match") for headers in requested] == [None, '"1"', '"1"', '"2"', '"2"']
+    waits = [headers.get("prefer") for headers in requested]
     assert waits == [None, *["wait=30"] * 4]  # what is there is shown at once
     assert len(pauses) == 2  # after a 304 that came at once, and while the server was away
 
@@ -141,28 +148,28 @@ def test_watching_survives_a_restart_but_not_forever(monkeypatch: pytest.MonkeyP
             return httpx.Response(200, json=job("running"), headers={"ETag": '"1"'})
         raise httpx.ConnectError("refused", request=request)
 
-    with against(server) as client, pytest.raises(NoServer):
+    with against(server) as client, pytest.raises(ServerNotFound):
         list(client.watch("job_1"))
     assert 60 <= now[0] <= 63
 
 
 def test_watching_an_unknown_job_fails_at_once() -> None:
     with against(lambda _: httpx.Response(404, json={"status": 404, "detail": "no such job"})) as client:  # noqa: SIM117
-        with pytest.raises(Refused, match="no such job"):
+        with pytest.raises(RequestRefused, match="no such job"):
             list(client.watch("job_2"))
 
 
 def test_predictions_name_a_version_or_nothing() -> None:
-    seen: list[tuple[str, dict[str, Any]]] = []
+    observed: list[tuple[str, dict[str, Any]]] = []
 
     def server(request: httpx.Request) -> httpx.Response:
-        seen.append((request.url.raw_path.decode(), json.loads(request.content)))
+        observed.append((request.url.raw_path.decode(), json.loads(request.content)))
         return httpx.Response(200, json={"predictions": []})
 
     with against(server) as client:
         client.predict("de mand", [{"values": [1]}], {})
         client.predict("demand", [{"values": [1]}], {"horizon": 2}, version=3)
-    assert seen == [
+    assert observed == [
         ("/v1/models/de%20mand/predict", {"instances": [{"values": [1]}]}),
         (
             "/v1/models/demand/predict?version=3",
@@ -178,7 +185,7 @@ def test_a_download_is_whole_or_not_there(tmp_path: Path) -> None:
     assert target.read_bytes() == b"PK" * 500
     missing = tmp_path / "missing.zip"
     with against(lambda _: httpx.Response(404, json={"status": 404, "detail": "none"})) as client:  # noqa: SIM117
-        with pytest.raises(Refused, match="none"):
+        with pytest.raises(RequestRefused, match="none"):
             client.download("demand", 9, missing)
     assert not missing.exists()
 
@@ -201,16 +208,16 @@ def events(*lines: str) -> Handler:
 
 def test_a_streamed_text_is_told_piece_by_piece() -> None:
     pieces = [{"index": 0, "text": "Once "}, {"index": 0, "text": "", "finish_reason": "stop", "tokens": 1}]
-    seen: list[dict[str, Any]] = []
+    observed: list[dict[str, Any]] = []
     answer = events(*(f"data: {json.dumps(piece)}" for piece in pieces), 'event: done\ndata: {"version": 1}')
 
     def server(request: httpx.Request) -> httpx.Response:
-        seen.append(json.loads(request.content) | {"query": str(request.url.query, "ascii")})
+        observed.append(json.loads(request.content) | {"query": str(request.url.query, "ascii")})
         return answer(request)
 
     with against(server) as client:
         assert list(client.stream("tale", {"prompt": "x"}, {"seed": 1}, version=2)) == pieces
-    assert seen == [
+    assert observed == [
         {
             "instances": [{"prompt": "x"}],
             "parameters": {"seed": 1, "stream": True},
@@ -222,13 +229,13 @@ def test_a_streamed_text_is_told_piece_by_piece() -> None:
 def test_a_stream_that_fails_says_why() -> None:
     problem = {"status": 504, "detail": "too late", "errors": []}
     broken = events('data: {"index": 0, "text": "On"}', f"event: error\ndata: {json.dumps(problem)}")
-    with against(broken) as client, pytest.raises(Refused, match="too late"):
+    with against(broken) as client, pytest.raises(RequestRefused, match="too late"):
         list(client.stream("tale", {"prompt": "x"}, {}))
     with against(events('data: {"index": 0, "text": "On"}')) as client:  # noqa: SIM117
-        with pytest.raises(ClientError, match="broke off"):
+        with pytest.raises(ClientError, match="ended early"):
             list(client.stream("tale", {"prompt": "x"}, {}))
     refused = httpx.Response(422, json={"status": 422, "detail": "no prompt"})
-    with against(lambda _: refused) as client, pytest.raises(Refused, match="no prompt"):
+    with against(lambda _: refused) as client, pytest.raises(RequestRefused, match="no prompt"):
         list(client.stream("tale", {}, {}))
 
 

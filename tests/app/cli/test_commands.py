@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from app.cli import app
 from app.cli.console import notes
-from app.cli.watch import describe, follow
+from app.cli.watch import describe_job, follow_job
 from tests.servers import until
 from tests.service import Service, monthly
 
@@ -118,7 +118,7 @@ def test_ctrl_c_leaves_the_job_running(run: Run, csv: Path, monkeypatch: pytest.
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("app.cli.watch.follow", interrupt)
+    monkeypatch.setattr("app.cli.watch.follow_job", interrupt)
     done = run("train", csv, *TRAIN)
     assert done.exit_code == 0
     assert "come back with: recurra jobs watch job_" in done.stderr
@@ -179,10 +179,10 @@ def test_jobs_are_listed_shown_and_cancelled(run: Run, on_sqlite: Service) -> No
 
 
 def test_a_job_is_paused_and_resumed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str]] = []
+    requested: list[tuple[str, str]] = []
 
     def act(_: object, job_id: str, verb: str) -> dict[str, Any]:
-        asked.append((job_id, verb))
+        requested.append((job_id, verb))
         return {
             "id": job_id,
             "status": "running",
@@ -194,7 +194,7 @@ def test_a_job_is_paused_and_resumed(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert run("jobs", "pause", "job_1").stdout == "job_1 is running (pause requested)\n"
     assert json.loads(run("jobs", "resume", "job_1", "--json").stdout)["pause_requested"] is False
     assert "recurra jobs watch job_1" in run("jobs", "resume", "job_1").stderr
-    assert asked == [("job_1", "pause"), ("job_1", "resume"), ("job_1", "resume")]
+    assert requested == [("job_1", "pause"), ("job_1", "resume"), ("job_1", "resume")]
 
 
 def test_models_are_listed_shown_promoted_and_downloaded(
@@ -225,8 +225,8 @@ def test_an_alias_is_split_and_shadowed(run: Run, on_sqlite: Service, tmp_path: 
     assert "production = 1 (0.9), 2 (0.1), shadowed by 3" in run("models", "show", "demand").stdout
     rest = json.loads(run("models", "promote", "demand", 2, "--split", "3=0.3", "--json").stdout)
     assert (rest["version"], rest["versions"], rest["shadow"]) == (2, {"2": 0.7, "3": 0.3}, None)
-    said = run("models", "promote", "demand", 1, "--split", "1=0.6", "--split", "2=0.4", "--alias", "canary")
-    assert said.stdout == "demand canary is versions 1 (0.6), 2 (0.4)\n"
+    text = run("models", "promote", "demand", 1, "--split", "1=0.6", "--split", "2=0.4", "--alias", "canary")
+    assert text.stdout == "demand canary is versions 1 (0.6), 2 (0.4)\n"
     shown = json.loads(run("models", "show", "demand", "--json").stdout)
     assert shown["aliases"] == {"canary": 1, "production": 2}
     assert [alias["versions"] for alias in shown["targets"]] == [{"1": 0.6, "2": 0.4}, {"2": 0.7, "3": 0.3}]
@@ -262,37 +262,37 @@ def test_predicting_with_an_unknown_model_is_refused_readably(run: Run) -> None:
 
 
 def test_predictions_are_json_lines(run: Run, csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Any, ...]] = []
+    requested: list[tuple[Any, ...]] = []
 
     def predict(_: object, model: str, instances: list[Any], parameters: Any, **which: Any) -> dict[str, Any]:
-        asked.append((model, instances, parameters, which))
+        requested.append((model, instances, parameters, which))
         return {"model": model, "version": 1, "predictions": [{"mean": [1.0]} for _ in instances]}
 
     monkeypatch.setattr("app.cli.client.Client.predict", predict)
     monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "forecasting")
     done = run("predict", "demand", csv, "--parameter", "horizon=2", "--alias", "best")
     assert [json.loads(line) for line in done.stdout.splitlines()] == [{"mean": [1.0]}] * 3
-    ((_, instances, parameters, which),) = asked
+    ((_, instances, parameters, which),) = requested
     assert [instance["item_id"] for instance in instances] == ["s0", "s1", "s2"]
     assert len(instances[0]["values"]) == 60
     assert (parameters, which) == ({"horizon": 2}, {"alias": "best"})
     body = run("predict", "demand", "-", "--json", stdin='{"instances": [{}], "parameters": {"horizon": 3}}')
     assert json.loads(body.stdout)["version"] == 1
-    assert asked[1][1:3] == ([{}], {"horizon": 3})
+    assert requested[1][1:3] == ([{}], {"horizon": 3})
 
 
 def test_one_text_needs_no_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Any, ...]] = []
+    requested: list[tuple[Any, ...]] = []
 
     def predict(_: object, model: str, instances: list[Any], parameters: Any, **which: Any) -> dict[str, Any]:
-        asked.append((model, instances, parameters, which))
+        requested.append((model, instances, parameters, which))
         return {"model": model, "version": 2, "predictions": [{"label": "pos"}]}
 
     monkeypatch.setattr("app.cli.client.Client.predict", predict)
     done = run("predict", "mood", "--text", "a joy", "--parameter", "top_k=1", "--version", 2)
     assert json.loads(done.stdout) == {"label": "pos"}
     run("predict", "tale", "--prompt", "")
-    assert asked == [
+    assert requested == [
         ("mood", [{"text": "a joy"}], {"top_k": 1}, {"version": 2}),
         ("tale", [{"prompt": ""}], {}, {}),
     ]
@@ -300,27 +300,27 @@ def test_one_text_needs_no_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_text_is_printed_as_it_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [{"index": 0, "text": "upon"}, {"index": 0, "text": " a time", "finish_reason": "stop"}]
-    asked: list[tuple[Any, ...]] = []
+    requested: list[tuple[Any, ...]] = []
 
     def stream(_: object, model: str, instance: Any, parameters: Any, **which: Any) -> Iterator[Any]:
-        asked.append((model, instance, parameters, which))
+        requested.append((model, instance, parameters, which))
         yield from pieces
 
     monkeypatch.setattr("app.cli.client.Client.stream", stream)
     monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "generation")
     done = run("predict", "tale", "--prompt", "Once ", "--stream", "--parameter", "seed=3", "--alias", "best")
     assert (done.exit_code, done.stdout) == (0, "upon a time\n")
-    assert asked == [("tale", {"prompt": "Once "}, {"seed": 3}, {"alias": "best"})]
+    assert requested == [("tale", {"prompt": "Once "}, {"seed": 3}, {"alias": "best"})]
     lines = run("predict", "tale", "-", "--stream", "--json", stdin='{"text": "Once"}').stdout.splitlines()
     assert [json.loads(line) for line in lines] == pieces
-    assert asked[1][1] == {"prompt": "Once"}
+    assert requested[1][1] == {"prompt": "Once"}
     two = run("predict", "tale", "-", "--stream", stdin='{"prompt": "a"}\n{"prompt": "b"}\n')
     assert (two.exit_code, "--stream takes one instance, not 2" in two.stderr) == (2, True)
 
 
 def test_a_prediction_is_of_one_thing(run: Run, csv: Path) -> None:
-    for given in ((), (csv, "--text", "a"), ("--text", "a", "--prompt", "b")):
-        assert run("predict", "demand", *given).exit_code == 2
+    for value in ((), (csv, "--text", "a"), ("--text", "a", "--prompt", "b")):
+        assert run("predict", "demand", *value).exit_code == 2
 
 
 def test_a_job_is_described_in_a_few_words() -> None:
@@ -330,7 +330,7 @@ def test_a_job_is_described_in_a_few_words() -> None:
         "progress": progress,
         "metrics": {"train_loss": 0.1, "valid_loss": 0.127},
     }
-    assert describe(running) == "epoch 9/20, loss 0.127, 10,412 samples/s, 31 s left"
-    assert describe({"status": "running", "progress": None, "metrics": None}) == "running"
-    assert describe({"status": "paused"}) == "paused"
-    assert follow([running, {"status": "failed"}], notes(), "demand") == {"status": "failed"}
+    assert describe_job(running) == "epoch 9/20, loss 0.127, 10,412 samples/s, 31 s left"
+    assert describe_job({"status": "running", "progress": None, "metrics": None}) == "running"
+    assert describe_job({"status": "paused"}) == "paused"
+    assert follow_job([running, {"status": "failed"}], notes(), "demand") == {"status": "failed"}

@@ -1,73 +1,100 @@
-"""A long table becomes instances as training reads it."""
+"""A file of examples becomes instances, whatever it says beyond them."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 import typer
 
-from app.cli.instances import from_csv
+from app.cli.demo.run import SAMPLES
+from app.cli.instances import as_instance, read_instances
+from app.tasks import TASKS
 
 
-def write(path: Path, *rows: str) -> Path:
-    path.write_text("\n".join(rows) + "\n")
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
     return path
 
 
-def test_each_series_is_an_instance_on_a_regular_grid(tmp_path: Path) -> None:
-    rows = [f"a,2024-01-{day:02d},{day}" for day in range(1, 11) if day != 4]
-    rows += [f"b,2024-02-{day:02d},{-day}" for day in range(1, 11)]
-    first, second = from_csv(write(tmp_path / "s.csv", "unique_id,ds,y", *rows), {})
-    assert first["item_id"] == "a"
-    assert first["start"].startswith("2024-01-01")
-    assert first["values"] == [1, 2, 3, None, 5, 6, 7, 8, 9, 10]
-    assert second["values"] == [-day for day in range(1, 11)]
-    assert first["freq"] == "D"
-    assert "past" not in first
+@pytest.mark.parametrize(
+    ("task", "sample"),
+    [
+        ("generation", "shakespeare.jsonl"),
+        ("translation", "bible_en_es.jsonl"),
+        ("tagging", "wnut16_ner.jsonl"),
+        ("classification", "movie_snippets.jsonl"),
+    ],
+)
+def test_a_data_set_is_good_for_predicting_too(task: str, sample: str) -> None:
+    instances = read_instances(SAMPLES / sample, task, {})["instances"]
+    assert len(instances) == len((SAMPLES / sample).read_text().splitlines())
+    for instance in instances[:20]:
+        msgspec.convert(instance, TASKS[task].instance)  # which forbids unknown fields
 
 
-def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
-    rows = [f"{2000 + n},{n}" for n in range(12)]
-    (only,) = from_csv(write(tmp_path / "s.csv", "year,sold", *rows), {"ds": "year", "y": "sold"})
-    assert only["values"] == list(range(12))
-
-
-def test_covariates_and_the_known_future_come_along(tmp_path: Path) -> None:
-    rows = [
-        f"{name},2024-01-{day:02d},{day if day <= 10 else ''},{day % 7},{('blue', 'red')[day % 2]},{shop}"
-        for name, shop in (("a", "north"), ("b", "south"))
-        for day in range(1, 13)
-    ]
-    first, second = from_csv(write(tmp_path / "s.csv", "unique_id,ds,y,weekday,color,shop", *rows), {})
-    assert first["values"] == list(range(1, 11))
-    assert first["past"]["weekday"] == [day % 7 for day in range(1, 11)]
-    assert first["past"]["color"][:2] == ["red", "blue"]
-    assert first["future"]["weekday"] == [4, 5]
-    assert first["future"]["color"] == ["red", "blue"]
-    assert (first["static"], second["static"]) == ({"shop": "north"}, {"shop": "south"})
-
-
-def test_faults_are_listed(tmp_path: Path) -> None:
-    path = write(tmp_path / "s.csv", "unique_id,ds,y", "a,2024-01-01,1", "a,2024-01-02,many")
-    with pytest.raises(typer.BadParameter, match="/file/row/3/column/y"):
-        from_csv(path, {})
-    with pytest.raises(typer.BadParameter, match="no column 'when'"):
-        from_csv(path, {"ds": "when"})
+DAYS = [{"text": "Good day"}, {"text": "Good night"}]
+PAIRS = "source\ttarget\nGood day\tBuenos días\nGood night\tBuenas noches\n"
+TAGGED = "New B-place\nYork I-place\n\nHi O\n"
 
 
 @pytest.mark.parametrize(
-    ("stamps", "start"),
+    ("task", "name", "text", "expected"),
     [
-        ([f"2024-01-{day:02d}T16:00:00Z" for day in (1, 2, 3, 4)], "2024-01-01T16:00:00Z"),
-        ([f"2024-{month:02d}-15" for month in (1, 2, 3, 4)], "2024-01-15"),
-        (["7", "17", "27", "37"], 7),
+        ("translation", "a.tsv", PAIRS, DAYS),
+        ("translation", "a.tsv", "source\nGood day\nGood night\n", DAYS),
+        ("translation", "a.txt", "Good day\n\nGood night", DAYS),
+        ("generation", "a.txt", "ROMEO.\nWhat,\n", [{"prompt": "ROMEO.\nWhat,\n"}]),
+        (
+            "generation",
+            "a.jsonl",
+            '{"prompt": "a"}\n{"text": "b", "split": "test"}\n',
+            [{"prompt": "a"}, {"prompt": "b"}],
+        ),
+        ("classification", "a.csv", 'text,label\n"good, really",pos\n', [{"text": "good, really"}]),
+        ("tagging", "a.conll", TAGGED, [{"tokens": ["New", "York"]}, {"tokens": ["Hi"]}]),
+        ("tagging", "a.json", '[{"text": "In New York"}]', [{"text": "In New York"}]),
+        (
+            "forecasting",
+            "a.csv",
+            "ds,y\n2024-01-01,1\n2024-01-02,2\n",
+            [{"item_id": "series", "start": "2024-01-01", "freq": "D", "values": [1, 2]}],
+        ),
+        ("forecasting", "a.jsonl", '{"item_id": "a", "target": [1]}', [{"item_id": "a", "values": [1]}]),
     ],
 )
-def test_an_instance_starts_when_its_series_does(tmp_path: Path, stamps: list[str], start: object) -> None:
-    rows = [f"{stamp},{at}" for at, stamp in enumerate(stamps)]
-    (only,) = from_csv(write(tmp_path / "s.csv", "ds,y", *rows), {})
-    assert only["start"] == start
+def test_each_form_is_read(
+    tmp_path: Path, task: str, name: str, text: str, expected: list[dict[str, Any]]
+) -> None:
+    assert read_instances(write(tmp_path / name, text), task, {})["instances"] == expected
 
 
-def test_what_is_too_short_to_train_on_can_still_be_forecast(tmp_path: Path) -> None:
-    (only,) = from_csv(write(tmp_path / "s.csv", "ds,y", "2024-01-01,1", "2024-01-02,2"), {})
-    assert only["values"] == [1, 2]
+def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "english\tspanish\nGood day\tBuenos días\n")
+    assert read_instances(path, "translation", {"source": "english"})["instances"][0]["text"] == "Good day"
+
+
+def test_a_body_keeps_its_parameters_and_a_mistake_is_left_to_the_server(tmp_path: Path) -> None:
+    body = {"instances": [{"text": "a", "lable": "b"}, "no object"], "parameters": {"beam_size": 2}}
+    path = write(tmp_path / "body.json", json.dumps(body))
+    assert read_instances(path, "translation", {}) == body
+    assert read_instances(path, "a task of a newer server", {}) == body
+
+
+def test_a_field_of_an_instance_is_not_replaced() -> None:
+    both = {"prompt": "a", "text": "b"}
+    assert as_instance(both, TASKS["generation"]) == {"prompt": "a"}
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text", "pointer"),
+    [
+        ("tagging", "a.conll", "New B-place\nYork\n", "/file/row/2"),
+        ("translation", "a.tsv", "source\ttarget\nonly one\n", "/file/row/2"),
+        ("forecasting", "a.csv", "ds,y\n2024-01-01,1\n2024-01-02,many\n", "/file/row/3/column/y"),
+    ],
+)
+def test_faults_are_listed(tmp_path: Path, task: str, name: str, text: str, pointer: str) -> None:
+    with pytest.raises(typer.BadParameter, match=pointer):
+        read_instances(write(tmp_path / name, text), task, {})

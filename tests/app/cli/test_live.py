@@ -67,8 +67,8 @@ def detached(run: Run, csv: Path, model: str, *more: object) -> str:
 
 
 def show(run: Run, job: str) -> Json:
-    found: Json = json.loads(run("jobs", "show", job, "--json").stdout)
-    return found
+    result: Json = json.loads(run("jobs", "show", job, "--json").stdout)
+    return result
 
 
 def test_train_prints_the_finished_job_and_nothing_else_as_json(trained: Json) -> None:
@@ -125,7 +125,7 @@ def test_predict_as_json_tells_who_answered(run: Run, trained: Json, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--parameter", "horizon=7"), "/parameters/horizon"),
         (("--version", 9), "(404)"),
@@ -133,11 +133,11 @@ def test_predict_as_json_tells_who_answered(run: Run, trained: Json, tmp_path: P
     ],
 )
 def test_a_refused_prediction_is_exit_one_with_the_reason(
-    run: Run, trained: Json, arguments: tuple[object, ...], told: str
+    run: Run, trained: Json, arguments: tuple[object, ...], message: str
 ) -> None:
     done = run("predict", "shop", "-", *arguments, stdin='{"values": [1, 2]}\n')
     assert (done.exit_code, done.stdout) == (1, "")
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -145,8 +145,8 @@ def test_jobs_are_listed_shown_and_watched_after_their_end(run: Run, trained: Js
     listed = run("jobs", "list", "--status", "succeeded").stdout
     assert trained["id"] in listed
     assert "shop" in listed
-    found = json.loads(run("jobs", "list", "--model", "shop", "--limit", 1, "--json").stdout)
-    assert [job["id"] for job in found] == [trained["id"]]
+    result = json.loads(run("jobs", "list", "--model", "shop", "--limit", 1, "--json").stdout)
+    assert [job["id"] for job in result] == [trained["id"]]
     shown = run("jobs", "show", trained["id"]).stdout
     assert "options.horizon" in shown
     assert "succeeded" in shown
@@ -307,11 +307,11 @@ def test_ctrl_c_lets_the_job_go_on_and_says_how_to_come_back(url: str, run: Run,
         assert process.stderr is not None
         assert "left: " in process.stderr.readline()  # it is watching
         os.killpg(process.pid, signal.SIGINT)
-        _, told = process.communicate(timeout=30)
-    assert process.returncode == 0, told
+        _, message = process.communicate(timeout=30)
+    assert process.returncode == 0, message
     (job,) = httpx.get(jobs).json()["data"]
-    assert f"The job goes on without you; come back with: recurra jobs watch {job['id']}" in told
-    assert "Traceback" not in told
+    assert f"The job goes on without you; come back with: recurra jobs watch {job['id']}" in message
+    assert "Traceback" not in message
     step = job["progress"]["step"] if job["progress"] else 0
     until(lambda: (show(run, job["id"])["progress"] or {}).get("step", 0) > step, 60, "more steps")
     assert run("jobs", "cancel", job["id"]).exit_code == 0

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import typer
 
-from app.cli.values import body, columns, pairs, read_text
+from app.cli.values import parse_body, parse_columns, parse_pairs, read_text
 
 
 def test_values_are_json_where_they_parse_and_text_elsewhere() -> None:
-    given = [
+    value = [
         "horizon=24",
         "quantiles=[0.1,0.9]",
         "cell=gru",
@@ -20,7 +20,7 @@ def test_values_are_json_where_they_parse_and_text_elsewhere() -> None:
         "note=a=b",
         "empty=",
     ]
-    assert pairs(given, "--option") == {
+    assert parse_pairs(value, "--option") == {
         "horizon": 24, "quantiles": [0.1, 0.9], "cell": "gru", "refit": False,
         "max_seconds": None, "note": "a=b", "empty": "",
     }  # fmt: skip
@@ -29,13 +29,13 @@ def test_values_are_json_where_they_parse_and_text_elsewhere() -> None:
 @pytest.mark.parametrize("text", ["horizon", "=24", ""])
 def test_what_is_no_pair_is_wrong_usage(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="--option wants key=value"):
-        pairs([text], "--option")
+        parse_pairs([text], "--option")
 
 
 def test_columns_are_one_list() -> None:
-    assert columns("ds=date,y=temp_max") == {"ds": "date", "y": "temp_max"}
-    assert columns("y=2024") == {"y": "2024"}
-    assert columns(None) == {}
+    assert parse_columns("ds=date,y=temp_max") == {"ds": "date", "y": "temp_max"}
+    assert parse_columns("y=2024") == {"y": "2024"}
+    assert parse_columns(None) == {}
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_columns_are_one_list() -> None:
     ],
 )
 def test_a_file_is_lines_or_a_list_or_a_body(text: str, expected: dict[str, Any]) -> None:
-    assert body(text) == expected
+    assert parse_body(text) == expected
 
 
 def test_a_bad_line_is_named() -> None:
     with pytest.raises(typer.BadParameter, match="line 2 is not JSON"):
-        body('{"text": "a"}\n{"text": \n')
+        parse_body('{"text": "a"}\n{"text": \n')
     with pytest.raises(typer.BadParameter, match="no instances"):
-        body("\n")
+        parse_body("\n")
 
 
 def test_a_dash_is_stdin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

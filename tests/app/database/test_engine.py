@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event, select, text
 from sqlalchemy.exc import OperationalError
 
 from app.database.engine import Sessions, db_now, make_engine, make_readers, make_sessions
-from app.database.sqlite import BUSY
+from app.database.sqlite import BUSY_SECONDS
 from app.database.tables import Model
 
 
@@ -54,7 +54,7 @@ def test_read_modify_write_from_many_threads_loses_nothing(sessions: Sessions) -
 
 
 def test_writers_take_turns(database_url: str, sessions: Sessions) -> None:
-    """Crowds of two processes: before, some waited for five seconds and failed."""
+    """Many threads of two processes; without the write lock some waited for five seconds and failed."""
     others = make_sessions(make_engine(database_url))
     with sessions.begin() as session:
         session.add(Model(id="model_1", name="m", task="forecasting", versions=0))
@@ -71,10 +71,10 @@ def test_writers_take_turns(database_url: str, sessions: Sessions) -> None:
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test must see it
             failures.append(error)
 
-    crowd = [threading.Thread(target=write, args=(mine,)) for mine in (sessions,) * 16 + (others,)]
-    for thread in crowd:
+    threads = [threading.Thread(target=write, args=(mine,)) for mine in (sessions,) * 16 + (others,)]
+    for thread in threads:
         thread.start()
-    for thread in crowd:
+    for thread in threads:
         thread.join()
     others.kw["bind"].dispose()
     assert failures == []
@@ -102,7 +102,7 @@ def test_sqlite_uses_a_write_ahead_log(engine: Engine) -> None:
             assert connection.execute(text("show lock_timeout")).scalar() == "5s"
 
 
-def test_a_writer_whose_turn_fails_holds_nobody_up(sqlite_template: Path, tmp_path: Path) -> None:
+def test_a_writer_that_fails_to_begin_does_not_block_others(sqlite_template: Path, tmp_path: Path) -> None:
     (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
     engine, away = make_engine(f"sqlite:///{tmp_path / 'test.db'}"), [True]
 
@@ -117,5 +117,5 @@ def test_a_writer_whose_turn_fails_holds_nobody_up(sqlite_template: Path, tmp_pa
     began = time.monotonic()
     with engine.begin() as connection:
         connection.execute(select(Model))
-    assert time.monotonic() - began < BUSY / 2
+    assert time.monotonic() - began < BUSY_SECONDS / 2
     engine.dispose()

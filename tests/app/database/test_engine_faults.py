@@ -1,4 +1,4 @@
-"""PostgreSQL behind a network that fails: nobody waits for long, and nothing stays locked."""
+"""PostgreSQL over a network that fails: every wait is bounded, and nothing stays locked."""
 
 import time
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def one(engine: Engine) -> object:
 
 
 def failing(engine: Engine) -> float:
-    """Seconds until it is known that the database is away."""
+    """Seconds until an error says that the database is unavailable."""
     begun = time.monotonic()
     with pytest.raises(OperationalError):
         one(engine)
@@ -47,15 +47,19 @@ def failing(engine: Engine) -> float:
 
 
 def test_the_server_gives_up_before_we_do() -> None:
-    assert driver.SERVER["lock_timeout"] < driver.SERVER["statement_timeout"] < 1000 * driver.SILENCE
-    assert driver.PING < driver.SILENCE
+    assert (
+        driver.SERVER_TIMEOUTS_MS["lock_timeout"]
+        < driver.SERVER_TIMEOUTS_MS["statement_timeout"]
+        < 1000 * driver.SILENCE_SECONDS
+    )
+    assert driver.PING_SECONDS < driver.SILENCE_SECONDS
 
 
-def test_a_server_that_says_nothing_is_given_up(engine: Engine, proxy: Proxy) -> None:
+def test_a_silent_server_is_an_error(engine: Engine, proxy: Proxy) -> None:
     assert one(engine) == 1
     proxy.black_hole()
-    assert failing(engine) < driver.PING + CONNECT + SLACK
-    with ThreadPoolExecutor(10) as pool:  # one of them tries, and the others are told at once
+    assert failing(engine) < driver.PING_SECONDS + CONNECT + SLACK
+    with ThreadPoolExecutor(10) as pool:  # one of them tries, and the others fail at once
         took = sorted(pool.map(lambda _: failing(engine), range(10)))
     assert took[-2] < SLACK
     assert took[-1] < CONNECT + SLACK
@@ -74,12 +78,12 @@ def test_a_server_that_refuses_is_given_up_at_once(engine: Engine, proxy: Proxy)
 def test_a_statement_that_is_not_answered(
     engine: Engine, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "SILENCE", 0.5)
+    monkeypatch.setattr(driver, "SILENCE_SECONDS", 0.5)
     with engine.connect() as connection:
         assert connection.execute(select(1)).scalar_one() == 1
         proxy.black_hole()
         begun = time.monotonic()
-        with pytest.raises(OperationalError, match="said nothing") as caught:
+        with pytest.raises(OperationalError, match="was silent") as caught:
             connection.execute(select(1))
         assert time.monotonic() - begun < 0.5 + SLACK
         assert caught.value.connection_invalidated
@@ -90,9 +94,9 @@ def test_a_statement_that_is_not_answered(
 def test_what_a_lost_client_has_locked_is_free_again(
     postgresql: str, engine: Engine, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Skipped as locked it would never be looked at: a job's expired lease, for one."""
-    monkeypatch.setitem(driver.SERVER, "idle_in_transaction_session_timeout", 500)
-    patience = make_engine(engine.url.render_as_string(hide_password=False))
+    """Else a row that is skipped while locked, such as an expired lease, would be skipped for ever."""
+    monkeypatch.setitem(driver.SERVER_TIMEOUTS_MS, "idle_in_transaction_session_timeout", 500)
+    impatient = make_engine(engine.url.render_as_string(hide_password=False))
     direct = make_engine(postgresql)
     query = text("select n from locked for update skip locked")
     with direct.begin() as connection:
@@ -102,7 +106,7 @@ def test_what_a_lost_client_has_locked_is_free_again(
         with direct.begin() as connection:
             return connection.execute(query).one_or_none() is not None
 
-    with patience.connect() as lost:
+    with impatient.connect() as lost:
         assert lost.execute(query).one()
         proxy.black_hole()
         assert not free()
@@ -112,5 +116,5 @@ def test_what_a_lost_client_has_locked_is_free_again(
             lost.execute(query)
     with direct.begin() as connection:
         connection.execute(text("drop table locked"))
-    for made in (patience, direct):
+    for made in (impatient, direct):
         made.dispose()

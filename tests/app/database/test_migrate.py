@@ -5,14 +5,14 @@ import threading
 from sqlalchemy import Engine, inspect
 
 from app.database.engine import Base, make_engine
-from app.database.migrate import downgrade, drift, is_current, upgrade
+from app.database.migrate import downgrade, is_current, schema_differences, upgrade
 
 SINGLE, SPLIT = "baf3be129779", "5d0c7e1f2a94"  # before and after aliases had shares
 SWEEPLESS = "8c41d6a07be3"  # before there were sweeps
 
 
 def test_a_migrated_database_is_what_the_tables_say(engine: Engine) -> None:
-    assert drift(engine) == []
+    assert schema_differences(engine) == []
     assert is_current(engine)
 
 
@@ -23,7 +23,7 @@ def test_down_and_up_again(engine: Engine) -> None:
         assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
     finally:
         upgrade(engine)
-    assert drift(engine) == []
+    assert schema_differences(engine) == []
     assert set(inspect(engine).get_table_names()) == {"alembic_version", *Base.metadata.tables}
 
 
@@ -108,11 +108,11 @@ def test_events_outlive_the_way_down_through_the_budget_of_failures(engine: Engi
         connection.exec_driver_sql("delete from jobs")
 
 
-def test_drift_is_seen(engine: Engine) -> None:
+def test_a_schema_difference_is_reported(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         with engine.begin() as connection:
             connection.exec_driver_sql("alter table models add column stray integer")
-        assert drift(engine) != []
+        assert schema_differences(engine) != []
 
 
 def test_several_processes_may_migrate_at_once(database_url: str) -> None:

@@ -7,15 +7,15 @@ from pydantic import BaseModel, Field
 
 from app.hyperparameters.options import NetworkIn, TrainingIn
 from app.hyperparameters.space import (
-    Choices,
-    Span,
-    Steps,
-    applied,
-    axis,
-    field_of,
+    ChoiceAxis,
+    RangeAxis,
+    StepAxis,
+    apply_parameters,
+    canonical_json,
+    count_settings,
+    parse_axis,
     plain_types,
-    size,
-    spelled,
+    setting_type,
 )
 
 
@@ -32,36 +32,36 @@ PARTS: dict[str, type[BaseModel]] = {"network": NetworkIn, "training": TrainingI
 
 
 def of(name: str, dimension: object) -> object:
-    return axis(dimension, field_of(name, PARTS))
+    return parse_axis(dimension, setting_type(name, PARTS))
 
 
 def test_values_are_taken_as_they_are() -> None:
-    assert of("network.cell", ["gru", None]) == Choices(["gru", None])
-    assert of("options.unit", ["word"]) == Choices(["word"])
+    assert of("network.cell", ["gru", None]) == ChoiceAxis(["gru", None])
+    assert of("options.unit", ["word"]) == ChoiceAxis(["word"])
 
 
 def test_whole_numbers_have_steps() -> None:
-    assert of("network.layers", {"min": 1, "max": 3}) == Steps(1, 1, 3)
+    assert of("network.layers", {"min": 1, "max": 3}) == StepAxis(1, 1, 3)
     steps = of("network.hidden_size", {"min": 16, "max": 100, "step": 32})
-    assert isinstance(steps, Steps)
-    assert [steps.at(place) for place in range(steps.count)] == [16, 48, 80]
-    assert steps.ends == [16, 80]
-    assert all(isinstance(steps.at(place), int) for place in range(3))
+    assert isinstance(steps, StepAxis)
+    assert [steps.value_at(index) for index in range(steps.count)] == [16, 48, 80]
+    assert steps.bounds == [16, 80]
+    assert all(isinstance(steps.value_at(index), int) for index in range(3))
 
 
 def test_other_numbers_have_steps_only_if_they_are_given_some() -> None:
-    assert of("training.learning_rate", {"min": 0, "max": 1}) == Span(0, 1, log=False, whole=False)
+    assert of("training.learning_rate", {"min": 0, "max": 1}) == RangeAxis(0, 1, log=False, integer=False)
     steps = of("options.share", {"min": 0.1, "max": 0.3, "step": 0.1})
-    assert isinstance(steps, Steps)
-    assert [steps.at(place) for place in range(steps.count)] == [0.1, 0.2, 0.3]
+    assert isinstance(steps, StepAxis)
+    assert [steps.value_at(index) for index in range(steps.count)] == [0.1, 0.2, 0.3]
     span = of("training.learning_rate", {"min": 0.001, "max": 0.1, "log": True})
-    assert isinstance(span, Span)
-    assert (span.ends, span.log, span.count) == ([0.001, 0.1], True, None)
+    assert isinstance(span, RangeAxis)
+    assert (span.bounds, span.log, span.count) == ([0.001, 0.1], True, None)
 
 
 def test_whole_numbers_on_a_log_scale_are_a_span() -> None:
-    assert of("network.hidden_size", {"min": 8, "max": 512, "log": True}) == Span(
-        8, 512, log=True, whole=True
+    assert of("network.hidden_size", {"min": 8, "max": 512, "log": True}) == RangeAxis(
+        8, 512, log=True, integer=True
     )
 
 
@@ -92,21 +92,21 @@ def test_a_field_takes_its_plain_types() -> None:
 
 
 def test_the_size_of_a_space_is_that_of_its_grid() -> None:
-    assert size({"a": Choices([1, 2]), "b": Steps(1, 1, 5)}) == 10
-    assert size({"a": Choices([1, 2]), "b": Span(0, 1, log=False, whole=False)}) is None
+    assert count_settings({"a": ChoiceAxis([1, 2]), "b": StepAxis(1, 1, 5)}) == 10
+    assert count_settings({"a": ChoiceAxis([1, 2]), "b": RangeAxis(0, 1, log=False, integer=False)}) is None
 
 
-def test_equal_values_are_spelled_alike() -> None:
-    assert spelled({"b": 1, "a": [None, "é"]}) == spelled({"a": [None, "é"], "b": 1})
-    assert spelled(1) != spelled(1.5)
+def test_equal_values_have_the_same_text() -> None:
+    assert canonical_json({"b": 1, "a": [None, "é"]}) == canonical_json({"a": [None, "é"], "b": 1})
+    assert canonical_json(1) != canonical_json(1.5)
     with pytest.raises(ValueError, match="JSON compliant"):
-        spelled(float("nan"))
+        canonical_json(float("nan"))
 
 
 def test_settings_go_into_the_parts_of_a_job_and_leave_the_base_alone() -> None:
     base = {"network": {"layers": 2}, "options": {"horizon": 3}}
-    made = applied(base, {"network.cell": "gru", "training.epochs": 5, "options.horizon": 4})
-    assert made == {
+    parts = apply_parameters(base, {"network.cell": "gru", "training.epochs": 5, "options.horizon": 4})
+    assert parts == {
         "network": {"layers": 2, "cell": "gru"}, "training": {"epochs": 5}, "options": {"horizon": 4},
     }  # fmt: skip
     assert base == {"network": {"layers": 2}, "options": {"horizon": 3}}

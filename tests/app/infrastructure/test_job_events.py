@@ -1,9 +1,9 @@
-"""Following a job: one query a tick, woken by every change, and by the end."""
+"""Waiting for changes of a job: one query per poll, woken by every change and by closing."""
 
 import asyncio
 
 from app.database.engine import Sessions
-from app.infrastructure.job_events import Follower, append
+from app.infrastructure.job_events import JobFollower, append_events
 from tests.app.services.jobs.test_leases import submit
 
 
@@ -12,28 +12,28 @@ def test_a_change_wakes_everyone_who_waits(sessions: Sessions) -> None:
         job_id = submit(session)
 
     async def scenario() -> list[bool]:
-        follower = Follower(sessions)
-        waits = [asyncio.create_task(follower.changed(job_id, 2, 10)) for _ in range(20)]
+        follower = JobFollower(sessions)
+        waits = [asyncio.create_task(follower.wait_for_change(job_id, 2, 10)) for _ in range(20)]
         while follower.watched != {job_id}:
             await asyncio.sleep(0)
         with sessions.begin() as session:
-            append(session, job_id, [("log", {"n": 1})])
-        found = await asyncio.gather(*waits)
+            append_events(session, job_id, [("log", {"n": 1})])
+        changed = await asyncio.gather(*waits)
         assert follower.watched == frozenset()
         await follower.close()
-        return found
+        return changed
 
     assert asyncio.run(scenario()) == [True] * 20
 
 
-def test_an_old_revision_is_news_at_once(sessions: Sessions) -> None:
+def test_an_old_revision_has_changed_at_once(sessions: Sessions) -> None:
     with sessions.begin() as session:
         job_id = submit(session)
 
     async def scenario() -> bool:
-        follower = Follower(sessions)
+        follower = JobFollower(sessions)
         try:
-            return await follower.changed(job_id, 1, 10)
+            return await follower.wait_for_change(job_id, 1, 10)
         finally:
             await follower.close()
 
@@ -42,22 +42,22 @@ def test_an_old_revision_is_news_at_once(sessions: Sessions) -> None:
 
 def test_time_runs_out(sessions: Sessions) -> None:
     async def scenario() -> bool:
-        follower = Follower(sessions)
+        follower = JobFollower(sessions)
         try:
-            return await follower.changed("job_none", 1, 0.3)
+            return await follower.wait_for_change("job_none", 1, 0.3)
         finally:
             await follower.close()
 
     assert not asyncio.run(scenario())
 
 
-def test_closing_lets_everyone_go(sessions: Sessions) -> None:
+def test_closing_wakes_everyone(sessions: Sessions) -> None:
     with sessions.begin() as session:
         job_id = submit(session)
 
     async def scenario() -> bool:
-        follower = Follower(sessions)
-        wait = asyncio.create_task(follower.changed(job_id, 2, 60))
+        follower = JobFollower(sessions)
+        wait = asyncio.create_task(follower.wait_for_change(job_id, 2, 60))
         while not follower.watched:
             await asyncio.sleep(0)
         await follower.close()

@@ -29,8 +29,8 @@ def line(message: object, *args: object, exc_info: Any = None, **extra: object) 
     vars(record).update(extra)
     text = JsonFormatter().format(record)
     assert "\n" not in text
-    found: dict[str, Any] = json.loads(text)
-    return found
+    fields: dict[str, Any] = json.loads(text)
+    return fields
 
 
 def test_a_line_has_time_level_logger_and_message() -> None:
@@ -43,9 +43,9 @@ def test_a_line_has_time_level_logger_and_message() -> None:
 
 
 def test_ids_are_fields_of_their_own_and_other_extras_are_not() -> None:
-    found = line("x", request_id="r1", job_id="job_1", cookie="hunter2")
-    assert (found["request_id"], found["job_id"]) == ("r1", "job_1")
-    assert "hunter2" not in json.dumps(found)
+    fields = line("x", request_id="r1", job_id="job_1", cookie="hunter2")
+    assert (fields["request_id"], fields["job_id"]) == ("r1", "job_1")
+    assert "hunter2" not in json.dumps(fields)
 
 
 @pytest.mark.parametrize("message", ["two\nlines", 'a "quote"', "\x00\x1b[31m", "größe 数据", "\ud800", ""])
@@ -57,9 +57,9 @@ def test_a_fault_brings_its_traceback() -> None:
     try:
         int("odd")
     except ValueError:
-        found = line("failed", exc_info=sys.exc_info())
-    assert found["traceback"].startswith("Traceback")
-    assert found["traceback"].endswith("'odd'")
+        fields = line("failed", exc_info=sys.exc_info())
+    assert fields["traceback"].startswith("Traceback")
+    assert fields["traceback"].endswith("'odd'")
 
 
 @pytest.mark.parametrize(("level", "shown"), [("INFO", True), ("info", True), ("WARNING", False)])
@@ -69,8 +69,8 @@ def test_the_level_is_kept_to(
     logs.configure(level)
     logging.getLogger("app.y").info("hello")
     logging.getLogger("app.y").debug("never")
-    told = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
-    assert [one["message"] for one in told] == (["hello"] if shown else [])
+    lines = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
+    assert [one["message"] for one in lines] == (["hello"] if shown else [])
 
 
 def test_configuring_twice_logs_once_and_nothing_goes_to_stdout(

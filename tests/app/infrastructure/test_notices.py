@@ -1,4 +1,4 @@
-"""Notices over a real server: who forgets what, and when, also when the server dies or hangs."""
+"""Notices over a real server: which process forgets what, and when, also when the server dies or hangs."""
 
 import asyncio
 import secrets
@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from app.infrastructure import notices
 from app.infrastructure.notices import Notices
-from tests.lanes import eventually, run
+from tests.lanes import run, wait_until
 from tests.servers import Valkey, valkey
 
 
@@ -29,17 +29,17 @@ def fragile() -> Iterator[Valkey]:
 
 
 class Listener:
-    """A process that remembers what it was told to forget; `*` is everything."""
+    """A process that records what it had to forget; `*` is everything."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        self.forgot: list[str] = []
-        self.notices = Notices(url, prefix, self.forgot.append, lambda: self.forgot.append("*"))
+        self.forgotten: list[str] = []
+        self.notices = Notices(url, prefix, self.forgotten.append, lambda: self.forgotten.append("*"))
 
-    def told(self, model: str) -> bool:
-        """Whether it has forgotten a model, and from now on remembers again."""
-        found = model in self.forgot
-        self.forgot.clear()
-        return found
+    def has_forgotten(self, model: str) -> bool:
+        """Whether it has forgotten a model since the last call."""
+        forgotten = model in self.forgotten
+        self.forgotten.clear()
+        return forgotten
 
 
 @asynccontextmanager
@@ -58,74 +58,74 @@ async def connected(url: str) -> AsyncIterator[Any]:
         yield client
 
 
-def test_a_process_begins_with_nothing_remembered(redis_url: str, prefix: str) -> None:
+def test_a_process_starts_with_everything_forgotten(redis_url: str, prefix: str) -> None:
     async def scenario() -> None:
         async with listening(redis_url, prefix) as (one,):
-            assert (one.forgot, one.notices.connected) == (["*"], True)
+            assert (one.forgotten, one.notices.connected) == (["*"], True)
 
     run(scenario())
 
 
-def test_when_a_move_is_told_every_process_has_forgotten(redis_url: str, prefix: str) -> None:
+def test_after_an_invalidation_every_process_has_forgotten_the_model(redis_url: str, prefix: str) -> None:
     async def scenario() -> None:
         async with listening(redis_url, prefix, 3) as processes:
             for process in processes:
-                process.forgot.clear()
+                process.forgotten.clear()
             for number in range(50):
                 model = f"model-{number}"
-                assert await processes[number % 3].notices.tell(model)
-                assert [process.told(model) for process in processes] == [True] * 3
+                assert await processes[number % 3].notices.invalidate(model)
+                assert [process.has_forgotten(model) for process in processes] == [True] * 3
 
     run(scenario())
 
 
-def test_many_moves_at_once_do_not_mix_up_their_acknowledgements(redis_url: str, prefix: str) -> None:
+def test_concurrent_invalidations_do_not_mix_up_their_acknowledgements(redis_url: str, prefix: str) -> None:
     async def scenario() -> None:
         async with listening(redis_url, prefix, 2) as processes:
-            tells = [process.notices.tell(f"m{n}") for n in range(20) for process in processes]
-            assert all(await asyncio.gather(*tells))
+            notices_sent = [process.notices.invalidate(f"m{n}") for n in range(20) for process in processes]
+            assert all(await asyncio.gather(*notices_sent))
             for process in processes:
-                assert {f"m{n}" for n in range(20)} <= set(process.forgot)
+                assert {f"m{n}" for n in range(20)} <= set(process.forgotten)
 
     run(scenario())
 
 
-def test_a_move_leaves_nothing_behind(redis_url: str, prefix: str) -> None:
+def test_an_invalidation_leaves_no_keys_behind(redis_url: str, prefix: str) -> None:
     async def scenario() -> None:
         async with listening(redis_url, prefix, 2) as (one, _), connected(redis_url) as client:
-            assert await one.notices.tell("m")
+            assert await one.notices.invalidate("m")
             assert await client.keys(f"{prefix}*") == []
 
     run(scenario())
 
 
-def test_other_installations_on_the_same_server_are_not_told(redis_url: str, prefix: str) -> None:
+def test_other_installations_on_the_same_server_get_no_notice(redis_url: str, prefix: str) -> None:
     async def scenario() -> None:
         async with listening(redis_url, prefix) as (one,), listening(redis_url, f"{prefix}b:") as (other,):
-            assert await one.notices.tell("m")
-            assert (one.forgot.count("m") > 0, other.forgot) == (True, ["*"])
+            assert await one.notices.invalidate("m")
+            assert (one.forgotten.count("m") > 0, other.forgotten) == (True, ["*"])
 
     run(scenario())
 
 
-def test_one_that_does_not_answer_is_waited_for_a_bounded_time(
+def test_a_process_that_does_not_acknowledge_is_waited_for_a_bounded_time(
     redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(notices, "PATIENCE", 0.3)
+    monkeypatch.setattr(notices, "TIMEOUT_SECONDS", 0.3)
 
     async def scenario() -> None:
         async with listening(redis_url, prefix, 2) as (one, two), connected(redis_url) as client:
-            async with client.pubsub() as deaf:
-                await deaf.subscribe(f"{prefix}notices")
+            async with client.pubsub() as silent:
+                await silent.subscribe(f"{prefix}notices")
                 begun = time.monotonic()
-                assert not await one.notices.tell("m")
+                assert not await one.notices.invalidate("m")
                 assert 0.25 < time.monotonic() - begun < 5
-                assert two.told("m")
+                assert two.has_forgotten("m")
             await subscribed(client, prefix, 2)
-            assert await one.notices.tell("m")
+            assert await one.notices.invalidate("m")
 
     run(scenario())
-    assert "not every process knows that m moved: no answer in time" in caplog.text
+    assert "not every process has acknowledged that m changed: no answer in time" in caplog.text
 
 
 async def subscribed(client: Any, prefix: str, count: int) -> None:
@@ -137,28 +137,28 @@ def test_acknowledgements_that_nobody_reads_disappear(redis_url: str, prefix: st
     async def scenario() -> None:
         async with listening(redis_url, prefix) as (one,), connected(redis_url) as client:
             await client.publish(f"{prefix}notices", f'["m","{prefix}acks"]')
-            await eventually(lambda: one.told("m"))
+            await wait_until(lambda: one.has_forgotten("m"))
             while not await client.exists(f"{prefix}acks"):
                 await asyncio.sleep(0.005)
-            assert 0 < await client.ttl(f"{prefix}acks") <= notices.ACK_SECONDS
+            assert 0 < await client.ttl(f"{prefix}acks") <= notices.ACK_TTL_SECONDS
             await client.delete(f"{prefix}acks")
 
     run(scenario())
 
 
 @pytest.mark.parametrize(
-    "rubbish", [b"", b"\xff", b"m", b"[]", b'["m"]', b"3", b'{"a":1}', b'["m",2]', b"null"]
+    "payload", [b"", b"\xff", b"m", b"[]", b'["m"]', b"3", b'{"a":1}', b'["m",2]', b"null"]
 )
-def test_what_cannot_be_read_makes_everything_forgotten_and_is_survived(
-    redis_url: str, prefix: str, rubbish: bytes
+def test_a_notice_that_cannot_be_decoded_invalidates_everything(
+    redis_url: str, prefix: str, payload: bytes
 ) -> None:
     async def scenario() -> None:
         async with listening(redis_url, prefix, 2) as (one, two), connected(redis_url) as client:
-            one.forgot.clear()
-            await client.publish(f"{prefix}notices", rubbish)
-            await eventually(lambda: one.forgot == ["*"])
-            assert await two.notices.tell("m")
-            assert one.told("m")
+            one.forgotten.clear()
+            await client.publish(f"{prefix}notices", payload)
+            await wait_until(lambda: one.forgotten == ["*"])
+            assert await two.notices.invalidate("m")
+            assert one.has_forgotten("m")
 
     run(scenario())
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_read_makes_everything_forgotten_and_is_survived(
 # The server's faults
 
 
-def test_without_a_server_a_move_succeeds_at_once(prefix: str, fragile: Valkey) -> None:
+def test_without_a_server_an_invalidation_returns_at_once(prefix: str, fragile: Valkey) -> None:
     fragile.kill()
 
     async def scenario() -> None:
@@ -174,30 +174,30 @@ def test_without_a_server_a_move_succeeds_at_once(prefix: str, fragile: Valkey) 
         async with listening(fragile.url, prefix, 2) as (one, two):
             assert not one.notices.connected
             for _ in range(5):
-                assert not await one.notices.tell("m")
+                assert not await one.notices.invalidate("m")
             assert time.monotonic() - begun < 0.9
-            assert (one.forgot, two.forgot) == (["m"] * 5, [])
+            assert (one.forgotten, two.forgotten) == (["m"] * 5, [])
             fragile.start()
-            await eventually(lambda: one.notices.connected and two.notices.connected)
-            assert two.told("*")
-            assert await one.notices.tell("m")
-            assert two.told("m")
+            await wait_until(lambda: one.notices.connected and two.notices.connected)
+            assert two.has_forgotten("*")
+            assert await one.notices.invalidate("m")
+            assert two.has_forgotten("m")
 
     run(scenario())
 
 
-def test_after_every_break_everything_is_forgotten(prefix: str, fragile: Valkey) -> None:
+def test_after_every_reconnect_everything_is_forgotten(prefix: str, fragile: Valkey) -> None:
     async def scenario() -> None:
         async with listening(fragile.url, prefix, 2) as processes:
             for _ in range(3):
                 for process in processes:
-                    process.forgot.clear()
+                    process.forgotten.clear()
                 fragile.kill()
                 fragile.start()
-                await eventually(lambda: all("*" in process.forgot for process in processes))
-                await eventually(lambda: all(process.notices.connected for process in processes))
-                assert await processes[0].notices.tell("m")
-                assert processes[1].told("m")
+                await wait_until(lambda: all("*" in process.forgotten for process in processes))
+                await wait_until(lambda: all(process.notices.connected for process in processes))
+                assert await processes[0].notices.invalidate("m")
+                assert processes[1].has_forgotten("m")
 
     run(scenario())
 
@@ -206,41 +206,41 @@ def test_a_connection_that_was_cut_is_made_again_at_once(prefix: str, fragile: V
     async def scenario() -> None:
         async with listening(fragile.url, prefix) as (one,), connected(fragile.url) as client:
             for _ in range(5):
-                one.forgot.clear()
+                one.forgotten.clear()
                 begun = time.monotonic()
                 assert await client.client_kill_filter(_type="pubsub") == 1
-                await eventually(lambda: one.told("*"))
+                await wait_until(lambda: one.has_forgotten("*"))
                 assert time.monotonic() - begun < 1
                 await subscribed(client, prefix, 1)
 
     run(scenario())
 
 
-def test_a_server_that_hangs_holds_a_move_up_for_a_bounded_time(
+def test_a_server_that_hangs_delays_an_invalidation_for_a_bounded_time(
     prefix: str, fragile: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "PATIENCE", 0.3)
+    monkeypatch.setattr(notices, "TIMEOUT_SECONDS", 0.3)
 
     async def scenario() -> None:
         async with listening(fragile.url, prefix, 2) as (one, two):
             fragile.signal(signal.SIGSTOP)
             try:
                 begun = time.monotonic()
-                assert not await one.notices.tell("m")
+                assert not await one.notices.invalidate("m")
                 assert time.monotonic() - begun < 5
             finally:
                 fragile.signal(signal.SIGCONT)
-            while not await one.notices.tell("n"):
+            while not await one.notices.invalidate("n"):
                 await asyncio.sleep(0.01)
-            assert two.told("n")
+            assert two.has_forgotten("n")
 
     run(scenario())
 
 
-def test_a_start_waits_for_a_hanging_server_only_so_long(
+def test_a_start_waits_for_a_hanging_server_for_a_bounded_time(
     prefix: str, fragile: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "PATIENCE", 0.3)
+    monkeypatch.setattr(notices, "TIMEOUT_SECONDS", 0.3)
     fragile.signal(signal.SIGSTOP)
 
     async def scenario() -> None:
@@ -248,26 +248,26 @@ def test_a_start_waits_for_a_hanging_server_only_so_long(
         async with listening(fragile.url, prefix) as (one,):
             assert (time.monotonic() - begun < 5, one.notices.connected) == (True, False)
             fragile.signal(signal.SIGCONT)
-            await eventually(lambda: one.notices.connected)
+            await wait_until(lambda: one.notices.connected)
 
     run(scenario())
 
 
-def test_silence_is_no_fault_but_a_dead_peer_is_noticed(
+def test_silence_is_no_failure_but_a_dead_server_is_noticed(
     prefix: str, fragile: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "QUIET", 0.1)
+    monkeypatch.setattr(notices, "PING_SECONDS", 0.1)
 
     async def scenario() -> None:
         async with listening(fragile.url, prefix) as (one,), connected(fragile.url) as client:
             while (await client.info("commandstats")).get("cmdstat_ping", {"calls": 0})["calls"] < 3:
                 await asyncio.sleep(0.01)
-            assert one.forgot == ["*"]
+            assert one.forgotten == ["*"]
             fragile.signal(signal.SIGSTOP)
-            await eventually(lambda: not one.notices.connected)
+            await wait_until(lambda: not one.notices.connected)
             fragile.signal(signal.SIGCONT)
-            await eventually(lambda: one.notices.connected)
-            assert one.forgot == ["*", "*"]
+            await wait_until(lambda: one.notices.connected)
+            assert one.forgotten == ["*", "*"]
 
     run(scenario())
 
@@ -278,7 +278,7 @@ def test_closing_leaves_no_task_and_no_connection(prefix: str, fragile: Valkey, 
         if not up:
             fragile.kill()
         async with listening(fragile.url, prefix, 2) as (one, _):
-            await one.notices.tell("m")
+            await one.notices.invalidate("m")
         assert asyncio.all_tasks() == {asyncio.current_task()}
         if up:
             async with connected(fragile.url) as client:
@@ -288,5 +288,5 @@ def test_closing_leaves_no_task_and_no_connection(prefix: str, fragile: Valkey, 
     run(scenario())
 
 
-def test_what_was_never_started_can_be_closed(prefix: str, fragile: Valkey) -> None:
+def test_notices_that_were_never_started_can_be_closed(prefix: str, fragile: Valkey) -> None:
     run(Listener(fragile.url, prefix).notices.close())

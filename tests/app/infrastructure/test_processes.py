@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from app.infrastructure.processes import Child, alive, rotate
+from app.infrastructure.processes import ManagedProcess, is_alive, rotate_log
 from tests.servers import until
 
 SLEEPER = [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(600)"]
 PARENT = """
 import pathlib, signal, sys
-from app.infrastructure.processes import Child
-child = Child("child", [sys.executable, "-c", sys.argv[2]], pathlib.Path(sys.argv[1]))
+from app.infrastructure.processes import ManagedProcess
+child = ManagedProcess("child", [sys.executable, "-c", sys.argv[2]], pathlib.Path(sys.argv[1]))
 child.start()
 print(child.pid, flush=True)
 signal.pause()
@@ -40,7 +40,7 @@ def gone(pid: int) -> bool:
     try:
         return stat.read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
-        return not alive(pid)
+        return not is_alive(pid)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux")
@@ -49,25 +49,25 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        assert alive(pid)
+        assert is_alive(pid)
         parent.kill()
         parent.wait()
     until(lambda: gone(pid), what="the child's end")
 
 
-def test_asking_ends_it_and_its_status_is_known(tmp_path: Path) -> None:
-    child = Child("sleeper", SLEEPER, tmp_path / "logs" / "sleeper.log")
+def test_terminating_ends_it_and_its_status_is_known(tmp_path: Path) -> None:
+    child = ManagedProcess("sleeper", SLEEPER, tmp_path / "logs" / "sleeper.log")
     child.start()
-    assert child.ended() is None
+    assert child.poll() is None
     until(lambda: child.tail() == "up", what="its output")
-    child.ask()
-    until(lambda: child.ended() == -signal.SIGTERM, what="its end")
+    child.terminate()
+    until(lambda: child.poll() == -signal.SIGTERM, what="its end")
     child.kill()  # after the end it is harmless
-    child.ask()
+    child.terminate()
 
 
 def test_kill_ends_what_it_left_in_its_session(tmp_path: Path) -> None:
-    child = Child("nest", [sys.executable, "-c", NEST], tmp_path / "nest.log")
+    child = ManagedProcess("nest", [sys.executable, "-c", NEST], tmp_path / "nest.log")
     child.start()
     until(lambda: "inner" in child.tail() and "up" in child.tail(), what="the inner process")
     inner = int(child.tail().split("inner ")[1].split()[0])
@@ -76,15 +76,17 @@ def test_kill_ends_what_it_left_in_its_session(tmp_path: Path) -> None:
 
 
 def test_it_leads_a_session_of_its_own_and_gets_its_environment(tmp_path: Path) -> None:
-    code = "import os; print(os.getsid(0) == os.getpid(), os.environ['GIVEN'], os.environ['PATH'] != '')"
-    child = Child("told", [sys.executable, "-c", code], tmp_path / "told.log", {"GIVEN": "yes"})
+    code = "import os; print(os.getsid(0) == os.getpid(), os.environ['EXTRA'], os.environ['PATH'] != '')"
+    child = ManagedProcess(
+        "environment", [sys.executable, "-c", code], tmp_path / "environment.log", {"EXTRA": "yes"}
+    )
     child.start()
-    until(lambda: child.ended() == 0, what="its end")
+    until(lambda: child.poll() == 0, what="its end")
     assert child.tail() == "True yes True"
 
 
-def test_it_inherits_only_the_descriptors_it_is_given(tmp_path: Path) -> None:
-    given, hidden = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
+def test_it_inherits_only_the_descriptors_in_pass_fds(tmp_path: Path) -> None:
+    passed, hidden = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
     code = """
 import os, sys
 for descriptor in map(int, sys.argv[1:]):
@@ -94,32 +96,32 @@ for descriptor in map(int, sys.argv[1:]):
     except OSError:
         print("closed")
 """
-    command = [sys.executable, "-c", code, str(given), str(hidden)]
-    child = Child("heir", command, tmp_path / "heir.log", keep=(given,))
+    command = [sys.executable, "-c", code, str(passed), str(hidden)]
+    child = ManagedProcess("heir", command, tmp_path / "heir.log", pass_fds=(passed,))
     child.start()
-    until(lambda: child.ended() == 0, what="its end")
+    until(lambda: child.poll() == 0, what="its end")
     assert child.tail().split() == ["open", "closed"]
-    os.close(given)
+    os.close(passed)
     os.close(hidden)
 
 
 def test_the_tail_is_of_the_last_start_only(tmp_path: Path) -> None:
     log = tmp_path / "child.log"
     log.write_text("from an earlier life\n")
-    child = Child("counter", [sys.executable, "-c", "print(*range(30), sep='\\n')"], log)
-    assert child.ended() == 0  # not started
+    child = ManagedProcess("counter", [sys.executable, "-c", "print(*range(30), sep='\\n')"], log)
+    assert child.poll() == 0  # not started
     child.start()
-    until(lambda: child.ended() == 0, what="its end")
+    until(lambda: child.poll() == 0, what="its end")
     assert child.tail(3) == "27\n28\n29"
     assert len(child.tail(100).splitlines()) == 30
     assert log.read_text().startswith("from an earlier life")
-    assert Child("none", [], tmp_path / "none.log").tail() == ""
+    assert ManagedProcess("none", [], tmp_path / "none.log").tail() == ""
 
 
 def test_rotation_keeps_the_newest_logs(tmp_path: Path) -> None:
     log = tmp_path / "api.log"
     for number in range(6):
-        rotate(log)
+        rotate_log(log)
         log.write_text(str(number))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "api.log": "5", "api.log.1": "4", "api.log.2": "3", "api.log.3": "2",
@@ -127,8 +129,8 @@ def test_rotation_keeps_the_newest_logs(tmp_path: Path) -> None:
 
 
 def test_alive_knows_processes() -> None:
-    assert alive(os.getpid())
-    assert not alive(0)
+    assert is_alive(os.getpid())
+    assert not is_alive(0)
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
-    assert not alive(ended.pid)
+    assert not is_alive(ended.pid)

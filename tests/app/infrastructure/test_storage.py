@@ -37,7 +37,7 @@ def test_fetch_copies_everything_below_a_prefix(storage: Storage, tmp_path: Path
     assert (directory / "deep" / "file").read_bytes() == b"deep"
 
 
-def test_nothing_there_is_not_found(storage: Storage, tmp_path: Path) -> None:
+def test_a_missing_key_is_not_found(storage: Storage, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         storage.read("none")
     with pytest.raises(NotFound):
@@ -50,7 +50,7 @@ def test_only_known_schemes_are_opened() -> None:
         Storage("ftp://host/x")
 
 
-def test_sizes_and_directories_are_told_without_reading(storage: Storage, tmp_path: Path) -> None:
+def test_sizes_and_directories_are_listed_without_reading(storage: Storage, tmp_path: Path) -> None:
     assert storage.sizes("jobs") == {}
     assert storage.directories("jobs") == []
     for key, data in (("jobs/2/b", b"12345"), ("jobs/2/a", b""), ("jobs/10/deep/c", b"1"), ("other/x", b"1")):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, delimited, lines, open_source, parquet
-from app.tasks.contract import Chunk, Faults, Source
+from app.tasks.source import Chunk, Faults, Source
 from app.typedefs import Json
 
 CANONICAL = ("unique_id", "ds", "y", "split")
@@ -63,12 +63,12 @@ def test_line_numbers_count_line_breaks_in_fields_and_blank_lines(path: Path) ->
 
 
 def test_many_rows_come_in_chunks_that_go_on_counting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited, "ROWS", 4)
-    monkeypatch.setattr(lines, "BLOCK", 7)
-    found = chunks(path, b"a,b\n" + b"".join(b"%d,x\n" % at for at in range(10)))
-    assert [len(chunk.rows) for chunk in found] == [4, 4, 2]
-    assert np.concatenate([chunk.rows for chunk in found]).tolist() == list(range(2, 12))
-    assert [value for chunk in found for value in chunk.columns["a"]] == [str(at) for at in range(10)]
+    monkeypatch.setattr(delimited, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(lines, "READ_BLOCK_BYTES", 7)
+    result = chunks(path, b"a,b\n" + b"".join(b"%d,x\n" % index for index in range(10)))
+    assert [len(chunk.rows) for chunk in result] == [4, 4, 2]
+    assert np.concatenate([chunk.rows for chunk in result]).tolist() == list(range(2, 12))
+    assert [value for chunk in result for value in chunk.columns["a"]] == [str(index) for index in range(10)]
 
 
 @given(
@@ -79,39 +79,41 @@ def test_many_rows_come_in_chunks_that_go_on_counting(path: Path, monkeypatch: p
 def test_what_was_written_as_csv_is_read_again(rows: list[tuple[str, int]]) -> None:
     quoted = "".join('"' + text.replace('"', '""') + f'",{number}\n' for text, number in rows)
     path = Path(PATHS.name) / "content"
-    found = chunks(path, ("text,number\n" + quoted).encode())
-    assert [value for chunk in found for value in chunk.columns["text"]] == [text for text, _ in rows]
+    result = chunks(path, ("text,number\n" + quoted).encode())
+    assert [value for chunk in result for value in chunk.columns["text"]] == [text for text, _ in rows]
 
 
 def test_a_file_of_nothing_but_bad_rows_gives_only_those_faults(path: Path) -> None:
     assert [problem.pointer for problem in fault(path, b"a,b\n1\n2\n")] == ["/file/row/2", "/file/row/3"]
 
 
-def test_a_damaged_row_is_placed_after_rows_with_line_breaks(path: Path) -> None:
+def test_a_damaged_row_has_its_line_after_rows_with_line_breaks(path: Path) -> None:
     problems = fault(path, b'a,b\n"1\n1",2\n3\n4,5,6\n7,8\n')
     assert [problem.pointer for problem in problems] == ["/file/row/4", "/file/row/5"]
 
 
-def test_a_wrong_byte_is_placed_beyond_the_first_block(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "BLOCK", 16)
+def test_a_wrong_byte_has_its_line_beyond_the_first_block(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "READ_BLOCK_BYTES", 16)
     assert fault(path, b"a,b\n" + b"1,2\n" * 100 + b"\xff,2\n")[0].pointer == "/file/row/102"
 
 
 @pytest.mark.parametrize("format_", ["csv", "jsonl"])
 def test_a_line_without_end_is_given_up(format_: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "BLOCK", 16)
-    monkeypatch.setattr(lines, "LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(lines, "READ_BLOCK_BYTES", 16)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1 << 20)
     [problem] = fault(path, b"a,b\n" + b"x" * (2 << 20), format_)[-1:]
     assert problem.pointer == "/file/row/2"
     assert "longer than 1 MiB" in problem.detail
 
 
 def test_wide_tables_come_in_small_chunks(path: Path) -> None:
-    header = b",".join(b"c%d" % at for at in range(5_000)) + b"\n"
+    header = b",".join(b"c%d" % index for index in range(5_000)) + b"\n"
     row = b",".join(b"1" for _ in range(5_000)) + b"\n"
-    found = chunks(path, header + row * 500)
-    assert sum(len(chunk.rows) for chunk in found) == 500
-    assert max(len(chunk.rows) * len(chunk.columns) for chunk in found) <= delimited.CELLS
+    result = chunks(path, header + row * 500)
+    assert sum(len(chunk.rows) for chunk in result) == 500
+    assert max(len(chunk.rows) * len(chunk.columns) for chunk in result) <= delimited.CHUNK_CELLS
 
 
 def test_columns_take_their_canonical_names(path: Path) -> None:
@@ -155,8 +157,8 @@ def test_rows_as_records(path: Path) -> None:
 
 
 def test_tab_separated_text_is_not_quoted(path: Path) -> None:
-    found = records(path, b'source\ttarget\n"Hi, all\tHola "a todos"\n', "tsv")
-    assert found == [(2, {"source": '"Hi, all', "target": 'Hola "a todos"'})]
+    result = records(path, b'source\ttarget\n"Hi, all\tHola "a todos"\n', "tsv")
+    assert result == [(2, {"source": '"Hi, all', "target": 'Hola "a todos"'})]
     assert "','" in fault(path, b"source,target\n", "tsv")[0].detail
 
 
@@ -174,7 +176,7 @@ def test_json_lines_as_columns(path: Path) -> None:
     assert chunk.columns["label"].tolist() == [1, None]
 
 
-def test_every_bad_json_line_is_told(path: Path) -> None:
+def test_every_bad_json_line_is_reported(path: Path) -> None:
     body = b'{"a":1}\n{"a":\n[]\n{"a":1,"a":2}\n{"a":-Infinity}\n'
     assert [problem.pointer for problem in fault(path, body, "jsonl")] == [
         f"/file/row/{row}" for row in (2, 3, 4, 5)
@@ -200,9 +202,9 @@ def test_parquet_columns_of_every_flat_type(path: Path) -> None:
         moment=pa.array([1_500_000_000, 0, None], pa.timestamp("ns", "Europe/Berlin")),
         nothing=pa.nulls(3),
     )
-    found = chunks(path, body, "parquet")
-    assert np.concatenate([chunk.rows for chunk in found]).tolist() == [1, 2, 3]
-    columns = {name: np.concatenate([chunk.columns[name] for chunk in found]) for name in found[0].columns}
+    result = chunks(path, body, "parquet")
+    assert np.concatenate([chunk.rows for chunk in result]).tolist() == [1, 2, 3]
+    columns = {name: np.concatenate([chunk.columns[name] for chunk in result]) for name in result[0].columns}
     assert columns["text"].tolist() == ["a", "", "c"]
     assert columns["coded"].tolist() == ["x", "y", ""]
     assert columns["whole"].tolist() == [1, 2, 3]
@@ -229,7 +231,7 @@ def test_parquet_rows_as_records_and_under_canonical_names(path: Path) -> None:
 def test_a_parquet_file_that_grows_beyond_reason_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "MOST_CELLS", 100_000)
+    monkeypatch.setattr(parquet, "MAX_CELLS", 100_000)
     bomb = written(a=pa.array([0] * 60_000), b=pa.array([0] * 60_000))
     assert "60,000 rows of 2 columns" in fault(path, bomb, "parquet")[0].detail
 
@@ -240,8 +242,8 @@ GOOD = written(ds=["2024-01-01", "2024-01-02", "2024-01-03"], y=[1.0, 2.0, None]
 @given(st.data())
 def test_any_damage_to_a_parquet_file_is_one_fault_or_harmless(data: st.DataObject) -> None:
     body = bytearray(GOOD)
-    for at in data.draw(st.lists(st.integers(0, len(body) - 1), min_size=1, max_size=4)):
-        body[at] = data.draw(st.integers(0, 255))
+    for index in data.draw(st.lists(st.integers(0, len(body) - 1), min_size=1, max_size=4)):
+        body[index] = data.draw(st.integers(0, 255))
     path = Path(PATHS.name) / "content"
     try:
         chunks(path, bytes(body), "parquet")

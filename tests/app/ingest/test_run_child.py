@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from app.errors import DatasetInvalid, NoSpace
-from app.ingest.child import ingest
-from app.ingest.run_child import detect_format, take_in
+from app.ingest.child import read_upload
+from app.ingest.run_child import detect_format, ingest
 from app.tasks import TASKS
 from app.tasks.forecasting.series import SeriesSet
 from tests.app.malformations import TABLES
@@ -39,7 +39,7 @@ def read_here(case: Malformed, directory: Path) -> list[dict[str, str]]:
         return [{"pointer": "/format", "detail": ", ".join(task.formats)}]
     columns = json.loads(case.fields.get("columns", "{}"))
     spec = {"path": str(path), "format": kind, "columns": columns, "out": str(out)}
-    answer = ingest(spec, task)
+    answer = read_upload(spec, task)
     assert not answer["ok"]
     assert not list(out.iterdir())
     json.dumps(answer, allow_nan=False)
@@ -52,12 +52,12 @@ def read_here(case: Malformed, directory: Path) -> list[dict[str, str]]:
     [case for table in TABLES for case in table],
     ids=lambda case: case.name,
 )
-def test_each_malformed_file_is_refused_with_its_place(case: Malformed, tmp_path: Path) -> None:
+def test_each_malformed_file_is_refused_with_its_pointer(case: Malformed, tmp_path: Path) -> None:
     problems = read_here(case, tmp_path)
-    found = [(one["pointer"], one["detail"]) for one in problems]
-    assert any(case.pointer in pointer and case.word in detail for pointer, detail in found), found
-    assert len(found) <= 20
-    assert all(len(detail) < 400 for _, detail in found)
+    pairs = [(one["pointer"], one["detail"]) for one in problems]
+    assert any(case.pointer in pointer and case.word in detail for pointer, detail in pairs), pairs
+    assert len(pairs) <= 20
+    assert all(len(detail) < 400 for _, detail in pairs)
 
 
 def test_the_table_holds_many_different_kinds() -> None:
@@ -75,11 +75,11 @@ def take(
     directory: Path, body: bytes, format_: str = "csv", **changes: Any
 ) -> tuple[dict[str, Any], SeriesSet]:
     path, out = upload(directory, body)
-    asked: dict[str, Any] = {"task": "forecasting", "columns": {}, "seconds": 60.0} | changes
-    taken = take_in(path, format=format_, out=out, **asked)
+    arguments: dict[str, Any] = {"task": "forecasting", "columns": {}, "seconds": 60.0} | changes
+    result = ingest(path, format=format_, out=out, **arguments)
     with np.load(out / "arrays.npz", allow_pickle=False) as arrays:
         series = SeriesSet.from_arrays(dict(arrays))
-    return taken.summary, series
+    return result.summary, series
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_what_the_weather_file_says_beside_the_series(tmp_path: Path) -> None:
     assert summary["span"] == {"start": "2012-01-01", "end": "2015-12-31"}
 
 
-def test_a_fault_found_by_the_child_is_raised_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_fault_in_the_child_is_raised_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DatasetInvalid) as caught:
         take(tmp_path, table(*DAYS, b"a,2024-01-11,x\n"))
     assert caught.value.problems[0].pointer == "/file/row/12/column/y"
@@ -203,8 +203,8 @@ def test_the_child_learns_no_secrets(
     monkeypatch.setenv("RECURRA_DATABASE_URL", "postgresql://user:secret@host/db")
     tell = "import json, os; print(json.dumps({'ok': True, 'summary': dict(os.environ), 'warnings': []}))"
     path, out = upload(tmp_path, b"")
-    taken = take_in(path, task="", format="csv", columns={}, out=out, seconds=60, module=child(tell))
-    assert "secret" not in str(taken.summary)
+    result = ingest(path, task="", format="csv", columns={}, out=out, seconds=60, module=child(tell))
+    assert "secret" not in str(result.summary)
 
 
 def test_a_full_disk_is_not_the_files_fault(child: Callable[[str], str], tmp_path: Path) -> None:
@@ -212,14 +212,14 @@ def test_a_full_disk_is_not_the_files_fault(child: Callable[[str], str], tmp_pat
         take(tmp_path, b"", module=child(LEAVE + "print(json.dumps({'ok': False, 'no_space': True}))"))
 
 
-def test_a_full_disk_is_told_from_a_bad_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_not_taken_for_a_bad_file(tmp_path: Path) -> None:
     path, _ = upload(tmp_path, table(*DAYS))
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("/dev/full is a device of Linux")
     (tmp_path / "arrays" / "arrays.npz").symlink_to(full)
     spec = {"path": str(path), "format": "csv", "columns": {}, "out": str(tmp_path / "arrays")}
-    assert ingest(spec, FORECASTING) == {"ok": False, "no_space": True}
+    assert read_upload(spec, FORECASTING) == {"ok": False, "no_space": True}
 
 
 def confined(tmp_path: Path, body: bytes, **limits: int) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What must hold of all jobs at any moment, told by the database alone."""
+"""Invariants of all jobs at any moment, checked on the database alone."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from app.services.jobs.leases import MAX_CRASHES, MAX_FAILURES
 from app.states import SWEEP, TERMINAL, Status
 
 QUEUED, RUNNING, PAUSED = Status.QUEUED, Status.RUNNING, Status.PAUSED
-STEPS: dict[str | None, set[Status]] = {
+TRANSITIONS: dict[str | None, set[Status]] = {
     None: {QUEUED},
     QUEUED: {RUNNING, PAUSED, Status.CANCELLED},
     RUNNING: {QUEUED, PAUSED, *TERMINAL},
     PAUSED: {QUEUED, Status.CANCELLED},
 }
 COLUMNS = tuple(Job.__table__.columns)
-UNSEEN = {"dispatched_at", "due_at", "lease_until"}  # change without a change of the job
+INTERNAL = {"dispatched_at", "due_at", "lease_until"}  # columns that change without a visible change
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Snapshot:
     events: dict[str, list[Any]]
     versions: Sequence[Any]
 
-    def seen(self, job_id: str) -> dict[str, Any]:
-        """What owners see of a job."""
+    def visible(self, job_id: str) -> dict[str, Any]:
+        """The columns of a job that users see."""
         row = self.jobs[job_id]._mapping
-        return {name: value for name, value in row.items() if name not in UNSEEN}
+        return {name: value for name, value in row.items() if name not in INTERNAL}
 
 
 def look(session: Session) -> Snapshot:
@@ -55,7 +55,7 @@ def check(now: Snapshot) -> None:
     assert len(made) == len(now.versions), "a job made two versions"
     for job_id, job in now.jobs.items():
         _check_row(job)
-        _check_story(job, now.events[job_id])
+        _check_history(job, now.events[job_id])
         if job.sweep_id is not None:
             assert job.model_version is None
             assert (job.outcome is not None) == (job.status == Status.SUCCEEDED)
@@ -63,9 +63,9 @@ def check(now: Snapshot) -> None:
             assert (job_id in made) == (job.status == Status.SUCCEEDED) == (job.model_version is not None)
         if job_id in made:
             artifact = f"artifacts/{job_id}/{job.attempt}"  # of the attempt that held the lease at the end
-            found = made[job_id]
+            version = made[job_id]
             number = job.model_version if job.sweep_id is None else now.jobs[job.sweep_id].model_version
-            assert (found.model, found.version, found.artifact) == (job.model, number, artifact)
+            assert (version.model, version.version, version.artifact) == (job.model, number, artifact)
 
 
 def check_change(before: Snapshot, now: Snapshot) -> None:
@@ -74,10 +74,10 @@ def check_change(before: Snapshot, now: Snapshot) -> None:
         old, new = before.jobs[job_id], now.jobs[job_id]
         lines = before.events[job_id]
         assert now.events[job_id][: len(lines)] == lines, "history was rewritten"
-        assert new.revision - old.revision >= int(before.seen(job_id) != now.seen(job_id))
+        assert new.revision - old.revision >= int(before.visible(job_id) != now.visible(job_id))
         if old.status in TERMINAL:
-            assert before.seen(job_id) == now.seen(job_id), "a job changed after its end"
-        claims = Counter(_stations(now.events[job_id]))[RUNNING] - Counter(_stations(lines))[RUNNING]
+            assert before.visible(job_id) == now.visible(job_id), "a job changed after its end"
+        claims = Counter(_statuses(now.events[job_id]))[RUNNING] - Counter(_statuses(lines))[RUNNING]
         assert new.attempt == old.attempt + claims
         assert new.crashes >= old.crashes
         assert new.failures >= old.failures
@@ -102,19 +102,19 @@ def _check_row(job: Row[Any]) -> None:
     assert 0 <= job.failures <= MAX_FAILURES
 
 
-def _check_story(job: Row[Any], events: Sequence[Any]) -> None:
+def _check_history(job: Row[Any], events: Sequence[Any]) -> None:
     assert [line.seq for line in events] == list(range(1, job.events + 1))
     before: str | None = None
-    for status in _stations(events):
-        assert status in STEPS.get(before, set()), f"{before} -> {status}"
+    for status in _statuses(events):
+        assert status in TRANSITIONS.get(before, set()), f"{before} -> {status}"
         before = status
     assert before == job.status
-    told = [line.data for line in events if line.type == "status"]
-    attempts = [data["attempt"] for data in told if data["status"] == RUNNING]
+    changes = [line.data for line in events if line.type == "status"]
+    attempts = [data["attempt"] for data in changes if data["status"] == RUNNING]
     assert attempts == list(range(1, job.attempt + 1))
-    assert told[-1].get("model_version") == (job.model_version if job.status == Status.SUCCEEDED else None)
-    assert told[-1].get("error", {}).get("code") == job.error_code
+    assert changes[-1].get("model_version") == (job.model_version if job.status == Status.SUCCEEDED else None)
+    assert changes[-1].get("error", {}).get("code") == job.error_code
 
 
-def _stations(events: Sequence[Any]) -> list[str]:
+def _statuses(events: Sequence[Any]) -> list[str]:
     return [line.data["status"] for line in events if line.type == "status"]

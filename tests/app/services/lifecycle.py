@@ -1,19 +1,19 @@
-"""A job's life in plain Python: what the SQL has to agree with, step by step."""
+"""A model of a job in plain Python: what the SQL has to agree with, step by step."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.services.jobs.leases import BACKOFF, MAX_CRASHES, MAX_FAILURES
+from app.services.jobs.leases import BACKOFF_SECONDS, MAX_CRASHES, MAX_FAILURES
 from app.states import LIVE, TERMINAL, Status
 from app.typedefs import Json
 from tests.app.services.invariants import Snapshot
 
 MESSAGE = "The artifact store is away."
-SLOWNESS = 100  # the test's clock only jumps; this is how much longer a pause is than in service
+SLOWNESS = 100  # factor on the back-off: the test's clock only jumps
 
 
 @dataclass
-class Life:
+class JobModel:
     """What must be true of one job."""
 
     kind: str
@@ -28,7 +28,7 @@ class Life:
     pause: bool = False
     lease: float = 0.0  # seconds left
     wait: float = 0.0  # seconds until it is due
-    rung: float | None = None  # seconds since its doorbell was rung
+    notified: float | None = None  # seconds since its workers were notified
     progress: Json | None = None
     metrics: Json | None = None
     error: tuple[str, str] | None = None
@@ -45,9 +45,11 @@ class Life:
         return self.run or self.kind != "train"
 
     @property
-    def told(self) -> Json:
+    def stored(self) -> Json:
         """All but the clocks."""
-        return {name: value for name, value in vars(self).items() if name not in {"lease", "wait", "rung"}}
+        return {
+            name: value for name, value in vars(self).items() if name not in {"lease", "wait", "notified"}
+        }
 
     @property
     def due(self) -> bool:
@@ -57,12 +59,12 @@ class Life:
     def claim(self, seconds: float) -> None:
         """A worker takes it."""
         self.attempt, self.lease, self.wait = self.attempt + 1, seconds, 0.0
-        self._move(Status.RUNNING, attempt=self.attempt)
+        self._change_status(Status.RUNNING, attempt=self.attempt)
 
-    def beat(
+    def renew(
         self, seconds: float, progress: Json | None, metrics: Json | None, lines: list[tuple[str, Json]]
     ) -> None:
-        """Its worker is alive and may have news."""
+        """Its worker renews the lease and may report progress."""
         self.lease = seconds
         self.events.extend(lines)
         self.progress = self.progress if progress is None else progress
@@ -73,7 +75,7 @@ class Life:
         self.version = version
         self.metrics = {**(self.metrics or {}), **metrics}
         self.progress = {**(self.progress or {}), "fraction": 1.0, "eta_seconds": 0.0}
-        self._move(Status.SUCCEEDED, model_version=version)
+        self._change_status(Status.SUCCEEDED, model_version=version)
 
     def fail(self, code: str = "diverged", message: str = "NaN") -> None:
         """It cannot succeed."""
@@ -81,18 +83,18 @@ class Life:
             self.stop()
         else:
             self.error = (code, message)
-            self._move(Status.FAILED, error={"code": code, "message": message})
+            self._change_status(Status.FAILED, error={"code": code, "message": message})
 
     def stop(self) -> None:
         """Its worker ends it, as its owner wants."""
-        self._move(Status.CANCELLED)
+        self._change_status(Status.CANCELLED)
 
-    def stumble(self) -> None:
-        """It met an error that may not come again."""
+    def retry(self) -> None:
+        """It met an error that may not recur."""
         if self.cancel or self.failures == MAX_FAILURES:
             self.fail("storage", MESSAGE)
             return
-        self.wait = SLOWNESS * BACKOFF * (1, 2)[self.failures]
+        self.wait = SLOWNESS * BACKOFF_SECONDS * (1, 2)[self.failures]
         self.failures += 1
         self.events.append(("warning", {"message": f"{MESSAGE} The job will be tried again."}))
         self.release()
@@ -102,62 +104,62 @@ class Life:
         if self.cancel:
             self.stop()
         elif self.crashes == MAX_CRASHES:
-            told = "The worker was lost 4 times while it ran this job, most likely for want of memory"
+            message = "The worker was lost 4 times while it ran this job, most likely for want of memory"
             advice = "; try a smaller batch_size, hidden_size or context_length"
-            self.fail("worker_lost", told + (advice if self.kind == "train" else ""))
+            self.fail("worker_lost", message + (advice if self.kind == "train" else ""))
         else:
             self.crashes += 1
             self.release()
 
     def release(self) -> None:
         """Its worker lets go of it."""
-        self.rung = None
+        self.notified = None
         if self.cancel:
             self.stop()
         else:
-            self._move(Status.PAUSED if self.pause else Status.QUEUED)
+            self._change_status(Status.PAUSED if self.pause else Status.QUEUED)
 
-    def order_cancel(self) -> None:
+    def request_cancel(self) -> None:
         """Its owner does not want it any more."""
         if self.status is Status.RUNNING:
             self.cancel = True
         elif self.live:
             self.cancel = True
-            self._move(Status.CANCELLED)
+            self._change_status(Status.CANCELLED)
 
-    def order_pause(self) -> None:
+    def request_pause(self) -> None:
         """Its owner wants it to wait."""
         if self.status is Status.RUNNING:
             self.pause = True
         elif self.status is Status.QUEUED:
-            self._move(Status.PAUSED)
+            self._change_status(Status.PAUSED)
 
-    def order_resume(self) -> None:
+    def request_resume(self) -> None:
         """Its owner wants it to go on."""
         self.pause = False
         if self.status is Status.PAUSED:
-            self.wait, self.rung = 0.0, None
-            self._move(Status.QUEUED)
+            self.wait, self.notified = 0.0, None
+            self._change_status(Status.QUEUED)
 
-    def forbids(self, order: str) -> bool:
-        """Whether an order comes too late."""
-        if order == "cancel":
+    def forbids(self, request: str) -> bool:
+        """Whether a request comes too late."""
+        if request == "cancel":
             return self.status in {Status.SUCCEEDED, Status.FAILED}
-        return self.status in TERMINAL or (order == "pause" and self.cancel)
+        return self.status in TERMINAL or (request == "pause" and self.cancel)
 
     def age(self, seconds: float) -> None:
         """Time passes."""
         self.lease, self.wait = self.lease - seconds, self.wait - seconds
-        self.rung = None if self.rung is None else self.rung + seconds
+        self.notified = None if self.notified is None else self.notified + seconds
 
-    def _move(self, status: Status, **told: Any) -> None:
+    def _change_status(self, status: Status, **data: Any) -> None:
         self.status = status
         self.pause = False
-        self.events.append(("status", {"status": status, **told}))
+        self.events.append(("status", {"status": status, **data}))
 
 
-def read(now: Snapshot, job_id: str) -> Json:
-    """What the database says of a job, in the model's words."""
+def read_job(now: Snapshot, job_id: str) -> Json:
+    """What the database says of a job, with the names of the model's fields."""
     row = now.jobs[job_id]
     return {
         "kind": row.kind,

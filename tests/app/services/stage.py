@@ -1,4 +1,4 @@
-"""The database that the state machine plays on: how it is set, and how time passes there."""
+"""The database of the state machine test: its initial rows, and how time passes."""
 
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
@@ -17,13 +17,13 @@ SUMMARY: Json = {
 
 
 def pass_time(session: Session, seconds: float) -> None:
-    """Let all that the clock decides be so much older."""
+    """Make every column with a time of the clock older by `seconds`."""
     clocks = (Job.lease_until, Job.due_at, Job.dispatched_at)
     session.execute(update(Job).values({clock: clock - seconds for clock in clocks}))
 
 
 def clean(session: Session) -> None:
-    """Nothing but a data set, and a version that batches predict with."""
+    """Delete all rows, then add a data set and a version that batch predictions use."""
     for table in (JobEvent, Job, Alias, ModelVersion, Model, Dataset):
         session.execute(delete(table))
     session.add(

@@ -1,4 +1,4 @@
-"""Data sets: nothing is left of what did not succeed, and nothing is deleted that a job needs."""
+"""Data sets: a failed upload leaves nothing, and no data set that a job needs is deleted."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,19 +19,19 @@ from tests.servers import until
 from tests.service import Service, monthly, problem, upload
 
 
-def test_a_checked_upload_is_described_and_kept(tmp_path: Path, storage: Storage) -> None:
-    given = upload(tmp_path)
-    dataset = datasets.check(given, 60)
+def test_an_upload_is_ingested_and_stored(tmp_path: Path, storage: Storage) -> None:
+    file = upload(tmp_path)
+    dataset = datasets.ingest(file, 60)
     assert (dataset.name, dataset.filename, dataset.format) == ("series.csv", "series.csv", "csv")
-    assert (dataset.bytes, dataset.sha256) == (given.bytes, given.sha256)
-    datasets.keep(storage, dataset, given)
+    assert (dataset.bytes, dataset.sha256) == (file.bytes, file.sha256)
+    datasets.store(storage, dataset, file)
     prefix = datasets.prefix(dataset.id)
     assert storage.keys("datasets") == [f"{prefix}/arrays/arrays.npz", f"{prefix}/content"]
-    assert b"".join(datasets.content(storage, dataset.id)) == given.path.read_bytes()
+    assert b"".join(datasets.read_content(storage, dataset.id)) == file.path.read_bytes()
 
 
-def test_a_given_name_and_format_are_used(tmp_path: Path) -> None:
-    dataset = datasets.check(upload(tmp_path, filename="x.bin", name="sales", format="csv"), 60)
+def test_an_explicit_name_and_format_are_used(tmp_path: Path) -> None:
+    dataset = datasets.ingest(upload(tmp_path, filename="x.bin", name="sales", format="csv"), 60)
     assert (dataset.name, dataset.filename, dataset.format) == ("sales", "x.bin", "csv")
 
 
@@ -47,39 +47,39 @@ def test_what_cannot_be_read_is_refused_by_name(
     tmp_path: Path, fields: dict[str, Any], pointer: str, word: str
 ) -> None:
     with pytest.raises(Invalid) as caught:
-        datasets.check(upload(tmp_path, **fields), 60)
-    (found,) = caught.value.problems
-    assert found.pointer == pointer
-    assert word in found.detail
+        datasets.ingest(upload(tmp_path, **fields), 60)
+    (fault,) = caught.value.problems
+    assert fault.pointer == pointer
+    assert word in fault.detail
 
 
 def test_a_faulty_file_leaves_no_arrays(tmp_path: Path) -> None:
-    given = upload(tmp_path, b"unique_id,ds,y\na,2020-01-01,many\n")
+    file = upload(tmp_path, b"unique_id,ds,y\na,2020-01-01,many\n")
     with pytest.raises(DatasetInvalid):
-        datasets.check(given, 60)
-    assert list((given.path.parent / "arrays").iterdir()) == []
+        datasets.ingest(file, 60)
+    assert list((file.path.parent / "arrays").iterdir()) == []
 
 
 def left(running: Service) -> list[str]:
     """All that is stored anywhere."""
-    with running.house.readers() as session:
+    with running.state.readers() as session:
         rows = list(session.scalars(select(Dataset.id)))
-    incoming = [path.name for path in running.house.incoming.iterdir()]
-    return rows + running.house.storage.keys("datasets") + incoming
+    incoming = [path.name for path in running.state.incoming.iterdir()]
+    return rows + running.state.storage.keys("datasets") + incoming
 
 
 @pytest.mark.parametrize("which", ["content", "arrays.npz"])
 def test_a_store_that_fails_midway_leaves_nothing(
     on_sqlite: Service, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
-    put = on_sqlite.house.storage.put
+    put = on_sqlite.state.storage.put
 
     def failing(key: str, path: Path) -> None:
         if key.endswith(which):
             raise OSError("the store is away")
         put(key, path)
 
-    monkeypatch.setattr(on_sqlite.house.storage, "put", failing)
+    monkeypatch.setattr(on_sqlite.state.storage, "put", failing)
     problem(on_sqlite.upload(monthly()), 500)
     assert left(on_sqlite) == []
     monkeypatch.undo()
@@ -98,7 +98,7 @@ def failing_inserts(times: int) -> Callable[..., None]:
 
 
 def test_a_database_that_fails_after_the_files_takes_them_back(running: Service) -> None:
-    engine = running.house.sessions.kw["bind"]
+    engine = running.state.sessions.kw["bind"]
     event.listen(engine, "before_cursor_execute", failing_inserts(1))
     problem(running.upload(monthly()), 500)
     assert left(running) == []
@@ -106,7 +106,7 @@ def test_a_database_that_fails_after_the_files_takes_them_back(running: Service)
 
 
 def test_a_key_is_free_again_after_such_a_failure(running: Service) -> None:
-    engine = running.house.sessions.kw["bind"]
+    engine = running.state.sessions.kw["bind"]
     event.listen(engine, "before_cursor_execute", failing_inserts(1))
     files: Any = {"file": ("a.csv", monthly()), "task": (None, "forecasting")}
     headers = {"Idempotency-Key": "u-1"}
@@ -173,10 +173,10 @@ def test_files_go_after_the_row_and_only_those_of_the_data_set(
         datasets.remove(session, "ds_1")
 
 
-def test_a_job_that_ended_keeps_telling_its_data_sets_name(running: Service) -> None:
+def test_an_ended_job_still_names_its_deleted_data_set(running: Service) -> None:
     dataset = running.dataset()
     job_id = running.job(dataset=dataset)
-    with running.house.sessions.begin() as session:
+    with running.state.sessions.begin() as session:
         control.cancel(session, job_id)
     assert running.http.delete(f"/v1/datasets/{dataset}").status_code == 204
     assert running.http.get(f"/v1/jobs/{job_id}").json()["dataset"] == dataset

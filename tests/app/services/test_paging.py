@@ -1,4 +1,4 @@
-"""Walking a list: every row once, whatever is added meanwhile, and only with cursors of our own."""
+"""Paging: every row once, whatever is added meanwhile, and only with cursors of this service."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -49,16 +49,16 @@ def version(number: int) -> ModelVersion:
 
 
 def walk(session: Session, limit: int, between: Callable[[], None] = lambda: None) -> list[str]:
-    """All ids as a client sees them that follows the cursors."""
-    seen: list[str] = []
+    """All ids, as a client that follows the cursors gets them."""
+    ids: list[str] = []
     cursor = None
     while True:
         at = Paging.parse(limit, cursor)
         rows, cursor = at.page(list(session.scalars(at.apply(select(Dataset), Dataset.id))), "id")
         assert len(rows) <= limit
-        seen += [row.id for row in rows]
+        ids += [row.id for row in rows]
         if cursor is None:
-            return seen
+            return ids
         between()
 
 
@@ -77,7 +77,7 @@ def one(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     limit=st.integers(1, 30),
     added=st.lists(st.integers(0, 999_999), max_size=25, unique=True),
 )
-def test_every_row_is_seen_once_while_others_are_added(
+def test_every_row_is_listed_once_while_others_are_added(
     one: Sessions, numbers: set[int], limit: int, added: list[int]
 ) -> None:
     fresh = iter([number for number in added if number not in numbers])
@@ -90,11 +90,11 @@ def test_every_row_is_seen_once_while_others_are_added(
                 session.add(dataset(number))
                 session.flush()
 
-        seen = walk(session, limit, add)
+        ids = walk(session, limit, add)
         session.rollback()
-    assert len(seen) == len(set(seen))
-    assert seen == sorted(seen, reverse=True)
-    assert {f"ds_{number:06d}" for number in numbers} <= set(seen)
+    assert len(ids) == len(set(ids))
+    assert ids == sorted(ids, reverse=True)
+    assert {f"ds_{number:06d}" for number in numbers} <= set(ids)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 6, 200])
@@ -129,14 +129,14 @@ def test_numbers_are_paged_as_numbers(sessions: Sessions) -> None:
         session.add(Model(name="m", id="model_1", task="t"))
         session.flush()
         session.add_all(map(version, range(8, 13)))
-    seen, cursor = [], None
+    ids, cursor = [], None
     with sessions() as session:
         for _ in range(3):
             at = Paging.parse(2, cursor)
             query = at.apply(select(ModelVersion), ModelVersion.version)
             rows, cursor = at.page(list(session.scalars(query)), "version")
-            seen += [row.version for row in rows]
-    assert seen == [12, 11, 10, 9, 8]
+            ids += [row.version for row in rows]
+    assert ids == [12, 11, 10, 9, 8]
     assert cursor is None
 
 

@@ -24,24 +24,24 @@ from app.database.tables import Job, ModelVersion
 from app.errors import Conflict
 from app.identifiers import new_id
 from app.schemas import JobIn
-from app.services.jobs import batch_predictions, control, leases, reaper, submission
-from app.services.jobs.leases import Lease, Orders
-from app.services.models.versions import Outcome
+from app.services.jobs import batch_predictions, control, leases, queries, reaper, submission
+from app.services.jobs.leases import ControlFlags, Lease
+from app.services.models.versions import TrainingOutcome
 from app.states import TERMINAL, Status
 from app.typedefs import Json
 from tests.app.services.invariants import check, check_change, look
-from tests.app.services.lifecycle import MESSAGE, SLOWNESS, Life, read
+from tests.app.services.lifecycle import MESSAGE, SLOWNESS, JobModel, read_job
 from tests.app.services.stage import BASE, BASE_VERSION, STATE, clean, pass_time
 
 # The clock only jumps: what the test itself takes is far from any limit, so that every run is the same.
 LEASE = 1000.0
 SHORT, LONG = 400.0, 1100.0
 SLACK = 90.0
-QUIET = 300.0  # a doorbell is rung again after so long
-MOST = 3  # live jobs at once: few, so that much happens to each
+OVERDUE = 300.0  # seconds until a wake-up is sent again
+MAX_LIVE_JOBS = 3  # live jobs at once: few, so that much happens to each
 PICK = st.integers(0, 255)
-News = tuple[Json | None, Json | None, list[tuple[str, Json]]]
-NEWS: st.SearchStrategy[News] = st.tuples(
+Report = tuple[Json | None, Json | None, list[tuple[str, Json]]]
+REPORTS: st.SearchStrategy[Report] = st.tuples(
     st.sampled_from([None, {"fraction": 0.25}, {"fraction": 0.5, "eta_seconds": 3.0}]),
     st.sampled_from([None, {"train_loss": 1.0}, {"train_loss": 0.5, "valid_loss": 0.7}]),
     st.lists(st.sampled_from([("epoch", {"epoch": 1}), ("checkpoint", {"step": 3})]), max_size=2),
@@ -51,30 +51,30 @@ NEWS: st.SearchStrategy[News] = st.tuples(
 def deliver(session: Session, lease: Lease) -> int | bool | None:
     """What the supervisor does with a result, by the kind of the job."""
     job = session.get(Job, lease.job_id)
-    if job is not None and job.kind == batch_predictions.KIND:
-        return leases.complete(session, lease, METRICS[batch_predictions.KIND])
-    outcome = Outcome(f"artifacts/{lease.job_id}/{lease.attempt}", 1, 1, "00", {"smape": 1.0}, {})
+    if job is not None and job.kind == batch_predictions.BATCH_PREDICT:
+        return leases.complete(session, lease, METRICS[batch_predictions.BATCH_PREDICT])
+    outcome = TrainingOutcome(f"artifacts/{lease.job_id}/{lease.attempt}", 1, 1, "00", {"smape": 1.0}, {})
     if job is not None and job.sweep_id is not None:
         return leases.complete(session, lease, outcome.metrics, outcome)
     return leases.succeed(session, lease, outcome)
 
 
-METRICS: dict[str, Json] = {batch_predictions.KIND: {"instances": 4}, "train": {"smape": 1.0}}
+METRICS: dict[str, Json] = {batch_predictions.BATCH_PREDICT: {"instances": 4}, "train": {"smape": 1.0}}
 
 
-DEEDS: dict[str, Callable[[Session, Lease], object]] = {
-    "beat": lambda session, lease: leases.beat(
+ACTIONS: dict[str, Callable[[Session, Lease], object]] = {
+    "renew": lambda session, lease: leases.renew(
         session, lease, LEASE, {"fraction": 0.9}, {"train_loss": 9.0}, [("log", {"from": lease.attempt})]
     ),
     "finish": deliver,
     "fail": lambda session, lease: leases.end(session, lease, Status.FAILED, code="diverged", message="NaN"),
     "stop": lambda session, lease: leases.end(session, lease, Status.CANCELLED),
-    "stumble": lambda session, lease: leases.retry(session, lease, "storage", MESSAGE),
-    "release": lambda session, lease: leases.give_back(session, lease, crashed=False),
-    "crash": lambda session, lease: leases.give_back(session, lease, crashed=True),
+    "retry": lambda session, lease: leases.retry(session, lease, "storage", MESSAGE),
+    "release": lambda session, lease: leases.release(session, lease, crashed=False),
+    "crash": lambda session, lease: leases.release(session, lease, crashed=True),
 }
-ORDERS = {"cancel": control.cancel, "pause": control.pause, "resume": control.resume}
-WISHES = st.sampled_from(["pause", "resume", "pause", "resume", "cancel"])
+REQUESTS = {"cancel": control.cancel, "pause": control.pause, "resume": control.resume}
+REQUEST_NAMES = st.sampled_from(["pause", "resume", "pause", "resume", "cancel"])
 
 
 class Machine(RuleBasedStateMachine):
@@ -85,7 +85,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self, sessions: Sessions) -> None:
         super().__init__()
         self.sessions = sessions
-        self.lives: dict[str, Life] = {}  # by id, which sorts by the time of the submission
+        self.lives: dict[str, JobModel] = {}  # by id, which sorts by the time of the submission
         self.leases: list[Lease] = []  # every one that was ever given
         self.made = 0  # versions
         self.sound = True
@@ -95,43 +95,47 @@ class Machine(RuleBasedStateMachine):
 
     # Owners
 
-    @precondition(lambda self: len(self.alive()) < MOST and len(self.lives) < 2 * MOST)
-    @rule(kind=st.sampled_from(["train", "run", batch_predictions.KIND]))
+    @precondition(lambda self: len(self.alive()) < MAX_LIVE_JOBS and len(self.lives) < 2 * MAX_LIVE_JOBS)
+    @rule(kind=st.sampled_from(["train", "run", batch_predictions.BATCH_PREDICT]))
     def submit(self, kind: str) -> None:
         body = {"task": "forecasting", "dataset": "ds_1", "model": "m", "options": {"horizon": 6}}
         with self.sessions.begin() as session:
-            if kind == batch_predictions.KIND:
+            if kind == batch_predictions.BATCH_PREDICT:
                 version = session.get_one(ModelVersion, (BASE, BASE_VERSION))
                 job = batch_predictions.submit(session, version, STATE, "ds_1", {})
-                life = Life(batch_predictions.KIND, BASE, BASE_VERSION)
+                life = JobModel(batch_predictions.BATCH_PREDICT, BASE, BASE_VERSION)
             elif kind == "run":  # of a sweep's trial
                 request, trial = JobIn.model_validate(body), {"number": 0, "seed": 7, "parameters": {}}
                 parts: Json = {"network": {}, "training": {}, "options": {}}
-                job = submission.store(session, request, "train", sweep_id="job_sweep", trial=trial, **parts)
-                life = Life("train", "m", run=True)
+                job = submission.add_job(
+                    session, request, "train", sweep_id="job_sweep", trial=trial, **parts
+                )
+                life = JobModel("train", "m", run=True)
             else:
                 job = submission.submit(session, JobIn.model_validate(body))
-                life = Life("train", "m")
+                life = JobModel("train", "m")
         self.lives[job.id] = life
         while new_id("job")[:14] <= job.id[:14]:
             pass  # ids of one millisecond are in no order
 
     @precondition(lambda self: self.lives)
-    @rule(pick=PICK, ended=st.sampled_from([False, False, False, True]), name=WISHES)
-    def order(self, pick: int, ended: bool, name: str) -> None:
-        self._order(self._choose(list(self.lives) if ended else self.alive() or list(self.lives), pick), name)
+    @rule(pick=PICK, ended=st.sampled_from([False, False, False, True]), name=REQUEST_NAMES)
+    def request(self, pick: int, ended: bool, name: str) -> None:
+        self._request(
+            self._choose(list(self.lives) if ended else self.alive() or list(self.lives), pick), name
+        )
 
-    def _order(self, job_id: str, name: str) -> None:
+    def _request(self, job_id: str, name: str) -> None:
         life = self.lives[job_id]
         with self.sessions.begin() as session:
             if life.forbids(name):
                 with pytest.raises(Conflict):
-                    ORDERS[name](session, job_id)
+                    REQUESTS[name](session, job_id)
                 return
-            seen = ORDERS[name](session, job_id)
-        getattr(life, f"order_{name}")()
-        asked = (seen.cancel_requested_at is not None, seen.pause_requested_at is not None)
-        assert (seen.status, *asked) == (life.status, life.cancel, life.pause)
+            job = REQUESTS[name](session, job_id)
+        getattr(life, f"request_{name}")()
+        flags = (job.cancel_requested_at is not None, job.pause_requested_at is not None)
+        assert (job.status, *flags) == (life.status, life.cancel, life.pause)
 
     @precondition(lambda self: any(not life.live for life in self.lives.values()))
     @rule(pick=PICK)
@@ -140,12 +144,12 @@ class Machine(RuleBasedStateMachine):
         with self.sessions.begin() as session:
             for job_id in self.alive():
                 with pytest.raises(Conflict):
-                    submission.remove(session, job_id)
+                    queries.delete_job(session, job_id)
             if self.lives[ended].run:  # goes with its sweep
                 with pytest.raises(Conflict):
-                    submission.remove(session, ended)
+                    queries.delete_job(session, ended)
                 return
-            submission.remove(session, ended)
+            queries.delete_job(session, ended)
         del self.lives[ended]
 
     # Workers
@@ -153,43 +157,43 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.held() or self.queued())
     @rule(
         pick=PICK,
-        wishes=st.sampled_from([(), (), ("cancel",), ("pause",), ("pause", "resume"), ("pause", "cancel")]),
-        deed=st.sampled_from(["claim", "finish", *DEEDS]),
-        news=NEWS,
+        requests=st.sampled_from([(), (), ("cancel",), ("pause",), ("pause", "resume"), ("pause", "cancel")]),
+        action=st.sampled_from(["claim", "finish", *ACTIONS]),
+        report=REPORTS,
     )
-    def work(self, pick: int, wishes: tuple[str, ...], deed: str, news: News) -> None:
-        if deed == "claim" or not self.held():
+    def work(self, pick: int, requests: tuple[str, ...], action: str, report: Report) -> None:
+        if action == "claim" or not self.held():
             self._claim()
             return
         lease = self._choose(self.held(), pick)
-        for wish in wishes:  # before the worker looks again
-            self._order(lease.job_id, wish)
-        if deed == "beat":
-            self._beat(lease, news)
-        elif deed == "finish":
+        for name in requests:  # before the worker looks again
+            self._request(lease.job_id, name)
+        if action == "renew":
+            self._renew(lease, report)
+        elif action == "finish":
             self._finish(lease)
-        elif deed != "stop" or self.lives[lease.job_id].cancel:  # it stops for nothing but a cancel
-            self._let_go(lease, deed)
+        elif action != "stop" or self.lives[lease.job_id].cancel:  # it stops for nothing but a cancel
+            self._end_attempt(lease, action)
 
     @precondition(lambda self: self.queued())
     @rule(
-        deed=st.sampled_from(["crash", "stumble", "release"]),
+        action=st.sampled_from(["crash", "retry", "release"]),
         times=st.sampled_from([1, 2, 1, 4, 1, 3]),
         seconds=st.sampled_from([SHORT, LONG]),
         well=st.booleans(),
     )
-    def work_in_vain(self, deed: str, times: int, seconds: float, well: bool) -> None:
+    def work_that_fails(self, action: str, times: int, seconds: float, well: bool) -> None:
         """Bad luck comes in series, which use a budget up; then all may be well."""
         for _ in range(times):
             if (lease := self._claim()) is not None:
-                self._let_go(lease, deed)
+                self._end_attempt(lease, action)
             self._wait(seconds)
         if well and (lease := self._claim()) is not None:
             self._finish(lease)
 
     def _claim(self) -> Lease | None:
         with self.sessions.begin() as session:
-            job_id = leases.oldest(session)
+            job_id = leases.next_queued(session)
             assert job_id == min((one for one in self.queued() if self.lives[one].due), default=None)
             if job_id is None:
                 return None
@@ -201,12 +205,12 @@ class Machine(RuleBasedStateMachine):
         self.leases.append(Lease(job_id, job.attempt))
         return self.leases[-1]
 
-    def _beat(self, lease: Lease, news: News) -> None:
+    def _renew(self, lease: Lease, report: Report) -> None:
         life = self.lives[lease.job_id]
         with self.sessions.begin() as session:
-            asked = leases.beat(session, lease, LEASE, *news)
-        assert asked == Orders(cancel=life.cancel, pause=life.pause)
-        life.beat(LEASE, *news)
+            flags = leases.renew(session, lease, LEASE, *report)
+        assert flags == ControlFlags(cancel=life.cancel, pause=life.pause)
+        life.renew(LEASE, *report)
 
     def _finish(self, lease: Lease) -> None:
         life = self.lives[lease.job_id]
@@ -221,42 +225,42 @@ class Machine(RuleBasedStateMachine):
             assert result == self.made
             life.succeed(self.made, {"smape": 1.0})
 
-    def _let_go(self, lease: Lease, deed: str) -> None:
+    def _end_attempt(self, lease: Lease, action: str) -> None:
         life = self.lives[lease.job_id]
-        result = self._do(deed, lease)
-        getattr(life, deed)()
-        assert result == (True if deed in {"fail", "stop"} else life.status)
+        result = self._do(action, lease)
+        getattr(life, action)()
+        assert result == (True if action in {"fail", "stop"} else life.status)
 
     # What changes nothing
 
     @precondition(lambda self: self.leases)
-    @rule(pick=PICK, deeds=st.permutations(sorted(DEEDS)))
-    def come_too_late(self, pick: int, deeds: list[str]) -> None:
-        """Second doorbells, workers that were frozen, results told twice, and a commit that never came."""
+    @rule(pick=PICK, actions=st.permutations(sorted(ACTIONS)))
+    def come_too_late(self, pick: int, actions: list[str]) -> None:
+        """Second wake-ups, workers that were frozen, results sent twice, and a commit that never came."""
         with self.sessions.begin() as session:
             for job_id in self.lives.keys() - self.queued():
                 assert leases.claim(session, job_id, "another", LEASE) is None
             for lease in self.stale():
-                for deed in deeds[:3]:
-                    assert not DEEDS[deed](session, lease), deed
+                for action in actions[:3]:
+                    assert not ACTIONS[action](session, lease), action
             for lease in self.ended_well():
                 life = self.lives[lease.job_id]
                 assert deliver(session, lease) == (True if life.versionless else life.version)
-                assert not DEEDS["stop"](session, lease)
+                assert not ACTIONS["stop"](session, lease)
         if self.held():
             with self.sessions() as session:
-                DEEDS[deeds[0]](session, self._choose(self.held(), pick))
+                ACTIONS[actions[0]](session, self._choose(self.held(), pick))
                 session.rollback()
 
     # Time and dispatchers
 
     @precondition(lambda self: self.alive())
     @rule(seconds=st.sampled_from([0.0, SHORT, LONG]), reaped=st.booleans(), again=st.booleans())
-    def sweep(self, seconds: float, reaped: bool, again: bool) -> None:
+    def dispatch_pass(self, seconds: float, reaped: bool, again: bool) -> None:
         self._wait(seconds)
         if reaped:
             self._reap()
-        self._ring(again)
+        self._notify(again)
 
     def _wait(self, seconds: float) -> None:
         with self.sessions.begin() as session:
@@ -272,15 +276,15 @@ class Machine(RuleBasedStateMachine):
         for job_id in expired:
             self.lives[job_id].crash()
 
-    def _ring(self, again: bool) -> None:
-        due = {one: self.lives[one].rung for one in self.queued() if self.lives[one].due}
-        wanted = [one for one, rung in due.items() if rung is None or (again and rung > QUIET)]
+    def _notify(self, again: bool) -> None:
+        due = {one: self.lives[one].notified for one in self.queued() if self.lives[one].due}
+        expected = [one for one, seconds in due.items() if seconds is None or (again and seconds > OVERDUE)]
         with self.sessions.begin() as session:
-            ids = reaper.unrung(session, QUIET if again else None)
-            assert ids == sorted(wanted)
-            reaper.mark_rung(session, ids)
+            ids = reaper.unnotified(session, OVERDUE if again else None)
+            assert ids == sorted(expected)
+            reaper.mark_notified(session, ids)
         for job_id in ids:
-            self.lives[job_id].rung = 0.0
+            self.lives[job_id].notified = 0.0
 
     # What holds
 
@@ -295,13 +299,13 @@ class Machine(RuleBasedStateMachine):
         check_change(self.before, now)
         assert now.jobs.keys() == self.lives.keys()
         for job_id, life in self.lives.items():
-            assert read(now, job_id) == life.told
+            assert read_job(now, job_id) == life.stored
             row = now.jobs[job_id]
             if life.status is Status.RUNNING:
                 assert row.lease_until - clock == pytest.approx(life.lease, abs=SLACK)
             elif life.status is Status.QUEUED:
                 assert ((row.due_at or 0.0) > clock) == (life.wait > 0)
-                assert (row.dispatched_at is None) == (life.rung is None)
+                assert (row.dispatched_at is None) == (life.notified is None)
         self.before, self.sound = now, True
 
     def teardown(self) -> None:
@@ -315,8 +319,8 @@ class Machine(RuleBasedStateMachine):
                 for job_id, row in look(session).jobs.items():
                     if row.status == Status.PAUSED:
                         control.resume(session, job_id)
-                if (oldest := leases.oldest(session)) is not None:
-                    job = leases.claim(session, oldest, "last", LEASE)
+                if (next_id := leases.next_queued(session)) is not None:
+                    job = leases.claim(session, next_id, "last", LEASE)
                     assert job is not None
                     assert deliver(session, Lease(job.id, job.attempt))
         with self.sessions() as session:
@@ -350,9 +354,9 @@ class Machine(RuleBasedStateMachine):
         life = self.lives.get(lease.job_id)
         return life is not None and (life.status, life.attempt) == (status, lease.attempt)
 
-    def _do(self, deed: str, lease: Lease) -> object:
+    def _do(self, action: str, lease: Lease) -> object:
         with self.sessions.begin() as session:
-            return DEEDS[deed](session, lease)
+            return ACTIONS[action](session, lease)
 
     @staticmethod
     def _choose(among: list[Any], pick: int) -> Any:
@@ -362,7 +366,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.fixture
 def quick(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sessions]:
     """A database that need not survive the machine, in a time that only jumps."""
-    monkeypatch.setattr(leases, "BACKOFF", SLOWNESS * leases.BACKOFF)
+    monkeypatch.setattr(leases, "BACKOFF_SECONDS", SLOWNESS * leases.BACKOFF_SECONDS)
     engine = make_engine(database_url)
     if engine.dialect.name == "postgresql":
         with engine.begin() as connection:

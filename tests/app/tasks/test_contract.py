@@ -3,7 +3,7 @@
 import pytest
 
 from app.errors import DatasetInvalid
-from app.tasks.contract import MAX_FAULTS, Faults
+from app.tasks.source import MAX_FAULTS, Faults
 
 
 def test_a_fault_points_at_row_and_column_even_with_an_odd_name() -> None:
@@ -11,7 +11,7 @@ def test_a_fault_points_at_row_and_column_even_with_an_odd_name() -> None:
     faults.add("odd", row=3, column="km/h~")
     faults.add("plain", column="y")
     faults.add("whole")
-    places = [problem.pointer for problem in faults.found]
+    places = [problem.pointer for problem in faults.problems]
     assert places == ["/file/row/3/column/km~1h~0", "/file/column/y", "/file"]
 
 

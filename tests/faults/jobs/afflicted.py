@@ -54,4 +54,4 @@ SAFEGUARDS = {"parent_death": outlive, "whole_snapshot": forget_moments}
 if __name__ == "__main__":
     if (off := os.environ.get(OFF, "")) in SAFEGUARDS:
         SAFEGUARDS[off]()
-    reporting.report(work, child.failure)
+    reporting.run_work(work, child.failure)

@@ -14,13 +14,13 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import func, select
 
-from app.cli.stack.parts import listen, url_of
+from app.cli.stack.parts import open_listener, url_of
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.database.tables import Job, JobEvent, ModelVersion, Worker
 from app.infrastructure.broker import Broker
 from app.infrastructure.checkpoint_name import step_of
 from app.infrastructure.storage import Storage
-from app.services.jobs import checkpoints, submission
+from app.services.jobs import checkpoints, queries
 from app.states import TERMINAL, Status
 from app.typedefs import Json
 from tests.faults.jobs import parts
@@ -63,7 +63,7 @@ class Stack:
         self.sessions, self.readers = make_sessions(self.engine), make_readers(self.engine)
         self.storage = Storage((directory / "storage").as_uri())
         self.broker = Broker(redis_url, self.prefix)
-        self.listener = listen("127.0.0.1", 0)
+        self.listener = open_listener("127.0.0.1", 0)
         self.http = httpx.Client(base_url=url_of(self.listener), timeout=30, trust_env=False)
         self.parts: list[Part] = []
         self._dataset = ""
@@ -189,7 +189,7 @@ class Stack:
 
     def events(self, job_id: str, kind: str | None = None) -> list[JobEvent]:
         with self.readers() as session:
-            found = submission.events(session, job_id, 0, 100_000)
+            found = queries.list_events(session, job_id, 0, 100_000)
         return [event for event in found if kind is None or event.type == kind]
 
     def statuses(self, job_id: str) -> list[str]:
@@ -226,7 +226,7 @@ class Stack:
 
     def checkpoint_steps(self, job_id: str) -> list[int]:
         """Of the stored checkpoints, the furthest first."""
-        keys = checkpoints.newest(self.storage, job_id)
+        keys = checkpoints.newest_first(self.storage, job_id)
         return [step for key in keys if (step := step_of(Path(key).name)) is not None]
 
     def until_checkpoint(self, job_id: str, least: int = 1, seconds: float = PATIENCE) -> int:
@@ -244,7 +244,7 @@ class Stack:
     def resumed_at(self, job_id: str) -> list[int]:
         """The steps after which later attempts went on."""
         told = [str(event.data["message"]) for event in self.events(job_id, "log")]
-        start = "Goes on after step "
+        start = "Resumed from the checkpoint at step "
         return [int(text.removeprefix(start)) for text in told if text.startswith(start)]
 
     def went_on(self, job_id: str, step: int) -> None:

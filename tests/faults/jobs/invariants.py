@@ -86,7 +86,7 @@ def check_versions(stack: Stack) -> None:
     made = [
         job.id
         for job in _jobs(stack)
-        if job.status == Status.SUCCEEDED and job.kind != batch_predictions.KIND
+        if job.status == Status.SUCCEEDED and job.kind != batch_predictions.BATCH_PREDICT
     ]
     assert owners == made
 
@@ -113,5 +113,5 @@ def check_files(stack: Stack, lost: set[str]) -> None:
         return found
 
     until(lambda: not leftovers(lost), 20, f"the end of {leftovers(lost)}", 0.05)
-    cleanup.sweep(stack.sessions, stack.storage, stack.data_dir, seconds=0.0)
+    cleanup.clean_up(stack.sessions, stack.storage, stack.data_dir, seconds=0.0)
     assert not leftovers(set()), f"the sweep left {leftovers(set())}"

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from app.cli.stack.parts import ROOT
 from app.database.engine import make_engine
 from app.database.migrate import upgrade
-from tests.app.cli.stack.test_up import descendants, gone
+from tests.app.cli.stack.test_up import descendants, has_ended
 from tests.faults.jobs.switches import MARK
 from tests.servers import until, valkey
 
@@ -41,7 +41,7 @@ def marked(mark: str) -> set[int]:
     for place in Path("/proc").glob("[0-9]*/environ"):
         pid = int(place.parent.name)
         with suppress(OSError):
-            if needle in place.read_bytes().split(b"\0") and not gone(pid):
+            if needle in place.read_bytes().split(b"\0") and not has_ended(pid):
                 found.add(pid)
     return found
 
@@ -75,7 +75,7 @@ class Part:
 
     def below(self, *words: str) -> set[int]:
         """Its living descendants, of those whose command line has one of these words."""
-        found = {pid for pid in descendants(self.pid) if not gone(pid)}
+        found = {pid for pid in descendants(self.pid) if not has_ended(pid)}
         return {pid for pid in found if not words or any(word in command_of(pid) for word in words)}
 
     def pool(self) -> set[int]:
@@ -121,7 +121,7 @@ def end_all(mark: str, orphans: set[int]) -> None:
     """Kill every process of a stack; `orphans` may be some that write their title over their environment."""
 
     def none_left() -> bool:
-        left = marked(mark) | {pid for pid in orphans if not gone(pid)}
+        left = marked(mark) | {pid for pid in orphans if not has_ended(pid)}
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

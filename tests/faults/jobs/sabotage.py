@@ -28,7 +28,7 @@ OF_THE_CHILD = {"parent_death", "whole_snapshot"}  # safeguards that the child i
 
 def fence() -> None:
     """Whoever once ran a job may write to it."""
-    put(leases, _ours=lambda lease: (Job.id == lease.job_id, Job.status == Status.RUNNING))
+    put(leases, _holds_lease=lambda lease: (Job.id == lease.job_id, Job.status == Status.RUNNING))
 
 
 def claim() -> None:
@@ -42,7 +42,7 @@ def claim() -> None:
             session.flush()
         return original(session, job_id, owner, seconds)
 
-    put(leases, claim=taken, oldest=_oldest_alive)
+    put(leases, claim=taken, next_queued=_oldest_alive)
 
 
 def _oldest_alive(session: Session) -> str | None:
@@ -67,7 +67,7 @@ class _Plain:
 
 def resume() -> None:
     """Every attempt begins at the beginning."""
-    put(checkpoints, newest=_nothing)
+    put(checkpoints, newest_first=_nothing)
 
 
 def _nothing(*_: object) -> Iterator[str]:
@@ -76,34 +76,34 @@ def _nothing(*_: object) -> Iterator[str]:
 
 def second_checkpoint() -> None:
     """Only the newest checkpoint is kept."""
-    put(checkpoints, KEPT=1)
+    put(checkpoints, CHECKPOINTS_PER_JOB=1)
 
 
 def proof() -> None:
     """A checkpoint is believed whatever is in it."""
-    put(kinds, check=lambda path: None)
+    put(kinds, verify_checkpoint=lambda path: None)
 
 
 def watchdog() -> None:
     """A training may say nothing for ever."""
-    original = supervisor.Patience
-    put(supervisor, Patience=lambda lease, stall, checkpoint: original(lease, math.inf, checkpoint))
+    original = supervisor.Timeouts
+    put(supervisor, Timeouts=lambda lease, stall, checkpoint: original(lease, math.inf, checkpoint))
 
 
 def own_heart() -> None:
     """A job's heart beats when its training says something."""
-    original = heartbeat.Heart.note
+    original = heartbeat.Heartbeat.record
 
-    def note(self: heartbeat.Heart, message: dict[str, Any]) -> None:
+    def record(self: heartbeat.Heartbeat, message: dict[str, Any]) -> None:
         original(self, message)
-        self.beat()
+        self.renew()
 
-    put(heartbeat.Heart, note=note, _run=lambda self: None)
+    put(heartbeat.Heartbeat, record=record, _run=lambda self: None)
 
 
 def self_fence() -> None:
     """Who cannot beat goes on."""
-    put(heartbeat, SILENCE=math.inf)
+    put(heartbeat, MAX_SILENCE=math.inf)
 
 
 def crash_budget() -> None:
@@ -127,20 +127,20 @@ def pause() -> None:
 
 
 def _deaf(*, cancel: bool, pause: bool) -> None:
-    original = leases.beat
+    original = leases.renew
 
-    def beat(*args: Any) -> leases.Orders | None:
+    def renew(*args: Any) -> leases.ControlFlags | None:
         found = original(*args)
         if found is None:
             return None
-        return leases.Orders(found.cancel and not cancel, found.pause and not pause)
+        return leases.ControlFlags(found.cancel and not cancel, found.pause and not pause)
 
-    put(leases, beat=beat)
+    put(leases, renew=renew)
 
 
 def cancel_fence() -> None:
     """A job that is cancelled while it ends succeeds."""
-    original = leases._finished
+    original = leases._mark_succeeded
 
     def finished(session: Session, lease: leases.Lease) -> Job | None:
         job = session.get(Job, lease.job_id)
@@ -149,22 +149,22 @@ def cancel_fence() -> None:
             session.flush()
         return original(session, lease)
 
-    put(leases, _finished=finished)
+    put(leases, _mark_succeeded=finished)
 
 
 def second_ring() -> None:
     """A doorbell is rung once, when the job is submitted."""
-    put(rounds, unrung=lambda *_: [])
+    put(rounds, unnotified=lambda *_: [])
 
 
 def tie() -> None:
     """What `recurra up` starts may outlive it."""
-    put(processes, tied_to=lambda *_: None)
+    put(processes, dying_with=lambda *_: None)
 
 
 def tidy() -> None:
     """Nobody deletes what ended jobs leave."""
-    put(supervisor.Supervisor, _tidy=lambda *_: None)
+    put(supervisor.Supervisor, _clean_up=lambda *_: None)
 
 
 SAFEGUARDS: dict[str, Callable[[], None]] = {
@@ -178,14 +178,14 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
 
 def slow_finish(seconds: float) -> None:
     """Nothing is switched off, but there is time between the last file's storing and the version."""
-    original = kinds.Training.finish
+    original = kinds.TrainingJob.finish
 
     def finish(self: Any, lease: leases.Lease, message: dict[str, Any]) -> Any:
         publish = original(self, lease, message)
         time.sleep(seconds)
         return publish
 
-    put(kinds.Training, finish=finish)
+    put(kinds.TrainingJob, finish=finish)
 
 
 def program() -> Any:
@@ -194,7 +194,7 @@ def program() -> Any:
     if SLOW in os.environ:
         slow_finish(float(os.environ[SLOW]))
     if off in OF_THE_CHILD or AFFLICTED in os.environ:
-        put(kinds.Training, module=CHILD)
+        put(kinds.TrainingJob, module=CHILD)
     if off and off not in OF_THE_CHILD:
         SAFEGUARDS[off]()
     return importlib.import_module(os.environ[PROGRAM])

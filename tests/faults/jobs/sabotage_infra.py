@@ -31,12 +31,12 @@ def _of(owner: object) -> Any:
 
 def own_thread() -> None:
     """A request rings its doorbell itself."""
-    _of(dispatcher.Dispatcher).ring = lambda self, job_id: self._ring([job_id])
+    _of(dispatcher.Dispatcher).notify = lambda self, job_id: self._notify([job_id])
 
 
 def sweep() -> None:
     """Nobody rings again."""
-    _of(reaper).unrung = lambda *_: []
+    _of(reaper).unnotified = lambda *_: []
 
 
 def doorbell() -> None:
@@ -54,12 +54,13 @@ def doorbell() -> None:
 
 def patience() -> None:
     """Whoever waits for the database waits."""
-    _of(postgresql).PING = _of(postgresql).SILENCE = postgresql.Patient.silence = math.inf
+    _of(postgresql).PING_SECONDS = _of(postgresql).SILENCE_SECONDS = math.inf
+    postgresql.TimeoutConnection.max_silence = math.inf
 
 
 def ended_fence() -> None:
     """A job may end more than once."""
-    _of(leases)._ours = lambda lease: (Job.id == lease.job_id, Job.attempt == lease.attempt)
+    _of(leases)._holds_lease = lambda lease: (Job.id == lease.job_id, Job.attempt == lease.attempt)
 
 
 def kept_answer() -> None:
@@ -79,24 +80,24 @@ def readers() -> None:
 
 def away() -> None:
     """A database that is away is a fault like any other."""
-    original = problems.translated
+    original = problems.as_app_error
     _of(problems).translated = lambda error: None if isinstance(error, SQLAlchemyError) else original(error)
 
 
 def full() -> None:
     """A full store is an error like any other."""
-    _of(storage).disk_full = lambda _: False
+    _of(storage).is_disk_full = lambda _: False
 
 
 def optional_checkpoint() -> None:
     """A training without room for its checkpoint ends."""
 
-    def take(self: Any, message: dict[str, Any]) -> dict[str, Any]:
+    def on_message(self: Any, message: dict[str, Any]) -> dict[str, Any]:
         if message.get("type") == "checkpoint":
-            checkpoints.keep(self._storage, self._lease, self._checkpoints / message.pop("file"))
+            checkpoints.store(self._storage, self._lease, self._checkpoints / message.pop("file"))
         return message
 
-    _of(kinds.Training).take = take
+    _of(kinds.TrainingJob).on_message = on_message
 
 
 def clean_up() -> None:
@@ -107,11 +108,11 @@ def clean_up() -> None:
 def follower() -> None:
     """Each of those who wait for news asks the database himself."""
 
-    async def changed(*_: object) -> bool:
+    async def wait_for_change(*_: object) -> bool:
         await asyncio.sleep(0.2)
         return True
 
-    _of(job_events.Follower).changed = changed
+    _of(job_events.JobFollower).wait_for_change = wait_for_change
 
 
 def backpressure() -> None:
@@ -127,7 +128,7 @@ def second_look() -> None:
     """An expired lease is taken at first sight; hearts beat slowly, so that sights are caught between."""
     original = reaper.reap
     _of(reaper).reap = lambda session, _=None: original(session)
-    _of(heartbeat).PULSE = 1.0
+    _of(heartbeat).RENEW_SECONDS = 1.0
 
 
 def database_clock() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.infrastructure.job_events import append
+from app.infrastructure.job_events import append_events
 from benchmarks.serving.processes import idle_percent
 from tests.faults.jobs.harness import SAMPLE, Stack
 from tests.faults.jobs.parts import Part
@@ -153,7 +153,7 @@ def deaf(besieged: Siege) -> None:
     job_id = besieged.submit()
     for _ in range(10):
         with besieged.sessions.begin() as session:
-            append(session, job_id, [("log", {"message": "x" * EVENT_BYTES})] * (EVENTS // 10))
+            append_events(session, job_id, [("log", {"message": "x" * EVENT_BYTES})] * (EVENTS // 10))
     before = memory(api)
     with ExitStack() as held:
         for _ in range(DEAF):

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from app.database.tables import Job
 from app.states import Status
 from app.typedefs import Json
-from tests.app.cli.stack.test_up import gone
+from tests.app.cli.stack.test_up import has_ended
 from tests.faults.jobs.conftest import MakeStack
 from tests.faults.jobs.harness import QUICK, Stack
 from tests.faults.jobs.invariants import check
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.faults
 
 Scenario = Callable[[Stack, Twins], None]
 FIRST = 150  # step of a checkpoint within the second epoch
-GRACE = 20.0  # seconds in which a worker that is told to stop must have written its checkpoint and gone
+GRACE = 20.0  # seconds in which a worker that is told to stop must have written its checkpoint and ended
 STREAM, WAITING = 8, 4  # jobs, and how many of them at a time
 
 
@@ -67,7 +67,7 @@ def told_to_stop(stack: Stack, twins: Twins) -> None:
     assert job.status == Status.QUEUED, f"the job was not given back: {job.status}"
     assert (job.owner, job.lease_until) == (None, None)
     stack.charged(job_id, attempts=1)
-    until(lambda: all(map(gone, below)), 5, "the end of all processes", every=0.05)
+    until(lambda: all(map(has_ended, below)), 5, "the end of all processes", every=0.05)
     kept = stack.checkpoint_steps(job_id)[0]
     assert kept > step, f"the checkpoint after step {kept} is no new one"
     stack.worker()
@@ -120,14 +120,14 @@ def up_ends(stack: Stack, twins: Twins) -> None:
     step = stack.until_checkpoint(job_id, FIRST)
     below = up.below()
     assert up.stop(60) == 0
-    until(lambda: all(map(gone, below)), 5, "the end of all processes", every=0.05)
+    until(lambda: all(map(has_ended, below)), 5, "the end of all processes", every=0.05)
     assert stack.job(job_id).status == Status.QUEUED
     stack.charged(job_id, attempts=1)
     up = stack.up()
     stack.until_attempt(job_id, 2)
     stack.another_training()
     below = up.kill()
-    until(lambda: all(map(gone, below)), 20, "the end of all parts", every=0.05)
+    until(lambda: all(map(has_ended, below)), 20, "the end of all parts", every=0.05)
     up = stack.up()
     stack.wait(job_id)
     stack.charged(job_id, attempts=3)  # the worker outlived `up` by as much as a deploy takes

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import redis
 
-from app.infrastructure.checkpoint_name import check as whole
+from app.infrastructure.checkpoint_name import verify_checkpoint as whole
 from app.services.jobs import checkpoints
 from app.states import Status
 from tests.faults.jobs.harness import QUICK, SAMPLE, STEADY
@@ -80,7 +80,7 @@ def store_full_meanwhile(besieged: Siege, twins: Twins) -> None:
         store.fill()
         before = besieged.checkpoint_steps(job_id)
         besieged.until(job_id, lambda _: warned(besieged, job_id, "the artifact store is full"), "a warning")
-        kept = list(checkpoints.newest(besieged.storage, job_id))
+        kept = list(checkpoints.newest_first(besieged.storage, job_id))
         assert set(before) & set(besieged.checkpoint_steps(job_id))
         for key in kept:
             path = besieged.directory / Path(key).name

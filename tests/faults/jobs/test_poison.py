@@ -10,7 +10,7 @@ import pytest
 
 from app.services.jobs import checkpoints
 from app.states import Status
-from tests.app.cli.stack.test_up import gone
+from tests.app.cli.stack.test_up import has_ended
 from tests.faults.jobs.afflicted import DIES, HANGS, STOPS
 from tests.faults.jobs.conftest import MakeStack
 from tests.faults.jobs.harness import ENDLESS, LEASE, QUICK, Stack
@@ -67,7 +67,7 @@ def hung(stack: Stack, twins: Twins, *, seed: int) -> None:
     assert job.error_code == "stalled"
     assert time.monotonic() - heard > STALL / 2
     stack.charged(job_id, attempts=1)
-    until(lambda: gone(child), 5, "the end of the hung training", every=0.05)
+    until(lambda: has_ended(child), 5, "the end of the hung training", every=0.05)
     stack.wait(behind)
     twins.check(stack, behind, QUICK)
     check(stack)
@@ -79,7 +79,7 @@ def hung_orphan(stack: Stack, twins: Twins) -> None:
     job_id = stack.submit(ENDLESS, seed=HANGS)
     stack.until(job_id, lambda job: bool(stack.events(job_id, "epoch")), "the first epoch")
     below = worker.kill()
-    until(lambda: all(map(gone, below)), 10, "the end of the hung training", every=0.05)
+    until(lambda: all(map(has_ended, below)), 10, "the end of the hung training", every=0.05)
     afflicted(stack)
     stack.until_attempt(job_id, 2, LEASE + 20)
     assert stack.order(job_id, "cancel").status_code == 202
@@ -95,14 +95,14 @@ def damaged(stack: Stack, twins: Twins, *, damage: Callable[[Path], object]) -> 
     stack.until_checkpoint(job_id, FIRST)
     stack.parts[-1].stop()
     steps = stack.checkpoint_steps(job_id)
-    damage(stack.directory / "storage" / next(checkpoints.newest(stack.storage, job_id)))
+    damage(stack.directory / "storage" / next(checkpoints.newest_first(stack.storage, job_id)))
     stack.worker()
     stack.wait(job_id)
     assert len(steps) == 2, f"there was no other checkpoint than {steps}"
     stack.charged(job_id, attempts=2)
     assert stack.resumed_at(job_id) == [steps[1]]
     told = [str(event.data["message"]) for event in stack.events(job_id, "warning")]
-    assert any("passed over" in text for text in told), told
+    assert any("Skipped a checkpoint" in text for text in told), told
     twins.check(stack, job_id)
     check(stack)
 

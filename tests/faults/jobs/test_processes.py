@@ -11,7 +11,7 @@ from sqlalchemy import update
 from app.database.tables import Job
 from app.services.jobs import leases
 from app.states import Status
-from tests.app.cli.stack.test_up import gone
+from tests.app.cli.stack.test_up import has_ended
 from tests.faults.jobs.conftest import MakeStack
 from tests.faults.jobs.harness import ENDLESS, LEASE, QUICK, Stack
 from tests.faults.jobs.invariants import check
@@ -53,7 +53,7 @@ def killed_worker(stack: Stack, twins: Twins) -> None:
     step = stack.until_checkpoint(job_id, FIRST)
     victim, other = owner_first(workers)
     below = victim.kill()
-    until(lambda: all(map(gone, below)), 10, "the end of the killed worker's processes", every=0.05)
+    until(lambda: all(map(has_ended, below)), 10, "the end of the killed worker's processes", every=0.05)
     stack.until_attempt(job_id, 2, TAKEN_OVER)
     assert other.alive
     stack.wait(job_id)
@@ -75,8 +75,8 @@ def frozen_worker(stack: Stack, twins: Twins) -> None:
     until(lambda: bool(other.training()), 20, "the new owner's training", every=0.02)
     new = other.training()
     victim.signal_all(signal.SIGCONT)
-    until(lambda: all(map(gone, old)), 8, "the end of the frozen worker's child", every=0.05)
-    assert not any(map(gone, new)), "the new owner's training was ended"
+    until(lambda: all(map(has_ended, old)), 8, "the end of the frozen worker's child", every=0.05)
+    assert not any(map(has_ended, new)), "the new owner's training was ended"
     stack.wait(job_id)
     stack.charged(job_id, attempts=2, crashes=1)
     stack.went_on(job_id, step)
@@ -91,9 +91,9 @@ def many_doorbells(stack: Stack, twins: Twins) -> None:
     stack.two_workers()
     job_id = stack.submit()
     for _ in range(10):
-        assert stack.broker.ring(job_id)
+        assert stack.broker.notify(job_id)
     stack.wait(job_id)
-    until(lambda: stack.broker.waiting() == 0, 30, "the last doorbell's answer", every=0.05)
+    until(lambda: stack.broker.pending() == 0, 30, "the last doorbell's answer", every=0.05)
     stack.charged(job_id, attempts=1)
     assert stack.statuses(job_id) == ["queued", "running", "succeeded"]
     log = (stack.directory / "train.log").read_text()

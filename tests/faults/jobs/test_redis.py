@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.services.jobs.dispatcher import AGAIN
+from app.services.jobs.dispatcher import RENOTIFY_SECONDS
 from app.states import Status
 from tests.faults.jobs.harness import ENDLESS, QUICK, STEADY
 from tests.faults.jobs.invariants import check
@@ -89,19 +89,19 @@ def forgotten(besieged: Siege, forget: str) -> None:
 
     def submit() -> list[str]:
         ids = submit_all(besieged, 2)
-        until(lambda: besieged.broker.waiting() == 2, 10, "the doorbells", every=0.05)
+        until(lambda: besieged.broker.pending() == 2, 10, "the doorbells", every=0.05)
         if forget == "flush":
             with redis.Redis.from_url(besieged.redis_url) as client:
                 client.flushall()
         else:
             besieged.valkey.kill()
             besieged.valkey.start()
-        assert besieged.broker.waiting() == 0
+        assert besieged.broker.pending() == 0
         return ids
 
     running, queued = served(besieged, submit)
     undisturbed(besieged, running)
-    besieged.until(queued[0], lambda job: job.attempt > 0, "the start", AGAIN + SOON)
+    besieged.until(queued[0], lambda job: job.attempt > 0, "the start", RENOTIFY_SECONDS + SOON)
     for job_id in queued:
         undisturbed(besieged, job_id)
     check(besieged)

@@ -18,13 +18,14 @@ from workers.artifact.export import (
 from workers.nn import ModelConfig
 from workers.nn.cells import CELLS
 from workers.nn.model import SequenceModel
+from workers.outputs import build
 
 
 def trained(cell: str = "gru", layers: int = 1, hidden: int = 8) -> SequenceModel:
     quantiles = (0.1, 0.5, 0.9)
     config = ModelConfig(Input.VECTORS, Output.QUANTILES, 4, 6, cell, layers, hidden, quantiles=quantiles)
-    torch.manual_seed(0)
-    model = SequenceModel(config)
+    model = build(config, 0)
+    assert isinstance(model, SequenceModel)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return model
@@ -82,7 +83,7 @@ def test_an_artifact_rebuilds_the_network(tmp_path: Path) -> None:
     manifest = save(tmp_path, model, {"task": "forecasting", "state": {"horizon": 2}})
     again = load_model(tmp_path, torch.device("cpu"))
     tensors = probe(model, 3, 6, 0)
-    for ours, theirs in zip(model.at_end(*tensors), again.at_end(*tensors), strict=True):
+    for ours, theirs in zip(model.forward_last(*tensors), again.forward_last(*tensors), strict=True):
         assert ours.equal(theirs)
     assert read_manifest(tmp_path) == manifest
     assert manifest["parameters"] == sum(p.numel() for p in model.parameters())

@@ -12,21 +12,24 @@ import numpy as np
 import pytest
 
 from app.errors import NotFound
-from app.tasks.contract import Array, Input, Ints, Output
-from app.tasks.forecasting.encoding import width
-from app.tasks.forecasting.inference import Parameters
-from app.tasks.forecasting.instances import SeriesInstances
+from app.tasks.arrays import Array, Ints
+from app.tasks.contract import Input, Output
+from app.tasks.forecasting.encoding import input_width
+from app.tasks.forecasting.inference import ForecastingParameters
+from app.tasks.forecasting.instances import ForecastingInstanceView
 from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
 from tests.batches import HORIZON, dataset, lines, mixed, version
 from tests.series import series_set, waves
 from tests.workers.lively import lively
 from workers.artifact.export import save
+from workers.artifact.stored_arrays import map_arrays, unpack
 from workers.batch import child
 from workers.batch import predict as batch
-from workers.batch.predict import BatchSpec, Predicted, batches, mapped, pad, predict, unpack
-from workers.inference.artifact_cache import Damaged
+from workers.batch.predict import BatchSpec, Predicted, batches, pad, predict
+from workers.inference.artifact_cache import DamagedArtifact
 from workers.inference.engines import Engine, open_onnx
+from workers.inference.padding import MAX_BATCH_FLOATS
 from workers.inference.torch_engine import open_torch
 from workers.nn import ModelConfig
 
@@ -38,6 +41,7 @@ class Counted:
 
     def __init__(self, engine: Engine, features: int = 0) -> None:
         self._engine, self.pace, self.features = engine, engine.pace, features
+        self.output, self.stride = engine.output, engine.stride
         self.shapes: list[tuple[int, ...]] = []
 
     def run(self, inputs: Array, lengths: Ints) -> Array:
@@ -53,7 +57,7 @@ class Place:
         self.data, self.model = directory / "data", directory / "model"
         self.state = version(self.model)
         self.series = dataset(self.data, mixed(50))
-        self.engine = Counted(open_onnx(self.model, "cpu"), width(self.state))
+        self.engine = Counted(open_onnx(self.model, "cpu"), input_width(self.state))
         self.told: list[Json] = []
 
     def run(self, out: Path, should_stop: Callable[[], bool] = lambda: False, **spec: Any) -> Predicted:
@@ -70,8 +74,8 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "PART", 16)
-    monkeypatch.setattr(batch, "ROWS", 5)
+    monkeypatch.setattr(batch, "PART_INSTANCES", 16)
+    monkeypatch.setattr(batch, "MAX_BATCH_ROWS", 5)
 
 
 def joined(out: Path) -> bytes:
@@ -94,8 +98,8 @@ def test_every_instance_has_its_line_in_order(place: Place, tmp_path: Path) -> N
 
 def test_answers_are_those_of_one_request_at_a_time(place: Place, tmp_path: Path) -> None:
     place.run(tmp_path / "out", parameters={"horizon": 2, "quantiles": [0.1, 0.7]})
-    instances = SeriesInstances(place.series, place.state)
-    asked = Parameters(horizon=2, quantiles=[0.1, 0.7])
+    instances = ForecastingInstanceView(place.series, place.state)
+    asked = ForecastingParameters(horizon=2, quantiles=[0.1, 0.7])
     for line in lines(joined(tmp_path / "out")):
         if "error" in line:
             continue
@@ -182,7 +186,7 @@ def test_a_wait_is_bounded_in_floats_and_changes_no_answer(
 ) -> None:
     place.run(tmp_path / "plain")
     place.engine.shapes.clear()
-    monkeypatch.setattr(batch, "MAX_FLOATS", 2000)
+    monkeypatch.setattr(batch, "MAX_BATCH_FLOATS", 2000)
     place.run(tmp_path / "bounded")
     assert all(np.prod(shape) <= 2000 for shape in place.engine.shapes if shape[0] > 1)
     for one, other in zip(
@@ -203,7 +207,7 @@ def test_groups_hold_each_key_once_within_their_bounds() -> None:
         assert times == sorted(times)
         assert max(times) <= 2 * min(times)
     assert batches({}) == []
-    assert batches({7: (batch.MAX_FLOATS, 2)}) == [[7]]  # too large for any bound, and still answered
+    assert batches({7: (MAX_BATCH_FLOATS, 2)}) == [[7]]  # too large for any bound, and still answered
 
 
 def test_padding_is_zeros_after_each_end() -> None:
@@ -218,7 +222,7 @@ def test_padding_is_zeros_after_each_end() -> None:
 
 def test_arrays_are_mapped_from_the_disk_and_whole(tmp_path: Path) -> None:
     series = dataset(tmp_path, series_set(waves(3, 20), static=["a", "b", "a"]))
-    found = mapped(unpack(tmp_path / "arrays.npz", tmp_path / "mapped"))
+    found = map_arrays(unpack(tmp_path / "arrays.npz", tmp_path / "mapped"))
     wanted = series.arrays()
     assert found.keys() == wanted.keys()
     assert isinstance(found["values"].base, np.memmap)
@@ -233,6 +237,7 @@ REQUEST = """
 import json, sys
 from pathlib import Path
 import workers.batch.child as child
+from workers.inference.padding import MAX_BATCH_FLOATS
 from workers.inference.engines import open_onnx
 last = child.work(open_onnx, json.loads(sys.argv[1]), lambda message: None, lambda: False)
 print(json.dumps({"last": last, "torch": "torch" in sys.modules}))
@@ -281,7 +286,7 @@ def test_a_stopped_child_says_so(place: Place, tmp_path: Path) -> None:
 
 def test_a_damaged_version_is_told_as_such(place: Place, tmp_path: Path) -> None:
     (place.model / "model.onnx").write_bytes(b"no graph")
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(DamagedArtifact) as caught:
         child.work(open_onnx, request(place, tmp_path / "out"), place.told.append, lambda: False)
     assert child.explain(caught.value)["code"] == "model_damaged"
     assert child.explain(MemoryError())["code"] == "out_of_memory"

@@ -11,7 +11,8 @@ import pytest
 
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Example, Faults
+from app.tasks.contract import Example
+from app.tasks.source import Faults
 from app.typedefs import Json
 from tests import bilingual, tagged, texts
 from tests.batches import lines
@@ -20,13 +21,13 @@ from workers.batch import predict as batch
 from workers.batch.predict import BatchSpec, Predicted, predict
 from workers.decoding.scheduler import decode_all
 from workers.inference.engines import Engine, open_onnx
-from workers.nn import build
+from workers.outputs import build
 from workers.training.pipeline import model_config
 
 FILES: dict[str, tuple[bytes, Json]] = {
     "generation": (texts.poems(20), {"max_tokens": 12, "top_p": 0.9}),
     "translation": (bilingual.jsonl(bilingual.sentences(60)), {"beam_size": 3, "max_tokens": 9}),
-    "tagging": (tagged.jsonl(tagged.entities(60)), {}),
+    "tagging": (tagged.to_jsonl(tagged.entities(60)), {}),
 }
 
 
@@ -73,7 +74,7 @@ class Place:
         if self.engine.decoder is None:
             found = self.engine.run(example.inputs[None], np.array([len(example.inputs)]))[0]
         else:
-            (found,) = decode_all(self.engine.decoder, [example.inputs], [example.search or {}])
+            (found,) = decode_all(self.engine.decoder, [example.inputs], [example.decoding or {}])
         answer = self.task.decode(self.state, example, found, parameters)
         return dict(json.loads(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)))
 
@@ -85,7 +86,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "PART", 16)
+    monkeypatch.setattr(batch, "PART_INSTANCES", 16)
 
 
 def test_every_line_is_the_answer_to_its_instance(place: Place) -> None:

@@ -11,14 +11,14 @@ from sqlalchemy import update
 from app.database.tables import Job, Model, ModelVersion
 from app.services.jobs import batch_predictions
 from app.states import Status
-from tests.app.cli.stack.test_up import descendants, gone
+from tests.app.cli.stack.test_up import descendants, has_ended
 from tests.app.services.jobs.test_leases import submit
 from tests.batches import dataset, mixed, version
 from tests.servers import Valkey, until
 from tests.workers.test_main import Yard, trained
-from workers.batch.predict import PART
+from workers.batch.predict import PART_INSTANCES
 
-COUNT = 3 * PART + 1
+COUNT = 3 * PART_INSTANCES + 1
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +51,12 @@ def batch(yard: Yard) -> str:
         job_id = submit(session)
         values = {"kind": "batch_predict", "model_version": 1, "options": {"parameters": {}}}
         session.execute(update(Job).where(Job.id == job_id).values(**values))
-    yard.broker.ring(job_id)
+    yard.broker.notify(job_id)
     return job_id
 
 
 def parts(yard: Yard, job_id: str) -> list[str]:
-    return yard.storage.keys(batch_predictions.prefix(job_id))
+    return yard.storage.keys(batch_predictions.results_prefix(job_id))
 
 
 def result(yard: Yard, job_id: str) -> bytes:
@@ -71,7 +71,7 @@ def test_a_worker_killed_in_the_middle_changes_no_byte_of_the_result(yard: Yard)
     below = descendants(worker.pid)
     worker.kill()
     worker.wait()
-    until(lambda: all(map(gone, below)), 10, "the end of its processes")
+    until(lambda: all(map(has_ended, below)), 10, "the end of its processes")
     assert yard.job(disturbed).status == Status.RUNNING  # nobody was left to tell
     assert 0 < len(parts(yard, disturbed)) < 4
     other = yard.start()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.tasks.contract import BEGIN, END, PADDING, Found
+from app.tasks.contract import BEGIN, END, PADDING, DecodedTokens
 from app.typedefs import Json
 from tests.steppers import Interpreter, column
 from workers.decoding.beam_search import Beam
@@ -23,7 +23,7 @@ def search(**fields: Any) -> Json:
 
 def scored(network: Interpreter, source: Any, path: tuple[int, ...]) -> tuple[float, Any]:
     """Log P of a sequence that ends with `END`, and what was looked at (steps, source)."""
-    _, carried = network.begin(source[None], np.array([len(source)]), network.initial(1))
+    _, carried = network.prefill(source[None], np.array([len(source)]), network.initial_state(1))
     total, looked = 0.0, []
     for before, token in zip((BEGIN, *path), (*path, END), strict=True):
         scores, carried, attention = network.step(np.array([before]), carried)
@@ -62,7 +62,7 @@ def test_a_beam_of_one_is_greedy() -> None:
     network = Interpreter(seed=3)
     for source in SOURCES:
         (found,) = decode_all(Decoder(network), [source], [search(beam_size=1, max_tokens=9)])
-        _, carried = network.begin(source[None], np.array([len(source)]), network.initial(1))
+        _, carried = network.prefill(source[None], np.array([len(source)]), network.initial_state(1))
         token, path = BEGIN, list[int]()
         while len(path) < 9:
             scores, carried, _ = network.step(np.array([token]), carried)
@@ -123,10 +123,10 @@ def step(beam: Beam, rows: list[list[float]], attention: Any = None) -> None:
         beam.advance(np.log(np.array(rows[: beam.width])), looked)
 
 
-def ended(beam: Beam) -> Found:
-    assert beam.found is not None
+def ended(beam: Beam) -> DecodedTokens:
+    assert beam.result is not None
     assert (beam.feed, beam.parents) == ([], [])
-    return beam.found
+    return beam.result
 
 
 FIRST = [[0, 0, 0, 0.0, 0.6, 0.4]]
@@ -145,7 +145,7 @@ def test_it_stops_when_nothing_open_can_win() -> None:
     assert found.tokens.tolist() == [4]
     assert found.note["score"] == pytest.approx(np.log(0.54))
     longer = search(beam_size=2, max_tokens=50, length_penalty=2.0)
-    assert advanced(longer, FIRST, [[0, 0, 0, 0.9, 0.05, 0.05]] * 2).found is None  # a long one could win
+    assert advanced(longer, FIRST, [[0, 0, 0, 0.9, 0.05, 0.05]] * 2).result is None  # a long one could win
 
 
 def test_what_ends_first_may_lose() -> None:
@@ -178,7 +178,7 @@ def test_a_length_penalty_favours_the_longer() -> None:
     beams = [Beam({**how, "length_penalty": alpha}, 2) for alpha in (0.0, 2.0)]
     for beam in beams:
         for rows in steps:
-            if beam.found is None:
+            if beam.result is None:
                 step(beam, rows)
     assert [len(ended(beam).tokens) for beam in beams] == [1, 2]
 

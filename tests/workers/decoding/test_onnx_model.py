@@ -53,15 +53,16 @@ def padded(rows: list[Any]) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_steps_lead_where_reading_at_once_leads(shelf: Path, cell: str) -> None:
-    stepper = decoder(open_onnx(shelf / cell, "cpu")).stepper
+    stepper = decoder(open_onnx(shelf / cell, "cpu")).model
     network: Any = load_model(shelf / cell, CPU)
     (tokens,) = sequences([12], (20,))
-    scores, carried = stepper.begin(tokens[None, :5], np.array([5]), stepper.initial(1))
+    scores, carried = stepper.prefill(tokens[None, :5], np.array([5]), stepper.initial_state(1))
     for step in range(5, 12):
         scores, carried, attention = stepper.step(tokens[step], carried)
         assert attention is None
     with torch.no_grad():
-        whole, state = network.at_end(torch.from_numpy(tokens[None]), torch.tensor([12]), network.initial(1))
+        first = network.initial_state(1)
+        whole, state = network.forward_last(torch.from_numpy(tokens[None]), torch.tensor([12]), first)
     np.testing.assert_allclose(given(scores), whole.numpy(), atol=1e-5)
     np.testing.assert_allclose(carried.states, state.numpy(), atol=1e-5)
 
@@ -69,44 +70,44 @@ def test_steps_lead_where_reading_at_once_leads(shelf: Path, cell: str) -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_a_row_is_the_same_bit_for_bit_in_any_batch(shelf: Path, cell: str) -> None:
     """So that a seed gives the same text whoever else is in the batch."""
-    stepper = decoder(open_onnx(shelf / cell, "cpu")).stepper
+    stepper = decoder(open_onnx(shelf / cell, "cpu")).model
     rows = sequences([7, 1, 30, 12, 5, 5, 9], (20,))
     inputs, lengths = padded(rows)
-    scores, carried = stepper.begin(inputs, lengths, stepper.initial(len(rows)))
+    scores, carried = stepper.prefill(inputs, lengths, stepper.initial_state(len(rows)))
     assert scores is not None
     after = stepper.step(np.arange(4, 11), carried)
     for place, row in enumerate(rows):
-        alone, own = stepper.begin(row[None], lengths[place : place + 1], stepper.initial(1))
+        alone, own = stepper.prefill(row[None], lengths[place : place + 1], stepper.initial_state(1))
         assert alone is not None
         assert np.array_equal(alone[0], scores[place])
         again = stepper.step(np.array([4 + place]), own)
         assert np.array_equal(again.scores[0], after.scores[place])
-        assert np.array_equal(again.carried.states[:, 0], after.carried.states[:, place])
+        assert np.array_equal(again.state.states[:, 0], after.state.states[:, place])
 
 
 def test_a_prompt_in_pieces_is_a_prompt(shelf: Path) -> None:
-    stepper = decoder(open_onnx(shelf / "lstm", "cpu")).stepper
-    assert stepper.pieces
+    stepper = decoder(open_onnx(shelf / "lstm", "cpu")).model
+    assert stepper.chunked_prefill
     (tokens,) = sequences([20], (20,))
-    whole, _ = stepper.begin(tokens[None], np.array([20]), stepper.initial(1))
-    carried = stepper.initial(1)
+    whole, _ = stepper.prefill(tokens[None], np.array([20]), stepper.initial_state(1))
+    carried = stepper.initial_state(1)
     for start in range(0, 20, 7):
         piece = tokens[None, start : start + 7]
-        scores, carried = stepper.begin(piece, np.array([piece.shape[1]]), carried)
+        scores, carried = stepper.prefill(piece, np.array([piece.shape[1]]), carried)
     np.testing.assert_allclose(given(scores), given(whole), atol=1e-6)
 
 
 def test_a_decoder_looks_back_at_its_source(shelf: Path) -> None:
-    stepper = decoder(open_onnx(shelf / "sequence", "cpu")).stepper
+    stepper = decoder(open_onnx(shelf / "sequence", "cpu")).model
     network: Any = load_model(shelf / "sequence", CPU)
     rows = sequences([3, 8, 5], (14,))
     inputs, lengths = padded(rows)
-    nothing, carried = stepper.begin(inputs, lengths, stepper.initial(3))
+    nothing, carried = stepper.prefill(inputs, lengths, stepper.initial_state(3))
     assert nothing is None
-    assert not stepper.pieces
+    assert not stepper.chunked_prefill
     with torch.no_grad():
-        memory, state = network.at_end(
-            torch.from_numpy(inputs), torch.from_numpy(lengths), network.initial(3)
+        memory, state = network.forward_last(
+            torch.from_numpy(inputs), torch.from_numpy(lengths), network.initial_state(3)
         )
         for tokens in (np.full(3, BEGIN), np.array([5, 6, 7])):
             scores, carried, attention = stepper.step(tokens, carried)
@@ -155,7 +156,7 @@ def test_tags_are_the_best_path(shelf: Path, kind: str) -> None:
     rows = sequences([9, 1, 4])
     inputs, lengths = padded(rows)
     with torch.no_grad():
-        emissions = network.answers(torch.from_numpy(inputs), torch.from_numpy(lengths)).numpy()
+        emissions = network.predict(torch.from_numpy(inputs), torch.from_numpy(lengths)).numpy()
         transitions = network.transitions()
     chain = None if transitions is None else transitions.detach().numpy()
     found = engine.run(inputs, lengths)
@@ -178,16 +179,16 @@ def test_a_sequence_is_not_answered_at_once(shelf: Path) -> None:
 def test_the_logits_after_a_prompt_are_there_without_a_search(shelf: Path) -> None:
     engine = open_onnx(shelf / "lstm", "cpu")
     (tokens,) = sequences([6], (20,))
-    stepper = decoder(engine).stepper
-    scores, _ = stepper.begin(tokens[None], np.array([6]), stepper.initial(1))
+    stepper = decoder(engine).model
+    scores, _ = stepper.prefill(tokens[None], np.array([6]), stepper.initial_state(1))
     np.testing.assert_array_equal(engine.run(tokens[None], np.array([6])), scores)
 
 
 def test_stop_strings_are_watched_and_nothing_else(shelf: Path) -> None:
     asked = decoder(open_onnx(shelf / "lstm", "cpu"))
-    assert asked.watch({"stop": []}) is None
-    assert asked.watch({}) is None
-    watcher = asked.watch({"stop": ["e"]})
+    assert asked.stop_criteria({"stop": []}) is None
+    assert asked.stop_criteria({}) is None
+    watcher = asked.stop_criteria({"stop": ["e"]})
     assert watcher is not None
     search = SEARCHES["lstm"](1) | {"max_tokens": 400, "stop": ["e"]}
     (found,) = decode_all(asked, [np.array([[3]])], [search])
@@ -209,19 +210,19 @@ def test_carried_rows_are_taken_shuffled_and_joined() -> None:
         )
 
     one, other = carried(2, 3), carried(1, 5)
-    joined = one.join([other])
+    joined = one.concat([other])
     assert (len(one), len(other), len(joined)) == (2, 1, 3)
     assert joined.memory is not None
     assert joined.memory.shape == (3, 5, 4)
     assert not joined.memory[:2, 3:].any()
-    back = joined.take(np.array([1, 1, 0]))
+    back = joined.select(np.array([1, 1, 0]))
     assert back.memory is not None
     assert one.memory is not None
     np.testing.assert_array_equal(back.memory, one.memory[[1, 1, 0]])  # as short as its rows are
     np.testing.assert_array_equal(back.states, one.states[:, [1, 1, 0]])
-    moved = one.shuffle(np.array([1, 0]))
+    moved = one.reorder(np.array([1, 0]))
     np.testing.assert_array_equal(moved.states, one.states[:, ::-1])
     assert moved.memory is one.memory
     plain = States(one.states)
-    assert plain.join([plain]).memory is None
-    assert len(plain.take(np.array([0]))) == 1
+    assert plain.concat([plain]).memory is None
+    assert len(plain.select(np.array([0]))) == 1

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.tasks.contract import END
-from workers.decoding.sampling import BARRED, Sampler, advance, draw, likeliest
+from workers.decoding.sampling import SUPPRESSED_TOKENS, Sampler, accept_tokens, draw_tokens, most_likely
 
 LOGITS = np.array([0.3, -1.2, 2.0, 0.3, 1.1, -0.4, 0.0, 1.9], np.float32)
 # The 99.9th percentile of chi-square by degrees of freedom.
@@ -20,7 +20,7 @@ def drawn(count: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1
     rows = np.tile(LOGITS, (count, 1))
     same = np.ones(count)
     chance = np.random.default_rng(0).random(count)
-    tokens = draw(rows, temperature * same, (top_k * same).astype(int), top_p * same, chance)
+    tokens = draw_tokens(rows, temperature * same, (top_k * same).astype(int), top_p * same, chance)
     return np.bincount(tokens, minlength=len(LOGITS))
 
 
@@ -73,7 +73,7 @@ def test_the_ends_of_chance_give_possible_tokens() -> None:
     rows = np.array([[-np.inf, 1.0, 0.0, -np.inf]] * 2, np.float32)
     one = np.ones(2)
     chance = np.array([0.0, np.nextafter(1.0, 0)])
-    assert draw(rows, one, 0 * one.astype(int), one, chance).tolist() == [1, 2]
+    assert draw_tokens(rows, one, 0 * one.astype(int), one, chance).tolist() == [1, 2]
 
 
 @settings(max_examples=200)
@@ -86,7 +86,7 @@ def test_the_likeliest_are_the_smallest_set_that_is_enough(
     weights: list[int], top_k: int, top_p: float
 ) -> None:
     given_ = np.array([weights], np.float32)
-    kept = likeliest(given_, np.array([top_k]), np.array([top_p]))[0]
+    kept = most_likely(given_, np.array([top_k]), np.array([top_p]))[0]
     order = sorted(range(len(weights)), key=lambda index: (-weights[index], index))
     most = order[: top_k or len(order)]
     wanted, mass = list[int](), 0.0
@@ -105,9 +105,9 @@ def search(**fields: Any) -> dict[str, Any]:
 def walk(sampler: Sampler, rows: Any) -> list[int]:
     """Tokens by rows of logits, one after the other."""
     for row in rows:
-        if sampler.found is not None:
+        if sampler.result is not None:
             break
-        advance([sampler], row[None])
+        accept_tokens([sampler], row[None])
     return sampler.tokens
 
 
@@ -120,7 +120,7 @@ def test_a_seed_decides_whoever_else_is_there() -> None:
     mine = Sampler(search())
     others = [Sampler(search(seed=seed, top_k=seed, temperature=0.5)) for seed in range(9)]
     for row in rows:
-        advance([*others[:4], mine, *others[4:]], np.tile(row, (10, 1)))
+        accept_tokens([*others[:4], mine, *others[4:]], np.tile(row, (10, 1)))
     assert mine.tokens == alone
 
 
@@ -143,39 +143,39 @@ def test_a_large_vocabulary_is_worked_on_in_parts() -> None:
     rows = np.random.default_rng(1).normal(size=(30, 5000)).astype(np.float32)
     rows[:, END] = -20
     together = [Sampler(search(seed=seed, top_p=0.9)) for seed in range(30)]
-    advance(together, rows)
+    accept_tokens(together, rows)
     for seed, sampler in enumerate(together):
         alone = Sampler(search(seed=seed, top_p=0.9))
-        advance([alone], rows[seed : seed + 1])
+        accept_tokens([alone], rows[seed : seed + 1])
         assert sampler.tokens == alone.tokens
 
 
 def test_marks_are_never_chosen_and_the_logits_are_left_alone() -> None:
     rows = np.zeros((1, 6), np.float32)
-    rows[:, BARRED] = 50
+    rows[:, SUPPRESSED_TOKENS] = 50
     sampler = Sampler(search())
-    advance([sampler], rows)
-    assert rows[0, BARRED].tolist() == [50, 50, 50]
+    accept_tokens([sampler], rows)
+    assert rows[0, SUPPRESSED_TOKENS].tolist() == [50, 50, 50]
     assert sampler.tokens in ([], [4], [5])
 
 
 def test_the_end_is_no_token() -> None:
     sampler = Sampler(search())
-    sampler.take(5)
-    assert (sampler.found, sampler.feed, sampler.parents) == (None, [5], [0])
-    sampler.take(END)
-    assert sampler.found is not None
-    assert (sampler.found.tokens.tolist(), sampler.found.note) == ([5], {"finish_reason": "stop"})
+    sampler.accept(5)
+    assert (sampler.result, sampler.feed, sampler.parents) == (None, [5], [0])
+    sampler.accept(END)
+    assert sampler.result is not None
+    assert (sampler.result.tokens.tolist(), sampler.result.note) == ([5], {"finish_reason": "stop"})
     assert sampler.parents == []
 
 
 def test_the_last_token_is_the_last() -> None:
     sampler = Sampler(search(max_tokens=2))
-    sampler.take(5)
-    sampler.take(6)
-    assert sampler.found is not None
-    assert (sampler.found.tokens.tolist(), sampler.found.note) == ([5, 6], {"finish_reason": "length"})
-    assert Sampler(search(max_tokens=2, begun=[5, 6])).found is not None
+    sampler.accept(5)
+    sampler.accept(6)
+    assert sampler.result is not None
+    assert (sampler.result.tokens.tolist(), sampler.result.note) == ([5, 6], {"finish_reason": "length"})
+    assert Sampler(search(max_tokens=2, begun=[5, 6])).result is not None
 
 
 class Until:
@@ -194,9 +194,9 @@ def test_a_watcher_sees_every_token_and_may_end_it() -> None:
     watcher = Until(9)
     sampler = Sampler(search(begun=[4]), watcher)
     for token in (5, 9):
-        assert sampler.found is None
-        sampler.take(token)
-    assert sampler.found is not None
-    assert (sampler.found.tokens.tolist(), sampler.found.note) == ([4, 5, 9], {"finish_reason": "stop"})
+        assert sampler.result is None
+        sampler.accept(token)
+    assert sampler.result is not None
+    assert (sampler.result.tokens.tolist(), sampler.result.note) == ([4, 5, 9], {"finish_reason": "stop"})
     assert watcher.seen == [4, 5, 9]
-    assert Sampler(search(begun=[4, 9]), Until(9)).found is not None
+    assert Sampler(search(begun=[4, 9]), Until(9)).result is not None

@@ -9,8 +9,8 @@ from app.typedefs import Json
 from tests.steppers import Babbler, Interpreter, column
 from workers.decoding import scheduler
 from workers.decoding.sampling import Sampler
-from workers.decoding.scheduler import Crowd, decode_all
-from workers.decoding.sequence import Decoder, Quest
+from workers.decoding.scheduler import ContinuousBatch, decode_all
+from workers.decoding.sequence import Decoder, DecodingSequence
 
 
 def wish(seed: int = 0, **fields: Any) -> Json:
@@ -22,14 +22,14 @@ def prompts(count: int, longest: int = 9, seed: int = 0) -> list[Any]:
     return [column(*rng.integers(4, 9, int(size)).tolist()) for size in rng.integers(1, longest + 1, count)]
 
 
-def tokens(quest: Quest) -> list[int]:
-    assert isinstance(quest.seeker, Sampler)
-    return quest.seeker.tokens
+def tokens(sequence: DecodingSequence) -> list[int]:
+    assert isinstance(sequence.strategy, Sampler)
+    return sequence.strategy.tokens
 
 
-def finish(crowd: Crowd) -> None:
-    while crowd:
-        assert crowd.read() or crowd.step()
+def finish(batch: ContinuousBatch) -> None:
+    while batch:
+        assert batch.prefill() or batch.step()
 
 
 @pytest.mark.parametrize("rows", [1, 3, 256])
@@ -65,72 +65,73 @@ def test_nothing_to_decode_is_nothing_found() -> None:
 
 def test_who_comes_later_joins_at_the_next_step() -> None:
     network = Babbler()
-    crowd = Crowd(network)
-    first, second = Quest(column(4), wish(1)), Quest(column(5, 6), wish(2))
-    crowd.add(first)
-    assert crowd.read()
+    batch = ContinuousBatch(network)
+    first, second = DecodingSequence(column(4), wish(1)), DecodingSequence(column(5, 6), wish(2))
+    batch.add(first)
+    assert batch.prefill()
     assert len(tokens(first)) == 1  # at once: nobody else has to step first
-    crowd.step()
-    crowd.add(second)
-    assert crowd.read()
-    crowd.step()
+    batch.step()
+    batch.add(second)
+    assert batch.prefill()
+    batch.step()
     assert network.steps == [1, 2]
     assert (len(tokens(first)), len(tokens(second))) == (3, 2)
-    finish(crowd)
-    for quest, prompt in ((first, column(4)), (second, column(5, 6))):
-        (alone,) = decode_all(Decoder(Babbler()), [prompt], [wish(1 if quest is first else 2)])
-        assert tokens(quest) == alone.tokens.tolist()
+    finish(batch)
+    for sequence, prompt in ((first, column(4)), (second, column(5, 6))):
+        (alone,) = decode_all(Decoder(Babbler()), [prompt], [wish(1 if sequence is first else 2)])
+        assert tokens(sequence) == alone.tokens.tolist()
 
 
 def test_a_long_prompt_is_read_in_pieces_between_the_others_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "PIECE", 8)
+    monkeypatch.setattr(scheduler, "CHUNK_TOKENS", 8)
     network = Babbler()
-    crowd = Crowd(network)
-    live, long = Quest(column(4), wish(1, max_tokens=100)), Quest(column(*[5, 6] * 20), wish(2))
-    crowd.add(live)
-    crowd.read()
-    crowd.add(long)
+    batch = ContinuousBatch(network)
+    live = DecodingSequence(column(4), wish(1, max_tokens=100))
+    long = DecodingSequence(column(*[5, 6] * 20), wish(2))
+    batch.add(live)
+    batch.prefill()
+    batch.add(long)
     before = len(tokens(live))
     pieces = 0
-    while long.read < len(long.inputs):
-        assert crowd.read()
-        crowd.step()
+    while long.prefilled < len(long.inputs):
+        assert batch.prefill()
+        batch.step()
         pieces += 1
     assert pieces == 5
     assert network.reads[1:] == [(1, 8)] * 5
     assert len(tokens(live)) == before + 5
-    finish(crowd)
+    finish(batch)
     (alone,) = decode_all(Decoder(Babbler()), [column(*[5, 6] * 20)], [wish(2)])
     assert tokens(long) == alone.tokens.tolist()
 
 
 def test_short_prompts_do_not_wait_for_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "FEWEST", 16)
-    monkeypatch.setattr(scheduler, "MOST", 16)
-    crowd = Crowd(Babbler())
-    long = Quest(column(*[5] * 400), wish(1))
-    short = [Quest(column(4, 5), wish(seed)) for seed in range(2, 8)]
-    for quest in (long, *short):
-        crowd.add(quest)
+    monkeypatch.setattr(scheduler, "MIN_PREFILL_TOKENS", 16)
+    monkeypatch.setattr(scheduler, "MAX_PREFILL_TOKENS", 16)
+    batch = ContinuousBatch(Babbler())
+    long = DecodingSequence(column(*[5] * 400), wish(1))
+    short = [DecodingSequence(column(4, 5), wish(seed)) for seed in range(2, 8)]
+    for sequence in (long, *short):
+        batch.add(sequence)
     reads = 0
-    while any(quest.read < len(quest.inputs) for quest in short):
-        assert crowd.read()
-        crowd.step()
+    while any(sequence.prefilled < len(sequence.inputs) for sequence in short):
+        assert batch.prefill()
+        batch.step()
         reads += 1
     assert reads <= 4  # two at once, the long one in turn
-    assert 0 < long.read < 40
+    assert 0 < long.prefilled < 40
 
 
 def test_what_is_read_at_once_is_bounded_by_how_long_it_takes() -> None:
     network = Babbler()
-    crowd = Crowd(network)
+    batch = ContinuousBatch(network)
     for seed in range(50):
-        crowd.add(Quest(column(*[4] * 100), wish(seed)))
-    crowd._token_seconds = scheduler.READ_SECONDS / 100
-    crowd.read()
+        batch.add(DecodingSequence(column(*[4] * 100), wish(seed)))
+    batch._token_seconds = scheduler.PREFILL_SECONDS / 100
+    batch.prefill()
     assert network.reads == [(12, 8)]
-    crowd._token_seconds = scheduler.READ_SECONDS / 640
-    crowd.read()
+    batch._token_seconds = scheduler.PREFILL_SECONDS / 640
+    batch.prefill()
     assert network.reads[1:] == [(32, 20)]
 
 
@@ -138,91 +139,91 @@ def test_sources_are_read_whole_as_many_as_do_not_take_long() -> None:
     read: list[tuple[int, ...]] = []
 
     class Watched(Interpreter):
-        def begin(self, inputs: Any, lengths: Any, carried: Any) -> Any:
+        def prefill(self, inputs: Any, lengths: Any, carried: Any) -> Any:
             read.append(inputs.shape[:2])
-            return super().begin(inputs, lengths, carried)
+            return super().prefill(inputs, lengths, carried)
 
-    crowd = Crowd(Watched())
+    batch = ContinuousBatch(Watched())
     for size in (400, 10, 20, 30, 50):
-        crowd.add(Quest(column(*[4] * size), {"beam_size": 2, "max_tokens": 3}))
+        batch.add(DecodingSequence(column(*[4] * size), {"beam_size": 2, "max_tokens": 3}))
     for _ in range(3):
-        crowd._token_seconds = scheduler.READ_SECONDS / 100
-        crowd.read()
+        batch._token_seconds = scheduler.PREFILL_SECONDS / 100
+        batch.prefill()
     assert read == [(1, 400), (3, 30), (1, 50)]
 
 
 def test_who_is_dropped_leaves_the_others_as_they_were() -> None:
-    crowd = Crowd(Babbler())
-    quests = [Quest(prompt, wish(seed)) for seed, prompt in enumerate(prompts(6))]
-    for quest in quests:
-        crowd.add(quest)
-    while crowd.read():
+    batch = ContinuousBatch(Babbler())
+    sequences = [DecodingSequence(prompt, wish(seed)) for seed, prompt in enumerate(prompts(6))]
+    for sequence in sequences:
+        batch.add(sequence)
+    while batch.prefill():
         pass
-    crowd.step()
-    waiting = Quest(column(4), wish(9))
-    crowd.add(waiting)
-    crowd.drop([quests[0], quests[3], waiting])
-    finish(crowd)
-    for place, (quest, prompt) in enumerate(zip(quests, prompts(6), strict=True)):
+    batch.step()
+    waiting = DecodingSequence(column(4), wish(9))
+    batch.add(waiting)
+    batch.remove([sequences[0], sequences[3], waiting])
+    finish(batch)
+    for place, (sequence, prompt) in enumerate(zip(sequences, prompts(6), strict=True)):
         (alone,) = decode_all(Decoder(Babbler()), [prompt], [wish(place)])
         if place in (0, 3):
-            assert quest.found is None or quest.found.tokens.tolist() == alone.tokens.tolist()
+            assert sequence.result is None or sequence.result.tokens.tolist() == alone.tokens.tolist()
         else:
-            assert tokens(quest) == alone.tokens.tolist()
-    assert waiting.found is None
+            assert tokens(sequence) == alone.tokens.tolist()
+    assert waiting.result is None
 
 
 def test_beams_of_others_may_be_dropped_too() -> None:
     network = Interpreter()
     how: Json = {"beam_size": 3, "max_tokens": 8}
     sources = [column(4, 5), column(6), column(5, 5, 4, 6)]
-    crowd = Crowd(network)
-    quests = [Quest(source, how) for source in sources]
-    for quest in quests:
-        crowd.add(quest)
-    crowd.read()
-    crowd.step()
-    crowd.step()
-    crowd.drop(quests[1:2])
-    finish(crowd)
-    for quest, source in ((quests[0], sources[0]), (quests[2], sources[2])):
+    batch = ContinuousBatch(network)
+    sequences = [DecodingSequence(source, how) for source in sources]
+    for sequence in sequences:
+        batch.add(sequence)
+    batch.prefill()
+    batch.step()
+    batch.step()
+    batch.remove(sequences[1:2])
+    finish(batch)
+    for sequence, source in ((sequences[0], sources[0]), (sequences[2], sources[2])):
         (alone,) = decode_all(Decoder(Interpreter()), [source], [how])
-        assert quest.found is not None
-        assert quest.found.tokens.tolist() == alone.tokens.tolist()
+        assert sequence.result is not None
+        assert sequence.result.tokens.tolist() == alone.tokens.tolist()
 
 
 def test_rows_are_kept_for_beams_that_will_grow() -> None:
     network = Interpreter()
-    crowd = Crowd(network, rows=10)
+    batch = ContinuousBatch(network, rows=10)
     for _ in range(5):
-        crowd.add(Quest(column(4, 5, 6), {"beam_size": 4, "max_tokens": 6}))
-    crowd.read()
-    assert crowd.room == 2
-    assert not crowd.read()
-    finish(crowd)
+        batch.add(DecodingSequence(column(4, 5, 6), {"beam_size": 4, "max_tokens": 6}))
+    batch.prefill()
+    assert batch.free_rows == 2
+    assert not batch.prefill()
+    finish(batch)
     assert max(network.steps) <= 8
-    wide = Quest(column(4), {"beam_size": 40, "max_tokens": 6})
-    crowd.add(wide)
-    finish(crowd)  # wider than all room, it goes alone
-    assert wide.found is not None
+    wide = DecodingSequence(column(4), {"beam_size": 40, "max_tokens": 6})
+    batch.add(wide)
+    finish(batch)  # wider than all room, it goes alone
+    assert wide.result is not None
 
 
 def test_what_was_computed_is_counted() -> None:
     now = 100.0
-    crowd = Crowd(Babbler(), clock=lambda: now)
-    quests = [Quest(column(4), wish(seed, max_tokens=5)) for seed in range(3)]
-    crowd.add(quests[0])
-    crowd.read()
-    crowd.step()
-    assert (crowd.effort.passes, crowd.effort.quests) == (2, 2)
+    batch = ContinuousBatch(Babbler(), clock=lambda: now)
+    sequences = [DecodingSequence(column(4), wish(seed, max_tokens=5)) for seed in range(3)]
+    batch.add(sequences[0])
+    batch.prefill()
+    batch.step()
+    assert (batch.usage.passes, batch.usage.sequences) == (2, 2)
     now = 200.0
-    for quest in quests[1:]:
-        crowd.add(quest)
-    crowd.read()
-    crowd.step()
-    assert (crowd.effort.passes, crowd.effort.quests) == (4, 7)
-    assert crowd.effort.seconds > 0
-    begun = [quest.begun for quest in quests]
+    for sequence in sequences[1:]:
+        batch.add(sequence)
+    batch.prefill()
+    batch.step()
+    assert (batch.usage.passes, batch.usage.sequences) == (4, 7)
+    assert batch.usage.seconds > 0
+    begun = [sequence.started for sequence in sequences]
     assert [one.at for one in begun if one is not None] == [100.0, 200.0, 200.0]
     assert [one.passes for one in begun if one is not None] == [0, 2, 2]
 

@@ -93,8 +93,8 @@ def test_logits_are_there_without_a_search_and_sequences_are_not(shelf: Path, de
 def test_a_stop_string_is_watched_for(shelf: Path) -> None:
     decoder = open_torch(shelf / "lstm", "cpu").decoder
     assert decoder is not None
-    assert decoder.watch({"stop": ["a"]}) is not None
-    assert decoder.watch({"stop": []}) is None
+    assert decoder.stop_criteria({"stop": ["a"]}) is not None
+    assert decoder.stop_criteria({"stop": []}) is None
 
 
 def test_carried_rows_are_taken_shuffled_and_joined() -> None:
@@ -102,18 +102,18 @@ def test_carried_rows_are_taken_shuffled_and_joined() -> None:
         return Tensors(torch.rand(2, batch, 3), torch.rand(batch, time, 4), torch.full((batch,), time))
 
     one, other = carried(2, 3), carried(1, 5)
-    joined = one.join([other])
+    joined = one.concat([other])
     assert (len(one), len(joined)) == (2, 3)
     assert joined.memory is not None
     assert joined.memory.shape == (3, 5, 4)
     assert not joined.memory[:2, 3:].any()
-    back = joined.take(np.array([1, 1, 0]))
+    back = joined.select(np.array([1, 1, 0]))
     assert back.lengths is not None
     assert back.lengths.tolist() == [3, 3, 3]
     assert torch.equal(back.states, one.states[:, [1, 1, 0]])
-    moved = one.shuffle(np.array([1, 0]))
+    moved = one.reorder(np.array([1, 0]))
     assert torch.equal(moved.states, one.states.flip(1))
     assert moved.memory is one.memory
     plain = Tensors(one.states)
-    assert plain.join([plain]).memory is None
-    assert len(plain.take(np.array([0]))) == 1
+    assert plain.concat([plain]).memory is None
+    assert len(plain.select(np.array([0]))) == 1

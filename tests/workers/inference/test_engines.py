@@ -14,19 +14,19 @@ import torch
 from onnx import helper
 
 from app.errors import NotFound
-from app.tasks.contract import Floats, Ints
+from app.tasks.arrays import Floats, Ints
 from tests.networks import lstm, store
-from workers.inference.artifact_cache import ArtifactCache, Damaged, Unreachable
+from workers.inference.artifact_cache import ArtifactCache, DamagedArtifact, FetchFailed
 from workers.inference.engines import (
-    AWAY_SECONDS,
-    REMEMBER_SECONDS,
+    RETRY_FETCH_SECONDS,
+    RETRY_LOAD_SECONDS,
     SESSION_BYTES,
-    Away,
-    Broken,
     Engine,
     Engines,
-    Missing,
+    LoadError,
+    MissingVersion,
     OnnxEngine,
+    StoreUnreachable,
     open_onnx,
 )
 from workers.serving.spec import PredictorSpec
@@ -107,7 +107,7 @@ def test_onnx_runtime_reports_nothing_and_leaves_nothing_at_home(tmp_path: Path,
 
 def test_a_store_that_fails_is_not_a_missing_artifact(shelf: "FakeStore", cache: ArtifactCache) -> None:
     shelf.away = True
-    with pytest.raises(Unreachable, match="refused"):
+    with pytest.raises(FetchFailed, match="refused"):
         cache.directory("a/1")
     shelf.away = False
     with pytest.raises(NotFound):
@@ -179,7 +179,7 @@ def test_a_damaged_artifact_leaves_nothing_in_the_cache(
 ) -> None:
     shelf.add("a/1")
     shelf.corrupt("a/1")
-    with pytest.raises(Damaged, match="sha256"):
+    with pytest.raises(DamagedArtifact, match="sha256"):
         cache.directory("a/1")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -259,11 +259,11 @@ def test_a_broken_version_is_remembered_for_a_while(shelf: FakeStore, cache: Art
     engines = Engines(cache, opener([]), 1 << 30, clock=lambda: now)
     engines.load("a/1")
     for _ in range(3):
-        with pytest.raises(Broken, match="sha256") as caught:
+        with pytest.raises(LoadError, match="sha256") as caught:
             engines.find("a/1")
-        assert type(caught.value) is Broken
+        assert type(caught.value) is LoadError
     shelf.add("a/1")
-    now += REMEMBER_SECONDS
+    now += RETRY_LOAD_SECONDS
     assert engines.find("a/1") is None
     fetch(engines, "a/1")
     assert len(shelf.fetched) == 2
@@ -272,7 +272,7 @@ def test_a_broken_version_is_remembered_for_a_while(shelf: FakeStore, cache: Art
 def test_a_version_that_is_not_stored_is_missing(cache: ArtifactCache) -> None:
     engines = Engines(cache, opener([]), 1 << 30)
     engines.load("a/9")
-    with pytest.raises(Missing):
+    with pytest.raises(MissingVersion):
         engines.find("a/9")
 
 
@@ -282,10 +282,10 @@ def test_a_store_that_is_away_is_asked_again_after_a_second(shelf: FakeStore, ca
     shelf.away = True
     engines = Engines(cache, opener([]), 1 << 30, clock=lambda: now)
     engines.load("a/1")
-    with pytest.raises(Away, match="try again"):
+    with pytest.raises(StoreUnreachable, match="try again"):
         engines.find("a/1")
     shelf.away = False
-    now += AWAY_SECONDS
+    now += RETRY_FETCH_SECONDS
     assert engines.find("a/1") is None
     fetch(engines, "a/1")
 
@@ -297,7 +297,7 @@ def test_a_graph_that_onnx_runtime_refuses_is_broken(
     (shelf.root / "a/1" / "model.onnx").write_bytes(b"rubbish without a manifest")
     engines = Engines(cache, opener([]), 1 << 30)
     engines.load("a/1")
-    with pytest.raises(Broken, match="cannot be loaded"):
+    with pytest.raises(LoadError, match="cannot be loaded"):
         engines.find("a/1")
 
 

@@ -13,7 +13,7 @@ from tests.workers.inference.test_engines import alone, ragged
 from tests.workers.lively import lively
 from workers.artifact.export import save
 from workers.inference import cuda_graphs, torch_engine
-from workers.inference.cuda_graphs import Slot, Slots
+from workers.inference.cuda_graphs import CudaGraph, CudaGraphCache
 from workers.inference.engines import open_onnx
 from workers.inference.torch_engine import TorchEngine, open_torch
 from workers.nn import ModelConfig
@@ -63,9 +63,9 @@ def test_padding_that_is_not_a_number_changes_nothing(bidirectional: bool, layer
     for row, end in enumerate(lengths.tolist()):
         spoilt[row, end:] = torch.nan
     with torch.inference_mode():
-        clean, dirty = model.answers(inputs, lengths), model.answers(spoilt, lengths)
+        clean, dirty = model.predict(inputs, lengths), model.predict(spoilt, lengths)
         assert torch.equal(clean, dirty)
-        packed, _ = model.at_end(inputs, lengths, model.initial(3))
+        packed, _ = model.forward_last(inputs, lengths, model.initial_state(3))
         assert torch.allclose(clean, packed, atol=1e-6)
 
 
@@ -79,7 +79,7 @@ def test_what_an_earlier_batch_left_behind_is_not_read() -> None:
     short, short_steps = ragged([7, 5, 2], features=3, seed=2)
     first = engine.run(long, long_steps)
     assert engine.run(short, short_steps).shape == (3, 2)
-    assert len(engine.slots) == 1  # both round up to four rows of eight steps
+    assert len(engine.graphs) == 1  # both round up to four rows of eight steps
     np.testing.assert_allclose(engine.run(short, short_steps), alone(engine, short, short_steps), atol=1e-6)
     assert np.array_equal(engine.run(long, long_steps), first)
 
@@ -104,7 +104,7 @@ def test_slots_are_bounded_and_the_least_recently_used_goes() -> None:
     def compute(inputs: Tensor, lengths: Tensor) -> Tensor:
         return inputs.sum(dim=1)
 
-    kept = Slots(compute, CPU, most=2)
+    kept = CudaGraphCache(compute, CPU, max_graphs=2)
     one, two = kept.get((1, 1, 3)), kept.get((1, 2, 3))
     assert kept.get((1, 1, 3)) is one
     kept.get((1, 3, 3))
@@ -117,13 +117,13 @@ def test_a_large_batch_needs_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = TorchEngine(network().eval(), CPU)
     inputs, lengths = ragged([9, 4, 9], features=3)
     wanted = engine.run(inputs, lengths)
-    assert len(engine.slots) == 1
-    monkeypatch.setattr(torch_engine, "SLOT_FLOATS", 8)
+    assert len(engine.graphs) == 1
+    monkeypatch.setattr(torch_engine, "MAX_CACHED_FLOATS", 8)
     np.testing.assert_allclose(engine.run(inputs, lengths), wanted, atol=1e-6)
-    assert len(engine.slots) == 1
+    assert len(engine.graphs) == 1
 
 
-def pretend_cuda(slot: Slot, monkeypatch: pytest.MonkeyPatch, record: Any) -> None:
+def pretend_cuda(slot: CudaGraph, monkeypatch: pytest.MonkeyPatch, record: Any) -> None:
     slot._captures = True
     monkeypatch.setattr(slot, "_record", record)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
@@ -141,7 +141,7 @@ def test_a_capture_that_fails_is_not_tried_again(
         tries.append(pool)
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    pretend_cuda(engine.slots.get((1, 4, 3)), monkeypatch, fail)
+    pretend_cuda(engine.graphs.get((1, 4, 3)), monkeypatch, fail)
     for _ in range(3):
         assert np.array_equal(engine.run(inputs, lengths), wanted)
     assert len(tries) == 1
@@ -159,7 +159,7 @@ def test_a_graph_is_replayed_instead_of_computing(monkeypatch: pytest.MonkeyPatc
     inputs, lengths = ragged([4], features=3)
     engine.run(inputs, lengths)
     graph = Graph()
-    pretend_cuda(engine.slots.get((1, 4, 3)), monkeypatch, lambda pool: graph)
+    pretend_cuda(engine.graphs.get((1, 4, 3)), monkeypatch, lambda pool: graph)
     for _ in range(3):
         engine.run(inputs, lengths)
     assert graph.replays == 3
@@ -169,7 +169,7 @@ def test_nothing_is_captured_while_a_version_loads(monkeypatch: pytest.MonkeyPat
     engine = TorchEngine(network().eval(), CPU)
     inputs, lengths = ragged([4], features=3)
     engine.run(inputs, lengths)
-    slot = engine.slots.get((1, 4, 3))
+    slot = engine.graphs.get((1, 4, 3))
     pretend_cuda(slot, monkeypatch, lambda pool: object())
     with cuda_graphs.CUDA_BUSY:
         engine.run(inputs, lengths)
@@ -187,4 +187,4 @@ def test_on_a_gpu_graphs_answer_as_the_cpu_does(tmp_path: Path, cell: str, bidir
         inputs, lengths = ragged([30, 2, 17, 25], features=3, seed=seed)
         np.testing.assert_allclose(ours.run(inputs, lengths), theirs.run(inputs, lengths), atol=5e-3)
     assert isinstance(ours, TorchEngine)
-    assert ours.slots.get((4, 32, 3))._graph is not None
+    assert ours.graphs.get((4, 32, 3))._graph is not None

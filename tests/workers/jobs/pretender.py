@@ -1,4 +1,4 @@
-"""A training child for the supervisor's tests: it trains nothing and misbehaves as it is told."""
+"""A training child for the supervisor's tests: it trains nothing and misbehaves as its argument says."""
 
 import hashlib
 import json

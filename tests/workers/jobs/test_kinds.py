@@ -17,18 +17,18 @@ from app.database.engine import Sessions
 from app.database.tables import Job, Model, ModelVersion
 from app.identifiers import new_id
 from app.infrastructure.storage import Storage
-from app.services.jobs import batch_predictions, control, submission
+from app.services.jobs import batch_predictions, control, queries
 from app.states import Status
 from tests.app.cli.stack.test_up import descendants
 from tests.batches import dataset, lines, version
 from tests.series import series_set
 from tests.servers import until
-from workers.batch.predict import PART
-from workers.jobs import kinds as assignments
-from workers.jobs.kinds import BatchPrediction
-from workers.jobs.supervisor import Patience, Supervisor
+from workers.batch.predict import PART_INSTANCES
+from workers.jobs import kinds
+from workers.jobs.kinds import BatchPredictionJob
+from workers.jobs.supervisor import Supervisor, Timeouts
 
-COUNT = 3 * PART + 100  # four parts
+COUNT = 3 * PART_INSTANCES + 100  # four parts
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ class Yard:
     sessions: Sessions
     storage: Storage
     work: Path
-    told: threading.Event = field(default_factory=threading.Event)  # that the worker stops
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def submit(self) -> str:
         job_id = new_id("job")
@@ -66,7 +66,9 @@ class Yard:
         return job_id
 
     def supervisor(self, device: str = "cpu") -> Supervisor:
-        return Supervisor(self.sessions, self.storage, self.work, "w1", Patience(), device, self.told.is_set)
+        return Supervisor(
+            self.sessions, self.storage, self.work, "w1", Timeouts(), device, self.stopping.is_set
+        )
 
     def start(self, job_id: str) -> threading.Thread:
         thread = threading.Thread(target=self.supervisor().run)
@@ -78,7 +80,7 @@ class Yard:
             return session.get_one(Job, job_id)
 
     def parts(self, job_id: str) -> list[str]:
-        return self.storage.keys(batch_predictions.prefix(job_id))
+        return self.storage.keys(batch_predictions.results_prefix(job_id))
 
     def result(self, job_id: str) -> bytes:
         return b"".join(b"".join(self.storage.read(key)) for key in self.parts(job_id))
@@ -105,15 +107,15 @@ def yard(sessions: Sessions, storage: Storage, tmp_path: Path, files: Path) -> Y
 @pytest.fixture(scope="module")
 def undisturbed(files: Path) -> Callable[[Yard], bytes]:
     """The result of a run that nobody disturbed, computed once."""
-    found: list[bytes] = []
+    results: list[bytes] = []
 
     def result(yard: Yard) -> bytes:
-        if not found:
+        if not results:
             job_id = yard.submit()
             yard.supervisor().run()
             assert yard.job(job_id).status == Status.SUCCEEDED, yard.job(job_id).error_message
-            found.append(yard.result(job_id))
-        return found[0]
+            results.append(yard.result(job_id))
+        return results[0]
 
     return result
 
@@ -138,21 +140,21 @@ def test_a_batch_that_ends_well_has_a_line_for_each_series(yard: Yard) -> None:
     assert done.progress is not None
     assert {"fraction": 1.0, "instances": COUNT, "total": COUNT}.items() <= done.progress.items()
     assert done.progress["samples_per_second"] > 0
-    found = lines(yard.result(job_id))
-    assert [line["index"] for line in found] == list(range(COUNT))
-    assert {line["index"] for line in found if "error" in line} == set(range(0, COUNT, 1000))
+    predictions = lines(yard.result(job_id))
+    assert [line["index"] for line in predictions] == list(range(COUNT))
+    assert {line["index"] for line in predictions if "error" in line} == set(range(0, COUNT, 1000))
     with yard.sessions() as session:
-        events = submission.events(session, job_id, 0, 50)
-    kinds = [event.type for event in events]
-    assert kinds == ["status", "checkpoint", "checkpoint", "checkpoint", "checkpoint", "status"]
-    assert events[1].data == {"part": 0, "missed": 3, "metrics": {"instances": PART, "failed": 3}}
+        events = queries.list_events(session, job_id, 0, 50)
+    types = [event.type for event in events]
+    assert types == ["status", "checkpoint", "checkpoint", "checkpoint", "checkpoint", "status"]
+    assert events[1].data == {"part": 0, "missed": 3, "metrics": {"instances": PART_INSTANCES, "failed": 3}}
     assert list(yard.work.iterdir()) == []
 
 
 def test_a_child_killed_in_the_middle_leaves_the_same_file_in_the_end(
     yard: Yard, undisturbed: Callable[[Yard], bytes]
 ) -> None:
-    wanted = undisturbed(yard)
+    expected = undisturbed(yard)
     job_id = yard.submit()
     thread = yard.start(job_id)
     until(lambda: yard.parts(job_id), 60, "the first part")
@@ -167,27 +169,27 @@ def test_a_child_killed_in_the_middle_leaves_the_same_file_in_the_end(
     done = yard.job(job_id)
     assert (done.status, done.attempt, done.crashes) == (Status.SUCCEEDED, 2, 1)
     assert done.metrics == {"instances": COUNT, "failed": 7}
-    assert yard.result(job_id) == wanted
+    assert yard.result(job_id) == expected
     for key, at in written.items():  # what was done was not done again
         assert (yard.work.parent / "storage" / key).stat().st_mtime_ns == at
 
 
-def test_a_worker_that_stops_gives_the_batch_back_with_its_parts(
+def test_a_worker_that_stops_releases_the_batch_with_its_parts(
     yard: Yard, undisturbed: Callable[[Yard], bytes]
 ) -> None:
-    wanted = undisturbed(yard)
+    expected = undisturbed(yard)
     job_id = yard.submit()
     thread = yard.start(job_id)
     until(lambda: yard.parts(job_id), 60, "the first part")
-    yard.told.set()
+    yard.stopping.set()
     thread.join(timeout=20)
     released = yard.job(job_id)
     assert (released.status, released.crashes) == (Status.QUEUED, 0)
     assert yard.parts(job_id)
-    yard.told.clear()
+    yard.stopping.clear()
     yard.supervisor().run()
     assert yard.job(job_id).status == Status.SUCCEEDED
-    assert yard.result(job_id) == wanted
+    assert yard.result(job_id) == expected
 
 
 def test_a_cancelled_batch_leaves_no_parts(yard: Yard) -> None:
@@ -221,9 +223,9 @@ def test_a_batch_taken_away_keeps_its_parts_and_one_deleted_does_not(yard: Yard)
         until(lambda job=job_id: yard.parts(job), 60, "the first part")
         with yard.sessions.begin() as session:
             if gone:
-                submission.events(session, job_id, 0, 1)
+                queries.list_events(session, job_id, 0, 1)
                 session.execute(update(Job).where(Job.id == job_id).values(status=Status.FAILED))
-                submission.remove(session, job_id)
+                queries.delete_job(session, job_id)
             else:
                 session.execute(update(Job).where(Job.id == job_id).values(attempt=7, owner="w2"))
         thread.join(timeout=20)
@@ -249,7 +251,7 @@ def test_a_data_set_that_is_gone_fails_the_batch(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "cards", "module", "told"),
+    ("device", "gpus", "module", "chosen"),
     [
         ("auto", [], "workers.batch.child", "cpu"),
         ("auto", ["0000:01:00.0"], "workers.batch.child_cuda", "cuda:0"),
@@ -259,16 +261,16 @@ def test_a_data_set_that_is_gone_fails_the_batch(yard: Yard) -> None:
 )
 def test_the_child_is_the_one_for_the_device(
     yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    device: str, cards: list[str], module: str, told: str,
+    device: str, gpus: list[str], module: str, chosen: str,
 ) -> None:  # fmt: skip
-    for card in cards:
-        (tmp_path / "gpus" / card).mkdir(parents=True)
-    monkeypatch.setattr(assignments, "CARDS", tmp_path / "gpus")
-    work = BatchPrediction(yard.sessions, yard.storage, device, yard.job(yard.submit()))
+    for gpu in gpus:
+        (tmp_path / "gpus" / gpu).mkdir(parents=True)
+    monkeypatch.setattr(kinds, "NVIDIA_GPUS", tmp_path / "gpus")
+    work = BatchPredictionJob(yard.sessions, yard.storage, device, yard.job(yard.submit()))
     assert work.module == module
     (tmp_path / "prepared").mkdir()
-    request = work.prepare(tmp_path / "prepared", note=lambda _: None)
-    assert request["device"] == told
+    request = work.prepare(tmp_path / "prepared", report=lambda _: None)
+    assert request["device"] == chosen
     spec = {"task": "forecasting", "parameters": {"horizon": 2}, "parts": 0, "failed": 0}
     assert request["spec"] == spec
     json.dumps(request)

@@ -13,12 +13,12 @@ from app.database.tables import Worker
 from app.services.jobs import workers
 from tests.servers import until
 from workers.jobs import registration
-from workers.jobs.registration import Presence
+from workers.jobs.registration import WorkerRegistration
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registration, "BEAT", 0.05)
+    monkeypatch.setattr(registration, "REPORT_SECONDS", 0.05)
 
 
 def row(sessions: Sessions) -> Worker | None:
@@ -32,27 +32,34 @@ def loaded() -> list[str]:
 
 
 @pytest.fixture
-def made(sessions: Sessions, loaded: list[str]) -> Iterator[Presence]:
-    one = Presence(sessions, "w1", "serve", "cpu", lambda: list(loaded))
+def made(sessions: Sessions, loaded: list[str]) -> Iterator[WorkerRegistration]:
+    one = WorkerRegistration(sessions, "w1", "serve", "cpu", lambda: list(loaded))
     yield one
     one.stop()
 
 
-def test_a_worker_is_seen_while_it_lives_and_gone_when_it_stops(made: Presence, sessions: Sessions) -> None:
+def test_a_worker_is_listed_while_it_lives_and_gone_when_it_stops(
+    made: WorkerRegistration, sessions: Sessions
+) -> None:
     assert row(sessions) is None
     made.start()
     until(lambda: row(sessions) is not None, what="the worker's row")
-    seen = row(sessions)
-    assert seen is not None
-    assert (seen.role, seen.device, seen.pid, seen.loaded) == ("serve", "cpu", os.getpid(), [])
+    worker_row = row(sessions)
+    assert worker_row is not None
+    assert (worker_row.role, worker_row.device, worker_row.pid, worker_row.loaded) == (
+        "serve",
+        "cpu",
+        os.getpid(),
+        [],
+    )
     with sessions() as session:
-        assert [worker.id for worker, _ in workers.live(session)] == ["w1"]
+        assert [worker.id for worker, _ in workers.list_live(session)] == ["w1"]
     made.stop()
     assert row(sessions) is None
 
 
 def test_its_row_stays_fresh_and_says_what_is_loaded(
-    made: Presence, sessions: Sessions, loaded: list[str]
+    made: WorkerRegistration, sessions: Sessions, loaded: list[str]
 ) -> None:
     made.start()
     until(lambda: row(sessions) is not None, what="the worker's row")
@@ -61,22 +68,26 @@ def test_its_row_stays_fresh_and_says_what_is_loaded(
     loaded.append("m/1")
 
     def refreshed() -> bool:
-        seen = row(sessions)
-        return seen is not None and seen.loaded == ["m/1"] and seen.last_seen > seen.started_at - 500
+        worker_row = row(sessions)
+        return (
+            worker_row is not None
+            and worker_row.loaded == ["m/1"]
+            and worker_row.last_seen > worker_row.started_at - 500
+        )
 
-    until(refreshed, what="the next beat")
+    until(refreshed, what="the next report")
 
 
-def test_a_row_that_was_deleted_comes_back(made: Presence, sessions: Sessions) -> None:
+def test_a_row_that_was_deleted_comes_back(made: WorkerRegistration, sessions: Sessions) -> None:
     made.start()
     until(lambda: row(sessions) is not None, what="the worker's row")
     with sessions.begin() as session:
-        workers.leave(session, "w1")
+        workers.remove(session, "w1")
     until(lambda: row(sessions) is not None, what="its return")
 
 
 def test_a_database_that_is_away_makes_it_late_and_no_more(
-    made: Presence, sessions: Sessions, engine: Engine, caplog: pytest.LogCaptureFixture
+    made: WorkerRegistration, sessions: Sessions, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = [True]
 
@@ -87,18 +98,18 @@ def test_a_database_that_is_away_makes_it_late_and_no_more(
     event.listen(engine, "before_cursor_execute", refuse)
     with caplog.at_level(logging.WARNING, "workers.jobs.registration"):
         made.start()
-        until(lambda: len(caplog.records) >= 2, what="two failed beats")
+        until(lambda: len(caplog.records) >= 2, what="two failed reports")
         away[0] = False
         until(lambda: row(sessions) is not None, what="the worker's row")
         away[0] = True
         made.stop()  # does not raise
     away[0] = False
-    assert "presence" in caplog.text
+    assert "refreshing the worker's row" in caplog.text
     with sessions() as session:
         assert session.scalars(select(Worker.id)).all() == ["w1"]  # until it is stale
 
 
-def test_stopping_what_never_started_is_harmless(made: Presence, sessions: Sessions) -> None:
+def test_stopping_what_never_started_is_harmless(made: WorkerRegistration, sessions: Sessions) -> None:
     made.stop()
     made.stop()
     assert row(sessions) is None

@@ -17,13 +17,12 @@ from app.database.tables import Job, ModelVersion
 from app.errors import NoSpace
 from app.infrastructure.checkpoint_name import step_of
 from app.infrastructure.storage import Storage
-from app.services.jobs import checkpoints, control, leases, submission
+from app.services.jobs import checkpoints, control, leases, queries
 from app.states import Status
 from tests.app.services.jobs.test_leases import submit
 from tests.servers import until
-from workers.jobs import kinds as assignments
-from workers.jobs import supervisor
-from workers.jobs.supervisor import Patience, Supervisor
+from workers.jobs import kinds, supervisor
+from workers.jobs.supervisor import Supervisor, Timeouts
 
 PRETENDER = Path(__file__).parent / "pretender.py"
 
@@ -44,9 +43,9 @@ def supervise(sessions: Sessions, storage: Storage, tmp_path: Path) -> Callable[
         behaviour: str, stopping: Callable[[], bool] = lambda: False, lease: float = 60, stall: float = 60
     ) -> Supervisor:
         command = (sys.executable, str(PRETENDER), behaviour)
-        patience = Patience(lease, stall)
+        timeouts = Timeouts(lease, stall)
         return Supervisor(
-            sessions, storage, tmp_path / "work", "worker_1", patience, "cpu", stopping, command
+            sessions, storage, tmp_path / "work", "worker_1", timeouts, "cpu", stopping, command
         )
 
     return make
@@ -70,15 +69,15 @@ def test_a_training_that_ends_well_becomes_a_version(
     assert done.metrics == {"train_loss": 0.5, "valid_loss": 0.6, "smape": 1.0}
     with sessions() as session:
         version = session.get_one(ModelVersion, ("m", 1))
-        kinds = [event.type for event in submission.events(session, job_id, 0, 50)]
+        types = [event.type for event in queries.list_events(session, job_id, 0, 50)]
     assert (version.parameters, version.metrics, version.baseline) == (7, {"smape": 1.0}, {"smape": 2.0})
     assert version.bytes == sum(len(b"".join(storage.read(key))) for key in storage.keys(version.artifact))
-    assert kinds == ["status", "status", "epoch", "warning", "status"]
+    assert types == ["status", "status", "epoch", "warning", "status"]
     assert b'"device": "cpu"' in b"".join(storage.read(f"{version.artifact}/manifest.json"))
     assert leftovers(tmp_path) == []
 
 
-def test_a_run_of_a_sweep_keeps_what_it_made_and_becomes_no_version(
+def test_a_run_of_a_sweep_stores_its_outcome_and_becomes_no_version(
     supervise: Callable[..., Supervisor], sessions: Sessions, storage: Storage, job_id: str
 ) -> None:
     with sessions.begin() as session:
@@ -122,7 +121,7 @@ def test_a_database_that_is_away_while_a_job_is_prepared_charges_nothing(
     def away(*_: object) -> None:
         raise OperationalError("select", {}, Exception("away"))
 
-    monkeypatch.setattr(assignments.Training, "prepare", away)
+    monkeypatch.setattr(kinds.TrainingJob, "prepare", away)
     supervise("done").run()
     back = job(sessions, job_id)
     assert (back.status, back.attempt, back.crashes, back.failures) == (Status.QUEUED, 1, 0, 0)
@@ -138,21 +137,21 @@ def test_cancel_ends_a_running_training_within_seconds(
     until(lambda: job(sessions, job_id).progress is not None, what="progress")
     with sessions.begin() as session:
         control.cancel(session, job_id)
-    asked = time.monotonic()
+    requested_at = time.monotonic()
     thread.join(timeout=20)
     assert not thread.is_alive()
     assert job(sessions, job_id).status == Status.CANCELLED
-    assert time.monotonic() - asked < supervisor.CANCEL_GRACE + 2
+    assert time.monotonic() - requested_at < supervisor.CANCEL_GRACE_SECONDS + 2
 
 
-def test_a_worker_that_stops_gives_the_job_back_without_a_crash(
+def test_a_worker_that_stops_releases_the_job_without_a_crash(
     supervise: Callable[..., Supervisor], sessions: Sessions, job_id: str
 ) -> None:
-    told = threading.Event()
-    thread = threading.Thread(target=supervise("patient", told.is_set).run)
+    stopping = threading.Event()
+    thread = threading.Thread(target=supervise("patient", stopping.is_set).run)
     thread.start()
     until(lambda: job(sessions, job_id).progress is not None, what="progress")
-    told.set()
+    stopping.set()
     thread.join(timeout=20)
     assert (job(sessions, job_id).status, job(sessions, job_id).crashes) == (Status.QUEUED, 0)
 
@@ -193,7 +192,7 @@ def test_a_data_set_that_is_gone_fails_the_job(
 
 
 def start(supervisor: Supervisor, sessions: Sessions, job_id: str) -> threading.Thread:
-    """Run it in a thread; returns when the child has said something."""
+    """Run it in a thread; returns when the child has sent a message."""
     thread = threading.Thread(target=supervisor.run)
     thread.start()
     until(lambda: job(sessions, job_id).progress is not None, what="progress")
@@ -205,13 +204,13 @@ def ended(thread: threading.Thread) -> None:
     assert not thread.is_alive()
 
 
-def told(sessions: Sessions, job_id: str, kind: str) -> list[dict[str, Any]]:
+def event_data(sessions: Sessions, job_id: str, kind: str) -> list[dict[str, Any]]:
     with sessions() as session:
-        return [event.data for event in submission.events(session, job_id, 0, 50) if event.type == kind]
+        return [event.data for event in queries.list_events(session, job_id, 0, 50) if event.type == kind]
 
 
 def steps(storage: Storage, job_id: str) -> list[int | None]:
-    return [step_of(PurePosixPath(key).name) for key in checkpoints.newest(storage, job_id)]
+    return [step_of(PurePosixPath(key).name) for key in checkpoints.newest_first(storage, job_id)]
 
 
 def test_an_error_that_may_not_come_again_gets_another_attempt(
@@ -232,7 +231,7 @@ def test_an_error_that_may_not_come_again_gets_another_attempt(
         "internal",
         "KeyError: 'x'.",
     )
-    assert "tried again" in told(sessions, job_id, "warning")[0]["message"]
+    assert "tried again" in event_data(sessions, job_id, "warning")[0]["message"]
 
 
 def test_a_training_that_says_nothing_is_ended(
@@ -264,9 +263,9 @@ def test_a_pause_keeps_the_last_checkpoint_and_frees_the_worker(
     with sessions.begin() as session:
         control.resume(session, job_id)
     thread = start(supervise("points"), sessions, job_id)
-    until(lambda: len(told(sessions, job_id, "log")) == 2, what="news of the resumed training")
-    assert told(sessions, job_id, "log")[0] == {"message": "Goes on after step 3"}
-    assert told(sessions, job_id, "log")[1]["message"].startswith("resumed from 000000000003-")
+    until(lambda: len(event_data(sessions, job_id, "log")) == 2, what="events of the resumed training")
+    assert event_data(sessions, job_id, "log")[0] == {"message": "Resumed from the checkpoint at step 3"}
+    assert event_data(sessions, job_id, "log")[1]["message"].startswith("resumed from 000000000003-")
     with sessions.begin() as session:
         control.cancel(session, job_id)
     ended(thread)
@@ -274,23 +273,23 @@ def test_a_pause_keeps_the_last_checkpoint_and_frees_the_worker(
     assert steps(storage, job_id) == []
 
 
-def test_a_damaged_checkpoint_is_passed_over(
+def test_a_damaged_checkpoint_is_skipped(
     supervise: Callable[..., Supervisor], sessions: Sessions, storage: Storage, job_id: str, tmp_path: Path
 ) -> None:
     stopping = threading.Event()
     thread = start(supervise("points", stopping.is_set), sessions, job_id)
     stopping.set()
     ended(thread)
-    newest = next(checkpoints.newest(storage, job_id))
+    newest = next(checkpoints.newest_first(storage, job_id))
     (tmp_path / "cut").write_bytes(b"state af")
     storage.put(newest, tmp_path / "cut")
     stopping.clear()
     thread = start(supervise("points", stopping.is_set), sessions, job_id)
-    until(lambda: len(told(sessions, job_id, "log")) == 2, what="news of the resumed training")
+    until(lambda: len(event_data(sessions, job_id, "log")) == 2, what="events of the resumed training")
     stopping.set()
     ended(thread)
-    assert "does not match" in told(sessions, job_id, "warning")[0]["message"]
-    assert told(sessions, job_id, "log")[0] == {"message": "Goes on after step 2"}
+    assert "does not match" in event_data(sessions, job_id, "warning")[0]["message"]
+    assert event_data(sessions, job_id, "log")[0] == {"message": "Resumed from the checkpoint at step 2"}
 
 
 def test_a_store_that_is_full_costs_a_warning(
@@ -300,13 +299,13 @@ def test_a_store_that_is_full_costs_a_warning(
     def full(*_: object) -> None:
         raise NoSpace
 
-    monkeypatch.setattr(checkpoints, "keep", full)
+    monkeypatch.setattr(checkpoints, "store", full)
     thread = start(supervise("points"), sessions, job_id)
     with sessions.begin() as session:
         control.pause(session, job_id)
     ended(thread)
     assert job(sessions, job_id).status == Status.PAUSED
-    assert all("store is full" in event["message"] for event in told(sessions, job_id, "warning"))
+    assert all("store is full" in event["message"] for event in event_data(sessions, job_id, "warning"))
 
 
 def test_a_database_that_is_away_stops_nothing_and_loses_no_result(
@@ -320,7 +319,7 @@ def test_a_database_that_is_away_stops_nothing_and_loses_no_result(
             raise OperationalError("", {}, OSError("away"))
 
     event.listen(sessions.kw["bind"], "begin", fails)
-    monkeypatch.setattr(supervisor, "FIRST_BACKOFF", 0.05)
+    monkeypatch.setattr(supervisor, "FIRST_RETRY_SECONDS", 0.05)
     thread = start(supervise("slow"), sessions, job_id)
     away.set()
     until(lambda: not any("pretender" in line for line in commands()), 20, "the end of the training")
@@ -383,14 +382,14 @@ def test_a_job_that_is_deleted_at_once_keeps_its_version(
     supervise: Callable[..., Supervisor], sessions: Sessions, storage: Storage, job_id: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    original = Supervisor._tidy
+    original = Supervisor._clean_up
 
-    def tidy(self: Supervisor, work: Any, done: str) -> None:
+    def clean_up(self: Supervisor, assignment: Any, done: str) -> None:
         with sessions.begin() as session:
-            submission.remove(session, done)
-        original(self, work, done)
+            queries.delete_job(session, done)
+        original(self, assignment, done)
 
-    monkeypatch.setattr(Supervisor, "_tidy", tidy)
+    monkeypatch.setattr(Supervisor, "_clean_up", clean_up)
     supervise("done").run()
     with sessions() as session:
         assert storage.keys(session.get_one(ModelVersion, ("m", 1)).artifact)
@@ -400,7 +399,7 @@ def test_a_worker_that_stops_while_the_database_is_away_cancels_nothing(
     supervise: Callable[..., Supervisor], sessions: Sessions, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The version cannot be published; the job is neither cancelled nor failed."""
-    monkeypatch.setattr(supervisor, "STOP_GRACE", 0.5)
+    monkeypatch.setattr(supervisor, "STOP_GRACE_SECONDS", 0.5)
     stopping = threading.Event()
     failed: list[bool] = []
 

@@ -1,4 +1,4 @@
-"""A supervisor whose disk or database fails tells so as soon as it can, and everything it has heard."""
+"""A supervisor whose disk or database fails reports it, and all pending messages, as soon as it can."""
 
 import sys
 import threading
@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 from app.database.engine import Sessions
 from app.database.tables import Job
 from app.infrastructure.storage import Storage
-from app.services.jobs import submission
+from app.services.jobs import queries
 from app.states import Status
 from tests.app.services.jobs.test_leases import submit
 from tests.workers.jobs.test_supervisor import PRETENDER, job
-from workers.jobs.supervisor import Patience, Supervisor
-from workers.process.child import failure
+from workers.jobs.supervisor import Supervisor, Timeouts
+from workers.process.child import explain_failure
 
 AWAY = 2.0  # seconds
 
@@ -38,25 +38,25 @@ def job_id(sessions: Sessions, storage: Storage, tmp_path: Path) -> str:
 def supervise(sessions: Sessions, storage: Storage, tmp_path: Path) -> Callable[[str, float], Supervisor]:
     def make(behaviour: str, lease: float) -> Supervisor:
         command = (sys.executable, str(PRETENDER), behaviour)
-        patience = Patience(lease)
+        timeouts = Timeouts(lease)
         return Supervisor(
-            sessions, storage, tmp_path / "work", "worker_1", patience, "cpu", lambda: False, command
+            sessions, storage, tmp_path / "work", "worker_1", timeouts, "cpu", lambda: False, command
         )
 
     return make
 
 
-def test_no_place_for_the_files_of_a_job(
+def test_a_work_directory_that_cannot_be_made(
     supervise: Callable[[str, float], Supervisor], sessions: Sessions, job_id: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "work").write_text("in the place of a directory")
+    (tmp_path / "work").write_text("a file instead of a directory")
     supervise("done", 60).run()
     left = job(sessions, job_id)
     assert (left.status, left.failures, left.owner) == (Status.QUEUED, 1, None)
-    assert "heart" not in {thread.name for thread in threading.enumerate()}
+    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_what_a_child_said_while_the_database_was_away_is_told(
+def test_messages_during_an_outage_of_the_database_are_stored_afterwards(
     supervise: Callable[[str, float], Supervisor], sessions: Sessions, job_id: str
 ) -> None:
     claimed: list[float] = []
@@ -72,7 +72,7 @@ def test_what_a_child_said_while_the_database_was_away_is_told(
     left = job(sessions, job_id)
     assert (left.status, left.attempt, left.crashes) == (Status.QUEUED, 1, 0)
     with sessions() as session:
-        kinds = [told.type for told in submission.events(session, job_id, 0, 50)]
+        kinds = [one.type for one in queries.list_events(session, job_id, 0, 50)]
     assert kinds == ["status", "status", "epoch", "status"]
 
 
@@ -85,5 +85,5 @@ def test_what_a_child_said_while_the_database_was_away_is_told(
         (RuntimeError("anything else"), "internal"),
     ],
 )
-def test_a_disk_that_is_full_is_said_to_be(error: Exception, code: str) -> None:
-    assert failure(error)["code"] == code
+def test_a_full_disk_is_reported_as_such(error: Exception, code: str) -> None:
+    assert explain_failure(error)["code"] == code

@@ -1,4 +1,4 @@
-"""Predictors that hang, stop, lie or die: real processes, and who ends and restarts them."""
+"""Predictors that hang, stop, stay silent or die: real processes, ended and restarted."""
 
 import asyncio
 import os
@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,15 @@ import pytest
 import redis
 
 from app.errors import DeadlinePassed, Unavailable
-from app.infrastructure.processes import alive
-from app.lanes import Inbox, Lane, wire
-from tests.lanes import opened
+from app.infrastructure.processes import is_alive
+from app.lanes import Lane, RequestConsumer, wire
+from tests.lanes import open_lane
 from tests.networks import lstm, store
+from tests.predictors import running_predictor
 from tests.servers import Valkey, until, valkey
 from workers.inference.artifact_cache import ArtifactCache
 from workers.inference.engines import Engines, open_onnx
-from workers.serving.predictor import HUNG, Predictor
+from workers.serving.predictor import HUNG_EXIT_STATUS, Predictor
 from workers.serving.processes import PredictorProcess
 from workers.serving.spec import PredictorSpec
 
@@ -38,6 +38,7 @@ from workers.serving.predictor import main
 class Hanging:
     def __init__(self, engine):
         self.engine, self.pace = engine, engine.pace
+        self.output, self.stride, self.decoder = engine.output, engine.stride, None
 
     def run(self, inputs, lengths):
         if inputs[0, 0, 0] == 666:
@@ -61,18 +62,7 @@ def spec(server: Valkey, tmp_path: Path) -> PredictorSpec:
     return PredictorSpec(server.url, url, cache, f"{tmp_path.name}:0", lane=tmp_path.name)
 
 
-@contextmanager
-def kept(spec: PredictorSpec) -> Iterator[PredictorProcess]:
-    process = PredictorProcess(spec)
-    process.start()
-    try:
-        until(lambda: process.presence() is not None, what="the predictor's presence")
-        yield process
-    finally:
-        process.stop()
-
-
-def ask(spec: PredictorSpec, value: float = 1.0, seconds: float = 20.0) -> float:
+def send_until_answered(spec: PredictorSpec, value: float = 1.0, seconds: float = 20.0) -> float:
     """Seconds until the lane answers, whatever happens meanwhile."""
 
     async def call(lane: Lane) -> None:
@@ -86,7 +76,7 @@ def ask(spec: PredictorSpec, value: float = 1.0, seconds: float = 20.0) -> float
         raise AssertionError("it was not answered")
 
     async def run() -> None:
-        async with opened(spec.redis_url, spec.lane) as lane:
+        async with open_lane(spec.redis_url, spec.lane) as lane:
             await call(lane)
 
     begun = time.monotonic()
@@ -100,14 +90,14 @@ def test_a_batch_that_hangs_ends_the_process(spec: PredictorSpec) -> None:
     assert child.stderr is not None
     child.stdin.write(msgspec.json.encode(msgspec.structs.replace(spec, hang_seconds=1.5)) + b"\n")
     child.stdin.flush()
-    inbox = Inbox(spec.redis_url, spec.lane, spec.worker_id)
-    until(lambda: inbox.presence() is not None)
-    inbox.close()
-    ask(spec)
+    consumer = RequestConsumer(spec.redis_url, spec.lane, spec.worker_id)
+    until(lambda: consumer.read_presence() is not None)
+    consumer.close()
+    send_until_answered(spec)
     begun = time.monotonic()
     with pytest.raises(AssertionError):
-        ask(spec, 666.0, seconds=1)
-    assert child.wait(15) == HUNG
+        send_until_answered(spec, 666.0, seconds=1)
+    assert child.wait(15) == HUNG_EXIT_STATUS
     assert time.monotonic() - begun > 1.4
     assert b"hung" in child.stderr.read()
     child.stdin.close()
@@ -116,7 +106,7 @@ def test_a_batch_that_hangs_ends_the_process(spec: PredictorSpec) -> None:
 
 def test_an_idle_predictor_does_not_count_as_hung(spec: PredictorSpec) -> None:
     """It sleeps two seconds at a time in the server."""
-    with kept(msgspec.structs.replace(spec, hang_seconds=3.0)) as process:
+    with running_predictor(msgspec.structs.replace(spec, hang_seconds=3.0)) as process:
         pid = process.pid
         ended = threading.Event()
         ended.wait(4)
@@ -125,33 +115,33 @@ def test_an_idle_predictor_does_not_count_as_hung(spec: PredictorSpec) -> None:
 
 def test_a_stopped_predictor_is_killed_and_replaced(spec: PredictorSpec) -> None:
     client: Any = redis.Redis.from_url(spec.redis_url)
-    with kept(msgspec.structs.replace(spec, silent_seconds=0.5)) as process:
-        ask(spec)
-        until(lambda: process._known == ["a/1"], what="the keeper's look")
+    with running_predictor(msgspec.structs.replace(spec, silent_seconds=0.5)) as process:
+        send_until_answered(spec)
+        until(lambda: process._last_loaded == ["a/1"], what="the check of its presence")
         first = process.pid
         assert first is not None
         os.kill(first, signal.SIGSTOP)
         client.delete(wire.predictor_key(spec.worker_id))  # as it expires after five seconds
         until(lambda: process.pid not in {None, first}, what="another process")
-        assert not alive(first)
-        ask(spec)
+        assert not is_alive(first)
+        send_until_answered(spec)
     client.close()
 
 
-def test_while_redis_is_away_nobody_is_killed_for_being_silent(spec: PredictorSpec) -> None:
+def test_while_redis_is_unreachable_no_silent_process_is_killed(spec: PredictorSpec) -> None:
     with valkey() as fragile:
-        there = msgspec.structs.replace(spec, redis_url=fragile.url, silent_seconds=0.5)
-        with kept(there) as process:
-            ask(there)
+        fragile_spec = msgspec.structs.replace(spec, redis_url=fragile.url, silent_seconds=0.5)
+        with running_predictor(fragile_spec) as process:
+            send_until_answered(fragile_spec)
             pid = process.pid
             fragile.kill()
-            threading.Event().wait(2.5)  # several looks of the keeper
+            threading.Event().wait(2.5)  # several checks
             fragile.start()
-            ask(there)
+            send_until_answered(fragile_spec)
             assert process.pid == pid
 
 
-def test_a_process_that_never_says_anything_is_replaced(
+def test_a_process_that_never_announces_itself_is_replaced(
     spec: PredictorSpec, caplog: pytest.LogCaptureFixture
 ) -> None:
     process = PredictorProcess(msgspec.structs.replace(spec, silent_seconds=0.3, start_seconds=0.5))
@@ -162,31 +152,31 @@ def test_a_process_that_never_says_anything_is_replaced(
     process.stop()
 
 
-def test_what_a_killed_predictor_had_loaded_is_loaded_before_it_is_asked_for(
+def test_versions_a_killed_predictor_had_loaded_are_preloaded(
     spec: PredictorSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.serving.processes.STEADY_SECONDS", 0.0)
-    with kept(spec) as process:
-        ask(spec)
-        until(lambda: process.loaded() == ["a/1"])
+    monkeypatch.setattr("workers.serving.processes.HEALTHY_SECONDS", 0.0)
+    with running_predictor(spec) as process:
+        send_until_answered(spec)
+        until(lambda: process.loaded_artifacts() == ["a/1"])
         first = process.pid
-        until(lambda: process._known == ["a/1"])
+        until(lambda: process._last_loaded == ["a/1"])
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        until(lambda: (found := process.presence()) is not None and found.pid not in {first, None})
-        until(lambda: process.loaded() == ["a/1"])
+        until(lambda: (presence := process.read_presence()) is not None and presence.pid not in {first, None})
+        until(lambda: process.loaded_artifacts() == ["a/1"])
 
 
 def test_a_killed_predictor_serves_again_within_seconds(spec: PredictorSpec) -> None:
-    with kept(spec) as process:
-        ask(spec)
+    with running_predictor(spec) as process:
+        send_until_answered(spec)
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
-        assert ask(spec) < 5  # about one on an idle machine
+        assert send_until_answered(spec) < 5  # about one on an idle machine
 
 
-def test_a_loop_that_fails_says_nothing_more(spec: PredictorSpec) -> None:
-    """A process whose loop has ended must not go on as if it served."""
+def test_a_loop_that_fails_announces_nothing_more(spec: PredictorSpec) -> None:
+    """A process whose loop has ended must not appear to serve."""
 
     def fail(*_: object, **__: object) -> list[Any]:
         raise RuntimeError("a bug")
@@ -194,11 +184,11 @@ def test_a_loop_that_fails_says_nothing_more(spec: PredictorSpec) -> None:
     engines = Engines(
         ArtifactCache(lambda *_: Path(), Path(spec.cache_dir), 1), lambda path: open_onnx(path, "cpu"), 1
     )
-    inbox = Inbox(spec.redis_url, spec.lane, spec.worker_id)
-    inbox.receive = fail  # type: ignore[method-assign]
+    consumer = RequestConsumer(spec.redis_url, spec.lane, spec.worker_id)
+    consumer.receive = fail  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="a bug"):
-        Predictor(spec, inbox, engines).run()
+        Predictor(spec, consumer, engines).run()
     assert not any(thread.name in {"presence", "loader"} for thread in threading.enumerate())
-    watcher = Inbox(spec.redis_url, spec.lane, spec.worker_id)
-    assert watcher.presence() is None
-    watcher.close()
+    observer = RequestConsumer(spec.redis_url, spec.lane, spec.worker_id)
+    assert observer.read_presence() is None
+    observer.close()

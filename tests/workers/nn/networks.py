@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from app.tasks.contract import BEGIN, END, Input, Output
-from workers.nn import Member, ModelConfig, build
+from workers.nn import Member, ModelConfig
+from workers.outputs import build
 
 WORDS: dict[str, Any] = {
     "input": Input.TOKENS,
@@ -22,7 +23,7 @@ PLAIN: dict[str, Any] = {"input": Input.TOKENS, "features": 1, "vocabularies": (
 VECTORS: dict[str, Any] = {"input": Input.VECTORS, "features": 3}
 LABEL: dict[str, Any] = {"output": Output.LABEL, "outputs": 3}
 LABELS: dict[str, Any] = {**WORDS, "output": Output.LABELS, "outputs": 5, "bidirectional": True}
-NEXT: dict[str, Any] = {**PLAIN, "output": Output.NEXT, "outputs": 30}
+NEXT: dict[str, Any] = {**PLAIN, "output": Output.NEXT_TOKEN, "outputs": 30}
 SEQUENCE: dict[str, Any] = {**PLAIN, "output": Output.SEQUENCE, "outputs": 20}
 KINDS: dict[str, dict[str, Any]] = {
     "quantiles": {**VECTORS, "output": Output.QUANTILES, "outputs": 4, "quantiles": (0.1, 0.5)},

@@ -73,8 +73,8 @@ def test_ragged_rows_are_what_each_is_alone(cell: str, layers: int, bidirectiona
 def test_the_state_carries_over(cell: str, layers: int) -> None:
     network = recurrent(cell, layers=layers)
     inputs = torch.randn(2, 9, INPUT)
-    whole, end = network(inputs, network.initial(2))
-    first, state = network(inputs[:, :4], network.initial(2))
+    whole, end = network(inputs, network.initial_state(2))
+    first, state = network(inputs[:, :4], network.initial_state(2))
     second, last = network(inputs[:, 4:], state)
     torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
     torch.testing.assert_close(last, end)

@@ -5,11 +5,11 @@ from itertools import pairwise, product
 import pytest
 import torch
 
-from workers.nn.crf import Chain
+from workers.nn.crf import CRF
 
 
 @torch.no_grad()
-def scored(chain: Chain, emissions: torch.Tensor, path: tuple[int, ...]) -> float:
+def scored(chain: CRF, emissions: torch.Tensor, path: tuple[int, ...]) -> float:
     scores = chain()
     total = scores[chain.tags, path[0]] + scores[chain.tags + 1, path[-1]]
     total = total + sum(emissions[step, tag] for step, tag in enumerate(path))
@@ -20,7 +20,7 @@ def scored(chain: Chain, emissions: torch.Tensor, path: tuple[int, ...]) -> floa
 def test_the_loss_is_the_log_of_a_path_among_all(lengths: list[int]) -> None:
     torch.manual_seed(0)
     tags, time = 3, max(lengths)
-    chain = Chain(tags, [(0, 2), (tags, 1), (2, tags)])
+    chain = CRF(tags, [(0, 2), (tags, 1), (2, tags)])
     torch.nn.init.normal_(chain.scores)
     emissions = torch.randn(len(lengths), time, tags)
     targets = torch.zeros(len(lengths), time, dtype=torch.long)
@@ -36,7 +36,7 @@ def test_the_loss_is_the_log_of_a_path_among_all(lengths: list[int]) -> None:
 
 
 def test_what_is_forbidden_has_no_probability() -> None:
-    chain = Chain(3, [(0, 1), (3, 2), (1, 3)])
+    chain = CRF(3, [(0, 1), (3, 2), (1, 3)])
     scores = chain().detach()
     assert scores[0, 1] < -1000  # from tag 0 to tag 1
     assert scores[3, 2] < -1000  # from the start to tag 2

@@ -8,10 +8,11 @@ import torch
 
 from tests.workers.nn.networks import KINDS, config, examples, network
 from workers.artifact.export import export_decoder, export_onnx, load_model, save, verify_decoder, verify_onnx
-from workers.nn import Translator, build, join
+from workers.nn import Translator
 from workers.nn.cells import CELLS
 from workers.nn.losses import Penalties
 from workers.nn.model import SequenceModel
+from workers.outputs import build, join
 
 LENGTHS = [6, 3, 1, 5]
 
@@ -25,10 +26,10 @@ def test_a_batch_of_one_is_a_batch_of_many(kind: str, cell: str) -> None:
     model = network(kind, cell, layers=2)
     inputs, lengths, *_ = examples(model.config, LENGTHS)
     with torch.no_grad():
-        together, states = model.at_end(inputs, lengths, model.initial(len(LENGTHS)))
+        together, states = model.forward_last(inputs, lengths, model.initial_state(len(LENGTHS)))
         for row, length in enumerate(LENGTHS):
-            alone, state = model.at_end(
-                inputs[row : row + 1, :length], lengths[row : row + 1], model.initial(1)
+            alone, state = model.forward_last(
+                inputs[row : row + 1, :length], lengths[row : row + 1], model.initial_state(1)
             )
             found = together[row, :length] if together.dim() == 3 else together[row]
             torch.testing.assert_close(found, alone[0], atol=1e-5, rtol=1e-5)
@@ -69,8 +70,8 @@ def test_an_artifact_of_several_members_rebuilds_them(kind: str, tmp_path: Path)
     again = load_model(tmp_path, torch.device("cpu"))
     inputs, lengths, *_ = examples(members[0].config, LENGTHS)
     with torch.no_grad():
-        ours = join(members).at_end(inputs, lengths, again.initial(len(LENGTHS)))
-        theirs = again.at_end(inputs, lengths, again.initial(len(LENGTHS)))
+        ours = join(members).forward_last(inputs, lengths, again.initial_state(len(LENGTHS)))
+        theirs = again.forward_last(inputs, lengths, again.initial_state(len(LENGTHS)))
     for one, other in zip(ours, theirs, strict=True):
         assert one.equal(other)
 
@@ -80,8 +81,8 @@ def test_two_equal_members_answer_as_one(kind: str) -> None:
     one, twins = network(kind), join([network(kind), network(kind)])
     inputs, lengths, *_ = examples(one.config, LENGTHS)
     with torch.no_grad():
-        alone, state = one.at_end(inputs, lengths, one.initial(len(LENGTHS)))
-        both, states = twins.at_end(inputs, lengths, twins.initial(len(LENGTHS)))
+        alone, state = one.forward_last(inputs, lengths, one.initial_state(len(LENGTHS)))
+        both, states = twins.forward_last(inputs, lengths, twins.initial_state(len(LENGTHS)))
         if kind.startswith("sequence"):
             assert isinstance(one, Translator)
             tokens = torch.full((len(LENGTHS), 1), 5)
@@ -125,7 +126,7 @@ def test_no_pooling_reads_padding(pooling: str, bidirectional: bool) -> None:
         torch.arange(max(LENGTHS))[None, :, None] >= lengths[:, None, None], torch.nan
     )
     with torch.no_grad():
-        clean, dirty = model.answers(inputs, lengths), model.answers(spoilt, lengths)
+        clean, dirty = model.predict(inputs, lengths), model.predict(spoilt, lengths)
     torch.testing.assert_close(clean, dirty)
 
 
@@ -133,6 +134,7 @@ def test_probabilities_of_members_are_averaged() -> None:
     members = [network("label of vectors", seed=seed) for seed in (1, 2, 3)]
     inputs, lengths, *_ = examples(members[0].config, LENGTHS)
     with torch.no_grad():
-        logs, _ = join(members).at_end(inputs, lengths, torch.cat([one.initial(4) for one in members]))
-        each = [one.at_end(inputs, lengths, one.initial(4))[0].exp() for one in members]
+        state = torch.cat([one.initial_state(4) for one in members])
+        logs, _ = join(members).forward_last(inputs, lengths, state)
+        each = [one.forward_last(inputs, lengths, one.initial_state(4))[0].exp() for one in members]
     torch.testing.assert_close(logs.exp(), torch.stack(each).mean(dim=0))

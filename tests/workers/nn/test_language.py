@@ -5,9 +5,10 @@ from typing import Any
 import torch
 
 from tests.workers.nn.networks import config, examples
-from workers.nn import LanguageModel, build
+from workers.nn import LanguageModel
 from workers.nn.model import SequenceModel
-from workers.training.batches import Following
+from workers.outputs import build
+from workers.training.batches import NextTokenSplit
 
 
 def model(**changes: Any) -> SequenceModel:
@@ -67,4 +68,4 @@ def test_padding_changes_no_loss() -> None:
         whole = float(language.losses(*batch)[0])
         alone = sum(float(language.losses(*(part[row : row + 1] for part in batch))[0]) for row in range(4))
     assert abs(whole - alone) < 1e-3
-    assert Following.carried is False
+    assert NextTokenSplit.carried is False

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from app.tasks.contract import Input, Output
-from workers.nn import ModelConfig, build
+from workers.nn import ModelConfig
 from workers.nn.cells import CELLS
 from workers.nn.losses import quantile_loss
 from workers.nn.model import SequenceModel
+from workers.outputs import build
 
 
 def config(cell: str = "lstm", layers: int = 1, dropout: float = 0.0) -> ModelConfig:
@@ -17,7 +18,8 @@ def config(cell: str = "lstm", layers: int = 1, dropout: float = 0.0) -> ModelCo
 
 
 def trained(cell: str, layers: int = 1) -> SequenceModel:
-    model = SequenceModel(config(cell, layers)).eval()
+    model = build(config(cell, layers), 0).eval()
+    assert isinstance(model, SequenceModel)
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -48,7 +50,7 @@ def test_an_untrained_network_answers_zero(cell: str) -> None:
 def test_a_batch_of_one_is_a_batch_of_many(cell: str, layers: int) -> None:
     model, lengths = trained(cell, layers), torch.tensor([3, 8, 5])
     inputs = torch.randn(3, 8, 4)
-    together, state = model.at_end(inputs, lengths, model.initial(3))
+    together, state = model.forward_last(inputs, lengths, model.initial_state(3))
     for row, length in enumerate(lengths.tolist()):
         outputs, end = model(inputs[row : row + 1, :length])
         torch.testing.assert_close(together[row], outputs[0, -1], atol=1e-6, rtol=1e-5)

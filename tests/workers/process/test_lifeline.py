@@ -1,4 +1,4 @@
-"""A child on its lifeline: ends when told, when its parent goes, by force when it does not listen."""
+"""The lifeline of a child: it ends on request, when its parent is gone, and by force after the grace."""
 
 import os
 import signal
@@ -9,23 +9,23 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.infrastructure.processes import alive
+from app.infrastructure.processes import is_alive
 from tests.servers import until
 
 CHILD = """
 import signal, sys, threading
 from workers.process.lifeline import Lifeline
 
-asked = threading.Event()
+requested = threading.Event()
 def on_end():
-    print("asked", flush=True)
-    asked.set()
-line = Lifeline(on_end, grace=float(sys.argv[2]))
+    print("requested", flush=True)
+    requested.set()
+line = Lifeline(on_end, grace_seconds=float(sys.argv[2]))
 line.start()
 print("ready", flush=True)
 if sys.argv[1] == "deaf":
     threading.Event().wait(60)
-asked.wait(60)
+requested.wait(60)
 if sys.argv[1] == "finishing":
     line.finish()
     print("finished", flush=True)
@@ -59,31 +59,31 @@ def start() -> Iterator[Start]:
             child.kill()
 
 
-def told(child: "subprocess.Popen[str]") -> str:
+def read_line(child: "subprocess.Popen[str]") -> str:
     assert child.stdout is not None
     return child.stdout.readline()
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "the end of stdin"])
-def test_it_is_asked_once_and_ends_as_it_wants(start: Start, how: str) -> None:
+def test_it_is_asked_to_end_once_and_ends_itself(start: Start, how: str) -> None:
     child = start("listening")
     assert child.stdin is not None
     if how == "SIGTERM":
         child.send_signal(signal.SIGTERM)
     else:
         child.stdin.close()
-    assert told(child) == "asked\n"
+    assert read_line(child) == "requested\n"
     assert child.wait(10) == 7
-    assert told(child) == ""
+    assert read_line(child) == ""
 
 
 def test_further_signals_ask_no_second_time(start: Start) -> None:
     child = start("deaf")
     for _ in range(5):
         child.send_signal(signal.SIGTERM)
-    assert told(child) == "asked\n"
+    assert read_line(child) == "requested\n"
     child.kill()
-    assert told(child) == ""
+    assert read_line(child) == ""
 
 
 def test_more_on_stdin_is_no_end(start: Start) -> None:
@@ -95,10 +95,10 @@ def test_more_on_stdin_is_no_end(start: Start) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(0.3)
     child.stdin.close()
-    assert told(child) == "asked\n"
+    assert read_line(child) == "requested\n"
 
 
-def test_one_that_does_not_listen_is_ended_after_its_grace(start: Start) -> None:
+def test_a_child_that_does_not_end_is_killed_after_its_grace(start: Start) -> None:
     child = start("deaf", grace=0.3)
     begun = time.monotonic()
     child.send_signal(signal.SIGTERM)
@@ -106,15 +106,15 @@ def test_one_that_does_not_listen_is_ended_after_its_grace(start: Start) -> None
     assert 0.3 <= time.monotonic() - begun < 5
 
 
-def test_one_that_has_finished_may_take_its_time_to_go(start: Start) -> None:
+def test_a_child_that_has_finished_is_not_killed(start: Start) -> None:
     child = start("finishing", grace=0.0)
     child.send_signal(signal.SIGTERM)
     child.wait(10)
     assert child.returncode in {1, 7}  # a grace of nothing may be over before it can finish
-    patient = start("finishing", grace=20)
-    patient.send_signal(signal.SIGTERM)
-    assert (told(patient), told(patient)) == ("asked\n", "finished\n")
-    assert patient.wait(10) == 7
+    slow = start("finishing", grace=20)
+    slow.send_signal(signal.SIGTERM)
+    assert (read_line(slow), read_line(slow)) == ("requested\n", "finished\n")
+    assert slow.wait(10) == 7
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
@@ -128,7 +128,7 @@ def test_it_does_not_outlive_a_parent_that_is_killed() -> None:
         assert parent.stdout.readline() == "ready\n"
         parent.kill()
         parent.wait()
-        until(lambda: not alive(pid), what="the child's end")
+        until(lambda: not is_alive(pid), what="the child's end")
     finally:
         os.close(stdin)
         os.close(keep_open)

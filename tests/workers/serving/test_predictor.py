@@ -1,4 +1,4 @@
-"""The predictor process for real: through the lane, killed, drained, orphaned, and inside a Celery worker."""
+"""The real predictor process: through the lane, killed, drained, orphaned, and inside a Celery worker."""
 
 import asyncio
 import os
@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from app.errors import DeadlinePassed, NotFound, PredictionFailed, Unavailable
-from app.infrastructure.processes import alive
+from app.infrastructure.processes import is_alive
 from app.infrastructure.storage import Storage
-from app.lanes import Inbox, Lane
-from app.tasks.contract import Floats, Ints
+from app.lanes import Lane, RequestConsumer
+from app.tasks.arrays import Floats, Ints
 from tests.networks import lstm, store
-from tests.predictors import running, through
+from tests.predictors import call_lane, running_predictor
 from tests.servers import Valkey, until, valkey
 from workers.inference.artifact_cache import ArtifactCache
 from workers.inference.engines import Engine, Engines, open_onnx
@@ -41,12 +41,12 @@ app.worker_main(["worker", "--pool", sys.argv[2], "-c", "1", "--without-gossip",
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Valkey]:
-    with valkey() as running:
-        yield running
+    with valkey() as running_predictor:
+        yield running_predictor
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two versions and a damaged one."""
     root = tmp_path_factory.mktemp("store")
     store(root / "artifacts/good/1", lstm(seed=1))
@@ -57,11 +57,13 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def spec(server: Valkey, shelf: Path, tmp_path: Path) -> PredictorSpec:
-    return PredictorSpec(server.url, shelf.as_uri(), str(tmp_path / "cache"), "test:0", lane=tmp_path.name)
+def spec(server: Valkey, store_dir: Path, tmp_path: Path) -> PredictorSpec:
+    return PredictorSpec(
+        server.url, store_dir.as_uri(), str(tmp_path / "cache"), "test:0", lane=tmp_path.name
+    )
 
 
-async def again(lane: Lane, rows: list[Floats], tries: int = 200) -> list[Floats]:
+async def send_until_answered(lane: Lane, rows: list[Floats], tries: int = 200) -> list[Floats]:
     """Send until it is answered."""
     for _ in range(tries):
         try:
@@ -76,26 +78,26 @@ def sequences(lengths: list[int], seed: int = 0) -> list[Floats]:
     return [rng.normal(size=(steps, 3)).astype(np.float32) for steps in lengths]
 
 
-def alone(shelf: Path, version: int, arrays: list[Floats]) -> list[Floats]:
-    engine = open_onnx(shelf / f"artifacts/good/{version}", "cpu")
+def compute_alone(store_dir: Path, version: int, arrays: list[Floats]) -> list[Floats]:
+    engine = open_onnx(store_dir / f"artifacts/good/{version}", "cpu")
     return [engine.run(array[None], np.array([len(array)]))[0] for array in arrays]
 
 
-def test_mixed_lengths_and_versions_answer_as_if_alone(spec: PredictorSpec, shelf: Path) -> None:
+def test_mixed_lengths_and_versions_are_answered_as_if_alone(spec: PredictorSpec, store_dir: Path) -> None:
     arrays = sequences([1, 7, 64, 30, 31, 200, 7, 2] * 5)
-    wanted = {version: alone(shelf, version, arrays) for version in (1, 2)}
+    expected = {version: compute_alone(store_dir, version, arrays) for version in (1, 2)}
 
     async def scenario(lane: Lane) -> None:
         async def check(version: int, index: int) -> None:
             answer = await lane.send(f"artifacts/good/{version}", arrays[index : index + 2], 10)
-            for got, want in zip(answer.outputs, wanted[version][index : index + 2], strict=True):
-                np.testing.assert_allclose(got, want, atol=1e-6)
+            for output, target in zip(answer.outputs, expected[version][index : index + 2], strict=True):
+                np.testing.assert_allclose(output, target, atol=1e-6)
 
         await asyncio.gather(*(check(version, index) for index in range(40) for version in (1, 2)))
 
-    with running(spec) as process:
-        through(spec, scenario)
-        until(lambda: sorted(process.loaded()) == ["artifacts/good/1", "artifacts/good/2"])
+    with running_predictor(spec) as process:
+        call_lane(spec, scenario)
+        until(lambda: sorted(process.loaded_artifacts()) == ["artifacts/good/1", "artifacts/good/2"])
 
 
 def test_a_damaged_or_missing_version_fails_its_own_requests_only(spec: PredictorSpec) -> None:
@@ -115,8 +117,8 @@ def test_a_damaged_or_missing_version_fails_its_own_requests_only(spec: Predicto
             await lane.send("artifacts/none/1", rows, 10)
         await lane.send("artifacts/good/1", rows, 10)
 
-    with running(spec):
-        through(spec, scenario)
+    with running_predictor(spec):
+        call_lane(spec, scenario)
 
 
 def test_a_killed_predictor_is_replaced_and_its_requests_are_answered(spec: PredictorSpec) -> None:
@@ -134,27 +136,27 @@ def test_a_killed_predictor_is_replaced_and_its_requests_are_answered(spec: Pred
             assert np.array_equal(answer.outputs, before)
         assert process.pid not in {None, first}
 
-    with running(spec) as process:
-        through(spec, scenario)
+    with running_predictor(spec) as process:
+        call_lane(spec, scenario)
 
 
 def test_a_predictor_outlives_redis(spec: PredictorSpec, tmp_path: Path) -> None:
     rows = sequences([9])
 
     async def scenario(lane: Lane) -> None:
-        before = await again(lane, rows)
+        before = await send_until_answered(lane, rows)
         fragile.kill()
         with pytest.raises(Unavailable):
             await lane.send("artifacts/good/1", rows, 5)
         fragile.start()
-        assert np.array_equal(await again(lane, rows), before)
+        assert np.array_equal(await send_until_answered(lane, rows), before)
         assert process.pid == pid
 
     with valkey() as fragile:
-        there = msgspec.structs.replace(spec, redis_url=fragile.url)
-        with running(there) as process:
+        fragile_spec = msgspec.structs.replace(spec, redis_url=fragile.url)
+        with running_predictor(fragile_spec) as process:
             pid = process.pid
-            through(there, scenario)
+            call_lane(fragile_spec, scenario)
 
 
 def spawn(spec: PredictorSpec) -> subprocess.Popen[bytes]:
@@ -162,9 +164,9 @@ def spawn(spec: PredictorSpec) -> subprocess.Popen[bytes]:
     assert child.stdin is not None
     child.stdin.write(msgspec.json.encode(spec) + b"\n")
     child.stdin.flush()
-    inbox = Inbox(spec.redis_url, spec.lane, spec.worker_id)
-    until(lambda: inbox.presence() is not None)
-    inbox.close()
+    consumer = RequestConsumer(spec.redis_url, spec.lane, spec.worker_id)
+    until(lambda: consumer.read_presence() is not None)
+    consumer.close()
     return child
 
 
@@ -184,12 +186,13 @@ def test_a_predictor_ends_with_its_stdin(spec: PredictorSpec) -> None:
     assert child.wait(5) == 0
 
 
-def test_what_was_received_is_answered_after_stop(spec: PredictorSpec, shelf: Path) -> None:
+def test_requests_already_received_are_answered_after_stop(spec: PredictorSpec, store_dir: Path) -> None:
     computing, release = threading.Event(), threading.Event()
 
     class Slow:
         def __init__(self, engine: Engine) -> None:
             self.engine, self.pace, self.decoder = engine, engine.pace, None
+            self.output, self.stride = engine.output, engine.stride
 
         def run(self, inputs: Floats, lengths: Ints) -> Floats:
             computing.set()
@@ -197,19 +200,19 @@ def test_what_was_received_is_answered_after_stop(spec: PredictorSpec, shelf: Pa
             return self.engine.run(inputs, lengths)
 
     async def scenario(lane: Lane) -> None:
-        call = asyncio.create_task(again(lane, rows))
+        call = asyncio.create_task(send_until_answered(lane, rows))
         await asyncio.to_thread(computing.wait, 10)
         predictor.stop()
         release.set()
-        assert np.array_equal(await call, alone(shelf, 1, rows))
+        assert np.array_equal(await call, compute_alone(store_dir, 1, rows))
 
     rows = sequences([9])
     artifacts = ArtifactCache(Storage(spec.storage_url).fetch, Path(spec.cache_dir), 1 << 30)
     engines = Engines(artifacts, lambda directory: Slow(open_onnx(directory, "cpu")), 1 << 30)
-    predictor = Predictor(spec, Inbox(spec.redis_url, spec.lane, spec.worker_id), engines)
+    predictor = Predictor(spec, RequestConsumer(spec.redis_url, spec.lane, spec.worker_id), engines)
     thread = threading.Thread(target=predictor.run)
     thread.start()
-    through(spec, scenario)
+    call_lane(spec, scenario)
     thread.join(10)
     assert not thread.is_alive()
 
@@ -226,29 +229,29 @@ def test_in_a_celery_worker_no_predictor_is_left(spec: PredictorSpec, pool: str,
         }
     )
     worker = subprocess.Popen([sys.executable, "-c", CELERY_WORKER, config, pool], stderr=subprocess.DEVNULL)
-    inbox = Inbox(spec.redis_url, spec.lane, f"{spec.lane}:0")
+    consumer = RequestConsumer(spec.redis_url, spec.lane, f"{spec.lane}:0")
     try:
-        until(lambda: inbox.presence() is not None, what="the predictor's presence")
-        presence = inbox.presence()
+        until(lambda: consumer.read_presence() is not None, what="the predictor's presence")
+        presence = consumer.read_presence()
         assert presence is not None
-        answer = through(spec, lambda lane: again(lane, sequences([4])))
+        answer = call_lane(spec, lambda lane: send_until_answered(lane, sequences([4])))
         assert answer[0].shape == (2,)
         worker.send_signal(end)
         assert worker.wait(10) == (0 if end is signal.SIGTERM else -signal.SIGKILL)
-        until(lambda: not alive(presence.pid), what="the predictor's end")
-        assert inbox.presence() is None
+        until(lambda: not is_alive(presence.pid), what="the predictor's end")
+        assert consumer.read_presence() is None
     finally:
         worker.kill()
         worker.wait()
-        inbox.close()
+        consumer.close()
 
 
-def test_a_predictor_that_cannot_start_is_tried_ever_more_slowly(
+def test_a_predictor_that_cannot_start_is_restarted_ever_more_slowly(
     spec: PredictorSpec, caplog: pytest.LogCaptureFixture
 ) -> None:
     process = PredictorProcess(msgspec.structs.replace(spec, storage_url="ftp://nowhere"))
     process.start()
     until(lambda: "again in 0.2 s" in caplog.text, seconds=20)
-    assert process.presence() is None
+    assert process.read_presence() is None
     process.stop()
     assert "again in 0.1 s" in caplog.text

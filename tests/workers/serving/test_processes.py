@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from app.database.engine import make_engine, make_sessions
 from app.database.migrate import upgrade
 from app.database.tables import Worker
-from app.infrastructure.processes import alive
-from app.lanes import Inbox, Presence
-from app.settings import Settings, cores
+from app.infrastructure.processes import is_alive
+from app.lanes import PredictorPresence, RequestConsumer
+from app.settings import Settings, usable_cores
 from tests.servers import Valkey, until
 from workers.main import devices
 from workers.serving.processes import ServingConfig
@@ -22,10 +22,10 @@ from workers.serving.processes import ServingConfig
 SERVE = [sys.executable, "-m", "workers.main", "--role", "serve"]
 
 
-def test_half_of_the_cores_predict_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_of_the_cores_predict_unless_configured_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RECURRA_PREDICTORS", raising=False)
-    assert Settings().predictors == max(1, cores() // 2)
-    assert cores() >= 1
+    assert Settings().predictors == max(1, usable_cores() // 2)
+    assert usable_cores() >= 1
     monkeypatch.setenv("RECURRA_PREDICTORS", "3")
     assert Settings().predictors == 3
     monkeypatch.setenv("RECURRA_PREDICTORS", "0")
@@ -82,21 +82,23 @@ def test_a_killed_serving_worker_takes_its_predictors_along(tmp_path: Path, redi
         row = worker_row(url)
         assert row is not None
         assert row.device == "cpu"
-        said = [present(redis_server.url, tmp_path.name, f"{row.id}:{number}") for number in range(2)]
-        pids = [presence.pid for presence in said]
+        presences = [
+            wait_for_presence(redis_server.url, tmp_path.name, f"{row.id}:{number}") for number in range(2)
+        ]
+        pids = [presence.pid for presence in presences]
         assert len(set(pids)) == 2
         worker.send_signal(signal.SIGKILL)
         worker.wait()
-        until(lambda: not any(map(alive, pids)), what="the predictors' end")
+        until(lambda: not any(map(is_alive, pids)), what="the predictors' end")
     finally:
         worker.kill()
         worker.wait()
 
 
-def present(url: str, lane: str, worker_id: str) -> Presence:
-    inbox = Inbox(url, lane, worker_id)
-    until(lambda: inbox.presence() is not None, 20, f"the presence of {worker_id}")
-    found = inbox.presence()
-    inbox.close()
-    assert found is not None
-    return found
+def wait_for_presence(url: str, lane: str, worker_id: str) -> PredictorPresence:
+    consumer = RequestConsumer(url, lane, worker_id)
+    until(lambda: consumer.read_presence() is not None, 20, f"the presence of {worker_id}")
+    presence = consumer.read_presence()
+    consumer.close()
+    assert presence is not None
+    return presence

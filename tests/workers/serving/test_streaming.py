@@ -1,4 +1,4 @@
-"""Decoding step by step through a real predictor: streams, crowds, cancelled, killed, drained."""
+"""Decoding step by step through a real predictor: streams, large batches, cancelled, killed, drained."""
 
 import asyncio
 import os
@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from app.errors import DeadlinePassed, PredictionFailed
-from app.infrastructure.processes import alive
-from app.lanes import Answer, Lane, Part
+from app.infrastructure.processes import is_alive
+from app.lanes import Answer, Lane, PartialAnswer
 from app.tasks.contract import END
-from tests.lanes import eventually
+from tests.lanes import wait_until
 from tests.networks import lstm, store
-from tests.predictors import running, through
+from tests.predictors import call_lane, running_predictor
 from tests.servers import Valkey, valkey
 from tests.speaking import sequences, speaker, tagger, translator
 from workers.decoding.scheduler import decode_all
@@ -38,7 +38,7 @@ def server() -> Iterator[Valkey]:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("store")
     speaker(root / SPEAKER)
     translator(root / TRANSLATOR)
@@ -48,234 +48,242 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def spec(server: Valkey, shelf: Path, tmp_path: Path) -> PredictorSpec:
-    return PredictorSpec(server.url, shelf.as_uri(), str(tmp_path / "cache"), "test:0", lane=tmp_path.name)
+def spec(server: Valkey, store_dir: Path, tmp_path: Path) -> PredictorSpec:
+    return PredictorSpec(
+        server.url, store_dir.as_uri(), str(tmp_path / "cache"), "test:0", lane=tmp_path.name
+    )
 
 
-def wish(seed: int = 0, **fields: Any) -> dict[str, Any]:
+def sampling(seed: int = 0, **fields: Any) -> dict[str, Any]:
     return {"max_tokens": 40, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": seed, **fields}
 
 
 def endless(seed: int = 0, tokens: int = 4000) -> dict[str, Any]:
-    """A search that never meets the end: an untrained network gives it as often as any token."""
-    return wish(seed, max_tokens=tokens, top_k=1)
+    """Settings under which an untrained network never generates the end token."""
+    return sampling(seed, max_tokens=tokens, top_k=1)
 
 
-def alone(shelf: Path, search: dict[str, Any], artifact: str = SPEAKER, inputs: Any = PROMPT) -> list[int]:
-    decoder = open_onnx(shelf / artifact, "cpu").decoder
+def decode_alone(
+    store_dir: Path, settings: dict[str, Any], artifact: str = SPEAKER, inputs: Any = PROMPT
+) -> list[int]:
+    decoder = open_onnx(store_dir / artifact, "cpu").decoder
     assert decoder is not None
-    (found,) = decode_all(decoder, [inputs], [search])
-    tokens: list[int] = found.tokens.tolist()
+    (result,) = decode_all(decoder, [inputs], [settings])
+    tokens: list[int] = result.tokens.tolist()
     return tokens
 
 
-async def collected(lane: Lane, search: dict[str, Any], seconds: float = 20) -> tuple[list[int], Answer]:
-    """The tokens of all parts, and the answer."""
-    told: list[int] = []
-    async with aclosing(lane.stream(SPEAKER, [PROMPT], seconds, [search])) as parts:
+async def collect(lane: Lane, settings: dict[str, Any], seconds: float = 20) -> tuple[list[int], Answer]:
+    """The tokens of all partial answers, and the answer."""
+    streamed: list[int] = []
+    async with aclosing(lane.stream(SPEAKER, [PROMPT], seconds, [settings])) as parts:
         async for part in parts:
             if isinstance(part, Answer):
-                return told, part
-            told += part.tokens[0]
+                return streamed, part
+            streamed += part.tokens[0]
     raise AssertionError("no answer came")
 
 
-def test_streams_and_answers_side_by_side_say_what_each_says_alone(spec: PredictorSpec, shelf: Path) -> None:
-    searches = [wish(seed, max_tokens=10 + seed) for seed in range(12)]
-    expected = [alone(shelf, search) for search in searches]
+def test_concurrent_streams_and_answers_equal_those_computed_alone(
+    spec: PredictorSpec, store_dir: Path
+) -> None:
+    settings = [sampling(seed, max_tokens=10 + seed) for seed in range(12)]
+    expected = [decode_alone(store_dir, one) for one in settings]
 
     async def scenario(lane: Lane) -> None:
-        answers = await asyncio.gather(*(lane.send(SPEAKER, [PROMPT], 20, [one]) for one in searches))
+        answers = await asyncio.gather(*(lane.send(SPEAKER, [PROMPT], 20, [one]) for one in settings))
         assert [answer.outputs[0].tolist() for answer in answers] == expected
-        for told, answer in await asyncio.gather(*(collected(lane, one) for one in searches)):
+        for streamed, answer in await asyncio.gather(*(collect(lane, one) for one in settings)):
             tokens = answer.outputs[0].tolist()
             assert tokens in expected
-            assert told == tokens[: len(told)]
+            assert streamed == tokens[: len(streamed)]
 
-    with running(spec):
-        through(spec, scenario)
+    with running_predictor(spec):
+        call_lane(spec, scenario)
 
 
-def test_instances_of_one_request_are_found_together(spec: PredictorSpec, shelf: Path) -> None:
-    searches = [wish(seed) for seed in range(5)]
+def test_instances_of_one_request_are_decoded_together(spec: PredictorSpec, store_dir: Path) -> None:
+    settings = [sampling(seed) for seed in range(5)]
 
     async def scenario(lane: Lane) -> None:
-        answer = await lane.send(SPEAKER, [PROMPT] * 5, 20, searches)
-        assert [output.tolist() for output in answer.outputs] == [alone(shelf, one) for one in searches]
+        answer = await lane.send(SPEAKER, [PROMPT] * 5, 20, settings)
+        assert [output.tolist() for output in answer.outputs] == [
+            decode_alone(store_dir, one) for one in settings
+        ]
         assert {note["finish_reason"] for note in answer.notes} <= {"stop", "length"}
         assert answer.compute_seconds > 0
 
-    with running(spec):
-        through(spec, scenario)
+    with running_predictor(spec):
+        call_lane(spec, scenario)
 
 
-def test_every_kind_of_output_has_its_answer(spec: PredictorSpec, shelf: Path) -> None:
+def test_every_kind_of_output_is_served(spec: PredictorSpec, store_dir: Path) -> None:
     (source,) = sequences([6], (14,))
     beam = {"beam_size": 3, "max_tokens": 7, "length_penalty": 0.8, "attention": True}
     rows = sequences([5, 1, 9])
 
     async def scenario(lane: Lane) -> None:
-        found = await lane.send(TRANSLATOR, [source], 20, [beam])
-        assert found.outputs[0].tolist() == alone(shelf, beam, TRANSLATOR, source)
-        assert np.shape(found.notes[0]["attention"]) == (len(found.outputs[0]), 6)
+        answer = await lane.send(TRANSLATOR, [source], 20, [beam])
+        assert answer.outputs[0].tolist() == decode_alone(store_dir, beam, TRANSLATOR, source)
+        assert np.shape(answer.notes[0]["attention"]) == (len(answer.outputs[0]), 6)
         tags = await lane.send(TAGGER, rows, 20)
-        engine = open_onnx(shelf / TAGGER, "cpu")
+        engine = open_onnx(store_dir / TAGGER, "cpu")
         for row, path in zip(rows, tags.outputs, strict=True):
             assert path.dtype == np.int64
             assert path.tolist() == engine.run(row[None], np.array([len(row)]))[0].tolist()
         logits = await lane.send(SPEAKER, [PROMPT], 20)
         assert logits.outputs[0].dtype == np.float32
-        with pytest.raises(PredictionFailed, match="step by step"):
+        with pytest.raises(PredictionFailed, match="token by token"):
             await lane.send(TRANSLATOR, [source], 20)
         with pytest.raises(PredictionFailed, match="at once"):
             await lane.send(TAGGER, rows[:1], 20, [beam])
 
-    with running(spec):
-        through(spec, scenario)
+    with running_predictor(spec):
+        call_lane(spec, scenario)
 
 
 def test_ordinary_requests_do_not_wait_for_a_generation(spec: PredictorSpec) -> None:
     async def scenario(lane: Lane) -> None:
         await lane.send("artifacts/plain/1", [ROW], 20)
-        await lane.send(SPEAKER, [PROMPT], 20, [wish(max_tokens=2)])
-        running_ = [asyncio.create_task(lane.send(SPEAKER, [PROMPT], 60, [endless()])) for _ in range(4)]
+        await lane.send(SPEAKER, [PROMPT], 20, [sampling(max_tokens=2)])
+        calls = [asyncio.create_task(lane.send(SPEAKER, [PROMPT], 60, [endless()])) for _ in range(4)]
         await asyncio.sleep(0.1)
         for _ in range(20):
             begun = time.monotonic()
             await lane.send("artifacts/plain/1", [ROW], 20)
             assert time.monotonic() - begun < 0.5
-        assert not any(task.done() for task in running_)
-        short = await lane.send(SPEAKER, [PROMPT], 20, [wish(max_tokens=3, top_k=1)])
+        assert not any(task.done() for task in calls)
+        short = await lane.send(SPEAKER, [PROMPT], 20, [sampling(max_tokens=3, top_k=1)])
         assert len(short.outputs[0]) == 3
-        assert not any(task.done() for task in running_)
-        for task in running_:
+        assert not any(task.done() for task in calls)
+        for task in calls:
             task.cancel()
-        await asyncio.gather(*running_, return_exceptions=True)
+        await asyncio.gather(*calls, return_exceptions=True)
 
-    with running(spec):
-        through(spec, scenario)
+    with running_predictor(spec):
+        call_lane(spec, scenario)
 
 
-async def idle(lane: Lane) -> None:
+async def wait_until_idle(lane: Lane) -> None:
     """Until the predictor does nothing but wait."""
-    began = time.monotonic()
+    begun = time.monotonic()
     while True:
-        pid = lane.present[0].pid
-        before = spent(pid)
+        pid = lane.known_predictors[0].pid
+        before = cpu_seconds(pid)
         await asyncio.sleep(0.25)
-        if spent(pid) - before < 0.05:
+        if cpu_seconds(pid) - before < 0.05:
             return
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - begun < 20
 
 
-def spent(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Seconds of processor time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_what_a_client_left_is_not_computed_on(spec: PredictorSpec) -> None:
+def test_requests_of_clients_that_left_are_not_computed_on(spec: PredictorSpec) -> None:
     async def scenario(lane: Lane) -> None:
         async with aclosing(lane.stream(SPEAKER, [PROMPT], 250, [endless(tokens=10**7)])) as parts:
             async for part in parts:
-                assert isinstance(part, Part)
+                assert isinstance(part, PartialAnswer)
                 assert part.tokens[0]
                 break
         call = asyncio.create_task(lane.send(SPEAKER, [PROMPT], 250, [endless(tokens=10**7)]))
         await asyncio.sleep(0.3)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-        assert lane.waiting == 0
-        await idle(lane)
+        assert lane.waiting_rows == 0
+        await wait_until_idle(lane)
 
-    with running(spec):
-        through(spec, scenario)
+    with running_predictor(spec):
+        call_lane(spec, scenario)
 
 
-def test_a_deadline_ends_a_generation_here_and_there(spec: PredictorSpec) -> None:
+def test_a_deadline_ends_a_generation_in_lane_and_predictor(spec: PredictorSpec) -> None:
     async def scenario(lane: Lane) -> None:
-        await lane.send(SPEAKER, [PROMPT], 20, [wish(max_tokens=2)])
+        await lane.send(SPEAKER, [PROMPT], 20, [sampling(max_tokens=2)])
         with pytest.raises(DeadlinePassed):
-            await collected(lane, endless(tokens=10**7), 0.4)
+            await collect(lane, endless(tokens=10**7), 0.4)
         with pytest.raises(DeadlinePassed):
             await lane.send(SPEAKER, [PROMPT], 0.4, [endless(tokens=10**7)])
-        await idle(lane)
+        await wait_until_idle(lane)
 
-    with running(spec):
-        through(spec, scenario)
+    with running_predictor(spec):
+        call_lane(spec, scenario)
 
 
 def test_a_predictor_killed_in_the_middle_of_a_stream_repeats_nothing(
-    spec: PredictorSpec, shelf: Path
+    spec: PredictorSpec, store_dir: Path
 ) -> None:
-    search = wish(3, max_tokens=3000, top_k=3)
+    settings = sampling(3, max_tokens=3000, top_k=3)
 
     async def scenario(lane: Lane) -> None:
         first = process.pid
         assert first is not None
-        told: list[int] = []
+        streamed: list[int] = []
         killed = False
-        async with aclosing(lane.stream(SPEAKER, [PROMPT], 60, [search])) as parts:
+        async with aclosing(lane.stream(SPEAKER, [PROMPT], 60, [settings])) as parts:
             async for part in parts:
                 if isinstance(part, Answer):
                     assert part.outputs[0].tolist() == expected
-                    assert told == expected[: len(told)]
-                    assert len(told) > 1000
+                    assert streamed == expected[: len(streamed)]
+                    assert len(streamed) > 1000
                     break
-                told += part.tokens[0]
-                if len(told) > 100 and not killed:
+                streamed += part.tokens[0]
+                if len(streamed) > 100 and not killed:
                     os.kill(first, signal.SIGKILL)
                     killed = True
         assert killed
         assert process.pid != first
 
-    expected = alone(shelf, search)
+    expected = decode_alone(store_dir, settings)
     assert len(expected) == 3000
-    with running(spec) as process:
-        through(spec, scenario)
+    with running_predictor(spec) as process:
+        call_lane(spec, scenario)
 
 
-def test_another_predictors_death_disturbs_no_stream(spec: PredictorSpec, shelf: Path) -> None:
-    """Who works at what is known, so that nothing is computed twice when some other worker is replaced."""
-    search = wish(3, max_tokens=2000, top_k=3)
+def test_the_death_of_another_predictor_disturbs_no_stream(spec: PredictorSpec, store_dir: Path) -> None:
+    """The lane knows which predictor has a request, so none is sent again when another one dies."""
+    settings = sampling(3, max_tokens=2000, top_k=3)
     other = msgspec.structs.replace(spec, worker_id="other:0")
 
     async def scenario(lane: Lane) -> None:
-        calls = [asyncio.create_task(collected(lane, search)) for _ in range(6)]
-        await eventually(lambda: len(lane.present) == 2)
+        calls = [asyncio.create_task(collect(lane, settings)) for _ in range(6)]
+        await wait_until(lambda: len(lane.known_predictors) == 2)
         await asyncio.sleep(0.3)
-        os.kill(next(one.pid for one in lane.present if one.worker_id == "other:0"), signal.SIGKILL)
-        for told, answer in await asyncio.gather(*calls):
+        os.kill(next(one.pid for one in lane.known_predictors if one.worker_id == "other:0"), signal.SIGKILL)
+        for streamed, answer in await asyncio.gather(*calls):
             assert answer.outputs[0].tolist() == expected
-            assert told == expected[: len(told)]
+            assert streamed == expected[: len(streamed)]
 
-    expected = alone(shelf, search)
-    with running(spec), running(other):
-        through(spec, scenario)
+    expected = decode_alone(store_dir, settings)
+    with running_predictor(spec), running_predictor(other):
+        call_lane(spec, scenario)
 
 
-def test_what_is_soon_done_is_finished_before_it_ends(spec: PredictorSpec) -> None:
+def test_short_requests_are_finished_before_the_predictor_ends(spec: PredictorSpec) -> None:
     async def scenario(lane: Lane) -> None:
-        await lane.send(SPEAKER, [PROMPT], 20, [wish(max_tokens=2)])
+        await lane.send(SPEAKER, [PROMPT], 20, [sampling(max_tokens=2)])
         call = asyncio.create_task(lane.send(SPEAKER, [PROMPT], 20, [endless(tokens=800)]))
         await asyncio.sleep(0.1)
         pid = process.pid
         assert pid is not None
-        process.ask()
+        process.request_stop()
         assert len((await call).outputs[0]) == 800
-        await eventually(lambda: not alive(pid))
+        await wait_until(lambda: not is_alive(pid))
 
-    with running(spec) as process:
-        through(spec, scenario)
+    with running_predictor(spec) as process:
+        call_lane(spec, scenario)
 
 
-def test_a_prompt_is_read_from_where_it_was_left(spec: PredictorSpec, shelf: Path) -> None:
+def test_a_long_prompt_is_read_in_chunks(spec: PredictorSpec, store_dir: Path) -> None:
     long = np.concatenate([PROMPT] * 500)
-    search = wish(1, max_tokens=5)
+    settings = sampling(1, max_tokens=5)
 
     async def scenario(lane: Lane) -> None:
-        answer = await lane.send(SPEAKER, [long], 20, [search])
-        assert answer.outputs[0].tolist() == alone(shelf, search, inputs=long)
+        answer = await lane.send(SPEAKER, [long], 20, [settings])
+        assert answer.outputs[0].tolist() == decode_alone(store_dir, settings, inputs=long)
 
-    with running(spec):
-        through(spec, scenario)
+    with running_predictor(spec):
+        call_lane(spec, scenario)

@@ -1,4 +1,4 @@
-"""The thread that lets sweeps go on: real Optuna, database and store, with runs that are played."""
+"""The thread that advances sweeps: real Optuna, database and store, with runs that are played."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +15,14 @@ from app.infrastructure.storage import Storage
 from app.services.jobs import checkpoints, leases
 from app.services.maintenance import cleanup
 from app.services.sweeps import advance
-from app.services.sweeps.policy import Step, Told, View
+from app.services.sweeps.policy import SweepContext, SweepPlan, TrialResult
 from app.services.sweeps.state import Run
 from app.states import LIVE, Status
 from app.typedefs import Json
 from tests.app.services.invariants import check, look
 from tests.servers import until
 from tests.sweeps import Played, Scripted, by_cell, stage
-from workers.sweeps.runner import Conductor
+from workers.sweeps.runner import SweepRunner
 
 GOOD = by_cell(rnn=0.9, lstm=0.5, gru=0.7)
 
@@ -37,24 +37,26 @@ def sound(sessions: Sessions) -> Iterator[None]:
 
 
 class Theatre:
-    """A conductor, and workers that leave files."""
+    """A sweep runner, and workers that leave files."""
 
-    def __init__(self, sessions: Sessions, storage: Storage, directory: Path, picker: Any = None) -> None:
-        self.rung: list[str] = []
+    def __init__(self, sessions: Sessions, storage: Storage, directory: Path, script: Any = None) -> None:
+        self.notified: list[str] = []
         self.sessions, self.storage, self.source = sessions, storage, directory / "source"
         self.source.write_bytes(b"weights")
-        self.conductor = Conductor(sessions, sessions, storage, self.rung.append, picker, tick=0.01)
+        self.runner = SweepRunner(
+            sessions, sessions, storage, self.notified.append, script, script, tick=0.01
+        )
 
     def play(self, played: Played, value: Callable[[Run], float | None]) -> bool:
         """Run what is queued, each run leaving an artifact; whether the sweep has ended."""
         for run in played.runs(Status.QUEUED):
             lease = played.claim(run.job_id)
             self.storage.put(f"artifacts/{run.job_id}/{lease.attempt}/model.onnx", self.source)
-            played.tell(lease, value(run) or 0.0)
+            played.report(lease, value(run) or 0.0)
             assert played.finish(lease, value(run))
         return played.job().status not in LIVE
 
-    def kept(self) -> set[str]:
+    def artifacts(self) -> set[str]:
         """Jobs whose artifacts are there."""
         return {key.split("/")[1] for key in self.storage.keys("artifacts")}
 
@@ -64,19 +66,19 @@ def theatre(sessions: Sessions, storage: Storage, tmp_path: Path) -> Theatre:
     return Theatre(sessions, storage, tmp_path)
 
 
-def test_a_sweep_is_conducted_to_its_end_and_only_the_best_is_kept(
+def test_a_sweep_is_advanced_to_its_end_and_only_the_best_artifact_stays(
     theatre: Theatre, sessions: Sessions
 ) -> None:
     played = Played(sessions, seeds=2)
     while played.job().status in LIVE:
-        theatre.conductor.look()
+        theatre.runner.advance_all()
         theatre.play(played, GOOD)
-        assert len(theatre.kept()) <= 4  # the leader, and of each trial that is under way its best
+        assert len(theatre.artifacts()) <= 4  # the leader, and of each trial that is under way its best
     assert played.job().status == Status.SUCCEEDED
-    best = played.standing().ranked[0].best
+    best = played.state().ranked[0].best
     assert best is not None
-    assert theatre.kept() == {best.job_id}
-    assert sorted(theatre.rung) == sorted(run.job_id for run in played.runs())
+    assert theatre.artifacts() == {best.job_id}
+    assert sorted(theatre.notified) == sorted(run.job_id for run in played.runs())
 
 
 def test_parzen_estimators_find_a_better_rate_than_the_first_few(
@@ -88,11 +90,11 @@ def test_parzen_estimators_find_a_better_rate_than_the_first_few(
     search = {"training.learning_rate": {"min": 1e-5, "max": 1.0, "log": True}}
     played = Played(sessions, search=search, seeds=1, max_trials=15, max_parallel=2)
     while played.job().status in LIVE:
-        theatre.conductor.look()
+        theatre.runner.advance_all()
         theatre.play(played, value)
-    values = [trial.values[0] for trial in played.standing().trials if trial.values]
+    values = [trial.values[0] for trial in played.state().trials if trial.values]
     assert (played.job().search or {})["sampler"] == "tpe"
-    assert len(played.standing().trials) == 15
+    assert len(played.state().trials) == 15
     assert min(values[5:]) <= min(values[:5])
     assert played.job().metrics == {"smape": 1.0, "valid_loss": min(values)}
 
@@ -100,20 +102,20 @@ def test_parzen_estimators_find_a_better_rate_than_the_first_few(
 def test_a_run_behind_the_median_is_stopped(theatre: Theatre, sessions: Sessions) -> None:
     search = {"network.layers": {"min": 1, "max": 7}}
     played = Played(sessions, search=search, seeds=1, max_parallel=6, training={"epochs": 4})
-    theatre.conductor.look()
+    theatre.runner.advance_all()
     *good, bad = played.runs(Status.QUEUED)
     for run in good:
         lease = played.claim(run.job_id)
-        played.tell(lease, 0.9, 0.5)
+        played.report(lease, 0.9, 0.5)
         played.finish(lease, 0.5)
     lease = played.claim(bad.job_id)
-    played.tell(lease, 2.0)
-    theatre.conductor.look()
+    played.report(lease, 2.0)
+    theatre.runner.advance_all()
     stopped = played.job(bad.job_id)
     assert (stopped.cancel_requested_at is not None, (stopped.trial or {})["stopped"]) == (True, "pruned")
     with sessions.begin() as session:
         assert leases.end(session, lease, Status.CANCELLED)
-    theatre.conductor.look()
+    theatre.runner.advance_all()
     assert played.events("run")[-1]["status"] == "pruned"
 
 
@@ -121,14 +123,14 @@ def test_files_of_runs_that_may_yet_win_are_nobodys_orphans(
     theatre: Theatre, sessions: Sessions, storage: Storage
 ) -> None:
     played = Played(sessions, seeds=1, prune=False, max_parallel=3)
-    theatre.conductor.look()
+    theatre.runner.advance_all()
     theatre.play(played, GOOD)
     with sessions() as session:
-        assert cleanup.orphans(session, storage, seconds=-1.0) == []
+        assert cleanup.find_orphans(session, storage, seconds=-1.0) == []
     played.cancel()
     with sessions() as session:
-        orphans = cleanup.orphans(session, storage, seconds=-1.0)
-    assert {place.owner for place in orphans} == {run.job_id for run in played.runs()}
+        orphans = cleanup.find_orphans(session, storage, seconds=-1.0)
+    assert {orphan.owner for orphan in orphans} == {run.job_id for run in played.runs()}
 
 
 def test_an_outage_of_the_database_only_makes_it_late(
@@ -138,12 +140,12 @@ def test_an_outage_of_the_database_only_makes_it_late(
         raise OperationalError("select", {}, OSError("away"))
 
     played = Played(sessions)
-    for name in ("going", "look", "carry_out"):
+    for name in ("active", "load", "apply"):
         with monkeypatch.context() as patch:
             patch.setattr(advance, name, away)
-            theatre.conductor.look()
+            theatre.runner.advance_all()
         assert played.job().status == Status.QUEUED
-    theatre.conductor.look()
+    theatre.runner.advance_all()
     assert played.job().status == Status.RUNNING
 
 
@@ -151,16 +153,16 @@ def test_a_sweep_deleted_meanwhile_is_no_fault_and_one_with_a_fault_holds_up_no_
     theatre: Theatre, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     played, refused = Played(sessions), Played(sessions)
-    monkeypatch.setattr(advance, "going", lambda _: ["job_none", refused.id, played.id])
-    carry_out = advance.carry_out
+    monkeypatch.setattr(advance, "active", lambda _: ["job_none", refused.id, played.id])
+    apply = advance.apply
 
-    def refuse(session: Session, view: View, step: Step) -> advance.Done:
-        if view.standing.sweep.id == refused.id:
+    def refuse(session: Session, context: SweepContext, plan: SweepPlan) -> advance.AppliedPlan:
+        if context.state.sweep.id == refused.id:
             raise IntegrityError("insert", {}, ValueError("there is one"))
-        return carry_out(session, view, step)
+        return apply(session, context, plan)
 
-    monkeypatch.setattr(advance, "carry_out", refuse)
-    theatre.conductor.look()
+    monkeypatch.setattr(advance, "apply", refuse)
+    theatre.runner.advance_all()
     assert played.job().status == Status.RUNNING
     assert (refused.job().status, refused.job().error_code) == (Status.FAILED, "internal")
     assert refused.job().error_message == "IntegrityError: (builtins.ValueError) there is one"
@@ -171,22 +173,24 @@ def test_a_fault_of_ours_fails_the_one_sweep_that_has_it(
     sessions: Sessions, storage: Storage, tmp_path: Path
 ) -> None:
     class Faulty(Scripted):
-        def pick(self, search: Json, space: Space, seed: int, told: Sequence[Told]) -> Iterator[Json]:
-            if seed == 13 and told:
+        def suggest(
+            self, search: Json, space: Space, seed: int, results: Sequence[TrialResult]
+        ) -> Iterator[Json]:
+            if seed == 13 and results:
                 raise KeyError("x")
-            return super().pick(search, space, seed, told)
+            return super().suggest(search, space, seed, results)
 
     theatre = Theatre(sessions, storage, tmp_path, Faulty())
     broken, other = (Played(sessions, training={"seed": seed}, max_parallel=1, seeds=1) for seed in (13, 14))
-    theatre.conductor.look()
+    theatre.runner.advance_all()
     theatre.play(broken, GOOD)
-    theatre.conductor.look()
+    theatre.runner.advance_all()
     failed = broken.job()
     assert (failed.status, failed.error_code, failed.error_message) == (
         Status.FAILED, "internal", "KeyError: 'x'",
     )  # fmt: skip
     assert other.job().status == Status.RUNNING
-    theatre.conductor.look()  # and goes on
+    theatre.runner.advance_all()  # and goes on
     assert other.job().status == Status.RUNNING
 
 
@@ -194,30 +198,30 @@ def test_what_the_store_does_not_delete_now_it_may_delete_later(
     theatre: Theatre, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played = Played(sessions, seeds=1, prune=False, max_parallel=3)
-    theatre.conductor.look()
+    theatre.runner.advance_all()
     theatre.play(played, GOOD)
 
     def away(*_: object) -> None:
         raise OSError("away")
 
     monkeypatch.setattr(Storage, "delete", away)
-    theatre.conductor.look()
+    theatre.runner.advance_all()
     assert played.job().status == Status.SUCCEEDED
-    assert len(theatre.kept()) == 3
+    assert len(theatre.artifacts()) == 3
     monkeypatch.undo()
     with sessions() as session:  # the janitor's work
-        assert len(cleanup.orphans(session, theatre.storage, seconds=-1.0)) == 2
+        assert len(cleanup.find_orphans(session, theatre.storage, seconds=-1.0)) == 2
 
 
-def test_it_looks_again_and_again_until_it_is_stopped(theatre: Theatre, sessions: Sessions) -> None:
+def test_the_thread_advances_sweeps_until_it_is_stopped(theatre: Theatre, sessions: Sessions) -> None:
     played = Played(sessions, seeds=1)
-    theatre.conductor.start()
+    theatre.runner.start()
     until(played.runs, 10, "the first runs")
     until(lambda: theatre.play(played, GOOD), 60, "the end")
-    theatre.conductor.stop()
+    theatre.runner.stop()
     assert played.job().status == Status.SUCCEEDED
-    assert not theatre.storage.keys(checkpoints.CHECKPOINTS)
+    assert not theatre.storage.keys(checkpoints.CHECKPOINTS_ROOT)
 
 
 def test_one_that_never_began_can_be_stopped(theatre: Theatre) -> None:
-    theatre.conductor.stop()
+    theatre.runner.stop()

@@ -19,7 +19,7 @@ def test_a_training_worker_sweeps(tmp_path: Path, sqlite_template: Path, redis_s
     url = f"sqlite:///{tmp_path / 'test.db'}"
     engine = make_engine(url)
     yard = Yard(make_sessions(engine), Storage((tmp_path / "storage").as_uri()), tmp_path)
-    kept = yard.put(f"datasets/{yard.dataset()}/content")
+    old = yard.put(f"datasets/{yard.dataset()}/content")
     young = yard.put(f"datasets/{new_id('ds')}/content", seconds=0)
     yard.put(f"datasets/{new_id('ds')}/content")
     left = yard.directory(f"work/{new_id('job')}-1-abc")
@@ -29,14 +29,14 @@ def test_a_training_worker_sweeps(tmp_path: Path, sqlite_template: Path, redis_s
         "RECURRA_STORAGE_URL": (tmp_path / "storage").as_uri(),
         "RECURRA_REDIS_URL": redis_server.url,
         "RECURRA_REDIS_PREFIX": "test-sweeping:",
-        "RECURRA_SWEEP_SECONDS": "0.2",
+        "RECURRA_CLEANUP_SECONDS": "0.2",
         "RECURRA_DEVICE": "cpu",
     }
     with (tmp_path / "log").open("wb") as log:
         command = [sys.executable, "-m", "workers.main", "--role", "train"]
         worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        until(lambda: set(yard.keys()) == {kept, young} and not left.exists(), 90, "the sweep")
+        until(lambda: set(yard.keys()) == {old, young} and not left.exists(), 90, "the sweep")
         begun = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
@@ -46,4 +46,6 @@ def test_a_training_worker_sweeps(tmp_path: Path, sqlite_template: Path, redis_s
             os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
         engine.dispose()
-    assert "swept 1 places (5 bytes), 1 leftovers" in (tmp_path / "log").read_text()
+    assert (
+        "deleted 1 groups of stored files (5 bytes) and 1 local leftovers" in (tmp_path / "log").read_text()
+    )

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from app.tasks.contract import Batch, Input, Ints, Output
-from workers.nn import Member, ModelConfig, build
+from app.tasks.arrays import Ints
+from app.tasks.contract import Batch, Input, Output
+from workers.nn import Member, ModelConfig
 from workers.nn.model import SequenceModel
-from workers.training.batches import TrainingBatches, losses_in, plain_batches, shuffled
-from workers.training.fit import Again, Fit, fit, mean_loss
+from workers.outputs import build
+from workers.outputs.split_order import ordered_batches
+from workers.training.batches import TrainingBatches, count_losses, shuffled
+from workers.training.fit import FitResult, RefitPlan, fit, mean_loss
 from workers.training.loop import Loop, TrainingConfig, TrainingDiverged
 from workers.training.schedules import SCHEDULES
 
@@ -55,8 +58,8 @@ def train(
     config: TrainingConfig = CONFIG,
     valid: Sums | None = None,
     stop: Callable[[], bool] = lambda: False,
-    again: Again | None = None,
-) -> tuple[Fit, Member, list[dict[str, Any]]]:
+    refit: RefitPlan | None = None,
+) -> tuple[FitResult, Member, list[dict[str, Any]]]:
     torch.set_num_threads(1)
     model, events = network(), list[dict[str, Any]]()
     found = fit(
@@ -67,8 +70,8 @@ def train(
         device=CPU,
         on=events.append,
         should_stop=stop,
-        again=again,
-        place={"phase": "refit"} if again else None,
+        refit=refit,
+        event_fields={"phase": "refit"} if refit else None,
     )
     return found, model, events
 
@@ -128,7 +131,7 @@ def test_stopping_takes_effect_at_the_next_step() -> None:
 
 
 def test_training_again_takes_the_same_steps_under_the_same_schedule() -> None:
-    found, model, events = train(again=Again(steps=10, total_steps=24))
+    found, model, events = train(refit=RefitPlan(steps=10, total_steps=24))
     assert found.best_step == 10
     rates = [event["learning_rate"] for event in events if event["type"] == "epoch"]
     first = [event["learning_rate"] for event in train()[2] if event["type"] == "epoch"]
@@ -219,7 +222,7 @@ def test_an_epoch_depends_on_seed_and_number() -> None:
     one, two, other = (list(TrainingBatches(split, 16, 1, epoch)) for epoch in (1, 1, 2))
     assert all(np.array_equal(a.targets, b.targets) for a, b in zip(one, two, strict=True))
     assert not all(np.array_equal(a.lengths, b.lengths) for a, b in zip(one, other, strict=True))
-    assert sum(len(batch.lengths) for batch in plain_batches(split, 10)) == 64
+    assert sum(len(batch.lengths) for _, batch in ordered_batches(split, 10)) == 64
 
 
 def test_a_path_is_one_loss_however_long_it_is() -> None:
@@ -240,5 +243,5 @@ def test_a_path_is_one_loss_however_long_it_is() -> None:
     batches = [batch(2), batch(9)]
     single = [mean_loss(model, [one], CPU) for one in batches]
     assert mean_loss(model, batches, CPU) == pytest.approx(np.mean(np.array(single)))
-    assert [losses_in(one, paths=True) for one in batches] == [1, 1]
-    assert [losses_in(one, paths=False) for one in batches] == [2, 9]
+    assert [count_losses(one, row_loss=True) for one in batches] == [1, 1]
+    assert [count_losses(one, row_loss=False) for one in batches] == [2, 9]

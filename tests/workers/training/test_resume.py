@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.infrastructure.checkpoint_name import Damaged, step_of
+from app.infrastructure.checkpoint_name import CheckpointDamaged, step_of
 from app.typedefs import Json
 from tests.series import series_set, store, waves
 from tests.workers.training.test_fit import CONFIG, CPU, Sums, network
@@ -20,11 +20,12 @@ from workers.nn import Member
 from workers.nn.cells import CELLS
 from workers.training import checkpointer, device
 from workers.training.checkpoint import read
-from workers.training.checkpointer import Saver
-from workers.training.fit import Again, Fit, Keep, fit
+from workers.training.checkpointer import Checkpointer
+from workers.training.fit import CheckpointConfig, FitResult, RefitPlan, fit
 from workers.training.loop import TrainingConfig
-from workers.training.run import Outcome, TrainSpec, train
+from workers.training.run import train
 from workers.training.snapshot import Snapshot
+from workers.training.stages import TrainingResult, TrainSpec
 
 STEPS = 24  # of CONFIG on `Sums`
 
@@ -32,7 +33,7 @@ STEPS = 24  # of CONFIG on `Sums`
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints may cost what they like."""
-    monkeypatch.setattr(checkpointer, "SHARE", float("inf"))
+    monkeypatch.setattr(checkpointer, "MAX_TIME_SHARE", float("inf"))
 
 
 def run(
@@ -41,8 +42,8 @@ def run(
     cell: str = "gru",
     resume: Path | None = None,
     stop_at: int | None = None,
-    again: Again | None = None,
-) -> tuple[Fit, Member, list[Json]]:
+    refit: RefitPlan | None = None,
+) -> tuple[FitResult, Member, list[Json]]:
     """One fit, or what is left of it; stopped after a number of its own steps."""
     torch.set_num_threads(1)
     told: list[Json] = []
@@ -53,11 +54,19 @@ def run(
 
     keep = saver = None
     if directory is not None:
-        saver = Saver(directory, 0.0, told.append)
-        keep = Keep(saver, {"phase": "fit"}, {}, 0, None if resume is None else read(resume))
+        saver = Checkpointer(directory, 0.0, told.append)
+        keep = CheckpointConfig(saver, {"phase": "fit"}, {}, 0, None if resume is None else read(resume))
     model = network(cell)
     found = fit(
-        model, Sums(), Sums(20), config, device=CPU, on=told.append, should_stop=stop, again=again, keep=keep
+        model,
+        Sums(),
+        Sums(20),
+        config,
+        device=CPU,
+        on=told.append,
+        should_stop=stop,
+        refit=refit,
+        checkpoints=keep,
     )
     if saver is not None:
         saver.close()
@@ -70,7 +79,7 @@ def same(one: Member, two: Member) -> bool:
     return ours.keys() == theirs.keys() and all(ours[name].equal(theirs[name]) for name in ours)
 
 
-def alike(found: Fit) -> Fit:
+def alike(found: FitResult) -> FitResult:
     """Without how long it took."""
     return replace(found, history=[{**epoch, "seconds": 0} for epoch in found.history])
 
@@ -107,7 +116,7 @@ def test_with_every_kind_of_state(change: Json, tmp_path: Path, eager: None) -> 
     config = replace(CONFIG, **change)
     whole, wanted, _ = run(None, config)
     run(tmp_path, config, stop_at=2)
-    for _ in range(20):  # again and again, three steps at a time
+    for _ in range(20):  # refit and refit, three steps at a time
         found, model, _ = run(tmp_path, config, resume=newest(tmp_path), stop_at=3)
         if not found.stopped:
             break
@@ -116,12 +125,12 @@ def test_with_every_kind_of_state(change: Json, tmp_path: Path, eager: None) -> 
 
 
 def test_without_validation_too(tmp_path: Path, eager: None) -> None:
-    again = Again(steps=10, total_steps=STEPS)
-    _, wanted, _ = run(None, again=again)
+    refit = RefitPlan(steps=10, total_steps=STEPS)
+    _, wanted, _ = run(None, refit=refit)
     for step in range(1, 10):
         directory = tmp_path / str(step)
-        assert run(directory, again=again, stop_at=step)[0].stopped
-        assert same(run(directory, again=again, resume=newest(directory))[1], wanted), f"after step {step}"
+        assert run(directory, refit=refit, stop_at=step)[0].stopped
+        assert same(run(directory, refit=refit, resume=newest(directory))[1], wanted), f"after step {step}"
 
 
 def test_from_a_checkpoint_that_training_went_on_after(tmp_path: Path, eager: None) -> None:
@@ -146,7 +155,7 @@ def test_random_sources_of_libraries_go_on_too(tmp_path: Path, eager: None) -> N
     assert draws[0] == draws[1]
 
 
-def both(data: Path, given: TrainSpec, stop_at: int, name: str) -> tuple[Outcome, list[Json], Json]:
+def both(data: Path, given: TrainSpec, stop_at: int, name: str) -> tuple[TrainingResult, list[Json], Json]:
     """Stopped once after so many looks at whether to stop, then finished; and the checkpoint between."""
     told: list[Json] = []
     looks = iter(range(10**9))
@@ -157,20 +166,20 @@ def both(data: Path, given: TrainSpec, stop_at: int, name: str) -> tuple[Outcome
         data / f"{name}-out",
         on=told.append,
         should_stop=lambda: next(looks) >= stop_at,
-        saver=Saver(points, 1e9, told.append),
+        checkpointer=Checkpointer(points, 1e9, told.append),
     )
     assert first.stopped
     last = [event for event in told if event["type"] == "checkpoint"][-1]
-    again = train(
+    refit = train(
         given,
         data,
         data / f"{name}-out",
         on=told.append,
         should_stop=lambda: False,
-        saver=Saver(points, 1e9, told.append),
+        checkpointer=Checkpointer(points, 1e9, told.append),
         resume=newest(points),
     )
-    return again, told, last
+    return refit, told, last
 
 
 def test_it_goes_on_with_as_many_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +188,7 @@ def test_it_goes_on_with_as_many_threads(tmp_path: Path, monkeypatch: pytest.Mon
     store(tmp_path, series_set(waves(24, 120)))
     looks = count()
 
-    def attempt(threads: int, resume: Path | None, stop_at: int) -> Outcome:
+    def attempt(threads: int, resume: Path | None, stop_at: int) -> TrainingResult:
         points = tmp_path / "points"
         return train(
             spec("gru"),
@@ -187,7 +196,7 @@ def test_it_goes_on_with_as_many_threads(tmp_path: Path, monkeypatch: pytest.Mon
             tmp_path / "out",
             on=lambda _: None,
             should_stop=lambda: next(looks) >= stop_at,
-            saver=Saver(points, 1e9, lambda _: None),
+            checkpointer=Checkpointer(points, 1e9, lambda _: None),
             resume=resume,
             threads=threads,
         )
@@ -240,9 +249,9 @@ def test_epochs_that_nobody_was_told_of_are_told_when_it_goes_on(tmp_path: Path)
             tmp_path / "out",
             on=told.append,
             should_stop=lambda: False,
-            saver=Saver(tmp_path / f"more-{known}", 1e9, told.append),
+            checkpointer=Checkpointer(tmp_path / f"more-{known}", 1e9, told.append),
             resume=point,
-            told=heard,
+            reported=heard,
         )
         assert [plain(event) for event in told if event["type"] == "epoch"] == curve[known:]
 
@@ -254,7 +263,7 @@ def plain(event: Json) -> Json:
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     store(tmp_path, series_set(waves(24, 120)))
     both(tmp_path, spec(), 3, "one")
-    with pytest.raises(Damaged, match="other settings"):
+    with pytest.raises(CheckpointDamaged, match="other settings"):
         train(
             spec(horizon=5),
             tmp_path,
@@ -272,6 +281,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
         lambda content: b"",
         lambda content: content[:100] + b"\0" + content[101:],
         lambda content: content + b"\0",
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),  # still a readable file of other weights
     ],
 )
 def test_a_damaged_file_is_never_read(harm: Callable[[bytes], bytes], tmp_path: Path, eager: None) -> None:
@@ -279,7 +289,7 @@ def test_a_damaged_file_is_never_read(harm: Callable[[bytes], bytes], tmp_path: 
     path = newest(tmp_path)
     assert step_of(path.name) == 3
     path.write_bytes(harm(path.read_bytes()))
-    with pytest.raises(Damaged):
+    with pytest.raises(CheckpointDamaged):
         read(path)
 
 
@@ -301,7 +311,7 @@ def test_checkpoints_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """After a dear one the next has to wait until the training has earned it."""
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    saver = Saver(tmp_path, 30.0, lambda _: None)
+    saver = Checkpointer(tmp_path, 30.0, lambda _: None)
     assert saver.due(epoch_ended=True)
     assert not saver.due(epoch_ended=False)
 
@@ -313,7 +323,7 @@ def test_checkpoints_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     now[0] += 50.0
     assert not saver.due(epoch_ended=True)
     assert not saver.due(epoch_ended=False)
-    now[0] += 2.5 / checkpointer.SHARE
+    now[0] += 2.5 / checkpointer.MAX_TIME_SHARE
     assert saver.due(epoch_ended=True)
     assert saver.due(epoch_ended=False)
     saver.close()

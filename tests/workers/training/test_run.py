@@ -7,12 +7,13 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from app.tasks.forecasting.inference import Instance, Parameters
+from app.tasks.forecasting.inference import ForecastingInstance, ForecastingParameters
 from app.tasks.forecasting.task import TASK
 from tests.series import series_set, store, waves
 from workers.artifact.export import load_model, read_manifest
 from workers.nn.cells import CELLS
-from workers.training.run import Outcome, TrainSpec, train
+from workers.training.run import train
+from workers.training.stages import TrainingResult, TrainSpec
 
 HORIZON = 4
 TRAINING = {**TASK.training_defaults, "epochs": 6, "batch_size": 64, "learning_rate": 0.01, "seed": 1}
@@ -31,7 +32,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(data: Path, given: TrainSpec, stop_after: int = 10**9) -> tuple[Outcome, list[dict[str, Any]]]:
+def run(data: Path, given: TrainSpec, stop_after: int = 10**9) -> tuple[TrainingResult, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
     asked = iter(range(10**9))
     outcome = train(
@@ -53,7 +54,8 @@ def test_the_artifact_answers_requests(data: Path) -> None:
     manifest = read_manifest(data / "out")
     assert manifest["metrics"] == outcome.metrics
     assert manifest["parameters"] == outcome.parameters
-    example = TASK.encode(manifest["state"], Instance(values=waves(1, 50)[0].tolist()), Parameters())
+    instance = ForecastingInstance(values=waves(1, 50)[0].tolist())
+    example = TASK.encode(manifest["state"], instance, ForecastingParameters())
     session = ort.InferenceSession(str(data / "out" / "model.onnx"), providers=["CPUExecutionProvider"])
     facts = manifest["onnx"]
     given = {
@@ -66,7 +68,7 @@ def test_the_artifact_answers_requests(data: Path) -> None:
     with torch.no_grad():
         wanted = model(torch.from_numpy(example.inputs[None]))[0][0, -1].numpy()
     np.testing.assert_allclose(outputs, wanted, atol=1e-4)
-    found = TASK.decode(manifest["state"], example, outputs, Parameters())
+    found = TASK.decode(manifest["state"], example, outputs, ForecastingParameters())
     assert len(found["mean"]) == HORIZON
     assert 15 < found["mean"][0] < 45
 

@@ -13,17 +13,17 @@ from app.hyperparameters.options import NETWORK, TRAINING
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.classification.reading import read_labelled
-from app.tasks.contract import Faults
 from app.tasks.generation.reading import read_documents
+from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.labels import jsonl, snippets
 from tests.series import series_set, store, waves
 from tests.texts import poems
 from tests.workers.training.test_resume import both
-from workers.training.fit import Fit
-from workers.training.pipeline import best_of
-from workers.training.run import Outcome, TrainSpec, train
-from workers.training.stages import Progress, Results
+from workers.training.fit import FitResult
+from workers.training.pipeline import best_epochs
+from workers.training.run import train
+from workers.training.stages import StageProgress, StageResults, TrainingResult, TrainSpec
 
 
 def spec(task: str, summary: Json, options: Json, network: Json, training: Json) -> TrainSpec:
@@ -106,20 +106,20 @@ def test_an_ensemble_is_no_worse_than_its_mean_member(tmp_path: Path) -> None:
     losses = [member["valid_loss"] for member in outcome.metrics["members"]]
     assert outcome.metrics["valid_loss"] == pytest.approx(sum(losses) / 2)
     assert losses[0] != losses[1]
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, TrainingResult)
 
 
 def test_one_fit_tells_its_epoch_and_several_each_theirs() -> None:
-    fits = [Fit(epoch, 1, loss, 1, 1, stopped=False) for epoch, loss in ((3, 0.5), (4, None))]
-    assert best_of(fits[:1]) == {"best_epoch": 3, "valid_loss": 0.5}
-    assert best_of(fits)["valid_loss"] == 0.5
-    assert best_of(fits[1:] * 2)["valid_loss"] is None
-    assert Results.of(None) == Results()
+    fits = [FitResult(epoch, 1, loss, 1, 1, stopped=False) for epoch, loss in ((3, 0.5), (4, None))]
+    assert best_epochs(fits[:1]) == {"best_epoch": 3, "valid_loss": 0.5}
+    assert best_epochs(fits)["valid_loss"] == 0.5
+    assert best_epochs(fits[1:] * 2)["valid_loss"] is None
+    assert StageResults.of(None) == StageResults()
 
 
 def test_progress_never_goes_back_when_a_stage_ends_early() -> None:
     told: list[Json] = []
-    progress = Progress(told.append, {1: 100, 2: 100})
+    progress = StageProgress(told.append, {1: 100, 2: 100})
     figures = {"epoch": 1, "epochs": 2, "samples_per_second": 1.0}
     for stage, step, steps in ((1, 50, 100), (1, 60, 100), (2, 10, 60), (2, 60, 60)):
         if stage == 2:

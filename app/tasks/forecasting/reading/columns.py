@@ -1,36 +1,36 @@
-"""Columns of a long table, gathered chunk by chunk into numbers; texts are kept once each."""
+"""Columns of a long table, read chunk by chunk into numbers; each distinct text is stored once."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from app.tasks.contract import Array, Faults
+from app.tasks.arrays import Array
 from app.tasks.shared.table_cells import (
-    LARGEST_FLOAT32,
-    MISSING,
+    MAX_FLOAT32_MAGNITUDE,
+    MISSING_TEXTS,
     as_texts,
     check_numbers,
     is_text,
     read_numbers,
     shorten,
 )
-from app.tasks.shared.timestamps import explain, parse_stamps
+from app.tasks.shared.timestamps import parse_timestamps, timestamp_problem
+from app.tasks.source import Faults
 
-LONGEST_TEXT = 256  # characters of an id or a level
-MOST_LEVELS = 100_000  # different texts a column may have before it is no category
-MOST_COUNTED = 2_000  # the same while all of them are numbers
+MAX_NAME_CHARS = 256  # of an id or a level
+MAX_LEVELS = 100_000  # distinct texts of a category column
+MAX_NUMERIC_LEVELS = 2_000  # distinct texts of a column in which every text is a number
 
 
 class Levels:
-    """Texts as codes in order of first appearance; -1 = missing, if missing is allowed."""
+    """Numbers texts in order of first appearance; with `missing`, a missing value is -1."""
 
     def __init__(self, *, missing: bool) -> None:
         self.names: list[str] = []
-        self._missing = missing
-        self._codes: dict[str, int] = dict.fromkeys(MISSING, -1) if missing else {}
+        self._codes: dict[str, int] = dict.fromkeys(MISSING_TEXTS, -1) if missing else {}
 
     def encode(self, values: Array) -> Array:
-        """Codes of (n,) texts or typed values, int32."""
+        """Codes of (n,) texts or typed values, (n,) int32; new texts are added to `names`."""
         texts = values.tolist() if is_text(values) else as_texts(values)
         for text in dict.fromkeys(texts):
             if text not in self._codes:
@@ -39,17 +39,22 @@ class Levels:
         return np.fromiter(map(self._codes.__getitem__, texts), np.int32, len(texts))
 
 
-def wrong_id(name: str) -> str:
-    """Why a text cannot name a series; nothing if it can."""
+def id_problem(name: str) -> str:
+    """What is wrong with the id of a series, as the end of a sentence; empty if nothing is."""
     if not name.strip():
         return "is missing"
     if "\0" in name:
-        return "has a NUL character"  # numpy's texts drop it from their end
-    return f"is longer than {LONGEST_TEXT} characters" if len(name) > LONGEST_TEXT else ""
+        return "has a NUL character"  # numpy drops it from the end of a text
+    return f"is longer than {MAX_NAME_CHARS} characters" if len(name) > MAX_NAME_CHARS else ""
+
+
+def split_problem(value: object) -> str:
+    """The message about a value that names no split."""
+    return f"{shorten(value)} is no split; it must be train, valid or test."
 
 
 class IdColumn:
-    """Which series each row belongs to."""
+    """The series of each row, by the ids in the table."""
 
     def __init__(self) -> None:
         self._levels = Levels(missing=False)
@@ -58,51 +63,52 @@ class IdColumn:
 
     @property
     def names(self) -> list[str]:
-        """The series in order of first appearance."""
+        """Ids of the series in order of first appearance."""
         return self._levels.names
 
     def add(self, values: Array, rows: Array, column: str, faults: "Faults") -> None:
-        """Take a chunk; an id that is missing or over-long is a fault."""
+        """Add a chunk; an id that is missing or too long is a fault."""
         codes = self._levels.encode(values)
         for code in range(self._checked, len(self.names)):
-            if wrong := wrong_id(self.names[code]):
-                faults.add(f"The id of the series {wrong}.", row=int(rows[codes == code][0]), column=column)
+            if problem := id_problem(self.names[code]):
+                faults.add(f"The id of the series {problem}.", row=int(rows[codes == code][0]), column=column)
         self._checked = len(self.names)
         self._parts.append(codes)
 
     def codes(self) -> Array:
-        """The series number of every row, (rows,) int32."""
+        """Index into `names` of every row, (rows,) int32."""
         return np.concatenate(self._parts)
 
 
 class TimeColumn:
-    """Stamps as seconds since 1970, or plain integers; what the first chunk holds decides."""
+    """Time stamps as seconds since 1970, or plain integers; the first chunk decides which."""
 
     def __init__(self) -> None:
         self._parts: list[Array] = []
         self._integer: bool | None = None
 
     def add(self, values: Array, rows: Array, column: str, faults: "Faults") -> None:
-        """Take a chunk; what is no date or time (or, with integers, no integer) is a fault."""
+        """Add a chunk; a cell that is no date or time (or, for integer time, no integer) is a fault."""
         if self._integer is None:
             self._integer = _are_integers(values)
         times, wrong = _as_integers(values) if self._integer else _as_stamps(values)
-        for at in np.flatnonzero(wrong).tolist():
-            text = values[at] if is_text(values) else as_texts(values[at : at + 1])[0]
-            detail = (
-                f"{shorten(text)} is not an integer, as the rows before." if text.strip() else explain("")
-            )
-            faults.add(detail if self._integer else explain(text), row=int(rows[at]), column=column)
+        for index in np.flatnonzero(wrong).tolist():
+            text = values[index] if is_text(values) else as_texts(values[index : index + 1])[0]
+            if self._integer and text.strip():
+                detail = f"{shorten(text)} is not an integer, unlike the rows before."
+            else:
+                detail = timestamp_problem(text)
+            faults.add(detail, row=int(rows[index]), column=column)
         self._parts.append(times.astype(np.int64))
 
     def times(self) -> Array:
-        """All rows, (rows,) int64 for integer time, else datetime64[s]."""
+        """Times of all rows, (rows,) int64 for integer time, else datetime64[s]."""
         times = np.concatenate(self._parts)
         return times if self._integer else times.view("datetime64[s]")
 
 
 def _are_integers(values: Array) -> bool:
-    """Whether a column counts steps: mostly integers, and not years, YYYYMM or YYYYMMDD."""
+    """Whether a column is integer time: mostly integers, but not all years, YYYYMM or YYYYMMDD."""
     if np.issubdtype(values.dtype, np.datetime64):
         return False
     integers, wrong = _as_integers(values)
@@ -116,7 +122,7 @@ def _are_integers(values: Array) -> bool:
 
 
 def _as_integers(values: Array) -> tuple[Array, Array]:
-    """Integers and a mask of what is none."""
+    """Cells as (n,) int64, and a mask of those that are no integers."""
     numbers, wrong = read_numbers(values)
     wrong |= ~(np.abs(numbers) < 2**53)
     numbers = np.where(wrong, 0, numbers)
@@ -125,60 +131,63 @@ def _as_integers(values: Array) -> tuple[Array, Array]:
 
 
 def _as_stamps(values: Array) -> tuple[Array, Array]:
-    """Stamps and a mask of what is none; equal texts are read once if there are many."""
+    """Cells as (n,) datetime64[s], and a mask of those that are no times.
+
+    If most texts occur repeatedly, each distinct one is parsed once.
+    """
     if np.issubdtype(values.dtype, np.datetime64):
         stamps = values.astype("datetime64[s]")
         return stamps, np.isnat(stamps)
     texts: Sequence[str] = values.tolist() if is_text(values) else as_texts(values)
     distinct = dict.fromkeys(texts)
     if len(distinct) * 2 > len(texts):
-        stamps = parse_stamps(np.array(texts, object))
+        stamps = parse_timestamps(np.array(texts, object))
     else:
-        found = parse_stamps(np.array(list(distinct), object)).view(np.int64).tolist()
-        known = dict(zip(distinct, found, strict=True))
-        stamps = np.fromiter(map(known.__getitem__, texts), np.int64, len(texts)).view("datetime64[s]")
+        parsed = parse_timestamps(np.array(list(distinct), object)).view(np.int64).tolist()
+        by_text = dict(zip(distinct, parsed, strict=True))
+        stamps = np.fromiter(map(by_text.__getitem__, texts), np.int64, len(texts)).view("datetime64[s]")
     return stamps, np.isnat(stamps)
 
 
 class MixedColumn:
-    """A column nobody described: numbers as long as all are, and texts as long as they repeat."""
+    """A column of unknown kind: numeric if all its cells are numbers, a category if its texts repeat."""
 
     def __init__(self) -> None:
         self._numbers: list[Array] | None = []
         self._codes: list[Array] | None = []
         self._levels = Levels(missing=True)
-        self.odd: str = ""  # the first value that is no number, and where
+        self.first_text = ""  # the first cell that is no number, and its row
 
     def add(self, values: Array, rows: Array, column: str, faults: "Faults") -> None:
-        """Take a chunk."""
+        """Add a chunk; a number beyond float32 is a fault as long as the column is numeric."""
         if self._numbers is not None:
             numbers, wrong = read_numbers(values)
             if wrong.any():
-                at = int(wrong.argmax())
-                self.odd, self._numbers = f"{shorten(values[at])} in row {rows[at]}", None
+                index = int(wrong.argmax())
+                self.first_text, self._numbers = f"{shorten(values[index])} in row {rows[index]}", None
             else:
-                if np.any(np.abs(numbers) > LARGEST_FLOAT32):
-                    check_numbers(values, rows, column, faults, LARGEST_FLOAT32)
-                with np.errstate(over="ignore"):  # what is too large is a fault already
+                if np.any(np.abs(numbers) > MAX_FLOAT32_MAGNITUDE):
+                    check_numbers(values, rows, column, faults, MAX_FLOAT32_MAGNITUDE)
+                with np.errstate(over="ignore"):  # a number that is too large is a fault already
                     self._numbers.append(numbers.astype(np.float32))
         if not is_text(values):
-            self._codes = None  # typed numbers are no category
+            self._codes = None  # typed numbers are not a category
         if self._codes is not None:
             self._codes.append(self._levels.encode(values))
-            if len(self._levels.names) > (MOST_LEVELS if self._numbers is None else MOST_COUNTED):
+            if len(self._levels.names) > (MAX_LEVELS if self._numbers is None else MAX_NUMERIC_LEVELS):
                 self._codes = None
 
     @property
     def levels(self) -> list[str]:
-        """The different texts, in order of first appearance."""
+        """The distinct texts in order of first appearance."""
         return self._levels.names
 
     def numbers(self) -> Array | None:
-        """(rows,) float32, NaN = missing; None if some value was no number."""
+        """Numbers (rows,) float32, NaN = missing; None if a cell was no number."""
         return None if self._numbers is None else np.concatenate(self._numbers)
 
     def codes(self) -> Array | None:
-        """(rows,) int32 into `levels`, -1 = missing; None if there were too many or too long texts."""
-        if self._codes is None or any(len(name) > LONGEST_TEXT for name in self.levels):
+        """Indices (rows,) int32 into `levels`, -1 = missing; None if texts are too many or too long."""
+        if self._codes is None or any(len(name) > MAX_NAME_CHARS for name in self.levels):
             return None
         return np.concatenate(self._codes)

@@ -1,94 +1,95 @@
-"""Columns beside the series themselves: static categories, numeric and category covariates."""
+"""Columns of a long table beside the series: static categories, numeric and category covariates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from app.tasks.contract import Array
-from app.tasks.forecasting.reading.columns import MOST_LEVELS, MixedColumn
+from app.tasks.arrays import Array
+from app.tasks.forecasting.reading.columns import MAX_LEVELS, MixedColumn
 from app.tasks.forecasting.reading.grid import Grid
 from app.tasks.forecasting.series import SeriesSet
 
-MOST_VARYING = 64  # levels of a category that changes along a series
+MAX_VARYING_LEVELS = 64  # levels of a category that changes along a series
 
 
 @dataclass
-class _Sorted:
-    """Extra columns by what they turned out to be."""
+class _ExtraColumns:
+    """The extra columns by kind."""
 
     static: list[tuple[str, list[str], Array]] = field(default_factory=list)  # name, levels, (n,) codes
     covariates: list[tuple[str, list[str], Array]] = field(default_factory=list)  # name, levels, (N,) float32
 
 
-def attach(
+def attach_covariates(
     series: SeriesSet, extras: Mapping[str, MixedColumn], grid: Grid, warnings: list[str]
 ) -> SeriesSet:
-    """Add the extra columns to the series; a column that cannot be used is left out with a warning."""
-    kinds = _Sorted()
+    """The series with the extra columns; a column that cannot be used is left out with a warning."""
+    columns = _ExtraColumns()
     for name, column in extras.items():
-        if reason := _sort(name, column, grid, kinds):
+        if reason := _classify_column(name, column, grid, columns):
             warnings.append(f"The column {name[:40]!r} is left out: {reason}.")
-    shape = (len(series.values), len(kinds.covariates))
+    shape = (len(series.values), len(columns.covariates))
     covariates = np.empty(shape, np.float32)  # (N, covariates)
-    for at, (_, _, values) in enumerate(kinds.covariates):
-        covariates[:, at] = values
-    codes = [codes for _, _, codes in kinds.static]
-    found = replace(
+    for index, (_, _, values) in enumerate(columns.covariates):
+        covariates[:, index] = values
+    codes = [codes for _, _, codes in columns.static]
+    attached = replace(
         series,
-        static_names=[name for name, _, _ in kinds.static],
-        static_levels=[levels for _, levels, _ in kinds.static],
+        static_names=[name for name, _, _ in columns.static],
+        static_levels=[levels for _, levels, _ in columns.static],
         static_codes=np.stack(codes, axis=1) if codes else np.zeros((len(series.ids), 0), np.int32),
-        covariate_names=[name for name, _, _ in kinds.covariates],
-        covariate_levels=[levels for _, levels, _ in kinds.covariates],
+        covariate_names=[name for name, _, _ in columns.covariates],
+        covariate_levels=[levels for _, levels, _ in columns.covariates],
         covariates=covariates,
     )
-    ahead = _known_ahead(found)
-    if ahead:
+    known_ahead = _known_ahead(attached)
+    if known_ahead:
         warnings.append(
-            f"The last rows of every series lack the value but have {', '.join(ahead)}, "
-            "which is taken as known ahead: predictions will ask for it."
+            f"The last rows of every series lack the value but have {', '.join(known_ahead)}, "
+            "which is taken as known ahead: predictions will need it."
         )
-    return replace(found, known_ahead=ahead)
+    return replace(attached, known_ahead=known_ahead)
 
 
-def last_observed(series: SeriesSet) -> Array:
-    """Index into `values` of each series' last observed value, (n,); -1 where it has none."""
-    seen = np.where(np.isnan(series.values), -1, np.arange(len(series.values)))
-    found: Array = np.maximum.reduceat(seen, series.offsets[:-1])
-    return found
+def last_observed_points(series: SeriesSet) -> Array:
+    """Index into `values` of each series' last observed value, (n,); -1 if it has none."""
+    observed = np.where(np.isnan(series.values), -1, np.arange(len(series.values)))
+    last: Array = np.maximum.reduceat(observed, series.offsets[:-1])
+    return last
 
 
-def _sort(name: str, column: MixedColumn, grid: Grid, kinds: _Sorted) -> str:
-    """File one column under its kind, or say why it has none."""
+def _classify_column(name: str, column: MixedColumn, grid: Grid, columns: _ExtraColumns) -> str:
+    """Add one column to `columns` under its kind; otherwise the reason why it has none."""
     numbers = column.numbers()
     if numbers is not None:
         if np.isnan(numbers).all():
             return "it holds no value"
-        kinds.covariates.append((name, [], grid.lay(numbers, empty=np.nan)))
+        columns.covariates.append((name, [], grid.spread(numbers, empty=np.nan)))
         return ""
     codes = column.codes()
     if codes is None:
-        return f"it is neither a number everywhere ({column.odd}) nor a category"
-    laid = grid.lay(codes, empty=-1)  # (N,)
-    highest = np.maximum.reduceat(laid, grid.offsets[:-1])  # (n,)
-    lowest = np.minimum.reduceat(np.where(laid < 0, MOST_LEVELS, laid), grid.offsets[:-1])
+        return f"it is neither a number everywhere ({column.first_text}) nor a category"
+    on_grid = grid.spread(codes, empty=-1)  # (N,)
+    highest = np.maximum.reduceat(on_grid, grid.offsets[:-1])  # (n,)
+    lowest = np.minimum.reduceat(np.where(on_grid < 0, MAX_LEVELS, on_grid), grid.offsets[:-1])
     if np.all((highest == lowest) | (highest < 0)):
-        kinds.static.append((name, column.levels, highest.astype(np.int32)))
+        columns.static.append((name, column.levels, highest.astype(np.int32)))
         return ""
-    if len(column.levels) > MOST_VARYING:
-        most = f"at most {MOST_VARYING} are taken when they vary along a series"
-        return f"{column.odd} is no number, and of {len(column.levels):,} different texts {most}"
-    kinds.covariates.append((name, column.levels, np.where(laid < 0, np.nan, laid).astype(np.float32)))
+    if len(column.levels) > MAX_VARYING_LEVELS:
+        limit = f"at most {MAX_VARYING_LEVELS} are allowed when they vary along a series"
+        return f"{column.first_text} is no number, and of {len(column.levels):,} different texts {limit}"
+    values = np.where(on_grid < 0, np.nan, on_grid).astype(np.float32)
+    columns.covariates.append((name, column.levels, values))
     return ""
 
 
 def _known_ahead(series: SeriesSet) -> list[str]:
-    """Covariates that go on, without a hole, where every series has ended."""
-    last = last_observed(series)
+    """Covariates without a missing entry after the last value, if every series has such points."""
+    last = last_observed_points(series)
     ends = series.offsets[1:] - 1
     if np.any(last >= ends) or np.any(last < 0):
         return []
     tail = np.arange(len(series.values)) > np.repeat(last, np.diff(series.offsets))
-    broken = np.isnan(series.covariates[tail])  # (tail points, covariates)
-    return [name for at, name in enumerate(series.covariate_names) if not broken[:, at].any()]
+    missing = np.isnan(series.covariates[tail])  # (tail points, covariates)
+    return [name for index, name in enumerate(series.covariate_names) if not missing[:, index].any()]

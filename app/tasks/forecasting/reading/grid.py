@@ -1,59 +1,63 @@
-"""Rows of many series, in any interleaving, onto one regular grid."""
+"""Rows of a long table, interleaved in any way, laid on one regular grid."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from app.tasks.contract import Array, Faults
+from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.reading.infer_frequency import infer
+from app.tasks.forecasting.reading.infer_frequency import infer_frequency
+from app.tasks.source import MAX_FAULTS, Faults
 
-SPARSEST = 20  # grid points a row, above which a series is not regular
-TELLING = 5  # steps a series needs before all of them being multiples says it has another frequency
+MAX_POINTS_PER_ROW = 20  # a series with more grid points for each of its rows is irregular
+MIN_ROWS_TO_COMPARE = 5  # a series with more rows, all of them several steps apart, has another frequency
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A long table: row `k` says that series `codes[k]` had `values[k]` at `times[k]`."""
+class TableRows:
+    """The keys of a long table: row `k` is of series `codes[k]` at `times[k]`."""
 
-    names: list[str]  # the series
+    names: list[str]  # of the series
     codes: Array  # (rows,) int32 into `names`
     times: Array  # (rows,) int64 or datetime64[s]
     lines: Array  # (rows,) line numbers in the file
-    column: str  # what the times are called
+    column: str  # name of the time column
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where each row of a long table lies when all series are laid on their grids, one behind the other."""
+    """The grids of all series, one behind the other, and the grid point of each row of a long table."""
 
     frequency: Frequency
     starts: Array  # (series,) int64 ordinals
     phases: Array  # (series,) int64
     offsets: Array  # (series + 1,) int64
     order: Array | slice  # rows by series and time
-    place: Array  # (rows,) grid point of each row in that order
-    gaps: int = field(default=0)  # grid points without a row
-    gappy: int = field(default=0)  # series that have such
+    points: Array  # (rows,) grid point of each row in that order
+    missing_points: int = field(default=0)  # grid points without a row
+    gapped_series: int = field(default=0)  # series with a grid point without a row
 
-    def lay(self, values: Array, *, empty: float, dtype: Any = None) -> Array:
-        """Spread (rows,) values over the (N,) grid points; points without a row are `empty`."""
+    def spread(self, values: Array, *, empty: float, dtype: Any = None) -> Array:
+        """Values of the rows (rows,) on the grid points (N,); a point without a row is `empty`."""
         grid = np.full(int(self.offsets[-1]), empty, dtype or values.dtype)
-        grid[self.place] = values[self.order]
+        grid[self.points] = values[self.order]
         return grid
 
 
-def lay_out(rows: Rows, faults: "Faults") -> Grid:
-    """Sort rows into series and find their common grid; every row that does not fit is a fault."""
-    order = _order(rows)
+def build_grid(rows: TableRows, faults: "Faults") -> Grid:
+    """Sort rows into series and infer their common grid.
+
+    Every row that does not fit is a fault; raises `DatasetInvalid` if there is one.
+    """
+    order = _series_order(rows)
     codes, times = rows.codes[order], rows.times[order]
     firsts = np.flatnonzero(np.diff(codes, prepend=-1))  # (series,) first row of each series
     lines = rows.lines[order]
-    _check_rising(rows, codes, times, lines, faults)
+    _check_ascending(rows, codes, times, lines, faults)
     faults.check()
     try:
-        frequency = infer(np.split(times, firsts[1:]))
+        frequency = infer_frequency(np.split(times, firsts[1:]))
     except ValueError as error:
         faults.add(str(error), column=rows.column)
         faults.check()
@@ -61,60 +65,64 @@ def lay_out(rows: Rows, faults: "Faults") -> Grid:
     ordinals, phases = frequency.ordinal(times), frequency.phase(times)
     lengths = np.diff(firsts, append=len(codes))  # (series,) rows of each
     starts = ordinals[firsts]
-    phases = _check_phases(rows, frequency, phases, np.repeat(np.arange(len(firsts)), lengths), lines, faults)
+    owners = np.repeat(np.arange(len(firsts)), lengths)  # (rows,) series of each
+    series_phases = _check_phases(rows, frequency, phases, owners, lines, faults)
     sizes = ordinals[firsts + lengths - 1] - starts + 1  # (series,) grid points of each
     _check_regular(rows, frequency, ordinals, firsts, lengths, sizes, lines, faults)
     faults.check()
     offsets = np.concatenate([[0], np.cumsum(sizes)])
-    place = ordinals - np.repeat(starts - offsets[:-1], lengths)
     return Grid(
         frequency,
         starts,
-        phases,
+        series_phases,
         offsets,
         order,
-        place,
-        int((sizes - lengths).sum()),
-        int((sizes > lengths).sum()),
+        points=ordinals - np.repeat(starts - offsets[:-1], lengths),
+        missing_points=int((sizes - lengths).sum()),
+        gapped_series=int((sizes > lengths).sum()),
     )
 
 
-def _order(rows: Rows) -> Array | slice:
-    """Rows series by series, each series in file order; a slice when the file is so already."""
+def _series_order(rows: TableRows) -> Array | slice:
+    """Order of the rows by series, each series in file order; a slice if the file is in that order."""
     return slice(None) if np.all(np.diff(rows.codes) >= 0) else np.argsort(rows.codes, kind="stable")
 
 
-def _check_rising(rows: Rows, codes: Array, times: Array, lines: Array, faults: "Faults") -> None:
+def _check_ascending(rows: TableRows, codes: Array, times: Array, lines: Array, faults: "Faults") -> None:
     """Each row of a series must be later than the one before it."""
     steps = np.diff(times).astype(np.int64)
-    for at in np.flatnonzero((steps <= 0) & (np.diff(codes) == 0)).tolist():
-        name = rows.names[codes[at]]
-        if steps[at] == 0:
-            detail = f"Duplicate time stamp: series {name!r} has this one in row {lines[at]} too."
+    for index in np.flatnonzero((steps <= 0) & (np.diff(codes) == 0)).tolist():
+        name, line = rows.names[codes[index]], lines[index]
+        if steps[index] == 0:
+            detail = f"Duplicate time stamp: series {name!r} has this one in row {line} too."
         else:
-            detail = f"Not sorted by time: series {name!r} has a later time stamp before, in row {lines[at]}."
-        faults.add(detail, row=int(lines[at + 1]), column=rows.column)
+            detail = f"Not sorted by time: series {name!r} has a later time stamp before, in row {line}."
+        faults.add(detail, row=int(lines[index + 1]), column=rows.column)
 
 
 def _check_phases(
-    rows: Rows, frequency: Frequency, phases: Array, series: Array, lines: Array, faults: "Faults"
+    rows: TableRows, frequency: Frequency, phases: Array, owners: Array, lines: Array, faults: "Faults"
 ) -> Array:
-    """All rows of a series must lie equally far from the grid; gives that distance for each series."""
-    usual = phases[np.flatnonzero(np.diff(series, prepend=-1))].copy()  # (series,)
-    for one in np.unique(series[phases != usual[series]])[:SPARSEST].tolist():
-        values, counts = np.unique(phases[series == one], return_counts=True)
-        usual[one] = values[counts.argmax()]
-    for at in np.flatnonzero(phases != usual[series]).tolist():
+    """The phase of each series (series,), which must be the same in all its rows.
+
+    If the first row of a series disagrees, the most frequent phase is taken, so that only the rows that
+    differ are faults.
+    """
+    expected = phases[np.flatnonzero(np.diff(owners, prepend=-1))].copy()  # (series,)
+    for series in np.unique(owners[phases != expected[owners]])[:MAX_FAULTS].tolist():
+        values, counts = np.unique(phases[owners == series], return_counts=True)
+        expected[series] = values[counts.argmax()]
+    for index in np.flatnonzero(phases != expected[owners]).tolist():
         faults.add(
             f"Mixed frequency: the other time stamps are {frequency.alias} apart, this one is not.",
-            row=int(lines[at]),
+            row=int(lines[index]),
             column=rows.column,
         )
-    return usual
+    return expected
 
 
 def _check_regular(
-    rows: Rows,
+    rows: TableRows,
     frequency: Frequency,
     ordinals: Array,
     firsts: Array,
@@ -123,28 +131,28 @@ def _check_regular(
     lines: Array,
     faults: "Faults",
 ) -> None:
-    """Refuse series that have another frequency than the rest or next to no rows on their grid."""
+    """Refuse series of another frequency than the rest, or with hardly any rows on their grid."""
     steps = np.diff(ordinals, append=ordinals[-1] + 1)
     steps[firsts[1:] - 1] = np.iinfo(np.int64).max  # between two series
     steps[-1] = np.iinfo(np.int64).max
     smallest = np.minimum.reduceat(steps, firsts)  # (series,)
-    other = (smallest > 1) & (lengths > TELLING)
-    sparse = sizes > SPARSEST * lengths
-    for one in np.flatnonzero(other | sparse).tolist():
-        name = rows.names[one]
-        if other[one]:
+    coarser = (smallest > 1) & (lengths > MIN_ROWS_TO_COMPARE)
+    sparse = sizes > MAX_POINTS_PER_ROW * lengths
+    for series in np.flatnonzero(coarser | sparse).tolist():
+        name = rows.names[series]
+        if coarser[series]:
             detail = (
                 f"Mixed frequency: no rows of series {name!r} are {frequency.alias} apart, as others are."
             )
         else:
             detail = (
-                f"Irregular time stamps: series {name!r} has {lengths[one]} rows on {sizes[one]} points "
-                f"that are {frequency.alias} apart."
+                f"Irregular time stamps: series {name!r} has {lengths[series]} rows on {sizes[series]} "
+                f"points that are {frequency.alias} apart."
             )
-        faults.add(detail, row=int(lines[firsts[one]]), column=rows.column)
+        faults.add(detail, row=int(lines[firsts[series]]), column=rows.column)
 
 
 def fill_forward(grid: Array, empty: int) -> Array:
-    """Give points without a row the (non-empty) value of the point before them; the first has one."""
+    """Values in which each empty point repeats the point before it; the first point is not empty."""
     known = np.where(grid == empty, 0, np.arange(len(grid)))
     return grid[np.maximum.accumulate(known)]

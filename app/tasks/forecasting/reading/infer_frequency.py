@@ -1,46 +1,47 @@
-"""Finding the frequency that time stamps were taken at."""
+"""Infers the frequency of time stamps."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import MONTHS, WEEKDAYS, Frequency
-from app.tasks.shared.timestamps import DAY
+from app.tasks.shared.timestamps import SECONDS_PER_DAY
 
 
-def infer(series: Sequence[Array]) -> Frequency:
-    """Tell the frequency of series of sorted stamps, gaps allowed: the most usual step, by the calendar.
+def infer_frequency(series: Sequence[Array]) -> Frequency:
+    """Frequency of series of sorted time stamps with gaps: the most frequent step, by the calendar.
 
-    Integers give integer time. Raises `ValueError` with a sentence when no series has two different stamps.
+    Integers are integer time. Raises `ValueError` with a sentence if no series has two different time stamps.
     """
-    kept = [stamps for stamps in series if len(stamps) > 1]
-    steps = np.concatenate([np.diff(stamps).astype(np.int64) for stamps in kept] or [np.zeros(0, np.int64)])
+    usable = [stamps for stamps in series if len(stamps) > 1]
+    steps = np.concatenate([np.diff(stamps).astype(np.int64) for stamps in usable] or [np.zeros(0, np.int64)])
     steps = steps[steps > 0]
     if not len(steps):
-        raise ValueError("The frequency cannot be told: no series has two different time stamps.")
-    usual = _mode(steps)
-    if not np.issubdtype(kept[0].dtype, np.datetime64):
-        return Frequency.parse(usual if not np.any(steps % usual) else math.gcd(*np.unique(steps).tolist()))
-    if usual >= 28 * DAY and (monthly := _monthly(kept)):
+        raise ValueError("The frequency cannot be inferred: no series has two different time stamps.")
+    step = _most_frequent(steps)
+    if not np.issubdtype(usable[0].dtype, np.datetime64):
+        return Frequency.parse(step if not np.any(steps % step) else math.gcd(*np.unique(steps).tolist()))
+    if step >= 28 * SECONDS_PER_DAY and (monthly := _infer_monthly(usable)):
         return monthly
-    if usual == DAY and _only_business_days(kept):
+    if step == SECONDS_PER_DAY and _are_business_days(usable):
         return Frequency.parse("B")
-    if usual % (7 * DAY) == 0:
-        weekday = WEEKDAYS[(int(kept[0][0].astype(np.int64)) // DAY + 3) % 7]
-        return Frequency.parse(f"{usual // (7 * DAY)}W-{weekday}")
-    return Frequency.parse(f"{usual}s" if usual < DAY or usual % DAY else f"{usual // DAY}D")
+    if step % (7 * SECONDS_PER_DAY) == 0:
+        weekday = WEEKDAYS[(int(usable[0][0].astype(np.int64)) // SECONDS_PER_DAY + 3) % 7]
+        return Frequency.parse(f"{step // (7 * SECONDS_PER_DAY)}W-{weekday}")
+    whole_days = step % SECONDS_PER_DAY == 0
+    return Frequency.parse(f"{step // SECONDS_PER_DAY}D" if whole_days else f"{step}s")
 
 
-def _mode(steps: Array) -> int:
-    """Give the most frequent value, the smallest of several."""
+def _most_frequent(steps: Array) -> int:
+    """The most frequent value; the smallest of several."""
     values, counts = np.unique(steps, return_counts=True)
     return int(values[counts.argmax()])
 
 
-def _monthly(series: Sequence[Array]) -> Frequency | None:
-    """Months, quarters or years when each series keeps to one day of the month, or all to the last."""
+def _infer_monthly(series: Sequence[Array]) -> Frequency | None:
+    """Months, quarters or years, if each series is on one day of the month, or all on the last day."""
     days = [stamps.astype("datetime64[D]") for stamps in series]
     months = [day.astype("datetime64[M]") for day in days]
     pairs = list(zip(days, months, strict=True))
@@ -48,15 +49,15 @@ def _monthly(series: Sequence[Array]) -> Frequency | None:
     if not (last or all(int(np.ptp((day - month).astype(np.int64))) == 0 for day, month in pairs)):
         return None
     steps = np.concatenate([np.diff(month).astype(np.int64) for month in months])
-    usual = _mode(steps[steps > 0])
-    span = next(span for span in (12, 3, 1) if usual % span == 0)
+    step = _most_frequent(steps[steps > 0])
+    span = next(span for span in (12, 3, 1) if step % span == 0)
     name = {1: "M", 3: "Q", 12: "Y"}[span] + "SE"[last]
     month = MONTHS[int(months[0][0].astype(np.int64)) % 12]
-    return Frequency.parse(f"{usual // span}{name}" + (f"-{month}" if span > 1 else ""))
+    return Frequency.parse(f"{step // span}{name}" + (f"-{month}" if span > 1 else ""))
 
 
-def _only_business_days(series: Sequence[Array]) -> bool:
-    """Whether weekends passed and no stamp lies on one."""
+def _are_business_days(series: Sequence[Array]) -> bool:
+    """Whether the stamps span a weekend and none lies on one."""
     weekdays = [(stamps.astype("datetime64[D]").astype(np.int64) + 3) % 7 for stamps in series]
     passed = any(bool(np.any(np.diff(days) < 0)) for days in weekdays)
     return passed and all(int(days.max()) <= 4 for days in weekdays)

@@ -1,49 +1,50 @@
-"""What is told about a data set of series."""
+"""Parsed series and the summary of a data set."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.contract import Array, Faults
+from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.reading.covariates import last_observed
-from app.tasks.forecasting.series import SPLITS, TEST, VALID, SeriesSet
+from app.tasks.forecasting.reading.covariates import last_observed_points
+from app.tasks.forecasting.series import SPLIT_MARKS, TEST_MARK, VALID_MARK, SeriesSet
+from app.tasks.source import Faults
 from app.typedefs import Json
 
-FEWEST = 3  # observed values below which nothing can be learned from a series
+MIN_OBSERVED = 3  # values that a series needs to train on
 
 
 @dataclass(frozen=True)
-class Found:
-    """Series as they were read, with what is not kept in them."""
+class ParsedSeries:
+    """The series of a file, with what only its summary needs."""
 
     series: SeriesSet
-    phases: Array  # (n,) where between grid points each series lies
+    phases: Array  # (n,) distance of each series from its grid points
     rows: int  # rows, or target values, in the file
-    column: str  # what the values are called
+    column: str  # name of the value column
     warnings: list[str]
 
 
-def describe(found: Found, faults: "Faults") -> tuple["Json", list[str]]:
-    """Summarise the series; none of use is a fault."""
-    series = found.series
-    ends = last_observed(series)
-    lengths = np.maximum(ends + 1 - series.offsets[:-1], 0)  # (n,) points up to the last observed value
+def summarize_series(parsed: ParsedSeries, faults: "Faults") -> tuple["Json", list[str]]:
+    """Summary of a data set, and warnings; raises `DatasetInvalid` if no series can be trained on."""
+    series = parsed.series
+    last = last_observed_points(series)
+    lengths = np.maximum(last + 1 - series.offsets[:-1], 0)  # (n,) points up to the last observed value
     observed = np.add.reduceat(~np.isnan(series.values), series.offsets[:-1], dtype=np.int64)  # (n,)
-    short = int((observed < FEWEST).sum())
+    short = int((observed < MIN_OBSERVED).sum())
     if short == len(series.ids):
-        detail = f"No series can be learned from: each has fewer than {FEWEST} observed values."
-        faults.add(detail, column=found.column)
+        detail = f"No series can be trained on: each has fewer than {MIN_OBSERVED} observed values."
+        faults.add(detail, column=parsed.column)
         faults.check()
-    warnings = list(found.warnings)
+    warnings = list(parsed.warnings)
     if short:
-        warnings.append(f"{short:,} series have fewer than {FEWEST} observed values.")
+        warnings.append(f"{short:,} series have fewer than {MIN_OBSERVED} observed values.")
     frequency = Frequency.parse(series.freq)
     summary: Json = {
         "series": len(series.ids),
-        "rows": found.rows,
+        "rows": parsed.rows,
         "frequency": series.freq,
-        "span": _span(found, frequency),
+        "span": _span(parsed, frequency),
         "missing_share": round(float(1 - observed.sum() / max(int(lengths.sum()), 1)), 6),
         "shortest": int(lengths.min()),
         "longest": int(lengths.max()),
@@ -56,25 +57,26 @@ def describe(found: Found, faults: "Faults") -> tuple["Json", list[str]]:
     return summary, warnings
 
 
-def _span(found: Found, frequency: Frequency) -> "Json":
-    """First and last time of any series."""
-    starts = found.series.starts
-    ends = starts + np.diff(found.series.offsets) - 1  # (n,)
+def _span(parsed: ParsedSeries, frequency: Frequency) -> "Json":
+    """First and last time of all series."""
+    starts = parsed.series.starts
+    ends = starts + np.diff(parsed.series.offsets) - 1  # (n,)
     first, last = int(starts.argmin()), int(ends.argmax())
     return {
-        "start": frequency.stamps(int(starts[first]), 1, int(found.phases[first]))[0],
-        "end": frequency.stamps(int(ends[last]), 1, int(found.phases[last]))[0],
+        "start": frequency.stamps(int(starts[first]), 1, int(parsed.phases[first]))[0],
+        "end": frequency.stamps(int(ends[last]), 1, int(parsed.phases[last]))[0],
     }
 
 
 def _longest_train(series: SeriesSet) -> int:
-    """The most points any series has before its marked parts, up to the last observed value."""
-    usable = ~np.isnan(series.values) & (series.splits != TEST) & (series.splits != VALID)
+    """Points of the longest series up to its last observed value that is not marked valid or test."""
+    usable = ~np.isnan(series.values) & (series.splits != TEST_MARK) & (series.splits != VALID_MARK)
     last = np.maximum.reduceat(np.where(usable, np.arange(len(usable)), -1), series.offsets[:-1])  # (n,)
     return int(np.maximum(last + 1 - series.offsets[:-1], 0).max())
 
 
 def _covariates(series: SeriesSet) -> dict[str, list[str]]:
+    """Names of the extra columns by kind."""
     pairs = list(zip(series.covariate_names, series.covariate_levels, strict=True))
     return {
         "static": series.static_names,
@@ -84,6 +86,7 @@ def _covariates(series: SeriesSet) -> dict[str, list[str]]:
 
 
 def _split_counts(splits: Array) -> dict[str, int] | None:
+    """Grid points of each split; None if the file names no split."""
     if not splits.any():
         return None
-    return {name: int((splits == split).sum()) for name, split in SPLITS.items()}
+    return {name: int((splits == mark).sum()) for name, mark in SPLIT_MARKS.items()}

@@ -8,7 +8,7 @@ import pytest
 
 from app.services.jobs import batch_predictions, leases
 from app.services.jobs.leases import Lease
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.typedefs import Json
 from tests.batches import version as artifact
 from tests.series import series_set, waves
@@ -25,9 +25,9 @@ def published(service: Service, directory: Path, model: str = "demand") -> int:
     prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
     artifact(directory, series_set(waves(4, 60, season=12), "MS"))
     for path in directory.iterdir():
-        service.house.storage.put(f"{prefix}/{path.name}", path)
-    with service.house.sessions.begin() as session:
-        number = leases.succeed(session, lease, Outcome(prefix, 1, 2, "ab", {}, {}))
+        service.state.storage.put(f"{prefix}/{path.name}", path)
+    with service.state.sessions.begin() as session:
+        number = leases.succeed(session, lease, TrainingOutcome(prefix, 1, 2, "ab", {}, {}))
     assert number is not None
     return number
 
@@ -40,12 +40,12 @@ def submit(service: Service, query: str = "", **body: Any) -> httpx.Response:
 def store(service: Service, job_id: str, directory: Path) -> None:
     for part, missed, content in PARTS:
         (directory / "part").write_bytes(content)
-        service.house.storage.put(batch_predictions.part_key(job_id, part, missed), directory / "part")
+        service.state.storage.put(batch_predictions.part_key(job_id, part, missed), directory / "part")
 
 
 def finish(service: Service, lease: Lease, directory: Path) -> None:
     store(service, lease.job_id, directory)
-    with service.house.sessions.begin() as session:
+    with service.state.sessions.begin() as session:
         assert leases.complete(session, lease, {"instances": 3, "failed": 1})
 
 
@@ -173,7 +173,7 @@ def test_a_result_one_has_is_not_sent_again(on_sqlite: Service, finished: str) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "last"),
+    ("requested", "first", "last"),
     [
         ("bytes=0-0", 0, 1),
         ("bytes=5-30", 5, 31),
@@ -184,29 +184,29 @@ def test_a_result_one_has_is_not_sent_again(on_sqlite: Service, finished: str) -
     ],
 )
 def test_a_broken_download_goes_on_where_it_ended(
-    on_sqlite: Service, finished: str, asked: str, first: int, last: int
+    on_sqlite: Service, finished: str, requested: str, first: int, last: int
 ) -> None:
     path = f"/v1/jobs/{finished}/result"
     tag = on_sqlite.http.get(path).headers["etag"]
-    answer = on_sqlite.http.get(path, headers={"Range": asked, "If-Range": tag})
+    answer = on_sqlite.http.get(path, headers={"Range": requested, "If-Range": tag})
     assert (answer.status_code, answer.content) == (206, WHOLE[first:last])
     assert answer.headers["content-range"] == f"bytes {first}-{last - 1}/{len(WHOLE)}"
     assert answer.headers["content-length"] == str(last - first)
-    changed = on_sqlite.http.get(path, headers={"Range": asked, "If-Range": '"other"'})
+    changed = on_sqlite.http.get(path, headers={"Range": requested, "If-Range": '"other"'})
     assert (changed.status_code, changed.content) == (200, WHOLE)
 
 
 @pytest.mark.parametrize(
-    "asked", ["lines=0-1", "bytes=0-1,3-4", "bytes=", "bytes=-", "bytes=x-", "bytes=9-2"]
+    "requested", ["lines=0-1", "bytes=0-1,3-4", "bytes=", "bytes=-", "bytes=x-", "bytes=9-2"]
 )
-def test_a_range_we_do_not_know_is_the_whole(on_sqlite: Service, finished: str, asked: str) -> None:
-    answer = on_sqlite.http.get(f"/v1/jobs/{finished}/result", headers={"Range": asked})
+def test_a_range_we_do_not_know_is_the_whole(on_sqlite: Service, finished: str, requested: str) -> None:
+    answer = on_sqlite.http.get(f"/v1/jobs/{finished}/result", headers={"Range": requested})
     assert (answer.status_code, answer.content) == (200, WHOLE)
 
 
-@pytest.mark.parametrize("asked", ["bytes=9999-", "bytes=-0"])
-def test_a_range_beyond_the_end_is_refused(on_sqlite: Service, finished: str, asked: str) -> None:
-    answer = on_sqlite.http.get(f"/v1/jobs/{finished}/result", headers={"Range": asked})
+@pytest.mark.parametrize("requested", ["bytes=9999-", "bytes=-0"])
+def test_a_range_beyond_the_end_is_refused(on_sqlite: Service, finished: str, requested: str) -> None:
+    answer = on_sqlite.http.get(f"/v1/jobs/{finished}/result", headers={"Range": requested})
     problem(answer, 416)
     assert answer.headers["content-range"] == f"bytes */{len(WHOLE)}"
 
@@ -229,7 +229,7 @@ def test_only_a_batch_has_a_result(on_sqlite: Service) -> None:
 
 
 def stored(service: Service, job_id: str) -> list[str]:
-    return service.house.storage.keys(batch_predictions.prefix(job_id))
+    return service.state.storage.keys(batch_predictions.results_prefix(job_id))
 
 
 def test_deleting_the_job_deletes_its_result(on_sqlite: Service, finished: str) -> None:
@@ -244,8 +244,8 @@ def test_cancelling_what_waits_deletes_what_was_done_of_it(on_sqlite: Service, t
     job_id = submit(on_sqlite).json()["id"]
     lease = on_sqlite.claim(job_id)
     store(on_sqlite, job_id, tmp_path)
-    with on_sqlite.house.sessions.begin() as session:
-        leases.give_back(session, lease, crashed=False)
+    with on_sqlite.state.sessions.begin() as session:
+        leases.release(session, lease, crashed=False)
     assert on_sqlite.http.post(f"/v1/jobs/{job_id}/cancel").json()["status"] == "cancelled"
     until(lambda: stored(on_sqlite, job_id) == [], what="the end of the files")
 

@@ -19,7 +19,7 @@ PATH = "/openai/v1/completions"
 
 
 @pytest.fixture(scope="module")
-def house(
+def text_service(
     tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, redis_server: Valkey
 ) -> Iterator[Service]:
     """A service with two models of text, one of translations, and a predictor."""
@@ -38,8 +38,8 @@ def house(
 
 
 @pytest.fixture
-def client(house: Service) -> Iterator[OpenAI]:
-    url = f"{str(house.http.base_url).rstrip('/')}/openai/v1"
+def client(text_service: Service) -> Iterator[OpenAI]:
+    url = f"{str(text_service.http.base_url).rstrip('/')}/openai/v1"
     with OpenAI(base_url=url, api_key="none", max_retries=0) as made:
         yield made
 
@@ -50,12 +50,12 @@ def post(running: Service, **fields: Any) -> Any:
 
 def predicted(running: Service, prompt: str, **parameters: Any) -> Json:
     body = {"instances": [{"prompt": prompt}], "parameters": parameters}
-    (found,) = running.http.post("/v1/models/poet/predict", json=body).json()["predictions"]
-    return dict(found)
+    (result,) = running.http.post("/v1/models/poet/predict", json=body).json()["predictions"]
+    return dict(result)
 
 
-def test_the_client_gets_a_completion(house: Service, client: OpenAI) -> None:
-    found = client.completions.create(
+def test_the_client_gets_a_completion(text_service: Service, client: OpenAI) -> None:
+    result = client.completions.create(
         model="poet",
         prompt="The king",
         max_tokens=40,
@@ -65,17 +65,17 @@ def test_the_client_gets_a_completion(house: Service, client: OpenAI) -> None:
         stop=["zz"],
         user="me",
     )
-    assert isinstance(found, Completion)
-    own = predicted(house, "The king", max_tokens=40, temperature=0.7, top_p=0.9, seed=5, stop=["zz"])
-    assert (found.object, found.model) == ("text_completion", "poet")
-    assert found.id.startswith("cmpl-")
-    (choice,) = found.choices
+    assert isinstance(result, Completion)
+    own = predicted(text_service, "The king", max_tokens=40, temperature=0.7, top_p=0.9, seed=5, stop=["zz"])
+    assert (result.object, result.model) == ("text_completion", "poet")
+    assert result.id.startswith("cmpl-")
+    (choice,) = result.choices
     assert (choice.text, choice.finish_reason) == (own["text"], own["finish_reason"])
     assert (choice.index, choice.logprobs) == (0, None)
-    assert found.usage is not None
-    assert found.usage.prompt_tokens == len("The king")  # a token is a character
-    assert found.usage.completion_tokens == own["tokens"]
-    assert found.usage.total_tokens == len("The king") + own["tokens"]
+    assert result.usage is not None
+    assert result.usage.prompt_tokens == len("The king")  # a token is a character
+    assert result.usage.completion_tokens == own["tokens"]
+    assert result.usage.total_tokens == len("The king") + own["tokens"]
 
 
 def test_the_client_streams(client: OpenAI) -> None:
@@ -103,27 +103,27 @@ def test_the_last_chunk_may_tell_the_usage(client: OpenAI) -> None:
     assert all(chunk.usage is None for chunk in chunks)
 
 
-def test_the_asynchronous_client_does_both(house: Service) -> None:
+def test_the_asynchronous_client_does_both(text_service: Service) -> None:
     async def scenario() -> None:
-        url = f"{str(house.http.base_url).rstrip('/')}/openai/v1"
+        url = f"{str(text_service.http.base_url).rstrip('/')}/openai/v1"
         async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
             how: Any = {"model": "poet", "prompt": "of the", "max_tokens": 30, "seed": 1}
             whole = await client.completions.create(**how)
-            said = ""
+            text = ""
             async for chunk in await client.completions.create(**how, stream=True):
-                said += chunk.choices[0].text
-            assert said == whole.choices[0].text
+                text += chunk.choices[0].text
+            assert text == whole.choices[0].text
             assert [model.id async for model in client.models.list()] == ["bard", "poet"]
 
     asyncio.run(scenario())
 
 
-def test_several_prompts_have_several_completions_each(house: Service, client: OpenAI) -> None:
-    found = client.completions.create(model="poet", prompt=["The", "and "], n=3, max_tokens=12, seed=9)
-    assert [choice.index for choice in found.choices] == list(range(6))
-    texts = [choice.text for choice in found.choices]
-    assert texts[0] == predicted(house, "The", max_tokens=12, seed=9)["text"]
-    assert texts[3] == predicted(house, "and ", max_tokens=12, seed=9)["text"]
+def test_several_prompts_have_several_completions_each(text_service: Service, client: OpenAI) -> None:
+    result = client.completions.create(model="poet", prompt=["The", "and "], n=3, max_tokens=12, seed=9)
+    assert [choice.index for choice in result.choices] == list(range(6))
+    texts = [choice.text for choice in result.choices]
+    assert texts[0] == predicted(text_service, "The", max_tokens=12, seed=9)["text"]
+    assert texts[3] == predicted(text_service, "and ", max_tokens=12, seed=9)["text"]
     assert len(set(texts[:3])) > 1
     again = client.completions.create(model="poet", prompt=["The", "and "], n=3, max_tokens=12, seed=9)
     assert [choice.text for choice in again.choices] == texts
@@ -139,12 +139,15 @@ def test_echo_puts_the_prompt_first(client: OpenAI) -> None:
     assert texts == [choice.text for choice in whole.choices]
 
 
-def test_without_a_word_it_says_sixteen_tokens_at_most(house: Service) -> None:
-    assert post(house).json()["usage"]["completion_tokens"] <= 16
-    assert post(house, max_tokens=None, n=None, stop=None, stream=None, temperature=None).status_code == 200
+def test_without_a_word_it_says_sixteen_tokens_at_most(text_service: Service) -> None:
+    assert post(text_service).json()["usage"]["completion_tokens"] <= 16
+    assert (
+        post(text_service, max_tokens=None, n=None, stop=None, stream=None, temperature=None).status_code
+        == 200
+    )
 
 
-def test_what_does_nothing_here_may_be_said(house: Service) -> None:
+def test_what_does_nothing_here_may_be_said(text_service: Service) -> None:
     harmless = {
         "best_of": 1,
         "frequency_penalty": 0,
@@ -154,7 +157,7 @@ def test_what_does_nothing_here_may_be_said(house: Service) -> None:
         "suffix": None,
         "user": "somebody",
     }
-    assert post(house, **harmless).status_code == 200
+    assert post(text_service, **harmless).status_code == 200
 
 
 BAD: dict[str, tuple[Json, str | None, str]] = {
@@ -162,10 +165,10 @@ BAD: dict[str, tuple[Json, str | None, str]] = {
     "lists of tokens": ({"prompt": [[1, 2]]}, "prompt", "token"),
     "an object": ({"prompt": {}}, "prompt", "text"),
     "nothing": ({"prompt": []}, "prompt", "text"),
-    "a suffix": ({"suffix": "end"}, "suffix", "insert"),
-    "log-probabilities": ({"logprobs": 2}, "logprobs", "log-prob"),
+    "a suffix": ({"suffix": "end"}, "suffix", "not supported"),
+    "log-probabilities": ({"logprobs": 2}, "logprobs", "not supported"),
     "the best of two": ({"best_of": 2}, "best_of", "1"),
-    "a bias": ({"logit_bias": {"50256": -100}}, "logit_bias", "bias"),
+    "a bias": ({"logit_bias": {"50256": -100}}, "logit_bias", "not supported"),
     "a penalty": ({"frequency_penalty": 0.5}, "frequency_penalty", "penalised"),
     "options without a stream": (
         {"stream": False, "stream_options": {"include_usage": True}},
@@ -185,15 +188,17 @@ BAD: dict[str, tuple[Json, str | None, str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_is_not_done_here_is_refused_as_openai_would(house: Service, case: str, stream: bool) -> None:
-    fields, parameter, said = BAD[case]
-    answer = post(house, **{"stream": stream, **fields})
+def test_what_is_not_done_here_is_refused_as_openai_would(
+    text_service: Service, case: str, stream: bool
+) -> None:
+    fields, parameter, text = BAD[case]
+    answer = post(text_service, **{"stream": stream, **fields})
     assert answer.status_code == 400, answer.text
     assert answer.headers["content-type"] == "application/json"
     error = answer.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     assert error["type"] == "invalid_request_error"
-    assert said in error["message"]
+    assert text in error["message"]
     if parameter is not None:
         assert error["param"] == parameter
 
@@ -218,17 +223,17 @@ def test_an_error_in_a_stream_reaches_the_client(client: OpenAI) -> None:
         list(client.completions.create(**how, extra_headers=headers))
 
 
-def test_a_stream_ends_with_done(house: Service) -> None:
-    answer = post(house, stream=True)
+def test_a_stream_ends_with_done(text_service: Service) -> None:
+    answer = post(text_service, stream=True)
     assert answer.headers["content-type"] == "text/event-stream"
-    told = events(answer.content)
-    assert {name for name, _ in told} == {"message"}
-    assert told[-1] == ("message", "[DONE]")
+    message = events(answer.content)
+    assert {name for name, _ in message} == {"message"}
+    assert message[-1] == ("message", "[DONE]")
 
 
 def test_the_models_are_those_that_complete(client: OpenAI) -> None:
-    found = client.models.list()
-    assert [model.id for model in found] == ["bard", "poet"]
+    result = client.models.list()
+    assert [model.id for model in result] == ["bard", "poet"]
     one = client.models.retrieve("poet")
     assert (one.id, one.object, one.owned_by) == ("poet", "model", "recurra")
     assert one.created > 1_700_000_000
@@ -238,15 +243,15 @@ def test_the_models_are_those_that_complete(client: OpenAI) -> None:
         assert missing.value.code == "model_not_found"
 
 
-def test_a_body_that_is_no_request_is_refused(house: Service) -> None:
+def test_a_body_that_is_no_request_is_refused(text_service: Service) -> None:
     surrogate = b'{"model":"poet","prompt":"\\ud800"}'
     for body in (b"", b"{", b"[]", b'{"prompt":"a"}', b"\xff", b"[" * 100_000, surrogate):
-        answer = house.http.post(PATH, content=body)
+        answer = text_service.http.post(PATH, content=body)
         assert answer.status_code == 400, body[:20]
         assert answer.json()["error"]["message"]
 
 
-def test_unknown_paths_answer_in_the_same_form(house: Service) -> None:
-    answer = house.http.get("/openai/v1/engines")
+def test_unknown_paths_answer_in_the_same_form(text_service: Service) -> None:
+    answer = text_service.http.get("/openai/v1/engines")
     assert answer.status_code == 404
     assert answer.json()["error"]["type"] == "invalid_request_error"

@@ -18,8 +18,8 @@ from tests.service import Service, monthly, problem, service
 
 def stored(running: Service) -> list[str]:
     """Whatever is left in the store and on the way to it."""
-    incoming = [str(path) for path in running.house.incoming.iterdir()]
-    return running.house.storage.keys("datasets") + incoming
+    incoming = [str(path) for path in running.state.incoming.iterdir()]
+    return running.state.storage.keys("datasets") + incoming
 
 
 def test_an_upload_becomes_a_data_set(running: Service) -> None:
@@ -65,9 +65,9 @@ OFTEN = 6  # one in so many over HTTP; the others too in slow tests, and all wit
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if place % OFTEN else [])
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if pointer % OFTEN else [])
         for table in TABLES
-        for place, case in enumerate(table)
+        for pointer, case in enumerate(table)
     ],
 )
 def test_a_malformed_file_gets_a_place_and_leaves_nothing(shared: Service, case: Malformed) -> None:
@@ -124,7 +124,7 @@ def test_a_form_without_a_file_is_refused(shared: Service) -> None:
 def test_a_name_is_never_a_path(running: Service) -> None:
     answer = running.upload(monthly(), filename="../../../../tmp/evil.csv", name="../../evil")
     assert answer.status_code == 201
-    keys = running.house.storage.keys("datasets")
+    keys = running.state.storage.keys("datasets")
     assert keys == sorted(
         f"datasets/{answer.json()['id']}/{name}" for name in ("content", "arrays/arrays.npz")
     )
@@ -178,5 +178,5 @@ def test_a_keyed_upload_is_stored_once(running: Service) -> None:
     assert first.json() == again.json()
     files["file"] = ("a.csv", monthly(series=2))
     problem(running.http.post("/v1/datasets", files=files, headers=headers), 422)
-    with running.house.readers() as session:
+    with running.state.readers() as session:
         assert session.query(Dataset).count() == 1

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from app.api.routes.inference import LARGE
-from app.lanes import Status
-from app.services.open_inference.predict import INLINE
+from app.api.routes.inference import MIN_THREAD_JSON_BYTES
+from app.lanes import ReplyStatus
+from app.services.open_inference.predict import MAX_INLINE_ELEMENTS
 from app.typedefs import Json
-from tests.lanes import FakePredictor, predictor
+from tests.lanes import FakePredictor, fake_predictor
 from tests.open_inference import HORIZON, Network, forecasting, publish, sequences
 from tests.servers import Valkey, until
 from tests.service import Service, service
@@ -49,7 +49,7 @@ def network() -> Network:
 
 @pytest.fixture(scope="module")
 def serving(quiet: Service, redis_server: Valkey, network: Network) -> Iterator[FakePredictor]:
-    with predictor(redis_server.url, quiet.settings.lane, network) as made:
+    with fake_predictor(redis_server.url, quiet.settings.lane, network) as made:
         until(lambda: infer(quiet).status_code == 200, what="the first answer")
         yield made
 
@@ -57,11 +57,11 @@ def serving(quiet: Service, redis_server: Valkey, network: Network) -> Iterator[
 @pytest.fixture
 def fake(serving: FakePredictor, network: Network) -> Iterator[FakePredictor]:
     """The predictor, as if it had been asked nothing yet."""
-    serving.live()  # its presence lasts five seconds
-    serving.seen.clear()
+    serving.announce()  # its presence lasts five seconds
+    serving.received.clear()
     yield serving
     serving.go.set()
-    network.status, network.echo = Status.OK, 0.0
+    network.status, network.echo = ReplyStatus.OK, 0.0
 
 
 def infer(
@@ -72,8 +72,8 @@ def infer(
 
 
 def binary(running: Service, path: str, *inputs: tuple[Json, bytes], **fields: Any) -> httpx.Response:
-    told = [{**head, "parameters": {"binary_data_size": len(data)}} for head, data in inputs]
-    head = json.dumps({"inputs": told, **fields}).encode()
+    message = [{**head, "parameters": {"binary_data_size": len(data)}} for head, data in inputs]
+    head = json.dumps({"inputs": message, **fields}).encode()
     headers = {"Inference-Header-Content-Length": str(len(head))}
     return running.http.post(
         f"{path}/infer", content=head + b"".join(one for _, one in inputs), headers=headers
@@ -87,15 +87,15 @@ def outputs(answer: httpx.Response) -> dict[str, Any]:
     kind = "application/json" if length is None else "application/octet-stream"
     assert answer.headers["content-type"] == kind
     head = json.loads(answer.content[: None if length is None else int(length)])
-    rest, found = b"" if length is None else answer.content[int(length) :], {}
+    rest, result = b"" if length is None else answer.content[int(length) :], {}
     for one in head["outputs"]:
         dtype = {"FP32": "<f4", "FP64": "<f8"}[one["datatype"]]
         size = one.get("parameters", {}).get("binary_data_size")
         data = np.array(one["data"], dtype) if size is None else np.frombuffer(rest[:size], dtype)
         rest = rest[size or 0 :]
-        found[one["name"]] = data.reshape(one["shape"])
+        result[one["name"]] = data.reshape(one["shape"])
     assert rest == b""
-    return found
+    return result
 
 
 def error(answer: httpx.Response, status: int) -> str:
@@ -117,14 +117,14 @@ def test_a_forecast_through_tensors_is_the_forecast(quiet: Service, fake: FakePr
     instances = [{"values": values} for values in levels]
     plain = quiet.http.post("/v1/models/demand/predict", json={"instances": instances}).json()["predictions"]
     answer = infer(quiet, {**VALUES, "shape": [2, 20], "data": levels}, id="42")
-    found = outputs(answer)
-    assert found["mean"].tolist() == [one["mean"] for one in plain]
-    for place, key in enumerate(plain[0]["quantiles"]):
-        assert found["quantiles"][:, :, place].tolist() == [one["quantiles"][key] for one in plain]
+    result = outputs(answer)
+    assert result["mean"].tolist() == [one["mean"] for one in plain]
+    for pointer, key in enumerate(plain[0]["quantiles"]):
+        assert result["quantiles"][:, :, pointer].tolist() == [one["quantiles"][key] for one in plain]
     body = answer.json()
     assert (body["model_name"], body["model_version"], body["id"]) == ("demand", "1", "42")
     assert body["outputs"][1]["parameters"] == {"keys": "0.1,0.5,0.9"}
-    assert found["quantiles"].shape == (2, HORIZON, 3)
+    assert result["quantiles"].shape == (2, HORIZON, 3)
 
 
 def test_parameters_and_optional_inputs_reach_the_task(quiet: Service, fake: FakePredictor) -> None:
@@ -132,11 +132,11 @@ def test_parameters_and_optional_inputs_reach_the_task(quiet: Service, fake: Fak
     start = {"name": "start", "datatype": "BYTES", "shape": [1], "data": ["2024-01-01"]}
     freq = {"name": "freq", "datatype": "BYTES", "shape": [1], "data": ["D"]}
     wish = {"horizon": 2, "quantiles": [0.5], "timeout": 5_000_000, "sequence_id": 9, "priority": 1}
-    found = outputs(infer(quiet, text, VALUES, start, freq, parameters=wish))
-    assert found["mean"].shape == (1, 2)
-    assert found["quantiles"].shape == (1, 2, 1)
-    told = infer(quiet, VALUES, {**freq, "data": ["MS"]})
-    assert error(told, 400).startswith('input "freq", row 0: ')
+    result = outputs(infer(quiet, text, VALUES, start, freq, parameters=wish))
+    assert result["mean"].shape == (1, 2)
+    assert result["quantiles"].shape == (1, 2, 1)
+    message = infer(quiet, VALUES, {**freq, "data": ["MS"]})
+    assert error(message, 400).startswith('input "freq", row 0: ')
 
 
 def test_missing_values_are_null_or_nan(quiet: Service, fake: FakePredictor) -> None:
@@ -144,8 +144,8 @@ def test_missing_values_are_null_or_nan(quiet: Service, fake: FakePredictor) -> 
     head = {name: VALUES[name] for name in ("name", "datatype", "shape")}
     in_binary = outputs(binary(quiet, TASK, (head, np.array([5.0, np.nan, 5.0]).tobytes())))
     assert in_json["mean"].tolist() == in_binary["mean"].tolist() == [pytest.approx([5.0] * HORIZON)]
-    gone = infer(quiet, {**VALUES, "data": [None] * 3})
-    assert "At least one value must be observed" in error(gone, 400)
+    removed = infer(quiet, {**VALUES, "data": [None] * 3})
+    assert "At least one value must be observed" in error(removed, 400)
 
 
 def test_a_forecast_does_not_depend_on_the_padding_of_its_row(quiet: Service, fake: FakePredictor) -> None:
@@ -156,11 +156,11 @@ def test_a_forecast_does_not_depend_on_the_padding_of_its_row(quiet: Service, fa
     together = outputs(infer(quiet, {**VALUES, "shape": [3, 30], "data": levels.tolist()}, lengths))
     for row, size in enumerate(sizes):
         alone = {**VALUES, "shape": [1, size], "data": levels[row, :size].tolist()}
-        found = outputs(infer(quiet, alone))
-        for name, array in found.items():
+        result = outputs(infer(quiet, alone))
+        for name, array in result.items():
             np.testing.assert_array_equal(array[0], together[name][row])
-    seen = [len(tensor.array()) for tensor in fake.seen[0].instances]
-    assert seen == [len(one.instances[0].array()) for one in fake.seen[1:]]
+    observed = [len(tensor.array()) for tensor in fake.received[0].instances]
+    assert observed == [len(one.instances[0].array()) for one in fake.received[1:]]
 
 
 @pytest.mark.parametrize("wish", [False, True])
@@ -182,14 +182,14 @@ def test_a_graph_answers_what_its_network_says(
         parameters=parameters,
     )
     width = forecasting().outputs
-    wanted = [np.resize(row[:size].sum(axis=0), width) for row, size in zip(array, (7, 1, 4), strict=True)]
+    expected = [np.resize(row[:size].sum(axis=0), width) for row, size in zip(array, (7, 1, 4), strict=True)]
     for answer in (by_json, by_bytes):
         assert ("inference-header-content-length" in answer.headers) == wish
-        np.testing.assert_array_equal(outputs(answer)["outputs"], wanted)
+        np.testing.assert_array_equal(outputs(answer)["outputs"], expected)
     assert by_json.content == by_bytes.content
     assert b'"model_name":"demand:network"' in by_json.content
-    for seen in fake.seen:
-        assert [tensor.shape[0] for tensor in seen.instances] == [7, 1, 4]
+    for observed in fake.received:
+        assert [tensor.shape[0] for tensor in observed.instances] == [7, 1, 4]
 
 
 def test_a_raw_body_is_one_sequence(quiet: Service, fake: FakePredictor, network: Network) -> None:
@@ -197,11 +197,11 @@ def test_a_raw_body_is_one_sequence(quiet: Service, fake: FakePredictor, network
     array = sequences(1, 5)
     raw = {"Inference-Header-Content-Length": "0"}
     answer = quiet.http.post(f"{GRAPH}/infer", content=array.tobytes(), headers=raw)
-    wanted = np.resize(array[0].sum(axis=0), forecasting().outputs)
-    np.testing.assert_array_equal(outputs(answer)["outputs"], [wanted])
+    expected = np.resize(array[0].sum(axis=0), forecasting().outputs)
+    np.testing.assert_array_equal(outputs(answer)["outputs"], [expected])
     network.echo, values = 0.0, np.array([5.0] * 9).tobytes()
-    found = outputs(quiet.http.post(f"{TASK}/infer", content=values, headers=raw))
-    assert found["mean"].tolist() == [pytest.approx([5.0] * HORIZON)]
+    result = outputs(quiet.http.post(f"{TASK}/infer", content=values, headers=raw))
+    assert result["mean"].tolist() == [pytest.approx([5.0] * HORIZON)]
 
 
 @pytest.mark.parametrize("kind", [None, "application/json", "application/octet-stream", "text/plain", "x"])
@@ -225,8 +225,8 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 def test_bodies_may_be_compressed(quiet: Service, fake: FakePredictor, encoding: str) -> None:
     headers = {"Content-Encoding": encoding}
     array = sequences(1, 4)
-    told = {**features(array), "parameters": {"binary_data_size": array.nbytes}}
-    head = json.dumps({"inputs": [told]}).encode()
+    message = {**features(array), "parameters": {"binary_data_size": array.nbytes}}
+    head = json.dumps({"inputs": [message]}).encode()
     for content, length in (
         (json.dumps({"inputs": [{**features(array), "data": array.tolist()}]}).encode(), None),
         (head + array.tobytes(), len(head)),
@@ -264,16 +264,16 @@ def test_a_body_over_the_limit_is_refused(quiet: Service) -> None:
 def test_a_large_body_is_read_beside_the_loop(quiet: Service, fake: FakePredictor) -> None:
     values = np.random.default_rng(0).normal(9, 1, 60_000)
     body = {**VALUES, "shape": [1, len(values)], "data": values.tolist()}
-    assert len(json.dumps(body)) > LARGE
+    assert len(json.dumps(body)) > MIN_THREAD_JSON_BYTES
     assert outputs(infer(quiet, body))["mean"].shape == (1, HORIZON)
     assert "element [0, 59999]" in error(infer(quiet, {**body, "data": [*values[1:], "x"]}), 400)
 
 
 def test_many_rows_are_handled_beside_the_loop(quiet: Service, fake: FakePredictor) -> None:
     levels = np.repeat(np.arange(1.0, 61.0)[:, None], 100, axis=1)
-    assert levels.size > INLINE
-    found = outputs(infer(quiet, {**VALUES, "shape": [60, 100], "data": levels.tolist()}))
-    np.testing.assert_allclose(found["mean"], levels[:, :HORIZON])
+    assert levels.size > MAX_INLINE_ELEMENTS
+    result = outputs(infer(quiet, {**VALUES, "shape": [60, 100], "data": levels.tolist()}))
+    np.testing.assert_allclose(result["mean"], levels[:, :HORIZON])
 
 
 def test_a_large_binary_body_is_read_beside_the_loop(
@@ -282,9 +282,9 @@ def test_a_large_binary_body_is_read_beside_the_loop(
     network.echo = 1.0
     array = sequences(2, 3000)
     monkeypatch.setattr("app.api.routes.inference.LARGE_BINARY", array.nbytes)
-    found = outputs(binary(quiet, GRAPH, (features(array), array.tobytes())))["outputs"]
-    wanted = [np.resize(row.sum(axis=0), forecasting().outputs) for row in array]
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    result = outputs(binary(quiet, GRAPH, (features(array), array.tobytes())))["outputs"]
+    expected = [np.resize(row.sum(axis=0), forecasting().outputs) for row in array]
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 BAD: dict[str, tuple[str, Json, str]] = {
@@ -340,13 +340,13 @@ def test_a_bad_request_is_refused_in_a_sentence_and_asks_nobody(
 ) -> None:
     path, body, message = BAD[case]
     assert message in error(quiet.http.post(f"{path}/infer", json=body), 400)
-    assert fake.seen == []
+    assert fake.received == []
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "1.5", "", "9" * 20, "+3"])
 def test_an_odd_length_of_the_json_is_refused(quiet: Service, length: str) -> None:
-    told = infer(quiet, headers={"Inference-Header-Content-Length": length})
-    assert error(told, 400) == "Inference-Header-Content-Length is no number of bytes"
+    message = infer(quiet, headers={"Inference-Header-Content-Length": length})
+    assert error(message, 400) == "Inference-Header-Content-Length is no number of bytes"
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "301", "nan", "soon"])
@@ -420,7 +420,7 @@ def test_a_full_queue_says_when_to_come_back(quiet: Service, fake: FakePredictor
     rows = {**VALUES, "shape": [60, 3], "data": [5.0] * 180}
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(infer, quiet, rows)
-        until(lambda: quiet.house.lane.waiting == 60, what="the request in the queue")
+        until(lambda: quiet.state.lane.waiting_rows == 60, what="the request in the queue")
         refused = infer(quiet, {**rows, "shape": [5, 3], "data": [5.0] * 15})
         assert error(refused, 429)
         assert int(refused.headers["retry-after"]) >= 1
@@ -429,12 +429,12 @@ def test_a_full_queue_says_when_to_come_back(quiet: Service, fake: FakePredictor
 
 
 @pytest.mark.parametrize(
-    ("said", "status"), [(Status.ERROR, 500), (Status.MISSING, 404), (Status.EXPIRED, 504)]
+    ("text", "status"), [(ReplyStatus.ERROR, 500), (ReplyStatus.MISSING, 404), (ReplyStatus.EXPIRED, 504)]
 )
 def test_what_the_predictor_says_is_passed_on(
-    quiet: Service, fake: FakePredictor, network: Network, said: Status, status: int
+    quiet: Service, fake: FakePredictor, network: Network, text: ReplyStatus, status: int
 ) -> None:
-    network.status = said
+    network.status = text
     assert error(infer(quiet), status) == "why not"
 
 
@@ -444,7 +444,7 @@ def test_a_fault_of_ours_tells_nothing(
     def broken(*_: Any) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("app.api.routes.inference.read", broken)
+    monkeypatch.setattr("app.api.routes.inference.parse_inference_request", broken)
     assert "secret" not in error(infer(quiet), 500)
 
 
@@ -471,14 +471,14 @@ def test_without_a_worker_everything_says_so(on_sqlite: Service, tmp_path: Path)
     refused = infer(on_sqlite)
     assert "No serving worker" in error(refused, 503)
     assert int(refused.headers["retry-after"]) >= 1
-    for path, told in (
+    for path, message in (
         ("/v2/health/ready", {"live": True}),
         (f"{TASK}/ready", {"name": "demand"}),
         (f"{GRAPH}/versions/1/ready", {"name": "demand:network"}),
     ):
         answer = on_sqlite.http.get(path)
         assert answer.status_code == 503
-        assert {**told, "ready": False}.items() <= answer.json().items()
+        assert {**message, "ready": False}.items() <= answer.json().items()
         assert "No serving worker" in answer.json()["error"]
         assert int(answer.headers["retry-after"]) >= 1
     assert on_sqlite.http.get("/v2/health/live").json() == {"live": True}
@@ -493,10 +493,10 @@ def test_with_a_worker_everything_is_ready(quiet: Service, fake: FakePredictor) 
 
 
 def test_the_server_tells_what_it_can(quiet: Service) -> None:
-    told = quiet.http.get("/v2").json()
-    assert told["name"] == "recurra"
-    assert told["version"]
-    assert "binary_tensor_data" in told["extensions"]
+    message = quiet.http.get("/v2").json()
+    assert message["name"] == "recurra"
+    assert message["version"]
+    assert "binary_tensor_data" in message["extensions"]
 
 
 def test_metadata_of_a_task_and_its_graph(quiet: Service) -> None:
@@ -526,16 +526,16 @@ def test_metadata_of_a_task_and_its_graph(quiet: Service) -> None:
 
 
 def test_the_configuration_says_the_same(quiet: Service) -> None:
-    told = quiet.http.get(f"{TASK}/config").json()
-    assert told["max_batch_size"] == 4096
-    assert [(one["name"], one["data_type"], one["dims"], one["optional"]) for one in told["input"]] == [
+    message = quiet.http.get(f"{TASK}/config").json()
+    assert message["max_batch_size"] == 4096
+    assert [(one["name"], one["data_type"], one["dims"], one["optional"]) for one in message["input"]] == [
         ("values", "TYPE_FP64", [-1], False),
         ("start", "TYPE_STRING", [], True),
         ("freq", "TYPE_STRING", [], True),
         ("item_id", "TYPE_STRING", [], True),
         ("lengths", "TYPE_INT64", [], True),
     ]
-    assert [one["dims"] for one in told["output"]] == [[-1], [-1, -1]]
+    assert [one["dims"] for one in message["output"]] == [[-1], [-1, -1]]
     graph = quiet.http.get(f"{GRAPH}/versions/2/config").json()
     assert [one["data_type"] for one in graph["input"]] == ["TYPE_FP32", "TYPE_INT64"]
 
@@ -563,8 +563,8 @@ def test_unloading_is_refused_with_a_reason(quiet: Service) -> None:
 
 
 def stats(running: Service, path: str) -> Any:
-    (found,) = running.http.get(f"{path}/stats").raise_for_status().json()["model_stats"]
-    return found
+    (result,) = running.http.get(f"{path}/stats").raise_for_status().json()["model_stats"]
+    return result
 
 
 def test_statistics_count_rows_batches_and_failures(
@@ -573,7 +573,7 @@ def test_statistics_count_rows_batches_and_failures(
     path = f"{TASK}/versions/2"
     before = stats(quiet, path)
     assert infer(quiet, {**VALUES, "shape": [4, 3], "data": [5.0] * 12}, path=path).status_code == 200
-    network.status = Status.ERROR
+    network.status = ReplyStatus.ERROR
     error(infer(quiet, path=path), 500)
     after = stats(quiet, path)
     assert after["inference_count"] - before["inference_count"] == 4
@@ -616,9 +616,9 @@ def test_many_callers_at_once_get_their_own_answers(
         array = sequences(2, 3 + seed, seed)
         barrier.wait()
         for _ in range(5):
-            found = outputs(binary(quiet, GRAPH, (features(array), array.tobytes())))["outputs"]
-            wanted = [np.resize(row.sum(axis=0), forecasting().outputs) for row in array]
-            np.testing.assert_array_equal(found, wanted)
+            result = outputs(binary(quiet, GRAPH, (features(array), array.tobytes())))["outputs"]
+            expected = [np.resize(row.sum(axis=0), forecasting().outputs) for row in array]
+            np.testing.assert_array_equal(result, expected)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(call, range(8)))

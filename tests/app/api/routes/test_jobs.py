@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.services.jobs import checkpoints, leases
-from app.services.jobs import submission as jobs
+from app.services.jobs import checkpoints, leases, queries
 from app.services.jobs.leases import Lease
 from app.states import Status
 from tests.servers import until
@@ -102,7 +101,7 @@ def test_a_long_poll_ends_when_the_job_changes(running: Service) -> None:
     job = running.job()
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(running.http.get, f"/v1/jobs/{job}", headers={"Prefer": "wait=20"})
-        until(lambda: bool(running.house.follower.watched), what="the poller's wait")
+        until(lambda: bool(running.state.follower.watched), what="the poller's wait")
         running.claim(job)
         answer = waiting.result(timeout=10)
     assert answer.json()["status"] == "running"
@@ -168,47 +167,47 @@ def ordered(running: Service, job: str, order: str) -> dict[str, Any]:
 
 
 def rung(running: Service, job: str) -> bool:
-    with running.house.sessions() as session:
-        return jobs.get(session, job).dispatched_at is not None
+    with running.state.sessions() as session:
+        return queries.get_job(session, job).dispatched_at is not None
 
 
 def test_a_queued_job_is_paused_at_once_and_resumed_with_a_ring(
     running: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = running.job()
-    asked: list[str] = []  # of the dispatcher, which would also find the job on its next round
-    ring = running.house.dispatcher.ring
+    requested: list[str] = []  # of the dispatcher, which would also find the job on its next round
+    notify = running.state.dispatcher.notify
 
     def noted(one: str) -> None:
-        asked.append(one)
-        ring(one)
+        requested.append(one)
+        notify(one)
 
-    monkeypatch.setattr(running.house.dispatcher, "ring", noted)
+    monkeypatch.setattr(running.state.dispatcher, "notify", noted)
     until(lambda: rung(running, job), what="the first doorbell")
     paused = ordered(running, job, "pause")
     assert (paused["status"], paused["pause_requested"], paused["attempt"]) == ("paused", False, 0)
     assert ordered(running, job, "pause") == paused
-    assert asked == []
+    assert requested == []
     resumed = ordered(running, job, "resume")
     assert resumed["status"] == "queued"
-    assert asked == [job]
+    assert requested == [job]
     until(lambda: rung(running, job), what="the doorbell of the resumed job")
     assert ordered(running, job, "resume") == resumed
-    told = [event["data"]["status"] for event in running.http.get(f"/v1/jobs/{job}/events").json()["data"]]
-    assert told == ["queued", "paused", "queued"]
+    message = [event["data"]["status"] for event in running.http.get(f"/v1/jobs/{job}/events").json()["data"]]
+    assert message == ["queued", "paused", "queued"]
 
 
 def test_a_running_job_is_paused_by_its_worker(running: Service, tmp_path: Path) -> None:
     job = running.job()
     lease = running.claim(job)
-    asked = ordered(running, job, "pause")
-    assert (asked["status"], asked["pause_requested"]) == ("running", True)
-    assert ordered(running, job, "pause") == asked
+    requested = ordered(running, job, "pause")
+    assert (requested["status"], requested["pause_requested"]) == ("running", True)
+    assert ordered(running, job, "pause") == requested
     taken_back = ordered(running, job, "resume")
     assert (taken_back["status"], taken_back["pause_requested"]) == ("running", False)
     ordered(running, job, "pause")
-    with running.house.sessions.begin() as session:
-        assert leases.give_back(session, lease, crashed=False) == "paused"
+    with running.state.sessions.begin() as session:
+        assert leases.release(session, lease, crashed=False) == "paused"
     paused = running.http.get(f"/v1/jobs/{job}").json()
     assert (paused["status"], paused["pause_requested"], paused["finished_at"]) == ("paused", False, None)
     assert ordered(running, job, "resume")["status"] == "queued"
@@ -221,7 +220,7 @@ def test_a_long_poll_sees_a_pause(running: Service) -> None:
     with ThreadPoolExecutor(1) as pool:
         headers = {"If-None-Match": tag, "Prefer": "wait=20"}
         polled = pool.submit(running.http.get, f"/v1/jobs/{job}", headers=headers)
-        until(lambda: job in running.house.follower.watched, what="the poller")
+        until(lambda: job in running.state.follower.watched, what="the poller")
         ordered(running, job, "pause")
         assert polled.result().json()["status"] == "paused"
 
@@ -237,7 +236,7 @@ def test_what_has_ended_is_neither_paused_nor_resumed(
     elif status == "succeeded":
         on_sqlite.finish(on_sqlite.claim(job), tmp_path / "artifact")
     else:
-        with on_sqlite.house.sessions.begin() as session:
+        with on_sqlite.state.sessions.begin() as session:
             lease = leases.claim(session, job, "w", 60)
             assert lease is not None
             leases.end(session, Lease(job, 1), Status.FAILED, code="diverged", message="NaN")
@@ -263,14 +262,14 @@ def test_a_paused_job_that_is_cancelled_leaves_no_checkpoints(running: Service, 
     job, other = running.job(), running.job()
     (tmp_path / "weights").write_bytes(b"weights")
     for one in (job, other):
-        checkpoints.keep(running.house.storage, running.claim(one), tmp_path / "weights")
+        checkpoints.store(running.state.storage, running.claim(one), tmp_path / "weights")
         ordered(running, one, "pause")
-        with running.house.sessions.begin() as session:
-            leases.give_back(session, Lease(one, 1), crashed=False)
-    assert running.house.storage.keys(checkpoints.prefix(job))
+        with running.state.sessions.begin() as session:
+            leases.release(session, Lease(one, 1), crashed=False)
+    assert running.state.storage.keys(checkpoints.prefix(job))
     assert ordered(running, job, "cancel")["status"] == "cancelled"
-    until(lambda: not running.house.storage.keys(checkpoints.prefix(job)), what="the end of its checkpoints")
-    assert running.house.storage.keys(checkpoints.prefix(other)), "another's are still wanted"
+    until(lambda: not running.state.storage.keys(checkpoints.prefix(job)), what="the end of its checkpoints")
+    assert running.state.storage.keys(checkpoints.prefix(other)), "another's are still wanted"
     assert ordered(running, job, "cancel")["status"] == "cancelled"
 
 
@@ -288,18 +287,18 @@ def test_lists_are_paged_newest_first_and_filtered(running: Service) -> None:
     dataset = running.dataset()
     jobs = [running.job(dataset=dataset, model=f"m{k % 2}") for k in range(5)]
     running.http.post(f"/v1/jobs/{jobs[0]}/cancel")
-    seen, cursor = [], None
+    observed, cursor = [], None
     for _ in range(3):
         query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
         page = running.http.get("/v1/jobs", params=query).json()
-        seen += [job["id"] for job in page["data"]]
+        observed += [job["id"] for job in page["data"]]
         cursor = page["next_cursor"]
         assert page["has_more"] == (cursor is not None)
-    assert seen == sorted(jobs, reverse=True)
-    found = running.http.get("/v1/jobs", params={"status": "cancelled"}).json()["data"]
-    assert [job["id"] for job in found] == [jobs[0]]
-    found = running.http.get("/v1/jobs", params={"model": "m1", "task": "forecasting"}).json()["data"]
-    assert {job["id"] for job in found} == {jobs[1], jobs[3]}
+    assert observed == sorted(jobs, reverse=True)
+    result = running.http.get("/v1/jobs", params={"status": "cancelled"}).json()["data"]
+    assert [job["id"] for job in result] == [jobs[0]]
+    result = running.http.get("/v1/jobs", params={"model": "m1", "task": "forecasting"}).json()["data"]
+    assert {job["id"] for job in result} == {jobs[1], jobs[3]}
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 201}, {"cursor": "%%%"}, {"status": "bored"}])
@@ -329,7 +328,7 @@ def test_an_event_stream_follows_the_job_and_ends_with_it(running: Service, tmp_
     accept = {"Accept": "text/event-stream"}
     with ThreadPoolExecutor() as pool:
         stream = pool.submit(running.http.get, f"/v1/jobs/{job}/events", headers=accept)
-        until(lambda: bool(running.house.follower.watched), what="the stream's wait")
+        until(lambda: bool(running.state.follower.watched), what="the stream's wait")
         lease = running.claim(job)
         running.tell(lease, events=[("epoch", {"epoch": 1, "train_loss": 0.5})])
         running.finish(lease, tmp_path / "artifact")
@@ -347,8 +346,8 @@ def test_metrics_are_the_curves_of_all_attempts_without_what_was_trained_twice(r
     assert running.http.get(f"/v1/jobs/{job}/metrics").json() == {"epochs": []}
     first = running.claim(job)
     running.tell(first, events=[("epoch", {"epoch": k, "train_loss": 9.0 - k}) for k in (1, 2)])
-    with running.house.sessions.begin() as session:
-        leases.give_back(session, first, crashed=True)
+    with running.state.sessions.begin() as session:
+        leases.release(session, first, crashed=True)
     running.tell(
         running.claim(job),
         events=[("epoch", {"epoch": 2, "train_loss": 3.0}), ("epoch", {"epoch": 3, "train_loss": 2.0})],
@@ -399,12 +398,12 @@ def test_the_same_key_from_many_threads_makes_one_job(running: Service) -> None:
 
 def test_a_model_belongs_to_one_task_and_a_data_set_too(running: Service, tmp_path: Path) -> None:
     running.version(tmp_path / "artifact", model="taken")
-    with running.house.sessions.begin() as session:
+    with running.state.sessions.begin() as session:
         session.connection().exec_driver_sql("update models set task = 'tagging'")
     pointers = [error["pointer"] for error in problem(running.submit(model="taken"), 422)["errors"]]
     assert pointers == ["/model"]
     dataset = running.dataset()
-    with running.house.sessions.begin() as session:
+    with running.state.sessions.begin() as session:
         session.connection().exec_driver_sql("update datasets set task = 'tagging'")
     assert problem(running.submit(dataset), 422)["errors"][0]["pointer"] == "/dataset"
 

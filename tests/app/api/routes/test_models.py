@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from app.database.tables import ModelVersion
-from tests.lanes import predictor
+from tests.lanes import fake_predictor
 from tests.servers import Valkey, until
 from tests.service import Service, problem, service
 
@@ -115,7 +115,7 @@ def test_aliases_are_listed_by_name_and_paged(two: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "place"),
+    ("body", "pointer"),
     [
         ({"version": 0}, "/version"),
         ({"version": "2"}, "/version"),
@@ -138,10 +138,10 @@ def test_aliases_are_listed_by_name_and_paged(two: Service) -> None:
     ],
 )
 def test_a_bad_alias_is_refused_with_the_field_that_is_wrong(
-    unmoved: Service, body: dict[str, object], place: str
+    unmoved: Service, body: dict[str, object], pointer: str
 ) -> None:
     errors = problem(unmoved.http.put(PRODUCTION, json=body), 422)["errors"]
-    assert [error["pointer"] for error in errors] == [place]
+    assert [error["pointer"] for error in errors] == [pointer]
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e400"])
@@ -174,20 +174,20 @@ def test_predictors_load_ahead_what_an_alias_will_need(
     two: Service, redis_server: Valkey, tmp_path: Path
 ) -> None:
     two.version(tmp_path / "three")
-    with two.house.readers() as session:
+    with two.state.readers() as session:
         stored = {row.version: row.artifact for row in session.scalars(select(ModelVersion))}
     ordered: list[str] = []
 
-    def told(*versions: int) -> bool:
-        ordered.extend(fake.inbox.orders())
+    def message(*versions: int) -> bool:
+        ordered.extend(fake.consumer.take_preloads())
         return {stored[version] for version in versions} <= set(ordered)
 
-    with predictor(redis_server.url, two.settings.lane) as fake:
+    with fake_predictor(redis_server.url, two.settings.lane) as fake:
         two.http.put(PRODUCTION, json={"version": 2})
-        until(lambda: told(2), what="the order to load one version")
-        assert not told(1)
+        until(lambda: message(2), what="the order to load one version")
+        assert not message(1)
         two.http.put(PRODUCTION, json={"versions": {"1": 0.5, "2": 0.5}, "shadow": 3})
-        until(lambda: told(1, 3), what="the orders to load three versions")
+        until(lambda: message(1, 3), what="the orders to load three versions")
         ordered.clear()
         problem(two.http.put(PRODUCTION, json={"version": 9}), 404)
 

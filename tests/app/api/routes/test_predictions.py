@@ -12,14 +12,14 @@ import httpx
 import numpy as np
 import pytest
 
-from app.lanes import Reply, Request, Status, Tensor
+from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.services.jobs import leases
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.services.serving.predictions import MAX_INSTANCES
 from app.tasks.contract import Plan
-from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
-from tests.lanes import FakePredictor, predictor
+from tests.lanes import FakePredictor, fake_predictor
 from tests.networks import lstm, store
 from tests.series import series_set, waves
 from tests.servers import Valkey, until
@@ -31,7 +31,7 @@ PREDICT = "/v1/models/demand/predict"
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return TASK.plan(series_set(waves(4, 60)).arrays(), Options(horizon=HORIZON), 0)
+    return TASK.plan(series_set(waves(4, 60)).arrays(), ForecastingOptions(horizon=HORIZON), 0)
 
 
 def publish(running: Service, directory: Path, plan: Plan, model: str = "demand") -> int:
@@ -39,9 +39,9 @@ def publish(running: Service, directory: Path, plan: Plan, model: str = "demand"
     lease = running.claim(running.job(model=model))
     prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
     for path in sorted(store(directory, lstm(), state=plan.state).iterdir()):
-        running.house.storage.put(f"{prefix}/{path.name}", path)
-    with running.house.sessions.begin() as session:
-        version = leases.succeed(session, lease, Outcome(prefix, 12, 345, "ab" * 32, {}, {}))
+        running.state.storage.put(f"{prefix}/{path.name}", path)
+    with running.state.sessions.begin() as session:
+        version = leases.succeed(session, lease, TrainingOutcome(prefix, 12, 345, "ab" * 32, {}, {}))
     assert version is not None
     return version
 
@@ -51,7 +51,7 @@ class Network:
 
     def __init__(self, outputs: int) -> None:
         self.outputs = outputs
-        self.status = Status.OK
+        self.status = ReplyStatus.OK
 
     def __call__(self, request: Request) -> Reply:
         zeros = [Tensor.of(np.zeros(self.outputs, np.float32)) for _ in request.instances]
@@ -78,7 +78,7 @@ def quiet(
 
 @pytest.fixture(scope="module")
 def serving(quiet: Service, redis_server: Valkey, network: Network) -> Iterator[FakePredictor]:
-    with predictor(redis_server.url, quiet.settings.lane, network) as made:
+    with fake_predictor(redis_server.url, quiet.settings.lane, network) as made:
         until(lambda: post(quiet).status_code == 200, what="the first answer")
         yield made
 
@@ -86,11 +86,11 @@ def serving(quiet: Service, redis_server: Valkey, network: Network) -> Iterator[
 @pytest.fixture
 def fake(serving: FakePredictor, network: Network) -> Iterator[FakePredictor]:
     """The predictor, as if it had been asked nothing yet."""
-    serving.live()  # its presence lasts five seconds
-    serving.seen.clear()
+    serving.announce()  # its presence lasts five seconds
+    serving.received.clear()
     yield serving
     serving.go.set()
-    network.status = Status.OK
+    network.status = ReplyStatus.OK
 
 
 def post(running: Service, *instances: Any, query: str = "", **headers: str) -> httpx.Response:
@@ -108,7 +108,7 @@ def test_the_answer_names_its_version_and_keeps_the_order(
 ) -> None:
     publish(running, tmp_path / "one", plan)
     levels = [float(value) for value in np.random.default_rng(0).permutation(np.arange(1, 41))]
-    with predictor(redis_server.url, running.settings.lane, network):
+    with fake_predictor(redis_server.url, running.settings.lane, network):
         until(lambda: post(running).status_code == 200, what="the first answer")
         answer = post(running, *map(level, levels))
     assert answer.headers["content-type"] == "application/json"
@@ -120,8 +120,8 @@ def test_the_answer_names_its_version_and_keeps_the_order(
 
 
 def test_where_the_time_went_is_told(quiet: Service, fake: FakePredictor) -> None:
-    told = post(quiet).headers["server-timing"]
-    assert re.fullmatch(r"queue;dur=1\.50, compute;dur=2\.25, total;dur=\d+\.\d\d", told)
+    message = post(quiet).headers["server-timing"]
+    assert re.fullmatch(r"queue;dur=1\.50, compute;dur=2\.25, total;dur=\d+\.\d\d", message)
 
 
 def binary(
@@ -151,7 +151,7 @@ def test_tensors_behind_json_are_instances_too(quiet: Service, fake: FakePredict
 
 
 @pytest.mark.parametrize(
-    ("body", "length", "said"),
+    ("body", "length", "text"),
     [
         (b"1234567", 0, "bytes"),
         (b"", 0, "values"),
@@ -161,17 +161,17 @@ def test_tensors_behind_json_are_instances_too(quiet: Service, fake: FakePredict
     ],
 )
 def test_a_bad_binary_body_is_a_problem(
-    quiet: Service, fake: FakePredictor, body: bytes, length: int, said: str
+    quiet: Service, fake: FakePredictor, body: bytes, length: int, text: str
 ) -> None:
-    assert said in problem(binary(quiet, body, length), 422)["detail"]
-    assert fake.seen == []
+    assert text in problem(binary(quiet, body, length), 422)["detail"]
+    assert fake.received == []
 
 
 def test_one_request_is_one_trip_through_the_lane(quiet: Service, fake: FakePredictor) -> None:
     assert post(quiet, *map(level, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0))).status_code == 200
-    (seen,) = fake.seen
-    assert len(seen.instances) == 6
-    assert seen.artifact.startswith("artifacts/job_")
+    (observed,) = fake.received
+    assert len(observed.instances) == 6
+    assert observed.artifact.startswith("artifacts/job_")
 
 
 def test_parameters_reach_the_task(quiet: Service, fake: FakePredictor) -> None:
@@ -255,11 +255,11 @@ def test_a_bad_body_is_refused_with_its_place_and_asks_nobody(
     quiet: Service, fake: FakePredictor, case: str
 ) -> None:
     sent, pointer = BAD[case]
-    found = problem(quiet.http.post(PREDICT, content=sent), 422)
-    assert found["type"] == "/problems/invalid-request"
-    assert [error["pointer"] for error in found["errors"]] == [pointer]
-    assert found["errors"][0]["detail"]
-    assert fake.seen == []
+    result = problem(quiet.http.post(PREDICT, content=sent), 422)
+    assert result["type"] == "/problems/invalid-request"
+    assert [error["pointer"] for error in result["errors"]] == [pointer]
+    assert result["errors"][0]["detail"]
+    assert fake.received == []
 
 
 def test_a_request_may_have_so_many_instances_and_no_more(quiet: Service) -> None:
@@ -322,7 +322,7 @@ def test_a_full_queue_says_when_to_come_back(quiet: Service, fake: FakePredictor
     fake.go.clear()
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(post, quiet, *map(level, range(1, 8)))
-        until(lambda: quiet.house.lane.waiting == 7, what="the request in the queue")
+        until(lambda: quiet.state.lane.waiting_rows == 7, what="the request in the queue")
         refused = post(quiet, *map(level, (1, 2)))
         assert problem(refused, 429)["type"] == "/problems/queue-full"
         assert int(refused.headers["retry-after"]) >= 1
@@ -331,20 +331,20 @@ def test_a_full_queue_says_when_to_come_back(quiet: Service, fake: FakePredictor
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "slug"),
+    ("text", "status", "slug"),
     [
-        (Status.ERROR, 500, "prediction-failed"),
-        (Status.MISSING, 404, "not-found"),
-        (Status.EXPIRED, 504, None),
+        (ReplyStatus.ERROR, 500, "prediction-failed"),
+        (ReplyStatus.MISSING, 404, "not-found"),
+        (ReplyStatus.EXPIRED, 504, None),
     ],
 )
 def test_what_the_predictor_says_becomes_a_problem(
-    quiet: Service, fake: FakePredictor, network: Network, said: Status, status: int, slug: str | None
+    quiet: Service, fake: FakePredictor, network: Network, text: ReplyStatus, status: int, slug: str | None
 ) -> None:
-    network.status = said
-    found = problem(post(quiet), status)
-    assert found["type"] == f"/problems/{slug or 'deadline-passed'}"
-    assert found["detail"] == "why not"
+    network.status = text
+    result = problem(post(quiet), status)
+    assert result["type"] == f"/problems/{slug or 'deadline-passed'}"
+    assert result["detail"] == "why not"
 
 
 def test_many_callers_at_once_get_their_own_answers(quiet: Service, fake: FakePredictor) -> None:
@@ -363,7 +363,7 @@ def test_an_alias_moved_here_answers_the_very_next_request(
 ) -> None:
     for number in (1, 2):
         publish(on_sqlite, tmp_path / str(number), plan)
-    with predictor(redis_server.url, on_sqlite.settings.lane, network):
+    with fake_predictor(redis_server.url, on_sqlite.settings.lane, network):
         until(lambda: post(on_sqlite).status_code == 200, what="the first answer")
         for version in (2, 1, 2):
             on_sqlite.http.put("/v1/models/demand/aliases/production", json={"version": version})

@@ -9,12 +9,12 @@ from app.database.tables import Worker
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.services.jobs import workers
 from app.tasks import TASKS
-from app.tasks.shared.tokenizers import Unit
+from app.tasks.shared.tokenizers import TokenUnit
 from tests.service import Service, problem, service
 
 
 def test_health_touches_nothing(on_sqlite: Service) -> None:
-    on_sqlite.house.sessions.kw["bind"].dispose()
+    on_sqlite.state.sessions.kw["bind"].dispose()
     assert on_sqlite.http.get("/healthz").json() == {"status": "ok"}
 
 
@@ -42,19 +42,19 @@ def test_readiness_without_redis(tmp_path: Path, sqlite_template: Path) -> None:
 
 def test_live_workers_are_listed(running: Service) -> None:
     row = Worker(id="worker_test", role="train", device="cpu", host="h", pid=1, loaded=[])
-    with running.house.sessions.begin() as session:
-        workers.seen(session, row)
+    with running.state.sessions.begin() as session:
+        workers.report_alive(session, row)
     job = running.job()
     running.claim(job)
-    (found,) = running.http.get("/v1/workers").json()["data"]
-    assert (found["id"], found["role"], found["device"], found["busy_with"]) == (
+    (result,) = running.http.get("/v1/workers").json()["data"]
+    assert (result["id"], result["role"], result["device"], result["busy_with"]) == (
         "worker_test",
         "train",
         "cpu",
         job,
     )
-    with running.house.sessions.begin() as session:
-        workers.leave(session, "worker_test")
+    with running.state.sessions.begin() as session:
+        workers.remove(session, "worker_test")
     assert running.http.get("/v1/workers").json()["data"] == []
 
 
@@ -74,31 +74,34 @@ def test_tasks_tell_what_a_job_gets_that_names_nothing(on_sqlite: Service) -> No
         jsonschema.Draft202012Validator.check_schema(schema)
     for task in answer["data"]:
         assert len(task["defaults"]) >= 1, task["name"]
-        for found in task["defaults"]:
-            jsonschema.validate(found["options"], task["options"])
-            jsonschema.validate(found["network"], answer["network"])
-            jsonschema.validate(found["training"], answer["training"])
-            assert found["network"].keys() >= NETWORK.keys()
-            assert found["training"].keys() >= TRAINING.keys()
-            assert found["data"]
-    told = {task["name"]: task["defaults"] for task in answer["data"]}
-    assert [found["options"].get("tokens") for found in told["generation"]] == [*Unit]
-    texts, readings = (found["network"] for found in told["classification"])
+        for result in task["defaults"]:
+            jsonschema.validate(result["options"], task["options"])
+            jsonschema.validate(result["network"], answer["network"])
+            jsonschema.validate(result["training"], answer["training"])
+            assert result["network"].keys() >= NETWORK.keys()
+            assert result["training"].keys() >= TRAINING.keys()
+            assert result["data"]
+    message = {task["name"]: task["defaults"] for task in answer["data"]}
+    assert [result["options"].get("tokens") for result in message["generation"]] == [*TokenUnit]
+    texts, readings = (result["network"] for result in message["classification"])
     assert "embedding_size" in texts
     assert "embedding_size" not in readings
-    assert [found["network"]["crf"] for found in told["tagging"]] == [True, False]
+    assert [result["network"]["crf"] for result in message["tagging"]] == [True, False]
 
 
 def test_a_job_gets_the_defaults_that_are_told(on_sqlite: Service) -> None:
     tasks = {task["name"]: task for task in on_sqlite.http.get("/v1/tasks").json()["data"]}
-    (told,) = tasks["forecasting"]["defaults"]
+    (message,) = tasks["forecasting"]["defaults"]
     job = on_sqlite.submit().json()
-    assert (job["network"], job["training"]) == (told["network"], told["training"])
+    assert (job["network"], job["training"]) == (message["network"], message["training"])
     pairs = "source\ttarget\n" + "".join(f"Good day {n}\tBuenos días {n}\n" for n in range(40))
     uploaded = on_sqlite.upload(pairs.encode(), "pairs.tsv", task="translation").json()
-    asked = on_sqlite.submit(uploaded["id"], task="translation", model="words", options={})
-    (told,) = tasks["translation"]["defaults"]
-    assert (asked.json()["network"], asked.json()["training"]) == (told["network"], told["training"])
+    requested = on_sqlite.submit(uploaded["id"], task="translation", model="words", options={})
+    (message,) = tasks["translation"]["defaults"]
+    assert (requested.json()["network"], requested.json()["training"]) == (
+        message["network"],
+        message["training"],
+    )
 
 
 def test_the_openapi_document_covers_the_contract(on_sqlite: Service) -> None:
@@ -159,7 +162,7 @@ def test_a_fault_of_ours_shows_nothing_of_the_inside(on_sqlite: Service) -> None
 
 
 def test_a_database_that_is_away_is_a_503(running: Service, tmp_path: Path) -> None:
-    engine = running.house.sessions.kw["bind"]
+    engine = running.state.sessions.kw["bind"]
     if engine.dialect.name == "sqlite":
         Path(engine.url.database).write_bytes(b"not a database any more" * 100)
         for suffix in ("-wal", "-shm"):

@@ -9,7 +9,7 @@ import pytest
 
 from app.services.jobs import leases
 from app.services.sweeps import advance, state
-from app.services.sweeps.policy import Curve, decide
+from app.services.sweeps.policy import LossCurve, decide
 from app.states import Status
 from app.typedefs import Json
 from tests.servers import until
@@ -25,13 +25,13 @@ def submit(service: Service, headers: dict[str, str] | None = None, **fields: An
     return service.http.post("/v1/sweeps", json=body, headers=headers)
 
 
-def step(service: Service, sweep_id: str, known: dict[str, Curve] | None = None) -> bool:
-    """What a worker's conductor does; whether the sweep has ended with it."""
-    with service.house.readers() as session:
-        view = advance.look(session, sweep_id, {} if known is None else known)
-    decided = decide(view, Scripted())
-    with service.house.sessions.begin() as session:
-        return advance.carry_out(session, view, decided).ended
+def step(service: Service, sweep_id: str, cache: dict[str, LossCurve] | None = None) -> bool:
+    """What a worker's sweep runner does; whether the sweep has ended with it."""
+    with service.state.readers() as session:
+        context = advance.load(session, sweep_id, {} if cache is None else cache)
+    plan = decide(context, Scripted(), Scripted())
+    with service.state.sessions.begin() as session:
+        return advance.apply(session, context, plan).ended
 
 
 def begin(service: Service, sweep_id: str) -> None:
@@ -47,13 +47,13 @@ def begin(service: Service, sweep_id: str) -> None:
 def play(service: Service, sweep_id: str, directory: Path, **values: float) -> None:
     """Run what is queued to its end, with these losses by cell."""
     (directory / "model.onnx").write_bytes(b"graph")
-    with service.house.readers() as session:
-        queued = [run for run in state.read(session, sweep_id).runs if run.status == Status.QUEUED]
+    with service.state.readers() as session:
+        queued = [run for run in state.load(session, sweep_id).runs if run.status == Status.QUEUED]
     for run in queued:
         lease = service.claim(run.job_id)
         made = outcome(lease, values[run.parameters["network.cell"]] + run.seed / 1000)
-        service.house.storage.put(f"{made.artifact}/model.onnx", directory / "model.onnx")
-        with service.house.sessions.begin() as session:
+        service.state.storage.put(f"{made.artifact}/model.onnx", directory / "model.onnx")
+        with service.state.sessions.begin() as session:
             assert leases.complete(session, lease, made.metrics, made)
 
 
@@ -122,8 +122,8 @@ def test_the_leaderboard_shows_who_leads_and_in_the_end_what_became_the_version(
     assert len(of_sweep) == 6
     job = running.http.get(f"/v1/jobs/{sweep_id}").json()
     assert job["progress"] == {"fraction": 1.0, "runs": 6, "total": 6, "eta_seconds": 0.0}
-    told = running.http.get(f"/v1/jobs/{sweep_id}/events?limit=100").json()["data"]
-    assert [event["type"] for event in told].count("run") == 6
+    events = running.http.get(f"/v1/jobs/{sweep_id}/events?limit=100").json()["data"]
+    assert [event["type"] for event in events].count("run") == 6
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_a_cancelled_sweep_leaves_no_files(running: Service, tmp_path: Path) -> 
     sweep_id = str(submit(running, max_parallel=3, seeds=1).json()["id"])
     begin(running, sweep_id)
     play(running, sweep_id, tmp_path, rnn=0.9, lstm=0.5, gru=0.7)
-    assert len(running.house.storage.keys("artifacts")) == 3
+    assert len(running.state.storage.keys("artifacts")) == 3
     answer = running.http.post(f"/v1/jobs/{sweep_id}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
-    until(lambda: running.house.storage.keys("artifacts") == [], what="the end of the files")
+    until(lambda: running.state.storage.keys("artifacts") == [], what="the end of the files")
     assert running.http.get("/v1/models").json()["data"] == []
     assert running.http.delete(f"/v1/jobs/{sweep_id}").status_code == 204
     assert running.http.get("/v1/jobs").json()["data"] == []

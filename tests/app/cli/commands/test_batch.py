@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.cli.watch import describe
+from app.cli.watch import describe_job
 from tests.app.api.routes.test_batches import WHOLE, finish, published
 from tests.servers import until
 from tests.service import Service
@@ -29,8 +29,8 @@ def run(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def batches(service: Service) -> list[str]:
-    found = service.http.get("/v1/jobs").json()["data"]
-    return [job["id"] for job in found if job["kind"] == "batch_predict"]
+    result = service.http.get("/v1/jobs").json()["data"]
+    return [job["id"] for job in result if job["kind"] == "batch_predict"]
 
 
 def played(service: Service, directory: Path) -> threading.Thread:
@@ -85,7 +85,7 @@ def test_ctrl_c_leaves_the_batch_running_and_saves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("app.cli.watch.follow", interrupt)
+    monkeypatch.setattr("app.cli.watch.follow_job", interrupt)
     target = tmp_path / "result.jsonl"
     done = run("batch", "demand", on_sqlite.dataset(), "--output", target)
     assert done.exit_code == 0, done.output
@@ -109,5 +109,5 @@ def test_wrong_usage_is_exit_status_two(run: Run, wrong: tuple[object, ...]) -> 
 
 def test_a_batch_is_described_in_a_few_words() -> None:
     progress = {"fraction": 0.5, "instances": 2048, "total": 4096, "samples_per_second": 1500.0}
-    told = {"status": "running", "progress": progress, "metrics": {"instances": 2048, "failed": 0}}
-    assert describe(told) == "2,048/4,096, 1,500 samples/s"
+    message = {"status": "running", "progress": progress, "metrics": {"instances": 2048, "failed": 0}}
+    assert describe_job(message) == "2,048/4,096, 1,500 samples/s"

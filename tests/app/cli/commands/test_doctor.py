@@ -17,7 +17,7 @@ from app.database.tables import Job, Model, ModelVersion, Worker
 from app.identifiers import new_id
 from app.infrastructure.storage import Storage
 from app.services.jobs import workers
-from app.services.maintenance.database_checks import State
+from app.services.maintenance.database_checks import CheckState
 from app.services.models import versions
 from app.states import Status
 from tests.app.services.maintenance.test_storage_checks import Archive
@@ -61,10 +61,10 @@ def invoke(*arguments: object) -> Result:
 
 def states(done: Result) -> dict[str, str]:
     """The state of each check, from the JSON."""
-    told = json.loads(done.stdout)
-    assert told["sound"] is (done.exit_code == 0)
-    assert all(check.keys() == {"check", "state", "detail", "faults"} for check in told["checks"])
-    return {check["check"]: check["state"] for check in told["checks"]}
+    message = json.loads(done.stdout)
+    assert message["sound"] is (done.exit_code == 0)
+    assert all(check.keys() == {"check", "state", "detail", "faults"} for check in message["checks"])
+    return {check["check"]: check["state"] for check in message["checks"]}
 
 
 def plant(archive: Archive) -> dict[str, str]:
@@ -74,7 +74,7 @@ def plant(archive: Archive) -> dict[str, str]:
     dead, unheard, cancelled = archive.job(Status.RUNNING, attempt=1), archive.job(), archive.job()
     stopped = archive.job(Status.PAUSED, attempt=1)
     archive.checkpoint(stopped, 5)
-    damaged = archive.checkpoint(stopped, 9, whole=False)
+    damaged = archive.checkpoint(stopped, 9, intact=False)
     orphan = archive.put(f"datasets/{new_id('ds')}/content")
     left = archive.directory(f"work/{dead}-0-abc")
     ago = db_now() - 600
@@ -84,7 +84,7 @@ def plant(archive: Archive) -> dict[str, str]:
         session.execute(update(Job).where(Job.id == dead).values(lease_until=ago))
         session.execute(update(Job).where(Job.id == cancelled).values(cancel_requested_at=ago))
         session.execute(update(Model).values(versions=0))
-        workers.seen(session, Worker(id="w1", **facts))
+        workers.report_alive(session, Worker(id="w1", **facts))
     return {
         "dead": dead, "unheard": unheard, "cancelled": cancelled, "artifact": artifact,
         "damaged": damaged, "orphan": orphan, "left": str(left),
@@ -113,7 +113,7 @@ def check_repaired(archive: Archive, planted: dict[str, str]) -> None:
     with archive.sessions() as session:
         jobs = {job.id: job for job in session.scalars(select(Job))}
         assert session.get_one(Model, "m").versions == 1
-        assert versions.version(session, "m", 1).artifact == planted["artifact"]
+        assert versions.get_version(session, "m", 1).artifact == planted["artifact"]
     assert (jobs[planted["dead"]].status, jobs[planted["dead"]].crashes) == (Status.QUEUED, 1)
     assert jobs[planted["cancelled"]].status == Status.CANCELLED
     assert jobs[planted["unheard"]].dispatched_at is not None
@@ -136,7 +136,7 @@ def test_what_needs_somebody_is_left_and_told_by_the_status(run: Run, archive: A
     artifact = archive.version()
     archive.storage.delete_file(f"{artifact}/model.onnx")
     with archive.sessions.begin() as session:
-        alias = versions.aliases(session, "m")[0]
+        alias = versions.list_aliases(session, "m")[0]
         alias.version = 7
     for _ in range(2):
         done = run("--json", "--repair")
@@ -216,9 +216,9 @@ def test_a_store_that_cannot_be_written_is_told(alone: Path, monkeypatch: pytest
 
 def test_little_room_is_a_warning_and_no_fault(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     invoke("--data-dir", alone, "--repair")
-    monkeypatch.setattr(doctor, "ROOM", 1 << 62)
+    monkeypatch.setattr(doctor, "MIN_FREE_BYTES", 1 << 62)
     done = invoke("--json", "--data-dir", alone)
-    assert states(done)["disk"] == State.WARNING
+    assert states(done)["disk"] == CheckState.WARNING
     assert "MiB are free" in done.stdout
     assert done.exit_code == 0
 
@@ -229,7 +229,7 @@ def test_wrong_usage_is_exit_status_two(alone: Path, arguments: tuple[str, ...])
 
 
 def test_settings_that_make_no_sense_are_wrong_usage(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RECURRA_SWEEP_SECONDS", "often")
+    monkeypatch.setenv("RECURRA_CLEANUP_SECONDS", "often")
     done = invoke("--data-dir", alone)
     assert done.exit_code == 2
-    assert "RECURRA_SWEEP_SECONDS" in done.output
+    assert "RECURRA_CLEANUP_SECONDS" in done.output

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.cli.ranking import ranking
-from app.cli.watch import describe, milestone
+from app.cli.leaderboard import print_leaderboard
+from app.cli.watch import describe_job, log_key
 from app.typedefs import Json
 from tests.app.api.routes.test_sweeps import play, step
 from tests.servers import until
@@ -37,8 +37,8 @@ def csv(tmp_path: Path) -> Path:
 
 
 def sweeps(service: Service) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = service.http.get("/v1/sweeps").json()["data"]
-    return found
+    result: list[dict[str, object]] = service.http.get("/v1/sweeps").json()["data"]
+    return result
 
 
 def test_a_sweep_uploads_submits_watches_and_ranks(
@@ -49,7 +49,7 @@ def test_a_sweep_uploads_submits_watches_and_ranks(
     def noticed(job: Json) -> str:
         if job["status"] == "running":
             watched.set()
-        return describe(job)
+        return describe_job(job)
 
     def work() -> None:
         until(lambda: sweeps(on_sqlite), what="a sweep")
@@ -59,7 +59,7 @@ def test_a_sweep_uploads_submits_watches_and_ranks(
         while not step(on_sqlite, sweep_id):
             play(on_sqlite, sweep_id, tmp_path, rnn=0.9, lstm=0.5, gru=0.7)
 
-    monkeypatch.setattr("app.cli.watch.describe", noticed)
+    monkeypatch.setattr("app.cli.watch.describe_job", noticed)
     worker = threading.Thread(target=work)
     worker.start()
     done = run(
@@ -137,9 +137,9 @@ def test_a_cancelled_sweep_is_exit_status_one(run: Run, on_sqlite: Service) -> N
 
 def test_a_sweep_is_described_by_its_runs() -> None:
     job = {"status": "running", "progress": {"runs": 3, "total": 9}, "metrics": {"valid_loss": 0.5}}
-    assert describe(job) == "3/9 runs, loss 0.5"
-    assert describe({**job, "metrics": {"valid_macro_f1": 0.75}}) == "3/9 runs, macro_f1 0.75"
-    assert milestone(job) == "running 3"
+    assert describe_job(job) == "3/9 runs, loss 0.5"
+    assert describe_job({**job, "metrics": {"valid_macro_f1": 0.75}}) == "3/9 runs, macro_f1 0.75"
+    assert log_key(job) == "running 3"
 
 
 def test_a_ranking_shows_trials_without_a_value_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,7 +153,7 @@ def test_a_ranking_shows_trials_without_a_value_too(capsys: pytest.CaptureFixtur
     }
     board = [{**row, "parameters": {"options.context_length": None}}]
     search = {"space": {"options.context_length": [None, 3]}, "seeds": 3}
-    ranking({"model": "m", "metric": "valid_loss", "search": search, "leaderboard": board})
+    print_leaderboard({"model": "m", "metric": "valid_loss", "search": search, "leaderboard": board})
     shown = capsys.readouterr().out
     assert "m: 1 trials" in shown
     assert shown.split()[-3:] == ["none", "0/3", "failed"]

@@ -11,11 +11,17 @@ import redis
 from sqlalchemy import update
 
 from app.cli.stack import embedded_servers
-from app.cli.stack.embedded_servers import Busy, Claim, answers, private_directory, valkey
+from app.cli.stack.embedded_servers import (
+    DirectoryInUse,
+    DirectoryLock,
+    is_responding,
+    private_directory,
+    valkey_process,
+)
 from app.database.engine import db_now, make_engine, make_sessions
 from app.database.tables import Job
 from app.infrastructure.broker import Broker
-from app.infrastructure.processes import Child
+from app.infrastructure.processes import ManagedProcess
 from app.services.jobs.dispatcher import Dispatcher
 from app.settings import Settings
 from tests.app.services.jobs.test_leases import submit
@@ -28,77 +34,77 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def claim(settings: Settings) -> Iterator[Claim]:
-    made = Claim(settings.data_dir)
+def claim(settings: Settings) -> Iterator[DirectoryLock]:
+    made = DirectoryLock(settings.data_dir)
     yield made
     made.release()
 
 
 @pytest.fixture
-def server(settings: Settings, claim: Claim) -> Iterator[Child]:
-    child = valkey(settings, claim)
+def server(settings: Settings, claim: DirectoryLock) -> Iterator[ManagedProcess]:
+    child = valkey_process(settings, claim)
     child.start()
-    until(lambda: answers(settings.redis), what="Valkey")
+    until(lambda: is_responding(settings.redis), what="Valkey")
     yield child
     child.kill()
 
 
-def test_it_listens_on_a_private_socket_and_no_port(settings: Settings, server: Child) -> None:
+def test_it_listens_on_a_private_socket_and_no_port(settings: Settings, server: ManagedProcess) -> None:
     with redis.Redis.from_url(settings.redis) as client:
-        found = client.config_get("*")
-    wanted = {
+        result = client.config_get("*")
+    expected = {
         "port": "0",
         "appendonly": "no",  # lanes carry megabytes a second that nobody needs again
         "save": "",
         "maxmemory-policy": "noeviction",
     }
-    assert {name: found[name] for name in wanted} == wanted
+    assert {name: result[name] for name in expected} == expected
     socket = settings.redis_socket
     assert stat.S_IMODE(socket.stat().st_mode) == 0o700
     assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
 
 
 @pytest.fixture
-def broker(settings: Settings, server: Child) -> Iterator[Broker]:
+def broker(settings: Settings, server: ManagedProcess) -> Iterator[Broker]:
     made = Broker(settings.redis)
     yield made
     made.close()
 
 
 def test_a_queued_job_is_rung_for_again_when_valkey_lost_everything(
-    settings: Settings, server: Child, broker: Broker, sqlite_template: Path, tmp_path: Path
+    settings: Settings, server: ManagedProcess, broker: Broker, sqlite_template: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
     engine = make_engine(f"sqlite:///{tmp_path / 'test.db'}")
     sessions = make_sessions(engine)
-    dispatcher = Dispatcher(sessions, broker, again=5)
+    dispatcher = Dispatcher(sessions, broker, renotify_seconds=5)
     with sessions.begin() as session:
         submit(session)
-    dispatcher.sweep()
-    assert broker.waiting() == 1
+    dispatcher.run_pass()
+    assert broker.pending() == 1
     server.kill()
-    assert not answers(settings.redis)
+    assert not is_responding(settings.redis)
     server.start()
-    until(lambda: answers(settings.redis), what="Valkey again")
-    assert broker.waiting() == 0
+    until(lambda: is_responding(settings.redis), what="Valkey again")
+    assert broker.pending() == 0
     with sessions.begin() as session:
         session.execute(update(Job).values(dispatched_at=db_now() - 6))
-    dispatcher.sweep()
-    assert broker.waiting() == 1
+    dispatcher.run_pass()
+    assert broker.pending() == 1
     engine.dispose()
 
 
-def test_nothing_is_written_to_its_directory(settings: Settings, server: Child) -> None:
+def test_nothing_is_written_to_its_directory(settings: Settings, server: ManagedProcess) -> None:
     with redis.Redis.from_url(settings.redis) as client:
         client.rpush("lane", *range(100))
-    server.ask()
-    until(lambda: server.ended() == 0, what="its end")
+    server.terminate()
+    until(lambda: server.poll() == 0, what="its end")
     assert list((settings.data_dir / "valkey").iterdir()) == []
 
 
-def test_sigterm_ends_it_in_order(server: Child) -> None:
-    server.ask()
-    until(lambda: server.ended() == 0, what="its end")
+def test_sigterm_ends_it_in_order(server: ManagedProcess) -> None:
+    server.terminate()
+    until(lambda: server.poll() == 0, what="its end")
     assert "bye bye" in server.tail()
 
 
@@ -106,11 +112,11 @@ def test_a_long_data_directory_has_its_socket_elsewhere(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / ("long" * 30), redis_url="")
     assert len(os.fsencode(settings.redis_socket)) <= 103
     assert settings.redis_socket != Settings(data_dir=tmp_path / ("long" * 31)).redis_socket
-    claim = Claim(settings.data_dir)
-    server = valkey(settings, claim)
+    claim = DirectoryLock(settings.data_dir)
+    server = valkey_process(settings, claim)
     server.start()
     try:
-        until(lambda: answers(settings.redis), what="Valkey")
+        until(lambda: is_responding(settings.redis), what="Valkey")
     finally:
         server.kill()
         claim.release()
@@ -120,45 +126,45 @@ def test_a_long_data_directory_has_its_socket_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["with space", "per%20cent", "ünï", "que?stion"])
 def test_odd_directory_names_make_working_urls(tmp_path: Path, name: str) -> None:
     settings = Settings(data_dir=tmp_path / name, redis_url="")
-    claim = Claim(settings.data_dir)
-    server = valkey(settings, claim)
+    claim = DirectoryLock(settings.data_dir)
+    server = valkey_process(settings, claim)
     server.start()
     try:
-        until(lambda: answers(settings.redis), what="Valkey")
+        until(lambda: is_responding(settings.redis), what="Valkey")
     finally:
         server.kill()
         claim.release()
 
 
-def test_a_second_claim_says_who_holds_the_directory(settings: Settings, claim: Claim) -> None:
+def test_a_second_claim_says_who_holds_the_directory(settings: Settings, claim: DirectoryLock) -> None:
     claim.announce("http://127.0.0.1:8000")
     with pytest.raises(
-        Busy, match=rf"already running on .* at http://127\.0\.0\.1:8000 \(process {os.getpid()}\)"
+        DirectoryInUse, match=rf"already running on .* at http://127\.0\.0\.1:8000 \(process {os.getpid()}\)"
     ):
-        Claim(settings.data_dir)
+        DirectoryLock(settings.data_dir)
 
 
 def test_a_released_directory_is_free(settings: Settings) -> None:
-    Claim(settings.data_dir).release()
-    Claim(settings.data_dir).release()
+    DirectoryLock(settings.data_dir).release()
+    DirectoryLock(settings.data_dir).release()
 
 
 def test_a_leftover_server_keeps_the_directory_until_it_ends(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = Claim(settings.data_dir)
-    server = valkey(settings, first)
+    first = DirectoryLock(settings.data_dir)
+    server = valkey_process(settings, first)
     server.start()
-    until(lambda: answers(settings.redis), what="Valkey")
+    until(lambda: is_responding(settings.redis), what="Valkey")
     first.release()  # as if the process that held it had been killed ...
     (settings.data_dir / "lock").write_text("999999999 http://gone")  # ... and its number is nobody's
-    monkeypatch.setattr(embedded_servers, "LEFTOVER_SECONDS", 0.2)
-    with pytest.raises(Busy):
-        Claim(settings.data_dir)
-    monkeypatch.setattr(embedded_servers, "LEFTOVER_SECONDS", 10.0)
+    monkeypatch.setattr(embedded_servers, "LOCK_WAIT_SECONDS", 0.2)
+    with pytest.raises(DirectoryInUse):
+        DirectoryLock(settings.data_dir)
+    monkeypatch.setattr(embedded_servers, "LOCK_WAIT_SECONDS", 10.0)
     assert server.pid is not None
     os.kill(server.pid, signal.SIGTERM)
-    second = Claim(settings.data_dir)  # waits for the server's end
+    second = DirectoryLock(settings.data_dir)  # waits for the server's end
     second.release()
     server.kill()
 
@@ -167,10 +173,10 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     target = private_directory(tmp_path / "mine")
     assert stat.S_IMODE(target.stat().st_mode) == 0o700
     (tmp_path / "link").symlink_to(target)
-    with pytest.raises(Busy, match="not a directory of this user"):
+    with pytest.raises(DirectoryInUse, match="not a directory of this user"):
         private_directory(tmp_path / "link")
 
 
 def test_nobody_answers_where_nothing_listens(tmp_path: Path) -> None:
-    assert not answers(f"unix://{tmp_path}/none.sock")
-    assert not answers("redis://127.0.0.1:1/0")
+    assert not is_responding(f"unix://{tmp_path}/none.sock")
+    assert not is_responding("redis://127.0.0.1:1/0")

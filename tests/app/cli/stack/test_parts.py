@@ -13,8 +13,16 @@ import httpx
 import pytest
 
 from app.cli.stack import parts as module
-from app.cli.stack.parts import Kept, NotReady, Signals, Stack, Stop, listen, url_of
-from app.infrastructure.processes import Child
+from app.cli.stack.parts import (
+    NotReady,
+    Signals,
+    Stack,
+    StopRequested,
+    SupervisedProcess,
+    open_listener,
+    url_of,
+)
+from app.infrastructure.processes import ManagedProcess
 from app.settings import Settings
 from tests.servers import until
 
@@ -49,21 +57,21 @@ def signals() -> Iterator[Signals]:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture
-def make(tmp_path: Path, signals: Signals, said: list[str]) -> Iterator[Make]:
-    with listen("127.0.0.1", 0) as opened:
+def make(tmp_path: Path, signals: Signals, messages: list[str]) -> Iterator[Make]:
+    with open_listener("127.0.0.1", 0) as listener:
 
         def build(api: str = API, worker: str = WORKER, **settings: Any) -> Stack:
             return Stack(
                 Settings(data_dir=tmp_path / "data", **settings),
-                opened,
-                said.append,
+                listener,
+                messages.append,
                 signals,
-                api=[sys.executable, "-c", api, str(opened.fileno())],
+                api=[sys.executable, "-c", api, str(listener.fileno())],
                 workers={"train": [sys.executable, "-c", worker]},
             )
 
@@ -72,7 +80,7 @@ def make(tmp_path: Path, signals: Signals, said: list[str]) -> Iterator[Make]:
 
 def test_it_starts_every_part_and_stops_every_part(make: Make, tmp_path: Path) -> None:
     with make() as stack:
-        parts = {kept.child.name: kept.child for kept in stack.parts()}
+        parts = {process.child.name: process.child for process in stack.processes()}
         assert list(parts) == ["valkey", "api", "train"]
         assert httpx.get(f"{stack.url}/readyz").status_code == 200
         assert (tmp_path / "data" / "recurra.db").exists()
@@ -80,7 +88,7 @@ def test_it_starts_every_part_and_stops_every_part(make: Make, tmp_path: Path) -
         pids = [child.pid for child in parts.values()]
         assert all(pids)
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-    assert not stack.parts()
+    assert not stack.processes()
     with make():  # and the directory is free again
         pass
 
@@ -88,7 +96,7 @@ def test_it_starts_every_part_and_stops_every_part(make: Make, tmp_path: Path) -
 def test_named_servers_are_not_started(make: Make, tmp_path: Path, redis_server: Any) -> None:
     database = tmp_path / "elsewhere.db"
     with make(redis_url=redis_server.url, database_url=f"sqlite:///{database}") as stack:
-        assert [kept.child.name for kept in stack.parts()] == ["api", "train"]
+        assert [process.child.name for process in stack.processes()] == ["api", "train"]
     assert database.exists()
     assert not (tmp_path / "data" / "recurra.db").exists()
     assert not (tmp_path / "data" / "valkey").exists()
@@ -110,11 +118,11 @@ def test_a_service_that_never_gets_ready_is_given_up(make: Make, monkeypatch: py
 
 
 def test_a_part_that_dies_later_is_started_again(
-    make: Make, signals: Signals, said: list[str], monkeypatch: pytest.MonkeyPatch
+    make: Make, signals: Signals, messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(module, "FIRST_RESTART_SECONDS", 0.05)
     with make() as stack:
-        train = stack.parts()[-1]
+        train = stack.processes()[-1]
         train.delay = 0.05
         first = train.child.pid
         assert first is not None
@@ -128,39 +136,39 @@ def test_a_part_that_dies_later_is_started_again(
         other.start()
         stack.supervise()
         other.join()
-    assert said == ["train ended with status -9; starting it again in 0.05 s"]
+    assert messages == ["train ended with status -9; starting it again in 0.05 s"]
     assert signals.count == 1
 
 
 def test_restarts_back_off_and_calm_down(tmp_path: Path) -> None:
-    kept = Kept(Child("brief", [sys.executable, "-c", ""], tmp_path / "log"))
+    process = SupervisedProcess(ManagedProcess("brief", [sys.executable, "-c", ""], tmp_path / "log"))
     waits, now = [], 0.0
     for _ in range(8):
-        kept.child.start()
-        kept.child.started = now
-        until(lambda: kept.child.ended() == 0, what="its end")
-        waits.append(str(kept.tend(now)).rpartition(" in ")[2])
-        assert kept.due is not None
-        now, kept.due = kept.due, None
+        process.child.start()
+        process.child.started = now
+        until(lambda: process.child.poll() == 0, what="its end")
+        waits.append(str(process.check(now)).rpartition(" in ")[2])
+        assert process.restart_at is not None
+        now, process.restart_at = process.restart_at, None
     assert waits == ["0.5 s", "1 s", "2 s", "4 s", "8 s", "16 s", "30 s", "30 s"]
-    kept.child.start()
-    kept.child.started = now
-    until(lambda: kept.child.ended() == 0, what="its end")
-    assert "in 0.5 s" in str(kept.tend(now + 61))
+    process.child.start()
+    process.child.started = now
+    until(lambda: process.child.poll() == 0, what="its end")
+    assert "in 0.5 s" in str(process.check(now + 61))
 
 
 def test_a_signal_before_it_is_ready_stops_it(make: Make, signals: Signals) -> None:
-    signals._note(signal.SIGINT, None)
-    with pytest.raises(Stop), make(api=WORKER):
+    signals._count(signal.SIGINT, None)
+    with pytest.raises(StopRequested), make(api=WORKER):
         pytest.fail("it was stopped")
 
 
 def test_a_second_signal_kills(make: Make, signals: Signals) -> None:
     with make(worker=DEAF) as stack:
-        until(lambda: stack.parts()[-1].child.tail() == "deaf", what="the worker")
-        pid = stack.parts()[-1].child.pid
-        signals._note(signal.SIGINT, None)
-        signals._note(signal.SIGINT, None)
+        until(lambda: stack.processes()[-1].child.tail() == "deaf", what="the worker")
+        pid = stack.processes()[-1].child.pid
+        signals._count(signal.SIGINT, None)
+        signals._count(signal.SIGINT, None)
     assert not Path(f"/proc/{pid}").exists()
 
 
@@ -179,13 +187,13 @@ def test_signals_are_counted_and_handlers_put_back() -> None:
 
 
 def test_a_taken_port_is_an_error_and_zero_finds_a_free_one() -> None:
-    with listen("127.0.0.1", 0) as opened:
-        port = opened.getsockname()[1]
-        assert url_of(opened) == f"http://127.0.0.1:{port}"
+    with open_listener("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        assert url_of(listener) == f"http://127.0.0.1:{port}"
         with pytest.raises(OSError, match="in use"):
-            listen("127.0.0.1", port)
-    with listen("0.0.0.0", 0) as everywhere:  # noqa: S104
+            open_listener("127.0.0.1", port)
+    with open_listener("0.0.0.0", 0) as everywhere:  # noqa: S104
         assert url_of(everywhere).startswith("http://127.0.0.1:")
     if socket.has_ipv6:
-        with listen("::1", 0) as six:
+        with open_listener("::1", 0) as six:
             assert url_of(six).startswith("http://[::1]:")

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cli.stack.parts import listen
+from app.cli.stack.parts import open_listener
 from tests.servers import until
 
 RECURRA = [sys.executable, "-P", "-c", "from app.cli import main; main()"]
@@ -28,13 +28,13 @@ def descendants(pid: int) -> set[int]:
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError):
             continue
-    found, more = set[int](), {pid}
-    while more := {child for child, parent in parents.items() if parent in more} - found:
-        found |= more
-    return found
+    result, more = set[int](), {pid}
+    while more := {child for child, parent in parents.items() if parent in more} - result:
+        result |= more
+    return result
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -77,7 +77,7 @@ def test_it_is_ready_serves_alone_and_stops_in_order(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "Traceback" not in errors
-        until(lambda: all(gone(pid) for pid in below), what="the end of all parts")
+        until(lambda: all(has_ended(pid) for pid in below), what="the end of all parts")
     assert {log.name for log in (tmp_path / "data" / "logs").iterdir()} >= {
         "api.log", "serve.log", "train.log", "valkey.log",
     }  # fmt: skip
@@ -89,7 +89,7 @@ def test_nothing_outlives_a_kill_and_the_next_start_works(tmp_path: Path) -> Non
         below = descendants(process.pid)
         process.kill()
         process.wait()
-        until(lambda: all(gone(pid) for pid in below), seconds=30, what="the end of all parts")
+        until(lambda: all(has_ended(pid) for pid in below), seconds=30, what="the end of all parts")
     with up(tmp_path / "data") as (process, url):
         assert httpx.get(f"{url}/healthz").status_code == 200
         process.send_signal(signal.SIGINT)
@@ -97,7 +97,7 @@ def test_nothing_outlives_a_kill_and_the_next_start_works(tmp_path: Path) -> Non
 
 
 def test_a_taken_port_is_said_at_once(tmp_path: Path) -> None:
-    with listen("127.0.0.1", 0) as opened:
+    with open_listener("127.0.0.1", 0) as opened:
         port = str(opened.getsockname()[1])
         command = [*RECURRA, "up", "--port", port, "--data-dir", str(tmp_path / "data")]
         done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)

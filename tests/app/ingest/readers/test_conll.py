@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
-from app.ingest.readers import Mapping, conll, open_source
-from app.tasks.contract import Faults, Source
+from app.ingest.readers import Mapping, chunks, open_source
+from app.tasks.source import Faults, Source
 from app.typedefs import Json
-from tests.tagged import Sentence, entities
-from tests.tagged import conll as written
+from tests.tagged import Sentence, entities, to_conll
 
 PATHS = TemporaryDirectory()  # for properties, which share no fixture between examples
 CELLS = st.text(
@@ -51,13 +50,15 @@ def refused(body: bytes, **columns: str) -> list[Problem]:
 
 
 @given(SENTENCES, st.sampled_from([" ", "\t", "  "]), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_sentences_come_back(told: list[list[tuple[str, str]]], between: str, end: str, closed: bool) -> None:
-    blocks = [end.join(between.join(pair) for pair in one) for one in told]
+def test_sentences_come_back(
+    sentences: list[list[tuple[str, str]]], between: str, end: str, closed: bool
+) -> None:
+    blocks = [end.join(between.join(pair) for pair in one) for one in sentences]
     body = (end + end).join(blocks) + end * closed
     if body.startswith("\ufeff") or "-DOCSTART-" in body:
         return
     line, expected = 1, []
-    for one in told:
+    for one in sentences:
         expected.append((line, sentence([token for token, _ in one], [tag for _, tag in one])))
         line += len(one) + 1
     assert records(body.encode()) == expected
@@ -136,20 +137,20 @@ def test_columns_have_numbers(columns: dict[str, str], pointer: str, word: str) 
 
 
 def test_chunks_are_the_same_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Sentence] = entities(7)
-    body = written(told, "\t")
-    monkeypatch.setattr(conll, "SENTENCES", 3)
-    chunks = list(source(body).chunks())
-    assert [len(chunk.rows) for chunk in chunks] == [3, 3, 1]
-    found = [
-        (int(row), sentence(chunk.columns["tokens"][at], chunk.columns["tags"][at]))
-        for chunk in chunks
-        for at, row in enumerate(chunk.rows)
+    sentences: list[Sentence] = entities(7)
+    body = to_conll(sentences, "\t")
+    monkeypatch.setattr(chunks, "CHUNK_RECORDS", 3)
+    chunk_list = list(source(body).chunks())
+    assert [len(chunk.rows) for chunk in chunk_list] == [3, 3, 1]
+    result = [
+        (int(row), sentence(chunk.columns["tokens"][index], chunk.columns["tags"][index]))
+        for chunk in chunk_list
+        for index, row in enumerate(chunk.rows)
     ]
-    assert found == records(body)
-    assert [record for _, record in found] == [sentence(*one) for one in told]
+    assert result == records(body)
+    assert [record for _, record in result] == [sentence(*one) for one in sentences]
 
 
-def test_what_is_no_text_has_a_place() -> None:
+def test_what_is_no_text_has_a_line() -> None:
     [problem] = refused(b"a O\n\ncaf\xe9 O\n")
     assert problem.pointer == "/file/row/3"

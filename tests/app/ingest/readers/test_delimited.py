@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, delimited, lines, open_source
-from app.tasks.contract import Faults, Source
+from app.ingest.readers.mapping import MAX_COLUMNS
+from app.tasks.source import Faults, Source
 from app.typedefs import Json
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
@@ -63,12 +64,12 @@ def test_any_table_is_read_with_its_lines_whatever_the_chunks(
 ) -> None:
     body, begins = written(rows, end, quote_all=quote_all)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(delimited, "ROWS", size)
-        patch.setattr(lines, "BLOCK", block)
+        patch.setattr(delimited, "CHUNK_ROWS", size)
+        patch.setattr(lines, "READ_BLOCK_BYTES", block)
         chunks = list(source(b"\xef\xbb\xbf" * bom + body, "csv").chunks())
     assert all(0 < len(chunk.rows) <= size for chunk in chunks)
-    found = [row for chunk in chunks for row in zip(*chunk.columns.values(), strict=True)]
-    assert found == rows
+    result = [row for chunk in chunks for row in zip(*chunk.columns.values(), strict=True)]
+    assert result == rows
     assert np.concatenate([chunk.rows for chunk in chunks]).tolist() == begins
 
 
@@ -78,10 +79,10 @@ def test_blank_lines_anywhere_change_nothing_but_the_line_numbers(
 ) -> None:
     blanks = data.draw(st.lists(st.integers(0, 3), min_size=count + 1, max_size=count + 1))
     body, line, expected = end * blanks[0] + b"text,label" + end, blanks[0] + 2, []
-    for at in range(count):
-        body += end * blanks[at + 1] + b"row %d,%d" % (at, at) + end
-        line += blanks[at + 1]
-        expected.append((line, {"text": f"row {at}", "label": str(at)}))
+    for index in range(count):
+        body += end * blanks[index + 1] + b"row %d,%d" % (index, index) + end
+        line += blanks[index + 1]
+        expected.append((line, {"text": f"row {index}", "label": str(index)}))
         line += 1
     assert records(body) == expected
     assert records(body.rstrip()) == expected  # nor does a last line without its end
@@ -117,10 +118,10 @@ def delimited_by(format_: str) -> str:
 
 def test_a_table_of_thousands_of_columns_keeps_them_apart() -> None:
     width = 3_000
-    header = ",".join(f"c{at}" for at in range(width))
-    rows = [",".join(str(row * width + at) for at in range(width)) for row in range(3)]
+    header = ",".join(f"c{index}" for index in range(width))
+    rows = [",".join(str(row * width + index) for index in range(width)) for row in range(3)]
     chunks = list(source("\n".join([header, *rows]).encode(), "csv").chunks())
-    assert list(chunks[0].columns) == [f"c{at}" for at in range(width)]
+    assert list(chunks[0].columns) == [f"c{index}" for index in range(width)]
     assert chunks[0].columns["c2999"].tolist() == ["2999", "5999", "8999"]
 
 
@@ -146,24 +147,24 @@ def test_mapped_and_unnamed_columns() -> None:
         (b"\n\n", 1, "empty"),
     ],
 )
-def test_what_is_no_table_is_told_with_its_line(body: bytes, row: int, word: str) -> None:
+def test_what_is_no_table_is_reported_with_its_line(body: bytes, row: int, word: str) -> None:
     [problem] = refused(body)
     assert (problem.pointer, word in problem.detail) == (f"/file/row/{row}", True), problem
 
 
 def test_a_field_without_end_is_given_up() -> None:
-    [problem] = refused(b'a,b\n1,2\n3,"' + b"x" * (delimited.LONGEST_FIELD + 10))
+    [problem] = refused(b'a,b\n1,2\n3,"' + b"x" * (delimited.MAX_FIELD_CHARS + 10))
     assert "begins at line 3 is over 1 MiB" in problem.detail
 
 
 def test_too_many_columns_are_refused_before_any_row() -> None:
-    [problem] = refused(b",".join(b"c%d" % at for at in range(delimited.MOST_COLUMNS + 1)) + b"\n")
+    [problem] = refused(b",".join(b"c%d" % index for index in range(MAX_COLUMNS + 1)) + b"\n")
     assert "names 10,001 columns" in problem.detail
 
 
-def test_every_name_that_comes_twice_is_told() -> None:
-    found = refused(b"a,b,a,b,b,,\n1,2,3,4,5,6,7\n")
-    assert [(problem.pointer, problem.detail[-8:]) for problem in found] == [
+def test_every_name_that_comes_twice_is_reported() -> None:
+    result = refused(b"a,b,a,b,b,,\n1,2,3,4,5,6,7\n")
+    assert [(problem.pointer, problem.detail[-8:]) for problem in result] == [
         ("/file/row/1/column/a", "2 times."),
         ("/file/row/1/column/b", "3 times."),
     ]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
-from app.ingest.readers import Mapping, jsonlines, lines, open_source
-from app.tasks.contract import MAX_FAULTS, Chunk, Faults, Source
+from app.ingest.readers import Mapping, chunks, lines, open_source
+from app.tasks.source import MAX_FAULTS, Chunk, Faults, Source
 from app.typedefs import Json
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
@@ -50,11 +50,11 @@ def exhaust(rows: Iterator[object]) -> None:
         pass
 
 
-def rows_of(chunks: list[Chunk]) -> list[tuple[int, dict[str, Any]]]:
+def rows_of(chunk_list: list[Chunk]) -> list[tuple[int, dict[str, Any]]]:
     return [
-        (int(row), {name: column[at] for name, column in chunk.columns.items()})
-        for chunk in chunks
-        for at, row in enumerate(chunk.rows)
+        (int(row), {name: column[index] for name, column in chunk.columns.items()})
+        for chunk in chunk_list
+        for index, row in enumerate(chunk.rows)
     ]
 
 
@@ -74,27 +74,28 @@ def test_any_objects_come_back_with_their_lines(
     except UnicodeEncodeError:
         return  # a lone surrogate has no UTF-8
     step = end.count("\n")
-    assert records(body) == [(1 + at * step, one) for at, one in enumerate(objects)]
+    assert records(body) == [(1 + index * step, one) for index, one in enumerate(objects)]
 
 
 @given(st.integers(1, 12), st.integers(1, 40))
 def test_chunks_and_blocks_of_any_size_give_the_same_rows(size: int, block: int) -> None:
     body = b"".join(
-        b'{"text": "line %d \xc3\xa4", "label": %d}\n%s' % (at, at, b"\n" * (at % 2)) for at in range(11)
+        b'{"text": "line %d \xc3\xa4", "label": %d}\n%s' % (index, index, b"\n" * (index % 2))
+        for index in range(11)
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jsonlines, "RECORDS", size)
-        patch.setattr(lines, "BLOCK", block)
-        chunks = list(source(body).chunks())
-    assert [len(chunk.rows) for chunk in chunks[:-1]] == [size] * (len(chunks) - 1)
-    found = rows_of(chunks)
-    assert found == records(body)
-    assert [row for row, _ in found] == [1 + at + at // 2 for at in range(11)]
+        patch.setattr(chunks, "CHUNK_RECORDS", size)
+        patch.setattr(lines, "READ_BLOCK_BYTES", block)
+        chunk_list = list(source(body).chunks())
+    assert [len(chunk.rows) for chunk in chunk_list[:-1]] == [size] * (len(chunk_list) - 1)
+    result = rows_of(chunk_list)
+    assert result == records(body)
+    assert [row for row, _ in result] == [1 + index + index // 2 for index in range(11)]
 
 
 def test_a_field_that_only_some_objects_have_is_none_in_the_others() -> None:
-    chunks = list(source(b'{"a": 1}\n{"b": [2]}\n{"a": "x", "b": {"c": 3}}').chunks())
-    assert rows_of(chunks) == [
+    chunk_list = list(source(b'{"a": 1}\n{"b": [2]}\n{"a": "x", "b": {"c": 3}}').chunks())
+    assert rows_of(chunk_list) == [
         (1, {"a": 1, "b": None}),
         (2, {"a": None, "b": [2]}),
         (3, {"a": "x", "b": {"c": 3}}),
@@ -153,5 +154,5 @@ def test_fields_are_renamed_and_the_mapped_one_wins() -> None:
 
 def test_separators_of_unicode_are_no_line_ends() -> None:
     text = "a\u2028b\u2029c\x85d\x0be\x0cf"
-    found = records(json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n" + b'{"text": "z"}')
-    assert found == [(1, {"text": text}), (2, {"text": "z"})]
+    result = records(json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n" + b'{"text": "z"}')
+    assert result == [(1, {"text": text}), (2, {"text": "z"})]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, open_source, parquet
-from app.tasks.contract import Faults, Source
+from app.tasks.source import Faults, Source
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
 TEXTS = st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=5), min_size=1, max_size=30)
@@ -58,7 +58,7 @@ def test_rows_do_not_depend_on_row_groups_or_chunks(
     numbers = pa.array(range(len(texts)), pa.int32())
     body = body_of(group=group, text=column.dictionary_encode() if coded else column, at=numbers)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parquet, "ROWS", size)
+        patch.setattr(parquet, "CHUNK_ROWS", size)
         chunks = list(source(body).chunks())
     assert max(len(chunk.rows) for chunk in chunks) <= size
     assert [row for chunk in chunks for row in chunk.rows] == list(range(1, len(texts) + 1))
@@ -68,8 +68,8 @@ def test_rows_do_not_depend_on_row_groups_or_chunks(
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
 def test_every_kind_of_text(kind: Any) -> None:
-    found = one(pa.array(["é", None, ""], kind))
-    assert (found.dtype, found.tolist()) == (np.dtype(object), ["é", "", ""])
+    result = one(pa.array(["é", None, ""], kind))
+    assert (result.dtype, result.tolist()) == (np.dtype(object), ["é", "", ""])
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint32()])
@@ -113,20 +113,20 @@ def test_times_of_every_unit_and_zone_are_utc_seconds(unit: str, zone: str | Non
     column = pa.array([moment, None], pa.timestamp(unit, zone or "UTC"))
     if zone is None:
         column = column.cast(pa.timestamp(unit))
-    found = one(column)
-    assert found.dtype == np.dtype("datetime64[s]")
-    assert str(found[0]) == "2024-02-29T23:59:58"
-    assert np.isnat(found[1])
+    result = one(column)
+    assert result.dtype == np.dtype("datetime64[s]")
+    assert str(result[0]) == "2024-02-29T23:59:58"
+    assert np.isnat(result[1])
 
 
-def test_one_moment_told_in_two_zones_is_one_time() -> None:
+def test_one_moment_written_in_two_zones_is_one_time() -> None:
     berlin = datetime(2024, 7, 1, 14, tzinfo=timezone(timedelta(hours=2)))
     body = body_of(
         a=pa.array([berlin], pa.timestamp("us", "Europe/Berlin")),
         b=pa.array([berlin.astimezone(UTC)], pa.timestamp("us", "Asia/Tokyo")),
     )
-    found = joined(body)
-    assert found["a"][0] == found["b"][0] == np.datetime64("2024-07-01T12:00:00")
+    result = joined(body)
+    assert result["a"][0] == result["b"][0] == np.datetime64("2024-07-01T12:00:00")
 
 
 @pytest.mark.parametrize("kind", [pa.date32(), pa.date64()])
@@ -144,9 +144,9 @@ def test_dictionaries_are_read_as_what_they_hold(values: list[Any]) -> None:
 
 def test_rows_as_records_of_python_values() -> None:
     body = body_of(group=1, text=["a", None], label=[1, 2])
-    found = list(source(body).records())
-    assert found == [(1, {"text": "a", "label": 1}), (2, {"text": "", "label": 2})]
-    assert type(found[0][1]["label"]) is int
+    result = list(source(body).records())
+    assert result == [(1, {"text": "a", "label": 1}), (2, {"text": "", "label": 2})]
+    assert type(result[0][1]["label"]) is int
 
 
 def test_columns_are_renamed_and_left_out() -> None:
@@ -164,7 +164,7 @@ def test_a_type_that_is_not_read_matters_only_where_it_is_used() -> None:
         assert "are not read" in refused(body_of(x=other))[0].detail
 
 
-def test_columns_of_the_same_name_are_told() -> None:
+def test_columns_of_the_same_name_are_reported() -> None:
     sink = io.BytesIO()
     pq.write_table(pa.table([pa.array([1]), pa.array([2]), pa.array([3])], ["y", "y", "ds"]), sink)
     assert refused(sink.getvalue()) == [("/file/column/y", "The file has this column 2 times.")]
@@ -180,19 +180,19 @@ def test_a_table_without_rows_gives_no_rows() -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 3, 11, 40, -1])
-def test_a_file_cut_short_is_told(keep: int) -> None:
+def test_a_file_cut_short_is_reported(keep: int) -> None:
     [problem] = refused(body_of(y=[1.0, 2.0])[:keep])
     assert (problem.pointer, problem.detail) == ("/file", "This is not a complete Parquet file.")
 
 
 def test_limits_are_checked_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     body = body_of(a=[1.0] * 50, b=[2.0] * 50)
-    monkeypatch.setattr(parquet, "MOST_COLUMNS", 1)
+    monkeypatch.setattr(parquet, "MAX_COLUMNS", 1)
     assert "2 columns; at most 1" in refused(body)[0].detail
-    monkeypatch.setattr(parquet, "MOST_COLUMNS", 2)
-    monkeypatch.setattr(parquet, "MOST_ROWS", 49)
+    monkeypatch.setattr(parquet, "MAX_COLUMNS", 2)
+    monkeypatch.setattr(parquet, "MAX_ROWS", 49)
     assert "50 rows of 2 columns" in refused(body)[0].detail
-    monkeypatch.setattr(parquet, "MOST_ROWS", 50)
+    monkeypatch.setattr(parquet, "MAX_ROWS", 50)
     assert len(joined(body)["a"]) == 50
-    monkeypatch.setattr(parquet, "MOST_BYTES", 10)
+    monkeypatch.setattr(parquet, "MAX_UNCOMPRESSED_BYTES", 10)
     assert "too large" in refused(body)[0].detail

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, lines, open_source
-from app.tasks.contract import Faults, Source
+from app.tasks.source import Faults, Source
 
 PATHS = TemporaryDirectory()  # for properties, which share no fixture between examples
 LINES = st.text(st.characters(exclude_characters="\0\r\n", exclude_categories=["Cs"]), max_size=8)
@@ -44,9 +44,9 @@ def test_a_carriage_return_within_a_line_stays() -> None:
 
 @given(st.integers(1, 30))
 def test_pieces_of_any_size_are_whole_lines_with_their_numbers(block: int) -> None:
-    body = "".join(f"Zeile {at} äöü\n" + "\n" * (at % 3) for at in range(9)) + "Ende"
+    body = "".join(f"Zeile {index} äöü\n" + "\n" * (index % 3) for index in range(9)) + "Ende"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "BLOCK", block)
+        patch.setattr(lines, "READ_BLOCK_BYTES", block)
         chunks = list(source(body.encode()).chunks())
     pieces = [str(chunk.columns["text"][0]) for chunk in chunks]
     assert "".join(pieces) == body
@@ -58,10 +58,10 @@ def test_pieces_of_any_size_are_whole_lines_with_their_numbers(block: int) -> No
 
 
 def test_a_single_line_may_be_huge_but_not_endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "BLOCK", 1 << 10)
-    monkeypatch.setattr(lines, "LONGEST_LINE", 1 << 15)
+    monkeypatch.setattr(lines, "READ_BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1 << 15)
     assert text(b"a" * (1 << 15)) == "a" * (1 << 15)
-    monkeypatch.setattr(lines, "LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1 << 20)
     assert len(text(b"one\n" + b"a" * (1 << 20))) == (1 << 20) + 4
     with pytest.raises(DatasetInvalid, match="longer than 1 MiB") as caught:
         text(b"one\n" + b"a" * ((1 << 20) + (1 << 11)))
@@ -77,7 +77,7 @@ def test_a_single_line_may_be_huge_but_not_endless(monkeypatch: pytest.MonkeyPat
         (b"one\n\xed\xa0\x80", 2, "0xED"),
     ],
 )
-def test_what_is_no_text_has_a_place(body: bytes, row: int, word: str) -> None:
+def test_what_is_no_text_has_a_line(body: bytes, row: int, word: str) -> None:
     with pytest.raises(DatasetInvalid, match=word) as caught:
         text(body)
     assert caught.value.problems[0].pointer == f"/file/row/{row}"

@@ -1,4 +1,4 @@
-"""Batch predictions as rows and files: what is refused, what is kept, and the result put together."""
+"""Batch predictions as rows and files: refused requests, stored parts, and the concatenated result."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from app.database.tables import Alias, Dataset, Job, Model, ModelVersion
 from app.errors import Conflict, Invalid, NotFound
 from app.infrastructure.storage import Storage
 from app.services import datasets
-from app.services.jobs import batch_predictions, control, leases, submission
+from app.services.jobs import batch_predictions, control, leases, queries
 from app.services.models import versions
 from app.states import LIVE, TERMINAL, Status
 from app.typedefs import Json
@@ -47,16 +47,16 @@ def session(sessions: Sessions) -> Any:
 
 
 def submit(session: Session, number: int = 1, dataset: str = "ds_1", **parameters: Any) -> Job:
-    chosen = versions.version(session, "m", number)
+    chosen = versions.get_version(session, "m", number)
     return batch_predictions.submit(session, chosen, STATE, dataset, parameters)
 
 
-def test_a_batch_is_a_queued_job_with_its_version(session: Session) -> None:
+def test_a_batch_prediction_is_a_queued_job_with_its_version(session: Session) -> None:
     job = submit(session, 2, horizon=3)
     assert (job.kind, job.status, job.task) == ("batch_predict", Status.QUEUED, "forecasting")
     assert (job.model, job.model_version, job.dataset_id) == ("m", 2, "ds_1")
     assert (job.network, job.training, job.options) == (NETWORK, {}, {"parameters": {"horizon": 3}})
-    (event,) = submission.events(session, job.id, 0, 10)
+    (event,) = queries.list_events(session, job.id, 0, 10)
     assert (event.seq, event.data) == (1, {"status": "queued"})
 
 
@@ -88,7 +88,7 @@ def test_a_data_set_that_the_model_cannot_read_is_refused(session: Session, data
     assert [problem.pointer for problem in caught.value.problems] == ["/dataset"]
 
 
-def test_what_is_not_there_is_told(session: Session) -> None:
+def test_what_does_not_exist_is_not_found(session: Session) -> None:
     with pytest.raises(NotFound, match="ds_0"):
         submit(session, dataset="ds_0")
     gone = version(9)
@@ -123,9 +123,9 @@ def test_a_batch_of_another_version_or_model_keeps_nothing(session: Session) -> 
 
 
 def put(storage: Storage, job_id: str, parts: list[tuple[int, int, bytes]], directory: Path) -> None:
-    for part, missed, content in parts:
+    for part, failed, content in parts:
         (directory / "part").write_bytes(content)
-        storage.put(batch_predictions.part_key(job_id, part, missed), directory / "part")
+        storage.put(batch_predictions.part_key(job_id, part, failed), directory / "part")
 
 
 PARTS = [(0, 0, b"abc\n"), (1, 2, b"defgh\n"), (2, 1, b"i\n")]
@@ -133,19 +133,19 @@ WHOLE = b"abc\ndefgh\ni\n"
 
 
 def test_stored_parts_count_up_to_the_first_gap(storage: Storage, tmp_path: Path) -> None:
-    assert batch_predictions.done(storage, "job_1") == (0, 0)
+    assert batch_predictions.stored_parts(storage, "job_1") == (0, 0)
     put(storage, "job_1", PARTS, tmp_path)
     put(storage, "job_10", [(0, 5, b"other")], tmp_path)
-    assert batch_predictions.done(storage, "job_1") == (3, 3)
+    assert batch_predictions.stored_parts(storage, "job_1") == (3, 3)
     put(storage, "job_1", [(4, 7, b"beyond a gap")], tmp_path)
-    assert batch_predictions.done(storage, "job_1") == (3, 3)
+    assert batch_predictions.stored_parts(storage, "job_1") == (3, 3)
     storage.delete(batch_predictions.part_key("job_1", 0, 0))
-    assert batch_predictions.done(storage, "job_10") == (1, 5)
+    assert batch_predictions.stored_parts(storage, "job_10") == (1, 5)
 
 
 def test_parts_stay_in_order_beyond_any_number_of_digits(storage: Storage, tmp_path: Path) -> None:
     put(storage, "job_1", [(part, part % 11, b"x") for part in range(12)], tmp_path)
-    assert batch_predictions.done(storage, "job_1") == (12, sum(part % 11 for part in range(12)))
+    assert batch_predictions.stored_parts(storage, "job_1") == (12, sum(part % 11 for part in range(12)))
 
 
 @pytest.mark.parametrize("first", range(0, 13, 3))
@@ -154,9 +154,9 @@ def test_any_span_of_the_parts_reads_as_one_file(
     storage: Storage, tmp_path: Path, first: int, last: int
 ) -> None:
     put(storage, "job_1", PARTS, tmp_path)
-    parts = storage.sizes(batch_predictions.prefix("job_1"))
+    parts = storage.sizes(batch_predictions.results_prefix("job_1"))
     assert list(parts.values()) == [4, 6, 2]
-    assert b"".join(batch_predictions.pieces(storage, parts, first, last)) == WHOLE[first:last]
+    assert b"".join(batch_predictions.read_range(storage, parts, first, last)) == WHOLE[first:last]
 
 
 def ended(sessions: Sessions, job_id: str, status: Status) -> None:
@@ -183,52 +183,52 @@ def test_only_a_finished_batch_has_a_result(
     ended(sessions, job_id, status)
     with sessions() as session:
         if status == Status.SUCCEEDED:
-            assert sum(batch_predictions.result(session, storage, job_id).values()) == len(WHOLE)
+            assert sum(batch_predictions.result_parts(session, storage, job_id).values()) == len(WHOLE)
         else:
             with pytest.raises(Conflict, match=status):
-                batch_predictions.result(session, storage, job_id)
+                batch_predictions.result_parts(session, storage, job_id)
 
 
 def test_a_training_has_no_result_file(sessions: Sessions, storage: Storage) -> None:
     with sessions.begin() as session:
         job_id = submit_training(session)
         with pytest.raises(NotFound, match="train"):
-            batch_predictions.result(session, storage, job_id)
+            batch_predictions.result_parts(session, storage, job_id)
         with pytest.raises(NotFound):
-            batch_predictions.result(session, storage, "job_none")
+            batch_predictions.result_parts(session, storage, "job_none")
 
 
-def test_a_completed_batch_makes_no_version_and_tells_the_one_it_used(sessions: Sessions) -> None:
+def test_a_completed_batch_makes_no_version_and_names_the_one_it_used(sessions: Sessions) -> None:
     with sessions.begin() as session:
         job_id = submit_training(session)
         session.execute(update(Job).values(kind="batch_predict", model_version=3))
     lease = claimed(sessions, job_id)
     with sessions.begin() as session:
-        leases.beat(session, lease, 60, {"fraction": 0.5, "instances": 2}, {"instances": 2, "failed": 0}, [])
+        leases.renew(session, lease, 60, {"fraction": 0.5, "instances": 2}, {"instances": 2, "failed": 0}, [])
         assert leases.complete(session, lease, {"instances": 4, "failed": 1})
         assert leases.complete(session, lease, {"instances": 5, "failed": 2})  # an answer may be lost
     with sessions() as session:
-        job = submission.get(session, job_id)
+        job = queries.get_job(session, job_id)
         assert (job.status, job.model_version, job.owner) == (Status.SUCCEEDED, 3, None)
         assert job.metrics == {"instances": 4, "failed": 1}
         assert job.progress == {"fraction": 1.0, "instances": 2, "eta_seconds": 0.0}
-        told = [event.data["status"] for event in submission.events(session, job_id, 0, 9)]
-        assert told == ["queued", "running", "succeeded"]
-        assert submission.events(session, job_id, 0, 9)[-1].data == {
+        statuses = [event.data["status"] for event in queries.list_events(session, job_id, 0, 9)]
+        assert statuses == ["queued", "running", "succeeded"]
+        assert queries.list_events(session, job_id, 0, 9)[-1].data == {
             "status": "succeeded",
             "model_version": 3,
         }
         assert session.scalars(select(ModelVersion)).all() == []
 
 
-def test_a_batch_whose_cancel_was_asked_for_does_not_succeed(sessions: Sessions) -> None:
+def test_a_batch_with_a_request_to_cancel_does_not_succeed(sessions: Sessions) -> None:
     with sessions.begin() as session:
         job_id = submit_training(session)
     lease = claimed(sessions, job_id)
     with sessions.begin() as session:
         control.cancel(session, job_id)
         assert not leases.complete(session, lease, {})
-        assert submission.get(session, job_id).status == Status.RUNNING
+        assert queries.get_job(session, job_id).status == Status.RUNNING
 
 
 @pytest.mark.parametrize(("kind", "advice"), [("train", True), ("batch_predict", False)])
@@ -238,8 +238,8 @@ def test_a_lost_worker_gives_the_advice_that_helps(sessions: Sessions, kind: str
         session.execute(update(Job).values(kind=kind, crashes=leases.MAX_CRASHES))
     lease = claimed(sessions, job_id)
     with sessions.begin() as session:
-        leases.give_back(session, lease, crashed=True)
+        leases.release(session, lease, crashed=True)
     with sessions() as session:
-        job = submission.get(session, job_id)
+        job = queries.get_job(session, job_id)
         assert (job.status, job.error_code) == (Status.FAILED, "worker_lost")
         assert ("batch_size" in (job.error_message or "")) is advice

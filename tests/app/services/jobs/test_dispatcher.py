@@ -1,4 +1,4 @@
-"""Doorbells: rung after the commit, again when they are lost, and never piled up."""
+"""Wake-ups: sent after the commit, sent again when they are lost, and never piled up."""
 
 import secrets
 import time
@@ -19,84 +19,84 @@ from tests.app.services.jobs.test_leases import claimed, expire, status, submit
 from tests.servers import until
 
 
-class Remembering:
-    """A broker that remembers who was rung for."""
+class RecordingNotifier:
+    """A broker that records which jobs it was notified of."""
 
-    def __init__(self, waiting: int = 0, reachable: bool = True) -> None:
-        self.rung: list[str] = []
-        self.queue = waiting
+    def __init__(self, pending: int = 0, reachable: bool = True) -> None:
+        self.job_ids: list[str] = []
+        self.queue = pending
         self.reachable = reachable
 
-    def ring(self, job_id: str) -> bool:
+    def notify(self, job_id: str) -> bool:
         if self.reachable:
-            self.rung.append(job_id)
+            self.job_ids.append(job_id)
         return self.reachable
 
-    def waiting(self) -> int:
+    def pending(self) -> int:
         return self.queue
 
 
-def dispatcher(sessions: Sessions, bell: Remembering, tick: float = 0.05) -> Dispatcher:
-    return Dispatcher(sessions, bell, tick=tick, again=5)
+def dispatcher(sessions: Sessions, notifier: RecordingNotifier, pass_seconds: float = 0.05) -> Dispatcher:
+    return Dispatcher(sessions, notifier, pass_seconds=pass_seconds, renotify_seconds=5)
 
 
-def test_a_committed_job_is_rung_at_once(sessions: Sessions) -> None:
-    bell = Remembering()
-    made = dispatcher(sessions, bell, tick=60)
+def test_a_committed_job_is_announced_at_once(sessions: Sessions) -> None:
+    notifier = RecordingNotifier()
+    made = dispatcher(sessions, notifier, pass_seconds=60)
     made.start()
     with sessions.begin() as session:
         job_id = submit(session)
-    made.ring(job_id)
-    until(lambda: bell.rung == [job_id])
+    made.notify(job_id)
+    until(lambda: notifier.job_ids == [job_id])
     made.stop()
     with sessions() as session:
         assert session.get_one(Job, job_id).dispatched_at is not None
 
 
-def test_the_sweep_rings_for_jobs_nobody_rang_for(sessions: Sessions) -> None:
+def test_a_pass_announces_jobs_that_were_never_announced(sessions: Sessions) -> None:
     with sessions.begin() as session:
         ids = [submit(session) for _ in range(3)]
-    bell = Remembering(waiting=7)
-    dispatcher(sessions, bell).sweep()
-    assert bell.rung == sorted(ids)
-    dispatcher(sessions, bell).sweep()
-    assert bell.rung == sorted(ids)
+    notifier = RecordingNotifier(pending=7)
+    dispatcher(sessions, notifier).run_pass()
+    assert notifier.job_ids == sorted(ids)
+    dispatcher(sessions, notifier).run_pass()
+    assert notifier.job_ids == sorted(ids)
 
 
-def test_a_lost_doorbell_is_rung_again_but_a_waiting_one_is_not(sessions: Sessions) -> None:
+def test_a_lost_wake_up_is_sent_again_but_a_pending_one_is_not(sessions: Sessions) -> None:
     with sessions.begin() as session:
         job_id = submit(session)
         session.execute(update(Job).values(dispatched_at=db_now() - 60))
-    waiting, lost = Remembering(waiting=1), Remembering(waiting=0)
-    dispatcher(sessions, waiting).sweep()
-    dispatcher(sessions, lost).sweep()
-    assert (waiting.rung, lost.rung) == ([], [job_id])
+    pending, lost = RecordingNotifier(pending=1), RecordingNotifier(pending=0)
+    dispatcher(sessions, pending).run_pass()
+    dispatcher(sessions, lost).run_pass()
+    assert (pending.job_ids, lost.job_ids) == ([], [job_id])
 
 
 def test_an_unreachable_broker_loses_nothing(sessions: Sessions) -> None:
     with sessions.begin() as session:
         job_id = submit(session)
-    bell = Remembering(reachable=False)
-    dispatcher(sessions, bell).sweep()
+    notifier = RecordingNotifier(reachable=False)
+    dispatcher(sessions, notifier).run_pass()
     with sessions() as session:
-        assert reaper.unrung(session, None) == [job_id]
-    bell.reachable = True
-    dispatcher(sessions, bell).sweep()
-    assert bell.rung == [job_id]
+        assert reaper.unnotified(session, None) == [job_id]
+    notifier.reachable = True
+    dispatcher(sessions, notifier).run_pass()
+    assert notifier.job_ids == [job_id]
 
 
-def test_the_sweep_takes_expired_leases_back_and_rings(sessions: Sessions) -> None:
+def test_a_pass_takes_expired_leases_back_and_announces_the_jobs(sessions: Sessions) -> None:
     with sessions.begin() as session:
         job_id = submit(session)
     claimed(sessions, job_id)
     expire(sessions, job_id)
-    bell = Remembering()
-    made = dispatcher(sessions, bell)
-    made.sweep()
-    assert status(sessions, job_id) == Status.RUNNING  # whoever lives renews it before the next sweep
-    made.sweep()
+    notifier = RecordingNotifier()
+    made = dispatcher(sessions, notifier)
+    made.run_pass()
+    assert status(sessions, job_id) == Status.RUNNING  # an owner that lives renews it before the next pass
+    made.run_pass()
     assert status(sessions, job_id) == Status.QUEUED
-    assert bell.rung == [job_id]
+    assert notifier.job_ids == [job_id]
 
 
 def test_a_lease_that_is_renewed_late_is_not_taken_away(sessions: Sessions) -> None:
@@ -104,29 +104,29 @@ def test_a_lease_that_is_renewed_late_is_not_taken_away(sessions: Sessions) -> N
     with sessions.begin() as session:
         job_id = submit(session)
     lease = claimed(sessions, job_id)
-    made = dispatcher(sessions, Remembering())
+    made = dispatcher(sessions, RecordingNotifier())
     for _ in range(3):
         expire(sessions, job_id)
-        made.sweep()
+        made.run_pass()
         with sessions.begin() as session:
-            assert leases.beat(session, lease, 60, None, None, []) is not None
-    made.sweep()
+            assert leases.renew(session, lease, 60, None, None, []) is not None
+    made.run_pass()
     assert status(sessions, job_id) == Status.RUNNING
 
 
-def test_a_stream_of_jobs_does_not_keep_the_sweep_waiting(sessions: Sessions) -> None:
+def test_a_stream_of_jobs_does_not_delay_the_pass(sessions: Sessions) -> None:
     with sessions.begin() as session:
         job_id, new = submit(session), submit(session)
     claimed(sessions, job_id)
     expire(sessions, job_id)
-    made = dispatcher(sessions, Remembering(), tick=0.2)
+    made = dispatcher(sessions, RecordingNotifier(), pass_seconds=0.2)
     made.start()
 
-    def back() -> bool:
-        made.ring(new)
+    def is_back() -> bool:
+        made.notify(new)
         return status(sessions, job_id) == Status.QUEUED
 
-    until(back, what="the job's return")
+    until(is_back, what="the job's return")
     made.stop()
 
 
@@ -139,12 +139,12 @@ def prefix(redis_url: str) -> Iterator[str]:
             client.delete(key)
 
 
-def test_doorbells_wait_in_a_real_queue(redis_url: str, prefix: str) -> None:
+def test_wake_ups_wait_in_a_real_queue(redis_url: str, prefix: str) -> None:
     broker = Broker(redis_url, prefix)
-    assert broker.waiting() == 0
-    assert broker.ring("job_1")
-    assert broker.ring("job_2")
-    assert broker.waiting() == 2
+    assert broker.pending() == 0
+    assert broker.notify("job_1")
+    assert broker.notify("job_2")
+    assert broker.pending() == 2
     with redis.Redis.from_url(redis_url) as client:
         assert client.llen(f"{prefix}{TRAIN}") == 2
         assert b"job_1" not in (client.get("job_1") or b"")
@@ -154,12 +154,12 @@ def test_doorbells_wait_in_a_real_queue(redis_url: str, prefix: str) -> None:
 def test_a_broker_that_is_away_is_noticed_quickly() -> None:
     broker = Broker("redis://127.0.0.1:1/0", "none:")
     begun = time.monotonic()
-    assert not broker.ring("job_1")
+    assert not broker.notify("job_1")
     assert time.monotonic() - begun < 3
     broker.close()
 
 
-def test_a_unix_socket_is_spelled_as_celery_wants_it() -> None:
+def test_a_unix_socket_has_celerys_spelling() -> None:
     assert celery_url("unix:///run/v.sock") == "redis+socket:///run/v.sock?virtual_host=0"
     assert celery_url("redis://h:1/2") == "redis://h:1/2"
 
@@ -167,5 +167,5 @@ def test_a_unix_socket_is_spelled_as_celery_wants_it() -> None:
 def test_counting_at_a_broker_that_is_away_says_so() -> None:
     broker = Broker("redis://127.0.0.1:1/0", "none:")
     with pytest.raises(Unavailable, match="cannot be reached"):
-        broker.waiting()
+        broker.pending()
     broker.close()

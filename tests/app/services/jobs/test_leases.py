@@ -9,14 +9,14 @@ from sqlalchemy.orm import Session
 from app.database.engine import Sessions, db_now
 from app.database.tables import Alias, Job, JobEvent, ModelVersion
 from app.identifiers import new_id
-from app.infrastructure.job_events import append
+from app.infrastructure.job_events import append_events
 from app.services.jobs import control, leases, reaper
 from app.services.jobs.leases import Lease
 from app.services.models import aliases, versions
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.states import Status
 
-OUTCOME = Outcome("artifacts/x/1", 10, 100, "00", {"smape": 1.0}, {"smape": 2.0})
+OUTCOME = TrainingOutcome("artifacts/x/1", 10, 100, "00", {"smape": 1.0}, {"smape": 2.0})
 
 
 def submit(session: Session, model: str = "m") -> str:
@@ -33,7 +33,7 @@ def submit(session: Session, model: str = "m") -> str:
     )
     session.add(job)
     session.flush()
-    append(session, job.id, [("status", {"status": "queued"})])
+    append_events(session, job.id, [("status", {"status": "queued"})])
     return job.id
 
 
@@ -70,35 +70,35 @@ def test_a_claim_takes_a_queued_job_once(sessions: Sessions, job_id: str) -> Non
         assert leases.claim(session, job_id, "w2", 60) is None
 
 
-def test_many_doorbells_make_one_claim(sessions: Sessions) -> None:
+def test_many_wake_ups_make_one_claim(sessions: Sessions) -> None:
     with sessions.begin() as session:
         ids = [submit(session) for _ in range(12)]
-    taken: list[str] = []
+    claims: list[str] = []
 
     def worker(name: str) -> None:
         for job_id in ids:
             with sessions.begin() as session:
                 if leases.claim(session, job_id, name, 60) is not None:
-                    taken.append(job_id)
+                    claims.append(job_id)
 
     threads = [threading.Thread(target=worker, args=(f"w{k}",)) for k in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(taken) == sorted(ids)
+    assert sorted(claims) == sorted(ids)
 
 
-def test_a_beat_renews_the_lease_and_shows_progress(sessions: Sessions, job_id: str) -> None:
+def test_a_heartbeat_renews_the_lease_and_stores_progress(sessions: Sessions, job_id: str) -> None:
     lease = claimed(sessions, job_id, seconds=1)
     with sessions() as session:
         before = session.get_one(Job, job_id)
     with sessions.begin() as session:
-        asked = leases.beat(
+        flags = leases.renew(
             session, lease, 60, {"fraction": 0.5}, {"train_loss": 1.0}, [("epoch", {"epoch": 1})]
         )
-        assert asked is not None
-        assert not asked.cancel
+        assert flags is not None
+        assert not flags.cancel
     with sessions() as session:
         job = session.get_one(Job, job_id)
         assert job.progress == {"fraction": 0.5}
@@ -107,24 +107,24 @@ def test_a_beat_renews_the_lease_and_shows_progress(sessions: Sessions, job_id: 
         assert (job.lease_until or 0) > (before.lease_until or 0) + 50
 
 
-def test_a_quiet_beat_is_not_a_visible_change(sessions: Sessions, job_id: str) -> None:
+def test_a_heartbeat_without_progress_is_not_a_visible_change(sessions: Sessions, job_id: str) -> None:
     lease = claimed(sessions, job_id)
     with sessions() as session:
         before = session.get_one(Job, job_id).revision
     with sessions.begin() as session:
-        leases.beat(session, lease, 60, None, None, [])
+        leases.renew(session, lease, 60, None, None, [])
     with sessions() as session:
         assert session.get_one(Job, job_id).revision == before
 
 
-def test_a_beat_brings_the_order_to_cancel(sessions: Sessions, job_id: str) -> None:
+def test_a_heartbeat_returns_the_request_to_cancel(sessions: Sessions, job_id: str) -> None:
     lease = claimed(sessions, job_id)
     with sessions.begin() as session:
         assert control.cancel(session, job_id).status == Status.RUNNING
     with sessions.begin() as session:
-        asked = leases.beat(session, lease, 60, None, None, [])
-        assert asked is not None
-        assert asked.cancel
+        flags = leases.renew(session, lease, 60, None, None, [])
+        assert flags is not None
+        assert flags.cancel
 
 
 def test_success_makes_a_version_with_its_alias(sessions: Sessions, job_id: str) -> None:
@@ -180,7 +180,7 @@ def test_versions_of_one_model_finishing_together_get_different_numbers(sessions
     assert sorted(number or 0 for number in numbers) == [1, 2, 3, 4, 5, 6]
 
 
-def test_an_expired_lease_goes_back_to_the_queue_and_its_owner_is_fenced(
+def test_a_job_with_an_expired_lease_goes_back_to_the_queue_and_its_owner_is_fenced(
     sessions: Sessions, job_id: str
 ) -> None:
     old = claimed(sessions, job_id)
@@ -191,9 +191,9 @@ def test_an_expired_lease_goes_back_to_the_queue_and_its_owner_is_fenced(
     new = claimed(sessions, job_id, "w2")
     assert new.attempt == old.attempt + 1
     with sessions.begin() as session:
-        assert leases.beat(session, old, 60, {"fraction": 0.9}, None, [("log", {})]) is None
+        assert leases.renew(session, old, 60, {"fraction": 0.9}, None, [("log", {})]) is None
         assert leases.succeed(session, old, OUTCOME) is None
-        assert not leases.give_back(session, old, crashed=True)
+        assert not leases.release(session, old, crashed=True)
     with sessions() as session:
         assert session.get_one(Job, job_id).progress is None
 
@@ -204,7 +204,7 @@ def test_an_expired_lease_is_charged_before_anyone_else_claims_the_job(
     claimed(sessions, job_id)
     expire(sessions, job_id)
     with sessions.begin() as session:
-        assert leases.oldest(session) is None
+        assert leases.next_queued(session) is None
         assert leases.claim(session, job_id, "w2", 60) is None
         assert reaper.reap(session) == [job_id]
     assert claimed(sessions, job_id, "w2").attempt == 2
@@ -225,11 +225,11 @@ def test_a_job_that_kills_its_workers_fails_in_the_end(sessions: Sessions, job_i
         assert "batch_size" in (job.error_message or "")
 
 
-def test_a_deploy_costs_no_crash(sessions: Sessions, job_id: str) -> None:
+def test_a_release_charges_no_crash(sessions: Sessions, job_id: str) -> None:
     for _ in range(leases.MAX_CRASHES + 3):
         lease = claimed(sessions, job_id)
         with sessions.begin() as session:
-            assert leases.give_back(session, lease, crashed=False)
+            assert leases.release(session, lease, crashed=False)
     assert status(sessions, job_id) == Status.QUEUED
 
 
@@ -278,24 +278,24 @@ def test_cancel_races_with_success_to_exactly_one_end(sessions: Sessions) -> Non
             assert (ends[0] is not None) == (job.status == Status.SUCCEEDED)
 
 
-def test_queued_jobs_are_rung_oldest_first_and_again_when_quiet(sessions: Sessions) -> None:
+def test_queued_jobs_are_announced_oldest_first_and_again_when_overdue(sessions: Sessions) -> None:
     with sessions.begin() as session:
         ids = [submit(session) for _ in range(3)]
-        assert reaper.unrung(session, None) == sorted(ids)
-        reaper.mark_rung(session, ids[:2])
+        assert reaper.unnotified(session, None) == sorted(ids)
+        reaper.mark_notified(session, ids[:2])
     with sessions.begin() as session:
-        assert reaper.unrung(session, None) == [max(ids)] or reaper.unrung(session, None) == ids[2:]
-        assert reaper.unrung(session, 60) == ids[2:]
+        assert reaper.unnotified(session, None) == [max(ids)] or reaper.unnotified(session, None) == ids[2:]
+        assert reaper.unnotified(session, 60) == ids[2:]
         session.execute(update(Job).values(dispatched_at=db_now() - 120))
     with sessions() as session:
-        assert reaper.unrung(session, 60) == sorted(ids)
+        assert reaper.unnotified(session, 60) == sorted(ids)
 
 
 def test_events_are_numbered_without_gaps_by_concurrent_writers(sessions: Sessions, job_id: str) -> None:
     def write() -> None:
         for _ in range(10):
             with sessions.begin() as session:
-                append(session, job_id, [("log", {}), ("log", {})])
+                append_events(session, job_id, [("log", {}), ("log", {})])
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""What becomes of a request: defaults in the right order, and every misfit told at once."""
+"""Submitting jobs: defaults in the right order, and every fault of a request reported at once."""
 
 from typing import Any
 
@@ -7,19 +7,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions
-from app.database.tables import Dataset, Job, JobEvent, Model
-from app.errors import Conflict, Invalid, NotFound
+from app.database.tables import Dataset, Job, Model
+from app.errors import Invalid, NotFound
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
-from app.infrastructure.job_events import append
 from app.schemas import JobIn
-from app.services.jobs import control, leases, submission
-from app.services.jobs.leases import Lease
-from app.services.jobs.submission import check_options, given
-from app.services.paging import Paging
-from app.states import LIVE, TERMINAL, Status
+from app.services.jobs import control, queries, submission
+from app.services.jobs.submission import check_options, explicit_fields
+from app.states import Status
 from app.tasks.forecasting.task import TASK
-from tests.app.services.jobs.test_leases import OUTCOME, claimed
-from tests.app.services.jobs.test_leases import submit as stored
 
 SUMMARY: dict[str, Any] = {
     "longest_train": 60,
@@ -51,7 +46,7 @@ def test_a_task_overrides_the_service_and_a_request_both(session: Session) -> No
     assert job.training["learning_rate"] == TASK.training_defaults["learning_rate"]
 
 
-def test_the_service_knows_no_default_for_what_is_no_field() -> None:
+def test_the_service_has_defaults_for_fields_only() -> None:
     assert NETWORK.keys() < NetworkIn.model_fields.keys()
     assert TRAINING.keys() < TrainingIn.model_fields.keys()
     NetworkIn.model_validate(NETWORK)
@@ -59,7 +54,7 @@ def test_the_service_knows_no_default_for_what_is_no_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "expected"),
     [
         ({}, {}),
         ({"layers": None}, {}),
@@ -67,8 +62,8 @@ def test_the_service_knows_no_default_for_what_is_no_field() -> None:
         ({"cell": "gru", "hidden_size": None}, {"cell": "gru"}),
     ],
 )
-def test_null_means_the_default_and_zero_means_zero(sent: dict[str, Any], kept: dict[str, Any]) -> None:
-    assert given(NetworkIn.model_validate(sent)) == kept
+def test_null_means_the_default_and_zero_means_zero(sent: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert explicit_fields(NetworkIn.model_validate(sent)) == expected
 
 
 def test_defaults_are_not_changed_by_a_request(session: Session) -> None:
@@ -81,7 +76,7 @@ def test_a_submitted_job_has_its_first_event(session: Session) -> None:
     job = submit(session, metadata={"team": "ops", "size": 3, "last": None})
     assert (job.status, job.attempt, job.crashes, job.events) == (Status.QUEUED, 0, 0, 1)
     assert job.job_metadata == {"team": "ops", "size": 3, "last": None}
-    (event,) = submission.events(session, job.id, 0, 10)
+    (event,) = queries.list_events(session, job.id, 0, 10)
     assert (event.seq, event.type, event.data) == (1, "status", {"status": "queued"})
 
 
@@ -104,7 +99,7 @@ def test_an_option_that_does_not_fit_is_pointed_at(options: dict[str, Any], poin
     assert pointer in [problem.pointer for problem in caught.value.problems]
 
 
-def test_all_misfits_are_told_together(session: Session) -> None:
+def test_all_faults_are_reported_together(session: Session) -> None:
     session.add(Model(name="taken", id="model_1", task="tagging"))
     session.flush()
     with pytest.raises(Invalid) as caught:
@@ -127,7 +122,7 @@ def test_all_misfits_are_told_together(session: Session) -> None:
     assert session.scalars(select(Job)).all() == []
 
 
-def test_a_data_set_of_another_task_is_not_looked_into(session: Session) -> None:
+def test_the_summary_of_another_tasks_data_set_is_not_read(session: Session) -> None:
     session.add(Model(name="taken", id="model_1", task="tagging"))
     session.flush()
     with pytest.raises(Invalid) as caught:
@@ -138,141 +133,13 @@ def test_a_data_set_of_another_task_is_not_looked_into(session: Session) -> None
 @pytest.mark.parametrize(
     ("field", "error"), [({"task": "knitting"}, Invalid), ({"dataset": "ds_0"}, NotFound)]
 )
-def test_what_is_not_there_is_told(
+def test_what_does_not_exist_is_reported(
     session: Session, field: dict[str, str], error: type[Invalid] | type[NotFound]
 ) -> None:
     with pytest.raises(error, match=next(iter(field.values())) if error is NotFound else "."):
         submit(session, **field)
 
 
-def test_jobs_are_found_by_every_filter(session: Session) -> None:
-    ids = [submit(session, model=f"m{k % 2}").id for k in range(4)]
-    control.cancel(session, ids[0])
-    everything = Paging(50, None)
-    assert [job.id for job in submission.find(session, everything, {})] == sorted(ids, reverse=True)
-    assert {job.id for job in submission.find(session, everything, {"model": "m1"})} == {ids[1], ids[3]}
-    assert [job.id for job in submission.find(session, everything, {"status": "cancelled"})] == [ids[0]]
-    assert submission.find(session, everything, {"task": "tagging"}) == []
-    assert [job.id for job in submission.find(session, everything, {"model": "m0", "status": "queued"})] == [
-        ids[2]
-    ]
-
-
-def end(sessions: Sessions, job_id: str, status: Status) -> None:
-    """Bring a queued job to a state."""
-    if status == Status.QUEUED:
-        return
-    lease = claimed(sessions, job_id)
-    with sessions.begin() as session:
-        if status == Status.SUCCEEDED:
-            leases.succeed(session, lease, OUTCOME)
-        elif status in TERMINAL:
-            leases.end(session, lease, status, code="why")
-        elif status == Status.PAUSED:
-            control.pause(session, job_id)
-            leases.give_back(session, lease, crashed=False)
-
-
-@pytest.mark.parametrize("status", Status)
-def test_every_state_answers_cancel_and_delete_as_it_should(sessions: Sessions, status: Status) -> None:
-    with sessions.begin() as session:
-        job_id = stored(session)
-    end(sessions, job_id, status)
-    with sessions.begin() as session:
-        if status in LIVE:
-            with pytest.raises(Conflict, match=status):
-                submission.remove(session, job_id)
-        if status in {Status.SUCCEEDED, Status.FAILED}:
-            with pytest.raises(Conflict, match=f"already {status}"):
-                control.cancel(session, job_id)
-        else:
-            wanted = Status.RUNNING if status == Status.RUNNING else Status.CANCELLED
-            for _ in range(2):  # repeating is harmless
-                job = control.cancel(session, job_id)
-                assert (job.status, job.cancel_requested_at is not None) == (
-                    wanted,
-                    status != Status.CANCELLED,
-                )
-    with sessions() as session:
-        seen = [event.data["status"] for event in submission.events(session, job_id, 0, 50)]
-    assert seen.count("cancelled") == (1 if status in {"queued", "paused", "cancelled"} else 0)
-
-
-def test_a_deleted_job_takes_its_history_along(sessions: Sessions) -> None:
-    with sessions.begin() as session:
-        job_id, other = stored(session), stored(session)
-        control.cancel(session, job_id)
-    with sessions.begin() as session:
-        submission.remove(session, job_id)
-    with sessions() as session:
-        assert session.scalars(select(JobEvent.job_id)).all() == [other]
-        with pytest.raises(NotFound):
-            submission.get(session, job_id)
-        with pytest.raises(NotFound):
-            submission.curves(session, job_id)
-
-
-def test_cancelling_what_is_not_there_is_not_found(sessions: Sessions) -> None:
+def test_cancelling_a_job_that_does_not_exist_is_not_found(sessions: Sessions) -> None:
     with sessions.begin() as session, pytest.raises(NotFound):
         control.cancel(session, "job_none")
-
-
-def test_curves_are_those_of_the_newest_attempt_however_many_there_were(sessions: Sessions) -> None:
-    with sessions.begin() as session:
-        job_id = stored(session)
-    for attempt in (1, 2, 3):
-        lease = claimed(sessions, job_id)
-        assert lease == Lease(job_id, attempt)
-        with sessions.begin() as session:
-            leases.beat(session, lease, 60, None, None, [("epoch", {"epoch": 1, "of": attempt}), ("log", {})])
-        with sessions() as session:
-            assert submission.curves(session, job_id) == [{"epoch": 1, "of": attempt}]
-        with sessions.begin() as session:
-            leases.give_back(session, lease, crashed=False)
-
-
-def test_curves_of_a_resumed_attempt_go_on_where_its_checkpoint_was(sessions: Sessions) -> None:
-    def told(*epochs: tuple[str, int, float]) -> list[tuple[str, dict[str, Any]]]:
-        stages = {"fit": 1, "refit": 2}
-        return [
-            ("epoch", {"phase": phase, "stage": stages[phase], "epoch": k, "loss": loss})
-            for phase, k, loss in epochs
-        ]
-
-    with sessions.begin() as session:
-        job_id = stored(session)
-    attempts = [
-        told(("fit", 1, 0.9), ("fit", 2, 0.8), ("fit", 3, 0.7)),
-        told(("fit", 3, 0.6), ("fit", 4, 0.5), ("refit", 1, 0.45), ("refit", 2, 0.4)),
-        told(("refit", 2, 0.3), ("refit", 3, 0.2)),
-    ]
-    wanted = [
-        [0.9, 0.8, 0.7],
-        [0.9, 0.8, 0.6, 0.5, 0.45, 0.4],
-        [0.9, 0.8, 0.6, 0.5, 0.45, 0.3, 0.2],
-    ]
-    for events, losses in zip(attempts, wanted, strict=True):
-        lease = claimed(sessions, job_id)
-        for event in events:
-            with sessions.begin() as session:
-                leases.beat(session, lease, 60, None, None, [event, ("checkpoint", {})])
-        with sessions.begin() as session:
-            assert [epoch["loss"] for epoch in submission.curves(session, job_id)] == losses
-            leases.give_back(session, lease, crashed=False)
-    with sessions() as session:
-        phases = [epoch["phase"] for epoch in submission.curves(session, job_id)]
-    assert phases == ["fit"] * 4 + ["refit"] * 3
-
-
-def test_curves_of_a_fit_that_is_taken_up_again_forget_the_refit_after_it(sessions: Sessions) -> None:
-    with sessions.begin() as session:
-        job_id = stored(session)
-        epochs: list[dict[str, Any]] = [
-            {"epoch": 1},
-            {"epoch": 2},
-            {"stage": 2, "epoch": 1},
-            {"epoch": 2, "again": True},
-        ]
-        append(session, job_id, [("epoch", epoch) for epoch in epochs])
-    with sessions() as session:
-        assert submission.curves(session, job_id) == [{"epoch": 1}, {"epoch": 2, "again": True}]

@@ -1,4 +1,4 @@
-"""Workers come, are busy, fall silent, and are forgotten."""
+"""The rows of workers: reported, busy, silent, and deleted."""
 
 import pytest
 from sqlalchemy import select, update
@@ -6,19 +6,19 @@ from sqlalchemy import select, update
 from app.database.engine import Sessions, db_now
 from app.database.tables import Worker
 from app.services.jobs import leases, workers
-from app.services.jobs.workers import FRESH, STALE
+from app.services.jobs.workers import DELETE_AFTER_SECONDS, LIVE_SECONDS
 from app.states import Status
 from tests.app.services.jobs.test_leases import claimed, submit
 
 
 def row(name: str = "w1", **fields: object) -> Worker:
-    known = {"role": "train", "device": "cpu", "host": "h", "pid": 1, "loaded": []}
-    return Worker(id=name, **(known | fields))
+    defaults = {"role": "train", "device": "cpu", "host": "h", "pid": 1, "loaded": []}
+    return Worker(id=name, **(defaults | fields))
 
 
-def see(sessions: Sessions, worker: Worker) -> None:
+def report(sessions: Sessions, worker: Worker) -> None:
     with sessions.begin() as session:
-        workers.seen(session, worker)
+        workers.report_alive(session, worker)
 
 
 def silent(sessions: Sessions, name: str, seconds: float) -> None:
@@ -28,15 +28,15 @@ def silent(sessions: Sessions, name: str, seconds: float) -> None:
 
 def live(sessions: Sessions) -> list[tuple[str, str | None]]:
     with sessions() as session:
-        return [(worker.id, job_id) for worker, job_id in workers.live(session)]
+        return [(worker.id, job_id) for worker, job_id in workers.list_live(session)]
 
 
-def test_a_beat_refreshes_what_is_said_and_keeps_the_start(sessions: Sessions) -> None:
-    see(sessions, row())
+def test_a_report_refreshes_the_row_and_keeps_its_start(sessions: Sessions) -> None:
+    report(sessions, row())
     silent(sessions, "w1", 10)
     with sessions() as session:
         first = session.get_one(Worker, "w1")
-    see(sessions, row(loaded=["m/1"], device="cuda:0"))
+    report(sessions, row(loaded=["m/1"], device="cuda:0"))
     with sessions() as session:
         second = session.get_one(Worker, "w1")
     assert (second.loaded, second.device) == (["m/1"], "cuda:0")
@@ -44,35 +44,35 @@ def test_a_beat_refreshes_what_is_said_and_keeps_the_start(sessions: Sessions) -
     assert second.last_seen > first.last_seen + 9
 
 
-@pytest.mark.parametrize(("seconds", "shown"), [(FRESH - 2, True), (FRESH + 1, False)])
+@pytest.mark.parametrize(("seconds", "shown"), [(LIVE_SECONDS - 2, True), (LIVE_SECONDS + 1, False)])
 def test_a_silent_worker_vanishes_from_the_list(sessions: Sessions, seconds: float, shown: bool) -> None:
-    see(sessions, row())
+    report(sessions, row())
     silent(sessions, "w1", seconds)
     assert bool(live(sessions)) == shown
 
 
 def test_a_worker_long_gone_is_deleted_by_another_that_lives(sessions: Sessions) -> None:
-    for name, seconds in (("gone", STALE + 60), ("away", STALE - 60)):
-        see(sessions, row(name))
+    for name, seconds in (("gone", DELETE_AFTER_SECONDS + 60), ("away", DELETE_AFTER_SECONDS - 60)):
+        report(sessions, row(name))
         silent(sessions, name, seconds)
-    see(sessions, row("here"))
+    report(sessions, row("here"))
     with sessions() as session:
         assert set(session.scalars(select(Worker.id))) == {"away", "here"}
     assert live(sessions) == [("here", None)]
 
 
-def test_a_worker_that_leaves_is_gone_at_once_and_only_it(sessions: Sessions) -> None:
+def test_removing_a_worker_deletes_its_row_only(sessions: Sessions) -> None:
     for name in ("w1", "w2"):
-        see(sessions, row(name))
+        report(sessions, row(name))
     for _ in range(2):
         with sessions.begin() as session:
-            workers.leave(session, "w1")
+            workers.remove(session, "w1")
     assert live(sessions) == [("w2", None)]
 
 
-def test_what_a_worker_is_busy_with_is_the_job_it_runs(sessions: Sessions) -> None:
+def test_a_worker_is_listed_with_the_job_it_runs(sessions: Sessions) -> None:
     for name in ("w1", "w2"):
-        see(sessions, row(name))
+        report(sessions, row(name))
     with sessions.begin() as session:
         job_id, finished = submit(session), submit(session)
     old = claimed(sessions, finished, "w2")
@@ -81,5 +81,5 @@ def test_what_a_worker_is_busy_with_is_the_job_it_runs(sessions: Sessions) -> No
     lease = claimed(sessions, job_id, "w1")
     assert live(sessions) == [("w1", job_id), ("w2", None)]
     with sessions.begin() as session:
-        leases.give_back(session, lease, crashed=False)
+        leases.release(session, lease, crashed=False)
     assert live(sessions) == [("w1", None), ("w2", None)]

@@ -1,4 +1,4 @@
-"""Retention: each kind of orphan goes, each thing that lives stays, whatever happens between two looks."""
+"""Cleanup: every kind of orphan is deleted and nothing that is needed, whatever happens meanwhile."""
 
 import os
 import threading
@@ -12,18 +12,18 @@ from sqlalchemy import Engine, event, select, update
 from app.database.engine import Sessions, db_now
 from app.database.tables import Dataset, IdempotencyKey, Job, ModelVersion, Worker
 from app.identifiers import new_id
-from app.infrastructure.storage import Storage, Stored
+from app.infrastructure.storage import Storage, StoredFile
 from app.services import datasets
-from app.services.idempotency import KEPT
+from app.services.idempotency import RETENTION_SECONDS
 from app.services.jobs import batch_predictions, leases
 from app.services.jobs.leases import Lease
 from app.services.maintenance import cleanup
-from app.services.maintenance.cleanup import FORGOTTEN, GRACE, WrongDatabase
-from app.services.models.versions import Outcome
+from app.services.maintenance.cleanup import GRACE_SECONDS, WORKER_ROW_SECONDS, WrongDatabase
+from app.services.models.versions import TrainingOutcome
 from app.states import LIVE, Status
 from tests.app.services.jobs.test_leases import claimed, submit
 
-OLD = GRACE + 60
+OLD = GRACE_SECONDS + 60
 
 
 def aged(path: Path, seconds: float) -> None:
@@ -71,23 +71,23 @@ class Yard:
             session.add(row(dataset_id := new_id("ds")))
         return dataset_id
 
-    def orphans(self, seconds: float = GRACE) -> set[str]:
-        """The names of the places nobody needs."""
+    def orphans(self, seconds: float = GRACE_SECONDS) -> set[str]:
+        """The prefixes of file groups that nothing needs."""
         with self.sessions() as session:
-            return {place.name for place in cleanup.orphans(session, self.storage, seconds)}
+            return {group.prefix for group in cleanup.find_orphans(session, self.storage, seconds)}
 
     def leftovers(self) -> set[Path]:
         """What dead processes left on this machine."""
         with self.sessions() as session:
-            return set(cleanup.leftovers(session, self.storage, self.data_dir))
+            return set(cleanup.find_leftovers(session, self.storage, self.data_dir))
 
-    def sweep(self, seconds: float = GRACE) -> cleanup.Swept:
-        """Find and remove."""
-        return cleanup.sweep(self.sessions, self.storage, self.data_dir, seconds)
+    def clean_up(self, seconds: float = GRACE_SECONDS) -> cleanup.CleanupResult:
+        """Find and delete."""
+        return cleanup.clean_up(self.sessions, self.storage, self.data_dir, seconds)
 
     def keys(self) -> list[str]:
         """Everything in the store."""
-        return [key for root in cleanup.PLACES for key in self.storage.keys(root)]
+        return [key for root in cleanup.GROUP_PATTERNS for key in self.storage.keys(root)]
 
 
 def row(dataset_id: str) -> Dataset:
@@ -96,7 +96,7 @@ def row(dataset_id: str) -> Dataset:
 
 
 def succeed(sessions: Sessions, lease: Lease) -> None:
-    outcome = Outcome(f"artifacts/{lease.job_id}/{lease.attempt}", 1, 5, "0", {}, {})
+    outcome = TrainingOutcome(f"artifacts/{lease.job_id}/{lease.attempt}", 1, 5, "0", {}, {})
     with sessions.begin() as session:
         assert leases.succeed(session, lease, outcome) is not None
 
@@ -107,14 +107,14 @@ def yard(sessions: Sessions, storage: Storage, tmp_path: Path) -> Yard:
 
 
 def test_files_of_a_data_set_without_a_row_go(yard: Yard) -> None:
-    kept = yard.put(f"datasets/{yard.dataset()}/content")
+    needed = yard.put(f"datasets/{yard.dataset()}/content")
     gone = new_id("ds")
     for name in ("content", "arrays/arrays.npz"):
         yard.put(f"{datasets.prefix(gone)}/{name}")
     assert yard.orphans() == {f"datasets/{gone}"}
-    swept = yard.sweep()
-    assert (swept.places, swept.bytes) == (1, 10)
-    assert yard.keys() == [kept]
+    result = yard.clean_up()
+    assert (result.groups, result.bytes) == (1, 10)
+    assert yard.keys() == [needed]
     assert yard.orphans() == set()
 
 
@@ -137,7 +137,7 @@ def test_an_artifact_that_a_version_names_stays_though_its_job_is_gone(yard: Yar
     with yard.sessions.begin() as session:
         session.delete(session.get_one(Job, lease.job_id))
     yard.put(f"artifacts/{lease.job_id}/2/model.onnx")
-    yard.sweep()
+    yard.clean_up()
     assert yard.keys() == [named]
 
 
@@ -158,13 +158,13 @@ def test_results_stay_unless_the_batch_ended_without_one(yard: Yard, status: Sta
     for owner in (job_id, gone := new_id("job")):
         for part in range(3):
             yard.put(batch_predictions.part_key(owner, part, 0))
-    yard.sweep()
-    assert yard.storage.keys(batch_predictions.prefix(gone)) == []
-    kept = kind == "batch_predict" and status not in {Status.FAILED, Status.CANCELLED}
-    assert len(yard.storage.keys(batch_predictions.prefix(job_id))) == (3 if kept else 0)
+    yard.clean_up()
+    assert yard.storage.keys(batch_predictions.results_prefix(gone)) == []
+    needed = kind == "batch_predict" and status not in {Status.FAILED, Status.CANCELLED}
+    assert len(yard.storage.keys(batch_predictions.results_prefix(job_id))) == (3 if needed else 0)
 
 
-def test_one_young_file_protects_its_whole_place_and_no_other(yard: Yard) -> None:
+def test_one_young_file_protects_its_whole_group_and_no_other(yard: Yard) -> None:
     yard.job()
     ids = [new_id("ds") for _ in range(2)]
     for dataset_id, seconds in zip(ids, (60, OLD), strict=True):
@@ -180,7 +180,7 @@ def test_what_was_not_made_here_is_left_alone(yard: Yard) -> None:
     keys += [f"datasets/{new_id('job')}/x", f"artifacts/{new_id('job')}/latest/x", f"results/{new_id('job')}"]
     for key in keys:
         yard.put(key)
-    assert yard.sweep().places == 0
+    assert yard.clean_up().groups == 0
     assert set(keys) - {"other/y"} == set(yard.keys())
 
 
@@ -188,39 +188,39 @@ def test_an_empty_database_takes_nothing_from_a_full_store(yard: Yard) -> None:
     yard.put(f"datasets/{new_id('ds')}/content")
     left = yard.directory("incoming/tmp1")
     with pytest.raises(WrongDatabase, match="is this the store's database"):
-        yard.sweep()
+        yard.clean_up()
     assert len(yard.keys()) == 1
     assert left.exists()
     yard.dataset()
-    yard.sweep()
+    yard.clean_up()
     assert yard.keys() == []
 
 
-class Meanwhile(Storage):
-    """A store; something happens right after its files were listed."""
+class InterruptedStorage(Storage):
+    """A store that calls `then` right after its files were listed."""
 
     then: Callable[[], None] | None = None
 
-    def files(self, prefix: str) -> dict[str, Stored]:
-        found = super().files(prefix)
-        if found and self.then is not None:
+    def files(self, prefix: str) -> dict[str, StoredFile]:
+        files = super().files(prefix)
+        if files and self.then is not None:
             self.then()
             self.then = None
-        return found
+        return files
 
 
-def test_a_row_committed_after_the_look_into_the_store_is_seen(yard: Yard) -> None:
+def test_a_row_committed_after_the_store_was_listed_counts(yard: Yard) -> None:
     yard.job()
     dataset_id = new_id("ds")
     stored = yard.put(f"datasets/{dataset_id}/content")
-    yard.storage = storage = Meanwhile(yard.root.as_uri())
+    yard.storage = storage = InterruptedStorage(yard.root.as_uri())
 
     def commit() -> None:
         with yard.sessions.begin() as session:
             session.add(row(dataset_id))
 
     storage.then = commit
-    yard.sweep(0)
+    yard.clean_up(0)
     assert storage.then is None
     assert yard.keys() == [stored]
 
@@ -235,19 +235,19 @@ def test_a_job_that_ends_between_two_queries_keeps_its_artifact(yard: Yard, engi
         if waiting:
             succeed(yard.sessions, waiting.pop())
 
-    places: set[str] = set()
+    prefixes: set[str] = set()
     with yard.sessions() as session:
         event.listen(engine, "after_cursor_execute", end)
         try:
-            places = {place.name for place in cleanup.orphans(session, yard.storage, 0)}
+            prefixes = {group.prefix for group in cleanup.find_orphans(session, yard.storage, 0)}
         finally:
             event.remove(engine, "after_cursor_execute", end)
-    assert (places, waiting) == (set(), [])
-    yard.sweep(0)
+    assert (prefixes, waiting) == (set(), [])
+    yard.clean_up(0)
     assert yard.keys() == [stored]
 
 
-def test_attempts_that_run_lose_nothing_to_sweeps_without_any_grace(yard: Yard) -> None:
+def test_running_attempts_lose_nothing_to_cleanups_without_grace(yard: Yard) -> None:
     done = threading.Event()
     failures: list[Exception] = []
 
@@ -264,7 +264,7 @@ def test_attempts_that_run_lose_nothing_to_sweeps_without_any_grace(yard: Yard) 
     worker.start()
     while not done.is_set():
         try:
-            yard.sweep(0)
+            yard.clean_up(0)
         except Exception as error:  # noqa: BLE001 - collected, so that the thread is joined first
             failures.append(error)
             break
@@ -280,13 +280,13 @@ def test_work_of_attempts_that_do_not_run_goes(yard: Yard) -> None:
     running, paused = yard.job(Status.RUNNING, attempt=2), yard.job(Status.PAUSED, attempt=1)
     live = [f"work/{running}-2-abc_1", f"work/{running}-3-abc", "work/notes", "work/job_1-1-x"]
     dead = [f"work/{running}-1-abc", f"work/{paused}-1-x", f"work/{new_id('job')}-1-y"]
-    kept = {yard.directory(name) for name in live}
-    kept |= {yard.directory(f"work/{paused}-1-young", seconds=60)}
+    needed = {yard.directory(name) for name in live}
+    needed |= {yard.directory(f"work/{paused}-1-young", seconds=60)}
     gone = {yard.directory(name) for name in dead}
     assert yard.leftovers() == gone
-    assert yard.sweep().leftovers == len(gone)
+    assert yard.clean_up().leftovers == len(gone)
     assert yard.leftovers() == set()
-    assert all(path.exists() for path in kept)
+    assert all(path.exists() for path in needed)
     assert not any(path.exists() for path in gone)
 
 
@@ -296,35 +296,35 @@ def test_uploads_that_nobody_receives_any_more_go(yard: Yard) -> None:
     (growing / "content").write_bytes(b"more of it")
     aged(growing, OLD)
     assert yard.leftovers() == {old}
-    yard.sweep()
+    yard.clean_up()
     assert (old.exists(), young.exists(), growing.exists()) == (False, True, True)
 
 
-def test_files_half_written_by_a_killed_writer_go(yard: Yard) -> None:
-    kept = yard.put(f"datasets/{yard.dataset()}/content")
-    half, fresh, other = (yard.root / f"{kept}{end}" for end in ("#1", "#2", "#x"))
+def test_unfinished_writes_of_a_killed_writer_are_deleted(yard: Yard) -> None:
+    needed = yard.put(f"datasets/{yard.dataset()}/content")
+    half, fresh, other = (yard.root / f"{needed}{end}" for end in ("#1", "#2", "#x"))
     for path in (half, fresh, other):
         path.write_bytes(b"half")
     aged(half, OLD)
     aged(other, OLD)
     assert yard.leftovers() == {half}
-    yard.sweep()
+    yard.clean_up()
     assert sorted(path.name for path in half.parent.iterdir()) == ["content", "content#2", "content#x"]
 
 
-def test_nothing_is_left_of_what_was_swept_not_even_directories(yard: Yard) -> None:
+def test_deleted_files_leave_no_directories(yard: Yard) -> None:
     yard.job()
     for key in (f"artifacts/{new_id('job')}/1/a/b", f"checkpoints/{new_id('job')}/000001/x"):
         yard.put(key)
-    yard.sweep()
+    yard.clean_up()
     for _ in range(5):  # a directory is new while others are taken out of it
-        yard.sweep(0)
+        yard.clean_up(0)
     assert [path.name for path in yard.root.rglob("*")] == ["probes"]  # where the clock is read
 
 
 def test_a_directory_just_made_is_not_pruned(yard: Yard) -> None:
     (yard.root / "artifacts" / "new").mkdir(parents=True)
-    yard.storage.prune(yard.storage.now() - 60)
+    yard.storage.prune_directories(yard.storage.now() - 60)
     assert (yard.root / "artifacts" / "new").is_dir()
 
 
@@ -334,7 +334,7 @@ def test_the_clock_of_a_store_leaves_no_file(yard: Yard) -> None:
     assert yard.storage.keys("probes") == []
     yard.job()
     yard.put(f"probes/{'0' * 32}")  # of a process killed in between
-    assert yard.sweep().places == 1
+    assert yard.clean_up().groups == 1
 
 
 def test_a_machine_whose_clock_is_a_year_ahead_takes_nothing(
@@ -345,39 +345,39 @@ def test_a_machine_whose_clock_is_a_year_ahead_takes_nothing(
     upload = yard.directory("incoming/tmp1", seconds=0)
     ahead = time.time() + 365 * 86400
     monkeypatch.setattr(time, "time", lambda: ahead)
-    yard.sweep()
+    yard.clean_up()
     assert yard.keys() == [stored]
     assert upload.exists()
 
 
-def test_rows_too_old_to_serve_are_deleted(yard: Yard) -> None:
+def test_rows_too_old_to_be_of_use_are_deleted(yard: Yard) -> None:
     with yard.sessions.begin() as session:
-        for name, seconds in (("old", KEPT + 60), ("new", KEPT - 60)):
+        for name, seconds in (("old", RETENTION_SECONDS + 60), ("new", RETENTION_SECONDS - 60)):
             session.add(
                 IdempotencyKey(
                     route="r", key=name, fingerprint="0", locked_until=0.0, created_at=db_now() - seconds
                 )
             )
-        for name, seconds in (("silent", FORGOTTEN + 60), ("quiet", FORGOTTEN - 60)):
+        for name, seconds in (("silent", WORKER_ROW_SECONDS + 60), ("quiet", WORKER_ROW_SECONDS - 60)):
             facts = {"role": "train", "device": "cpu", "host": "h", "pid": 1, "loaded": []}
             session.add(Worker(id=name, last_seen=db_now() - seconds, **facts))
-    assert yard.sweep().rows == 2
+    assert yard.clean_up().rows == 2
     with yard.sessions() as session:
         assert session.scalars(select(IdempotencyKey.key)).all() == ["new"]
         assert session.scalars(select(Worker.id)).all() == ["quiet"]
 
 
-def test_more_ids_than_a_statement_takes_are_asked_for_in_turn(
+def test_more_ids_than_a_statement_takes_are_queried_in_pages(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cleanup, "PAGE", 3)
-    kept = {yard.put(f"datasets/{yard.dataset()}/content") for _ in range(7)}
+    monkeypatch.setattr(cleanup, "MAX_QUERY_IDS", 3)
+    needed = {yard.put(f"datasets/{yard.dataset()}/content") for _ in range(7)}
     gone = {f"datasets/{new_id('ds')}" for _ in range(7)}
     for name in gone:
         yard.put(f"{name}/content")
     assert yard.orphans() == gone
-    assert yard.sweep().places == 7
-    assert set(yard.keys()) == kept
+    assert yard.clean_up().groups == 7
+    assert set(yard.keys()) == needed
 
 
 def test_a_machine_without_a_data_directory_has_no_leftovers(yard: Yard) -> None:

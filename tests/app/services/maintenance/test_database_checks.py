@@ -1,4 +1,4 @@
-"""Each fault is found where it was planted, repaired once, and found no more."""
+"""Every planted fault is reported, repaired once, and gone."""
 
 import pytest
 from sqlalchemy import Engine, select, update
@@ -7,9 +7,18 @@ from app.database.engine import Sessions, db_now
 from app.database.tables import Alias, Job, JobEvent, Model, Worker
 from app.services.jobs import leases, workers
 from app.services.maintenance import database_checks
-from app.services.maintenance.database_checks import OVERDUE, QUIET, SHOWN, Checkup, Finding, State, run, told
+from app.services.maintenance.database_checks import (
+    MAX_FAULTS_SHOWN,
+    OVERDUE_SECONDS,
+    STUCK_SECONDS,
+    Check,
+    CheckResult,
+    CheckState,
+    run,
+    summarize,
+)
 from app.services.models import versions
-from app.services.models.versions import Outcome
+from app.services.models.versions import TrainingOutcome
 from app.states import Status
 from tests.app.services.jobs.test_leases import claimed, status, submit
 
@@ -20,20 +29,20 @@ SWITCHES = {  # of foreign keys
 
 
 class Desk:
-    """A database, its checkups, and how often they rang."""
+    """A database, its checks, and how often they notified workers."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
-        self.rung = 0
-        self.checkups = {one.name: one for one in database_checks.of_rows(sessions, self.ring)}
+        self.notified = 0
+        self.checks = {check.name: check for check in database_checks.row_checks(sessions, self.notify)}
 
-    def ring(self) -> None:
-        self.rung += 1
+    def notify(self) -> None:
+        self.notified += 1
         self.set(dispatched_at=db_now())
 
-    def look(self, name: str, *, repair: bool = False) -> Finding:
-        """The finding of one checkup."""
-        return run(self.checkups[name], repair=repair)
+    def check(self, name: str, *, repair: bool = False) -> CheckResult:
+        """The result of one check."""
+        return run(self.checks[name], repair=repair)
 
     def job(self) -> str:
         with self.sessions.begin() as session:
@@ -50,23 +59,23 @@ class Desk:
         lease = claimed(self.sessions, job_id := self.job())
         self.set(job_id, model=model)
         with self.sessions.begin() as session:
-            outcome = Outcome(f"artifacts/{job_id}/1", 1, 1, "0", {}, {})
+            outcome = TrainingOutcome(f"artifacts/{job_id}/1", 1, 1, "0", {}, {})
             assert leases.succeed(session, lease, outcome)
         return job_id
 
     def worker(self, name: str = "w1", role: str = "train", ago: float = 0.0) -> None:
         facts = {"role": role, "device": "cpu", "host": "h", "pid": 1, "loaded": []}
         with self.sessions.begin() as session:
-            workers.seen(session, Worker(id=name, **facts))
+            workers.report_alive(session, Worker(id=name, **facts))
             session.execute(update(Worker).where(Worker.id == name).values(last_seen=db_now() - ago))
 
     def repairs(self, name: str, faults: list[str]) -> None:
-        """The faults are found, left alone, repaired, and gone."""
-        for repair, state in ((False, State.PROBLEM), (True, State.REPAIRED)):
-            found = self.look(name, repair=repair)
-            assert (found.state, found.faults) == (state, faults)
-        again = self.look(name, repair=True)
-        assert (again.state, again.faults) == (State.OK, [])
+        """The faults are reported, left alone, repaired, and gone."""
+        for repair, state in ((False, CheckState.PROBLEM), (True, CheckState.REPAIRED)):
+            result = self.check(name, repair=repair)
+            assert (result.state, result.faults) == (state, faults)
+        again = self.check(name, repair=True)
+        assert (again.state, again.faults) == (CheckState.OK, [])
 
 
 @pytest.fixture
@@ -79,15 +88,19 @@ def test_a_healthy_database_has_no_faults(desk: Desk) -> None:
     desk.version()
     claimed(desk.sessions, desk.job())
     desk.job()
-    found = [desk.look(name) for name in desk.checkups]
-    assert {one.state for one in found} == {State.OK}
-    assert all(one.detail and not one.faults for one in found)
+    result = [desk.check(name) for name in desk.checks]
+    assert {one.state for one in result} == {CheckState.OK}
+    assert all(one.detail and not one.faults for one in result)
 
 
 def test_expired_leases_are_taken_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_checks.reap, "__defaults__", (0.0,))
     dead, late, well = (desk.job() for _ in range(3))
-    for job_id, until in ((dead, db_now() - OVERDUE - 5), (late, db_now() - 1), (well, db_now() + 60)):
+    for job_id, until in (
+        (dead, db_now() - OVERDUE_SECONDS - 5),
+        (late, db_now() - 1),
+        (well, db_now() + 60),
+    ):
         claimed(desk.sessions, job_id)
         desk.set(job_id, lease_until=until)
     desk.repairs("leases", [dead])
@@ -100,36 +113,36 @@ def test_an_owner_that_lives_keeps_the_lease_it_renews(desk: Desk, monkeypatch: 
     lease = claimed(desk.sessions, job_id := desk.job())
     desk.set(job_id, lease_until=db_now() - 300)
 
-    def beat(_: float) -> None:
+    def renew(_: float) -> None:
         with desk.sessions.begin() as session:
-            assert leases.beat(session, lease, 60, None, None, []) is not None
+            assert leases.renew(session, lease, 60, None, None, []) is not None
 
-    monkeypatch.setattr("app.services.maintenance.database_checks.time.sleep", beat)
-    assert desk.look("leases", repair=True).state is State.REPAIRED
+    monkeypatch.setattr("app.services.maintenance.database_checks.time.sleep", renew)
+    assert desk.check("leases", repair=True).state is CheckState.REPAIRED
     with desk.sessions() as session:
         job = session.get_one(Job, job_id)
         assert (job.status, job.crashes) == (Status.RUNNING, 0)
 
 
-def test_a_job_that_a_free_worker_was_not_told_of_is_rung_for(desk: Desk) -> None:
+def test_a_job_that_no_free_worker_claims_is_announced_again(desk: Desk) -> None:
     desk.worker()
-    never, lost, told_now, later, paused = (desk.job() for _ in range(5))
-    ago = db_now() - QUIET - 5
+    never, lost, recent, later, paused = (desk.job() for _ in range(5))
+    ago = db_now() - STUCK_SECONDS - 5
     desk.set(updated_at=ago)
     desk.set(lost, dispatched_at=ago)
-    desk.set(told_now, dispatched_at=db_now() - 30)
+    desk.set(recent, dispatched_at=db_now() - 30)
     desk.set(later, due_at=db_now() + 60)
     desk.set(paused, status=Status.PAUSED)
     desk.repairs("doorbells", [never, lost])
-    assert desk.rung == 1
+    assert desk.notified == 1
 
 
 def test_jobs_that_wait_for_good_reason_are_no_fault(desk: Desk) -> None:
     def waits() -> bool:
-        return desk.look("doorbells").state is State.PROBLEM
+        return desk.check("doorbells").state is CheckState.PROBLEM
 
     waiting, other = desk.job(), desk.job()
-    ago = db_now() - QUIET - 5
+    ago = db_now() - STUCK_SECONDS - 5
     desk.set(updated_at=ago)
     assert not waits()  # no worker lives
     desk.worker("server", role="serve")
@@ -144,16 +157,16 @@ def test_jobs_that_wait_for_good_reason_are_no_fault(desk: Desk) -> None:
         leases.end(session, lease, Status.FAILED, code="x")
     assert not waits()  # it has only just become free
     desk.set(other, finished_at=ago)
-    assert desk.look("doorbells").faults == [waiting]
+    assert desk.check("doorbells").faults == [waiting]
 
 
-def test_a_bell_that_cannot_be_rung_is_a_problem(desk: Desk) -> None:
+def test_a_job_that_cannot_be_announced_is_a_problem(desk: Desk) -> None:
     desk.worker()
     job_id = desk.job()
-    desk.set(updated_at=db_now() - QUIET - 5)
-    silent = {one.name: one for one in database_checks.of_rows(desk.sessions, lambda: None)}["doorbells"]
-    found = run(silent, repair=True)
-    assert (found.state, found.faults) == (State.PROBLEM, [job_id])
+    desk.set(updated_at=db_now() - STUCK_SECONDS - 5)
+    silent = {one.name: one for one in database_checks.row_checks(desk.sessions, lambda: None)}["doorbells"]
+    result = run(silent, repair=True)
+    assert (result.state, result.faults) == (CheckState.PROBLEM, [job_id])
 
 
 @pytest.mark.parametrize("state", [Status.QUEUED, Status.PAUSED])
@@ -167,23 +180,23 @@ def test_jobs_that_wait_although_cancelled_are_ended(desk: Desk, state: Status) 
     assert ends == ["cancelled", "queued", "running"]
 
 
-def test_aliases_that_name_what_is_not_there_are_told_and_kept(desk: Desk) -> None:
+def test_aliases_that_name_missing_versions_are_reported_and_not_changed(desk: Desk) -> None:
     for model in ("a", "a", "b"):
         desk.version(model)
     with desk.sessions.begin() as session:
         session.add(Alias(model="a", alias="canary", version=1, split={"1": 0.5, "7": 0.5}, shadow=9))
         session.add(Alias(model="b", alias="beta", version=2))
     for repair in (False, True):
-        found = desk.look("aliases", repair=repair)
-        assert found.state is State.PROBLEM
-        assert found.faults == [
+        result = desk.check("aliases", repair=repair)
+        assert result.state is CheckState.PROBLEM
+        assert result.faults == [
             "a@canary names version 7", "a@canary names version 9", "b@beta names version 2",
         ]  # fmt: skip
     with desk.sessions() as session:
-        assert len(versions.aliases(session, "a")) == 2
+        assert len(versions.list_aliases(session, "a")) == 2
 
 
-def test_a_model_that_counts_too_low_counts_on(desk: Desk) -> None:
+def test_a_counter_that_is_too_low_is_repaired(desk: Desk) -> None:
     for model in ("a", "a", "b"):
         desk.version(model)
     with desk.sessions.begin() as session:
@@ -197,7 +210,7 @@ def test_a_model_that_counts_too_low_counts_on(desk: Desk) -> None:
 
 
 def test_events_without_a_job_are_deleted(desk: Desk, engine: Engine) -> None:
-    kept, gone = desk.job(), desk.job()
+    left, gone = desk.job(), desk.job()
     desk.set(gone, model="gone")
     off, on = SWITCHES[engine.dialect.name]
     connection = engine.raw_connection()
@@ -207,27 +220,27 @@ def test_events_without_a_job_are_deleted(desk: Desk, engine: Engine) -> None:
     connection.close()
     desk.repairs("events", [f"events of {gone}"])
     with desk.sessions() as session:
-        assert set(session.scalars(select(JobEvent.job_id))) == {kept}
+        assert set(session.scalars(select(JobEvent.job_id))) == {left}
 
 
-def test_a_checkup_that_fails_is_itself_the_finding() -> None:
+def test_a_check_that_raises_is_itself_the_fault() -> None:
     def find() -> list[str]:
-        raise OSError("no such place")
+        raise OSError("no such device")
 
-    found = run(Checkup("x", "fine", find), repair=True)
-    assert (found.state, found.detail) == (State.PROBLEM, "no such place")
+    result = run(Check("x", "fine", find), repair=True)
+    assert (result.state, result.detail) == (CheckState.PROBLEM, "no such device")
 
 
 def test_what_a_repair_leaves_is_a_problem() -> None:
     faults = ["a", "b"]
-    found = run(Checkup("x", "fine", lambda: list(faults), faults.clear), repair=False)
-    assert found == Finding("x", State.PROBLEM, "a, b", ["a", "b"])
-    found = run(Checkup("x", "fine", lambda: list(faults), lambda: faults.remove("b")), repair=True)
-    assert found == Finding("x", State.PROBLEM, "a", ["a"])
-    found = run(Checkup("x", "fine", lambda: list(faults), faults.clear), repair=True)
-    assert found == Finding("x", State.REPAIRED, "a", ["a"])
+    result = run(Check("x", "fine", lambda: list(faults), faults.clear), repair=False)
+    assert result == CheckResult("x", CheckState.PROBLEM, "a, b", ["a", "b"])
+    result = run(Check("x", "fine", lambda: list(faults), lambda: faults.remove("b")), repair=True)
+    assert result == CheckResult("x", CheckState.PROBLEM, "a", ["a"])
+    result = run(Check("x", "fine", lambda: list(faults), faults.clear), repair=True)
+    assert result == CheckResult("x", CheckState.REPAIRED, "a", ["a"])
 
 
 def test_a_line_shows_a_few_faults_and_counts_the_others() -> None:
-    assert told([str(k) for k in range(SHOWN + 3)]) == "0, 1, 2, 3, 4 and 3 more"
-    assert told(["a"]) == "a"
+    assert summarize([str(k) for k in range(MAX_FAULTS_SHOWN + 3)]) == "0, 1, 2, 3, 4 and 3 more"
+    assert summarize(["a"]) == "a"

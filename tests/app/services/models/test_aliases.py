@@ -12,7 +12,7 @@ from app.database.tables import Alias, ModelVersion
 from app.errors import Invalid, NotFound
 from app.schemas import AliasIn
 from app.services.models import aliases
-from app.services.models.aliases import Pointing
+from app.services.models.aliases import AliasTarget
 from app.services.models.versions import PRODUCTION
 from app.services.paging import Paging
 from tests.app.services.models.test_versions import publish
@@ -24,8 +24,8 @@ def three(sessions: Sessions) -> Sessions:
     return sessions
 
 
-def at(**request: Any) -> Pointing:
-    return Pointing.at(AliasIn(**request))
+def at(**request: Any) -> AliasTarget:
+    return AliasTarget.from_request(AliasIn(**request))
 
 
 def moved(sessions: Sessions, alias: str = PRODUCTION, **request: Any) -> Alias:
@@ -33,20 +33,20 @@ def moved(sessions: Sessions, alias: str = PRODUCTION, **request: Any) -> Alias:
         return aliases.move(session, "m", alias, at(**request))
 
 
-# What may be asked for
+# Requests
 
 
 def test_a_request_names_one_version_or_several() -> None:
-    assert at(version=3) == Pointing({3: 1.0}, None, {3: "/version"})
-    assert at(version=3, shadow=4) == Pointing({3: 1.0}, 4, {3: "/version", 4: "/shadow"})
-    assert at(versions={"4": 0.1, "3": 0.9}) == Pointing(
+    assert at(version=3) == AliasTarget({3: 1.0}, None, {3: "/version"})
+    assert at(version=3, shadow=4) == AliasTarget({3: 1.0}, 4, {3: "/version", 4: "/shadow"})
+    assert at(versions={"4": 0.1, "3": 0.9}) == AliasTarget(
         {4: 0.1, 3: 0.9}, None, {4: "/versions/4", 3: "/versions/3"}
     )
-    assert at(versions={"7": 1}, shadow=2).places == {7: "/versions/7", 2: "/shadow"}
+    assert at(versions={"7": 1}, shadow=2).pointers == {7: "/versions/7", 2: "/shadow"}
 
 
 @pytest.mark.parametrize(
-    ("request_", "place"),
+    ("request_", "pointer"),
     [
         ({}, "/version"),
         ({"shadow": 1}, "/version"),
@@ -68,11 +68,11 @@ def test_a_request_names_one_version_or_several() -> None:
         ({"versions": {"1": 0.5, "2": 0.5}, "shadow": 2}, "/shadow"),
     ],
 )
-def test_what_does_not_fit_together_is_pointed_at(request_: dict[str, Any], place: str) -> None:
+def test_what_does_not_fit_together_is_pointed_at(request_: dict[str, Any], pointer: str) -> None:
     with pytest.raises(Invalid) as caught:
         at(**request_)
-    assert [problem.pointer for problem in caught.value.problems] == [place]
-    assert caught.value.message.startswith(f"{place}: ")
+    assert [problem.pointer for problem in caught.value.problems] == [pointer]
+    assert caught.value.message.startswith(f"{pointer}: ")
 
 
 @pytest.mark.parametrize(
@@ -109,16 +109,16 @@ def test_an_alias_moves_forth_and_back_and_shows_when(three: Sessions) -> None:
     assert second.updated_at > first.updated_at
     assert (second.version, second.versions, second.shadow) == (1, {"1": 1.0}, None)
     with three() as session:
-        (alias,) = aliases.find(session, "m", Paging(50, None))
+        (alias,) = aliases.list_page(session, "m", Paging(50, None))
         assert (alias.alias, alias.version) == (PRODUCTION, 1)
 
 
-def test_shares_are_kept_in_order_with_the_heaviest_in_front(three: Sessions) -> None:
+def test_shares_are_stored_in_order_and_the_largest_one_names_the_alias(three: Sessions) -> None:
     moved(three, versions={"3": 0.1, "2": 0.6, "1": 0.3}, shadow=None)
     with three() as session:
         alias = aliases.get(session, "m", PRODUCTION)
         assert (alias.version, list(alias.versions.items())) == (2, [("1", 0.3), ("2", 0.6), ("3", 0.1)])
-        assert alias.named == {1, 2, 3}
+        assert alias.referenced_versions == {1, 2, 3}
 
 
 def test_of_equal_shares_the_older_version_is_the_alias(three: Sessions) -> None:
@@ -126,17 +126,17 @@ def test_of_equal_shares_the_older_version_is_the_alias(three: Sessions) -> None
 
 
 def test_a_move_replaces_shares_and_shadow_whole(three: Sessions) -> None:
-    assert moved(three, versions={"1": 0.5, "2": 0.5}, shadow=3).named == {1, 2, 3}
+    assert moved(three, versions={"1": 0.5, "2": 0.5}, shadow=3).referenced_versions == {1, 2, 3}
     alone = moved(three, version=3)
-    assert (alone.split, alone.shadow, alone.named) == (None, None, {3})
+    assert (alone.split, alone.shadow, alone.referenced_versions) == (None, None, {3})
     only = moved(three, versions={"2": 1.0}, shadow=1)
-    assert (only.version, only.split, only.named) == (2, None, {1, 2})
+    assert (only.version, only.split, only.referenced_versions) == (2, None, {1, 2})
     with three() as session:
         assert session.execute(select(Alias.split, Alias.shadow)).one() == (None, 1)
 
 
 @pytest.mark.parametrize(
-    ("request_", "places"),
+    ("request_", "pointers"),
     [
         ({"version": 4}, ["/version"]),
         ({"versions": {"1": 0.5, "9": 0.5}}, ["/versions/9"]),
@@ -146,11 +146,11 @@ def test_a_move_replaces_shares_and_shadow_whole(three: Sessions) -> None:
     ],
 )
 def test_an_alias_names_only_what_exists(
-    three: Sessions, request_: dict[str, Any], places: list[str]
+    three: Sessions, request_: dict[str, Any], pointers: list[str]
 ) -> None:
     with pytest.raises(NotFound) as caught:
         moved(three, "canary", **request_)
-    assert [problem.pointer for problem in caught.value.problems] == places
+    assert [problem.pointer for problem in caught.value.problems] == pointers
     with three() as session:
         assert session.scalars(select(Alias.alias)).all() == [PRODUCTION]
 
@@ -158,20 +158,20 @@ def test_an_alias_names_only_what_exists(
 def test_the_files_to_load_ahead_are_those_of_versions_that_exist(three: Sessions) -> None:
     with three() as session:
         stored = {row.version: row.artifact for row in session.scalars(select(ModelVersion))}
-        asked = at(versions={"3": 0.5, "9": 0.25, "1": 0.25}, shadow=2)
-        assert aliases.artifacts(session, "m", asked) == [stored[3], stored[1], stored[2]]
-        assert aliases.artifacts(session, "none", asked) == []
+        target = at(versions={"3": 0.5, "9": 0.25, "1": 0.25}, shadow=2)
+        assert aliases.artifacts(session, "m", target) == [stored[3], stored[1], stored[2]]
+        assert aliases.artifacts(session, "none", target) == []
 
 
 def test_a_model_that_is_not_there_has_no_aliases(three: Sessions) -> None:
     with three() as session:
-        for ask in (
+        for call in (
             lambda: aliases.move(session, "none", "canary", at(version=1)),
-            lambda: aliases.find(session, "none", Paging(50, None)),
+            lambda: aliases.list_page(session, "none", Paging(50, None)),
             lambda: aliases.get(session, "none", PRODUCTION),
         ):
             with pytest.raises(NotFound, match="no model none"):
-                ask()
+                call()
         with pytest.raises(NotFound, match="no alias canary"):
             aliases.get(session, "m", "canary")
 
@@ -185,7 +185,7 @@ def test_an_alias_can_be_removed_once(three: Sessions) -> None:
     assert publish(three) == 4
     with three() as session:
         assert (
-            aliases.find(session, "m", Paging(50, None)) == []
+            aliases.list_page(session, "m", Paging(50, None)) == []
         )  # a later version does not take it by itself
 
 
@@ -193,23 +193,23 @@ def test_aliases_are_paged_by_name(three: Sessions) -> None:
     for name in ("stable", "canary", "best"):
         moved(three, name, version=1)
     with three() as session:
-        paging, seen = Paging(2, None), list[str]()
+        paging, names = Paging(2, None), list[str]()
         for _ in range(2):
-            rows, cursor = paging.page(aliases.find(session, "m", paging), "alias")
-            seen += [row.alias for row in rows]
+            rows, cursor = paging.page(aliases.list_page(session, "m", paging), "alias")
+            names += [row.alias for row in rows]
             paging = Paging.parse(2, cursor)
-    assert seen == ["best", "canary", PRODUCTION, "stable"]
+    assert names == ["best", "canary", PRODUCTION, "stable"]
     assert cursor is None
 
 
-def test_targets_are_everything_that_a_call_needs(three: Sessions) -> None:
+def test_an_alias_resolves_to_its_versions_shares_and_shadow(three: Sessions) -> None:
     moved(three, versions={"2": 0.25, "1": 0.75}, shadow=3)
     with three() as session:
-        found = aliases.targets(session, "m", None, None)
-        assert [(row.version, share) for row, share in found.answering] == [(1, 0.75), (2, 0.25)]
-        assert found.shadow is not None
-        assert found.shadow.version == 3
-        named = aliases.targets(session, "m", 2, None)
+        resolved = aliases.resolve(session, "m", None, None)
+        assert [(row.version, share) for row, share in resolved.answering] == [(1, 0.75), (2, 0.25)]
+        assert resolved.shadow is not None
+        assert resolved.shadow.version == 3
+        named = aliases.resolve(session, "m", 2, None)
         assert [(row.version, share) for row, share in named.answering] == [(2, 1.0)]
         assert named.shadow is None
 
@@ -237,4 +237,4 @@ def test_moves_of_a_new_alias_at_once_take_turns(three: Sessions) -> None:
         assert wrong == []
         with three() as session:
             alias = aliases.get(session, "m", f"new{attempt}")
-            assert alias.named in ({1, 2}, {1, 3})
+            assert alias.referenced_versions in ({1, 2}, {1, 3})

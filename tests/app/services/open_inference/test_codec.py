@@ -1,4 +1,4 @@
-"""Whole requests and answers of the protocol: JSON, binary, mixed and raw; and what may be wrong there."""
+"""Whole requests and responses of the protocol: JSON, binary, mixed and raw; and malformed ones."""
 
 import json
 from contextlib import suppress
@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.services.open_inference.codec import MAX_ROWS, Asked, Signature, Told, read, write
+from app.services.open_inference.codec import (
+    MAX_ROWS,
+    InferenceRequest,
+    OutputTensor,
+    Signature,
+    parse_inference_request,
+    write_response,
+)
 from app.tasks.contract import TensorField
 from app.typedefs import Json
 
@@ -28,19 +35,19 @@ N: Json = {"name": "n", "datatype": "INT64", "shape": [2], "data": [3, 1]}
 WHO: Json = {"name": "who", "datatype": "BYTES", "shape": [2], "data": ["a", ""]}
 
 
-def asked(*inputs: Json, **fields: Any) -> Asked:
-    return read(json.dumps({"inputs": list(inputs), **fields}).encode(), None, SIGNATURE)
+def request(*inputs: Json, **fields: Any) -> InferenceRequest:
+    return parse_inference_request(json.dumps({"inputs": list(inputs), **fields}).encode(), None, SIGNATURE)
 
 
 def binary(*inputs: tuple[Json, bytes | None], **fields: Any) -> tuple[bytes, int]:
-    told = []
-    for entry, data in inputs:
-        kept = dict(entry)
+    entries = []
+    for tensor, data in inputs:
+        entry = dict(tensor)
         if data is not None:
-            del kept["data"]
-            kept["parameters"] = {"binary_data_size": len(data)}
-        told.append(kept)
-    head = json.dumps({"inputs": told, **fields}).encode()
+            del entry["data"]
+            entry["parameters"] = {"binary_data_size": len(data)}
+        entries.append(entry)
+    head = json.dumps({"inputs": entries, **fields}).encode()
     return head + b"".join(data or b"" for _, data in inputs), len(head)
 
 
@@ -51,12 +58,12 @@ def refused(call: Any) -> str:
 
 
 def test_a_request_in_json() -> None:
-    found = asked(X, N, WHO, id="7", parameters={"horizon": 3}, model_name="m")
-    assert (found.id, found.parameters, found.rows) == ("7", {"horizon": 3}, 2)
-    np.testing.assert_array_equal(found.tensors["x"], ROWS)
-    assert found.tensors["n"].tolist() == [3, 1]
-    assert found.tensors["who"].tolist() == ["a", ""]
-    assert found.outputs == {"y": False, "label": False}
+    parsed = request(X, N, WHO, id="7", parameters={"horizon": 3}, model_name="m")
+    assert (parsed.id, parsed.parameters, parsed.rows) == ("7", {"horizon": 3}, 2)
+    np.testing.assert_array_equal(parsed.tensors["x"], ROWS)
+    assert parsed.tensors["n"].tolist() == [3, 1]
+    assert parsed.tensors["who"].tolist() == ["a", ""]
+    assert parsed.outputs == {"y": False, "label": False}
 
 
 def test_the_same_in_binary_and_mixed() -> None:
@@ -68,41 +75,41 @@ def test_the_same_in_binary_and_mixed() -> None:
         [(X, None), (WHO, who), (N, None)],
         [(X, None), (N, None), (WHO, None)],
     ):
-        found = read(*binary(*inputs), SIGNATURE)
-        np.testing.assert_array_equal(found.tensors["x"], ROWS)
-        assert found.tensors["n"].tolist() == [3, 1]
-        assert found.tensors["who"].tolist() == ["a", ""]
+        parsed = parse_inference_request(*binary(*inputs), SIGNATURE)
+        np.testing.assert_array_equal(parsed.tensors["x"], ROWS)
+        assert parsed.tensors["n"].tolist() == [3, 1]
+        assert parsed.tensors["who"].tolist() == ["a", ""]
 
 
 def test_binary_sequences_stay_where_they_are() -> None:
     body, length = binary((X, ROWS.tobytes()))
-    found = read(body, length, SIGNATURE).tensors["x"]
-    assert found.base is not None
-    assert not found.flags.owndata
+    parsed = parse_inference_request(body, length, SIGNATURE).tensors["x"]
+    assert parsed.base is not None
+    assert not parsed.flags.owndata
 
 
 def test_other_numbers_are_cast() -> None:
     doubles = {**X, "datatype": "FP64"}
-    assert asked(doubles).tensors["x"].dtype == np.float32
+    assert request(doubles).tensors["x"].dtype == np.float32
     body, length = binary((doubles, ROWS.astype(np.float64).tobytes()))
-    np.testing.assert_array_equal(read(body, length, SIGNATURE).tensors["x"], ROWS)
+    np.testing.assert_array_equal(parse_inference_request(body, length, SIGNATURE).tensors["x"], ROWS)
     whole = {**X, "datatype": "UINT8", "data": list(range(12))}
-    np.testing.assert_array_equal(asked(whole).tensors["x"], ROWS)
+    np.testing.assert_array_equal(request(whole).tensors["x"], ROWS)
 
 
 def test_a_raw_body_is_the_one_required_input() -> None:
-    found = read(ROWS.tobytes(), 0, SIGNATURE)
-    np.testing.assert_array_equal(found.tensors["x"], ROWS.reshape(1, 6, 2))
-    assert (found.rows, found.parameters, found.id) == (1, {}, None)
-    assert found.outputs == {"y": True, "label": True}
+    parsed = parse_inference_request(ROWS.tobytes(), 0, SIGNATURE)
+    np.testing.assert_array_equal(parsed.tensors["x"], ROWS.reshape(1, 6, 2))
+    assert (parsed.rows, parsed.parameters, parsed.id) == (1, {}, None)
+    assert parsed.outputs == {"y": True, "label": True}
     message = 'input "x": has 7 bytes, shape [1, 0, 2] takes 0'
-    assert refused(lambda: read(b"1234567", 0, SIGNATURE)) == message
+    assert refused(lambda: parse_inference_request(b"1234567", 0, SIGNATURE)) == message
 
 
 def test_a_raw_body_may_be_text() -> None:
     signature = Signature((TensorField("text", "BYTES", ()),), SIGNATURE.outputs)
-    assert read("wörds".encode(), 0, signature).tensors["text"].tolist() == ["wörds"]
-    assert "not UTF-8" in refused(lambda: read(b"\xff", 0, signature))
+    assert parse_inference_request("wörds".encode(), 0, signature).tensors["text"].tolist() == ["wörds"]
+    assert "not UTF-8" in refused(lambda: parse_inference_request(b"\xff", 0, signature))
 
 
 @pytest.mark.parametrize(
@@ -116,8 +123,8 @@ def test_a_raw_body_may_be_text() -> None:
     ],
 )
 def test_a_raw_body_must_be_unambiguous(inputs: tuple[TensorField, ...]) -> None:
-    told = refused(lambda: read(b"12345678", 0, Signature(inputs, SIGNATURE.outputs)))
-    assert told == "a raw body needs a model with one required input of one variable dimension"
+    message = refused(lambda: parse_inference_request(b"12345678", 0, Signature(inputs, SIGNATURE.outputs)))
+    assert message == "a raw body needs a model with one required input of one variable dimension"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +147,7 @@ def test_a_raw_body_must_be_unambiguous(inputs: tuple[TensorField, ...]) -> None
     ],
 )
 def test_outputs_are_chosen_one_by_one(fields: Json, outputs: dict[str, bool]) -> None:
-    assert asked(X, **fields).outputs == outputs
+    assert request(X, **fields).outputs == outputs
 
 
 BAD: dict[str, tuple[Any, str]] = {
@@ -219,11 +226,11 @@ BAD: dict[str, tuple[Any, str]] = {
         {"inputs": [X], "outputs": [{"name": "y", "parameters": {"classification": 2}}]},
         'output "y": its parameters may be binary_data, and no others',
     ),
-    "an odd wish": (
+    "a wrong flag": (
         {"inputs": [X], "outputs": [{"name": "y", "parameters": {"binary_data": 1}}]},
         "binary_data is true or false",
     ),
-    "an odd wish for all": (
+    "a wrong flag for all": (
         {"inputs": [X], "parameters": {"binary_data_output": "yes"}},
         "binary_data_output is true or false",
     ),
@@ -237,7 +244,7 @@ BAD: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_what_is_wrong_is_said_in_a_sentence(case: str) -> None:
     body, message = BAD[case]
-    assert message in refused(lambda: read(json.dumps(body).encode(), None, SIGNATURE))
+    assert message in refused(lambda: parse_inference_request(json.dumps(body).encode(), None, SIGNATURE))
 
 
 @pytest.mark.parametrize(
@@ -256,10 +263,12 @@ def test_what_is_wrong_is_said_in_a_sentence(case: str) -> None:
     ],
 )
 def test_what_is_no_json_is_refused(body: bytes) -> None:
-    assert refused(lambda: read(body, None, SIGNATURE)).startswith("The body is not JSON: ")
+    assert refused(lambda: parse_inference_request(body, None, SIGNATURE)).startswith(
+        "The body is not JSON: "
+    )
 
 
-def test_booleans_are_found_wherever_they_hide() -> None:
+def test_booleans_are_detected_wherever_they_are() -> None:
     values = [1.0] * 11
     for data in ([*values, True], [False, *values]):
         for body in (
@@ -268,25 +277,29 @@ def test_booleans_are_found_wherever_they_hide() -> None:
             json.dumps({"inputs": [N, {**X, "data": data}]}),
             json.dumps({"inputs": [{**X, "data": data}, N], "parameters": {"binary_data_output": False}}),
         ):
-            assert "which is no FP32" in refused(lambda body=body: read(body.encode(), None, SIGNATURE))
+            assert "which is no FP32" in refused(
+                lambda body=body: parse_inference_request(body.encode(), None, SIGNATURE)
+            )
     fine = {"outputs": [{"name": "y", "parameters": {"binary_data": True}}], "inputs": [X]}
-    np.testing.assert_array_equal(read(json.dumps(fine).encode(), None, SIGNATURE).tensors["x"], ROWS)
+    np.testing.assert_array_equal(
+        parse_inference_request(json.dumps(fine).encode(), None, SIGNATURE).tensors["x"], ROWS
+    )
 
 
 def test_binary_sizes_must_add_up() -> None:
     body, length = binary((X, ROWS.tobytes()))
-    assert refused(lambda: read(body + b"12", length, SIGNATURE)) == (
+    assert refused(lambda: parse_inference_request(body + b"12", length, SIGNATURE)) == (
         "2 bytes behind the last binary tensor belong to none"
     )
-    assert refused(lambda: read(body[:-1], length, SIGNATURE)) == (
+    assert refused(lambda: parse_inference_request(body[:-1], length, SIGNATURE)) == (
         'input "x": binary_data_size says 48, 47 bytes are left in the body'
     )
-    assert refused(lambda: read(body, len(body) + 1, SIGNATURE)) == (
+    assert refused(lambda: parse_inference_request(body, len(body) + 1, SIGNATURE)) == (
         f"Inference-Header-Content-Length says {len(body) + 1}, the body has {len(body)} bytes"
     )
-    assert "The body is not JSON" in refused(lambda: read(body, length - 1, SIGNATURE))
+    assert "The body is not JSON" in refused(lambda: parse_inference_request(body, length - 1, SIGNATURE))
     short, length = binary((X, ROWS.tobytes()[:-4]))
-    assert refused(lambda: read(short, length, SIGNATURE)) == (
+    assert refused(lambda: parse_inference_request(short, length, SIGNATURE)) == (
         'input "x": has 44 bytes, shape [2, 3, 2] takes 48'
     )
 
@@ -295,8 +308,8 @@ def test_binary_sizes_must_add_up() -> None:
 def test_a_binary_size_is_a_number_of_bytes(size: Any) -> None:
     entry = {key: value for key, value in X.items() if key != "data"}
     head = json.dumps({"inputs": [{**entry, "parameters": {"binary_data_size": size}}]}).encode()
-    told = refused(lambda: read(head + ROWS.tobytes(), len(head), SIGNATURE))
-    assert told == 'input "x": ' + (
+    message = refused(lambda: parse_inference_request(head + ROWS.tobytes(), len(head), SIGNATURE))
+    assert message == 'input "x": ' + (
         "data is no list" if size is None else "binary_data_size is no number of bytes"
     )
 
@@ -304,18 +317,54 @@ def test_a_binary_size_is_a_number_of_bytes(size: Any) -> None:
 def test_data_comes_in_one_form() -> None:
     both = {**X, "parameters": {"binary_data_size": 48}}
     head = json.dumps({"inputs": [both]}).encode()
-    told = refused(lambda: read(head + ROWS.tobytes(), len(head), SIGNATURE))
-    assert told == 'input "x": has both data and binary_data_size'
+    message = refused(lambda: parse_inference_request(head + ROWS.tobytes(), len(head), SIGNATURE))
+    assert message == 'input "x": has both data and binary_data_size'
 
 
-TOLD = {
-    "y": Told(np.array([[1.5, np.nan], [3, 4]], np.float32), ["0.1", "0.9"]),
-    "label": Told(np.array(["ja", "größer"], object)),
+FILES = [b"PK\3\4\xff\0", b"\0"]
+BASE64 = ["UEsDBP8A", "AA=="]
+BINARY_SIGNATURE = Signature(
+    (TensorField("audio", "BYTES", (), binary=True),), (TensorField("midi", "BYTES", (), binary=True),)
+)
+AUDIO: Json = {"name": "audio", "datatype": "BYTES", "shape": [2], "data": BASE64}
+
+
+def test_a_binary_field_takes_any_bytes() -> None:
+    body, length = binary((AUDIO, b"".join(len(file).to_bytes(4, "little") + file for file in FILES)))
+    parsed = parse_inference_request(body, length, BINARY_SIGNATURE)
+    assert parsed.tensors["audio"].tolist() == FILES
+    text = json.dumps({"inputs": [AUDIO]}).encode()
+    assert parse_inference_request(text, None, BINARY_SIGNATURE).tensors["audio"].tolist() == FILES
+    raw = parse_inference_request(FILES[0], 0, BINARY_SIGNATURE)
+    assert (raw.tensors["audio"].tolist(), raw.rows) == (FILES[:1], 1)
+
+
+def test_a_binary_field_in_json_is_base64() -> None:
+    text = json.dumps({"inputs": [{**AUDIO, "data": ["AA==", "größer"]}]}).encode()
+    message = refused(lambda: parse_inference_request(text, None, BINARY_SIGNATURE))
+    assert message == 'input "audio": element [1] is "größer", which is no base64'
+
+
+def test_a_binary_output_keeps_its_bytes() -> None:
+    request = InferenceRequest(None, {}, {}, 2, {"midi": False})
+    tensors = {"midi": OutputTensor(np.array(FILES, object))}
+    body, length = write_response("m", 3, request, tensors, BINARY_SIGNATURE)
+    assert length is None
+    assert json.loads(body)["outputs"] == [
+        {"name": "midi", "datatype": "BYTES", "shape": [2], "data": BASE64}
+    ]
+    body, length = write_response("m", 3, request._replace(outputs={"midi": True}), tensors, BINARY_SIGNATURE)
+    assert body[length:] == b"\6\0\0\0PK\3\4\xff\0\1\0\0\0\0"
+
+
+OUTPUTS = {
+    "y": OutputTensor(np.array([[1.5, np.nan], [3, 4]], np.float32), ["0.1", "0.9"]),
+    "label": OutputTensor(np.array(["ja", "größer"], object)),
 }
 
 
-def test_an_answer_in_json() -> None:
-    body, length = write("m:network", 3, asked(X, id="7"), TOLD, SIGNATURE)
+def test_a_response_in_json() -> None:
+    body, length = write_response("m:network", 3, request(X, id="7"), OUTPUTS, SIGNATURE)
     assert length is None
     assert json.loads(body) == {
         "model_name": "m:network",
@@ -334,9 +383,9 @@ def test_an_answer_in_json() -> None:
     }
 
 
-def test_an_answer_in_binary() -> None:
-    wish = asked(X, parameters={"binary_data_output": True})
-    body, length = write("m", 3, wish, TOLD, SIGNATURE)
+def test_a_response_in_binary() -> None:
+    chosen = request(X, parameters={"binary_data_output": True})
+    body, length = write_response("m", 3, chosen, OUTPUTS, SIGNATURE)
     assert length is not None
     head, rest = json.loads(body[:length]), body[length:]
     assert "id" not in head
@@ -345,25 +394,25 @@ def test_an_answer_in_binary() -> None:
         8 + len("jagrößer".encode()),
     ]
     assert all("data" not in one for one in head["outputs"])
-    np.testing.assert_array_equal(np.frombuffer(rest[:16], "<f4").reshape(2, 2), TOLD["y"].array)
+    np.testing.assert_array_equal(np.frombuffer(rest[:16], "<f4").reshape(2, 2), OUTPUTS["y"].array)
     assert rest[16:22] == b"\2\0\0\0ja"
 
 
-def test_only_what_was_asked_for_is_answered() -> None:
-    wish = asked(X, outputs=[{"name": "label", "parameters": {"binary_data": True}}, {"name": "y"}])
-    body, length = write("m", 3, wish, TOLD, SIGNATURE)
+def test_only_requested_outputs_are_returned() -> None:
+    chosen = request(X, outputs=[{"name": "label", "parameters": {"binary_data": True}}, {"name": "y"}])
+    body, length = write_response("m", 3, chosen, OUTPUTS, SIGNATURE)
     head = json.loads(body[:length])
     assert [one["name"] for one in head["outputs"]] == ["label", "y"]
     assert ["data" in one for one in head["outputs"]] == [False, True]
-    just = asked(X, outputs=[{"name": "y"}])
-    (only,) = json.loads(write("m", 3, just, TOLD, SIGNATURE)[0])["outputs"]
+    just = request(X, outputs=[{"name": "y"}])
+    (only,) = json.loads(write_response("m", 3, just, OUTPUTS, SIGNATURE)[0])["outputs"]
     assert only["name"] == "y"
 
 
 @given(st.binary(max_size=60), st.none() | st.integers(0, 70))
 def test_no_bytes_make_it_stumble(body: bytes, length: int | None) -> None:
     with suppress(Invalid):
-        assert read(body, length, SIGNATURE).tensors
+        assert parse_inference_request(body, length, SIGNATURE).tensors
 
 
 FIELDS = st.sampled_from(["name", "shape", "datatype", "data", "parameters", "binary_data_size", "inputs"])
@@ -376,8 +425,8 @@ ANYTHING = st.recursive(
 
 @given(st.dictionaries(FIELDS, ANYTHING), ANYTHING, ANYTHING, st.sampled_from([None, ..., b"12345678"]))
 def test_no_json_makes_it_stumble(entry: Json, parameters: Any, outputs: Any, rest: Any) -> None:
-    told = {"inputs": [{**X, **entry}], "parameters": parameters, "outputs": outputs}
-    head = json.dumps(told).encode()
+    message = {"inputs": [{**X, **entry}], "parameters": parameters, "outputs": outputs}
+    head = json.dumps(message).encode()
     body, length = (head, None) if rest is None else (head + (b"" if rest is ... else rest), len(head))
     with suppress(Invalid):
-        assert read(body, length, SIGNATURE).rows > 0
+        assert parse_inference_request(body, length, SIGNATURE).rows > 0

@@ -1,5 +1,6 @@
 """One tensor: JSON and bytes to arrays and back, and every way in which it may not be what it says."""
 
+import base64
 import json
 import struct
 from contextlib import suppress
@@ -15,8 +16,8 @@ from app.errors import Invalid
 from app.services.open_inference.tensors import (
     DTYPES,
     NUMBERS,
-    Head,
-    cast,
+    TensorHeader,
+    cast_to_field,
     check_shape,
     from_bytes,
     from_json,
@@ -36,35 +37,35 @@ def refused(call: Any) -> str:
 
 
 def parsed(datatype: str, shape: tuple[int, ...], data: Any, *, booleans: bool = True) -> Any:
-    return from_json(Head("x", datatype, shape), data, booleans=booleans)
+    return from_json(TensorHeader("x", datatype, shape), data, booleans=booleans)
 
 
 def unpacked(datatype: str, shape: tuple[int, ...], data: bytes) -> Any:
-    return from_bytes(Head("x", datatype, shape), memoryview(data))
+    return from_bytes(TensorHeader("x", datatype, shape), memoryview(data))
 
 
 @pytest.mark.parametrize("datatype", NUMBERS)
 def test_numbers_come_nested_or_flat(datatype: str) -> None:
     nested = [[[1, 2], [3, 4], [5, 6]]]
     for data in (nested, [1, 2, 3, 4, 5, 6]):
-        found = parsed(datatype, (1, 3, 2), data)
-        assert found.dtype == DTYPES[datatype]
-        assert found.tolist() == nested
+        array = parsed(datatype, (1, 3, 2), data)
+        assert array.dtype == DTYPES[datatype]
+        assert array.tolist() == nested
 
 
 @pytest.mark.parametrize("datatype", FLOATS)
 def test_floats_may_be_written_as_integers_and_be_missing(datatype: str) -> None:
-    found = parsed(datatype, (4,), [1, 2.5, None, -0.0])
-    assert found[:2].tolist() == [1.0, 2.5]
-    assert np.isnan(found[2])
-    assert np.signbit(found[3])
+    array = parsed(datatype, (4,), [1, 2.5, None, -0.0])
+    assert array[:2].tolist() == [1.0, 2.5]
+    assert np.isnan(array[2])
+    assert np.signbit(array[3])
 
 
 @pytest.mark.parametrize("booleans", [True, False])
 def test_a_float32_is_the_nearest_to_what_was_written(booleans: bool) -> None:
     values = np.random.default_rng(0).normal(0, 1e3, 512)
-    found = parsed("FP32", (512,), values.tolist(), booleans=booleans)
-    np.testing.assert_array_equal(found, values.astype(np.float32))
+    array = parsed("FP32", (512,), values.tolist(), booleans=booleans)
+    np.testing.assert_array_equal(array, values.astype(np.float32))
 
 
 BAD_NUMBERS: dict[str, tuple[str, list[Any], str]] = {
@@ -91,9 +92,9 @@ BAD_NUMBERS: dict[str, tuple[str, list[Any], str]] = {
 
 @pytest.mark.parametrize("case", BAD_NUMBERS)
 def test_the_first_bad_element_is_named(case: str) -> None:
-    datatype, data, message = BAD_NUMBERS[case]
-    told = refused(lambda: parsed(datatype, (2, 2), orjson.loads(orjson.dumps(data))))
-    assert told.startswith('input "x": ' + message)
+    datatype, data, expected = BAD_NUMBERS[case]
+    message = refused(lambda: parsed(datatype, (2, 2), orjson.loads(orjson.dumps(data))))
+    assert message.startswith('input "x": ' + expected)
 
 
 @pytest.mark.parametrize(
@@ -127,11 +128,11 @@ def test_nested_data_is_checked_at_every_depth() -> None:
 def test_binary_values_are_views_of_the_body(datatype: str) -> None:
     values = np.array([[0, 1, 1], [1, 0, 1]]).astype(DTYPES[datatype])
     body = b"odd" + values.tobytes()
-    found = from_bytes(Head("x", datatype, (2, 3)), memoryview(body)[3:])
-    np.testing.assert_array_equal(found, values)
-    assert not found.flags.owndata
-    assert not found.flags.writeable
-    assert to_bytes(found) == values.tobytes()
+    array = from_bytes(TensorHeader("x", datatype, (2, 3)), memoryview(body)[3:])
+    np.testing.assert_array_equal(array, values)
+    assert not array.flags.owndata
+    assert not array.flags.writeable
+    assert to_bytes(array) == values.tobytes()
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 32])
@@ -156,6 +157,32 @@ def test_texts_are_the_same_in_both_forms() -> None:
     assert written[:11] == b"\0\0\0\0\3\0\0\0abc"
     assert unpacked("BYTES", (5, 1), written).tolist() == array.tolist()
     assert to_json(array) == TEXTS
+
+
+FILES = [b"", b"PK\3\4\xff\0\0", b"\0", bytes(range(256)), "größer".encode("latin-1")]
+
+
+def test_bytes_of_a_binary_field_are_the_same_in_both_forms() -> None:
+    header = TensorHeader("x", "BYTES", (5, 1))
+    sent = b"".join(struct.pack("<I", len(file)) + file for file in FILES)
+    array = from_bytes(header, memoryview(sent), binary=True)
+    assert array.shape == (5, 1)
+    assert array.ravel().tolist() == FILES
+    assert to_bytes(array) == sent
+    written = to_json(array)
+    assert written == [base64.b64encode(file).decode() for file in FILES]
+    again = from_json(header, written, booleans=False, binary=True)
+    assert (again.shape, again.ravel().tolist()) == ((5, 1), FILES)
+    with pytest.raises(Invalid, match="is not UTF-8"):  # which a field of text must be
+        from_bytes(header, memoryview(sent))
+
+
+@pytest.mark.parametrize("text", ["YQ", "YQ=", "Y Q==", "-_8=", "größer", "=" * 99])
+def test_what_is_no_base64_is_refused_in_a_binary_field(text: str) -> None:
+    header = TensorHeader("x", "BYTES", (2,))
+    message = refused(lambda: from_json(header, ["YQ==", text], booleans=False, binary=True))
+    assert message.startswith('input "x": element [1] is "')
+    assert message.endswith(", which is no base64")
 
 
 @pytest.mark.parametrize(
@@ -183,32 +210,34 @@ SEQUENCE = TensorField("x", "FP32", (-1, 3))
 
 @pytest.mark.parametrize("shape", [(1, 5, 3), (7, 1, 3), (0, 0, 3)])
 def test_variable_dimensions_are_free(shape: tuple[int, ...]) -> None:
-    check_shape(Head("x", "FP32", shape), SEQUENCE)
+    check_shape(TensorHeader("x", "FP32", shape), SEQUENCE)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (5, 3), (1, 5, 2), (1, 5, 4), (1, 1, 5, 3)])
 def test_rank_and_fixed_dimensions_are_not(shape: tuple[int, ...]) -> None:
-    told = refused(lambda: check_shape(Head("x", "FP32", shape), SEQUENCE))
-    assert told == f'input "x": has shape {list(shape)}, takes [-1, -1, 3]'
+    message = refused(lambda: check_shape(TensorHeader("x", "FP32", shape), SEQUENCE))
+    assert message == f'input "x": has shape {list(shape)}, takes [-1, -1, 3]'
 
 
 def test_a_row_may_be_a_single_value() -> None:
-    check_shape(Head("x", "INT64", (4,)), TensorField("x", "INT64", ()))
+    check_shape(TensorHeader("x", "INT64", (4,)), TensorField("x", "INT64", ()))
     with pytest.raises(Invalid):
-        check_shape(Head("x", "INT64", ()), TensorField("x", "INT64", ()))
+        check_shape(TensorHeader("x", "INT64", ()), TensorField("x", "INT64", ()))
 
 
 def fitted(values: Any, datatype: str, field: str, *, missing: bool = False) -> Any:
     array = np.array(values, DTYPES[datatype])
-    return cast(Head("x", datatype, array.shape), array, TensorField("x", field, (), missing=missing))
+    return cast_to_field(
+        TensorHeader("x", datatype, array.shape), array, TensorField("x", field, (), missing=missing)
+    )
 
 
 @pytest.mark.parametrize("field", FLOATS)
 @pytest.mark.parametrize("datatype", INTEGERS + FLOATS)
 def test_every_number_fits_a_float(datatype: str, field: str) -> None:
-    found = fitted([0, 1, 100], datatype, field)
-    assert found.dtype == DTYPES[field]
-    assert found.tolist() == [0.0, 1.0, 100.0]
+    array = fitted([0, 1, 100], datatype, field)
+    assert array.dtype == DTYPES[field]
+    assert array.tolist() == [0.0, 1.0, 100.0]
 
 
 @pytest.mark.parametrize("field", INTEGERS)
@@ -221,8 +250,8 @@ def test_integers_fit_integers_that_can_hold_them(datatype: str, field: str) -> 
         if limits.min <= value <= limits.max:
             assert fitted([value], datatype, field).tolist() == [value]
         else:
-            told = refused(lambda value=value: fitted([0, value], datatype, field))
-            assert told == f'input "x": element [1] is out of {field}\'s range'
+            message = refused(lambda value=value: fitted([0, value], datatype, field))
+            assert message == f'input "x": element [1] is out of {field}\'s range'
 
 
 @pytest.mark.parametrize(
@@ -244,8 +273,8 @@ def test_other_kinds_do_not_fit(datatype: str, field: str) -> None:
 
 def test_what_overflows_when_cast_is_refused() -> None:
     assert fitted([3e38], "FP64", "FP32").tolist() == [float(np.float32(3e38))]
-    told = refused(lambda: fitted([1, 2, 1e39], "FP64", "FP32"))
-    assert told == 'input "x": element [2] is no finite number of FP32'
+    message = refused(lambda: fitted([1, 2, 1e39], "FP64", "FP32"))
+    assert message == 'input "x": element [2] is no finite number of FP32'
 
 
 @pytest.mark.parametrize("datatype", FLOATS)
@@ -258,7 +287,7 @@ def test_only_a_field_that_says_so_takes_missing_values(datatype: str) -> None:
 
 def test_an_array_of_the_right_kind_is_not_copied() -> None:
     array = np.ones((2, 3), np.float32)
-    assert cast(Head("x", "FP32", (2, 3)), array, SEQUENCE) is array
+    assert cast_to_field(TensorHeader("x", "FP32", (2, 3)), array, SEQUENCE) is array
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i8", "u1", "?"])
@@ -307,3 +336,12 @@ def test_what_is_written_is_read_again(values: list[float]) -> None:
         sent = orjson.loads(orjson.dumps(written, option=orjson.OPT_SERIALIZE_NUMPY))
         np.testing.assert_array_equal(parsed("FP32", array.shape, sent), array)
     np.testing.assert_array_equal(unpacked("FP32", array.shape, to_bytes(array)), array)
+
+
+@given(st.lists(st.binary(max_size=20), max_size=6))
+def test_any_bytes_are_read_again_as_they_were_written(files: list[bytes]) -> None:
+    array = np.empty(len(files), object)
+    array[:] = files
+    header = TensorHeader("x", "BYTES", (len(files),))
+    assert from_bytes(header, memoryview(to_bytes(array)), binary=True).tolist() == files
+    assert from_json(header, to_json(array), booleans=False, binary=True).tolist() == files

@@ -10,10 +10,10 @@ import pytest
 
 from app.errors import Invalid, Problem, QueueFull
 from app.lanes import Answer
-from app.services.serving.metrics import Meters
-from app.services.serving.predictions import INLINE, Plane, admit, compute, infer, parse
-from app.services.serving.shadowing import AT_ONCE, QUIET_ROWS, Shadows
-from app.services.serving.version_router import Chosen, Route
+from app.services.serving.metrics import PredictionMetrics
+from app.services.serving.predictions import MAX_INLINE_INSTANCES, PredictionService, parse_request
+from app.services.serving.shadowing import MAX_COMPARISONS, MAX_WAITING_ROWS, ShadowRunner
+from app.services.serving.version_router import ResolvedRoute, Route
 from app.tasks import TASKS
 from app.tasks.contract import Example
 from app.typedefs import Json
@@ -25,9 +25,9 @@ class Lane:
     def __init__(self, full: tuple[str, ...] = (), shift: float = 0.0) -> None:
         self.sent: list[tuple[str, int, float]] = []
         self.full, self.shift = full, shift  # what version 4 adds
-        self.waiting = 0
+        self.waiting_rows = 0
 
-    def check(self, artifact: str, *, stepwise: bool = False) -> None:
+    def check_capacity(self, artifact: str, *, stepwise: bool = False) -> None:
         if artifact in self.full:
             raise QueueFull
 
@@ -56,8 +56,8 @@ class Summing:
     def encode(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
         self.threads.add(threading.get_ident())
         if None in instance.values:
-            place = instance.values.index(None)
-            raise Invalid("no holes", [Problem(f"/values/{place}", "a hole")])
+            index = instance.values.index(None)
+            raise Invalid("no holes", [Problem(f"/values/{index}", "a hole")])
         if parameters.horizon == 9:
             raise Invalid("too far", [Problem("/parameters/horizon", "too far")])
         return Example(np.array(instance.values, np.float32)[:, None], instance.item_id)
@@ -68,24 +68,25 @@ class Summing:
         return {"id": example.context, "sum": float(outputs[0]), "shift": state["shift"]}
 
 
-class Asked:
-    """What became of one call."""
+class Caller:
+    """A prediction service over a played lane, to be called like a function."""
 
     def __init__(self, lane: Lane | None = None, shadow: bool = False) -> None:
         self.lane, self.task = lane or Lane(), Summing()
         self.route = Route("m", 3, self.task, "artifacts/3", {"shift": 1}, {})  # type: ignore[arg-type]
         other = Route("m", 4, self.task, "artifacts/4", {"shift": 1}, {})  # type: ignore[arg-type]
-        self.chosen = Chosen(self.route, other if shadow else None)
-        self.meters = Meters(self.lane)  # type: ignore[arg-type]
-        self.shadows = Shadows(self.lane)  # type: ignore[arg-type]
-        self.plane = Plane(self.lane, None, self.meters, self.shadows)  # type: ignore[arg-type]
+        self.resolved = ResolvedRoute(self.route, other if shadow else None)
+        self.metrics = PredictionMetrics(self.lane)  # type: ignore[arg-type]
+        self.shadows = ShadowRunner(self.lane)  # type: ignore[arg-type]
+        self.service = PredictionService(self.lane, None, self.metrics, self.shadows)  # type: ignore[arg-type]
 
     def __call__(self, *instances: Any, **parameters: Any) -> list[Json]:
         async def scenario() -> list[Json]:
             body = json.dumps({"instances": instances, "parameters": parameters}).encode()
-            request = parse(TASKS["forecasting"], body)
-            asked = self.plane, self.chosen, request.instances, request.parameters
-            predictions, answer = await infer(*asked, 7.5)
+            request = parse_request(TASKS["forecasting"], body)
+            predictions, answer = await self.service.predict(
+                self.resolved, request.instances, request.parameters, 7.5
+            )
             assert (answer.queue_seconds, answer.compute_seconds) == (0.1, 0.2)
             while self.shadows.running:
                 await asyncio.sleep(0)
@@ -94,85 +95,85 @@ class Asked:
         return asyncio.run(scenario())
 
 
-def ask(*instances: Any, **parameters: Any) -> tuple[list[Json], Asked]:
-    asked = Asked()
-    return asked(*instances, **parameters), asked
+def predict(*instances: Any, **parameters: Any) -> tuple[list[Json], Caller]:
+    caller = Caller()
+    return caller(*instances, **parameters), caller
 
 
-@pytest.mark.parametrize("count", [1, INLINE, INLINE + 1, 300])
+@pytest.mark.parametrize("count", [1, MAX_INLINE_INSTANCES, MAX_INLINE_INSTANCES + 1, 300])
 def test_many_instances_keep_their_order_and_leave_the_loop_free(count: int) -> None:
-    predictions, asked = ask(*({"values": [k, k], "item_id": str(k)} for k in range(count)))
+    predictions, caller = predict(*({"values": [k, k], "item_id": str(k)} for k in range(count)))
     assert predictions == [{"id": str(k), "sum": 2.0 * k, "shift": 1} for k in range(count)]
-    assert asked.lane.sent == [("artifacts/3", count, 7.5)]
-    assert (threading.get_ident() in asked.task.threads) == (count <= INLINE)
+    assert caller.lane.sent == [("artifacts/3", count, 7.5)]
+    assert (threading.get_ident() in caller.task.threads) == (count <= MAX_INLINE_INSTANCES)
 
 
 @pytest.mark.parametrize("before", [0, 7])
-def test_the_place_of_a_bad_instance_is_told_and_nothing_is_sent(before: int) -> None:
+def test_the_index_of_a_bad_instance_is_reported_and_nothing_is_sent(before: int) -> None:
     with pytest.raises(Invalid) as caught:
-        ask(*[{"values": [1]}] * before, {"values": [1, None]})
+        predict(*[{"values": [1]}] * before, {"values": [1, None]})
     assert caught.value.problems == [Problem(f"/instances/{before}/values/1", "a hole")]
     with pytest.raises(Invalid) as caught:
-        ask({"values": [1]}, horizon=9)
+        predict({"values": [1]}, horizon=9)
     assert caught.value.problems == [Problem("/parameters/horizon", "too far")]
 
 
 def test_parameters_may_be_left_out() -> None:
-    request = parse(TASKS["forecasting"], b'{"instances":[{"values":[1]}]}')
+    request = parse_request(TASKS["forecasting"], b'{"instances":[{"values":[1]}]}')
     assert request.parameters == TASKS["forecasting"].parameters()
 
 
 def test_an_answer_and_a_refusal_are_counted_for_their_version() -> None:
-    asked = Asked()
-    asked({"values": [1]}, {"values": [2]})
-    meter = asked.meters.of("m", 3)
-    assert (meter.inferences, meter.executions, meter.failures) == (2, 0.5, 0)
-    asked.lane.full = ("artifacts/3",)
+    caller = Caller()
+    caller({"values": [1]}, {"values": [2]})
+    metrics = caller.metrics.of_version("m", 3)
+    assert (metrics.inferences, metrics.executions, metrics.failures) == (2, 0.5, 0)
+    caller.lane.full = ("artifacts/3",)
     with pytest.raises(QueueFull):
-        asked({"values": [1]})
+        caller({"values": [1]})
     with pytest.raises(Invalid):
-        asked({"values": [None]})  # no failure of the version's
-    assert (meter.inferences, meter.failures) == (2, 1)
-    assert meter.failure_seconds > 0
+        caller({"values": [None]})  # no failure of the version's
+    assert (metrics.inferences, metrics.failures) == (2, 1)
+    assert metrics.failure_seconds > 0
 
 
 def test_arrays_go_straight_to_the_network_and_are_counted() -> None:
-    asked = Asked()
+    caller = Caller()
     arrays = [np.ones((3, 2), np.float32)]
-    answer = asyncio.run(compute(asked.plane, asked.route, arrays, 2.0))
+    answer = asyncio.run(caller.service.run_network(caller.route, arrays, 2.0))
     assert answer.outputs[0].tolist() == [3.0, 3.0]
-    assert asked.meters.of("m", 3).inferences == 1
-    asked.lane.full = ("artifacts/3",)
+    assert caller.metrics.of_version("m", 3).inferences == 1
+    caller.lane.full = ("artifacts/3",)
     with pytest.raises(QueueFull):
-        asyncio.run(compute(asked.plane, asked.route, arrays, 2.0))
-    assert asked.meters.of("m", 3).failures == 1
+        asyncio.run(caller.service.run_network(caller.route, arrays, 2.0))
+    assert caller.metrics.of_version("m", 3).failures == 1
 
 
 @pytest.mark.parametrize(
     ("shift", "outcome"), [(0.0, "same"), (1e-5, "same"), (0.5, "different"), (1e9, "different")]
 )
 def test_a_shadow_is_compared_and_never_returned(shift: float, outcome: str) -> None:
-    asked = Asked(Lane(shift=shift), shadow=True)
-    assert asked({"values": [1, 1]}, {"values": [3]})[0]["sum"] == 2.0
-    assert [sent[0] for sent in asked.lane.sent] == ["artifacts/3", "artifacts/4"]
-    assert asked.meters.of("m", 4).shadows == {outcome: 1}
-    assert asked.meters.of("m", 4).differences.count == 1
-    assert asked.meters.of("m", 4).inferences == 0  # it answered nobody
+    caller = Caller(Lane(shift=shift), shadow=True)
+    assert caller({"values": [1, 1]}, {"values": [3]})[0]["sum"] == 2.0
+    assert [sent[0] for sent in caller.lane.sent] == ["artifacts/3", "artifacts/4"]
+    assert caller.metrics.of_version("m", 4).shadows == {outcome: 1}
+    assert caller.metrics.of_version("m", 4).differences.count == 1
+    assert caller.metrics.of_version("m", 4).inferences == 0  # it answered nobody
 
 
 def test_a_shadow_that_fails_harms_nobody() -> None:
-    asked = Asked(Lane(full=("artifacts/4",)), shadow=True)
-    assert asked({"values": [1]})[0]["sum"] == 1.0
-    assert asked.meters.of("m", 4).shadows == {"failed": 1}
-    assert asked.meters.of("m", 3).failures == 0
+    caller = Caller(Lane(full=("artifacts/4",)), shadow=True)
+    assert caller({"values": [1]})[0]["sum"] == 1.0
+    assert caller.metrics.of_version("m", 4).shadows == {"failed": 1}
+    assert caller.metrics.of_version("m", 3).failures == 0
 
 
 def test_a_busy_lane_computes_no_shadows() -> None:
-    asked = Asked(shadow=True)
-    asked.lane.waiting = QUIET_ROWS + 1
-    asked({"values": [1]})
-    assert asked.meters.of("m", 4).shadows == {"skipped": 1}
-    assert [sent[0] for sent in asked.lane.sent] == ["artifacts/3"]
+    caller = Caller(shadow=True)
+    caller.lane.waiting_rows = MAX_WAITING_ROWS + 1
+    caller({"values": [1]})
+    assert caller.metrics.of_version("m", 4).shadows == {"skipped": 1}
+    assert [sent[0] for sent in caller.lane.sent] == ["artifacts/3"]
 
 
 def test_shadows_under_way_are_bounded_and_end_with_the_service() -> None:
@@ -181,23 +182,23 @@ def test_shadows_under_way_are_bounded_and_end_with_the_service() -> None:
         return []
 
     async def scenario() -> None:
-        asked = Asked()
-        meter = asked.meters.of("m", 4)
-        for _ in range(AT_ONCE + 2):
-            asked.shadows.compare(meter, forever, [])
-        assert meter.shadows == {"skipped": 2}
-        await asked.shadows.close()
+        caller = Caller()
+        metrics = caller.metrics.of_version("m", 4)
+        for _ in range(MAX_COMPARISONS + 2):
+            caller.shadows.compare(metrics, forever, [])
+        assert metrics.shadows == {"skipped": 2}
+        await caller.shadows.close()
         await asyncio.sleep(0)
-        assert asked.shadows.running == 0
+        assert caller.shadows.running == 0
 
     asyncio.run(scenario())
 
 
-def test_a_full_lane_refuses_before_anything_is_read_and_counts_it() -> None:
-    asked = Asked()
-    admit(asked.plane, asked.route)
-    asked.lane.full = ("artifacts/3",)
+def test_a_full_lane_refuses_before_anything_is_parsed_and_counts_it() -> None:
+    caller = Caller()
+    caller.service.admit(caller.route)
+    caller.lane.full = ("artifacts/3",)
     with pytest.raises(QueueFull):
-        admit(asked.plane, asked.route)
-    assert asked.meters.of("m", 3).failures == 1
-    assert asked.lane.sent == []
+        caller.service.admit(caller.route)
+    assert caller.metrics.of_version("m", 3).failures == 1
+    assert caller.lane.sent == []

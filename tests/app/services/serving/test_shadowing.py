@@ -1,11 +1,11 @@
-"""How far two answers are from each other."""
+"""The relative difference of two answers."""
 
 import math
 from typing import Any
 
 import pytest
 
-from app.services.serving.shadowing import distance
+from app.services.serving.shadowing import relative_difference
 
 FORECAST = {
     "item_id": "a",
@@ -41,5 +41,5 @@ FORECAST = {
     ],
 )
 def test_the_largest_relative_difference_of_a_number(one: Any, other: Any, expected: float) -> None:
-    assert distance(one, other) == pytest.approx(expected)
-    assert distance(other, one) == pytest.approx(expected)
+    assert relative_difference(one, other) == pytest.approx(expected)
+    assert relative_difference(other, one) == pytest.approx(expected)

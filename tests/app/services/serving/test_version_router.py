@@ -1,4 +1,4 @@
-"""The catalog of versions: what it believes, for how long, whom it picks, and what it never shows."""
+"""The version router: what it caches and for how long, which version it draws, and outages."""
 
 import asyncio
 import json
@@ -23,20 +23,27 @@ from app.infrastructure.storage import Storage
 from app.services.jobs import leases
 from app.services.models import aliases
 from app.services.models import versions as models
-from app.services.models.aliases import Pointing
-from app.services.models.versions import Outcome
+from app.services.models.aliases import AliasTarget
+from app.services.models.versions import TrainingOutcome
 from app.services.serving import version_router
-from app.services.serving.version_router import AHEAD, FRESH, Catalog, Chosen, Route, Wanted
+from app.services.serving.version_router import (
+    MAX_AGE_SECONDS,
+    REFRESH_AGE_SECONDS,
+    ResolvedRoute,
+    Route,
+    VersionRouter,
+    VersionSelector,
+)
 from app.tasks import TASKS
 from tests.app.services.jobs.test_leases import claimed, submit
-from tests.lanes import eventually
+from tests.lanes import wait_until
 
-PRODUCTION = Wanted("m", None, None)
+PRODUCTION = VersionSelector("m", None, None)
 GRAPH = {"features": 3, "width": 4}
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """Time that only passes when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -50,27 +57,27 @@ class Readers:
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
-        self.asked = 0
+        self.opened = 0
         self.away = False
         self.go = threading.Event()
         self.go.set()
 
     def __call__(self) -> Session:
-        self.asked += 1
+        self.opened += 1
         assert self.go.wait(20)
         if self.away:
             raise OperationalError("select", {}, Exception("no route to host"))
         return self.sessions()
 
 
-class House:
-    """A catalog over a real database and store, with three versions of the model `m`."""
+class Backend:
+    """A version router over a real database and store, with three versions of the model `m`."""
 
     def __init__(self, sessions: Sessions, storage: Storage, directory: Path) -> None:
         self.sessions, self.storage, self.directory = sessions, storage, directory
         self.readers = Readers(sessions)
         self.draw: Callable[[], float] = np.random.default_rng(7).random
-        self.catalog = Catalog(self.readers, storage, self._draw)  # type: ignore[arg-type]
+        self.router = VersionRouter(self.readers, storage, self._draw)  # type: ignore[arg-type]
         for number in (1, 2, 3):
             self.publish(number)
 
@@ -85,17 +92,20 @@ class House:
         self.storage.put(f"artifacts/{number}/manifest.json", self.directory / "manifest.json")
         lease = claimed(self.sessions, job_id)
         with self.sessions.begin() as session:
-            assert leases.succeed(session, lease, Outcome(f"artifacts/{number}", 1, 1, "0", {}, {})) == number
+            assert (
+                leases.succeed(session, lease, TrainingOutcome(f"artifacts/{number}", 1, 1, "0", {}, {}))
+                == number
+            )
 
-    def choose(self, wanted: Wanted = PRODUCTION) -> Chosen:
-        return asyncio.run(self.catalog.choose(wanted))
+    def choose(self, selector: VersionSelector = PRODUCTION) -> ResolvedRoute:
+        return asyncio.run(self.router.choose(selector))
 
-    def route(self, wanted: Wanted = PRODUCTION) -> Route:
-        return self.choose(wanted).route
+    def route(self, selector: VersionSelector = PRODUCTION) -> Route:
+        return self.choose(selector).route
 
     def draws(self, count: int) -> Counter[int]:
         async def scenario() -> Counter[int]:
-            return Counter([(await self.catalog.choose(PRODUCTION)).route.version for _ in range(count)])
+            return Counter([(await self.router.choose(PRODUCTION)).route.version for _ in range(count)])
 
         return asyncio.run(scenario())
 
@@ -103,7 +113,7 @@ class House:
         """Another process moves the alias."""
         pointed = dict.fromkeys(versions, 1.0) or {int(k[1:]): v for k, v in shares.items()}
         with self.sessions.begin() as session:
-            aliases.move(session, "m", "production", Pointing(pointed, shadow, dict.fromkeys(pointed, "")))
+            aliases.move(session, "m", "production", AliasTarget(pointed, shadow, dict.fromkeys(pointed, "")))
 
 
 @pytest.fixture
@@ -114,120 +124,124 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def house(sessions: Sessions, storage: Storage, tmp_path: Path) -> House:
-    return House(sessions, storage, tmp_path)
+def backend(sessions: Sessions, storage: Storage, tmp_path: Path) -> Backend:
+    return Backend(sessions, storage, tmp_path)
 
 
 def test_a_graph_that_reads_tokens_tells_of_how_many() -> None:
+    facts = version_router._network_facts
     plain = {"output": "quantiles", "vocabularies": [], "word_length": 0, "character_vocabulary": 0}
-    assert version_router._reads(plain) == {"output": "quantiles", "vocabularies": []}
+    assert facts(plain) == {"output": "quantiles", "vocabularies": []}
     words = {"output": "labels", "vocabularies": [900, 5], "word_length": 3, "character_vocabulary": 40}
-    assert version_router._reads(words) == {"output": "labels", "vocabularies": [900, 5, 40, 40, 40]}
-    assert version_router._reads({"output": "quantiles"}) == {"output": "quantiles", "vocabularies": []}
+    assert facts(words) == {"output": "labels", "vocabularies": [900, 5, 40, 40, 40]}
+    assert facts({"output": "quantiles"}) == {
+        "output": "quantiles",
+        "vocabularies": [],
+    }
 
 
-def test_a_route_has_all_that_a_prediction_needs(house: House) -> None:
-    route = house.route()
+def test_a_route_has_all_that_a_prediction_needs(backend: Backend) -> None:
+    route = backend.route()
     assert (route.model, route.version, route.artifact) == ("m", 1, "artifacts/1")
     assert (route.task, route.state, route.graph) == (TASKS["forecasting"], {"number": 1}, GRAPH)
-    second = house.route(Wanted("m", 2, None))
-    assert (second.state, second.graph) == ({"number": 2}, {})  # whose manifest tells nothing of a graph
+    second = backend.route(VersionSelector("m", 2, None))
+    assert (second.state, second.graph) == ({"number": 2}, {})  # whose manifest has no graph
 
 
-def test_a_name_is_looked_up_once_while_it_is_fresh(house: House, clock: Clock) -> None:
+def test_a_selector_is_looked_up_once_while_its_resolution_is_fresh(backend: Backend, clock: Clock) -> None:
     for _ in range(5):
-        assert house.route().version == 1
-        clock.now += AHEAD / 5.1
-    assert house.readers.asked == 1
-    clock.now += FRESH
-    house.route()
-    assert house.readers.asked == 2
+        assert backend.route().version == 1
+        clock.now += REFRESH_AGE_SECONDS / 5.1
+    assert backend.readers.opened == 1
+    clock.now += MAX_AGE_SECONDS
+    backend.route()
+    assert backend.readers.opened == 2
 
 
-def test_a_name_in_use_is_looked_up_ahead_and_nobody_waits_for_it(house: House, clock: Clock) -> None:
+def test_a_selector_in_use_is_looked_up_ahead_and_nobody_waits_for_it(backend: Backend, clock: Clock) -> None:
     async def scenario() -> None:
-        assert (await house.catalog.choose(PRODUCTION)).route.version == 1
-        house.move(2)
-        clock.now += AHEAD
+        assert (await backend.router.choose(PRODUCTION)).route.version == 1
+        backend.move(2)
+        clock.now += REFRESH_AGE_SECONDS
         for _ in range(3):
             with pytest.raises(StopIteration) as ended:
-                house.catalog.choose(PRODUCTION).send(None)
+                backend.router.choose(PRODUCTION).send(None)
             assert ended.value.value.route.version == 1
-        await eventually(lambda: not house.catalog._looking)
-        assert house.readers.asked == 2
-        clock.now += AHEAD / 2
-        assert (await house.catalog.choose(PRODUCTION)).route.version == 2
-        assert house.readers.asked == 2
+        await wait_until(lambda: not backend.router._lookups)
+        assert backend.readers.opened == 2
+        clock.now += REFRESH_AGE_SECONDS / 2
+        assert (await backend.router.choose(PRODUCTION)).route.version == 2
+        assert backend.readers.opened == 2
 
     asyncio.run(scenario())
 
 
-def test_an_outage_while_looking_ahead_is_nobodys_error(house: House, clock: Clock) -> None:
+def test_an_outage_while_looking_ahead_is_nobodys_error(backend: Backend, clock: Clock) -> None:
     async def scenario() -> None:
-        await house.catalog.choose(PRODUCTION)
-        house.readers.away = True
-        clock.now += AHEAD
-        assert (await house.catalog.choose(PRODUCTION)).route.version == 1
-        await eventually(lambda: not house.catalog._looking)
-        assert (await house.catalog.choose(PRODUCTION)).route.version == 1
+        await backend.router.choose(PRODUCTION)
+        backend.readers.away = True
+        clock.now += REFRESH_AGE_SECONDS
+        assert (await backend.router.choose(PRODUCTION)).route.version == 1
+        await wait_until(lambda: not backend.router._lookups)
+        assert (await backend.router.choose(PRODUCTION)).route.version == 1
 
     asyncio.run(scenario())
 
 
-def test_a_fresh_name_is_answered_without_a_thread_or_a_turn_of_the_loop(house: House, clock: Clock) -> None:
-    house.move(v1=0.5, v2=0.5)
-    house.route()
+def test_a_fresh_resolution_needs_no_thread_and_no_turn_of_the_loop(backend: Backend, clock: Clock) -> None:
+    backend.move(v1=0.5, v2=0.5)
+    backend.route()
     with pytest.raises(StopIteration) as ended:
-        house.catalog.choose(PRODUCTION).send(None)
+        backend.router.choose(PRODUCTION).send(None)
     assert ended.value.value.route.version in (1, 2)
 
 
-def test_a_move_by_another_process_is_seen_within_its_second(house: House, clock: Clock) -> None:
-    assert house.route().version == 1
-    house.move(2)
-    clock.now += FRESH - 0.01
-    assert house.route().version == 1
+def test_a_move_by_another_process_takes_effect_within_a_second(backend: Backend, clock: Clock) -> None:
+    assert backend.route().version == 1
+    backend.move(2)
+    clock.now += MAX_AGE_SECONDS - 0.01
+    assert backend.route().version == 1
     clock.now += 0.02
-    assert house.route().version == 2
+    assert backend.route().version == 2
 
 
-def test_a_move_that_is_told_is_seen_at_once(house: House, clock: Clock) -> None:
-    assert house.route().version == 1
-    house.move(2)
-    house.catalog.forget("m")
-    assert house.route().version == 2
-    house.move(3)
-    house.catalog.forget_all()
-    assert house.route().version == 3
+def test_a_move_with_a_notice_takes_effect_at_once(backend: Backend, clock: Clock) -> None:
+    assert backend.route().version == 1
+    backend.move(2)
+    backend.router.invalidate("m")
+    assert backend.route().version == 2
+    backend.move(3)
+    backend.router.invalidate_all()
+    assert backend.route().version == 3
 
 
-def test_forgetting_one_model_keeps_the_others(house: House, clock: Clock) -> None:
-    house.route()
-    house.catalog.forget("other")
-    house.route()
-    assert house.readers.asked == 1
+def test_invalidating_one_model_keeps_the_others(backend: Backend, clock: Clock) -> None:
+    backend.route()
+    backend.router.invalidate("other")
+    backend.route()
+    assert backend.readers.opened == 1
 
 
 # Shares and shadows
 
 
-def test_calls_are_shared_out_by_weight(house: House, clock: Clock) -> None:
-    house.move(v1=0.7, v2=0.25, v3=0.05)
-    found = house.draws(20_000)
-    assert house.readers.asked == 1
+def test_calls_are_shared_out_by_weight(backend: Backend, clock: Clock) -> None:
+    backend.move(v1=0.7, v2=0.25, v3=0.05)
+    counts = backend.draws(20_000)
+    assert backend.readers.opened == 1
     for version, share in ((1, 0.7), (2, 0.25), (3, 0.05)):
         deviation = (20_000 * share * (1 - share)) ** 0.5
-        assert abs(found[version] - 20_000 * share) < 4 * deviation, found
+        assert abs(counts[version] - 20_000 * share) < 4 * deviation, counts
 
 
-def test_the_same_draws_give_the_same_versions(house: House, clock: Clock) -> None:
-    house.move(v1=0.5, v3=0.25, v2=0.25)
-    found = []
+def test_the_same_draws_give_the_same_versions(backend: Backend, clock: Clock) -> None:
+    backend.move(v1=0.5, v3=0.25, v2=0.25)
+    versions = []
     for _ in range(2):
-        house.draw = np.random.default_rng(11).random
-        found.append([house.route().version for _ in range(50)])
-    assert found[0] == found[1]
-    assert set(found[0]) == {1, 2, 3}
+        backend.draw = np.random.default_rng(11).random
+        versions.append([backend.route().version for _ in range(50)])
+    assert versions[0] == versions[1]
+    assert set(versions[0]) == {1, 2, 3}
 
 
 @pytest.mark.parametrize(
@@ -235,292 +249,295 @@ def test_the_same_draws_give_the_same_versions(house: House, clock: Clock) -> No
     [(0.0, 1), (0.4999, 1), (0.5, 2), (0.7499, 2), (0.75, 3), (1 - 2**-53, 3)],
 )
 def test_each_share_is_a_part_of_the_way_from_0_to_1(
-    house: House, clock: Clock, drawn: float, version: int
+    backend: Backend, clock: Clock, drawn: float, version: int
 ) -> None:
-    house.move(v1=0.5, v2=0.25, v3=0.25 - 1e-7)  # as far from 1 as a request may be
-    house.draw = lambda: drawn
-    assert house.route().version == version
+    backend.move(v1=0.5, v2=0.25, v3=0.25 - 1e-7)  # as far from 1 as a request may be
+    backend.draw = lambda: drawn
+    assert backend.route().version == version
 
 
-def test_a_version_alone_is_not_drawn(house: House, clock: Clock) -> None:
-    house.draw = lambda: 1 / 0
-    assert house.route().version == 1
-    assert house.route(Wanted("m", 3, None)).version == 3
+def test_a_version_alone_is_not_drawn(backend: Backend, clock: Clock) -> None:
+    backend.draw = lambda: 1 / 0
+    assert backend.route().version == 1
+    assert backend.route(VersionSelector("m", 3, None)).version == 3
 
 
-def test_every_answering_version_has_the_same_shadow(house: House, clock: Clock) -> None:
-    house.move(v1=0.5, v2=0.5, shadow=3)
+def test_every_answering_version_has_the_same_shadow(backend: Backend, clock: Clock) -> None:
+    backend.move(v1=0.5, v2=0.5, shadow=3)
     drawn = cycle([0.1, 0.9])
-    house.draw = lambda: next(drawn)
-    both = [house.choose() for _ in range(2)]
-    assert [chosen.route.version for chosen in both] == [1, 2]
-    assert [chosen.shadow and chosen.shadow.artifact for chosen in both] == ["artifacts/3"] * 2
+    backend.draw = lambda: next(drawn)
+    both = [backend.choose() for _ in range(2)]
+    assert [one.route.version for one in both] == [1, 2]
+    assert [one.shadow and one.shadow.artifact for one in both] == ["artifacts/3"] * 2
 
 
-def test_a_version_named_by_number_has_no_shadow(house: House, clock: Clock) -> None:
-    house.move(1, shadow=2)
-    assert house.choose().shadow is not None
-    assert house.choose(Wanted("m", None, "production")).shadow is not None
-    assert house.choose(Wanted("m", 1, None)).shadow is None
+def test_a_version_named_by_number_has_no_shadow(backend: Backend, clock: Clock) -> None:
+    backend.move(1, shadow=2)
+    assert backend.choose().shadow is not None
+    assert backend.choose(VersionSelector("m", None, "production")).shadow is not None
+    assert backend.choose(VersionSelector("m", 1, None)).shadow is None
 
 
 def test_a_shadow_whose_files_are_lost_harms_nobody(
-    house: House, clock: Clock, caplog: pytest.LogCaptureFixture
+    backend: Backend, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.move(1, shadow=3)
-    house.storage.delete("artifacts/3")
-    chosen = house.choose()
-    assert (chosen.route.version, chosen.shadow) == (1, None)
-    assert "the shadow of m cannot compute" in caplog.text
+    backend.move(1, shadow=3)
+    backend.storage.delete("artifacts/3")
+    resolved = backend.choose()
+    assert (resolved.route.version, resolved.shadow) == (1, None)
+    assert "The shadow of m cannot compute" in caplog.text
 
 
 def test_a_version_that_went_between_two_queries_is_looked_for_anew(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = aliases._versions
+    query = aliases._load_versions
 
     def overtaken(session: Session, name: str, numbers: Any) -> dict[int, ModelVersion]:
         monkeypatch.undo()
         monkeypatch.setattr(version_router, "time", SimpleNamespace(monotonic=clock))
         session.rollback()  # as PostgreSQL reads: each query sees what was committed before it
-        house.move(2)
-        with house.sessions.begin() as other:
+        backend.move(2)
+        with backend.sessions.begin() as other:
             models.remove_version(other, "m", 1)
-        return look(session, name, numbers)
+        return query(session, name, numbers)
 
-    monkeypatch.setattr(aliases, "_versions", overtaken)
-    assert house.route().version == 2
-
-
-# Moves that overtake a look
+    monkeypatch.setattr(aliases, "_load_versions", overtaken)
+    assert backend.route().version == 2
 
 
-def test_a_look_up_that_a_move_overtook_is_not_believed(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+# Moves that overtake a look-up
+
+
+def test_a_look_up_that_a_move_overtook_is_not_cached(
+    backend: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resolve = house.catalog._resolve
+    resolve = backend.router._resolve
 
-    def overtaken(wanted: Wanted) -> Any:
-        found = resolve(wanted)
-        house.move(2)
-        house.catalog.forget("m")
-        return found
+    def overtaken(selector: VersionSelector) -> Any:
+        targets = resolve(selector)
+        backend.move(2)
+        backend.router.invalidate("m")
+        return targets
 
-    monkeypatch.setattr(house.catalog, "_resolve", overtaken)
-    assert house.route().version == 1  # it was asked before the move
-    monkeypatch.setattr(house.catalog, "_resolve", resolve)
-    assert house.route().version == 2
+    monkeypatch.setattr(backend.router, "_resolve", overtaken)
+    assert backend.route().version == 1  # it was looked up before the move
+    monkeypatch.setattr(backend.router, "_resolve", resolve)
+    assert backend.route().version == 2
 
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_who_asks_after_a_move_does_not_join_a_look_from_before_it(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch, everything: bool
+    backend: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch, everything: bool
 ) -> None:
-    resolve, read, go = house.catalog._resolve, threading.Event(), threading.Event()
+    resolve, read, go = backend.router._resolve, threading.Event(), threading.Event()
 
-    def held(wanted: Wanted) -> Any:
-        found = resolve(wanted)
+    def held(selector: VersionSelector) -> Any:
+        targets = resolve(selector)
         if not read.is_set():
             read.set()
             assert go.wait(20)
-        return found
+        return targets
 
     async def scenario() -> list[int]:
-        early = asyncio.create_task(house.catalog.choose(PRODUCTION))
+        early = asyncio.create_task(backend.router.choose(PRODUCTION))
         await asyncio.to_thread(read.wait, 20)
-        await asyncio.to_thread(house.move, 2)
-        house.catalog.forget_all() if everything else house.catalog.forget("m")
-        late = await house.catalog.choose(PRODUCTION)
+        await asyncio.to_thread(backend.move, 2)
+        backend.router.invalidate_all() if everything else backend.router.invalidate("m")
+        late = await backend.router.choose(PRODUCTION)
         go.set()
-        again = [await early, await house.catalog.choose(PRODUCTION)]
-        return [chosen.route.version for chosen in (late, *again)]
+        again = [await early, await backend.router.choose(PRODUCTION)]
+        return [one.route.version for one in (late, *again)]
 
-    monkeypatch.setattr(house.catalog, "_resolve", held)
+    monkeypatch.setattr(backend.router, "_resolve", held)
     assert asyncio.run(scenario()) == [2, 1, 2]
 
 
-def test_a_slow_look_up_does_not_stretch_the_second(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+def test_a_slow_look_up_does_not_prolong_the_second(
+    backend: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resolve = house.catalog._resolve
+    resolve = backend.router._resolve
 
-    def slow(wanted: Wanted) -> Any:
-        found = resolve(wanted)
+    def slow(selector: VersionSelector) -> Any:
+        targets = resolve(selector)
         clock.now += 0.8
-        return found
+        return targets
 
-    monkeypatch.setattr(house.catalog, "_resolve", slow)
-    house.route()
-    monkeypatch.setattr(house.catalog, "_resolve", resolve)
-    house.move(2)
-    clock.now += FRESH - 0.8 + 0.01
-    assert house.route().version == 2
+    monkeypatch.setattr(backend.router, "_resolve", slow)
+    backend.route()
+    monkeypatch.setattr(backend.router, "_resolve", resolve)
+    backend.move(2)
+    clock.now += MAX_AGE_SECONDS - 0.8 + 0.01
+    assert backend.route().version == 2
 
 
-def together(house: House, count: int, act: Callable[[list[asyncio.Task[Chosen]]], Awaitable[None]]) -> Any:
-    """What so many callers get who ask while the database holds its answer back, until `act` was done."""
+Callers = list[asyncio.Task[ResolvedRoute]]
+
+
+def together(backend: Backend, count: int, act: Callable[[Callers], Awaitable[None]]) -> Any:
+    """What `count` callers get that wait for the database at once; it answers after `act`."""
 
     async def scenario() -> list[Any]:
-        house.readers.go.clear()
-        callers = [asyncio.create_task(house.catalog.choose(PRODUCTION)) for _ in range(count)]
+        backend.readers.go.clear()
+        callers = [asyncio.create_task(backend.router.choose(PRODUCTION)) for _ in range(count)]
         await asyncio.sleep(0)
         await act(callers)
-        house.readers.go.set()
+        backend.readers.go.set()
         return await asyncio.gather(*callers, return_exceptions=True)
 
     return asyncio.run(scenario())
 
 
-async def nothing(callers: list[asyncio.Task[Chosen]]) -> None:
+async def nothing(callers: Callers) -> None:
     """Let them wait."""
 
 
-def test_callers_at_once_share_one_look(house: House, clock: Clock) -> None:
-    found = together(house, 50, nothing)
-    assert ({chosen.route.version for chosen in found}, house.readers.asked) == ({1}, 1)
+def test_callers_at_once_share_one_look(backend: Backend, clock: Clock) -> None:
+    resolved = together(backend, 50, nothing)
+    assert ({one.route.version for one in resolved}, backend.readers.opened) == ({1}, 1)
 
 
-def test_a_caller_who_leaves_takes_nobody_along(house: House, clock: Clock) -> None:
-    async def leave(callers: list[asyncio.Task[Chosen]]) -> None:
+def test_a_caller_who_leaves_takes_nobody_along(backend: Backend, clock: Clock) -> None:
+    async def leave(callers: Callers) -> None:
         callers[0].cancel()
         await asyncio.sleep(0)
 
-    gone, *found = together(house, 3, leave)
+    gone, *resolved = together(backend, 3, leave)
     assert isinstance(gone, asyncio.CancelledError)
-    assert ([chosen.route.version for chosen in found], house.readers.asked) == ([1, 1], 1)
+    assert ([one.route.version for one in resolved], backend.readers.opened) == ([1, 1], 1)
 
 
-def test_a_failed_look_fails_all_who_waited_and_nobody_later(house: House, clock: Clock) -> None:
-    house.readers.away = True
-    assert {type(error) for error in together(house, 3, nothing)} == {OperationalError}
-    house.readers.away = False
-    assert house.route().version == 1
+def test_a_failed_look_fails_all_who_waited_and_nobody_later(backend: Backend, clock: Clock) -> None:
+    backend.readers.away = True
+    assert {type(error) for error in together(backend, 3, nothing)} == {OperationalError}
+    backend.readers.away = False
+    assert backend.route().version == 1
 
 
 # Outages
 
 
-def test_without_the_database_the_last_answer_stands(house: House, clock: Clock) -> None:
-    assert house.route().version == 1
-    house.readers.away = True
+def test_without_the_database_the_last_answer_stands(backend: Backend, clock: Clock) -> None:
+    assert backend.route().version == 1
+    backend.readers.away = True
     for _ in range(3):
         clock.now += 60
-        assert house.route().version == 1
+        assert backend.route().version == 1
     with pytest.raises(OperationalError):
-        house.route(Wanted("m", 2, None))
-    house.readers.away = False
-    house.move(2)
-    clock.now += FRESH + 0.01
-    assert house.route().version == 2
+        backend.route(VersionSelector("m", 2, None))
+    backend.readers.away = False
+    backend.move(2)
+    clock.now += MAX_AGE_SECONDS + 0.01
+    assert backend.route().version == 2
 
 
-def test_a_database_that_is_away_is_asked_once_a_second(house: House, clock: Clock) -> None:
-    house.route()
-    house.readers.away = True
+def test_a_database_that_is_away_is_asked_once_a_second(backend: Backend, clock: Clock) -> None:
+    backend.route()
+    backend.readers.away = True
     clock.now += 60
     for _ in range(10):
-        house.route()
-    assert house.readers.asked == 2
+        backend.route()
+    assert backend.readers.opened == 2
 
 
-def test_what_may_have_moved_outlives_an_outage_but_not_what_has(house: House, clock: Clock) -> None:
-    house.route()
-    house.readers.away = True
-    house.catalog.forget_all()
-    assert house.route().version == 1
-    house.catalog.forget("m")
+def test_what_may_have_moved_outlives_an_outage_but_not_what_has(backend: Backend, clock: Clock) -> None:
+    backend.route()
+    backend.readers.away = True
+    backend.router.invalidate_all()
+    assert backend.route().version == 1
+    backend.router.invalidate("m")
     with pytest.raises(OperationalError):
-        house.route()
+        backend.route()
 
 
 def test_a_database_that_hangs_holds_nobody_up_for_long(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version_router, "PATIENCE", 0.05)
+    monkeypatch.setattr(version_router, "LOOKUP_TIMEOUT_SECONDS", 0.05)
 
     async def scenario() -> tuple[int, int]:
-        await house.catalog.choose(PRODUCTION)
-        house.readers.go.clear()
-        await asyncio.to_thread(house.move, 2)
-        clock.now += FRESH + 0.01
-        before = [(await house.catalog.choose(PRODUCTION)).route.version for _ in range(3)]
-        assert house.readers.asked == 2
-        house.catalog.forget("m")
-        late = asyncio.create_task(house.catalog.choose(PRODUCTION))
+        await backend.router.choose(PRODUCTION)
+        backend.readers.go.clear()
+        await asyncio.to_thread(backend.move, 2)
+        clock.now += MAX_AGE_SECONDS + 0.01
+        before = [(await backend.router.choose(PRODUCTION)).route.version for _ in range(3)]
+        assert backend.readers.opened == 2
+        backend.router.invalidate("m")
+        late = asyncio.create_task(backend.router.choose(PRODUCTION))
         assert await asyncio.wait({late}, timeout=0.2) == (set(), {late})  # what has moved is waited for
-        house.readers.go.set()
+        backend.readers.go.set()
         assert set(before) == {1}
         return before[0], (await late).route.version
 
     assert asyncio.run(scenario()) == (1, 2)
 
 
-def test_what_is_gone_is_not_answered_from_memory(house: House, clock: Clock) -> None:
-    wanted = Wanted("m", 2, None)
-    house.route(wanted)
-    with house.sessions.begin() as session:
+def test_what_is_gone_is_not_answered_from_memory(backend: Backend, clock: Clock) -> None:
+    selector = VersionSelector("m", 2, None)
+    backend.route(selector)
+    with backend.sessions.begin() as session:
         models.remove_version(session, "m", 2)
-    clock.now += FRESH + 0.01
+    clock.now += MAX_AGE_SECONDS + 0.01
     for _ in range(2):
         with pytest.raises(NotFound, match="no version 2"):
-            house.route(wanted)
-    house.readers.away = True
+            backend.route(selector)
+    backend.readers.away = True
     with pytest.raises(OperationalError):  # nothing stale is left to answer with
-        house.route(wanted)
+        backend.route(selector)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "text"),
+    ("selector", "text"),
     [
-        (Wanted("none", None, None), "no model none"),
-        (Wanted("none", 1, None), "no model none"),
-        (Wanted("m", 4, None), "no version 4"),
-        (Wanted("m", None, "canary"), "no alias canary"),
+        (VersionSelector("none", None, None), "no model none"),
+        (VersionSelector("none", 1, None), "no model none"),
+        (VersionSelector("m", 4, None), "no version 4"),
+        (VersionSelector("m", None, "canary"), "no alias canary"),
     ],
 )
-def test_what_is_not_there_is_not_found(house: House, wanted: Wanted, text: str) -> None:
+def test_what_is_not_there_is_not_found(backend: Backend, selector: VersionSelector, text: str) -> None:
     with pytest.raises(NotFound, match=text):
-        house.route(wanted)
+        backend.route(selector)
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-def test_a_version_whose_files_are_lost_is_not_found(house: House, lost: int) -> None:
-    house.move(v1=0.5, v2=0.5)
-    house.storage.delete(f"artifacts/{lost}")
+def test_a_version_whose_files_are_lost_is_not_found(backend: Backend, lost: int) -> None:
+    backend.move(v1=0.5, v2=0.5)
+    backend.storage.delete(f"artifacts/{lost}")
     with pytest.raises(NotFound):
-        house.route()
+        backend.route()
 
 
-def test_a_version_of_a_task_that_is_gone_is_no_crash_of_others(house: House) -> None:
-    with house.sessions.begin() as session:
+def test_a_version_of_a_task_that_is_gone_is_no_crash_of_others(backend: Backend) -> None:
+    with backend.sessions.begin() as session:
         session.execute(update(ModelVersion).where(ModelVersion.version == 2).values(task="knitting"))
-    assert house.route().version == 1
+    assert backend.route().version == 1
     with pytest.raises(NotFound, match="knitting"):
-        house.route(Wanted("m", 2, None))
+        backend.route(VersionSelector("m", 2, None))
 
 
 # Memory
 
 
-def test_a_manifest_is_read_once_for_all_names_of_a_version(house: House, clock: Clock) -> None:
-    house.move(1, shadow=2)
-    house.route()
+def test_a_manifest_is_read_once_for_all_names_of_a_version(backend: Backend, clock: Clock) -> None:
+    backend.move(1, shadow=2)
+    backend.route()
     for number in (1, 2):
-        house.storage.delete(f"artifacts/{number}")
-    assert house.route(Wanted("m", 1, None)).state == {"number": 1}
-    assert house.route(Wanted("m", 1, None)).graph == GRAPH
-    assert house.route(Wanted("m", 2, None)).state == {"number": 2}
+        backend.storage.delete(f"artifacts/{number}")
+    assert backend.route(VersionSelector("m", 1, None)).state == {"number": 1}
+    assert backend.route(VersionSelector("m", 1, None)).graph == GRAPH
+    assert backend.route(VersionSelector("m", 2, None)).state == {"number": 2}
 
 
 def test_memory_is_bounded_and_the_oldest_goes_first(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version_router, "NAMES", 2)
-    monkeypatch.setattr(version_router, "MANIFESTS", 1)
-    for wanted in (PRODUCTION, Wanted("m", 2, None), Wanted("m", 1, None)):
-        house.route(wanted)
-    assert list(house.catalog._known) == [Wanted("m", 2, None), Wanted("m", 1, None)]
-    assert len(house.catalog._manifests) == 1
-    house.route(Wanted("m", 2, None))
-    assert house.readers.asked == 3
-    assert house.catalog._looking == {}
+    monkeypatch.setattr(version_router, "MAX_SELECTORS", 2)
+    monkeypatch.setattr(version_router, "MAX_MANIFESTS", 1)
+    for selector in (PRODUCTION, VersionSelector("m", 2, None), VersionSelector("m", 1, None)):
+        backend.route(selector)
+    assert list(backend.router._resolutions) == [VersionSelector("m", 2, None), VersionSelector("m", 1, None)]
+    assert len(backend.router._manifests) == 1
+    backend.route(VersionSelector("m", 2, None))
+    assert backend.readers.opened == 3
+    assert backend.router._lookups == {}

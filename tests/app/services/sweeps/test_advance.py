@@ -1,4 +1,4 @@
-"""Sweeps going on: in which order runs begin, what is given up, who wins, and that nothing is done twice."""
+"""Sweeps that advance: the order of runs, what is pruned, who wins, and that nothing is done twice."""
 
 import math
 import time
@@ -13,11 +13,11 @@ from sqlalchemy.exc import OperationalError
 from app.database.engine import Sessions, db_now
 from app.database.tables import Alias, Job, ModelVersion, Worker
 from app.errors import Conflict
-from app.services.jobs import control, leases, reaper, submission
+from app.services.jobs import control, leases, queries, reaper
 from app.services.jobs.leases import Lease
 from app.services.models import versions
 from app.services.sweeps import advance
-from app.services.sweeps.policy import Curve, decide
+from app.services.sweeps.policy import LossCurve, decide
 from app.states import LIVE, TERMINAL, Status
 from app.typedefs import Json
 from tests.app.services.invariants import check, check_change, look
@@ -42,43 +42,43 @@ def test_the_best_run_of_the_best_trial_becomes_the_version(sessions: Sessions) 
     assert (done.status, done.model_version) == (Status.SUCCEEDED, 1), done.error_message
     assert done.metrics == {"smape": 1.0, "valid_loss": 0.5}
     assert done.progress == {"fraction": 1.0, "runs": 6, "total": 6, "eta_seconds": 0.0}
-    best = played.standing().ranked[0].best
+    best = played.state().ranked[0].best
     assert best is not None
     with sessions() as session:
         (version,) = session.scalars(select(ModelVersion))
         assert session.get_one(Alias, ("m", "production")).version == 1
     assert (version.job_id, version.artifact) == (best.job_id, f"artifacts/{best.job_id}/1")
     assert (version.network["cell"], version.metrics) == ("lstm", {"smape": 1.0, "valid_loss": 0.5})
-    assert [trial.parameters["network.cell"] for trial in played.standing().ranked] == ["lstm", "gru", "rnn"]
+    assert [trial.parameters["network.cell"] for trial in played.state().ranked] == ["lstm", "gru", "rnn"]
     assert played.events("status")[-1] == {"status": "succeeded", "model_version": 1}
-    assert len(played.events("run")) == len({told["job"] for told in played.events("run")}) == 6
+    assert len(played.events("run")) == len({event["job"] for event in played.events("run")}) == 6
 
 
 def test_of_a_metric_of_which_more_is_better_the_most_wins(sessions: Sessions) -> None:
     tagged: Json = {"task": "tagging", "dataset": "ds_2", "options": {}, "metric": "f1"}
-    picker = Scripted()
-    played = Played(sessions, picker, **tagged, seeds=2, max_parallel=6)
-    begun = [played.job(job_id) for job_id in played.step().begun]
-    assert {run.training["judged_by"] for run in begun} == {"f1"}
+    script = Scripted()
+    played = Played(sessions, script, **tagged, seeds=2, max_parallel=6)
+    started = [played.job(job_id) for job_id in played.step().started]
+    assert {run.training["judged_by"] for run in started} == {"f1"}
     done = played.to_the_end(by_cell(rnn=0.5, lstm=0.6, gru=0.4))
     assert (done.status, done.model_version) == (Status.SUCCEEDED, 1), done.error_message
-    ranked = played.standing().ranked
+    ranked = played.state().ranked
     assert [trial.parameters["network.cell"] for trial in ranked] == ["lstm", "rnn", "gru"]
     assert ranked[0].best is not None
     assert (ranked[0].best.seed, ranked[0].best.value) == (8, 0.61)
     assert done.metrics == {"smape": 1.0, "valid_f1": 0.61}
-    told = sorted(one["valid_f1"] for one in played.events("run"))
-    assert told == pytest.approx([0.4, 0.41, 0.5, 0.51, 0.6, 0.61])
+    values = sorted(one["valid_f1"] for one in played.events("run"))
+    assert values == pytest.approx([0.4, 0.41, 0.5, 0.51, 0.6, 0.61])
 
 
-def test_a_sampler_is_told_what_is_less_the_better(sessions: Sessions) -> None:
+def test_a_sampler_gets_costs_of_which_less_is_better(sessions: Sessions) -> None:
     tagged: Json = {"task": "tagging", "dataset": "ds_2", "options": {}, "metric": "f1"}
-    picker = Scripted()
-    played = Played(sessions, picker, **tagged, seeds=1, max_parallel=2)
+    script = Scripted()
+    played = Played(sessions, script, **tagged, seeds=1, max_parallel=2)
     played.step()
     played.play(by_cell(rnn=0.5, lstm=0.6, gru=0.4))
     played.step()
-    assert [told.value for told in picker.told] == [-0.5, -0.6]
+    assert [result.value for result in script.results] == [-0.5, -0.6]
 
 
 def test_runs_are_jobs_with_everything_filled_in(sessions: Sessions) -> None:
@@ -86,10 +86,10 @@ def test_runs_are_jobs_with_everything_filled_in(sessions: Sessions) -> None:
         sessions, seeds=2, prune=False, training={"epochs": 3, "seed": 40}, network={"layers": 2},
         metadata={"team": "ops"}, max_parallel=6,
     )  # fmt: skip
-    begun = played.step().begun
-    assert len(begun) == 6
+    started = played.step().started
+    assert len(started) == 6
     assert played.job().status == Status.RUNNING
-    runs = [played.job(job_id) for job_id in begun]
+    runs = [played.job(job_id) for job_id in started]
     assert [(run.trial or {})["number"] for run in runs] == [0, 0, 1, 1, 2, 2]
     assert [run.training["seed"] for run in runs] == [40, 41] * 3
     assert not any("judged_by" in run.training for run in runs)
@@ -103,13 +103,13 @@ def test_runs_are_jobs_with_everything_filled_in(sessions: Sessions) -> None:
 
 def test_no_more_run_at_once_than_are_allowed(sessions: Sessions) -> None:
     played = Played(sessions, max_parallel=3)
-    assert len(played.step().begun) == 3
-    assert played.step().begun == ()
+    assert len(played.step().started) == 3
+    assert played.step().started == ()
     leases_ = [played.claim(run.job_id) for run in played.runs()[:2]]
-    assert played.step().begun == ()
+    assert played.step().started == ()
     played.finish(leases_[0], 0.5)
-    assert len(played.step().begun) == 1
-    assert len(played.standing().live) == 3
+    assert len(played.step().started) == 1
+    assert len(played.state().live) == 3
 
 
 @pytest.mark.parametrize(("workers", "parallel"), [(0, 2), (1, 2), (4, 4)])
@@ -119,7 +119,7 @@ def test_by_default_each_worker_has_a_run(sessions: Sessions, workers: int, para
             facts: Json = {"device": "cpu", "host": "h", "pid": number, "loaded": []}
             session.add(Worker(id=f"w{number}", role="train", **facts))
         session.add(Worker(id="s", role="serve", device="cpu", host="h", pid=99, loaded=[]))
-    assert len(Played(sessions).step().begun) == parallel
+    assert len(Played(sessions).step().started) == parallel
 
 
 def test_first_runs_come_first_and_other_seeds_follow_those_that_hold_their_own(sessions: Sessions) -> None:
@@ -134,7 +134,7 @@ def test_first_runs_come_first_and_other_seeds_follow_those_that_hold_their_own(
 
 def test_no_worker_idles_while_first_runs_are_under_way(sessions: Sessions) -> None:
     played = Played(sessions, max_parallel=5, seeds=3)
-    assert len(played.step().begun) == 5
+    assert len(played.step().started) == 5
     assert [(run.number, run.seed) for run in played.runs()] == [(0, 7), (0, 8), (0, 9), (1, 7), (2, 7)]
 
 
@@ -142,10 +142,10 @@ def test_a_diverged_run_is_the_worst_and_fails_nobody(sessions: Sessions) -> Non
     played = Played(sessions, seeds=2)
     done = played.to_the_end(by_cell(rnn=0.9, lstm=math.inf, gru=0.7))
     assert done.status == Status.SUCCEEDED
-    board = [(trial.parameters["network.cell"], trial.status) for trial in played.standing().trials]
+    board = [(trial.parameters["network.cell"], trial.status) for trial in played.state().trials]
     assert sorted(board) == [("gru", "succeeded"), ("lstm", "failed"), ("rnn", "succeeded")]
     assert len(played.runs()) == 5  # the diverged trial got no second run
-    assert played.standing().ranked[0].parameters == {"network.cell": "gru"}
+    assert played.state().ranked[0].parameters == {"network.cell": "gru"}
     assert (done.progress or {})["fraction"] == 1.0
 
 
@@ -155,10 +155,10 @@ def test_a_trial_with_a_failed_run_ranks_behind_whole_ones_but_may_win_alone(ses
 
     played = Played(sessions, seeds=2)
     assert played.to_the_end(value).status == Status.SUCCEEDED
-    assert [trial.parameters["network.cell"] for trial in played.standing().ranked] == ["rnn", "lstm", "gru"]
+    assert [trial.parameters["network.cell"] for trial in played.state().ranked] == ["rnn", "lstm", "gru"]
     alone = Played(sessions, seeds=2, model="other", search={"network.cell": ["lstm", "gru"]})
     assert alone.to_the_end(value).status == Status.SUCCEEDED
-    assert alone.standing().ranked[0].parameters == {"network.cell": "lstm"}
+    assert alone.state().ranked[0].parameters == {"network.cell": "lstm"}
 
 
 @pytest.mark.parametrize(
@@ -179,35 +179,35 @@ def test_a_sweep_without_any_result_fails_with_a_cause(
 
 def test_a_sweep_whose_runs_were_all_cancelled_by_hand_says_so(sessions: Sessions) -> None:
     played = Played(sessions, search={"network.cell": ["gru"]}, seeds=1)
-    (job_id,) = played.step().begun
+    (job_id,) = played.step().started
     played.cancel(job_id)
     assert played.step().ended
     assert "cancelled" in (played.job().error_message or "")
-    assert played.standing().trials[0].status == "cancelled"
+    assert played.state().trials[0].status == "cancelled"
 
 
-def test_a_hopeless_trial_is_given_up_with_all_its_runs(sessions: Sessions) -> None:
-    def hopeless(curve: Curve) -> bool:
+def test_a_trial_that_falls_behind_is_pruned_with_all_its_runs(sessions: Sessions) -> None:
+    def prune(curve: LossCurve) -> bool:
         return min(curve.values()) > 2
 
-    picker = Scripted(hopeless=hopeless)
-    played = Played(sessions, picker, max_parallel=4, seeds=2, training={"epochs": 10})
+    script = Scripted(prune=prune)
+    played = Played(sessions, script, max_parallel=4, seeds=2, training={"epochs": 10})
     played.step()
     first = {run.parameters["network.cell"]: run.job_id for run in played.runs() if run.seed == 7}
     second = next(run.job_id for run in played.runs() if run.seed == 8)  # of the first trial: the RNN
     lease = played.claim(first["rnn"])
-    played.tell(lease, 3.0, 2.5)
-    assert played.step().begun == ()
-    assert picker.warmups == {3}  # a quarter of its epochs
+    played.report(lease, 3.0, 2.5)
+    assert played.step().started == ()
+    assert script.warmups == {3}  # a quarter of its epochs
     assert played.job(second).status == Status.CANCELLED
     assert played.job(first["rnn"]).cancel_requested_at is not None
     assert (played.job(first["rnn"]).trial or {})["stopped"] == "pruned"
     with sessions() as session:
-        told = [
-            event.data for event in submission.events(session, first["rnn"], 0, 50) if event.type == "log"
+        logged = [
+            event.data for event in queries.list_events(session, first["rnn"], 0, 50) if event.type == "log"
         ]
-    assert told == [
-        {"message": "Given up: its validation loss after 2 epochs is worse than the median of other runs"}
+    assert logged == [
+        {"message": "Pruned: its validation loss after 2 epochs is worse than the median of other runs"}
     ]
     with sessions.begin() as session:  # the worker obeys
         assert leases.end(session, lease, Status.CANCELLED)
@@ -215,22 +215,22 @@ def test_a_hopeless_trial_is_given_up_with_all_its_runs(sessions: Sessions) -> N
     assert (done.status, done.progress) == (
         Status.SUCCEEDED, {"fraction": 1.0, "runs": 6, "total": 6, "eta_seconds": 0.0},
     )  # fmt: skip
-    assert picker.told == [] or picker.told[0].value is None
-    standing = played.standing()
-    assert [trial.status for trial in standing.trials] == ["pruned", "succeeded", "succeeded"]
-    assert {told["status"] for told in played.events("run")} == {"pruned", "succeeded"}
+    assert script.results == [] or script.results[0].value is None
+    state = played.state()
+    assert [trial.status for trial in state.trials] == ["pruned", "succeeded", "succeeded"]
+    assert {event["status"] for event in played.events("run")} == {"pruned", "succeeded"}
 
 
-def test_only_first_runs_are_given_up_and_only_when_that_is_wanted(sessions: Sessions) -> None:
+def test_only_first_runs_are_pruned_and_only_on_request(sessions: Sessions) -> None:
     for prune in (True, False):
-        picker = Scripted(hopeless=lambda _: True)
-        played = Played(sessions, picker, prune=prune, max_parallel=1, seeds=2, model=f"m{prune}")
+        script = Scripted(prune=lambda _: True)
+        played = Played(sessions, script, prune=prune, max_parallel=1, seeds=2, model=f"m{prune}")
         played.step()
         played.play(GOOD, 9.0)  # the first run has ended well
         played.step()
         (run,) = played.runs(Status.QUEUED)
         assert run.seed == 8
-        played.tell(played.claim(run.job_id), 9.0, 9.0)
+        played.report(played.claim(run.job_id), 9.0, 9.0)
         played.step()
         assert played.job(run.job_id).cancel_requested_at is None
         played.cancel()
@@ -241,28 +241,28 @@ def test_only_first_runs_are_given_up_and_only_when_that_is_wanted(sessions: Ses
 
 def test_a_curve_is_that_of_the_first_fit(sessions: Sessions) -> None:
     played = Played(sessions)
-    job_id = played.step().begun[0]
+    job_id = played.step().started[0]
     lease = played.claim(job_id)
-    played.tell(lease, 5.0, phase="pretrain", stage=0)
-    played.tell(lease, 0.9, 0.8, phase="fit", stage=1, member=0)
-    played.tell(lease, 0.7, 0.6, 0.5, phase="fit", stage=2, member=1)
-    played.tell(lease, 0.1, phase="refit", stage=3, member=0)
+    played.report(lease, 5.0, phase="pretrain", stage=0)
+    played.report(lease, 0.9, 0.8, phase="fit", stage=1, member=0)
+    played.report(lease, 0.7, 0.6, 0.5, phase="fit", stage=2, member=1)
+    played.report(lease, 0.1, phase="refit", stage=3, member=0)
     with sessions() as session:
-        assert advance.curve(session, job_id) == {1: 0.9, 2: 0.8}
+        assert advance.loss_curve(session, job_id) == {1: 0.9, 2: 0.8}
 
 
-def test_the_sampler_is_told_of_everything(sessions: Sessions) -> None:
+def test_the_sampler_gets_every_result(sessions: Sessions) -> None:
     points = [{"training.learning_rate": rate} for rate in (0.1, 0.2, 0.3, 0.4, 0.5)]
-    picker = Scripted(points)
+    script = Scripted(points)
     search = {"training.learning_rate": {"min": 0.001, "max": 1.0}}
-    played = Played(sessions, picker, search=search, seeds=1, max_parallel=3, max_trials=5)
+    played = Played(sessions, script, search=search, seeds=1, max_parallel=3, max_trials=5)
     played.step()
     ended, failed, lasting = played.runs()
     played.finish(played.claim(ended.job_id), 0.5)
     played.finish(played.claim(failed.job_id), math.inf)
     played.step()
-    said = [(told.parameters["training.learning_rate"], told.value, told.running) for told in picker.told]
-    assert said == [(0.1, 0.5, False), (0.2, None, False), (0.3, None, True)]
+    results = [(one.parameters["training.learning_rate"], one.value, one.running) for one in script.results]
+    assert results == [(0.1, 0.5, False), (0.2, None, False), (0.3, None, True)]
     assert [run.parameters["training.learning_rate"] for run in played.runs()] == [0.1, 0.2, 0.3, 0.4, 0.5]
     assert lasting.live
 
@@ -287,13 +287,13 @@ def test_a_sweep_ends_in_time_with_the_best_so_far(sessions: Sessions) -> None:
     lease = played.claim(second.job_id)
     with sessions.begin() as session:
         session.execute(update(Job).where(Job.id == played.id).values(started_at=db_now() - 101))
-    assert played.step().begun == ()
+    assert played.step().started == ()
     assert played.job(second.job_id).cancel_requested_at is not None
     assert not played.step().ended
     with sessions.begin() as session:
         leases.end(session, lease, Status.CANCELLED)
     assert played.step().ended
-    assert (played.job().status, played.standing().trials[0].status) == (Status.SUCCEEDED, "incomplete")
+    assert (played.job().status, played.state().trials[0].status) == (Status.SUCCEEDED, "incomplete")
 
 
 def test_a_cancelled_sweep_takes_its_runs_along(sessions: Sessions) -> None:
@@ -308,17 +308,17 @@ def test_a_cancelled_sweep_takes_its_runs_along(sessions: Sessions) -> None:
         played.cancel()
     assert played.job().status == Status.CANCELLED
     assert [run.status for run in played.runs()] == ["succeeded", "running", "cancelled"]
-    assert played.standing().live[0].leaving
+    assert played.state().live[0].cancelling
     with sessions.begin() as session:
         with pytest.raises(Conflict, match="still running"):
-            submission.remove(session, played.id)
+            queries.delete_job(session, played.id)
         assert leases.complete(session, lease, {}, outcome(lease, 0.1)) is False
         assert leases.end(session, lease, Status.CANCELLED)
-    assert played.step().begun == ()
+    assert played.step().started == ()
     assert not played.step().ended
     with sessions() as session:
         check_change(before, look(session))
-        assert advance.going(session) == []
+        assert advance.active(session) == []
 
 
 def test_a_paused_sweep_begins_nothing_until_it_is_resumed(sessions: Sessions) -> None:
@@ -331,11 +331,11 @@ def test_a_paused_sweep_begins_nothing_until_it_is_resumed(sessions: Sessions) -
     assert played.job(first.job_id).pause_requested_at is not None
     assert played.job(second.job_id).status == Status.PAUSED
     played.finish(lease, 0.5)  # it was done before it could pause
-    assert played.step().begun == ()
+    assert played.step().started == ()
     with sessions.begin() as session:
         assert control.resume(session, played.id).status == Status.QUEUED
-        assert leases.oldest(session) == second.job_id
-    assert len(played.step().begun) == 1
+        assert leases.next_queued(session) == second.job_id
+    assert len(played.step().started) == 1
     assert (played.job().status, played.job().attempt) == (Status.RUNNING, 2)
     assert played.to_the_end(GOOD).status == Status.SUCCEEDED
 
@@ -343,26 +343,26 @@ def test_a_paused_sweep_begins_nothing_until_it_is_resumed(sessions: Sessions) -
 def test_no_worker_claims_a_sweep_and_no_reaper_takes_it(sessions: Sessions) -> None:
     played = Played(sessions)
     with sessions.begin() as session:
-        assert leases.oldest(session) is None
+        assert leases.next_queued(session) is None
         assert leases.claim(session, played.id, "w1", 60) is None
-        assert reaper.unrung(session, None) == []
+        assert reaper.unnotified(session, None) == []
     played.step()
     with sessions.begin() as session:
-        assert reaper.expired(session) == []
+        assert reaper.expired_leases(session) == []
         assert reaper.reap(session) == []
-        assert len(reaper.unrung(session, None)) == 2
+        assert len(reaper.unnotified(session, None)) == 2
     assert played.job().status == Status.RUNNING
 
 
 def test_a_sweep_is_deleted_with_its_runs_and_no_run_alone(sessions: Sessions) -> None:
     played = Played(sessions, seeds=1)
     with sessions.begin() as session, pytest.raises(Conflict, match="cancel it first"):
-        submission.remove(session, played.id)
+        queries.delete_job(session, played.id)
     played.to_the_end(GOOD)
     with sessions.begin() as session:
         with pytest.raises(Conflict, match=f"a run of {played.id}"):
-            submission.remove(session, played.runs()[0].job_id)
-        submission.remove(session, played.id)
+            queries.delete_job(session, played.runs()[0].job_id)
+        queries.delete_job(session, played.id)
     assert all_jobs(sessions) == []
     with sessions() as session:
         assert session.get_one(ModelVersion, ("m", 1)).network["cell"] == "lstm"
@@ -370,12 +370,12 @@ def test_a_sweep_is_deleted_with_its_runs_and_no_run_alone(sessions: Sessions) -
 
 def test_a_lost_worker_costs_a_run_an_attempt_and_the_sweep_nothing(sessions: Sessions) -> None:
     played = Played(sessions, seeds=1, max_parallel=1)
-    (job_id,) = played.step().begun
+    (job_id,) = played.step().started
     played.claim(job_id)
     expire(sessions, job_id)
     with sessions.begin() as session:
         assert reaper.reap(session) == [job_id]
-    assert played.step().begun == ()
+    assert played.step().started == ()
     assert played.to_the_end(GOOD).status == Status.SUCCEEDED
     assert played.job(job_id).attempt == 2
 
@@ -408,35 +408,35 @@ def test_a_step_that_breaks_off_is_as_if_it_had_not_been_tried(
 def test_what_two_decide_at_once_is_done_once(sessions: Sessions) -> None:
     played = Played(sessions, max_parallel=2)
     with sessions() as session:
-        views = [advance.look(session, played.id, {}) for _ in range(2)]
-    steps = [decide(view, Scripted()) for view in views]
-    done = []
-    for view, step in zip(views, steps, strict=True):
+        contexts = [advance.load(session, played.id, {}) for _ in range(2)]
+    plans = [decide(context, Scripted(), Scripted()) for context in contexts]
+    applied = []
+    for context, plan in zip(contexts, plans, strict=True):
         with sessions.begin() as session:
-            done.append(advance.carry_out(session, view, step))
-    assert [len(one.begun) for one in done] == [2, 0]
+            applied.append(advance.apply(session, context, plan))
+    assert [len(one.started) for one in applied] == [2, 0]
     assert len(played.runs()) == 2
 
 
-def goes_on(played: Played, deadline: float) -> bool:
+def has_work(played: Played, deadline: float) -> bool:
     """Whether there is still something to do, and time for it."""
     return played.job().status in LIVE and time.monotonic() < deadline
 
 
-def conduct(played: Played, deadline: float) -> None:
+def advance_until(played: Played, deadline: float) -> None:
     """Advance a sweep to its end, beside others."""
     own = Played.__new__(Played)
-    own.sessions, own.picker, own.known, own.id = played.sessions, Scripted(), {}, played.id
-    while goes_on(played, deadline):
+    own.sessions, own.script, own.cache, own.id = played.sessions, Scripted(), {}, played.id
+    while has_work(played, deadline):
         own.step()
 
 
 def work(played: Played, deadline: float, name: int) -> None:
-    """Run what is queued until there is no more of it; every third job is given back first."""
+    """Run what is queued until there is no more of it; every third job is released first."""
     taken = 0
-    while goes_on(played, deadline):
+    while has_work(played, deadline):
         with played.sessions.begin() as session:
-            job_id = leases.oldest(session)
+            job_id = leases.next_queued(session)
             job = leases.claim(session, job_id, f"w{name}", 60) if job_id else None
         if job is None or job.trial is None:
             continue
@@ -444,17 +444,17 @@ def work(played: Played, deadline: float, name: int) -> None:
         lease = Lease(job.id, job.attempt)
         if taken % 3 == 0:
             with played.sessions.begin() as session:
-                leases.give_back(session, lease, crashed=False)
+                leases.release(session, lease, crashed=False)
         else:
             layers = job.trial["parameters"]["network.layers"]
             played.finish(lease, 1.0 / layers + job.trial["seed"] / 1000)
 
 
-def test_many_conductors_and_workers_bring_a_sweep_to_one_end(sessions: Sessions) -> None:
+def test_many_runners_and_workers_bring_a_sweep_to_one_end(sessions: Sessions) -> None:
     played = Played(sessions, seeds=2, max_parallel=3, search={"network.layers": {"min": 1, "max": 4}})
     with ThreadPoolExecutor(6) as pool:
         deadline = time.monotonic() + 60
-        ends = [pool.submit(conduct, played, deadline) for _ in range(3)]
+        ends = [pool.submit(advance_until, played, deadline) for _ in range(3)]
         ends += [pool.submit(work, played, deadline, name) for name in range(3)]
         for end in ends:
             end.result()

@@ -6,20 +6,26 @@ import pytest
 from pydantic import ValidationError
 
 from app.services.sweeps.search import SweepIn
-from app.tasks.shared.validation_metrics import LOSS, of_validation
-from tests.sweeps import asked
+from app.tasks.shared.validation_metrics import VALIDATION_LOSS, validation_metric
+from tests.sweeps import sweep_request
 
 
 def faults(**fields: Any) -> dict[str, str]:
-    """What is wrong, by place."""
+    """What is wrong, by field."""
     with pytest.raises(ValidationError) as raised:
-        asked(**fields)
+        sweep_request(**fields)
     return {".".join(map(str, error["loc"])): error["msg"] for error in raised.value.errors()}
 
 
 def test_everything_but_the_search_has_a_default() -> None:
-    made = asked()
-    assert (made.metric, made.sampler, made.max_trials, made.seeds, made.prune) == (LOSS, None, 20, 3, None)
+    made = sweep_request()
+    assert (made.metric, made.sampler, made.max_trials, made.seeds, made.prune) == (
+        VALIDATION_LOSS,
+        None,
+        20,
+        3,
+        None,
+    )
     assert (made.max_parallel, made.max_seconds, made.metadata) == (None, None, {})
     assert made.search == {"network.cell": ["rnn", "lstm", "gru"]}
 
@@ -30,7 +36,7 @@ def test_a_range_keeps_what_was_said_of_it() -> None:
         "b": {"min": 0.1, "max": 1, "log": True},
         "c": {"min": 0, "max": 9, "step": 3},
     }
-    assert asked(search=search).search == search
+    assert sweep_request(search=search).search == search
 
 
 @pytest.mark.parametrize(
@@ -61,13 +67,13 @@ def test_a_range_keeps_what_was_said_of_it() -> None:
     ],
 )
 def test_a_wrong_dimension_is_named(dimension: Any, why: str) -> None:
-    told = faults(search={"network.layers": dimension})
-    assert list(told) == ["search.network.layers"]
-    assert why in told["search.network.layers"]
+    problems = faults(search={"network.layers": dimension})
+    assert list(problems) == ["search.network.layers"]
+    assert why in problems["search.network.layers"]
 
 
 @pytest.mark.parametrize(
-    ("fields", "place"),
+    ("fields", "field"),
     [
         ({"search": {}}, "search"),
         ({"search": {f"network.{k}": [1] for k in range(17)}}, "search"),
@@ -84,12 +90,15 @@ def test_a_wrong_dimension_is_named(dimension: Any, why: str) -> None:
         ({"network": {"cell": "transformer"}}, "network.cell"),
     ],
 )
-def test_a_wrong_field_is_named(fields: Any, place: str) -> None:
-    assert list(faults(**fields)) == [place]
+def test_a_wrong_field_is_named(fields: Any, field: str) -> None:
+    assert list(faults(**fields)) == [field]
 
 
 def test_a_metric_of_validation_data_has_another_name_than_that_of_test_data() -> None:
-    assert (of_validation("valid_loss"), of_validation("accuracy")) == ("valid_loss", "valid_accuracy")
+    assert (validation_metric("valid_loss"), validation_metric("accuracy")) == (
+        "valid_loss",
+        "valid_accuracy",
+    )
 
 
 def test_the_schema_says_the_same() -> None:

@@ -20,7 +20,7 @@ from app.tasks.forecasting.task import Forecasting
 from app.typedefs import Json
 from tests.app.services.invariants import check, look
 from tests.app.services.jobs.test_batch_predictions import version
-from tests.sweeps import CELLS, asked, stage
+from tests.sweeps import CELLS, stage, sweep_request
 
 
 @pytest.fixture
@@ -33,14 +33,15 @@ def session(sessions: Sessions) -> Iterator[Session]:
 def problems(session: Session, **fields: Any) -> dict[str, str]:
     """What is refused, and that nothing was stored."""
     with pytest.raises(Invalid) as raised:
-        submission.submit(session, asked(**fields))
+        submission.submit(session, sweep_request(**fields))
     assert session.scalars(select(Job)).all() == []
     return {problem.pointer: problem.detail for problem in raised.value.problems}
 
 
 def test_a_sweep_is_a_queued_job_that_knows_its_search(session: Session) -> None:
     made = submission.submit(
-        session, asked(network={"layers": 2}, training={"epochs": 4}, metadata={"team": "ops"}, seeds=2)
+        session,
+        sweep_request(network={"layers": 2}, training={"epochs": 4}, metadata={"team": "ops"}, seeds=2),
     )
     session.expire_all()
     assert (made.kind, made.status, made.task, made.dataset_id) == (
@@ -57,8 +58,8 @@ def test_a_sweep_is_a_queued_job_that_knows_its_search(session: Session) -> None
         "max_seconds": None,
     }  # fmt: skip
     check(look(session))
-    assert state.read(session, made.id).trials == []
-    assert state.leaderboard(state.read(session, made.id)) == []
+    assert state.load(session, made.id).trials == []
+    assert state.leaderboard(state.load(session, made.id)) == []
 
 
 @pytest.mark.parametrize(
@@ -73,12 +74,12 @@ def test_a_sweep_is_a_queued_job_that_knows_its_search(session: Session) -> None
     ],
 )
 def test_the_sampler_suits_the_space(session: Session, fields: Json, sampler: str, trials: int) -> None:
-    search = submission.submit(session, asked(**fields)).search or {}
+    search = submission.submit(session, sweep_request(**fields)).search or {}
     assert (search["sampler"], search["max_trials"]) == (sampler, trials)
 
 
 def test_the_first_seed_is_the_jobs(session: Session) -> None:
-    assert (submission.submit(session, asked(training={"seed": 40})).search or {})["seed"] == 40
+    assert (submission.submit(session, sweep_request(training={"seed": 40})).search or {})["seed"] == 40
 
 
 @pytest.mark.parametrize(
@@ -107,11 +108,11 @@ def test_the_first_seed_is_the_jobs(session: Session) -> None:
         ({"metric": "accuracy"}, "/metric", "choose from valid_loss, smape, mase, pinball"),
         (
             {"search": {"options.horizon": [4, 8]}, "options": {}}, "/search/options.horizon",
-            "changes what the loss is of: compare trials by another metric (smape, mase, pinball)",
+            "losses cannot be compared across values of this: choose another metric (smape, mase, pinball)",
         ),
         (
             {"search": {"options.transform": ["log", "none"]}, "metric": "mase", "prune": True}, "/prune",
-            "options.transform changes",
+            "change their meaning with options.transform",
         ),
         (
             {"search": {"training.learning_rate": {"min": 0.1, "max": 1}}, "sampler": "grid"}, "/sampler",
@@ -127,9 +128,9 @@ def test_the_first_seed_is_the_jobs(session: Session) -> None:
 def test_what_does_not_fit_is_named_and_nothing_is_stored(
     session: Session, fields: Json, pointer: str, detail: str
 ) -> None:
-    told = problems(session, **fields)
-    assert list(told) == [pointer]
-    assert detail in told[pointer]
+    details = problems(session, **fields)
+    assert list(details) == [pointer]
+    assert detail in details[pointer]
 
 
 def test_every_trial_of_a_grid_is_tried(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,15 +140,15 @@ def test_every_trial_of_a_grid_is_tried(session: Session, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Forecasting, "check", check)
     search = {"options.context_length": [10, 50], "options.horizon": [4, 20]}
-    told = problems(session, search=search, options={})
+    details = problems(session, search=search, options={})
     why = "there is not enough (with options.context_length = 50, options.horizon = 20)"
-    assert told == {"/options/refit": why}
+    assert details == {"/options/refit": why}
     apart: Json = {
         "options.context_length": [10, 50, *range(100, 130)],
         "options.horizon": [4, *range(20, 50)],
     }
     assert submission.submit(
-        session, asked(search=apart, options={}, metric="smape")
+        session, sweep_request(search=apart, options={}, metric="smape")
     ).search  # too many: values by themselves
 
 
@@ -156,15 +157,15 @@ def test_of_a_space_too_large_each_value_is_tried(session: Session) -> None:
     search |= {"training.epochs": list(range(1, 33)), "network.cell": ["gru", "x"]}
     assert list(problems(session, search=search)) == ["/search/network.cell"]
     del search["network.cell"]
-    assert (submission.submit(session, asked(search=search)).search or {})["sampler"] == "tpe"
+    assert (submission.submit(session, sweep_request(search=search)).search or {})["sampler"] == "tpe"
 
 
 def test_what_is_not_there_is_not_found(session: Session) -> None:
     with pytest.raises(NotFound):
-        submission.submit(session, asked(dataset="ds_none"))
-    for job_id in ("job_none", submission.submit(session, asked()).id + "x"):
+        submission.submit(session, sweep_request(dataset="ds_none"))
+    for job_id in ("job_none", submission.submit(session, sweep_request()).id + "x"):
         with pytest.raises(NotFound):
-            state.read(session, job_id)
+            state.load(session, job_id)
 
 
 def test_a_data_set_or_model_of_another_task_is_refused(session: Session) -> None:
@@ -187,7 +188,7 @@ def test_a_data_set_or_model_of_another_task_is_refused(session: Session) -> Non
 def test_a_metric_has_a_direction(session: Session, fields: Json, direction: str, prune: bool) -> None:
     summary = {"scheme": "bio", "train_tokens": 1_000}
     session.execute(update(Dataset).values(task="tagging", summary=summary))
-    search = submission.submit(session, asked(task="tagging", options={}, **fields)).search or {}
+    search = submission.submit(session, sweep_request(task="tagging", options={}, **fields)).search or {}
     assert (search["metric"], search["direction"]) == (fields.get("metric", "valid_loss"), direction)
     assert search["prune"] is prune
 
@@ -196,16 +197,16 @@ def test_losses_of_a_sentence_and_of_a_word_are_not_compared(session: Session) -
     summary = {"scheme": "bio", "train_tokens": 1_000}
     session.execute(update(Dataset).values(task="tagging", summary=summary))
     fields: Json = {"task": "tagging", "options": {}}
-    told = problems(session, **fields, search={"network.crf": [True, False]})
-    assert list(told) == ["/search/network.crf"]
-    assert "compare trials by another metric (f1, accuracy)" in told["/search/network.crf"]
+    details = problems(session, **fields, search={"network.crf": [True, False]})
+    assert list(details) == ["/search/network.crf"]
+    assert "choose another metric (f1, accuracy)" in details["/search/network.crf"]
     chains = {"network.crf": [True, False]}
-    assert submission.submit(session, asked(**fields, search=chains, metric="f1")).kind == SWEEP
-    assert submission.submit(session, asked(**fields, network={"crf": False})).kind == SWEEP
+    assert submission.submit(session, sweep_request(**fields, search=chains, metric="f1")).kind == SWEEP
+    assert submission.submit(session, sweep_request(**fields, network={"crf": False})).kind == SWEEP
 
 
 def test_a_live_sweep_keeps_its_data_set(session: Session) -> None:
-    made = submission.submit(session, asked())
+    made = submission.submit(session, sweep_request())
     with pytest.raises(Exception, match=made.id):
         datasets.remove(session, "ds_1")
 
@@ -215,13 +216,13 @@ def test_a_job_that_is_no_sweep_has_no_standing(session: Session) -> None:
     session.flush()
     session.add(version())
     session.flush()
-    assert versions.versions(session, "m", Paging(5, None))
+    assert versions.list_versions(session, "m", Paging(5, None))
     with pytest.raises(NotFound, match="no sweep job_m_1"):
-        state.read(session, "job_m_1")
+        state.load(session, "job_m_1")
 
 
 def test_a_search_survives_the_database(session: Session) -> None:
     space = {"options.quantiles": [[0.1, 0.5, 0.9], [0.5]], "training.max_seconds": [None, 2.5]}
-    made = submission.submit(session, asked(search=space, metric="smape"))
+    made = submission.submit(session, sweep_request(search=space, metric="smape"))
     session.expire_all()
     assert json.dumps((made.search or {})["space"]) == json.dumps(space)

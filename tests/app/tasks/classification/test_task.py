@@ -9,13 +9,21 @@ import pytest
 
 from app.errors import DatasetInvalid, Invalid
 from app.ingest.readers import Mapping, open_source
-from app.tasks.classification.options import LETTERS, Instance, Options, Parameters
+from app.tasks.classification.options import (
+    DEFAULT_WORD_LENGTH,
+    ClassificationInstance,
+    ClassificationOptions,
+    ClassificationParameters,
+)
 from app.tasks.classification.reading import read_labelled
-from app.tasks.classification.task import TASK, Examples
-from app.tasks.contract import UNKNOWN, Faults, Input, Plan
+from app.tasks.classification.task import TASK, ClassificationSplit
+from app.tasks.contract import UNKNOWN, Input, Plan
+from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.labels import curves, jsonl, snippets
 from tests.real_data import shared
+
+PARAMETERS = ClassificationParameters()
 
 
 @pytest.fixture
@@ -23,15 +31,15 @@ def read(tmp_path: Any) -> Any:
     def reading(records: list[Json]) -> tuple[Any, Json, list[str]]:
         path, faults = tmp_path / "content", Faults()
         path.write_bytes(jsonl(records))
-        found = read_labelled(open_source(path, "jsonl", Mapping.checked({}, ()), faults), faults)
+        result = read_labelled(open_source(path, "jsonl", Mapping.checked({}, ()), faults), faults)
         faults.check()
-        return found
+        return result
 
     return reading
 
 
 def planned(read: Any, records: list[Json], **options: Any) -> Plan:
-    return TASK.plan(read(records)[0], Options(**options), 0)
+    return TASK.plan(read(records)[0], ClassificationOptions(**options), 0)
 
 
 def outputs(plan: Plan, sure: float = 3.0) -> list[Any]:
@@ -51,7 +59,7 @@ def test_texts_are_summarised(read: Any) -> None:
     assert warnings == []
 
 
-def test_what_looks_wrong_is_warned_of(read: Any) -> None:
+def test_suspicious_data_are_warned_of(read: Any) -> None:
     same = [one | {"split": "test"} for one in snippets(10)]
     records = [*snippets(200), *same, {"text": "odd one", "label": "rare", "other": 1}]
     warnings = " ".join(read(records)[2])
@@ -71,44 +79,46 @@ def test_labels_may_be_numbers_and_truth_values(read: Any) -> None:
 def test_a_text_becomes_tokens_of_the_training_vocabulary(read: Any) -> None:
     plan = planned(read, snippets(60))
     assert plan.input == Input.TOKENS
-    example = TASK.encode(plan.state, Instance(text="The FILM zyx"), Parameters())
-    assert example.inputs.shape == (3, 1 + LETTERS)
+    example = TASK.encode(plan.state, ClassificationInstance(text="The FILM zyx"), PARAMETERS)
+    assert example.inputs.shape == (3, 1 + DEFAULT_WORD_LENGTH)
     assert example.inputs[2, 0] == UNKNOWN
-    lower = TASK.encode(plan.state, Instance(text="the film zyx"), Parameters())
+    lower = TASK.encode(plan.state, ClassificationInstance(text="the film zyx"), PARAMETERS)
     np.testing.assert_array_equal(example.inputs[:, 0], lower.inputs[:, 0])
     assert (example.inputs[:, 1:] != lower.inputs[:, 1:]).any()  # characters keep their case
-    nothing = TASK.encode(plan.state, Instance(text=" "), Parameters()).inputs
-    assert nothing.tolist() == [[UNKNOWN] + [0] * LETTERS]
+    nothing = TASK.encode(plan.state, ClassificationInstance(text=" "), PARAMETERS).inputs
+    assert nothing.tolist() == [[UNKNOWN] + [0] * DEFAULT_WORD_LENGTH]
 
 
 @pytest.mark.parametrize(
-    ("options", "letters"),
-    [({}, LETTERS), ({"word_length": 0}, 0), ({"word_length": 5}, 5), ({"tokens": "bpe"}, 0)],
+    ("options", "word_length"),
+    [({}, DEFAULT_WORD_LENGTH), ({"word_length": 0}, 0), ({"word_length": 5}, 5), ({"tokens": "bpe"}, 0)],
 )
-def test_a_network_may_read_characters_where_tokens_are_words(read: Any, options: Json, letters: int) -> None:
+def test_a_network_may_read_characters_where_tokens_are_words(
+    read: Any, options: Json, word_length: int
+) -> None:
     arrays, summary, _ = read(snippets(60))
-    plan = TASK.plan(arrays, Options(**options), 0)
-    assert plan.network["word_length"] == letters
-    assert plan.features == 1 + letters
-    assert bool(plan.network["character_vocabulary"]) == bool(letters)
-    defaults = TASK.defaults(summary, Options(**options)).network
-    assert ("characters" in defaults, "character_size" in defaults) == (letters > 0, letters > 0)
+    plan = TASK.plan(arrays, ClassificationOptions(**options), 0)
+    assert plan.network["word_length"] == word_length
+    assert plan.features == 1 + word_length
+    assert bool(plan.network["character_vocabulary"]) == bool(word_length)
+    defaults = TASK.defaults(summary, ClassificationOptions(**options)).network
+    assert ("characters" in defaults, "character_size" in defaults) == (word_length > 0, word_length > 0)
     assert plan.train.batch(np.arange(5), None).inputs.max() < max(plan.network["vocabularies"][0], 100)
-    odd = TASK.check(summary, Options(tokens="bpe", word_length=4))
+    odd = TASK.check(summary, ClassificationOptions(tokens="bpe", word_length=4))
     assert [problem.pointer for problem in odd] == ["/options/word_length"]
 
 
-def test_what_a_request_says_is_what_training_read(read: Any) -> None:
+def test_a_request_is_encoded_as_an_example_of_training(read: Any) -> None:
     records = [*snippets(40), {"text": "Naïve 日本語 👩‍👩‍👧 Cafe\u0301", "label": "pos"}]
     for options in ({}, {"word_length": 0}, {"tokens": "bpe"}, {"tokens": "character", "max_length": 7}):
         arrays, _, _ = read(records)
-        plan = TASK.plan(arrays, Options(**options), 0)
+        plan = TASK.plan(arrays, ClassificationOptions(**options), 0)
         instances = TASK.instances(arrays, plan.state)
-        assert isinstance(plan.test, Examples)
-        for place, row in enumerate(plan.test.rows.tolist()):
-            inputs = plan.test.batch(np.array([place]), None).inputs[0]
-            told = TASK.encode(plan.state, instances[row], Parameters()).inputs
-            np.testing.assert_array_equal(inputs, told)
+        assert isinstance(plan.test, ClassificationSplit)
+        for index, row in enumerate(plan.test.rows.tolist()):
+            inputs = plan.test.batch(np.array([index]), None).inputs[0]
+            requested = TASK.encode(plan.state, instances[row], PARAMETERS).inputs
+            np.testing.assert_array_equal(inputs, requested)
 
 
 def test_a_parquet_table_is_read_like_another(tmp_path: Any) -> None:
@@ -129,7 +139,7 @@ def test_few_examples_of_a_second_label_do_only_if_none_of_them_can_be_drawn(rea
     assert read(marked)[1]["labels"] == {"pos": 20, "neg": 1}
 
 
-def test_what_is_cut_is_warned_of(read: Any) -> None:
+def test_truncated_examples_are_warned_of(read: Any) -> None:
     for records in (snippets(30), curves(30)):
         assert "only the first 5" in planned(read, records, max_length=5).warnings[0]
         assert planned(read, records).warnings == []
@@ -138,7 +148,7 @@ def test_what_is_cut_is_warned_of(read: Any) -> None:
 def test_a_long_text_is_cut_as_in_training(read: Any) -> None:
     plan = planned(read, snippets(60), max_length=4)
     assert plan.train.lengths.max() == 4
-    assert len(TASK.encode(plan.state, Instance(text="the film " * 50), Parameters()).inputs) == 4
+    assert len(TASK.encode(plan.state, ClassificationInstance(text="the film " * 50), PARAMETERS).inputs) == 4
 
 
 def test_readings_are_standardised_by_channel(read: Any) -> None:
@@ -163,7 +173,7 @@ def test_readings_are_standardised_by_channel(read: Any) -> None:
 def test_an_instance_of_another_kind_is_refused(read: Any, instance: Json, pointer: str) -> None:
     state = planned(read, snippets(60)).state
     with pytest.raises(Invalid) as caught:
-        TASK.encode(state, msgspec.convert(instance, Instance), Parameters())
+        TASK.encode(state, msgspec.convert(instance, ClassificationInstance), PARAMETERS)
     assert [problem.pointer for problem in caught.value.problems] == [pointer]
 
 
@@ -171,34 +181,39 @@ def test_an_instance_of_another_kind_is_refused(read: Any, instance: Json, point
 def test_readings_that_do_not_fit_are_pointed_at(read: Any, values: Any) -> None:
     state = planned(read, curves(60)).state
     with pytest.raises(Invalid) as caught:
-        TASK.encode(state, Instance(values=values), Parameters())
+        TASK.encode(state, ClassificationInstance(values=values), PARAMETERS)
     assert caught.value.problems[0].pointer == "/values"
 
 
-def test_the_answer_tells_the_likeliest_first(read: Any) -> None:
+def test_the_answer_has_the_most_probable_label_first(read: Any) -> None:
     state = planned(read, snippets(60)).state
-    example = TASK.encode(state, Instance(text="fine"), Parameters())
+    example = TASK.encode(state, ClassificationInstance(text="fine"), PARAMETERS)
     logs = np.log(np.array([0.2, 0.8], np.float32))
-    found = TASK.decode(state, example, logs, Parameters())
-    assert found["label"] == "pos"
-    assert list(found["scores"]) == ["pos", "neg"]
-    assert found["scores"]["pos"] == pytest.approx(0.8, abs=1e-5)
-    assert TASK.decode(state, example, logs, Parameters(top_k=1))["scores"].keys() == {"pos"}
-    json.dumps(found, allow_nan=False)
+    prediction = TASK.decode(state, example, logs, PARAMETERS)
+    assert prediction["label"] == "pos"
+    assert list(prediction["scores"]) == ["pos", "neg"]
+    assert prediction["scores"]["pos"] == pytest.approx(0.8, abs=1e-5)
+    assert TASK.decode(state, example, logs, ClassificationParameters(top_k=1))["scores"].keys() == {"pos"}
+    json.dumps(prediction, allow_nan=False)
 
 
 def test_a_temperature_makes_an_overconfident_network_honest(read: Any) -> None:
     plan = planned(read, snippets(400))
     rng = np.random.default_rng(0)
     labels = plan.valid.batch(np.arange(len(plan.valid.lengths)), None).targets
-    said = np.where(rng.random(len(labels)) < 0.7, labels, 1 - labels)  # right in 7 of 10 cases
-    logs = [np.log(np.where(np.arange(2) == one, 0.99, 0.01)).astype(np.float32) for one in said]
-    settled = TASK.settle(plan.state, plan.valid, logs)
-    assert settled["temperature"] > 2
-    sure = TASK.decode(settled, TASK.encode(settled, Instance(text="a"), Parameters()), logs[0], Parameters())
-    assert max(sure["scores"].values()) == pytest.approx((said == labels).mean(), abs=0.03)
+    predicted = np.where(rng.random(len(labels)) < 0.7, labels, 1 - labels)  # right in 7 of 10 cases
+    logs = [np.log(np.where(np.arange(2) == one, 0.99, 0.01)).astype(np.float32) for one in predicted]
+    calibrated = TASK.calibrate(plan.state, plan.valid, logs)
+    assert calibrated["temperature"] > 2
+    sure = TASK.decode(
+        calibrated,
+        TASK.encode(calibrated, ClassificationInstance(text="a"), PARAMETERS),
+        logs[0],
+        PARAMETERS,
+    )
+    assert max(sure["scores"].values()) == pytest.approx((predicted == labels).mean(), abs=0.03)
     off = planned(read, snippets(400), calibrate=False)
-    assert TASK.settle(off.state, off.valid, logs)["temperature"] == 1.0
+    assert TASK.calibrate(off.state, off.valid, logs)["temperature"] == 1.0
 
 
 def test_few_right_answers_make_no_certainty(read: Any) -> None:
@@ -206,17 +221,18 @@ def test_few_right_answers_make_no_certainty(read: Any) -> None:
     labels = plan.valid.batch(np.arange(len(plan.valid.lengths)), None).targets
     assert len(labels) == 10
     logs = [np.log(np.where(np.arange(2) == one, 0.9, 0.1)).astype(np.float32) for one in labels]
-    settled = TASK.settle(plan.state, plan.valid, logs)  # the likeliest temperature is the lowest
-    assert 0.4 < settled["temperature"] < 1
+    calibrated = TASK.calibrate(plan.state, plan.valid, logs)  # the likeliest temperature is the lowest
+    assert 0.4 < calibrated["temperature"] < 1
 
 
 def test_the_baseline_needs_no_validation(read: Any) -> None:
     drawn = planned(read, curves(100)).test
     marks = ["test"] * 10 + ["valid"] * 10 + ["train"] * 80
-    told = planned(read, [one | {"split": mark} for one, mark in zip(curves(100), marks, strict=True)]).test
-    assert isinstance(drawn, Examples)
-    assert isinstance(told, Examples)
-    assert (len(drawn.told.train), len(told.told.train)) == (90, 80)
+    records = [one | {"split": mark} for one, mark in zip(curves(100), marks, strict=True)]
+    marked = planned(read, records).test
+    assert isinstance(drawn, ClassificationSplit)
+    assert isinstance(marked, ClassificationSplit)
+    assert (len(drawn.data.train), len(marked.data.train)) == (90, 80)
 
 
 def test_scores_and_baseline_share_their_names(read: Any) -> None:
@@ -245,18 +261,18 @@ def test_class_weights_count_the_rare(read: Any) -> None:
 
 def test_options_are_checked_against_the_data(read: Any) -> None:
     summary = read(snippets(60))[1]
-    few = TASK.check(summary, Options(tokens="bpe", vocabulary_size=100))
+    few = TASK.check(summary, ClassificationOptions(tokens="bpe", vocabulary_size=100))
     assert [problem.pointer for problem in few] == ["/options/vocabulary_size"]
-    odd = TASK.check(summary, Options(class_weights={"a/b": 2.0}))
+    odd = TASK.check(summary, ClassificationOptions(class_weights={"a/b": 2.0}))
     assert [problem.pointer for problem in odd] == ["/options/class_weights/a~1b"]
-    assert "embedding_size" not in TASK.defaults(read(curves(60))[1], Options()).network
+    assert "embedding_size" not in TASK.defaults(read(curves(60))[1], ClassificationOptions()).network
 
 
 def test_a_model_of_one_kind_predicts_no_data_of_another(read: Any) -> None:
     texts, readings = planned(read, snippets(60)).state, planned(read, curves(60)).state
-    assert TASK.misfits(read(curves(60))[1], texts, Parameters())
-    assert TASK.misfits(read(curves(60, channels=2))[1], readings, Parameters())
-    assert not TASK.misfits(read(curves(60))[1], readings, Parameters())
+    assert TASK.check_dataset(read(curves(60))[1], texts, PARAMETERS)
+    assert TASK.check_dataset(read(curves(60, channels=2))[1], readings, PARAMETERS)
+    assert not TASK.check_dataset(read(curves(60))[1], readings, PARAMETERS)
 
 
 @pytest.mark.parametrize("tokens", ["word", "bpe", "character"])
@@ -267,12 +283,12 @@ def test_every_unit_reads_every_text(read: Any, tokens: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "most"),
+    ("name", "low", "high"),
     [("movie_snippets", 0.78, 0.82), ("JapaneseVowels", 0.91, 0.97)],
 )
-def test_the_baseline_on_real_data_is_as_good_as_the_known_one(name: str, least: float, most: float) -> None:
+def test_the_baseline_on_real_data_is_as_good_as_the_known_one(name: str, low: float, high: float) -> None:
     faults = Faults()
     source = open_source(shared(f"classification/{name}.jsonl"), "jsonl", Mapping.checked({}, ()), faults)
-    plan = TASK.plan(read_labelled(source, faults)[0], Options(), 0)
+    plan = TASK.plan(read_labelled(source, faults)[0], ClassificationOptions(), 0)
     _, baseline = TASK.score(plan.state, plan.test, outputs(plan))
-    assert least < baseline["accuracy"] < most
+    assert low < baseline["accuracy"] < high

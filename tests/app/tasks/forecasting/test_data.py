@@ -1,8 +1,7 @@
-"""Forecasting on data as it really comes: with holes, without a scale, of every frequency."""
+"""Forecasting on awkward data: with gaps, of extreme scales, of every frequency."""
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -14,15 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Invalid
-from app.tasks.contract import Array, Chunk, Faults, Plan
+from app.tasks.arrays import Array
+from app.tasks.contract import Plan
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.inference import Instance, Parameters
-from app.tasks.forecasting.options import Options
-from app.tasks.forecasting.preprocessing import NOTHING
+from app.tasks.forecasting.inference import ForecastingInstance, ForecastingParameters
+from app.tasks.forecasting.options import ForecastingOptions
+from app.tasks.forecasting.preprocessing import NOTHING_OBSERVED
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
+from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.series import series_set, waves
+from tests.sources import MemorySource
 
 HORIZON = 5
 FREQUENCIES = [
@@ -44,17 +46,17 @@ FREQUENCIES = [
 
 
 def plan_of(series: SeriesSet, horizon: int = HORIZON, **options: Any) -> Plan:
-    return TASK.plan(series.arrays(), Options(horizon=horizon, **options), 0)
+    return TASK.plan(series.arrays(), ForecastingOptions(horizon=horizon, **options), 0)
 
 
 def noise(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def holed(values: Array, share: float) -> Array:
-    kept = np.random.default_rng(1).random(len(values)) >= share
-    kept[:2] = kept[-1] = True
-    return np.where(kept, values, np.nan)
+def gappy(values: Array, share: float) -> Array:
+    present = np.random.default_rng(1).random(len(values)) >= share
+    present[:2] = present[-1] = True
+    return np.where(present, values, np.nan)
 
 
 AWKWARD: dict[str, list[Array]] = {
@@ -69,8 +71,8 @@ AWKWARD: dict[str, list[Array]] = {
     "a jump": [np.concatenate([np.ones(40), np.full(40, 1e12)])],
     "one long, many short": [waves(1, 1500)[0], *waves(30, 9)],
     "all missing beside good ones": [*waves(3), np.full(40, np.nan)],
-    "mostly missing": [holed(one, 0.95) for one in waves(5, 300)],
-    "half missing": [holed(one, 0.5) for one in waves(3)],
+    "mostly missing": [gappy(one, 0.95) for one in waves(5, 300)],
+    "half missing": [gappy(one, 0.5) for one in waves(3)],
     "begins late": [np.concatenate([np.full(50, np.nan), one]) for one in waves(2)],
     "ends early": [np.concatenate([one, np.full(50, np.nan)]) for one in waves(2)],
     "single points": [np.array([1.0])] * 3 + waves(2),
@@ -78,17 +80,21 @@ AWKWARD: dict[str, list[Array]] = {
 }
 
 
-def answered(plan: Plan, instance: Instance, outputs: Array | None = None, **parameters: Any) -> Json:
+def predict(
+    plan: Plan, instance: ForecastingInstance, outputs: Array | None = None, **parameters: Any
+) -> Json:
     """Through encode and decode, and through JSON, which knows no NaN."""
-    asked = Parameters(**parameters)
-    example = TASK.encode(plan.state, instance, asked)
+    requested = ForecastingParameters(**parameters)
+    example = TASK.encode(plan.state, instance, requested)
     assert example.inputs.shape[1] == plan.features
     assert example.inputs.dtype == np.float32
     assert np.isfinite(example.inputs).all()
     if outputs is None:
         outputs = np.zeros(plan.outputs, np.float32)
-    found: Json = json.loads(json.dumps(TASK.decode(plan.state, example, outputs, asked), allow_nan=False))
-    return found
+    prediction: Json = json.loads(
+        json.dumps(TASK.decode(plan.state, example, outputs, requested), allow_nan=False)
+    )
+    return prediction
 
 
 def values_of(series: Array) -> list[float | None]:
@@ -113,8 +119,8 @@ def test_awkward_data_is_planned_batched_scored_and_answered(name: str) -> None:
     for series in AWKWARD[name]:
         if np.isfinite(series).any():
             wild = 30 * noise(plan.outputs).astype(np.float32)
-            found = answered(plan, Instance(values=values_of(series)), wild)
-            quantiles = np.array([found["quantiles"][level] for level in ("0.1", "0.5", "0.9")])
+            prediction = predict(plan, ForecastingInstance(values=values_of(series)), wild)
+            quantiles = np.array([prediction["quantiles"][level] for level in ("0.1", "0.5", "0.9")])
             assert quantiles.shape == (3, HORIZON)
             assert (np.diff(quantiles, axis=0) >= 0).all()
 
@@ -123,17 +129,17 @@ def test_awkward_data_is_planned_batched_scored_and_answered(name: str) -> None:
 def test_an_untrained_network_stays_at_the_level_of_the_series(name: str) -> None:
     plan = plan_of(series_set(AWKWARD[name]))
     for series in AWKWARD[name]:
-        found = answered(plan, Instance(values=values_of(series)))["mean"]
-        assert np.min(found) >= series.min() * (1 - 1e-6) - abs(series.min()) * 1e-6
-        assert np.max(found) <= series.max() + abs(series.max()) * 1e-6
+        mean = predict(plan, ForecastingInstance(values=values_of(series)))["mean"]
+        assert np.min(mean) >= series.min() * (1 - 1e-6) - abs(series.min()) * 1e-6
+        assert np.max(mean) <= series.max() + abs(series.max()) * 1e-6
 
 
 @pytest.mark.parametrize("name", ["zeros", "counts with zeros", "tiny"])
-def test_what_never_was_negative_is_not_forecast_negative(name: str) -> None:
+def test_series_without_negative_values_have_no_negative_forecast(name: str) -> None:
     plan = plan_of(series_set(AWKWARD[name]))
     outputs = np.full(plan.outputs, -40, np.float32)
-    found = answered(plan, Instance(values=values_of(AWKWARD[name][0])), outputs)
-    assert min(min(values) for values in found["quantiles"].values()) >= 0
+    prediction = predict(plan, ForecastingInstance(values=values_of(AWKWARD[name][0])), outputs)
+    assert min(min(values) for values in prediction["quantiles"].values()) >= 0
 
 
 @pytest.mark.parametrize("shift", [1e-6, 1e-3, 1e3, 1e6])
@@ -141,19 +147,19 @@ def test_the_unit_of_measurement_does_not_matter(shift: float) -> None:
     one, other = plan_of(series_set(waves(4))), plan_of(series_set([shift * v for v in waves(4)]))
     values = waves(1, 40, seed=9)[0]
     outputs = noise(one.outputs).astype(np.float32)
-    found = answered(one, Instance(values=values_of(values)), outputs)
-    scaled = answered(other, Instance(values=values_of(shift * values)), outputs)
-    assert np.array(scaled["mean"]) / shift == pytest.approx(found["mean"], rel=1e-4)
+    prediction = predict(one, ForecastingInstance(values=values_of(values)), outputs)
+    scaled = predict(other, ForecastingInstance(values=values_of(shift * values)), outputs)
+    assert np.array(scaled["mean"]) / shift == pytest.approx(prediction["mean"], rel=1e-4)
 
 
 @pytest.mark.parametrize(("alias", "start", "expected"), FREQUENCIES, ids=[f[0] for f in FREQUENCIES])
 def test_time_stamps_of_every_frequency(alias: str, start: str, expected: list[Any]) -> None:
     series = replace(series_set(waves(2, 60), alias), starts=np.array([5, 900]))
     plan = plan_of(series)
-    found = answered(plan, Instance(values=[1.0, 2.0], start=start, freq=alias), horizon=2)
-    assert found["timestamps"] == expected
-    assert len(found["mean"]) == 2
-    full = answered(plan, Instance(values=[1.0, 2.0], start=start))
+    prediction = predict(plan, ForecastingInstance(values=[1.0, 2.0], start=start, freq=alias), horizon=2)
+    assert prediction["timestamps"] == expected
+    assert len(prediction["mean"]) == 2
+    full = predict(plan, ForecastingInstance(values=[1.0, 2.0], start=start))
     assert full["timestamps"][:2] == expected
     assert len(full["timestamps"]) == HORIZON
 
@@ -164,11 +170,11 @@ def test_time_stamps_of_every_frequency(alias: str, start: str, expected: list[A
     st.integers(1, 30),
     st.integers(1, HORIZON),
 )
-def test_time_stamps_go_on_where_the_values_end(alias: str, start: int, count: int, horizon: int) -> None:
+def test_time_stamps_continue_after_the_values(alias: str, start: int, count: int, horizon: int) -> None:
     frequency = Frequency.parse(alias)
     whole = frequency.stamps(start, count + horizon)
-    instance = Instance(values=[1.0] * count, start=whole[0])
-    assert answered(PLANS[alias], instance, horizon=horizon)["timestamps"] == whole[count:]
+    instance = ForecastingInstance(values=[1.0] * count, start=whole[0])
+    assert predict(PLANS[alias], instance, horizon=horizon)["timestamps"] == whole[count:]
 
 
 PLANS = {f[0]: plan_of(series_set(waves(2, 60), f[0])) for f in FREQUENCIES}
@@ -181,8 +187,11 @@ PLANS = {f[0]: plan_of(series_set(waves(2, 60), f[0])) for f in FREQUENCIES}
         ("2024-01-01T16:00:00+02:00", ["2024-01-04T14:00:00Z", "2024-01-05T14:00:00Z"]),
     ],
 )
-def test_a_time_of_day_and_its_zone_are_kept(start: str, stamps: list[str]) -> None:
-    assert answered(PLANS["D"], Instance(values=[1.0, 2, 3], start=start), horizon=2)["timestamps"] == stamps
+def test_time_stamps_have_the_time_of_day_in_utc(start: str, stamps: list[str]) -> None:
+    assert (
+        predict(PLANS["D"], ForecastingInstance(values=[1.0, 2, 3], start=start), horizon=2)["timestamps"]
+        == stamps
+    )
 
 
 VARYING = [["sun", "rain", "snow"][int(k)] for k in np.random.default_rng(2).integers(0, 3, 240)]
@@ -212,12 +221,14 @@ FULL: dict[str, Any] = {
 
 
 def inputs(**fields: Any) -> Array:
-    found: Array = TASK.encode(RICH.state, Instance(values=TWENTY, **fields), Parameters()).inputs
-    return found
+    encoded: Array = TASK.encode(
+        RICH.state, ForecastingInstance(values=TWENTY, **fields), ForecastingParameters()
+    ).inputs
+    return encoded
 
 
 @pytest.mark.parametrize("field", ["static", "past", "future"])
-def test_every_kind_of_covariate_is_read_and_none_is_needed(field: str) -> None:
+def test_every_kind_of_covariate_is_read_and_optional(field: str) -> None:
     without = {name: value for name, value in FULL.items() if name != field}
     assert not np.array_equal(inputs(**FULL), inputs(**without))
     assert np.isfinite(inputs(**without)).all()
@@ -234,27 +245,27 @@ def test_each_column_matters_and_may_have_holes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "name", "unseen"),
+    ("field", "name", "unknown"),
     [
         ("static", "kind", "never"),
         ("past", "sky", ["hail"] * 20),
         ("future", "day", ["leap"] * HORIZON),
     ],
 )
-def test_a_category_unseen_in_training_is_as_good_as_missing(field: str, name: str, unseen: Any) -> None:
-    missing: Any = None if field == "static" else [None] * len(unseen)
-    one = inputs(**{**FULL, field: {**FULL[field], name: unseen}})
+def test_an_unknown_category_is_encoded_as_missing(field: str, name: str, unknown: Any) -> None:
+    missing: Any = None if field == "static" else [None] * len(unknown)
+    one = inputs(**{**FULL, field: {**FULL[field], name: unknown}})
     other = inputs(**{**FULL, field: {**FULL[field], name: missing}})
     assert np.array_equal(one, other)
 
 
 def test_a_covariate_beyond_all_measure_stays_bounded() -> None:
     for huge in (1e308, -1e308):
-        found = inputs(**{**FULL, "past": {**FULL["past"], "price": [huge] * 20}})
-        assert np.abs(found).max() <= 10
+        encoded = inputs(**{**FULL, "past": {**FULL["past"], "price": [huge] * 20}})
+        assert np.abs(encoded).max() <= 10
 
 
-def test_covariates_given_too_late_ahead_are_filled_with_nothing() -> None:
+def test_future_covariates_that_end_early_are_missing() -> None:
     short = {"promo": [0.9] * 2, "day": ["odd"] * 2}
     padded = {"promo": [0.9, 0.9, None, None, None], "day": ["odd", "odd", None, None, None]}
     assert np.array_equal(inputs(**{**FULL, "future": short}), inputs(**{**FULL, "future": padded}))
@@ -270,8 +281,8 @@ def test_covariates_given_too_late_ahead_are_filled_with_nothing() -> None:
 def test_any_values_and_any_outputs_give_finite_sorted_quantiles(
     values: list[float | None], name: str, outputs: list[float]
 ) -> None:
-    found = answered(ANY[name], Instance(values=values), np.array(outputs, np.float32))
-    quantiles = np.array([found["quantiles"][level] for level in ("0.1", "0.5", "0.9")])
+    prediction = predict(ANY[name], ForecastingInstance(values=values), np.array(outputs, np.float32))
+    quantiles = np.array([prediction["quantiles"][level] for level in ("0.1", "0.5", "0.9")])
     assert np.isfinite(quantiles).all()
     assert (quantiles[1:] >= quantiles[:-1]).all()
 
@@ -285,11 +296,11 @@ ANY = {
 @given(st.lists(st.floats(0.1, 0.9), max_size=6), st.integers(1, HORIZON))
 def test_any_quantiles_between_the_trained_ones_at_any_horizon(levels: list[float], horizon: int) -> None:
     outputs = noise(PLANS["D"].outputs).astype(np.float32)
-    instance = Instance(values=TWENTY)
-    found = answered(PLANS["D"], instance, outputs, quantiles=levels, horizon=horizon)
-    rows = [found["quantiles"][str(level)] for level in sorted(levels)]
-    assert set(found["quantiles"]) == {str(level) for level in levels}
-    assert all(len(row) == horizon for row in [found["mean"], *rows])
+    instance = ForecastingInstance(values=TWENTY)
+    prediction = predict(PLANS["D"], instance, outputs, quantiles=levels, horizon=horizon)
+    rows = [prediction["quantiles"][str(level)] for level in sorted(levels)]
+    assert set(prediction["quantiles"]) == {str(level) for level in levels}
+    assert all(len(row) == horizon for row in [prediction["mean"], *rows])
     for lower, upper in pairwise(rows):
         assert all(a <= b * (1 + 1e-9) + 1e-9 for a, b in zip(lower, upper, strict=True))
 
@@ -297,46 +308,31 @@ def test_any_quantiles_between_the_trained_ones_at_any_horizon(levels: list[floa
 @pytest.mark.parametrize("levels", [[0.5], [0.01, 0.99], [k / 20 for k in range(1, 20)]])
 def test_a_model_answers_the_quantiles_it_was_trained_for(levels: list[float]) -> None:
     plan = plan_of(series_set(waves(2)), quantiles=levels)
-    found = answered(plan, Instance(values=TWENTY), noise(plan.outputs).astype(np.float32))
-    assert list(found["quantiles"]) == [str(level) for level in levels]
+    prediction = predict(plan, ForecastingInstance(values=TWENTY), noise(plan.outputs).astype(np.float32))
+    assert list(prediction["quantiles"]) == [str(level) for level in levels]
     assert plan.outputs == HORIZON * len({0.5, *levels})
 
 
 @pytest.mark.parametrize("horizon", [1, 60, 300])
 def test_horizons_from_one_step_to_longer_than_any_season(horizon: int) -> None:
     plan = plan_of(series_set(waves(2, 900)), horizon)
-    found = answered(plan, Instance(values=values_of(waves(1, 200)[0]), start="2024-01-01"))
-    assert len(found["mean"]) == len(found["timestamps"]) == horizon
+    prediction = predict(plan, ForecastingInstance(values=values_of(waves(1, 200)[0]), start="2024-01-01"))
+    assert len(prediction["mean"]) == len(prediction["timestamps"]) == horizon
     batch = plan.test.batch(np.arange(len(plan.test.lengths)), None)
     assert batch.targets.shape[2] == horizon
 
 
-def test_data_without_anything_to_learn_is_refused() -> None:
+def test_data_without_two_observed_values_is_refused() -> None:
     with pytest.raises(Invalid, match="two observed values"):
         plan_of(series_set([np.full(50, np.nan), np.concatenate([[1.0], np.full(49, np.nan)])]))
 
 
 def test_an_instance_reads_nulls_and_refuses_what_is_no_number() -> None:
-    decode = msgspec.json.Decoder(Instance).decode
+    decode = msgspec.json.Decoder(ForecastingInstance).decode
     assert decode(b'{"values": [1, null, 2.5]}').values == [1.0, None, 2.5]
     for body in (b'{"values": ["1"]}', b'{"values": [true]}', b'{"values": [NaN]}', b'{"values": {}}'):
         with pytest.raises(msgspec.DecodeError):
             decode(body)
-
-
-class Items:
-    """JSON Lines that are already there."""
-
-    format = "jsonl"
-
-    def __init__(self, items: list[Json]) -> None:
-        self.items = items
-
-    def chunks(self) -> Iterator[Chunk]:
-        return iter(())
-
-    def records(self) -> Iterator[tuple[int, Json]]:
-        return iter(enumerate(self.items, 1))
 
 
 OPTIONS = st.fixed_dictionaries(
@@ -363,27 +359,28 @@ TARGET = st.lists(
     st.sampled_from(["D", "h", "MS", "1"]),
     OPTIONS,
 )
-def test_what_the_checks_let_pass_can_be_trained_on(
-    made: list[tuple[list[Any], str | None]], freq: str, asked: dict[str, Any]
+def test_data_and_options_that_pass_the_checks_can_be_trained_on(
+    made: list[tuple[list[Any], str | None]], freq: str, fields: dict[str, Any]
 ) -> None:
     items: list[Json] = [
         {
-            "item_id": str(at), "start": 1 if freq == "1" else "2024-01-01", "freq": freq, "target": target,
-            "cat": ["xy"[at % 2]], "dynamic_feat": [[float(step) for step in range(len(target) + 3)]],
+            "item_id": str(index), "start": 1 if freq == "1" else "2024-01-01", "freq": freq,
+            "target": target, "cat": ["xy"[index % 2]],
+            "dynamic_feat": [[float(step) for step in range(len(target) + 3)]],
         } | ({"split": split} if split else {})
-        for at, (target, split) in enumerate(made)
+        for index, (target, split) in enumerate(made)
     ]  # fmt: skip
     try:
-        reading = TASK.read(Items(items), Faults())
+        reading = TASK.read(MemorySource("jsonl", objects=items), Faults())
     except DatasetInvalid:
         return
-    options = Options(**asked)
+    options = ForecastingOptions(**fields)
     if TASK.check(reading.summary, options):
         return
     try:
         plan = TASK.plan(reading.arrays, options, 0)
     except Invalid as error:
-        if error.message == NOTHING:  # only a look at every value can tell
+        if error.message == NOTHING_OBSERVED:  # the summary does not show this
             return
         raise
     rows = np.arange(min(8, len(plan.train.lengths)))

@@ -4,9 +4,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.tasks.forecasting.encoding import Hidden, ahead, gather_inputs, gather_targets, width
+from app.tasks.forecasting.encoding import (
+    InputDropout,
+    gather_inputs,
+    gather_targets,
+    input_width,
+    lead_steps,
+)
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.normalization import History, build_panel, normalise
+from app.tasks.forecasting.normalization import History, build_panel, normalize
 
 HORIZON, TIME = 3, 40
 FULL: dict[str, Any] = {
@@ -39,7 +45,7 @@ def history(seed: int = 0, time: int = TIME) -> History:
     values[rng.random(time) < 0.1] = np.nan
     return History(
         values=values,
-        after=np.exp(rng.normal(size=HORIZON)),
+        targets=np.exp(rng.normal(size=HORIZON)),
         start=100,
         static=np.array([seed % 2]),
         past=rng.normal(size=(time, 1)),
@@ -47,28 +53,30 @@ def history(seed: int = 0, time: int = TIME) -> History:
     )
 
 
-def fitting(state: dict[str, Any], entry: History) -> History:
+def readable(state: dict[str, Any], entry: History) -> History:
     """Only the covariates the model reads."""
     return entry if state["past"] else replace(entry, static=None, past=None, future=None)
 
 
-def inputs_of(state: dict[str, Any], entry: History, keep: int | None = None, last: int = 10) -> np.ndarray:
-    panel, _ = build_panel(state, Frequency.parse("D"), [fitting(state, entry)], keep)
-    found: np.ndarray = gather_inputs(state, panel, np.zeros(1, np.int64), panel.lengths - last, last)[0]
-    return found
+def inputs_of(
+    state: dict[str, Any], entry: History, max_points: int | None = None, last: int = 10
+) -> np.ndarray:
+    panel, _ = build_panel(state, Frequency.parse("D"), [readable(state, entry)], max_points)
+    inputs: np.ndarray = gather_inputs(state, panel, np.zeros(1, np.int64), panel.lengths - last, last)[0]
+    return inputs
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_width_is_the_width(name: str) -> None:
-    found = inputs_of(STATES[name], history())
-    assert found.shape == (10, width(STATES[name]))
-    assert found.dtype == np.float32
-    assert np.isfinite(found).all()
+def test_input_width_is_the_number_of_inputs(name: str) -> None:
+    inputs = inputs_of(STATES[name], history())
+    assert inputs.shape == (10, input_width(STATES[name]))
+    assert inputs.dtype == np.float32
+    assert np.isfinite(inputs).all()
 
 
 @pytest.mark.parametrize("name", STATES)
 def test_targets_never_enter_the_inputs(name: str) -> None:
-    changed = replace(history(), after=np.full(HORIZON, 1e6))
+    changed = replace(history(), targets=np.full(HORIZON, 1e6))
     np.testing.assert_array_equal(inputs_of(STATES[name], history()), inputs_of(STATES[name], changed))
 
 
@@ -84,40 +92,40 @@ def test_against_the_last_season_no_input_reads_a_later_value() -> None:
 @pytest.mark.parametrize("name", STATES)
 def test_a_trimmed_history_gives_the_same_inputs(name: str) -> None:
     state = STATES[name]
-    np.testing.assert_array_equal(inputs_of(state, history()), inputs_of(state, history(), keep=10 + 7))
+    np.testing.assert_array_equal(inputs_of(state, history()), inputs_of(state, history(), max_points=10 + 7))
 
 
-def test_many_histories_give_what_each_gives_alone() -> None:
+def test_a_panel_of_many_histories_has_the_inputs_of_each_alone() -> None:
     entries = [history(0), history(1, 25), history(2, 12)]
     panel, _ = build_panel(FULL, Frequency.parse("D"), entries)
-    together = gather_inputs(FULL, panel, np.arange(3), panel.lengths - 10, 10)
+    inputs = gather_inputs(FULL, panel, np.arange(3), panel.lengths - 10, 10)
     for row, entry in enumerate(entries):
-        np.testing.assert_allclose(together[row], inputs_of(FULL, entry), rtol=1e-6)
+        np.testing.assert_allclose(inputs[row], inputs_of(FULL, entry), rtol=1e-6)
 
 
-def test_what_is_hidden_looks_as_if_it_had_not_been_given() -> None:
+def test_hidden_inputs_equal_those_of_a_request_without_them() -> None:
     nothing = replace(history(), start=None, static=np.array([-1]), past=None, future=None)
     panel, _ = build_panel(FULL, Frequency.parse("D"), [history()])
-    concealed = Hidden(*np.ones((4, 1), bool))
+    dropout = InputDropout(*np.ones((4, 1), bool))
     rows = np.zeros(1, np.int64)
-    hidden = gather_inputs(FULL, panel, rows, panel.lengths - 10, 10, concealed)[0]
+    hidden = gather_inputs(FULL, panel, rows, panel.lengths - 10, 10, dropout)[0]
     np.testing.assert_array_equal(hidden, inputs_of(FULL, nothing))
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_targets_are_what_decoding_undoes(name: str) -> None:
+def test_decoding_inverts_the_targets(name: str) -> None:
     state = STATES[name]
-    entry = fitting(state, history())
-    panel, (normalised,) = build_panel(state, Frequency.parse("D"), [entry])
+    entry = readable(state, history())
+    panel, (normalized,) = build_panel(state, Frequency.parse("D"), [entry])
     rows, lengths = np.zeros(1, np.int64), np.array([TIME])
     targets, weights = gather_targets(state, panel, rows, np.zeros(1, np.int64), lengths, 0.0)
-    z = normalised.base[-1] + targets[0, -1] * normalised.scale[-1] + normalised.effects[-HORIZON:]
-    np.testing.assert_allclose(normalised.transform.inverse(z), entry.after, rtol=1e-3)
+    z = normalized.base[-1] + targets[0, -1] * normalized.scale[-1] + normalized.effects[-HORIZON:]
+    np.testing.assert_allclose(normalized.transform.inverse(z), entry.targets, rtol=1e-3)
     assert (weights[0, -1] == 1).all()
 
 
-def test_what_is_missing_or_padding_weighs_nothing() -> None:
-    entry = replace(history(), after=np.array([1.0, np.nan, 2.0]))
+def test_missing_targets_and_padding_have_no_weight() -> None:
+    entry = replace(history(), targets=np.array([1.0, np.nan, 2.0]))
     panel, _ = build_panel(FULL, Frequency.parse("D"), [entry, history(1, 20)])
     lengths = np.array([TIME, 20])
     targets, weights = gather_targets(FULL, panel, np.arange(2), np.zeros(2, np.int64), lengths, 1.0)
@@ -128,15 +136,15 @@ def test_what_is_missing_or_padding_weighs_nothing() -> None:
     assert not weights[0, :-1, 0][missing].any()
 
 
-def test_a_season_found_in_z_is_taken_out() -> None:
+def test_a_detected_season_is_removed_from_the_level() -> None:
     time = np.arange(70)
     values = np.exp(np.tile([0.0, 0, 0, 0, 0, 1, 1], 10) + 0.01 * np.sin(time))
-    entry = normalise(STATES["plain"], History(values, np.full(HORIZON, np.nan)))
+    entry = normalize(STATES["plain"], History(values, np.full(HORIZON, np.nan)))
     assert entry.season == 7
     assert np.ptp(entry.level) < 0.1
 
 
-def test_a_long_horizon_is_looked_at_in_few_places() -> None:
-    assert ahead(5).tolist() == [1, 2, 3, 4, 5]
-    assert len(ahead(1000)) <= 48
-    assert ahead(1000)[[0, -1]].tolist() == [1, 1000]
+def test_a_long_horizon_has_few_lead_steps() -> None:
+    assert lead_steps(5).tolist() == [1, 2, 3, 4, 5]
+    assert len(lead_steps(1000)) <= 48
+    assert lead_steps(1000)[[0, -1]].tolist() == [1, 1000]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.forecasting.frequency import Frequency, parse_stamp, parse_stamps
+from app.tasks.forecasting.frequency import Frequency
 
 ALIASES = {
     "H": "h",
@@ -78,7 +78,7 @@ def test_integer_time_may_be_named_by_an_integer() -> None:
     ],
 )
 def test_other_aliases_are_refused_with_a_sentence(alias: str) -> None:
-    with pytest.raises(ValueError, match="is no frequency"):
+    with pytest.raises(ValueError, match="is not a frequency"):
         Frequency.parse(alias)
 
 
@@ -141,7 +141,7 @@ def test_seasons(alias: str, seasons: tuple[int, ...]) -> None:
         ("10", "7", [7, 17]),
     ],
 )
-def test_stamps_go_on_from_where_a_series_starts(
+def test_stamps_continue_from_the_start_of_a_series(
     alias: str, start: str | int, expected: list[object]
 ) -> None:
     frequency = Frequency.parse(alias)
@@ -191,23 +191,19 @@ def test_grid_point_and_phase_give_any_stamp_back(alias: str, seconds: int) -> N
         ("1", 0),
     ],
 )
-def test_cycles_have_a_fixed_width_and_lie_on_circles(alias: str, width: int) -> None:
+def test_calendar_features_have_a_fixed_width_and_lie_on_circles(alias: str, width: int) -> None:
     frequency = Frequency.parse(alias)
-    cycles = frequency.cycles(np.arange(-5, 500))
-    assert cycles.shape == (505, width) == (505, frequency.width)
-    assert cycles.dtype == np.float32
-    pairs = cycles.reshape(505, -1, 2)
+    features = frequency.calendar_features(np.arange(-5, 500))
+    assert features.shape == (505, width) == (505, frequency.calendar_width)
+    assert features.dtype == np.float32
+    pairs = features.reshape(505, -1, 2)
     assert np.allclose((pairs**2).sum(-1), 1, atol=1e-5)
 
 
-def test_cycles_come_round() -> None:
-    hours = Frequency.parse("h").cycles(np.arange(400))
+def test_calendar_features_are_periodic() -> None:
+    hours = Frequency.parse("h").calendar_features(np.arange(400))
     assert np.allclose(hours[24:, :2], hours[:-24, :2], atol=1e-5)
     assert np.allclose(hours[168:, 2:4], hours[:-168, 2:4], atol=1e-5)
-    months = Frequency.parse("ME").cycles(np.arange(40))
+    months = Frequency.parse("ME").calendar_features(np.arange(40))
     assert np.allclose(months[12:], months[:-12], atol=1e-5)
     assert np.allclose(months[0], [0, 1], atol=1e-6)  # January
-
-
-def test_parsing_is_at_hand_beside_the_frequency() -> None:
-    assert parse_stamps(np.array(["2024-01-01"], object))[0] == parse_stamp("2024")

@@ -1,4 +1,4 @@
-"""A series of a data set, told as a request: the same history as the one training cuts out of the arrays."""
+"""A series of a data set as a request has the same history as training takes out of the arrays."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,17 @@ import pytest
 
 from app.errors import Invalid
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import Faults
-from app.tasks.forecasting.inference import Instance, Parameters, read_history
-from app.tasks.forecasting.instances import LONGEST, SeriesInstances, misfits
-from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.inference import (
+    MAX_REQUEST_STEPS,
+    ForecastingInstance,
+    ForecastingParameters,
+    read_history,
+)
+from app.tasks.forecasting.instances import ForecastingInstanceView, check_dataset
+from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
+from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.series import series_set, waves
 
@@ -22,7 +27,7 @@ NAN = np.nan
 
 
 def state(series: SeriesSet, **options: Any) -> Json:
-    return TASK.plan(series.arrays(), Options(horizon=4, **options), 0).state
+    return TASK.plan(series.arrays(), ForecastingOptions(horizon=4, **options), 0).state
 
 
 def rich(known_ahead: bool = True) -> SeriesSet:
@@ -42,9 +47,9 @@ def rich(known_ahead: bool = True) -> SeriesSet:
     )
 
 
-def test_a_series_is_told_up_to_its_last_observed_value_and_covariates_beyond_it() -> None:
+def test_an_instance_ends_at_the_last_observed_value_and_has_covariates_beyond_it() -> None:
     series = rich()
-    instance = SeriesInstances(series, state(series))[1]
+    instance = ForecastingInstanceView(series, state(series))[1]
     start = int(series.offsets[1])
     assert len(instance.values) == 56
     np.testing.assert_array_equal(instance.values, series.values[start : start + 56])
@@ -55,10 +60,10 @@ def test_a_series_is_told_up_to_its_last_observed_value_and_covariates_beyond_it
     assert instance.future == {"promo": series.covariates[start + 56 : start + 60, 1].tolist()}
 
 
-def test_what_a_request_reads_is_what_training_cut_out() -> None:
+def test_a_request_has_the_history_that_training_takes() -> None:
     series = rich()
     known = state(series)
-    instances = SeriesInstances(series, known)
+    instances = ForecastingInstanceView(series, known)
     assert len(instances) == 5
     for index in range(5):
         history, phase = read_history(known, instances[index])
@@ -74,57 +79,59 @@ def test_what_a_request_reads_is_what_training_cut_out() -> None:
         np.testing.assert_allclose(history.future, series.covariates[start : start + 60, 1:])
 
 
-def test_only_steps_that_the_model_looks_back_to_are_told() -> None:
+def test_an_instance_has_only_the_steps_of_the_model_history() -> None:
     series = series_set(waves(2, 2000))
     known = state(series)
     assert known["history"] < 2000
-    instance = SeriesInstances(series, known)[1]
+    instance = ForecastingInstanceView(series, known)[1]
     assert len(instance.values) == known["history"]
     history, _ = read_history(known, instance)
-    whole, _ = read_history(known, Instance(series.values[2000:].tolist(), "1970-01-01", "D", "s1"))
+    whole, _ = read_history(
+        known, ForecastingInstance(series.values[2000:].tolist(), "1970-01-01", "D", "s1")
+    )
     np.testing.assert_array_equal(history.values, whole.values)
     assert history.start == whole.start
 
 
-def test_no_more_steps_are_told_than_a_request_may_tell() -> None:
-    series = series_set([np.arange(LONGEST + 5.0)])
-    known = state(series_set(waves(2))) | {"history": 10 * LONGEST}
-    instance = SeriesInstances(series, known)[0]
-    assert len(instance.values) == LONGEST
-    msgspec.convert(msgspec.to_builtins(instance), Instance)
+def test_an_instance_has_no_more_steps_than_a_request_may_have() -> None:
+    series = series_set([np.arange(MAX_REQUEST_STEPS + 5.0)])
+    known = state(series_set(waves(2))) | {"history": 10 * MAX_REQUEST_STEPS}
+    instance = ForecastingInstanceView(series, known)[0]
+    assert len(instance.values) == MAX_REQUEST_STEPS
+    msgspec.convert(msgspec.to_builtins(instance), ForecastingInstance)
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"values": [0.0] * (LONGEST + 1)}, Instance)
+        msgspec.convert({"values": [0.0] * (MAX_REQUEST_STEPS + 1)}, ForecastingInstance)
 
 
 def test_a_series_that_was_never_observed_is_refused_when_it_is_read() -> None:
     series = series_set([np.full(9, NAN), *waves(2)])
     known = state(series)
-    instance = SeriesInstances(series, known)[0]
+    instance = ForecastingInstanceView(series, known)[0]
     with pytest.raises(Invalid) as caught:
-        TASK.encode(known, instance, Parameters())
+        TASK.encode(known, instance, ForecastingParameters())
     assert [problem.pointer for problem in caught.value.problems] == ["/values"]
 
 
 def test_columns_the_model_does_not_know_are_left_out() -> None:
     plain = state(series_set(waves(5, 60)))
-    instance = SeriesInstances(rich(), plain)[0]
+    instance = ForecastingInstanceView(rich(), plain)[0]
     assert (instance.past, instance.future, instance.static) == ({}, {}, {})
-    TASK.encode(plain, instance, Parameters())
+    TASK.encode(plain, instance, ForecastingParameters())
 
 
-def test_columns_the_data_set_lacks_are_not_told() -> None:
+def test_columns_the_data_set_lacks_are_left_out_too() -> None:
     known = state(rich())
-    instance = SeriesInstances(series_set(waves(5, 60)), known)[0]
+    instance = ForecastingInstanceView(series_set(waves(5, 60)), known)[0]
     assert (instance.past, instance.future, instance.static) == ({}, {}, {})
-    TASK.encode(known, instance, Parameters())
+    TASK.encode(known, instance, ForecastingParameters())
 
 
-def test_levels_are_told_by_name_and_missing_ones_as_null() -> None:
+def test_levels_are_named_and_missing_ones_are_null() -> None:
     series = rich(known_ahead=False)
     series.covariate_levels[1][:] = ["none", "half", "full"]
     series.covariates[0, 1] = NAN
     series.static_codes[0, 0] = -1
-    instance = SeriesInstances(series, state(series))[0]
+    instance = ForecastingInstanceView(series, state(series))[0]
     assert instance.past["promo"][:4] == [None, "half", "full", "none"]
     assert instance.static == {"kind": None}
 
@@ -134,13 +141,13 @@ def test_the_start_is_read_back_as_it_stands_in_the_arrays(freq: str) -> None:
     series = series_set(waves(2, 40), freq)
     series.starts[:] = [0, 123]
     known = state(series)
-    for index, wanted in enumerate([0, 123]):
-        history, phase = read_history(known, SeriesInstances(series, known)[index])
-        assert (history.start, phase) == (wanted, 0)
+    for index, ordinal in enumerate([0, 123]):
+        history, phase = read_history(known, ForecastingInstanceView(series, known)[index])
+        assert (history.start, phase) == (ordinal, 0)
 
 
 @pytest.mark.parametrize(
-    ("stamps", "coming"),
+    ("stamps", "next_stamp"),
     [
         (["2024-01-15", "2024-02-15", "2024-03-15", "2024-04-15"], "2024-05-15"),
         (["2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30"], "2024-05-31"),
@@ -151,48 +158,52 @@ def test_the_start_is_read_back_as_it_stands_in_the_arrays(freq: str) -> None:
         (["13", "23", "33"], 43),
     ],
 )
-def test_stamps_between_the_points_of_the_grid_stay_where_they_are(
-    tmp_path: Path, stamps: list[str], coming: str | int
+def test_stamps_beside_the_grid_points_stay_there(
+    tmp_path: Path, stamps: list[str], next_stamp: str | int
 ) -> None:
     rows = "".join(f"{stamp},{value}\n" for value, stamp in enumerate(stamps, 1))
     (tmp_path / "file.csv").write_text("ds,y\n" + rows)
     faults = Faults()
     source = open_source(tmp_path / "file.csv", "csv", Mapping.checked({}, ()), faults)
     arrays = TASK.read(source, faults).arrays
-    known = TASK.plan(arrays, Options(horizon=1), 0).state
+    known = TASK.plan(arrays, ForecastingOptions(horizon=1), 0).state
     instance = TASK.instances(arrays, known)[0]
-    example = TASK.encode(known, instance, Parameters())
+    example = TASK.encode(known, instance, ForecastingParameters())
     outputs = np.zeros(len(known["quantiles"]), np.float32)
-    assert TASK.decode(known, example, outputs, Parameters())["timestamps"] == [coming]
+    assert TASK.decode(known, example, outputs, ForecastingParameters())["timestamps"] == [next_stamp]
 
 
-def test_arrays_of_before_phases_were_kept_are_on_the_grid() -> None:
+def test_arrays_without_phases_are_on_the_grid() -> None:
     series = series_set(waves(2, 40))
     arrays = {name: array for name, array in series.arrays().items() if name != "phases"}
     known = state(series)
-    assert TASK.instances(arrays, known)[1].start == SeriesInstances(series, known)[1].start == "1970-01-01"
+    assert (
+        TASK.instances(arrays, known)[1].start
+        == ForecastingInstanceView(series, known)[1].start
+        == "1970-01-01"
+    )
 
 
 @pytest.mark.parametrize("index", [-1, 2])
-def test_there_is_nothing_outside_the_data_set(index: int) -> None:
+def test_an_index_outside_the_data_set_is_refused(index: int) -> None:
     series = series_set(waves(2))
     with pytest.raises(IndexError):
-        SeriesInstances(series, state(series))[index]
+        ForecastingInstanceView(series, state(series))[index]
 
 
 @pytest.mark.parametrize(
     ("frequency", "parameters", "pointers"),
     [
-        ("D", Parameters(), []),
-        ("D", Parameters(horizon=4, quantiles=[0.1, 0.9]), []),
-        ("MS", Parameters(), ["/dataset"]),
-        ("D", Parameters(horizon=5), ["/parameters/horizon"]),
-        ("h", Parameters(quantiles=[0.5, 0.99]), ["/dataset", "/parameters/quantiles/1"]),
+        ("D", ForecastingParameters(), []),
+        ("D", ForecastingParameters(horizon=4, quantiles=[0.1, 0.9]), []),
+        ("MS", ForecastingParameters(), ["/dataset"]),
+        ("D", ForecastingParameters(horizon=5), ["/parameters/horizon"]),
+        ("h", ForecastingParameters(quantiles=[0.5, 0.99]), ["/dataset", "/parameters/quantiles/1"]),
     ],
 )
-def test_what_does_not_fit_the_model_is_told_before_anything_runs(
-    frequency: str, parameters: Parameters, pointers: list[str]
+def test_a_data_set_that_does_not_fit_the_model_is_a_problem(
+    frequency: str, parameters: ForecastingParameters, pointers: list[str]
 ) -> None:
     known = state(series_set(waves(4)))
-    found = misfits({"frequency": frequency}, known, parameters)
-    assert [problem.pointer for problem in found] == pointers
+    problems = check_dataset({"frequency": frequency}, known, parameters)
+    assert [problem.pointer for problem in problems] == pointers

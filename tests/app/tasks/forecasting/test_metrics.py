@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from app.tasks.forecasting.metrics import (
-    Scores,
+    ForecastScores,
     best_season,
     naive_scale,
-    pinball,
+    pinball_loss,
     seasonal_naive,
     smape_points,
 )
@@ -19,7 +19,7 @@ def test_smape_by_hand() -> None:
 
 
 def test_pinball_by_hand() -> None:
-    losses = pinball(np.array([10.0]), np.array([[8.0, 13.0]]), [0.1, 0.9])
+    losses = pinball_loss(np.array([10.0]), np.array([[8.0, 13.0]]), [0.1, 0.9])
     np.testing.assert_allclose(losses, [(0.1 * 2 + 0.1 * 3) / 2])
 
 
@@ -30,7 +30,7 @@ def test_naive_scale_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "season", "wanted"),
+    ("values", "season", "expected"),
     [
         ([1, 2, 3, 4, 5, 6], 4, [3, 4, 5, 6, 3]),
         ([1, 2, 3, 4, 5, NAN], 4, [3, 4, 5, 2, 3]),
@@ -38,8 +38,8 @@ def test_naive_scale_by_hand() -> None:
         ([NAN, 3, NAN], 1, [3, 3, 3, 3, 3]),
     ],
 )
-def test_seasonal_naive(values: list[float], season: int, wanted: list[float]) -> None:
-    assert seasonal_naive(np.array(values, float), season, 5).tolist() == wanted
+def test_seasonal_naive(values: list[float], season: int, expected: list[float]) -> None:
+    assert seasonal_naive(np.array(values, float), season, 5).tolist() == expected
 
 
 def test_the_better_of_two_seasons() -> None:
@@ -50,19 +50,19 @@ def test_the_better_of_two_seasons() -> None:
 
 
 def test_scores_by_hand() -> None:
-    scores = Scores([0.1, 0.5, 0.9])
+    scores = ForecastScores([0.1, 0.5, 0.9])
     actual, point = np.array([10.0, NAN, 20.0]), np.array([12.0, 1.0, 20.0])
     scores.add(actual, point, np.stack([point - 1, point, point + 1], axis=1), 4.0)
-    found = scores.result()
-    assert found["smape"] == pytest.approx((200 * 2 / 22 + 0) / 2, abs=1e-5)
-    assert found["mase"] == pytest.approx(1 / 4)
-    assert found["coverage"] == 0.5
+    metrics = scores.result()
+    assert metrics["smape"] == pytest.approx((200 * 2 / 22 + 0) / 2, abs=1e-5)
+    assert metrics["mase"] == pytest.approx(1 / 4)
+    assert metrics["coverage"] == 0.5
     first = (0.9 * 1 + 0.5 * 2 + 0.1 * 3) / 3
-    assert found["pinball"] == pytest.approx((first + (0.1 + 0 + 0.1) / 3) / 2 / 4, abs=1e-5)
+    assert metrics["pinball"] == pytest.approx((first + (0.1 + 0 + 0.1) / 3) / 2 / 4, abs=1e-5)
 
 
-def test_what_cannot_be_said_is_left_out() -> None:
-    scores = Scores([0.5])
+def test_a_metric_without_observed_points_is_left_out() -> None:
+    scores = ForecastScores([0.5])
     scores.add(np.array([NAN]), np.array([1.0]), np.ones((1, 1)), 1.0)
     assert scores.result() == {}
     scores.add(np.array([1.0]), np.array([1.0]), np.ones((1, 1)), 0.0)
@@ -70,7 +70,7 @@ def test_what_cannot_be_said_is_left_out() -> None:
 
 
 def test_a_scale_too_small_to_divide_by_is_left_out() -> None:
-    scores = Scores([0.5])
+    scores = ForecastScores([0.5])
     scores.add(np.array([4.0]), np.array([1.0]), np.array([[1.0]]), 2.2e-308)
     assert "mase" not in scores.result()
     assert np.isfinite(list(scores.result().values())).all()

@@ -6,18 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.contract import Array
+from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.normalization import (
+    LOG,
+    NONE,
+    SIGNED,
     History,
     Panel,
+    Transform,
     build_panel,
-    expand,
+    causal_scale,
+    choose_transform,
+    choose_transform_kind,
+    expand_covariates,
     expanded_width,
-    normalise,
-    one_hot,
+    latest_observations,
+    normalize,
+    one_hot_static,
 )
-from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
 from tests.series import series_set, waves
 
@@ -28,7 +36,7 @@ COLOUR = {"name": "colour", "levels": ["red", "green"], "mean": 0.0, "std": 1.0}
 
 def state_of(freq: str = "D", length: int = 90, **options: Any) -> dict[str, Any]:
     series = series_set(waves(6, length), freq)
-    return TASK.plan(series.arrays(), Options(horizon=HORIZON, **options), 0).state
+    return TASK.plan(series.arrays(), ForecastingOptions(horizon=HORIZON, **options), 0).state
 
 
 STATES = {
@@ -46,11 +54,11 @@ VALUES = st.lists(
 
 
 def history(values: Array, **fields: Any) -> History:
-    return History(values=np.array(values, np.float64), after=np.full(HORIZON, np.nan), **fields)
+    return History(values=np.array(values, np.float64), targets=np.full(HORIZON, np.nan), **fields)
 
 
-def panel_of(state: dict[str, Any], *histories: History, keep: int | None = None) -> Panel:
-    return build_panel(state, Frequency.parse(state["freq"]), histories, keep)[0]
+def panel_of(state: dict[str, Any], *histories: History, max_points: int | None = None) -> Panel:
+    return build_panel(state, Frequency.parse(state["freq"]), histories, max_points)[0]
 
 
 def arrays(panel: Panel) -> dict[str, Array]:
@@ -61,73 +69,73 @@ def arrays(panel: Panel) -> dict[str, Array]:
 def test_whatever_the_values_all_inputs_are_finite_and_scales_positive(
     name: str, values: list[float | None]
 ) -> None:
-    found = panel_of(STATES[name], history(np.array(values, np.float64), start=0))
-    for field, array in arrays(found).items():
+    panel = panel_of(STATES[name], history(np.array(values, np.float64), start=0))
+    for field, array in arrays(panel).items():
         assert np.isfinite(array).all(), field
-    assert (found.scale > 0).all()
-    assert found.lengths.tolist() == [len(values)]
-    assert found.offsets.tolist() == [0, len(values) + HORIZON]
+    assert (panel.scale > 0).all()
+    assert panel.lengths.tolist() == [len(values)]
+    assert panel.offsets.tolist() == [0, len(values) + HORIZON]
 
 
 @given(st.sampled_from(sorted(STATES)), st.lists(st.floats(-1e9, 1e9), min_size=HORIZON, max_size=HORIZON))
-def test_nothing_but_the_targets_knows_what_comes_after(name: str, after: list[float]) -> None:
+def test_nothing_but_the_targets_depends_on_later_values(name: str, targets: list[float]) -> None:
     known = history(waves(1, 60)[0], start=3)
-    told = replace(known, after=np.array(after))
-    blind, seeing = panel_of(STATES[name], known), panel_of(STATES[name], told)
+    with_targets = replace(known, targets=np.array(targets))
+    blind, informed = panel_of(STATES[name], known), panel_of(STATES[name], with_targets)
     for field, array in arrays(blind).items():
-        assert np.array_equal(array, getattr(seeing, field)), field
-    assert not np.array_equal(blind.target, seeing.target, equal_nan=True)
+        assert np.array_equal(array, getattr(informed, field)), field
+    assert not np.array_equal(blind.target, informed.target, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
 def test_level_season_and_target_add_up_to_the_values(name: str) -> None:
     values = waves(1, 60)[0]
     values[[5, 30]] = np.nan
-    after = np.array([20.0, np.nan, 30.0, 40.0])
-    entry = normalise(STATES[name], replace(history(values), after=after))
+    targets = np.array([20.0, np.nan, 30.0, 40.0])
+    entry = normalize(STATES[name], replace(history(values), targets=targets))
     back = entry.transform.inverse(entry.target + entry.effects)
-    whole = np.concatenate([values, after])
-    seen = np.isfinite(entry.target)
-    np.testing.assert_allclose(back[seen], whole[seen], rtol=1e-6)
+    whole = np.concatenate([values, targets])
+    known = np.isfinite(entry.target)
+    np.testing.assert_allclose(back[known], whole[known], rtol=1e-6)
     assert not np.isfinite(entry.target[[5, 30, 61]]).any()
     assert not entry.observed[[5, 30]].any()
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
-def test_a_missing_point_keeps_the_level_of_the_point_before(name: str) -> None:
+def test_a_missing_point_has_the_level_of_the_point_before(name: str) -> None:
     values = waves(1, 60)[0]
     values[40:44] = np.nan
-    found = panel_of(STATES[name], history(values))
-    assert (found.level[40:44] == found.level[39]).all()
-    assert (found.observed[40:44] == 0).all()
-    assert found.observed[44:60].all()
+    panel = panel_of(STATES[name], history(values))
+    assert (panel.level[40:44] == panel.level[39]).all()
+    assert (panel.observed[40:44] == 0).all()
+    assert panel.observed[44:60].all()
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
-def test_a_history_of_nothing_is_finite_and_never_learnt_from(name: str) -> None:
-    found = panel_of(STATES[name], history(np.full(9, np.nan)), history(waves(1, 9)[0]))
-    assert all(np.isfinite(array).all() for array in arrays(found).values())
-    assert not found.observed[:9].any()
-    assert not found.ready[:9].any()
+def test_a_history_without_values_is_finite_and_never_trained_on(name: str) -> None:
+    panel = panel_of(STATES[name], history(np.full(9, np.nan)), history(waves(1, 9)[0]))
+    assert all(np.isfinite(array).all() for array in arrays(panel).values())
+    assert not panel.observed[:9].any()
+    assert not panel.trainable[:9].any()
 
 
 def test_histories_in_one_panel_do_not_touch_each_other() -> None:
     state = STATES["season"]
     some = [history(values, start=at) for at, values in enumerate(waves(3, 50))]
-    together = panel_of(state, *some)
+    joint = panel_of(state, *some)
     for at, one in enumerate(some):
         alone = panel_of(state, one)
-        span = slice(together.offsets[at], together.offsets[at + 1])
-        for field in ("level", "base", "scale", "observed", "ready", "cycles"):
-            assert np.array_equal(getattr(together, field)[span], getattr(alone, field)), field
+        span = slice(joint.offsets[at], joint.offsets[at + 1])
+        for field in ("level", "base", "scale", "observed", "trainable", "calendar"):
+            assert np.array_equal(getattr(joint, field)[span], getattr(alone, field)), field
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
-@pytest.mark.parametrize("keep", [1, 7, 1_000])
-def test_keeping_only_the_end_changes_nothing_there(name: str, keep: int) -> None:
+@pytest.mark.parametrize("max_points", [1, 7, 1_000])
+def test_a_panel_of_the_last_points_equals_the_end_of_the_whole(name: str, max_points: int) -> None:
     some = history(waves(1, 50)[0], start=5, past=np.zeros((50, 0)), future=np.zeros((50 + HORIZON, 0)))
-    whole, end = panel_of(STATES[name], some), panel_of(STATES[name], some, keep=keep)
-    size = min(keep, 50) + HORIZON
+    whole, end = panel_of(STATES[name], some), panel_of(STATES[name], some, max_points=max_points)
+    size = min(max_points, 50) + HORIZON
     assert end.offsets.tolist() == [0, size]
     for field, array in arrays(end).items():
         if field not in ("offsets", "lengths", "dated", "seasonal", "static"):
@@ -135,36 +143,81 @@ def test_keeping_only_the_end_changes_nothing_there(name: str, keep: int) -> Non
 
 
 def test_only_a_dated_history_has_a_calendar() -> None:
-    found = panel_of(STATES["hours"], history(waves(1, 30)[0], start=7), history(waves(1, 30)[0]))
-    assert found.dated.tolist() == [True, False]
-    expected = Frequency.parse("h").cycles(np.arange(7, 37 + HORIZON))
-    assert np.array_equal(found.cycles[: 30 + HORIZON], expected)
-    assert not found.cycles[30 + HORIZON :].any()
+    panel = panel_of(STATES["hours"], history(waves(1, 30)[0], start=7), history(waves(1, 30)[0]))
+    assert panel.dated.tolist() == [True, False]
+    expected = Frequency.parse("h").calendar_features(np.arange(7, 37 + HORIZON))
+    assert np.array_equal(panel.calendar[: 30 + HORIZON], expected)
+    assert not panel.calendar[30 + HORIZON :].any()
 
 
-def test_covariates_are_standardised_clipped_and_one_hot() -> None:
+def test_covariates_are_standardized_clipped_and_one_hot() -> None:
     raw = np.array([[12.0, 0], [np.nan, 1], [1e9, np.nan], [10.0, 7]])
-    found = expand(raw, [NUMERIC, COLOUR])
-    assert found.tolist() == [[1, 1, 0], [0, 0, 1], [10, 0, 0], [0, 0, 0]]
-    assert found.shape[1] == expanded_width([NUMERIC, COLOUR]) == 3
+    expanded = expand_covariates(raw, [NUMERIC, COLOUR])
+    assert expanded.tolist() == [[1, 1, 0], [0, 0, 1], [10, 0, 0], [0, 0, 0]]
+    assert expanded.shape[1] == expanded_width([NUMERIC, COLOUR]) == 3
 
 
-def test_a_static_level_nobody_knows_is_all_zero() -> None:
+def test_an_unknown_static_level_is_all_zero() -> None:
     specs = [{"name": "shop", "levels": ["a", "b", "c"]}, {"name": "kind", "levels": ["x"]}]
-    assert one_hot(np.array([2, 0]), specs).tolist() == [0, 0, 1, 1]
-    assert one_hot(np.array([-1, 0]), specs).tolist() == [0, 0, 0, 1]
-    assert one_hot(None, specs).tolist() == [0, 0, 0, 0]
-    assert one_hot(None, []).shape == (0,)
+    assert one_hot_static(np.array([2, 0]), specs).tolist() == [0, 0, 1, 1]
+    assert one_hot_static(np.array([-1, 0]), specs).tolist() == [0, 0, 0, 1]
+    assert one_hot_static(None, specs).tolist() == [0, 0, 0, 0]
+    assert one_hot_static(None, []).shape == (0,)
 
 
-def test_past_covariates_end_at_the_origin_and_future_ones_go_on() -> None:
+def test_past_covariates_end_at_the_origin_and_future_ones_continue() -> None:
     state = STATES["season"] | {"past": [NUMERIC], "future": [COLOUR]}
     past = np.full((6, 1), 12.0)
     past[2] = np.nan
     future = np.zeros((6 + HORIZON, 1))
     future[8:] = np.nan
-    found = panel_of(state, history(np.arange(1.0, 7), past=past, future=future))
-    assert found.past[:, 0].tolist() == [1, 1, 0, 1, 1, 1, *[0] * HORIZON]
-    assert found.known[:, 0].tolist() == [1, 1, 0, 1, 1, 1, *[0] * HORIZON]
-    assert found.future[:, 0].tolist() == [1] * 8 + [0] * 2
-    assert found.known[:, 1].tolist() == [1] * 8 + [0] * 2
+    panel = panel_of(state, history(np.arange(1.0, 7), past=past, future=future))
+    assert panel.past[:, 0].tolist() == [1, 1, 0, 1, 1, 1, *[0] * HORIZON]
+    assert panel.available[:, 0].tolist() == [1, 1, 0, 1, 1, 1, *[0] * HORIZON]
+    assert panel.future[:, 0].tolist() == [1] * 8 + [0] * 2
+    assert panel.available[:, 1].tolist() == [1] * 8 + [0] * 2
+
+
+POSITIVE = np.array([1.0, 2.0, np.nan, 4.0])
+
+
+@pytest.mark.parametrize("kind", [LOG, SIGNED, NONE])
+def test_inverse_undoes_forward(kind: str) -> None:
+    transform = choose_transform(POSITIVE, kind)
+    np.testing.assert_allclose(transform.inverse(transform.forward(POSITIVE))[[0, 1, 3]], [1, 2, 4])
+
+
+@pytest.mark.parametrize("kind", [LOG, SIGNED, NONE])
+def test_inverse_is_finite_for_any_network_output(kind: str) -> None:
+    assert np.isfinite(Transform(kind, 1e12).inverse(np.array([-1e30, 1e30, np.inf, np.nan]))).all()
+
+
+def test_zeros_take_asinh_where_the_model_takes_logs() -> None:
+    assert choose_transform(np.array([0.0, 5.0]), LOG).kind == SIGNED
+    assert choose_transform(np.array([0.0, 0.0]), LOG).unit > 0
+
+
+def test_most_series_decide_the_transform() -> None:
+    positive, counts, degrees = np.array([1.0, 2.0]), np.array([0.0, 3.0]), np.array([-4.0, 3.0])
+    assert choose_transform_kind([positive, positive, degrees]) == LOG
+    assert choose_transform_kind([positive, counts, counts]) == SIGNED
+    assert choose_transform_kind([degrees, degrees, positive]) == NONE
+
+
+def test_last_observed_before_each_position() -> None:
+    observed = np.array([False, True, False, True])
+    assert latest_observations(observed).tolist() == [1, 1, 1, 3]
+
+
+def test_scale_reads_only_what_came_before() -> None:
+    observed = np.ones(6, bool)
+    moves = np.array([1.0, 3.0, 2.0, 2.0, 2.0])
+    changed = np.array([1.0, 3.0, 2.0, 90.0, 90.0])
+    scale = causal_scale(moves, observed, 2, 7.0)
+    np.testing.assert_allclose(scale[:3], [7.0, 1.0, 2.0])
+    np.testing.assert_allclose(scale[3], 0.5 * 2.5 + 0.5 * 2.0)
+    np.testing.assert_allclose(causal_scale(changed, observed, 2, 7.0)[:4], scale[:4])
+
+
+def test_scale_of_a_series_that_does_not_move_is_positive() -> None:
+    assert (causal_scale(np.zeros(4), np.ones(5, bool), 2, 1.0) > 0).all()

@@ -5,19 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.tasks.contract import Array, Plan
-from app.tasks.forecasting.backtest import Slicer, cut_series
-from app.tasks.forecasting.options import Options
-from app.tasks.forecasting.sampling import MINIMUM, Origins, Windows, short_histories
+from app.tasks.arrays import Array
+from app.tasks.contract import Plan
+from app.tasks.forecasting.backtest import HistorySlicer, find_split_points
+from app.tasks.forecasting.options import ForecastingOptions
+from app.tasks.forecasting.sampling import MIN_SHORT_POINTS, ForecastOrigins, TrainingWindows, short_histories
 from app.tasks.forecasting.series import SeriesSet
-from app.tasks.forecasting.task import TASK, Examples
+from app.tasks.forecasting.task import TASK, ForecastingSplit
 from tests.series import series_set, waves
 
 HORIZON = 4
 
 
 def planned(series: SeriesSet, **options: Any) -> Plan:
-    return TASK.plan(series.arrays(), Options(horizon=HORIZON, **options), 0)
+    return TASK.plan(series.arrays(), ForecastingOptions(horizon=HORIZON, **options), 0)
 
 
 def gappy(count: int = 5, length: int = 70) -> list[Array]:
@@ -52,7 +53,7 @@ def rows_of(split: Any, seed: int, count: int = 40) -> Array:
 
 @settings(max_examples=60)
 @given(st.sampled_from(sorted(PLANS)), st.sampled_from(["train", "valid", "test"]), st.integers(0, 10**6))
-def test_every_batch_has_finite_inputs_of_the_promised_shape(name: str, part: str, seed: int) -> None:
+def test_every_batch_has_finite_inputs_of_the_planned_shape(name: str, part: str, seed: int) -> None:
     plan = PLANS[name]
     split = getattr(plan, part)
     if not len(split.lengths):
@@ -83,7 +84,7 @@ def test_a_seed_draws_the_same_views_and_another_draws_others(name: str) -> None
 
 
 @pytest.mark.parametrize("name", sorted(PLANS))
-def test_without_a_random_source_nothing_is_random_or_concealed(name: str) -> None:
+def test_without_a_random_source_nothing_is_random_or_hidden(name: str) -> None:
     for split in (PLANS[name].train, PLANS[name].test):
         rows = rows_of(split, 1)
         one, same = split.batch(rows, None), split.batch(rows, None)
@@ -95,12 +96,12 @@ def test_without_a_random_source_nothing_is_random_or_concealed(name: str) -> No
 def test_scoring_does_not_depend_on_the_batch(name: str) -> None:
     split = PLANS[name].test
     rows = np.arange(len(split.lengths))
-    together = split.batch(rows, None)
+    batch = split.batch(rows, None)
     for row in rows:
-        alone, length = split.batch(np.array([row]), None), int(together.lengths[row])
+        alone, length = split.batch(np.array([row]), None), int(batch.lengths[row])
         assert alone.lengths[0] == length
-        np.testing.assert_allclose(alone.inputs[0, :length], together.inputs[row, :length], atol=1e-5)
-        np.testing.assert_allclose(alone.targets[0, length - 1], together.targets[row, length - 1], atol=1e-5)
+        np.testing.assert_allclose(alone.inputs[0, :length], batch.inputs[row, :length], atol=1e-5)
+        np.testing.assert_allclose(alone.targets[0, length - 1], batch.targets[row, length - 1], atol=1e-5)
 
 
 def test_each_series_is_sampled_equally_whatever_its_length() -> None:
@@ -108,62 +109,64 @@ def test_each_series_is_sampled_equally_whatever_its_length() -> None:
         np.full(length, 10.0 ** (k + 1)) + waves(1, length)[0] for k, length in enumerate((30, 300, 900))
     ]
     split = planned(series_set(values, covariates={"which": np.repeat([0.0, 1, 2], [30, 300, 900])})).train
-    assert isinstance(split, Examples)
-    assert isinstance(split.source, Windows)
+    assert isinstance(split, ForecastingSplit)
+    assert isinstance(split.source, TrainingWindows)
     series = split.source._series
     assert np.unique(series, return_counts=True)[1].tolist() == [len(series) // 3] * 3
     assert len(series) >= 1_000
 
 
 @pytest.mark.parametrize("name", ["plain", "gaps", "covariates", "hours"])
-def test_training_sees_nothing_of_what_is_held_out(name: str) -> None:
+def test_training_reads_no_held_out_value(name: str) -> None:
     values = {
         "plain": waves(5, 70), "gaps": gappy(), "covariates": gappy(), "hours": waves(3, 700, season=24),
     }[name]  # fmt: skip
     make = rich if name == "covariates" else series_set
     freq = {"hours": "h"}.get(name, "D")
     one = make(values) if name == "covariates" else series_set(values, freq)
-    cuts = cut_series(one, HORIZON, 1)
+    points = find_split_points(one, HORIZON, 1)
     changed = [np.array(v) for v in values]
-    for cut, v in zip(cuts, changed, strict=True):
-        v[cut.train :][np.isfinite(v[cut.train :])] = 1e7
+    for point, v in zip(points, changed, strict=True):
+        v[point.train_end :][np.isfinite(v[point.train_end :])] = 1e7
     other = make(changed) if name == "covariates" else series_set(changed, freq)
     before, after = planned(one), planned(other)
     assert before.state == after.state
     rows = rows_of(before.train, 2)
     for rng in (None, 3):
-        seen, told = (
+        first, second = (
             p.train.batch(rows, np.random.default_rng(rng) if rng else None) for p in (before, after)
         )
-        assert np.array_equal(seen.inputs, told.inputs)
-        assert np.array_equal(seen.targets, told.targets)
-        assert np.array_equal(seen.weights, told.weights)
+        assert np.array_equal(first.inputs, second.inputs)
+        assert np.array_equal(first.targets, second.targets)
+        assert np.array_equal(first.weights, second.weights)
 
 
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_a_forecast_reads_nothing_from_its_origin_on(part: str) -> None:
     plan = PLANS["gaps"]
     split = getattr(plan, part)
-    assert isinstance(split.source, Origins)
-    slicer, places, state = split.source._slicer, split.source._places, plan.state
-    rows = np.arange(len(places))
-    seen = split.batch(rows, None)
+    assert isinstance(split.source, ForecastOrigins)
+    slicer, origins, state = split.source._slicer, split.source._origins, plan.state
+    rows = np.arange(len(origins))
+    batch = split.batch(rows, None)
     values = np.array(slicer._series.values)
-    for which, origin, _ in places:
-        start = int(slicer._series.offsets[which])
-        values[start + origin : slicer._series.offsets[which + 1]] = -777.0
+    for index, origin, _ in origins:
+        start = int(slicer._series.offsets[index])
+        values[start + origin : slicer._series.offsets[index + 1]] = -777.0
     series = SeriesSet.from_arrays(slicer._series.arrays() | {"values": values})
-    if len({which for which, _, _ in places}) < len(
-        places
+    if len({index for index, _, _ in origins}) < len(
+        origins
     ):  # an earlier origin's future is a later one's past
         rows = np.array(
-            [k for k, p in enumerate(places) if all(p[0] != q[0] or p[1] <= q[1] for q in places)]
+            [k for k, p in enumerate(origins) if all(p[0] != q[0] or p[1] <= q[1] for q in origins)]
         )
-    told = Examples(Origins(state, Slicer(series, state), places)).batch(np.arange(len(places)), None)
-    time = min(seen.inputs.shape[1], told.inputs.shape[1])
-    assert np.array_equal(seen.inputs[rows, :time], told.inputs[rows, :time])
-    last = seen.lengths[rows] - 1
-    assert not np.array_equal(seen.targets[rows, last], told.targets[rows, last])
+    changed = ForecastingSplit(ForecastOrigins(state, HistorySlicer(series, state), origins)).batch(
+        np.arange(len(origins)), None
+    )
+    time = min(batch.inputs.shape[1], changed.inputs.shape[1])
+    assert np.array_equal(batch.inputs[rows, :time], changed.inputs[rows, :time])
+    last = batch.lengths[rows] - 1
+    assert not np.array_equal(batch.targets[rows, last], changed.targets[rows, last])
 
 
 @pytest.mark.parametrize("name", sorted(PLANS))
@@ -178,29 +181,33 @@ def test_the_loss_at_an_origin_counts_that_origin_only(name: str) -> None:
 
 def test_missing_targets_have_no_weight() -> None:
     plan = PLANS["gaps"]
-    assert isinstance(plan.test, Examples)
-    assert isinstance(plan.test.source, Origins)
+    assert isinstance(plan.test, ForecastingSplit)
+    assert isinstance(plan.test.source, ForecastOrigins)
     batch = plan.test.batch(np.arange(len(plan.test.lengths)), None)
     for row, length in enumerate(batch.lengths):
-        after = plan.test.source.history(row).after
+        targets = plan.test.source.history(row).targets
         weights = batch.weights[row, length - 1]
-        assert (weights[~np.isfinite(after)] == 0).all()
+        assert (weights[~np.isfinite(targets)] == 0).all()
 
 
 def test_short_histories_are_ends_of_real_ones_and_too_short_for_a_season() -> None:
     plan = PLANS["hours"]
-    assert isinstance(plan.train, Examples)
-    assert isinstance(plan.train.source, Windows)
-    pieces = plan.train.source._pieces
-    found = short_histories(plan.state, pieces)
-    assert len(found) >= 256
-    sizes = [len(one.values) for one in found]
-    assert 1 <= min(sizes) <= MINIMUM
+    assert isinstance(plan.train, ForecastingSplit)
+    assert isinstance(plan.train.source, TrainingWindows)
+    histories = plan.train.source._histories
+    short = short_histories(plan.state, histories)
+    assert len(short) >= 256
+    sizes = [len(one.values) for one in short]
+    assert 1 <= min(sizes) <= MIN_SHORT_POINTS
     assert max(sizes) < 2 * max(plan.state["seasons"])
-    for one in found[:20]:
-        whole = next(group[0] for group in pieces if group[0].item == one.item)
-        starts = {piece.start + len(piece.values) - len(one.values) for group in pieces for piece in group
-                  if piece.item == one.item and piece.start is not None}  # fmt: skip
+    for one in short[:20]:
+        group = next(group for group in histories if group[0].series_index == one.series_index)
+        whole = group[0]
+        starts = {
+            history.start + len(history.values) - len(one.values)
+            for history in group
+            if history.start is not None
+        }
         assert one.start in starts
-        assert whole.after.shape == one.after.shape
-    assert short_histories(plan.state | {"seasons": []}, pieces) == []
+        assert whole.targets.shape == one.targets.shape
+    assert short_histories(plan.state | {"seasons": []}, histories) == []

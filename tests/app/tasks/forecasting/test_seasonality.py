@@ -3,9 +3,9 @@ import pytest
 
 from app.tasks.forecasting.seasonality import (
     autocorrelation,
+    detect_season,
     is_seasonal,
-    season_before,
-    season_of,
+    previous_season,
     seasonal_indices,
 )
 
@@ -18,8 +18,8 @@ def wave(season: int, cycles: int, noise: float = 0.1) -> np.ndarray:
 def test_autocorrelation_is_the_textbook_one() -> None:
     values = np.random.default_rng(0).normal(size=50)
     centred = values - values.mean()
-    wanted = [float(np.sum(centred[lag:] * centred[:-lag]) / np.sum(centred**2)) for lag in (1, 2, 3)]
-    np.testing.assert_allclose(autocorrelation(values, 3), wanted, atol=1e-12)
+    expected = [float(np.sum(centred[lag:] * centred[:-lag]) / np.sum(centred**2)) for lag in (1, 2, 3)]
+    np.testing.assert_allclose(autocorrelation(values, 3), expected, atol=1e-12)
 
 
 def test_a_constant_has_no_autocorrelation() -> None:
@@ -36,13 +36,13 @@ def test_noise_is_not_seasonal() -> None:
 
 
 @pytest.mark.parametrize("season", [5, 12])
-def test_indices_find_the_wave_in_a_trend(season: int) -> None:
+def test_indices_recover_the_wave_in_a_trend(season: int) -> None:
     values = wave(season, 8, noise=0.0) + 0.3 * np.arange(8 * season)
     indices = seasonal_indices(values, np.ones(len(values), bool), season)
     np.testing.assert_allclose(indices, np.sin(2 * np.pi * np.arange(season) / season), atol=1e-9)
 
 
-def test_indices_skip_what_was_not_observed() -> None:
+def test_indices_skip_missing_points() -> None:
     values, observed = wave(4, 10, noise=0.0), np.ones(40, bool)
     values[13], observed[13] = 50.0, False
     indices = seasonal_indices(values, observed, 4)
@@ -51,23 +51,23 @@ def test_indices_skip_what_was_not_observed() -> None:
 
 def test_the_longest_season_that_passes_is_taken() -> None:
     day_and_week = wave(4, 21) + np.tile([0, 0, 0, 0, 3.0, 3, 3], 12)
-    assert season_of(day_and_week, np.ones(84, bool), (4, 28))[0] == 28
-    assert season_of(wave(4, 30), np.ones(120, bool), (4, 100))[0] == 4
-    assert season_of(np.arange(5.0), np.ones(5, bool), (4,))[0] == 0
+    assert detect_season(day_and_week, np.ones(84, bool), (4, 28))[0] == 28
+    assert detect_season(wave(4, 30), np.ones(120, bool), (4, 100))[0] == 4
+    assert detect_season(np.arange(5.0), np.ones(5, bool), (4,))[0] == 0
 
 
-def test_what_stood_a_season_before() -> None:
+def test_value_and_change_of_the_previous_season() -> None:
     z = np.array([1.0, 2.0, 3.0, np.nan, 5.0])
-    before, outlook = season_before(z, 2, 2)
+    before, change = previous_season(z, 2, 2)
     np.testing.assert_array_equal(before, [np.nan, np.nan, 1, 2, 3, 2, 5])
-    np.testing.assert_allclose(outlook[4:], [2 - 3, 0, 3 - 5])
+    np.testing.assert_allclose(change[4:], [2 - 3, 0, 3 - 5])
 
 
-def test_a_season_before_never_reads_ahead() -> None:
+def test_the_previous_season_reads_no_later_value() -> None:
     z = np.random.default_rng(0).normal(size=30)
-    before, outlook = season_before(z, 7, 3)
+    before, change = previous_season(z, 7, 3)
     changed = z.copy()
     changed[20:] = 99.0
-    again = season_before(changed, 7, 3)
+    again = previous_season(changed, 7, 3)
     np.testing.assert_array_equal(before[:27], again[0][:27])
-    np.testing.assert_array_equal(outlook[:27], again[1][:27])
+    np.testing.assert_array_equal(change[:27], again[1][:27])

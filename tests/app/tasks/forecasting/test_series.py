@@ -17,20 +17,20 @@ def stored(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays)
     file.seek(0)
-    with np.load(file, allow_pickle=False) as found:
-        return {name: found[name] for name in found.files}
+    with np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
-def same(one: SeriesSet, other: SeriesSet) -> None:
-    for name, wanted in vars(one).items():
-        found = getattr(other, name)
-        if isinstance(wanted, np.ndarray):
-            assert found.shape == wanted.shape, name
-            if wanted.dtype.kind != "U":
-                assert found.dtype == wanted.dtype, name
-            assert np.array_equal(found, wanted, equal_nan=wanted.dtype.kind == "f"), name
+def assert_equal(series: SeriesSet, expected: SeriesSet) -> None:
+    for name, value in vars(expected).items():
+        actual = getattr(series, name)
+        if isinstance(value, np.ndarray):
+            assert actual.shape == value.shape, name
+            if value.dtype.kind != "U":
+                assert actual.dtype == value.dtype, name
+            assert np.array_equal(actual, value, equal_nan=value.dtype.kind == "f"), name
         else:
-            assert found == wanted, name
+            assert actual == value, name
 
 
 @st.composite
@@ -60,8 +60,8 @@ def sets(draw: st.DrawFn) -> SeriesSet:
 
 
 @given(sets())
-def test_what_is_stored_without_pickle_comes_back_equal(series: SeriesSet) -> None:
-    same(series, SeriesSet.from_arrays(stored(series.arrays())))
+def test_arrays_stored_without_pickle_are_read_back_equal(series: SeriesSet) -> None:
+    assert_equal(SeriesSet.from_arrays(stored(series.arrays())), series)
 
 
 def test_nothing_but_plain_arrays_is_stored() -> None:

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from app.errors import Invalid
 from app.tasks.contract import Plan
-from app.tasks.forecasting.inference import Instance, Parameters
-from app.tasks.forecasting.options import Options
+from app.tasks.forecasting.inference import ForecastingInstance, ForecastingParameters
+from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
 from tests.series import series_set, waves
@@ -26,7 +26,7 @@ SUMMARY: dict[str, Any] = {
 
 
 def plan_of(series: SeriesSet, **options: Any) -> Plan:
-    return TASK.plan(series.arrays(), Options(horizon=HORIZON, **options), 0)
+    return TASK.plan(series.arrays(), ForecastingOptions(horizon=HORIZON, **options), 0)
 
 
 @pytest.fixture(scope="module")
@@ -44,50 +44,54 @@ def rich() -> Plan:
     return plan_of(series_set(values, static=kinds, covariates=columns, known_ahead=["promo"]))
 
 
-def answer(plan: Plan, instance: Instance, outputs: float = 0.0, **parameters: Any) -> dict[str, Any]:
-    asked = Parameters(**parameters)
-    example = TASK.encode(plan.state, instance, asked)
+def predict(
+    plan: Plan, instance: ForecastingInstance, outputs: float = 0.0, **parameters: Any
+) -> dict[str, Any]:
+    requested = ForecastingParameters(**parameters)
+    example = TASK.encode(plan.state, instance, requested)
     assert example.inputs.shape == (example.inputs.shape[0], plan.features)
     assert np.isfinite(example.inputs).all()
-    found: dict[str, Any] = json.loads(
+    prediction: dict[str, Any] = json.loads(
         json.dumps(
-            TASK.decode(plan.state, example, np.full(plan.outputs, outputs, np.float32), asked),
+            TASK.decode(plan.state, example, np.full(plan.outputs, outputs, np.float32), requested),
             allow_nan=False,
         )
     )
-    return found
+    return prediction
 
 
-def refusal(plan: Plan, instance: Instance, **parameters: Any) -> str:
+def refusal(plan: Plan, instance: ForecastingInstance, **parameters: Any) -> str:
     with pytest.raises(Invalid) as caught:
-        TASK.encode(plan.state, instance, Parameters(**parameters))
+        TASK.encode(plan.state, instance, ForecastingParameters(**parameters))
     return caught.value.problems[0].pointer
 
 
 def test_an_untrained_network_continues_level_and_season(logs: Plan) -> None:
     season: list[float | None] = [10.0, 20, 30, 40, 50, 60, 70]
-    found = answer(logs, Instance(values=season * 6))
-    assert found["mean"] == pytest.approx(season[:5], rel=0.05)
-    assert set(found) == {"item_id", "mean", "quantiles"}
-    assert set(found["quantiles"]) == {"0.1", "0.5", "0.9"}
-    assert found["quantiles"]["0.5"] == found["mean"]
+    prediction = predict(logs, ForecastingInstance(values=season * 6))
+    assert prediction["mean"] == pytest.approx(season[:5], rel=0.05)
+    assert set(prediction) == {"item_id", "mean", "quantiles"}
+    assert set(prediction["quantiles"]) == {"0.1", "0.5", "0.9"}
+    assert prediction["quantiles"]["0.5"] == prediction["mean"]
 
 
 def test_time_stamps_follow_the_last_value(logs: Plan) -> None:
-    found = answer(logs, Instance(values=[1.0, 2, 3], start="2024-02-27", freq="D", item_id="x"), horizon=2)
-    assert found["timestamps"] == ["2024-03-01", "2024-03-02"]
-    assert found["item_id"] == "x"
-    assert len(found["mean"]) == 2
+    prediction = predict(
+        logs, ForecastingInstance(values=[1.0, 2, 3], start="2024-02-27", freq="D", item_id="x"), horizon=2
+    )
+    assert prediction["timestamps"] == ["2024-03-01", "2024-03-02"]
+    assert prediction["item_id"] == "x"
+    assert len(prediction["mean"]) == 2
 
 
 def test_quantiles_never_cross_and_are_interpolated(logs: Plan) -> None:
-    example = TASK.encode(logs.state, Instance(values=[5.0, 6, 7, 6]), Parameters())
+    example = TASK.encode(logs.state, ForecastingInstance(values=[5.0, 6, 7, 6]), ForecastingParameters())
     outputs = np.random.default_rng(0).normal(size=logs.outputs).astype(np.float32)
-    asked = Parameters(quantiles=[0.1, 0.3, 0.5, 0.9])
-    found = TASK.decode(logs.state, example, outputs, asked)["quantiles"]
-    assert list(found) == ["0.1", "0.3", "0.5", "0.9"]
-    assert np.all(np.diff(list(found.values()), axis=0) >= 0)
-    np.testing.assert_allclose(found["0.3"], (np.array(found["0.1"]) + found["0.5"]) / 2)
+    parameters = ForecastingParameters(quantiles=[0.1, 0.3, 0.5, 0.9])
+    quantiles = TASK.decode(logs.state, example, outputs, parameters)["quantiles"]
+    assert list(quantiles) == ["0.1", "0.3", "0.5", "0.9"]
+    assert np.all(np.diff(list(quantiles.values()), axis=0) >= 0)
+    np.testing.assert_allclose(quantiles["0.3"], (np.array(quantiles["0.1"]) + quantiles["0.5"]) / 2)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ def test_quantiles_never_cross_and_are_interpolated(logs: Plan) -> None:
 def test_a_bad_request_is_refused_where_it_is_bad(
     rich: Plan, pointer: str, instance: dict[str, Any], parameters: dict[str, Any]
 ) -> None:
-    assert refusal(rich, Instance(**instance), **parameters) == pointer
+    assert refusal(rich, ForecastingInstance(**instance), **parameters) == pointer
 
 
 @pytest.mark.parametrize(
@@ -120,14 +124,14 @@ def test_a_bad_request_is_refused_where_it_is_bad(
         {},
         {"start": "2024-01-01"},
         {"static": {"kind": "a"}},
-        {"static": {"kind": "never seen"}},
+        {"static": {"kind": "unknown"}},
         {"past": {"footfall": [1.0, None, 2.0]}},
         {"past": {"promo": [1.0, 1.0, 2.0]}, "future": {"promo": [1.0, 2.0]}},
         {"future": {"promo": [1.0] * HORIZON}},
     ],
 )
 def test_whatever_was_trained_with_may_be_left_out_of_a_request(rich: Plan, extra: dict[str, Any]) -> None:
-    assert len(answer(rich, Instance(values=[3.0, None, 4.0], **extra))["mean"]) == HORIZON
+    assert len(predict(rich, ForecastingInstance(values=[3.0, None, 4.0], **extra))["mean"]) == HORIZON
 
 
 VALUES = st.one_of(
@@ -141,23 +145,23 @@ VALUES = st.one_of(
 @given(values=st.lists(VALUES, min_size=1, max_size=60), output=st.floats(-1e6, 1e6, width=32))
 def test_any_legal_series_has_a_finite_answer(logs: Plan, values: list[float | None], output: float) -> None:
     if any(value is not None for value in values):
-        found = answer(logs, Instance(values=values), output)
-        assert np.isfinite(found["mean"]).all()
+        prediction = predict(logs, ForecastingInstance(values=values), output)
+        assert np.isfinite(prediction["mean"]).all()
 
 
 def test_a_constant_stays_what_it_is(logs: Plan) -> None:
-    assert answer(logs, Instance(values=[7.0] * 30))["mean"] == pytest.approx([7.0] * HORIZON)
+    assert predict(logs, ForecastingInstance(values=[7.0] * 30))["mean"] == pytest.approx([7.0] * HORIZON)
 
 
 def test_counts_are_not_forecast_below_zero(logs: Plan) -> None:
-    assert min(answer(logs, Instance(values=[3.0, 0, 2, 0, 1]), -50.0)["mean"]) == 0.0
+    assert min(predict(logs, ForecastingInstance(values=[3.0, 0, 2, 0, 1]), -50.0)["mean"]) == 0.0
 
 
 def test_values_after_the_origin_change_nothing() -> None:
     series = series_set(waves())
     plan = plan_of(series)
-    cut = len(series.values) // 8 - HORIZON
-    held = (np.arange(len(series.values)) % 90) >= cut
+    origin = len(series.values) // 8 - HORIZON
+    held = (np.arange(len(series.values)) % 90) >= origin
     changed = plan_of(series_set(list(np.where(held, 1e4, series.values).reshape(8, 90))))
     assert plan.state == changed.state
     rows = np.arange(len(plan.valid.lengths))
@@ -167,18 +171,18 @@ def test_values_after_the_origin_change_nothing() -> None:
         np.testing.assert_array_equal(ours.targets, theirs.targets)
 
 
-def test_training_examples_do_not_reach_into_validation() -> None:
+def test_training_examples_do_not_overlap_validation() -> None:
     values = [np.where(np.arange(90) >= 80, 1e9, 100.0 + np.arange(90) % 3) for _ in range(70)]
     batch = plan_of(series_set(values)).train.batch(np.arange(70), None)
     assert np.abs(batch.targets * (batch.weights > 0)).max() < 30
 
 
-def test_a_request_is_encoded_as_training_sees_the_series(logs: Plan) -> None:
+def test_a_request_is_encoded_as_in_training(logs: Plan) -> None:
     values = waves()[0]
     batch = logs.test.batch(np.arange(1), None)
     origin = 90 - HORIZON
-    instance = Instance(values=values[:origin].tolist(), start="1970-01-01")
-    example = TASK.encode(logs.state, instance, Parameters())
+    instance = ForecastingInstance(values=values[:origin].tolist(), start="1970-01-01")
+    example = TASK.encode(logs.state, instance, ForecastingParameters())
     np.testing.assert_allclose(batch.inputs[0][: batch.lengths[0]], example.inputs, rtol=1e-6)
 
 
@@ -198,7 +202,7 @@ def test_score_against_the_seasonal_naive_forecast(logs: Plan) -> None:
     assert 0.5 < baseline["coverage"] <= 1
 
 
-def test_missing_values_never_reach_the_metrics() -> None:
+def test_missing_values_do_not_enter_the_metrics() -> None:
     values = waves(70, 60)
     for k, series in enumerate(values):
         series[(np.arange(60) + k) % 4 == 0] = np.nan
@@ -226,7 +230,7 @@ def test_every_frequency_can_be_planned_for(freq: str, length: int) -> None:
     assert batch.weights.any()
 
 
-def test_nothing_to_learn_from_is_said() -> None:
+def test_series_without_values_are_refused() -> None:
     with pytest.raises(Invalid, match="observed values"):
         plan_of(series_set([np.full(40, np.nan)] * 3))
 
@@ -246,20 +250,20 @@ def test_nothing_to_learn_from_is_said() -> None:
     ],
 )
 def test_options_that_do_not_fit_the_data_set(pointer: str, options: dict[str, Any]) -> None:
-    assert [problem.pointer for problem in TASK.check(SUMMARY, Options(**options))] == [pointer]
+    assert [problem.pointer for problem in TASK.check(SUMMARY, ForecastingOptions(**options))] == [pointer]
 
 
-def test_the_horizon_problem_says_what_would_do() -> None:
-    (problem,) = TASK.check(SUMMARY, Options(horizon=24))
+def test_the_horizon_problem_has_the_required_length() -> None:
+    (problem,) = TASK.check(SUMMARY, ForecastingOptions(horizon=24))
     assert problem.detail == "The longest series has 40 observations; horizon 24 needs at least 51."
-    assert not TASK.check(SUMMARY, Options(horizon=18, past_covariates=["price"]))
+    assert not TASK.check(SUMMARY, ForecastingOptions(horizon=18, past_covariates=["price"]))
 
 
 @pytest.mark.parametrize("length", [27, 30, 51])
-def test_what_passes_the_check_can_be_planned(length: int) -> None:
+def test_options_that_pass_the_check_can_be_planned(length: int) -> None:
     horizon = (length - 3) // 2
-    assert not TASK.check(SUMMARY | {"longest_train": length}, Options(horizon=horizon))
-    plan = TASK.plan(series_set(waves(1, length)).arrays(), Options(horizon=horizon), 0)
+    assert not TASK.check(SUMMARY | {"longest_train": length}, ForecastingOptions(horizon=horizon))
+    plan = TASK.plan(series_set(waves(1, length)).arrays(), ForecastingOptions(horizon=horizon), 0)
     assert len(plan.test.lengths) == 1
     assert plan.train.batch(np.arange(2), None).weights.any()
 
@@ -278,30 +282,36 @@ def test_what_passes_the_check_can_be_planned(length: int) -> None:
 )
 def test_bad_options(bad: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Options(**bad)
+        ForecastingOptions(**bad)
 
 
 @pytest.mark.parametrize("bad", [b'{"values":[]}', b'{"values":["NaN"]}', b"{}", b'{"values":[1],"x":1}'])
 def test_bad_instances(bad: bytes) -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.json.decode(bad, type=Instance)
+        msgspec.json.decode(bad, type=ForecastingInstance)
 
 
 def test_the_median_is_always_trained() -> None:
     plan = plan_of(series_set(waves()), quantiles=[0.9, 0.2])
     assert plan.state["quantiles"] == [0.2, 0.5, 0.9]
-    assert set(answer(plan, Instance(values=[1.0, 2.0]))["quantiles"]) == {"0.2", "0.9"}
+    assert set(predict(plan, ForecastingInstance(values=[1.0, 2.0]))["quantiles"]) == {"0.2", "0.9"}
 
 
 def test_a_known_item_has_its_static_columns_without_repeating_them() -> None:
     series = series_set(waves(4), static=["a", "b", "a", "b"])
     state = plan_of(series).state
     values: list[float | None] = [float(k) for k in range(1, 40)]
-    given = TASK.encode(state, Instance(values=values, static={"kind": "b"}), Parameters())
-    known = TASK.encode(state, Instance(values=values, item_id=str(series.ids[1])), Parameters())
-    unknown = TASK.encode(state, Instance(values=values, item_id="nobody"), Parameters())
-    assert np.array_equal(known.inputs, given.inputs)
-    assert not np.array_equal(unknown.inputs, given.inputs)
+    explicit = TASK.encode(
+        state, ForecastingInstance(values=values, static={"kind": "b"}), ForecastingParameters()
+    )
+    known = TASK.encode(
+        state, ForecastingInstance(values=values, item_id=str(series.ids[1])), ForecastingParameters()
+    )
+    unknown = TASK.encode(
+        state, ForecastingInstance(values=values, item_id="nobody"), ForecastingParameters()
+    )
+    assert np.array_equal(known.inputs, explicit.inputs)
+    assert not np.array_equal(unknown.inputs, explicit.inputs)
 
 
 @pytest.mark.parametrize(("scale", "whole"), [(1.0, True), (0.5, False)])
@@ -310,18 +320,20 @@ def test_counts_with_zeros_are_forecast_in_whole_numbers(scale: float, whole: bo
     state = plan_of(series_set([scale * rng.poisson(1.0, 60).astype(float) for _ in range(5)])).state
     assert state["counts"] == whole
     values: list[float | None] = [float(v) for v in scale * rng.poisson(1.0, 40)]
-    example = TASK.encode(state, Instance(values=values), Parameters())
+    example = TASK.encode(state, ForecastingInstance(values=values), ForecastingParameters())
     outputs = rng.normal(size=HORIZON * len(state["quantiles"])).astype(np.float32)
-    mean = np.array(TASK.decode(state, example, outputs, Parameters())["mean"])
+    mean = np.array(TASK.decode(state, example, outputs, ForecastingParameters())["mean"])
     assert bool((mean == np.floor(mean)).all()) == whole
     assert (mean >= 0).all()
 
 
-def test_what_is_known_beyond_the_horizon_or_said_once_for_all_steps_is_taken(rich: Plan) -> None:
+def test_covariates_may_continue_beyond_the_horizon_or_be_constant(rich: Plan) -> None:
     values: list[float | None] = [1.0, 2.0, 3.0, 4.0]
 
     def inputs(**fields: Any) -> Any:
-        return TASK.encode(rich.state, Instance(values=values, **fields), Parameters()).inputs
+        return TASK.encode(
+            rich.state, ForecastingInstance(values=values, **fields), ForecastingParameters()
+        ).inputs
 
     long, short = {"promo": [1.0] * (HORIZON + 9)}, {"promo": [1.0] * HORIZON}
     assert np.array_equal(inputs(future=long), inputs(future=short))

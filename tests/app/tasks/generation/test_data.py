@@ -1,4 +1,4 @@
-"""The plays of Shakespeare as a data set: what is told of them, what counting makes of them, how soon."""
+"""The plays of Shakespeare as a data set: their summary, the n-gram baseline, and the time they take."""
 
 import time
 from functools import cache
@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import END, Faults, Reading
-from app.tasks.generation.baseline import measure
-from app.tasks.generation.corpus import divide
-from app.tasks.generation.options import Options
-from app.tasks.generation.task import TASK, Pieces
+from app.tasks.contract import END
+from app.tasks.generation.baseline import score_ngrams
+from app.tasks.generation.corpus import split_corpus
+from app.tasks.generation.options import GenerationOptions
+from app.tasks.generation.task import TASK, GenerationSplit
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
+from app.tasks.source import Faults, Reading
 from tests.real_data import shared
 
 
@@ -34,16 +35,16 @@ def test_the_summary_of_the_plays() -> None:
     )
     assert summary["split"] == {"train": 38, "valid": 2, "test": 2}
     assert summary["train_characters"] == 4_620_048
-    assert TASK.check(summary, Options()) == []
+    assert TASK.check(summary, GenerationOptions()) == []
 
 
 def test_counting_characters_reaches_the_published_figure() -> None:
     arrays = plays().arrays
-    parts = divide(Texts.from_arrays(arrays, "text"), arrays["split"], 0)
+    parts = split_corpus(Texts.from_arrays(arrays, "text"), arrays["split"], 0)
     began = time.process_time()
-    found = measure(parts.train, parts.test)
+    score = score_ngrams(parts.train, parts.test)
     assert time.process_time() - began < 30
-    bits = found.spelled / np.log(2) / parts.test.characters
+    bits = score.nats_with_unseen / np.log(2) / parts.test.characters
     assert 2.4 < bits < 2.6  # a plain 5-gram is said to have 2.82
 
 
@@ -53,17 +54,17 @@ def test_counting_characters_reaches_the_published_figure() -> None:
 )
 def test_five_million_characters_are_planned_in_seconds(unit: str) -> None:
     began = time.process_time()
-    plan = TASK.plan(plays().arrays, Options(tokens=unit), 0)  # type: ignore[arg-type]
+    plan = TASK.plan(plays().arrays, GenerationOptions(tokens=unit), 0)  # type: ignore[arg-type]
     assert time.process_time() - began < 60
-    assert isinstance(plan.train, Pieces)
-    tokens = plan.train.stream.tokens
+    assert isinstance(plan.train, GenerationSplit)
+    tokens = plan.train.encoded.tokens
     assert (tokens == END).sum() == 39
     assert plan.train.lengths.sum() == len(tokens) - 1
     if unit == "character":
         assert len(tokens) == 4_620_048 + 39
     if unit != "word":
-        said = tokenizers.decode(plan.state["tokeniser"], tokens[:2000].tolist())
-        assert said == plan_text()[: len(said)]
+        text = tokenizers.decode(plan.state["tokeniser"], tokens[:2000].tolist())
+        assert text == plan_text()[: len(text)]
 
 
 def plan_text() -> str:

@@ -9,9 +9,10 @@ import pytest
 
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, lines, open_source
-from app.tasks.contract import Arrays, Faults
+from app.tasks.arrays import Arrays
 from app.tasks.generation.reading import read_documents
 from app.tasks.shared.ragged import Texts
+from app.tasks.source import Faults
 from app.typedefs import Json
 
 PLAY = "Who's there?\n\nNay, answer me: stand, and unfold yourself. ☂\n"
@@ -35,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_plain_text_is_one_document(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "BLOCK", 64)  # it comes in many pieces
+    monkeypatch.setattr(lines, "READ_BLOCK_BYTES", 64)  # it comes in many pieces
     whole = PLAY * 40
     arrays, summary, warnings = read(path, whole.encode(), "txt")
     assert list(Texts.from_arrays(arrays, "text").pick([0])) == [whole]
@@ -72,7 +73,7 @@ def test_each_line_of_json_is_a_document(path: Path) -> None:
     assert warnings == []
 
 
-def test_fields_may_have_other_names_and_what_is_not_used_is_told(path: Path) -> None:
+def test_fields_may_have_other_names_and_unused_ones_are_reported(path: Path) -> None:
     body = jsonl({"body": PLAY * 20, "text": "no", "year": 1603}, {"body": "x", "author": "W. S."})
     arrays, summary, warnings = read(path, body, text="body")
     assert Texts.from_arrays(arrays, "text").pick([0, 1]) == [PLAY * 20, "x"]
@@ -83,7 +84,7 @@ def test_fields_may_have_other_names_and_what_is_not_used_is_told(path: Path) ->
     ]
 
 
-def test_endless_kinds_of_fields_are_not_all_told(path: Path) -> None:
+def test_endless_kinds_of_unused_fields_are_not_all_reported(path: Path) -> None:
     body = jsonl(*({"text": PLAY * 20, f"field {at}": 1} for at in range(50)))
     assert len(read(path, body)[2]) == 12
 
@@ -94,7 +95,7 @@ def test_a_few_prompts_are_a_data_set_that_cannot_be_trained_on(path: Path) -> N
     assert "11 characters to train on" in warning
 
 
-def test_every_fault_of_a_file_is_told_with_its_place(path: Path) -> None:
+def test_every_fault_of_a_file_is_reported_with_its_position(path: Path) -> None:
     body = jsonl({"text": "ok"}, {"text": "", "split": "dev"}, {"txt": "a"}, {"text": 7})
     with pytest.raises(DatasetInvalid) as caught:
         read(path, body)

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import END, Arrays, Faults, Found, Input, Output, Plan, Reading
-from app.tasks.generation.inference import Instance, Parameters
-from app.tasks.generation.options import Options
-from app.tasks.generation.task import TASK, Pieces, Told
+from app.tasks.arrays import Arrays
+from app.tasks.contract import END, DecodedTokens, Input, Output, Plan
+from app.tasks.generation.inference import GenerationInstance, GenerationParameters
+from app.tasks.generation.options import GenerationOptions
+from app.tasks.generation.task import TASK, GenerationEvaluationData, GenerationSplit
 from app.tasks.shared import tokenizers
+from app.tasks.source import Faults, Reading
 from app.typedefs import Json
 from tests.texts import poems, verses
 
@@ -36,13 +38,13 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Arrays:
 def plans(arrays: Arrays) -> dict[str, Plan]:
     sizes = {"character": 100, "bpe": 300, "word": 100}
     return {
-        unit: TASK.plan(arrays, Options(tokens=unit, vocabulary_size=size), 0, 16)  # type: ignore[arg-type]
+        unit: TASK.plan(arrays, GenerationOptions(tokens=unit, vocabulary_size=size), 0, 16)  # type: ignore[arg-type]
         for unit, size in sizes.items()
     }
 
 
-def pieces(split: Any) -> Pieces:
-    assert isinstance(split, Pieces)
+def pieces(split: Any) -> GenerationSplit:
+    assert isinstance(split, GenerationSplit)
     return split
 
 
@@ -54,8 +56,8 @@ def evenly(plan: Plan) -> list[Any]:
 @UNITS
 def test_a_plan_says_what_the_network_needs(unit: str, plans: dict[str, Plan]) -> None:
     plan = plans[unit]
-    assert (plan.input, plan.output, plan.features) == (Input.TOKENS, Output.NEXT, 1)
-    assert plan.outputs == tokenizers.size(plan.state["tokeniser"])
+    assert (plan.input, plan.output, plan.features) == (Input.TOKENS, Output.NEXT_TOKEN, 1)
+    assert plan.outputs == tokenizers.vocabulary_size(plan.state["tokeniser"])
     assert plan.network == {"vocabularies": [plan.outputs], "character_vocabulary": 0, "word_length": 0}
     assert plan.refit is None
     for split in (plan.train, plan.valid, plan.test):
@@ -64,27 +66,29 @@ def test_a_plan_says_what_the_network_needs(unit: str, plans: dict[str, Plan]) -
         assert batch.inputs.shape == (len(split.lengths), 16, 1)
         assert batch.inputs.max() < plan.outputs
         assert batch.weights.sum() == split.lengths.sum()
-        flat, wanted = batch.inputs[..., 0][batch.weights > 0], batch.targets[batch.weights > 0]
-        np.testing.assert_array_equal(flat[1:], wanted[:-1])  # each piece goes on where the last one ended
-        assert (flat[0], wanted[-1]) == (END, END)
+        flat, expected = batch.inputs[..., 0][batch.weights > 0], batch.targets[batch.weights > 0]
+        np.testing.assert_array_equal(flat[1:], expected[:-1])  # each piece goes on where the last one ended
+        assert (flat[0], expected[-1]) == (END, END)
 
 
 @UNITS
 def test_the_streams_are_the_documents_of_the_file(unit: str, plans: dict[str, Plan]) -> None:
     plan = plans[unit]
     for split, seeds in ((plan.valid, [0]), (plan.test, [1]), (plan.train, range(2, 12))):
-        tokens = pieces(split).stream.tokens
+        tokens = pieces(split).encoded.tokens
         assert (tokens == END).sum() == len(list(seeds)) + 1
         if unit != "word":  # which may lack some
-            said = tokenizers.decode(plan.state["tokeniser"], tokens.tolist())
-            assert said == "".join(verses(20, seed) for seed in seeds)
+            texts = tokenizers.decode(plan.state["tokeniser"], tokens.tolist())
+            assert texts == "".join(verses(20, seed) for seed in seeds)
 
 
-def test_the_vocabulary_knows_nothing_of_what_is_held_back(tmp_path: Path) -> None:
+def test_the_vocabulary_knows_nothing_of_held_out_texts(tmp_path: Path) -> None:
     documents = [("train", "ab " * 400), ("valid", "cc" * 50), ("test", "dd" * 50)]
-    body = b"".join(json.dumps({"text": told, "split": split}).encode() + b"\n" for split, told in documents)
-    plan = TASK.plan(read(tmp_path / "content", body, "jsonl").arrays, Options(tokens="character"), 0)
-    assert set(tokenizers.pieces(plan.state["tokeniser"])) == {b"", b"a", b"b", b" "}
+    body = b"".join(json.dumps({"text": text, "split": split}).encode() + b"\n" for split, text in documents)
+    plan = TASK.plan(
+        read(tmp_path / "content", body, "jsonl").arrays, GenerationOptions(tokens="character"), 0
+    )
+    assert set(tokenizers.token_bytes(plan.state["tokeniser"])) == {b"", b"a", b"b", b" "}
     assert plan.warnings == [
         "The vocabulary lacks 98.0% of the validation tokens (character, 8,192 at most); `bpe` lacks none."
     ]
@@ -93,39 +97,41 @@ def test_the_vocabulary_knows_nothing_of_what_is_held_back(tmp_path: Path) -> No
 def test_a_text_in_one_file_is_split_and_planned_with_usual_steps(tmp_path: Path) -> None:
     whole = verses(300)
     reading = read(tmp_path / "content", whole.encode(), "txt")
-    plan = TASK.plan(reading.arrays, Options(), 0)
+    plan = TASK.plan(reading.arrays, GenerationOptions(), 0)
     assert plan.train.lengths[0] == 64
-    said = [
-        tokenizers.decode(plan.state["tokeniser"], pieces(split).stream.tokens.tolist())
+    texts = [
+        tokenizers.decode(plan.state["tokeniser"], pieces(split).encoded.tokens.tolist())
         for split in (plan.train, plan.valid, plan.test)
     ]
-    assert "".join(said) == whole
+    assert "".join(texts) == whole
     assert plan.warnings == []
-    assert TASK.settle(plan.state, plan.valid, []) == plan.state
+    assert TASK.calibrate(plan.state, plan.valid, []) == plan.state
 
 
 def test_the_splits_depend_on_the_seed_alone(tmp_path: Path) -> None:
     body = b"".join(json.dumps({"text": verses(9, seed)}).encode() + b"\n" for seed in range(40))
     reading = read(tmp_path / "content", body, "jsonl")
-    one, same, other = (pieces(TASK.plan(reading.arrays, Options(), seed).test) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one.stream.tokens, same.stream.tokens)
-    assert not np.array_equal(one.stream.tokens, other.stream.tokens)
+    one, same, other = (
+        pieces(TASK.plan(reading.arrays, GenerationOptions(), seed).test) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one.encoded.tokens, same.encoded.tokens)
+    assert not np.array_equal(one.encoded.tokens, other.encoded.tokens)
 
 
 @UNITS
 def test_figures_are_those_of_their_definitions(unit: str, plans: dict[str, Plan]) -> None:
     plan = plans[unit]
     metrics, baseline = TASK.score(plan.state, plan.test, evenly(plan))
-    told = pieces(plan.test).told
-    assert told is not None
-    targets, characters = pieces(plan.test).stream.targets, told.text.characters
+    data = pieces(plan.test).data
+    assert data is not None
+    targets, characters = pieces(plan.test).encoded.targets, data.text.characters
     assert characters == len(verses(20, 1))
     assert metrics["perplexity"] == pytest.approx(plan.outputs, rel=1e-4)
     assert metrics["bits_per_token"] == pytest.approx(math.log2(plan.outputs), rel=1e-4)
-    least = targets * math.log2(plan.outputs) / characters
-    assert metrics["bits_per_character"] >= least - 1e-4
+    bits = targets * math.log2(plan.outputs) / characters
+    assert metrics["bits_per_character"] >= bits - 1e-4
     if unit == "bpe":
-        assert metrics["bits_per_character"] == pytest.approx(least, rel=1e-4)
+        assert metrics["bits_per_character"] == pytest.approx(bits, rel=1e-4)
     assert baseline.keys() <= metrics.keys()
     assert ("perplexity" in baseline) == (unit == "character")
     assert 0.5 < baseline["bits_per_character"] < 3
@@ -133,14 +139,14 @@ def test_figures_are_those_of_their_definitions(unit: str, plans: dict[str, Plan
 
 
 def test_the_baseline_is_the_same_for_every_unit(plans: dict[str, Plan]) -> None:
-    found = {
+    bits = {
         TASK.score(plan.state, plan.test, evenly(plan))[1]["bits_per_character"] for plan in plans.values()
     }
-    assert len(found) == 1
+    assert len(bits) == 1
 
 
 def test_words_that_are_lacking_cost_their_letters(plans: dict[str, Plan], arrays: Arrays) -> None:
-    few = TASK.plan(arrays, Options(tokens="word", vocabulary_size=12), 0, 16)
+    few = TASK.plan(arrays, GenerationOptions(tokens="word", vocabulary_size=12), 0, 16)
     outputs = [np.zeros(length, np.float32) for length in few.test.lengths]
     assert TASK.score(few.state, few.test, outputs)[0]["bits_per_character"] > 1
     whole = plans["bpe"]
@@ -148,20 +154,20 @@ def test_words_that_are_lacking_cost_their_letters(plans: dict[str, Plan], array
     assert TASK.score(whole.state, whole.test, nothing)[0]["bits_per_character"] == 0
 
 
-def test_only_a_measured_part_is_scored(plans: dict[str, Plan]) -> None:
+def test_only_a_held_out_part_is_scored(plans: dict[str, Plan]) -> None:
     plan = plans["character"]
     for split in (plan.valid, plan.test):
-        assert isinstance(pieces(split).told, Told)
+        assert isinstance(pieces(split).data, GenerationEvaluationData)
     with pytest.raises(TypeError):
         TASK.score(plan.state, plan.train, [])
 
 
-def answered(state: Json, said: str, note: Json | None = None, end: bool = False, **given: Any) -> Json:
+def answered(state: Json, text: str, note: Json | None = None, end: bool = False, **values: Any) -> Json:
     """The prediction when the network's tokens say this."""
-    parameters = msgspec.convert(given, Parameters)
-    example = TASK.encode(state, Instance("The king"), parameters)
-    tokens = np.array(tokenizers.encode(state["tokeniser"], said).ids + [END] * end, np.int64)
-    return TASK.decode(state, example, Found(tokens, note or {"finish_reason": "length"}), parameters)
+    parameters = msgspec.convert(values, GenerationParameters)
+    example = TASK.encode(state, GenerationInstance("The king"), parameters)
+    tokens = np.array(tokenizers.encode(state["tokeniser"], text).ids + [END] * end, np.int64)
+    return TASK.decode(state, example, DecodedTokens(tokens, note or {"finish_reason": "length"}), parameters)
 
 
 @pytest.mark.parametrize("unit", ["character", "bpe"])
@@ -172,35 +178,35 @@ def test_an_answer_is_the_continuation_alone(unit: str, plans: dict[str, Plan]) 
     assert plain == {"text": " sleeps again", "finish_reason": "length", "tokens": count}
     ended = answered(state, " sleeps again", end=True)
     assert ended == {"text": " sleeps again", "finish_reason": "stop", "tokens": count}
-    told = answered(state, " sleeps again", {"finish_reason": "stop"})
-    assert told["finish_reason"] == "stop"  # the end was seen, and left out
+    reported = answered(state, " sleeps again", {"finish_reason": "stop"})
+    assert reported["finish_reason"] == "stop"  # `END` came, and was left out
     stopped = answered(state, " sleeps again", stop=["eps", "again"])
     assert (stopped["text"], stopped["finish_reason"]) == (" sle", "stop")
     assert answered(state, "") == {"text": "", "finish_reason": "length", "tokens": 0}
 
 
-def test_a_request_becomes_tokens_and_a_search(plans: dict[str, Plan]) -> None:
+def test_a_request_becomes_tokens_and_decoding_settings(plans: dict[str, Plan]) -> None:
     state = plans["character"].state
-    example = TASK.encode(state, Instance("The king"), Parameters(seed=5, stop="\n"))
+    example = TASK.encode(state, GenerationInstance("The king"), GenerationParameters(seed=5, stop="\n"))
     assert example.inputs.shape == (9, 1)
-    assert example.search is not None
-    assert example.search["stop"] == ["\n"]
-    assert TASK.encode(state, Instance(""), Parameters()).inputs.tolist() == [[END]]
+    assert example.decoding is not None
+    assert example.decoding["stop"] == ["\n"]
+    assert TASK.encode(state, GenerationInstance(""), GenerationParameters()).inputs.tolist() == [[END]]
 
 
 def test_documents_are_prompts_for_a_batch(arrays: Arrays, plans: dict[str, Plan]) -> None:
     instances = TASK.instances(arrays, plans["bpe"].state)
     assert len(instances) == 12
     assert instances[3].prompt == verses(20, 3)
-    assert TASK.misfits({}, {}, Parameters()) == []
-    assert TASK.misfits({}, {}, Parameters(stream=True))
+    assert TASK.check_dataset({}, {}, GenerationParameters()) == []
+    assert TASK.check_dataset({}, {}, GenerationParameters(stream=True))
 
 
 def test_defaults_depend_on_unit_and_size() -> None:
     small, large = ({"train_characters": size} for size in (10_000, 50_000_000))
-    assert TASK.defaults(small, Options(tokens="character")).network["tie_weights"] is False
-    assert TASK.defaults(small, Options(tokens="word")).network["tie_weights"] is True
-    epochs = [TASK.defaults(one, Options()).training["epochs"] for one in (small, large)]
+    assert TASK.defaults(small, GenerationOptions(tokens="character")).network["tie_weights"] is False
+    assert TASK.defaults(small, GenerationOptions(tokens="word")).network["tie_weights"] is True
+    epochs = [TASK.defaults(one, GenerationOptions()).training["epochs"] for one in (small, large)]
     assert epochs[0] > epochs[1]
-    assert TASK.check(small, Options()) == []
-    assert TASK.check({"train_characters": 10}, Options())
+    assert TASK.check(small, GenerationOptions()) == []
+    assert TASK.check({"train_characters": 10}, GenerationOptions())

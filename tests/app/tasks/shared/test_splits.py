@@ -3,20 +3,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.shared.splits import NAMES, OPEN, TEST, TRAIN, VALID, code, partition
+from app.tasks.shared.splits import SPLIT_NAMES, TEST, TRAIN, UNASSIGNED, VALID, partition_rows, split_code
 
 
-@given(st.lists(st.sampled_from([OPEN, TRAIN, VALID, TEST]), min_size=3, max_size=80), st.integers(0, 9))
-def test_every_row_is_in_one_split_and_said_ones_stay(codes: list[int], seed: int) -> None:
-    rows = partition(np.array(codes), seed)
+@given(
+    st.lists(st.sampled_from([UNASSIGNED, TRAIN, VALID, TEST]), min_size=3, max_size=80), st.integers(0, 9)
+)
+def test_every_row_is_in_one_split_and_named_ones_stay(codes: list[int], seed: int) -> None:
+    rows = partition_rows(np.array(codes), seed)
     joined = np.concatenate([rows.train, rows.valid, rows.test])
     assert sorted(joined.tolist()) == list(range(len(codes)))
     for split, part in ((VALID, rows.valid), (TEST, rows.test)):
-        assert {row for row, said in enumerate(codes) if said == split} <= set(part.tolist())
+        assert {row for row, code in enumerate(codes) if code == split} <= set(part.tolist())
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("named", "expected"),
     [
         ({}, (80, 10, 10)),
         ({TEST: 50}, (45, 5, 50)),
@@ -24,28 +26,28 @@ def test_every_row_is_in_one_split_and_said_ones_stay(codes: list[int], seed: in
         ({VALID: 20, TEST: 30}, (50, 20, 30)),
     ],
 )
-def test_a_tenth_of_what_may_be_drawn_is_held_out(said: dict[int, int], wanted: tuple[int, ...]) -> None:
-    codes = np.full(100, OPEN)
+def test_a_tenth_of_the_training_rows_is_held_out(named: dict[int, int], expected: tuple[int, ...]) -> None:
+    codes = np.full(100, UNASSIGNED)
     start = 0
-    for split, count in said.items():
+    for split, count in named.items():
         codes[start : start + count] = split
         start += count
-    rows = partition(codes, 7)
-    assert (len(rows.train), len(rows.valid), len(rows.test)) == wanted
+    rows = partition_rows(codes, 7)
+    assert (len(rows.train), len(rows.valid), len(rows.test)) == expected
 
 
-def test_a_seed_draws_the_same_and_another_seed_others() -> None:
-    one, two, three = (partition(np.full(100, OPEN), seed).test.tolist() for seed in (1, 1, 2))
+def test_the_same_seed_samples_the_same_rows() -> None:
+    one, two, three = (partition_rows(np.full(100, UNASSIGNED), seed).test.tolist() for seed in (1, 1, 2))
     assert one == two != three
 
 
 def test_each_stratum_gives_its_share() -> None:
     strata = np.repeat([0, 1, 2], [600, 300, 100])
-    rows = partition(np.full(1000, OPEN), 3, strata)
+    rows = partition_rows(np.full(1000, UNASSIGNED), 3, strata)
     np.testing.assert_allclose(np.bincount(strata[rows.test]), [60, 30, 10], atol=1)
 
 
 def test_what_is_no_split_has_no_code() -> None:
-    assert [code(name) for name in NAMES] == [TRAIN, VALID, TEST]
-    assert code(None) == code("") == OPEN
-    assert code("dev") is code(1) is code(["train"]) is None
+    assert [split_code(name) for name in SPLIT_NAMES] == [TRAIN, VALID, TEST]
+    assert split_code(None) == split_code("") == UNASSIGNED
+    assert split_code("dev") is split_code(1) is split_code(["train"]) is None

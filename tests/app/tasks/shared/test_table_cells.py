@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid
-from app.tasks.contract import MAX_FAULTS, Array, Faults
-from app.tasks.shared.table_cells import MISSING, as_texts, check_numbers, read_numbers, shorten
+from app.tasks.arrays import Array
+from app.tasks.shared.table_cells import MISSING_TEXTS, as_texts, check_numbers, read_numbers, shorten
+from app.tasks.source import MAX_FAULTS, Faults
 
 WRONG = ["1_000", "١٢", "1,5", "0x10", "1e", "--1", "1 2", "abc", "½", "٣.٥", "1.2.3", "true", "1e5.5"]
 GOOD = ["1", "-1", "+1", " 7 ", "1.", ".5", "1e3", "1E-3", "-0.0", "007", "1e-400"]
@@ -18,26 +19,26 @@ def texts(*values: str) -> Array:
 
 
 def checked(values: Array, **limits: float) -> list[tuple[str, str]]:
-    """Where and what is wrong with a column whose rows are numbered from 100."""
+    """Pointers and details of a column's faults; its rows are numbered from 100."""
     faults = Faults()
     check_numbers(values, np.arange(100, 100 + len(values)), "y", faults, **limits)
-    return [(problem.pointer, problem.detail) for problem in faults.found]
+    return [(problem.pointer, problem.detail) for problem in faults.problems]
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
 def test_what_python_writes_is_read_to_the_last_bit(numbers: list[float]) -> None:
-    found, wrong = read_numbers(texts(*map(repr, numbers)))
+    cells, wrong = read_numbers(texts(*map(repr, numbers)))
     assert not wrong.any()
-    assert found.tolist() == numbers
+    assert cells.tolist() == numbers
 
 
-@given(st.lists(st.one_of(st.sampled_from(sorted(MISSING) + WRONG + GOOD), st.text(max_size=4))))
+@given(st.lists(st.one_of(st.sampled_from(sorted(MISSING_TEXTS) + WRONG + GOOD), st.text(max_size=4))))
 def test_each_cell_is_read_as_if_it_stood_alone(column: list[str]) -> None:
-    found, wrong = read_numbers(texts(*column))
+    numbers, wrong = read_numbers(texts(*column))
     for at, text in enumerate(column):
         alone, alone_wrong = read_numbers(texts(text))
         assert wrong[at] == alone_wrong[0]
-        assert found[at] == alone[0] or (math.isnan(found[at]) and math.isnan(alone[0]))
+        assert numbers[at] == alone[0] or (math.isnan(numbers[at]) and math.isnan(alone[0]))
 
 
 @pytest.mark.parametrize("text", WRONG)
@@ -47,17 +48,17 @@ def test_what_only_python_takes_for_a_number_is_wrong(text: str) -> None:
 
 @pytest.mark.parametrize("text", GOOD)
 def test_numbers_as_people_write_them(text: str) -> None:
-    found, wrong = read_numbers(texts("abc", text))  # the wrong one forces a look at each
+    numbers, wrong = read_numbers(texts("abc", text))  # the wrong one forces a look at each
     fast, _ = read_numbers(texts(text))
     assert wrong.tolist() == [True, False]
-    assert found[1] == fast[0] == float(text)
+    assert numbers[1] == fast[0] == float(text)
 
 
-@pytest.mark.parametrize("text", sorted(MISSING))
+@pytest.mark.parametrize("text", sorted(MISSING_TEXTS))
 def test_missing_is_missing_with_and_without_wrong_neighbours(text: str) -> None:
     for column in (texts(text, "1"), texts(text, "x")):
-        found, wrong = read_numbers(column)
-        assert math.isnan(found[0])
+        numbers, wrong = read_numbers(column)
+        assert math.isnan(numbers[0])
         assert not wrong[0]
 
 
@@ -65,16 +66,16 @@ def test_missing_is_missing_with_and_without_wrong_neighbours(text: str) -> None
     ("text", "word"),
     [("inf", "finite"), ("-Infinity", "finite"), ("1e999", "too large"), ("-1e301", "too large")],
 )
-def test_infinite_and_too_large_are_told_apart(text: str, word: str) -> None:
+def test_infinite_and_too_large_have_different_messages(text: str, word: str) -> None:
     [(pointer, detail)] = checked(texts("1", "2", text))
     assert pointer == "/file/row/102/column/y"
     assert word in detail
 
 
 def test_typed_values_beyond_the_limit() -> None:
-    found = checked(np.array([1.0, np.inf, 1e39, -1e39, np.nan]), limit=1e38)
-    assert [pointer for pointer, _ in found] == [f"/file/row/{row}/column/y" for row in (101, 102, 103)]
-    assert ["finite" in detail for _, detail in found] == [True, False, False]
+    problems = checked(np.array([1.0, np.inf, 1e39, -1e39, np.nan]), limit=1e38)
+    assert [pointer for pointer, _ in problems] == [f"/file/row/{row}/column/y" for row in (101, 102, 103)]
+    assert ["finite" in detail for _, detail in problems] == [True, False, False]
 
 
 def test_times_are_no_numbers_but_a_missing_one_is_missing() -> None:
@@ -82,7 +83,7 @@ def test_times_are_no_numbers_but_a_missing_one_is_missing() -> None:
     assert [pointer for pointer, _ in checked(stamps)] == ["/file/row/100/column/y"]
 
 
-def test_a_column_of_garbage_is_given_up_at_the_twentieth_cell() -> None:
+def test_reading_garbage_stops_at_the_twentieth_cell() -> None:
     faults = Faults()
     with pytest.raises(DatasetInvalid) as caught:
         check_numbers(texts(*["x"] * 1000), np.arange(1000), "y", faults)

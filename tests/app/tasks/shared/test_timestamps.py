@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.shared.timestamps import explain, parse_stamp, parse_stamps
+from app.tasks.shared.timestamps import parse_timestamp, parse_timestamps, timestamp_problem
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ from app.tasks.shared.timestamps import explain, parse_stamp, parse_stamps
     ],
 )
 def test_layouts(text: str, expected: str | None) -> None:
-    found = parse_stamps(np.array([text], object))[0]
-    assert np.isnat(found) if expected is None else str(found) == expected
+    parsed = parse_timestamps(np.array([text], object))[0]
+    assert np.isnat(parsed) if expected is None else str(parsed) == expected
 
 
 def test_integers_are_years_or_compact_dates() -> None:
-    assert str(parse_stamp(2024)) == "2024-01-01T00:00:00"
-    assert str(parse_stamp(20240131)) == "2024-01-31T00:00:00"
+    assert str(parse_timestamp(2024)) == "2024-01-01T00:00:00"
+    assert str(parse_timestamp(20240131)) == "2024-01-31T00:00:00"
 
 
 @pytest.mark.parametrize(
@@ -67,34 +67,36 @@ def test_integers_are_years_or_compact_dates() -> None:
 )
 def test_a_refusal_is_a_sentence(text: str, word: str) -> None:
     with pytest.raises(ValueError, match=word) as caught:
-        parse_stamp(text)
-    assert str(caught.value) == explain(text)
-    assert len(explain(text)) < 200
+        parse_timestamp(text)
+    assert str(caught.value) == timestamp_problem(text)
+    assert len(timestamp_problem(text)) < 200
 
 
 def test_a_column_of_many_layouts_is_read_row_by_row() -> None:
     texts = ["2024-01-01", "rubbish", "2024Q2", "2024-01-03", "", "2024-01-01T12:00:00Z", "more rubbish"]
-    found = parse_stamps(np.array(texts, object))
-    assert [str(stamp)[:13] for stamp in found[[0, 2, 3, 5]]] == [
+    parsed = parse_timestamps(np.array(texts, object))
+    assert [str(timestamp)[:13] for timestamp in parsed[[0, 2, 3, 5]]] == [
         "2024-01-01T00",
         "2024-04-01T00",
         "2024-01-03T00",
         "2024-01-01T12",
     ]
-    assert np.isnat(found[[1, 4, 6]]).all()
-    assert len(parse_stamps(np.array([], object))) == 0
+    assert np.isnat(parsed[[1, 4, 6]]).all()
+    assert len(parse_timestamps(np.array([], object))) == 0
 
 
 @given(st.lists(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)), max_size=20))  # noqa: DTZ001
 def test_iso_text_is_read_as_python_reads_it(moments: list[datetime]) -> None:
-    found = parse_stamps(np.array([moment.isoformat() for moment in moments], object))
+    parsed = parse_timestamps(np.array([moment.isoformat() for moment in moments], object))
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     expected = [(moment.replace(tzinfo=UTC, microsecond=0) - epoch).total_seconds() for moment in moments]
-    assert found.astype(np.int64).tolist() == expected
+    assert parsed.astype(np.int64).tolist() == expected
 
 
 @given(st.lists(st.text(max_size=60), max_size=30))
 def test_any_text_is_a_date_or_none(texts: list[str]) -> None:
-    found = parse_stamps(np.array(texts, object))
-    assert len(found) == len(texts)
-    assert all(explain(text) for text, stamp in zip(texts, found, strict=True) if np.isnat(stamp))
+    parsed = parse_timestamps(np.array(texts, object))
+    assert len(parsed) == len(texts)
+    assert all(
+        timestamp_problem(text) for text, timestamp in zip(texts, parsed, strict=True) if np.isnat(timestamp)
+    )

@@ -2,7 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.shared.word_features import COLUMNS, SHAPE, ends, known_as, shape, tidy
+from app.tasks.shared.word_features import (
+    MAX_SHAPE_CHARS,
+    WORD_FEATURES,
+    clip_word,
+    lookup_key,
+    normalize_word,
+    word_shape,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,8 +30,8 @@ from app.tasks.shared.word_features import COLUMNS, SHAPE, ends, known_as, shape
         ("a-b-c-d-e-f", "x-x-x-x-"),
     ],
 )
-def test_a_shape_tells_kinds_of_signs(word: str, expected: str) -> None:
-    assert shape(word) == expected
+def test_a_shape_shows_kinds_of_signs(word: str, expected: str) -> None:
+    assert word_shape(word) == expected
 
 
 @pytest.mark.parametrize(
@@ -40,36 +47,36 @@ def test_a_shape_tells_kinds_of_signs(word: str, expected: str) -> None:
         ("www.", "www."),
     ],
 )
-def test_what_a_word_is_looked_up_as(word: str, expected: str) -> None:
-    assert known_as(word, lower=True) == expected
+def test_the_lookup_key_of_a_word(word: str, expected: str) -> None:
+    assert lookup_key(word, lower=True) == expected
 
 
 def test_case_may_count() -> None:
-    assert known_as("Ann3", lower=False) == "Ann0"
+    assert lookup_key("Ann3", lower=False) == "Ann0"
 
 
 @given(st.text(max_size=30), st.integers(1, 20))
 def test_both_ends_of_a_word_are_read(word: str, length: int) -> None:
-    found = ends(word, length)
-    assert len(found) == min(len(word), length)
+    clipped = clip_word(word, length)
+    assert len(clipped) == min(len(word), length)
     if len(word) <= length:
-        assert found == word
+        assert clipped == word
     else:
         first = -(-length // 2)
-        assert word.startswith(found[:first])
-        assert word.endswith(found[first:])
+        assert word.startswith(clipped[:first])
+        assert word.endswith(clipped[first:])
 
 
 @given(st.text(min_size=1, max_size=30))
 def test_columns_take_any_word(word: str) -> None:
-    tidied = tidy(word)
-    assert tidy(tidied) == tidied
-    assert "\n" not in tidied
-    for column in COLUMNS:
-        assert isinstance(column.of(tidied), str)
-    assert len(shape(tidied)) <= SHAPE
+    normalized = normalize_word(word)
+    assert normalize_word(normalized) == normalized
+    assert "\n" not in normalized
+    for column in WORD_FEATURES:
+        assert isinstance(column.extract(normalized), str)
+    assert len(word_shape(normalized)) <= MAX_SHAPE_CHARS
 
 
-def test_words_are_in_normal_form() -> None:
-    assert tidy(" cafe\u0301\n ") == "café"
-    assert tidy("10\xa0\n000") == "10 000"
+def test_words_are_normalized() -> None:
+    assert normalize_word(" cafe\u0301\n ") == "café"
+    assert normalize_word("10\xa0\n000") == "10 000"

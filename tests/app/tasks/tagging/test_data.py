@@ -1,4 +1,4 @@
-"""Real tagged texts as data sets: what is told of them, what counting makes of them, how soon."""
+"""Real tagged texts as data sets: their summaries, the baseline's metrics, and the time it takes."""
 
 import json
 import time
@@ -9,10 +9,10 @@ import pytest
 from seqeval.metrics import accuracy_score, f1_score
 
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import Faults, Reading
-from app.tasks.tagging.inference import Instance, Parameters
-from app.tasks.tagging.options import Options
-from app.tasks.tagging.task import TASK, HeldOut
+from app.tasks.source import Faults, Reading
+from app.tasks.tagging.inference import TaggingInstance, TaggingParameters
+from app.tasks.tagging.options import TaggingOptions
+from app.tasks.tagging.task import TASK, TaggingEvaluationSplit
 from app.typedefs import Json
 from tests.real_data import shared
 
@@ -25,7 +25,7 @@ def reading(name: str) -> Reading:
 
 
 def baseline_of(name: str) -> Json:
-    plan = TASK.plan(reading(name).arrays, Options(), 0)
+    plan = TASK.plan(reading(name).arrays, TaggingOptions(), 0)
     nothing = [np.zeros(length, np.int64) for length in plan.test.lengths]
     return TASK.score(plan.state, plan.test, nothing)[1]
 
@@ -36,7 +36,7 @@ def test_the_summary_of_names_in_tweets() -> None:
     assert summary["split"] == {"train": 1_895, "valid": 243, "test": 256}
     assert len(summary["entities"]) == 10
     assert summary["entities"]["person"] == 449
-    assert TASK.check(summary, Options()) == []
+    assert TASK.check(summary, TaggingOptions()) == []
     json.dumps(summary, allow_nan=False)
 
 
@@ -59,7 +59,7 @@ def test_a_million_words_are_read_and_planned_in_seconds() -> None:
     assert time.process_time() - began < 20
     assert sum(array.nbytes for array in arrays.values()) < 10_000_000
     began = time.process_time()
-    plan = TASK.plan(arrays, Options(), 0)
+    plan = TASK.plan(arrays, TaggingOptions(), 0)
     assert time.process_time() - began < 20
     assert len(plan.train.lengths) == 46_090
     assert plan.outputs == len(plan.state["tags"]) == 187  # three tags are in no training sentence
@@ -70,17 +70,17 @@ def test_a_million_words_are_read_and_planned_in_seconds() -> None:
 
 
 def test_the_score_of_tweets_is_that_of_seqeval() -> None:
-    plan, rng = TASK.plan(reading("wnut16_ner").arrays, Options(), 0), np.random.default_rng(0)
-    assert isinstance(plan.test, HeldOut)
+    plan, rng = TASK.plan(reading("wnut16_ner").arrays, TaggingOptions(), 0), np.random.default_rng(0)
+    assert isinstance(plan.test, TaggingEvaluationSplit)
     rows = [json.loads(line) for line in shared("tagging/wnut16_ner.jsonl").read_text().splitlines()]
     expected = [row["tags"] for row in rows if row["split"] == "test"]
-    found, told = [], []
+    predicted, answered = [], []
     for row, tags in enumerate(expected):
         targets = plan.test.batch(np.array([row]), None).targets[0]
         noise = rng.integers(0, plan.outputs, len(tags))
-        found.append(np.where(rng.random(len(tags)) < 0.1, noise, targets))
-        example = TASK.encode(plan.state, Instance(tokens=["w"] * len(tags)), Parameters())
-        told.append(TASK.decode(plan.state, example, found[-1], Parameters())["tags"])
-    metrics, _ = TASK.score(plan.state, plan.test, found)
-    assert metrics["f1"] == pytest.approx(f1_score(expected, told))
-    assert metrics["accuracy"] == pytest.approx(accuracy_score(expected, told))
+        predicted.append(np.where(rng.random(len(tags)) < 0.1, noise, targets))
+        example = TASK.encode(plan.state, TaggingInstance(tokens=["w"] * len(tags)), TaggingParameters())
+        answered.append(TASK.decode(plan.state, example, predicted[-1], TaggingParameters())["tags"])
+    metrics, _ = TASK.score(plan.state, plan.test, predicted)
+    assert metrics["f1"] == pytest.approx(f1_score(expected, answered))
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(expected, answered))

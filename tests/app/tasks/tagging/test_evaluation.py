@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.tasks.shared.ragged import Ragged, Texts
-from app.tasks.tagging.metrics import judge
+from app.tasks.tagging.metrics import evaluate_tags
 from app.tasks.tagging.sentences import Sentences
 from app.tasks.tagging.tag_schemes import SCHEMES, TagSet
 
@@ -24,7 +24,7 @@ TRAIN, TEST = np.array([0, 1]), np.array([3, 2])  # in any order
 
 
 def test_tags_of_a_network_are_compared_by_name() -> None:
-    told = sentences(
+    data = sentences(
         None,
         ["V", "N", "P"],
         [("Ann", "N"), ("is", "V")],
@@ -33,7 +33,7 @@ def test_tags_of_a_network_are_compared_by_name() -> None:
         [("Ann", "N"), ("in", "V")],
     )
     state = {"scheme": "plain", "tags": ["N", "V", "P"]}
-    metrics, baseline = judge(state, told, TEST, TRAIN, np.array([0, 1, 1, 1]))
+    metrics, baseline = evaluate_tags(state, data, TEST, TRAIN, np.array([0, 1, 1, 1]))
     assert metrics["accuracy"] == 3 / 4  # only Oslo is wrong
     assert (metrics["unseen_words"], metrics["accuracy_unseen_words"]) == (1, 0)
     assert metrics["tags"]["N"]["recall"] == 1 / 2
@@ -44,10 +44,10 @@ def test_tags_of_a_network_are_compared_by_name() -> None:
 @pytest.mark.parametrize("file", ["bio", "bioes"])
 @pytest.mark.parametrize("learned", ["bio", "bioes"])
 def test_entities_are_compared_whatever_their_schemes(file: str, learned: str) -> None:
-    theirs = TagSet.full(SCHEMES[file], ["loc", "per", "thing"])
+    theirs = TagSet.complete(SCHEMES[file], ["loc", "per", "thing"])
     single = "B" if file == "bio" else "S"
     last = "I" if file == "bio" else "E"
-    told = sentences(
+    data = sentences(
         file,
         theirs.names,
         [("Ann", f"{single}-per"), ("is", "O")],
@@ -55,14 +55,14 @@ def test_entities_are_compared_whatever_their_schemes(file: str, learned: str) -
         [("Oslo", "B-loc"), ("Lima", f"{last}-loc")],
         [("Ann", f"{single}-per"), ("Lima", f"{single}-thing")],
     )
-    ours = TagSet.full(SCHEMES[learned], ["loc", "per"])
+    ours = TagSet.complete(SCHEMES[learned], ["loc", "per"])
     kinds, roles = np.array([2, 1, 1, 1]), np.array([3, 3, 0, 2])
     state = {"scheme": learned, "tags": ours.names}
-    metrics, baseline = judge(state, told, TEST, TRAIN, ours.numbers(kinds, roles))
+    metrics, baseline = evaluate_tags(state, data, TEST, TRAIN, ours.tag_ids(kinds, roles))
     assert (metrics["precision"], metrics["recall"]) == (2 / 3, 2 / 3)
     assert metrics["accuracy"] == 3 / 4
     assert metrics["types"]["thing"]["support"] == 1
-    # by counting, the second Lima is a place of its own
+    # by counting, the second Lima is an entity of its own
     assert baseline["types"]["per"]["f1"] == 1
     assert baseline["types"]["loc"]["recall"] == 0
     assert baseline["accuracy"] == 1 / 4

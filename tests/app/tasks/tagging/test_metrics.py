@@ -10,25 +10,25 @@ from seqeval.metrics import accuracy_score, classification_report
 
 from app.tasks.shared.ragged import offsets_of
 from app.tasks.tagging.metrics import score_entities, score_tags
-from app.tasks.tagging.spans import Segments, firsts_of
+from app.tasks.tagging.spans import EntityMarks, sentence_starts
 from app.tasks.tagging.tag_schemes import SCHEMES, TagSet
 
-TAGS = TagSet.full(SCHEMES["bioes"], ["loc", "org", "per"])
+TAGS = TagSet.complete(SCHEMES["bioes"], ["loc", "org", "per"])
 STEP = st.tuples(*[st.integers(0, len(TAGS.names) - 1)] * 2)
 PAIRS = st.lists(st.lists(STEP, min_size=1, max_size=8), min_size=1, max_size=5)
 
 
 def scored(pairs: list[list[tuple[int, int]]]) -> Any:
-    firsts = firsts_of(offsets_of(np.array([len(row) for row in pairs])))
-    truth, found = np.array([step for row in pairs for step in row]).T
-    expected, given = (Segments.read(TAGS, one, firsts) for one in (truth, found))
-    return score_entities(TAGS.types, expected, given, truth == found)
+    starts = sentence_starts(offsets_of(np.array([len(row) for row in pairs])))
+    truth, predicted = np.array([step for row in pairs for step in row]).T
+    expected, actual = (EntityMarks.from_tags(TAGS, one, starts) for one in (truth, predicted))
+    return score_entities(TAGS.types, expected, actual, truth == predicted)
 
 
 def by_seqeval(pairs: list[list[tuple[int, int]]]) -> Any:
-    truth, found = ([[TAGS.names[step[side]] for step in row] for row in pairs] for side in (0, 1))
-    report = classification_report(truth, found, output_dict=True, zero_division=0)
-    return report, accuracy_score(truth, found)
+    truth, predicted = ([[TAGS.names[step[side]] for step in row] for row in pairs] for side in (0, 1))
+    report = classification_report(truth, predicted, output_dict=True, zero_division=0)
+    return report, accuracy_score(truth, predicted)
 
 
 @given(PAIRS)
@@ -51,15 +51,15 @@ def test_entities_are_scored_as_by_seqeval(pairs: list[list[tuple[int, int]]]) -
 def test_the_right_span_of_another_type_is_wrong() -> None:
     names = TAGS.names
     pairs = [[(names.index("S-per"), names.index("S-loc")), (names.index("S-org"), names.index("S-org"))]]
-    found = scored(pairs)
-    assert (found["f1"], found["entities"], found["accuracy"]) == (0.5, 2, 0.5)
-    assert found["types"]["per"] == {"precision": 0, "recall": 0, "f1": 0, "support": 1}
-    assert found["types"]["loc"]["support"] == 0
+    scores = scored(pairs)
+    assert (scores["f1"], scores["entities"], scores["accuracy"]) == (0.5, 2, 0.5)
+    assert scores["types"]["per"] == {"precision": 0, "recall": 0, "f1": 0, "support": 1}
+    assert scores["types"]["loc"]["support"] == 0
 
 
 def test_tags_are_scored_word_by_word() -> None:
-    truth, found = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 1, 1, 1])
-    scores = score_tags(["NN", "VB", "DT", "XX"], truth, found, np.array([0, 0, 1, 1, 0], bool))
+    truth, predicted = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 1, 1, 1])
+    scores = score_tags(["NN", "VB", "DT", "XX"], truth, predicted, np.array([0, 0, 1, 1, 0], bool))
     assert scores["accuracy"] == pytest.approx(3 / 5)
     assert scores["accuracy_unseen_words"] == pytest.approx(1 / 2)
     assert scores["unseen_words"] == 2

@@ -7,77 +7,77 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from app.tasks.shared.ragged import offsets_of
-from app.tasks.tagging.spans import Segments, firsts_of
+from app.tasks.tagging.spans import EntityMarks, sentence_starts
 from app.tasks.tagging.tag_schemes import SCHEMES, TagSet
-from tests.tagged import bioes, entities, iob1
+from tests.tagged import entities, to_bioes, to_iob1
 
-KINDS = ["loc", "per"]
+TYPES = ["loc", "per"]
 SEQUENCES = st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=8), min_size=1, max_size=4)
 
 
-def read(tags: TagSet, sentences: list[list[int]]) -> tuple[Segments, np.ndarray]:
+def read_marks(tags: TagSet, sentences: list[list[int]]) -> tuple[EntityMarks, np.ndarray]:
     offsets = offsets_of(np.array([len(one) for one in sentences]))
-    return Segments.read(tags, np.concatenate(sentences), firsts_of(offsets)), offsets
+    return EntityMarks.from_tags(tags, np.concatenate(sentences), sentence_starts(offsets)), offsets
 
 
-def named(tags: TagSet, segments: Segments, offsets: np.ndarray) -> list[tuple[int, str, int, int]]:
-    found = []
-    for first, behind, kind in segments.spans().tolist():
+def named(tags: TagSet, marks: EntityMarks, offsets: np.ndarray) -> list[tuple[int, str, int, int]]:
+    spans = []
+    for first, stop, kind in marks.spans().tolist():
         row = int(np.searchsorted(offsets, first, side="right")) - 1
-        found.append((row, tags.types[kind], first - int(offsets[row]), behind - 1 - int(offsets[row])))
-    return found
+        spans.append((row, tags.types[kind], first - int(offsets[row]), stop - 1 - int(offsets[row])))
+    return spans
 
 
 @given(SEQUENCES)
 def test_any_tags_are_read_as_seqeval_reads_them(sentences: list[list[int]]) -> None:
-    tags = TagSet.full(SCHEMES["bioes"], KINDS)
+    tags = TagSet.complete(SCHEMES["bioes"], TYPES)
     expected = [
         (row, kind, first, last)
         for row, one in enumerate(sentences)
         for kind, first, last in get_entities([tags.names[number] for number in one])
     ]
-    assert named(tags, *read(tags, sentences)) == expected
+    assert named(tags, *read_marks(tags, sentences)) == expected
 
 
 @pytest.mark.parametrize("name", SCHEMES)
 @given(SEQUENCES)
 def test_what_was_read_is_written_and_read_again(name: str, sentences: list[list[int]]) -> None:
-    tags = TagSet.full(SCHEMES[name], KINDS)
-    told = [[number % len(tags.names) for number in one] for one in sentences]
-    segments, offsets = read(tags, told)
-    written = tags.numbers(segments.kinds, segments.roles)
-    again = Segments.read(tags, written, firsts_of(offsets))
-    np.testing.assert_array_equal(again.spans(), segments.spans())
-    never = {tuple(pair) for pair in tags.forbidden()}
+    tags = TagSet.complete(SCHEMES[name], TYPES)
+    numbers = [[number % len(tags.names) for number in one] for one in sentences]
+    marks, offsets = read_marks(tags, numbers)
+    written = tags.tag_ids(marks.type_ids, marks.roles)
+    again = EntityMarks.from_tags(tags, written, sentence_starts(offsets))
+    np.testing.assert_array_equal(again.spans(), marks.spans())
+    forbidden = {tuple(pair) for pair in tags.forbidden_transitions()}
     for start, end in pairwise(offsets.tolist()):
         path = [len(tags.names), *written[start:end].tolist(), len(tags.names)]
-        assert not never & set(pairwise(path))
+        assert not forbidden & set(pairwise(path))
 
 
-def test_schemes_tell_the_same_entities() -> None:
+def test_schemes_mark_the_same_entities() -> None:
     for _, tags in entities(30):
+        ids = np.arange(len(tags))
         spans = [
-            Segments.read(found, np.arange(len(told)), np.arange(len(told)) == 0).spans().tolist()
-            for scheme, told in (("bio", tags), ("bioes", bioes(tags)), ("bio", iob1(tags)))
-            for found in [TagSet.parsed(SCHEMES[scheme], told)]
+            EntityMarks.from_tags(TagSet.parse(SCHEMES[scheme], written), ids, ids == 0).spans().tolist()
+            for scheme, written in (("bio", tags), ("bioes", to_bioes(tags)), ("bio", to_iob1(tags)))
         ]
         assert spans[0] == spans[1] == spans[2]
 
 
 def test_the_roles_of_tokens() -> None:
-    tags = TagSet.parsed(SCHEMES["bio"], ["B-x", "I-x", "I-x", "O", "B-x", "B-x", "I-x"])
-    segments = Segments.read(tags, np.arange(7), np.arange(7) == 0)
-    assert segments.roles[segments.kinds > 0].tolist() == [0, 1, 2, 3, 0, 2]
+    tags = TagSet.parse(SCHEMES["bio"], ["B-x", "I-x", "I-x", "O", "B-x", "B-x", "I-x"])
+    marks = EntityMarks.from_tags(tags, np.arange(7), np.arange(7) == 0)
+    assert marks.roles[marks.type_ids > 0].tolist() == [0, 1, 2, 3, 0, 2]
 
 
 def test_entities_do_not_go_on_in_the_next_sentence() -> None:
-    tags = TagSet.full(SCHEMES["bio"], ["x"])
-    segments, _ = read(tags, [[1, 2], [2, 2], [2]])
-    assert segments.spans().tolist() == [[0, 2, 1], [2, 4, 1], [4, 5, 1]]
+    tags = TagSet.complete(SCHEMES["bio"], ["x"])
+    marks, _ = read_marks(tags, [[1, 2], [2, 2], [2]])
+    assert marks.spans().tolist() == [[0, 2, 1], [2, 4, 1], [4, 5, 1]]
 
 
 def test_types_can_be_renumbered_and_dropped() -> None:
-    tags = TagSet.full(SCHEMES["bio"], KINDS)
-    segments, _ = read(tags, [[1, 2, 3, 0, 4]])
-    assert segments.mapped(np.array([0, 5, 0])).spans().tolist() == [[0, 2, 5]]
-    assert segments.mapped(np.array([0, 0, 1])).spans().tolist() == [[2, 3, 1], [4, 5, 1]]
+    tags = TagSet.complete(SCHEMES["bio"], TYPES)
+    marks, _ = read_marks(tags, [[1, 2, 3, 0, 4]])
+    assert marks.map_types(np.array([0, 5, 0])).spans().tolist() == [[0, 2, 5]]
+    assert marks.map_types(np.array([0, 0, 1])).spans().tolist() == [[2, 3, 1], [4, 5, 1]]

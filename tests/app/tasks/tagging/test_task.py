@@ -11,42 +11,44 @@ import pytest
 from seqeval.metrics import accuracy_score, f1_score
 
 from app.ingest.readers import Mapping, open_source
-from app.services.open_inference.codec import Asked
-from app.services.open_inference.predict import requested, stacked
-from app.tasks.contract import UNKNOWN, Arrays, Faults, Input, Output, Plan, Split
+from app.services.open_inference.codec import InferenceRequest
+from app.services.open_inference.predict import instances_from_tensors, stack_field
+from app.tasks.arrays import Arrays
+from app.tasks.contract import UNKNOWN, Input, Output, Plan, Split
 from app.tasks.shared import splits
-from app.tasks.tagging.inference import Instance, Parameters
-from app.tasks.tagging.options import Options
-from app.tasks.tagging.task import TASK, Examples, HeldOut
+from app.tasks.source import Faults
+from app.tasks.tagging.inference import TaggingInstance, TaggingParameters
+from app.tasks.tagging.options import TaggingOptions
+from app.tasks.tagging.task import TASK, TaggingEvaluationSplit, TaggingSplit
 from app.typedefs import Json
-from tests.tagged import Sentence, bioes, conll, entities, jsonl, parts_of_speech
+from tests.tagged import Sentence, entities, parts_of_speech, to_bioes, to_conll, to_jsonl
 
 
-def arrays_of(directory: Path, told: list[Sentence], marks: list[str] | None = None) -> Arrays:
+def arrays_of(directory: Path, rows: list[Sentence], marks: list[str] | None = None) -> Arrays:
     path, faults = directory / "content", Faults()
-    path.write_bytes(jsonl(told, marks))
+    path.write_bytes(to_jsonl(rows, marks))
     return TASK.read(open_source(path, "jsonl", Mapping({}), faults), faults).arrays
 
 
-def plan_of(directory: Path, told: list[Sentence], marks: list[str] | None = None, **options: Any) -> Plan:
-    return TASK.plan(arrays_of(directory, told, marks), Options(**options), 0)
+def plan_of(directory: Path, rows: list[Sentence], marks: list[str] | None = None, **options: Any) -> Plan:
+    return TASK.plan(arrays_of(directory, rows, marks), TaggingOptions(**options), 0)
 
 
 def targets_of(split: Split) -> list[Any]:
-    """What a network finds that has learned everything: the targets themselves."""
-    found = []
+    """The outputs of a network without any error: the targets themselves."""
+    predicted = []
     for row in range(len(split.lengths)):
         batch = split.batch(np.array([row]), None)
-        found.append(batch.targets[0])
-    return found
+        predicted.append(batch.targets[0])
+    return predicted
 
 
-def held_out(plan: Plan, told: list[Sentence]) -> list[Sentence]:
-    assert isinstance(plan.test, HeldOut)
-    return [told[row] for row in plan.test.rows.tolist()]
+def held_out(plan: Plan, rows: list[Sentence]) -> list[Sentence]:
+    assert isinstance(plan.test, TaggingEvaluationSplit)
+    return [rows[row] for row in plan.test.rows.tolist()]
 
 
-def test_the_plan_says_what_the_network_looks_like(tmp_path: Path) -> None:
+def test_the_plan_describes_the_network(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, entities(100))
     assert (plan.input, plan.output) == (Input.TOKENS, Output.LABELS)
     assert plan.outputs == len(plan.state["tags"]) == 1 + 4 * 2
@@ -68,22 +70,22 @@ def test_other_tags_have_no_forbidden_neighbours(tmp_path: Path) -> None:
 
 
 def test_batches_hold_the_sentences(tmp_path: Path) -> None:
-    told = entities(100)
-    plan = plan_of(tmp_path, told)
-    assert isinstance(plan.test, HeldOut)
-    expected = held_out(plan, told)
+    rows = entities(100)
+    plan = plan_of(tmp_path, rows)
+    assert isinstance(plan.test, TaggingEvaluationSplit)
+    expected = held_out(plan, rows)
     batch = plan.test.batch(np.arange(len(expected)), None)
     for row, (tokens, tags) in enumerate(expected):
         length = int(batch.lengths[row])
         assert length == len(tokens)
-        example = TASK.encode(plan.state, Instance(tokens=tokens), Parameters())
+        example = TASK.encode(plan.state, TaggingInstance(tokens=tokens), TaggingParameters())
         np.testing.assert_array_equal(batch.inputs[row, :length], example.inputs)
-        assert [plan.state["tags"][tag] for tag in batch.targets[row, :length]] == bioes(tags)
+        assert [plan.state["tags"][tag] for tag in batch.targets[row, :length]] == to_bioes(tags)
         assert batch.weights[row].sum() == length
         assert (batch.inputs[row, length:] == 0).all()
 
 
-def test_training_sees_rare_words_as_unknown_now_and_then(tmp_path: Path) -> None:
+def test_training_reads_rare_words_as_unknown_now_and_then(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, entities(100), rare_dropout=20.0)
     rows, rng = np.arange(80), np.random.default_rng(0)
     plain, varied = plan.train.batch(rows, None), plan.train.batch(rows, rng)
@@ -96,8 +98,8 @@ def test_training_sees_rare_words_as_unknown_now_and_then(tmp_path: Path) -> Non
 
 def test_nothing_is_learned_from_what_is_held_out(tmp_path: Path) -> None:
     other: list[Sentence] = [(["Xylophones", "zz"], ["B-thing", "O"])] * 5
-    told, marks = [*entities(50), *other], ["train"] * 50 + ["valid"] * 2 + ["test"] * 3
-    plan = plan_of(tmp_path, told, marks)
+    rows, marks = [*entities(50), *other], ["train"] * 50 + ["valid"] * 2 + ["test"] * 3
+    plan = plan_of(tmp_path, rows, marks)
     assert "B-thing" not in plan.state["tags"]
     assert "xylophones" not in plan.state["vocabulary"]
     batch = plan.test.batch(np.array([0]), None)
@@ -111,39 +113,39 @@ def test_another_seed_draws_another_split(tmp_path: Path) -> None:
     arrays = arrays_of(tmp_path, entities(100))
     rows = []
     for seed in (0, 0, 1):
-        test = TASK.plan(arrays, Options(), seed).test
-        assert isinstance(test, HeldOut)
+        test = TASK.plan(arrays, TaggingOptions(), seed).test
+        assert isinstance(test, TaggingEvaluationSplit)
         rows.append(test.rows.tolist())
     assert rows[0] == rows[1] != rows[2]
 
 
 def test_long_sentences_are_cut_for_training_but_tested_whole(tmp_path: Path) -> None:
     long: Sentence = (["Ben", "Okri", "and"] * 20, ["B-per", "I-per", "O"] * 20)
-    told = [*entities(50), long, long, long]
-    plan = plan_of(tmp_path, told, ["train"] * 50 + ["train", "valid", "test"], max_length=20)
+    rows = [*entities(50), long, long, long]
+    plan = plan_of(tmp_path, rows, ["train"] * 50 + ["train", "valid", "test"], max_length=20)
     assert plan.warnings == ["Sentences of over 20 tokens are cut for training, 6 times."]
     assert plan.train.lengths.max() <= 20
     assert plan.valid.lengths.tolist() == [20, 19, 20, 1]  # an entity stays whole
     assert plan.test.lengths.tolist() == [60]
-    assert plan.train.lengths.sum() == sum(len(tokens) for tokens, _ in told[:51])
+    assert plan.train.lengths.sum() == sum(len(tokens) for tokens, _ in rows[:51])
 
 
 def test_two_thousand_tokens_are_one_piece(tmp_path: Path) -> None:
     long: Sentence = (["w"] * 2_000, ["A", "B"] * 1_000)
     plan = plan_of(tmp_path, [long] * 20, max_length=2_000)
     assert set(plan.train.lengths.tolist()) == {2_000}
-    example = TASK.encode(plan.state, Instance(tokens=long[0]), Parameters())
-    found = TASK.decode(plan.state, example, np.zeros(2_000, np.int64), Parameters())
-    assert len(found["tags"]) == 2_000
+    example = TASK.encode(plan.state, TaggingInstance(tokens=long[0]), TaggingParameters())
+    predicted = TASK.decode(plan.state, example, np.zeros(2_000, np.int64), TaggingParameters())
+    assert len(predicted["tags"]) == 2_000
 
 
 @pytest.mark.parametrize("options", [{}, {"scheme": "bio"}])
 def test_perfect_entities_get_the_best_score(tmp_path: Path, options: Json) -> None:
     plan = plan_of(tmp_path, entities(200), **options)
-    found = targets_of(plan.test)
-    state = TASK.settle(plan.state, plan.valid, targets_of(plan.valid))
+    predicted = targets_of(plan.test)
+    state = TASK.calibrate(plan.state, plan.valid, targets_of(plan.valid))
     assert state == plan.state
-    metrics, baseline = TASK.score(state, plan.test, found)
+    metrics, baseline = TASK.score(state, plan.test, predicted)
     assert (metrics["f1"], metrics["precision"], metrics["recall"], metrics["accuracy"]) == (1, 1, 1, 1)
     assert metrics["types"].keys() == {"loc", "per"}
     assert 0.5 < baseline["f1"] <= 1
@@ -163,17 +165,17 @@ def test_perfect_tags_get_the_best_score(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["auto", "bio"])
 @pytest.mark.parametrize("written", ["bio", "bioes"])
 def test_scores_are_those_of_seqeval_on_what_is_answered(tmp_path: Path, written: str, option: str) -> None:
-    told = [(tokens, tags if written == "bio" else bioes(tags)) for tokens, tags in entities(200)]
-    plan, rng = plan_of(tmp_path, told, scheme=option), np.random.default_rng(0)
-    found = [
+    rows = [(tokens, tags if written == "bio" else to_bioes(tags)) for tokens, tags in entities(200)]
+    plan, rng = plan_of(tmp_path, rows, scheme=option), np.random.default_rng(0)
+    predicted = [
         np.where(rng.random(len(tags)) < 0.2, rng.integers(0, plan.outputs, len(tags)), tags)
         for tags in targets_of(plan.test)
     ]
-    metrics, _ = TASK.score(plan.state, plan.test, found)
+    metrics, _ = TASK.score(plan.state, plan.test, predicted)
     expected, answered = [], []
-    for (tokens, tags), numbers in zip(held_out(plan, told), found, strict=True):
-        example = TASK.encode(plan.state, Instance(tokens=tokens), Parameters())
-        answered.append(TASK.decode(plan.state, example, numbers, Parameters())["tags"])
+    for (tokens, tags), numbers in zip(held_out(plan, rows), predicted, strict=True):
+        example = TASK.encode(plan.state, TaggingInstance(tokens=tokens), TaggingParameters())
+        answered.append(TASK.decode(plan.state, example, numbers, TaggingParameters())["tags"])
         expected.append(tags)
     assert metrics["f1"] == pytest.approx(f1_score(expected, answered))
     assert metrics["accuracy"] == pytest.approx(accuracy_score(expected, answered))
@@ -185,86 +187,94 @@ def test_entities_may_be_learned_and_scored_as_any_tags(tmp_path: Path) -> None:
     metrics, baseline = TASK.score(plan.state, plan.test, targets_of(plan.test))
     assert metrics["accuracy"] == 1
     assert "f1" not in metrics.keys() | baseline.keys()
-    example = TASK.encode(plan.state, Instance(text="Ann"), Parameters())
-    found = TASK.decode(plan.state, example, np.array([plan.state["tags"].index("B-per")]), Parameters())
-    assert (found["tags"], found["entities"]) == (["B-per"], [])
+    example = TASK.encode(plan.state, TaggingInstance(text="Ann"), TaggingParameters())
+    predicted = TASK.decode(
+        plan.state, example, np.array([plan.state["tags"].index("B-per")]), TaggingParameters()
+    )
+    assert (predicted["tags"], predicted["entities"]) == (["B-per"], [])
 
 
 def test_only_the_test_part_can_be_scored(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, entities(30))
-    assert isinstance(plan.valid, Examples)
+    assert isinstance(plan.valid, TaggingSplit)
     with pytest.raises(TypeError):
         TASK.score(plan.state, plan.valid, targets_of(plan.valid))
 
 
 def test_a_request_is_answered(tmp_path: Path) -> None:
     state = plan_of(tmp_path, entities(50)).state
-    example = TASK.encode(state, msgspec.convert({"text": "Ben Okri left."}, Instance), Parameters())
+    example = TASK.encode(
+        state, msgspec.convert({"text": "Ben Okri left."}, TaggingInstance), TaggingParameters()
+    )
     assert example.inputs.dtype == np.int64
     assert example.inputs.shape[0] == 4
     numbers = np.array([state["tags"].index(tag) for tag in ("B-per", "E-per", "O", "O")])
-    assert TASK.decode(state, example, numbers, Parameters()) == {
+    assert TASK.decode(state, example, numbers, TaggingParameters()) == {
         "tokens": ["Ben", "Okri", "left", "."],
         "tags": ["B-per", "I-per", "O", "O"],
         "entities": [{"type": "per", "text": "Ben Okri", "start": 0, "end": 8}],
     }
 
 
-def test_every_sentence_of_a_data_set_is_an_instance_when_it_is_asked_for(tmp_path: Path) -> None:
-    told = entities(30)
-    arrays = arrays_of(tmp_path, told)
+def test_every_sentence_of_a_data_set_is_an_instance(tmp_path: Path) -> None:
+    rows = entities(30)
+    arrays = arrays_of(tmp_path, rows)
     np.savez(tmp_path / "arrays.npz", allow_pickle=False, **arrays)
     for name, array in arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
     mapped = {name: np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in arrays}
     instances = TASK.instances(mapped, {})
-    assert [instances[row].tokens for row in range(len(instances))] == [tokens for tokens, _ in told]
+    assert [instances[row].tokens for row in range(len(instances))] == [tokens for tokens, _ in rows]
     with pytest.raises(IndexError):
         instances[30]
-    assert TASK.misfits({}, {}, Parameters()) == []
+    assert TASK.check_dataset({}, {}, TaggingParameters()) == []
 
 
 def test_both_formats_are_planned_alike(tmp_path: Path) -> None:
     path, faults = tmp_path / "columns", Faults()
-    path.write_bytes(conll(entities(50)))
+    path.write_bytes(to_conll(entities(50)))
     arrays = TASK.read(open_source(path, "conll", Mapping({}), faults), faults).arrays
-    plan = TASK.plan(arrays, Options(), 0)
+    plan = TASK.plan(arrays, TaggingOptions(), 0)
     assert plan.state == plan_of(tmp_path, entities(50)).state
-    assert (arrays["splits"] == splits.OPEN).all()
+    assert (arrays["splits"] == splits.UNASSIGNED).all()
 
 
-def test_what_suits_it_is_named(tmp_path: Path) -> None:
+def test_defaults_suit_the_data_set(tmp_path: Path) -> None:
     path, faults = tmp_path / "content", Faults()
-    path.write_bytes(jsonl(entities(50)))
+    path.write_bytes(to_jsonl(entities(50)))
     summary = TASK.read(open_source(path, "jsonl", Mapping({}), faults), faults).summary
-    defaults = TASK.defaults(summary, Options())
+    defaults = TASK.defaults(summary, TaggingOptions())
     assert defaults.network["crf"]
     assert defaults.network["bidirectional"]
-    assert TASK.check(summary, Options()) == []
+    assert TASK.check(summary, TaggingOptions()) == []
 
 
-def asked(**tensors: Any) -> Asked:
+def tensor_request(**tensors: Any) -> InferenceRequest:
     rows = {
         name: np.array(value, object if name != "lengths" else np.int64) for name, value in tensors.items()
     }
-    return Asked(None, {}, rows, len(next(iter(rows.values()))), {"tags": False})
+    return InferenceRequest(None, {}, rows, len(next(iter(rows.values()))), {"tags": False})
 
 
-def test_tensors_tell_texts_or_tokens() -> None:
-    texts, _ = asyncio.run(requested(TASK, asked(text=["Ann left.", "Lima"])))
-    assert texts == [Instance(text="Ann left."), Instance(text="Lima")]
-    tokens, _ = asyncio.run(requested(TASK, asked(tokens=[["Ann", "left"], ["Lima", ""]], lengths=[2, 1])))
-    assert tokens == [Instance(tokens=["Ann", "left"]), Instance(tokens=["Lima"])]
+def test_tensors_become_texts_or_tokens() -> None:
+    texts, _ = asyncio.run(instances_from_tensors(TASK, tensor_request(text=["Ann left.", "Lima"])))
+    assert texts == [TaggingInstance(text="Ann left."), TaggingInstance(text="Lima")]
+    tokens, _ = asyncio.run(
+        instances_from_tensors(TASK, tensor_request(tokens=[["Ann", "left"], ["Lima", ""]], lengths=[2, 1]))
+    )
+    assert tokens == [TaggingInstance(tokens=["Ann", "left"]), TaggingInstance(tokens=["Lima"])]
 
 
-def test_predictions_are_told_as_tensors(tmp_path: Path) -> None:
+def test_predictions_become_tensors(tmp_path: Path) -> None:
     fields = {field.name: field for field in TASK.tensor_outputs}
     state = plan_of(tmp_path, entities(50)).state
-    found = []
+    predicted = []
     for text in ("Ann left.", "Lima"):
-        example = TASK.encode(state, Instance(text=text), Parameters())
-        found.append(TASK.decode(state, example, np.zeros(len(example.inputs), np.int64), Parameters()))
-    assert stacked(fields["tags"], [one["tags"] for one in found]).array.tolist() == [
+        example = TASK.encode(state, TaggingInstance(text=text), TaggingParameters())
+        predicted.append(
+            TASK.decode(state, example, np.zeros(len(example.inputs), np.int64), TaggingParameters())
+        )
+    assert stack_field(fields["tags"], [one["tags"] for one in predicted]).array.tolist() == [
         ["O", "O", "O"],
         ["O", "", ""],
     ]

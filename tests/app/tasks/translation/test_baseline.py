@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import Faults
 from app.tasks.shared.ragged import Ragged, Texts
+from app.tasks.source import Faults
 from app.tasks.translation import baseline
-from app.tasks.translation.baseline import best_words, learn
-from app.tasks.translation.metrics import compare
+from app.tasks.translation.baseline import best_words, learn_lexicon
+from app.tasks.translation.metrics import score_translations
 from app.tasks.translation.task import TASK
 from tests.bilingual import ADJECTIVES, NOUNS, VERBS, Pair, sentences
 from tests.real_data import shared
@@ -20,7 +20,7 @@ from tests.real_data import shared
 
 def learned(pairs: Sequence[Pair], rows: Sequence[int] | None = None) -> baseline.Lexicon:
     sources, targets = (Texts.of([pair[side] for pair in pairs]) for side in (0, 1))
-    return learn(sources, targets, np.arange(len(pairs)) if rows is None else np.array(rows))
+    return learn_lexicon(sources, targets, np.arange(len(pairs)) if rows is None else np.array(rows))
 
 
 def test_a_dictionary_is_learned_from_sentences() -> None:
@@ -31,14 +31,14 @@ def test_a_dictionary_is_learned_from_sentences() -> None:
     assert words.pairs == 300
 
 
-def test_what_is_not_known_stays() -> None:
+def test_unknown_words_stay() -> None:
     words = learned(sentences(100), range(60))
     assert words.translate("The Unicorn’s cat, ☂") == "El Unicorn’s gato , ☂"
     assert words.translate("") == ""
     assert words.pairs == 60
 
 
-def test_only_the_rows_that_are_given_are_learned_from() -> None:
+def test_only_the_training_rows_are_learned_from() -> None:
     pairs = [("dog", "perro")] * 20 + [("dog", "hund")] * 30
     assert learned(pairs).translate("dog") == "hund"
     assert learned(pairs, range(25)).translate("dog") == "perro"
@@ -50,12 +50,12 @@ Corpus = list[tuple[list[int], list[int]]]
 def by_hand(corpus: Corpus) -> dict[tuple[int, int], float]:
     """IBM model 1 word by word: t(target word | source word), of which word 0 is the empty one."""
     probability: dict[tuple[int, int], float] = defaultdict(lambda: 1.0)
-    for _ in range(baseline.ROUNDS):
+    for _ in range(baseline.EM_ITERATIONS):
         counts: dict[tuple[int, int], float] = defaultdict(float)
         totals: dict[int, float] = defaultdict(float)
         for source, target in corpus:
             for word in target:
-                links = [(given, word) for given in (0, *source)]
+                links = [(explaining, word) for explaining in (0, *source)]
                 whole = sum(probability[link] for link in links)
                 for link in links:
                     counts[link] += probability[link] / whole
@@ -66,8 +66,8 @@ def by_hand(corpus: Corpus) -> dict[tuple[int, int], float]:
 
 def best_of(corpus: Corpus, sizes: tuple[int, int] = (9, 11)) -> list[int]:
     sides = [Ragged.of([np.array(pair[side], np.int32) for pair in corpus], np.int32) for side in (0, 1)]
-    found = best_words(sides[0], sides[1], np.arange(len(corpus)), *sizes)
-    return [int(word) for word in found]
+    best = best_words(sides[0], sides[1], np.arange(len(corpus)), *sizes)
+    return [int(word) for word in best]
 
 
 words = st.lists(st.integers(4, 8), min_size=1, max_size=6)
@@ -77,9 +77,9 @@ corpora = st.lists(st.tuples(words, st.lists(st.integers(4, 10), min_size=1, max
 @settings(max_examples=60)
 @given(corpora)
 def test_it_is_model_1(corpus: Corpus) -> None:
-    found, probability = best_of(corpus), by_hand(corpus)
-    for given_, word in enumerate(found):
-        known = {link[1]: share for link, share in probability.items() if link[0] == given_}
+    best, probability = best_of(corpus), by_hand(corpus)
+    for source, word in enumerate(best):
+        known = {link[1]: share for link, share in probability.items() if link[0] == source}
         if not known:
             assert word == 0
         else:
@@ -94,7 +94,7 @@ def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     whole = best_of(corpus, (40, 50))
     for size in (1, 100, 1000):
-        monkeypatch.setattr(baseline, "CHUNK", size)
+        monkeypatch.setattr(baseline, "CHUNK_LINKS", size)
         assert best_of(corpus, (40, 50)) == whole
 
 
@@ -105,7 +105,7 @@ def test_of_equally_likely_words_the_more_frequent_one_is_taken() -> None:
 
 def test_too_many_pairs_are_thinned_out_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [(f"word{number}", f"palabra{number}") for number in range(100)]
-    monkeypatch.setattr(baseline, "PAIRS", 50)
+    monkeypatch.setattr(baseline, "MAX_PAIRS", 50)
     words = learned(pairs)
     assert words.pairs == 50
     assert [words.translate(source) == target for source, target in pairs] == [True, False] * 50
@@ -113,7 +113,7 @@ def test_too_many_pairs_are_thinned_out_evenly(monkeypatch: pytest.MonkeyPatch) 
 
 def test_too_many_links_are_thinned_out_too(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [(f"word{number}", f"palabra{number}") for number in range(90)]
-    monkeypatch.setattr(baseline, "LINKS", 60)  # there are 180
+    monkeypatch.setattr(baseline, "MAX_LINKS", 60)  # there are 180
     assert learned(pairs).pairs == 30
 
 
@@ -131,7 +131,7 @@ def test_nothing_to_learn_from_is_no_fault() -> None:
 def test_the_same_pairs_give_the_same_dictionary() -> None:
     one, other = learned(sentences(100)), learned(sentences(100))
     np.testing.assert_array_equal(one.best, other.best)
-    assert one.tokenisers == other.tokenisers
+    assert one.tokenizers == other.tokenizers
 
 
 @pytest.mark.slow
@@ -142,9 +142,9 @@ def test_the_baseline_on_real_pairs() -> None:
     sources, targets = Texts.from_arrays(arrays, "source"), Texts.from_arrays(arrays, "target")
     train, test = (np.flatnonzero(arrays["splits"] == code) for code in (0, 2))
     begun = time.process_time()
-    words = learn(sources, targets, train)
+    words = learn_lexicon(sources, targets, train)
     assert time.process_time() - begun < 60
     assert words.pairs == 27_981
-    found = compare([words.translate(line) for line in sources.pick(test)], targets.pick(test))
-    assert found["bleu"] == pytest.approx(12.6, abs=0.3)
-    assert found["chrf"] == pytest.approx(42.9, abs=0.5)
+    scores = score_translations([words.translate(line) for line in sources.pick(test)], targets.pick(test))
+    assert scores["bleu"] == pytest.approx(12.6, abs=0.3)
+    assert scores["chrf"] == pytest.approx(42.9, abs=0.5)

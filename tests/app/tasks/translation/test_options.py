@@ -4,7 +4,12 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
-from app.tasks.translation.options import Instance, Options, Parameters, check_options
+from app.tasks.translation.options import (
+    TranslationInstance,
+    TranslationOptions,
+    TranslationParameters,
+    check_options,
+)
 
 
 def summary(source: int = 2, target: int = 3) -> dict[str, Any]:
@@ -12,10 +17,15 @@ def summary(source: int = 2, target: int = 3) -> dict[str, Any]:
     return {side: {"words_per_text": {"shortest": shortest}} for side, shortest in sides}
 
 
+def limits(**options: Any) -> tuple[int, int]:
+    chosen = TranslationOptions(**options)
+    return chosen.max_vocabulary, chosen.max_train_tokens
+
+
 def test_without_options_units_have_their_own_sizes() -> None:
-    assert (Options().size, Options().longest) == (4_000, 100)
-    assert (Options(tokens="word").size, Options(tokens="character").longest) == (12_000, 400)
-    assert (Options(vocabulary_size=999).size, Options(max_length=7).longest) == (999, 7)
+    assert limits() == (4_000, 100)
+    assert (limits(tokens="word")[0], limits(tokens="character")[1]) == (12_000, 400)
+    assert limits(vocabulary_size=999, max_length=7) == (999, 7)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +42,7 @@ def test_without_options_units_have_their_own_sizes() -> None:
 )
 def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Options.model_validate(wrong, strict=True)
+        TranslationOptions.model_validate(wrong, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +56,8 @@ def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
     ],
 )
 def test_options_that_do_not_fit_the_data(options: dict[str, Any], pointer: str | None) -> None:
-    found = [problem.pointer for problem in check_options(summary(), Options(**options))]
-    assert found == ([pointer] if pointer else [])
+    pointers = [problem.pointer for problem in check_options(summary(), TranslationOptions(**options))]
+    assert pointers == ([pointer] if pointer else [])
 
 
 @pytest.mark.parametrize(
@@ -64,10 +74,10 @@ def test_options_that_do_not_fit_the_data(options: dict[str, Any], pointer: str 
 )
 def test_wrong_parameters_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(wrong, Parameters)
+        msgspec.convert(wrong, TranslationParameters)
 
 
 @pytest.mark.parametrize("wrong", [{}, {"text": ""}, {"text": 7}, {"text": "a", "to": "es"}])
 def test_wrong_instances_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(wrong, Instance)
+        msgspec.convert(wrong, TranslationInstance)

@@ -8,10 +8,10 @@ import pytest
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, open_source
 from app.ingest.readers import delimited as tables
-from app.tasks.contract import Faults
 from app.tasks.shared import splits
-from app.tasks.shared.text_checks import wrong_text
-from app.tasks.translation.reading import LEAST, Pairs, read_pairs
+from app.tasks.shared.text_checks import text_problem
+from app.tasks.source import Faults
+from app.tasks.translation.reading import MIN_TRAIN_PAIRS, Pairs, read_pairs
 from tests.bilingual import Pair, jsonl, sentences, tsv
 from tests.real_data import shared
 
@@ -31,23 +31,23 @@ def texts_of(pairs: Pairs) -> list[Pair]:
 
 @pytest.mark.parametrize(("format_", "write"), [("tsv", tsv), ("jsonl", jsonl)])
 def test_both_formats_give_the_same_pairs(format_: str, write: Any, tmp_path: Path) -> None:
-    told = sentences(20)
+    sample = sentences(20)
     marks = ["train"] * 12 + ["valid"] * 3 + ["test"] * 5
-    pairs, summary, warnings = read(tmp_path, write(told, marks), format_)
-    assert texts_of(pairs) == told
-    assert [splits.NAMES[code] for code in pairs.splits] == marks
+    pairs, summary, warnings = read(tmp_path, write(sample, marks), format_)
+    assert texts_of(pairs) == sample
+    assert [splits.SPLIT_NAMES[code] for code in pairs.splits] == marks
     assert summary["pairs"] == 20
     assert summary["split"] == {"train": 12, "valid": 3, "test": 5}
     assert warnings == []
     again = Pairs.from_arrays(pairs.arrays())
-    assert texts_of(again) == told
+    assert texts_of(again) == sample
     assert all(array.dtype != object for array in pairs.arrays().values())
 
 
 def test_a_file_without_splits_says_so(tmp_path: Path) -> None:
     pairs, summary, _ = read(tmp_path, tsv(sentences(20)))
     assert summary["split"] is None
-    assert set(pairs.splits) == {splits.OPEN}
+    assert set(pairs.splits) == {splits.UNASSIGNED}
 
 
 def test_a_pair_without_a_split_beside_others_is_for_training(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_a_pair_without_a_split_beside_others_is_for_training(tmp_path: Path) ->
 
 
 def test_the_summary_counts_words_and_characters(tmp_path: Path) -> None:
-    told = [*[("a bc", "d")] * 9, ("one two three", "  uno dos  ")]
-    pairs, summary, _ = read(tmp_path, tsv(told))
+    sample = [*[("a bc", "d")] * 9, ("one two three", "  uno dos  ")]
+    pairs, summary, _ = read(tmp_path, tsv(sample))
     assert texts_of(pairs)[-1] == ("one two three", "uno dos")  # the space around a text is none of it
     assert summary["source"] == {
         "characters": 9 * 4 + 13,
@@ -69,45 +69,45 @@ def test_the_summary_counts_words_and_characters(tmp_path: Path) -> None:
 
 
 def test_columns_can_have_other_names(tmp_path: Path) -> None:
-    told = sentences(20)
-    body = tsv(told).replace(b"source\ttarget", b"en\tes", 1)
-    assert texts_of(read(tmp_path, body, "tsv", {"source": "en", "target": "es"})[0]) == told
-    body = jsonl(told).replace(b'"source"', b'"en"').replace(b'"target"', b'"es"')
-    assert texts_of(read(tmp_path, body, "jsonl", {"source": "en", "target": "es"})[0]) == told
+    sample = sentences(20)
+    body = tsv(sample).replace(b"source\ttarget", b"en\tes", 1)
+    assert texts_of(read(tmp_path, body, "tsv", {"source": "en", "target": "es"})[0]) == sample
+    body = jsonl(sample).replace(b'"source"', b'"en"').replace(b'"target"', b'"es"')
+    assert texts_of(read(tmp_path, body, "jsonl", {"source": "en", "target": "es"})[0]) == sample
 
 
 def test_the_direction_can_be_turned_round(tmp_path: Path) -> None:
-    told = sentences(20)
-    pairs, _, _ = read(tmp_path, tsv(told), "tsv", {"source": "target", "target": "source"})
-    assert texts_of(pairs) == [(target, source) for source, target in told]
+    sample = sentences(20)
+    pairs, _, _ = read(tmp_path, tsv(sample), "tsv", {"source": "target", "target": "source"})
+    assert texts_of(pairs) == [(target, source) for source, target in sample]
 
 
 def test_quotes_in_a_table_are_characters(tmp_path: Path) -> None:
-    told = [(f'He said "{number}', f'"{number}" dijo') for number in range(10)]
-    assert texts_of(read(tmp_path, tsv(told))[0]) == told
+    sample = [(f'He said "{number}', f'"{number}" dijo') for number in range(10)]
+    assert texts_of(read(tmp_path, tsv(sample))[0]) == sample
 
 
-def test_what_is_not_used_is_named(tmp_path: Path) -> None:
-    body = b"source\tid\ttarget\n" + b"".join(b"a%d\t7\tb\n" % row for row in range(LEAST))
+def test_unused_columns_are_named(tmp_path: Path) -> None:
+    body = b"source\tid\ttarget\n" + b"".join(b"a%d\t7\tb\n" % row for row in range(MIN_TRAIN_PAIRS))
     assert read(tmp_path, body)[2] == ["The column 'id' is not used."]
-    told = [
+    sample = [
         {"source": f"a{row}", "target": "b", f"note {row} \ud800": 1, f"more {row}": 2}
-        for row in range(LEAST)
+        for row in range(MIN_TRAIN_PAIRS)
     ]
-    warnings = read(tmp_path, b"".join(json.dumps(one).encode() + b"\n" for one in told), "jsonl")[2]
+    warnings = read(tmp_path, b"".join(json.dumps(one).encode() + b"\n" for one in sample), "jsonl")[2]
     assert len(warnings) == 12
     "".join(warnings).encode()
 
 
 def test_rows_in_many_pieces_are_one_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "ROWS", 7)
-    told = sentences(50)
-    pairs, summary, _ = read(tmp_path, tsv(told))
-    assert texts_of(pairs) == told
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 7)
+    sample = sentences(50)
+    pairs, summary, _ = read(tmp_path, tsv(sample))
+    assert texts_of(pairs) == sample
     assert summary["pairs"] == 50
 
 
-def test_faults_in_several_places_are_all_told(tmp_path: Path) -> None:
+def test_faults_of_several_rows_are_all_reported(tmp_path: Path) -> None:
     rows = tsv(sentences(12), ["train"] * 12).splitlines()
     rows[2], rows[5], rows[7] = b"a\t\ttrain", b"a\tb\tdev", b"\t\ttrain"
     with pytest.raises(DatasetInvalid) as caught:
@@ -120,44 +120,44 @@ def test_faults_in_several_places_are_all_told(tmp_path: Path) -> None:
     ]
 
 
-def warned(directory: Path, told: list[Pair], marks: list[str] | None = None) -> str:
-    return " ".join(read(directory, tsv(told, marks))[2])
+def warned(directory: Path, sample: list[Pair], marks: list[str] | None = None) -> str:
+    return " ".join(read(directory, tsv(sample, marks))[2])
 
 
 def test_copies_are_warned_of_when_there_are_many(tmp_path: Path) -> None:
-    told = [(f"line {number}", f"línea {number}") for number in range(95)]
-    assert "the same" not in warned(tmp_path, [*told, *[("OK", "OK")] * 5])
-    found = warned(tmp_path, [*told, *[(f"OK {number}", f"OK {number}") for number in range(6)]])
-    assert "In 6 of 101 pairs both texts are the same (the first is in line 97)." in found
+    sample = [(f"line {number}", f"línea {number}") for number in range(95)]
+    assert "the same" not in warned(tmp_path, [*sample, *[("OK", "OK")] * 5])
+    warnings = warned(tmp_path, [*sample, *[(f"OK {number}", f"OK {number}") for number in range(6)]])
+    assert "In 6 of 101 pairs both texts are the same (the first is in line 97)." in warnings
 
 
 @pytest.mark.parametrize("longer", [0, 1])
 def test_pairs_of_very_different_length_are_warned_of(longer: int, tmp_path: Path) -> None:
-    told = sentences(50)
+    sample = sentences(50)
     odd = ["The dog sees the cat.", "El perro ve el gato."]
     odd[longer] *= 9
-    found = warned(tmp_path, [*told, (odd[0], odd[1])])
-    assert "In 1 of 51 pairs" in found
-    assert "line 52" in found
+    warnings = warned(tmp_path, [*sample, (odd[0], odd[1])])
+    assert "In 1 of 51 pairs" in warnings
+    assert "line 52" in warnings
 
 
 def test_a_language_that_is_longer_as_a_rule_is_no_reason_to_warn(tmp_path: Path) -> None:
-    told = [(source, f"{target} {target} {target} {target} {target}") for source, target in sentences(50)]
-    assert warned(tmp_path, told) == ""
+    sample = [(source, f"{target} {target} {target} {target} {target}") for source, target in sentences(50)]
+    assert warned(tmp_path, sample) == ""
 
 
 def test_test_sources_that_are_trained_on_are_warned_of(tmp_path: Path) -> None:
-    told = [(f"line {number}", f"línea {number}") for number in range(20)]
+    sample = [(f"line {number}", f"línea {number}") for number in range(20)]
     marks = ["train"] * 12 + ["valid"] * 4 + ["test"] * 4
-    assert warned(tmp_path, told, marks) == ""
-    told[17] = (told[3][0], "otra")
-    assert "1 of 4 sources of the test split are in the training split too" in warned(tmp_path, told, marks)
+    assert warned(tmp_path, sample, marks) == ""
+    sample[17] = (sample[3][0], "otra")
+    assert "1 of 4 sources of the test split are in the training split too" in warned(tmp_path, sample, marks)
 
 
 def test_repeated_pairs_without_a_split_are_warned_of(tmp_path: Path) -> None:
-    told = [(f"line {number}", f"línea {number}") for number in range(100)]
-    assert warned(tmp_path, told) == ""
-    assert "20 pairs are there more than once" in warned(tmp_path, [*told, *told[:20]])
+    sample = [(f"line {number}", f"línea {number}") for number in range(100)]
+    assert warned(tmp_path, sample) == ""
+    assert "20 pairs occur more than once" in warned(tmp_path, [*sample, *sample[:20]])
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_repeated_pairs_without_a_split_are_warned_of(tmp_path: Path) -> None:
         ("a\ud800", "character 1"),
     ],
 )
-def test_what_is_wrong_with_a_text(value: object, word: str | None) -> None:
-    found = wrong_text(value)
-    assert (found is None) if word is None else (found is not None and word in found)
+def test_the_problem_of_a_text(value: object, word: str | None) -> None:
+    problem = text_problem(value)
+    assert (problem is None) if word is None else (problem is not None and word in problem)
 
 
 def test_real_pairs(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.contract import Array, Faults
+from app.tasks.arrays import Array
 from app.tasks.forecasting.reading import columns
-from app.tasks.forecasting.reading.columns import LONGEST_TEXT, IdColumn, Levels, MixedColumn, TimeColumn
-from app.tasks.shared.table_cells import MISSING
+from app.tasks.forecasting.reading.columns import MAX_NAME_CHARS, IdColumn, Levels, MixedColumn, TimeColumn
+from app.tasks.shared.table_cells import MISSING_TEXTS
+from app.tasks.source import Faults
 
 NAMES = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=8).filter(
     lambda text: bool(text.strip())
@@ -18,14 +19,15 @@ def texts(*values: str) -> Array:
     return np.array(values, object)
 
 
-def parts_of(values: list[str], sizes: list[int]) -> list[Array]:
+def in_chunks(values: list[str], sizes: list[int]) -> list[Array]:
     """The same column as chunks of these sizes, over and over."""
-    found, at, turn = [], 0, 0
-    while at < len(values):
-        size = sizes[turn % len(sizes)]
-        found.append(texts(*values[at : at + size]))
-        at, turn = at + size, turn + 1
-    return found
+    chunks: list[Array] = []
+    start = 0
+    while start < len(values):
+        size = sizes[len(chunks) % len(sizes)]
+        chunks.append(texts(*values[start : start + size]))
+        start += size
+    return chunks
 
 
 def rows(values: npt.NDArray[np.generic], first: int = 1) -> Array:
@@ -37,7 +39,7 @@ def mixed(*chunks: Array) -> tuple[MixedColumn, list[str]]:
     for chunk in chunks:
         column.add(chunk, rows(chunk, first), "x", faults)
         first += len(chunk)
-    return column, [problem.pointer for problem in faults.found]
+    return column, [problem.pointer for problem in faults.problems]
 
 
 def times(*chunks: Array) -> tuple[Array, list[tuple[str, str]]]:
@@ -45,25 +47,25 @@ def times(*chunks: Array) -> tuple[Array, list[tuple[str, str]]]:
     for chunk in chunks:
         column.add(chunk, rows(chunk, first), "ds", faults)
         first += len(chunk)
-    return column.times(), [(problem.pointer, problem.detail) for problem in faults.found]
+    return column.times(), [(problem.pointer, problem.detail) for problem in faults.problems]
 
 
 @given(st.lists(NAMES, min_size=1, max_size=40), st.lists(st.integers(1, 7), min_size=1))
 def test_series_are_numbered_by_appearance_whatever_the_chunks(ids: list[str], sizes: list[int]) -> None:
     column, faults = IdColumn(), Faults()
-    for part in parts_of(ids, sizes):
+    for part in in_chunks(ids, sizes):
         column.add(part, rows(part), "unique_id", faults)
-    assert not faults.found
+    assert not faults.problems
     assert column.names == list(dict.fromkeys(ids))
     assert [column.names[code] for code in column.codes()] == ids
 
 
 def test_ids_that_look_like_missing_values_are_ids() -> None:
     column, faults = IdColumn(), Faults()
-    names = sorted(MISSING - {""})
+    names = sorted(MISSING_TEXTS - {""})
     column.add(texts(*names), rows(texts(*names)), "unique_id", faults)
     assert column.names == names
-    assert not faults.found
+    assert not faults.problems
 
 
 def test_typed_ids_are_written_without_a_fraction_in_every_chunk() -> None:
@@ -74,35 +76,35 @@ def test_typed_ids_are_written_without_a_fraction_in_every_chunk() -> None:
     assert column.codes().tolist() == [0, 1, 1, 0, 0, 1]
 
 
-def test_a_missing_or_endless_id_is_told_once_at_its_first_row() -> None:
+def test_a_missing_or_too_long_id_is_one_fault_at_its_first_row() -> None:
     column, faults = IdColumn(), Faults()
-    endless = "x" * (LONGEST_TEXT + 1)
-    column.add(texts("a", "", "a", "", endless), np.array([2, 5, 6, 9, 12]), "unique_id", faults)
-    column.add(texts("", endless, "x" * LONGEST_TEXT), np.array([13, 14, 15]), "unique_id", faults)
+    too_long = "x" * (MAX_NAME_CHARS + 1)
+    column.add(texts("a", "", "a", "", too_long), np.array([2, 5, 6, 9, 12]), "unique_id", faults)
+    column.add(texts("", too_long, "x" * MAX_NAME_CHARS), np.array([13, 14, 15]), "unique_id", faults)
     column.add(np.array([np.nan]), np.array([16]), "unique_id", faults)  # a typed null is the same id
-    assert [problem.pointer for problem in faults.found] == [
+    assert [problem.pointer for problem in faults.problems] == [
         "/file/row/5/column/unique_id",
         "/file/row/12/column/unique_id",
     ]
-    assert "is missing" in faults.found[0].detail
-    assert f"longer than {LONGEST_TEXT}" in faults.found[1].detail
+    assert "is missing" in faults.problems[0].detail
+    assert f"longer than {MAX_NAME_CHARS}" in faults.problems[1].detail
 
 
 @pytest.mark.parametrize("name", ["a\0", "\0a", "a\0b"])
 def test_an_id_that_cannot_be_stored_is_refused(name: str) -> None:
     column, faults = IdColumn(), Faults()
     column.add(texts("a", name), np.array([2, 3]), "unique_id", faults)
-    assert [problem.pointer for problem in faults.found] == ["/file/row/3/column/unique_id"]
-    assert "NUL" in faults.found[0].detail
+    assert [problem.pointer for problem in faults.problems] == ["/file/row/3/column/unique_id"]
+    assert "NUL" in faults.problems[0].detail
 
 
-def test_levels_know_missing_only_where_it_is_allowed() -> None:
+def test_levels_have_a_missing_code_only_if_allowed() -> None:
     assert Levels(missing=True).encode(texts("a", "", "NaN", "b", "a")).tolist() == [0, -1, -1, 1, 0]
     assert Levels(missing=False).encode(texts("a", "", "NaN", "b", "a")).tolist() == [0, 1, 2, 3, 0]
 
 
 @pytest.mark.parametrize(
-    ("given_texts", "integer"),
+    ("cells", "integer"),
     [
         (["1", "2", "3"], True),
         (["-5", "0", "1e2"], True),
@@ -116,20 +118,18 @@ def test_levels_know_missing_only_where_it_is_allowed() -> None:
         (["2024-01-01"], False),
     ],
 )
-def test_what_the_first_chunk_holds_decides_whether_time_counts_steps(
-    given_texts: list[str], integer: bool
-) -> None:
-    found, _ = times(texts(*given_texts))
-    assert np.issubdtype(found.dtype, np.datetime64) != integer
+def test_the_first_chunk_decides_whether_time_is_integer(cells: list[str], integer: bool) -> None:
+    stamps, _ = times(texts(*cells))
+    assert np.issubdtype(stamps.dtype, np.datetime64) != integer
 
 
 def test_stamps_among_integers_and_integers_among_stamps_are_faults_of_their_rows() -> None:
-    _, found = times(texts("1", "2"), texts("3", "2024-01-01", "", "4.5"))
-    assert [pointer for pointer, _ in found] == [f"/file/row/{row}/column/ds" for row in (5, 6, 7)]
-    assert "is not an integer, as the rows before" in found[0][1]
-    assert found[1][1] == "The date is missing."
-    _, found = times(texts("2024-01-01", "2024-01-02"), texts("2024-01-03", "17"))
-    assert [pointer for pointer, _ in found] == ["/file/row/5/column/ds"]
+    _, problems = times(texts("1", "2"), texts("3", "2024-01-01", "", "4.5"))
+    assert [pointer for pointer, _ in problems] == [f"/file/row/{row}/column/ds" for row in (5, 6, 7)]
+    assert "is not an integer, unlike the rows before" in problems[0][1]
+    assert problems[1][1] == "The date is missing."
+    _, problems = times(texts("2024-01-01", "2024-01-02"), texts("2024-01-03", "17"))
+    assert [pointer for pointer, _ in problems] == ["/file/row/5/column/ds"]
 
 
 def test_integers_too_large_to_be_exact_are_refused() -> None:
@@ -138,19 +138,19 @@ def test_integers_too_large_to_be_exact_are_refused() -> None:
     ]
 
 
-def test_a_missing_typed_time_is_told() -> None:
-    _, found = times(np.array(["2024-01-01", "NaT"], "datetime64[s]"))
-    assert found == [("/file/row/3/column/ds", "The date is missing.")]
-    _, found = times(np.array([1.0, np.nan, 3.0]))
-    assert found == [("/file/row/3/column/ds", "The date is missing.")]
+def test_a_missing_typed_time_is_a_fault() -> None:
+    _, problems = times(np.array(["2024-01-01", "NaT"], "datetime64[s]"))
+    assert problems == [("/file/row/3/column/ds", "The date is missing.")]
+    _, problems = times(np.array([1.0, np.nan, 3.0]))
+    assert problems == [("/file/row/3/column/ds", "The date is missing.")]
 
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=60), st.lists(st.integers(1, 9), min_size=1))
 def test_stamps_are_the_same_read_together_or_in_pieces(days: list[int], sizes: list[int]) -> None:
     stamps = (np.array(days) + np.datetime64("2023-06-01")).astype(str).tolist()
-    found, faults = times(*parts_of(stamps, sizes))
+    parsed, faults = times(*in_chunks(stamps, sizes))
     assert not faults
-    assert found.astype("datetime64[D]").astype(str).tolist() == stamps
+    assert parsed.astype("datetime64[D]").astype(str).tolist() == stamps
 
 
 @given(
@@ -158,20 +158,20 @@ def test_stamps_are_the_same_read_together_or_in_pieces(days: list[int], sizes: 
     st.lists(st.integers(1, 7), min_size=1),
 )
 def test_a_column_is_numeric_if_all_of_it_is_whatever_the_chunks(cells: list[str], sizes: list[int]) -> None:
-    column, faults = mixed(*parts_of(cells, sizes))
+    column, faults = mixed(*in_chunks(cells, sizes))
     assert not faults
     numbers, codes = column.numbers(), column.codes()
-    odd = [at for at, cell in enumerate(cells) if cell in ("red", "blue")]
-    if odd:
+    names = [index for index, cell in enumerate(cells) if cell in ("red", "blue")]
+    if names:
         assert numbers is None
-        assert column.odd == f"{cells[odd[0]]!r} in row {odd[0] + 2}"
+        assert column.first_text == f"{cells[names[0]]!r} in row {names[0] + 2}"
     else:
-        wanted = [float(cell) if cell else np.nan for cell in cells]
+        expected = [float(cell) if cell else np.nan for cell in cells]
         assert numbers is not None
-        assert np.array_equal(numbers, np.array(wanted, np.float32), equal_nan=True)
+        assert np.array_equal(numbers, np.array(expected, np.float32), equal_nan=True)
     assert codes is not None
-    shown = [column.levels[code] if code >= 0 else None for code in codes]
-    assert shown == [None if cell in MISSING else cell for cell in cells]
+    decoded = [column.levels[code] if code >= 0 else None for code in codes]
+    assert decoded == [None if cell in MISSING_TEXTS else cell for cell in cells]
 
 
 def test_a_number_beyond_float32_is_a_fault_of_a_numeric_column_only() -> None:
@@ -186,9 +186,9 @@ def test_typed_numbers_are_never_a_category() -> None:
 
 
 def test_too_many_or_too_long_texts_are_no_category(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "MOST_LEVELS", 5)
-    monkeypatch.setattr(columns, "MOST_COUNTED", 3)
+    monkeypatch.setattr(columns, "MAX_LEVELS", 5)
+    monkeypatch.setattr(columns, "MAX_NUMERIC_LEVELS", 3)
     assert mixed(texts("a", "b", "c", "d", "e"))[0].codes() is not None
     assert mixed(texts("a", "b", "c"), texts("d", "e", "f"), texts("a"))[0].codes() is None
-    assert mixed(texts("1", "2", "3", "4"))[0].codes() is None  # numbers are counted less far
-    assert mixed(texts("a", "x" * (LONGEST_TEXT + 1)))[0].codes() is None
+    assert mixed(texts("1", "2", "3", "4"))[0].codes() is None  # numbers have a lower limit
+    assert mixed(texts("a", "x" * (MAX_NAME_CHARS + 1)))[0].codes() is None

@@ -6,35 +6,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
-from app.tasks.contract import Array, Faults
+from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.reading.grid import Grid, Rows, fill_forward, lay_out
+from app.tasks.forecasting.reading.grid import Grid, TableRows, build_grid, fill_forward
+from app.tasks.source import Faults
 
 FREQUENCIES = ["s", "15min", "h", "D", "B", "W-WED", "MS", "ME", "QS-FEB", "QE-MAR", "YS", "YE-JUN", "1", "7"]
 
 
-def rows_of(**series: Array) -> Rows:
+def rows_of(**series: Array) -> TableRows:
     """A long table of series one behind the other, its first row in line 2."""
     times = list(series.values())
     codes = np.repeat(np.arange(len(times), dtype=np.int32), [len(stamps) for stamps in times])
-    return Rows(list(series), codes, np.concatenate(times), np.arange(2, 2 + len(codes)), "ds")
+    return TableRows(list(series), codes, np.concatenate(times), np.arange(2, 2 + len(codes)), "ds")
 
 
-def shuffled(rows: Rows, rng: np.random.Generator) -> Rows:
+def shuffled(rows: TableRows, rng: np.random.Generator) -> TableRows:
     """The same table with its series interleaved at random, each in its own order."""
     codes = rng.permutation(rows.codes)
     _, first = np.unique(codes, return_index=True)
     rank = np.empty(len(first), np.int32)
     rank[np.argsort(first)] = np.arange(len(first))  # series are numbered by appearance
     taken = {int(code): iter(np.flatnonzero(rows.codes == code)) for code in np.unique(codes)}
-    places = [next(taken[int(code)]) for code in codes]
-    names = [rows.names[int(codes[at])] for at in np.sort(first)]
-    return Rows(names, rank[codes], rows.times[places], rows.lines, "ds")
+    source = [next(taken[int(code)]) for code in codes]
+    names = [rows.names[int(codes[row])] for row in np.sort(first)]
+    return TableRows(names, rank[codes], rows.times[source], rows.lines, "ds")
 
 
-def refused(rows: Rows) -> list[Problem]:
+def refused(rows: TableRows) -> list[Problem]:
     with pytest.raises(DatasetInvalid) as caught:
-        lay_out(rows, Faults())
+        build_grid(rows, Faults())
     return caught.value.problems
 
 
@@ -59,33 +60,33 @@ def times_of(grid: Grid, series: int) -> Array:
 def test_any_interleaving_with_any_gaps_lands_where_its_stamps_say(
     alias: str, made: list[tuple[int, set[int]]], seed: int
 ) -> None:
-    """Rows 20 to 29 are always there, so the step can be told; others are missing at random."""
+    """Rows 20 to 29 are always there, so the step can be inferred; others are missing at random."""
     frequency = Frequency.parse(alias)
     series = {}
     for number, (start, missing) in enumerate(made):
-        kept = np.array([at for at in range(61) if at not in missing or 20 <= at < 30])
-        series[f"s{number}"] = frequency.times(kept + start)
+        present = np.array([step for step in range(61) if step not in missing or 20 <= step < 30])
+        series[f"s{number}"] = frequency.times(present + start)
     rows = shuffled(rows_of(**series), np.random.default_rng(seed))
-    grid = lay_out(rows, Faults())
+    grid = build_grid(rows, Faults())
     assert (grid.frequency.unit, grid.frequency.step) == (frequency.unit, frequency.step)
-    laid = grid.lay(np.arange(len(rows.codes)), empty=-1)  # the row at each grid point
-    assert sorted(laid[laid >= 0].tolist()) == list(range(len(rows.codes)))
-    for at in range(len(made)):
-        mine = laid[grid.offsets[at] : grid.offsets[at + 1]]
-        found = mine >= 0
-        assert (rows.codes[mine[found]] == at).all()
-        assert (times_of(grid, at)[found] == rows.times[mine[found]]).all()
-        assert found[0]
-        assert found[-1]
-    assert grid.gaps == int((laid < 0).sum())
-    assert grid.gappy == sum(
-        bool((laid[a:b] < 0).any()) for a, b in zip(grid.offsets, grid.offsets[1:], strict=False)
+    row_of = grid.spread(np.arange(len(rows.codes)), empty=-1)  # the row at each grid point
+    assert sorted(row_of[row_of >= 0].tolist()) == list(range(len(rows.codes)))
+    for index in range(len(made)):
+        own = row_of[grid.offsets[index] : grid.offsets[index + 1]]
+        known = own >= 0
+        assert (rows.codes[own[known]] == index).all()
+        assert (times_of(grid, index)[known] == rows.times[own[known]]).all()
+        assert known[0]
+        assert known[-1]
+    assert grid.missing_points == int((row_of < 0).sum())
+    assert grid.gapped_series == sum(
+        bool((row_of[a:b] < 0).any()) for a, b in zip(grid.offsets, grid.offsets[1:], strict=False)
     )
 
 
 def test_each_series_may_lie_elsewhere_between_the_grid_points() -> None:
     days = np.arange(8) * np.timedelta64(86_400, "s")
-    grid = lay_out(
+    grid = build_grid(
         rows_of(a=stamps("2024-01-01T16:00")[0] + days, b=stamps("2024-02-27T04:30")[0] + days), Faults()
     )
     assert grid.frequency.alias == "D"
@@ -95,21 +96,21 @@ def test_each_series_may_lie_elsewhere_between_the_grid_points() -> None:
 
 def test_month_ends_through_a_leap_year_are_months() -> None:
     ends = ["2023-11-30", "2023-12-31", "2024-01-31", "2024-02-29", "2024-03-31", "2025-02-28"]
-    grid = lay_out(rows_of(a=stamps(*ends)), Faults())
+    grid = build_grid(rows_of(a=stamps(*ends)), Faults())
     assert grid.frequency.alias == "ME"
-    assert np.diff(grid.place).tolist() == [1, 1, 1, 1, 11]
+    assert np.diff(grid.points).tolist() == [1, 1, 1, 1, 11]
     assert times_of(grid, 0)[-1] == stamps("2025-02-28")[0]
 
 
 def test_business_days_skip_weekends_and_miss_holidays() -> None:
     days = ["2024-03-27", "2024-03-28", "2024-04-02", "2024-04-03", "2024-04-04", "2024-04-05", "2024-04-08"]
-    grid = lay_out(rows_of(a=stamps(*days)), Faults())
-    assert (grid.frequency.alias, grid.gaps) == ("B", 2)  # Good Friday and Easter Monday
-    assert grid.place.tolist() == [0, 1, 4, 5, 6, 7, 8]
+    grid = build_grid(rows_of(a=stamps(*days)), Faults())
+    assert (grid.frequency.alias, grid.missing_points) == ("B", 2)  # Good Friday and Easter Monday
+    assert grid.points.tolist() == [0, 1, 4, 5, 6, 7, 8]
 
 
 @given(st.integers(2, 30), st.data())
-def test_a_duplicate_is_told_with_its_row_and_the_row_it_repeats(count: int, data: st.DataObject) -> None:
+def test_a_duplicate_fault_has_its_row_and_the_row_it_repeats(count: int, data: st.DataObject) -> None:
     first, second = np.arange(count), np.arange(100, 100 + count)
     rows = rows_of(**{"a b": first, "ü": second})
     at = data.draw(st.integers(1, count - 1))
@@ -120,14 +121,14 @@ def test_a_duplicate_is_told_with_its_row_and_the_row_it_repeats(count: int, dat
     assert problem.detail == f"Duplicate time stamp: series 'ü' has this one in row {count + at + 1} too."
 
 
-def test_rows_that_go_back_in_time_are_told() -> None:
+def test_rows_that_go_back_in_time_are_faults() -> None:
     [problem] = refused(rows_of(a=stamps("2024-01-01", "2024-01-03", "2024-01-02", "2024-01-04")))
     assert problem.pointer == "/file/row/4/column/ds"
     assert "Not sorted by time: series 'a' has a later time stamp before, in row 3" in problem.detail
 
 
 def test_equal_stamps_of_different_series_are_no_duplicates() -> None:
-    grid = lay_out(rows_of(a=np.arange(5), b=np.arange(5)), Faults())
+    grid = build_grid(rows_of(a=np.arange(5), b=np.arange(5)), Faults())
     assert grid.offsets.tolist() == [0, 5, 10]
 
 
@@ -139,13 +140,13 @@ def test_a_stamp_between_the_grid_points_is_a_fault_of_its_row() -> None:
     assert problem.detail.startswith("Mixed frequency")
 
 
-def test_a_wrong_first_row_is_told_and_not_all_others() -> None:
+def test_a_wrong_first_row_is_the_only_fault() -> None:
     days = stamps("2024-01-01")[0] + np.arange(12) * np.timedelta64(86_400, "s")
     days[0] += np.timedelta64(3600, "s")
     assert [problem.pointer for problem in refused(rows_of(a=days))] == ["/file/row/2/column/ds"]
 
 
-def test_a_series_of_another_frequency_is_told_at_its_first_row() -> None:
+def test_a_series_of_another_frequency_is_a_fault_at_its_first_row() -> None:
     days = stamps("2024-01-01")[0] + np.arange(40) * np.timedelta64(86_400, "s")
     [problem] = refused(rows_of(a=days, b=days[::7], c=days))
     assert problem.pointer == "/file/row/42/column/ds"
@@ -159,17 +160,17 @@ def test_one_row_far_away_does_not_make_a_grid_of_millions() -> None:
 
 
 def test_a_series_of_one_row_takes_part() -> None:
-    grid = lay_out(rows_of(a=np.arange(5), lonely=np.array([42]), b=np.arange(3, 9)), Faults())
+    grid = build_grid(rows_of(a=np.arange(5), lonely=np.array([42]), b=np.arange(3, 9)), Faults())
     assert grid.offsets.tolist() == [0, 5, 6, 12]
     assert grid.starts.tolist() == [0, 42, 3]
 
 
 def test_no_step_at_all_cannot_be_a_grid() -> None:
-    assert "frequency cannot be told" in refused(rows_of(a=np.array([1]), b=np.array([2])))[0].detail
+    assert "frequency cannot be inferred" in refused(rows_of(a=np.array([1]), b=np.array([2])))[0].detail
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40).filter(lambda values: values[0] > 0))
-def test_empty_points_take_what_stands_before_them(values: list[int]) -> None:
+def test_empty_points_repeat_the_point_before(values: list[int]) -> None:
     grid = np.array(values)
     filled = fill_forward(grid, 0)
     expected, last = [], 0

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.reading.infer_frequency import infer
+from app.tasks.forecasting.reading.infer_frequency import infer_frequency
 
 Stamps = npt.NDArray[np.datetime64]
 
@@ -46,42 +46,42 @@ def grid(alias: str, start: str, count: int) -> Stamps:
 )
 def test_regular_stamps_name_their_frequency(alias: str, start: str, expected: str) -> None:
     stamps = grid(alias, start, 40)
-    found = infer([stamps])
-    assert found.alias == expected
-    assert len(set(found.phase(stamps).tolist())) == 1
-    assert np.array_equal(np.diff(found.ordinal(stamps)), np.ones(39))
+    frequency = infer_frequency([stamps])
+    assert frequency.alias == expected
+    assert len(set(frequency.phase(stamps).tolist())) == 1
+    assert np.array_equal(np.diff(frequency.ordinal(stamps)), np.ones(39))
 
 
 @given(
     st.sampled_from(["15min", "h", "D", "B", "W-SUN", "MS", "ME", "QE-DEC", "YS-JAN"]),
     st.sets(st.integers(0, 59), max_size=20),
 )
-def test_gaps_do_not_change_the_frequency(alias: str, lost: set[int]) -> None:
+def test_gaps_do_not_change_the_frequency(alias: str, missing: set[int]) -> None:
     whole = grid(alias, "2024-01-01", 120)
-    kept = np.delete(whole, sorted(2 * at + 1 for at in lost if at % 3))
-    found = infer([kept, whole[:50]])
-    assert np.array_equal(np.diff(found.ordinal(whole)), np.ones(119))
-    assert len(set(found.phase(whole).tolist())) == 1
+    gapped = np.delete(whole, sorted(2 * index + 1 for index in missing if index % 3))
+    frequency = infer_frequency([gapped, whole[:50]])
+    assert np.array_equal(np.diff(frequency.ordinal(whole)), np.ones(119))
+    assert len(set(frequency.phase(whole).tolist())) == 1
 
 
 def test_days_of_one_working_week_are_days() -> None:
-    assert infer([grid("D", "2024-01-01", 5)]).alias == "D"
+    assert infer_frequency([grid("D", "2024-01-01", 5)]).alias == "D"
 
 
 def test_one_weekend_makes_business_days_days() -> None:
-    assert infer([grid("B", "2024-01-01", 60), grid("D", "2024-01-06", 2)]).alias == "D"
+    assert infer_frequency([grid("B", "2024-01-01", 60), grid("D", "2024-01-06", 2)]).alias == "D"
 
 
 @pytest.mark.parametrize(
     ("times", "alias"), [([0, 1, 2, 5], "1"), ([0, 10, 20, 50], "10"), ([0, 2, 4, 5], "1"), ([-3, -1], "2")]
 )
 def test_integers_give_integer_time(times: list[int], alias: str) -> None:
-    assert infer([np.array(times)]).alias == alias
+    assert infer_frequency([np.array(times)]).alias == alias
 
 
 @pytest.mark.parametrize(
     "series", [[], [np.array([5])], [grid("D", "2024-01-01", 1), grid("D", "2024-01-02", 1)]]
 )
 def test_without_two_stamps_there_is_no_frequency(series: list[Stamps]) -> None:
-    with pytest.raises(ValueError, match="cannot be told"):
-        infer(series)
+    with pytest.raises(ValueError, match="cannot be inferred"):
+        infer_frequency(series)

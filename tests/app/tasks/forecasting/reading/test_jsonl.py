@@ -1,41 +1,26 @@
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
 from app.errors import DatasetInvalid
-from app.tasks.contract import Chunk, Faults
 from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.series import SeriesSet
+from app.tasks.source import Faults
 from app.typedefs import Json
-
-
-@dataclass
-class Lines:
-    """A source of records that are already there."""
-
-    items: list[Json]
-    format: str = "jsonl"
-
-    def chunks(self) -> Iterator[Chunk]:
-        return iter(())
-
-    def records(self) -> Iterator[tuple[int, Json]]:
-        return iter(enumerate(self.items, 1))
+from tests.sources import MemorySource
 
 
 def read(*items: Json) -> tuple[SeriesSet, Json, list[str]]:
     faults = Faults()
-    found = read_series(Lines(list(items)), faults)
+    result = read_series(MemorySource("jsonl", objects=items), faults)
     faults.check()
-    return found
+    return result
 
 
 def item(name: str | None = "a", **fields: Any) -> Json:
-    given = {"start": "2024-01-01", "freq": "D", "target": [1, 2, 3, 4]} | fields
-    return given if name is None else {"item_id": name} | given
+    record = {"start": "2024-01-01", "freq": "D", "target": [1, 2, 3, 4]} | fields
+    return record if name is None else {"item_id": name} | record
 
 
 def refused(*items: Json) -> list[tuple[str, str]]:
@@ -100,14 +85,16 @@ def test_a_split_holds_for_a_whole_series() -> None:
     assert summary["longest_train"] == 4
 
 
-def test_fields_that_are_not_used_are_told_once() -> None:
+def test_an_unused_field_has_one_warning() -> None:
     _, _, warnings = read(item("a", colour="red"), item("b", colour="blue"))
     assert warnings == ["The field 'colour' (first in line 1) is not used."]
 
 
-def test_every_wrong_line_is_told() -> None:
-    found = refused(item("a"), item("b", freq="h"), item("a"), item("c", start=None), item("d", target="1"))
-    assert [pointer for pointer, _ in found] == [
+def test_every_wrong_line_is_a_fault() -> None:
+    problems = refused(
+        item("a"), item("b", freq="h"), item("a"), item("c", start=None), item("d", target="1")
+    )
+    assert [pointer for pointer, _ in problems] == [
         "/file/row/2/column/freq",
         "/file/row/3/column/item_id",
         "/file/row/4/column/start",

@@ -7,83 +7,85 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid
-from app.tasks.contract import Faults
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.reading.summary import FEWEST, Found, describe
+from app.tasks.forecasting.reading.summary import MIN_OBSERVED, ParsedSeries, summarize_series
+from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.series import series_set
 
 NAN = np.nan
 
 
-def found(*series: list[float], freq: str = "D", phases: list[int] | None = None, **fields: Any) -> Found:
+def parsed(
+    *series: list[float], freq: str = "D", phases: list[int] | None = None, **fields: Any
+) -> ParsedSeries:
     values = [np.array(one, np.float64) for one in series]
-    made = series_set(values, freq, **fields)
+    series_ = series_set(values, freq, **fields)
     rows = int(sum(np.isfinite(one).sum() for one in values))
-    return Found(made, np.array(phases or [0] * len(series)), rows, "y", ["earlier"])
+    return ParsedSeries(series_, np.array(phases or [0] * len(series)), rows, "y", ["earlier"])
 
 
-def told(*series: list[float], **fields: Any) -> tuple[Json, list[str]]:
-    summary, warnings = describe(found(*series, **fields), Faults())
+def summarized(*series: list[float], **fields: Any) -> tuple[Json, list[str]]:
+    summary, warnings = summarize_series(parsed(*series, **fields), Faults())
     json.dumps(summary, allow_nan=False)
     return summary, warnings
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=20), min_size=1, max_size=6))
-def test_lengths_end_at_the_last_observed_value(seen: list[list[bool]]) -> None:
-    series = [[1.0 if one else NAN for one in part] for part in [*seen, [True] * FEWEST]]
-    summary, warnings = told(*series)
-    ends = [max((at + 1 for at, value in enumerate(part) if value == 1.0), default=0) for part in series]
-    observed = [sum(value == 1.0 for value in part) for part in series]
+def test_lengths_end_at_the_last_observed_value(observed: list[list[bool]]) -> None:
+    series = [[1.0 if one else NAN for one in part] for part in [*observed, [True] * MIN_OBSERVED]]
+    summary, warnings = summarized(*series)
+    ends = [
+        max((index + 1 for index, value in enumerate(part) if value == 1.0), default=0) for part in series
+    ]
+    counts = [sum(value == 1.0 for value in part) for part in series]
     assert (summary["shortest"], summary["longest"]) == (min(ends), max(ends))
     assert summary["longest_train"] == max(ends)
-    assert summary["missing_share"] == pytest.approx(1 - sum(observed) / sum(ends), abs=1e-6)
-    short = sum(count < FEWEST for count in observed)
-    told_so = [f"{short} series have fewer than {FEWEST} observed values."] if short else []
-    assert warnings == ["earlier", *told_so]
+    assert summary["missing_share"] == pytest.approx(1 - sum(counts) / sum(ends), abs=1e-6)
+    short = sum(count < MIN_OBSERVED for count in counts)
+    expected = [f"{short} series have fewer than {MIN_OBSERVED} observed values."] if short else []
+    assert warnings == ["earlier", *expected]
 
 
 def test_nothing_to_learn_from_is_a_fault_of_the_column() -> None:
     with pytest.raises(DatasetInvalid) as caught:
-        describe(found([1, NAN, 2], [NAN, NAN, NAN]), Faults())
+        summarize_series(parsed([1, NAN, 2], [NAN, NAN, NAN]), Faults())
     [problem] = caught.value.problems
     assert problem.pointer == "/file/column/y"
-    assert f"fewer than {FEWEST} observed values" in problem.detail
+    assert f"fewer than {MIN_OBSERVED} observed values" in problem.detail
 
 
 def test_the_span_takes_the_phase_of_the_series_it_names() -> None:
-    summary, _ = told([1, 2, 3], [1, 2, 3, 4], phases=[0, 9 * 3600])
+    summary, _ = summarized([1, 2, 3], [1, 2, 3, 4], phases=[0, 9 * 3600])
     assert summary["span"] == {"start": "1970-01-01", "end": "1970-01-04T09:00:00Z"}
 
 
 def test_the_span_of_integer_time_is_of_integers() -> None:
-    assert told([1, 2, 3], freq="10")[0]["span"] == {"start": 0, "end": 20}
+    assert summarized([1, 2, 3], freq="10")[0]["span"] == {"start": 0, "end": 20}
 
 
 def test_marked_rows_do_not_count_as_training() -> None:
     splits = [[1, 1, 1, 2, 3, 3], [3, 3, 3, 3]]
-    summary, _ = told([1, 2, 3, 4, NAN, 6], [1, 2, 3, 4], splits=splits)
+    summary, _ = summarized([1, 2, 3, 4, NAN, 6], [1, 2, 3, 4], splits=splits)
     assert summary["longest_train"] == 3
     assert summary["split"] == {"train": 3, "valid": 1, "test": 6}
 
 
 def test_without_marks_there_is_no_split() -> None:
-    assert told([1, 2, 3])[0]["split"] is None
+    assert summarized([1, 2, 3])[0]["split"] is None
 
 
-def test_covariates_are_told_by_kind() -> None:
-    given_set = found(
-        [1, 2, 3], [1, 2, 3], static=["x", "y"], covariates={"a": np.arange(6.0), "b": np.ones(6)}
-    )
-    given_set.series.covariate_levels[1].extend(["red"])
-    summary, _ = describe(given_set, Faults())
+def test_covariates_are_listed_by_kind() -> None:
+    typed = parsed([1, 2, 3], [1, 2, 3], static=["x", "y"], covariates={"a": np.arange(6.0), "b": np.ones(6)})
+    typed.series.covariate_levels[1].extend(["red"])
+    summary, _ = summarize_series(typed, Faults())
     assert summary["covariates"] == {"static": ["kind"], "numeric": ["a"], "category": ["b"]}
     assert summary["series"] == 2
 
 
 @pytest.mark.parametrize("alias", ["h", "15min", "D", "B", "W-SUN", "MS", "QE-DEC", "YS-JAN", "1"])
 def test_the_frequency_can_be_read_again(alias: str) -> None:
-    summary, _ = told([1, 2, 3], freq=alias)
+    summary, _ = summarized([1, 2, 3], freq=alias)
     frequency = Frequency.parse(summary["frequency"])
     assert frequency.alias == alias
     assert summary["seasons"] == list(frequency.seasons)

@@ -1,7 +1,6 @@
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,43 +15,36 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, open_source
-from app.tasks.contract import Chunk, Faults
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.series import SeriesSet
+from app.tasks.source import Chunk, Faults
 from app.typedefs import Json
+from tests.sources import MemorySource
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
 
 
-@dataclass
-class Table:
-    """A source of chunks that are already there."""
-
-    parts: list[dict[str, list[Any]]]
-    format: str = "csv"
-    dtypes: dict[str, Any] = field(default_factory=dict)
-
-    def chunks(self) -> Iterator[Chunk]:
-        row = 2
-        for part in self.parts:
-            count = len(next(iter(part.values())))
-            columns = {name: np.array(values, self.dtypes.get(name, object)) for name, values in part.items()}
-            yield Chunk(np.arange(row, row + count), columns)
-            row += count
-
-    def records(self) -> Iterator[tuple[int, Json]]:
-        return iter(())
+def chunks_of(parts: list[dict[str, list[Any]]], dtypes: dict[str, Any]) -> list[Chunk]:
+    """Consecutive chunks of a table below a header line; text unless a column has a dtype."""
+    chunks, row = [], 2
+    for part in parts:
+        count = len(next(iter(part.values())))
+        columns = {name: np.array(values, dtypes.get(name, object)) for name, values in part.items()}
+        chunks.append(Chunk(np.arange(row, row + count), columns))
+        row += count
+    return chunks
 
 
 def read(
     parts: dict[str, list[Any]] | list[dict[str, list[Any]]], **dtypes: Any
 ) -> tuple[SeriesSet, Json, list[str]]:
     faults = Faults()
-    found = read_series(Table(parts if isinstance(parts, list) else [parts], dtypes=dtypes), faults)
+    tables = chunks_of(parts if isinstance(parts, list) else [parts], dtypes)
+    result = read_series(MemorySource("csv", tables), faults)
     faults.check()
-    json.dumps(found[1], allow_nan=False)
-    return found
+    json.dumps(result[1], allow_nan=False)
+    return result
 
 
 def days(count: int, start: str = "2024-01-01") -> list[str]:
@@ -94,14 +86,14 @@ def test_missing_values_are_masked(text: str) -> None:
 
 def test_gaps_become_missing_and_are_counted_in_a_warning() -> None:
     stamps = days(10)
-    kept = [0, 1, 2, 5, 6, 9]
-    series, summary, [warning] = read({"ds": [stamps[at] for at in kept], "y": numbers(6)})
-    assert np.flatnonzero(~np.isnan(series.values)).tolist() == kept
+    present = [0, 1, 2, 5, 6, 9]
+    series, summary, [warning] = read({"ds": [stamps[index] for index in present], "y": numbers(6)})
+    assert np.flatnonzero(~np.isnan(series.values)).tolist() == present
     assert warning.startswith("4 time stamps of 1 series")
     assert (summary["rows"], summary["longest"], summary["missing_share"]) == (6, 10, 0.4)
 
 
-def test_the_summary_tells_lengths_span_and_seasons() -> None:
+def test_the_summary_has_lengths_span_and_seasons() -> None:
     parts = {"unique_id": ["a"] * 9 + ["b"] * 4, "ds": [*days(9), *days(4, "2024-03-01")], "y": numbers(13)}
     _, summary, _ = read(parts)
     assert (summary["shortest"], summary["longest"], summary["longest_train"]) == (4, 9, 9)
@@ -110,12 +102,12 @@ def test_the_summary_tells_lengths_span_and_seasons() -> None:
     assert summary["split"] is None
 
 
-def test_a_time_of_day_is_kept_in_the_span() -> None:
+def test_the_span_has_the_time_of_day() -> None:
     _, summary, _ = read({"ds": [f"{day}T16:00:00+01:00" for day in days(8)], "y": numbers(8)})
     assert summary["span"] == {"start": "2024-01-01T15:00:00Z", "end": "2024-01-08T15:00:00Z"}
 
 
-def test_splits_are_laid_on_the_grid_and_tell_what_training_may_see() -> None:
+def test_splits_are_on_the_grid_and_limit_the_training_length() -> None:
     stamps = days(10)
     del stamps[4]
     splits = ["train"] * 5 + ["valid"] * 2 + ["test"] * 2
@@ -157,10 +149,10 @@ def test_months_without_a_hyphen_are_no_counter() -> None:
     assert "ISO 8601" in detail
 
 
-def test_one_wrong_integer_is_told_alone() -> None:
+def test_only_the_wrong_integers_are_faults() -> None:
     ds = [*numbers(5), "five", "6.5", "7"]
-    found = pointers({"ds": ds, "y": numbers(8)})
-    assert [pointer for pointer, _ in found] == ["/file/row/7/column/ds", "/file/row/8/column/ds"]
+    problems = pointers({"ds": ds, "y": numbers(8)})
+    assert [pointer for pointer, _ in problems] == ["/file/row/7/column/ds", "/file/row/8/column/ds"]
 
 
 def test_faults_of_later_chunks_name_their_rows() -> None:
@@ -168,7 +160,7 @@ def test_faults_of_later_chunks_name_their_rows() -> None:
     assert pointers(parts)[0][0] == "/file/row/6/column/y"
 
 
-def test_the_odd_stamp_is_told_even_if_it_comes_first() -> None:
+def test_an_irregular_stamp_is_the_fault_even_if_it_comes_first() -> None:
     ds = ["2024-01-01T05:00", *days(9, "2024-01-02")]
     assert [pointer for pointer, _ in pointers({"ds": ds, "y": numbers(10)})] == ["/file/row/2/column/ds"]
 
@@ -233,7 +225,7 @@ def test_a_value_missing_at_the_end_of_one_series_of_two_means_nothing() -> None
     assert read(parts)[0].known_ahead == []
 
 
-def test_short_series_are_kept_with_a_warning() -> None:
+def test_short_series_are_read_with_a_warning() -> None:
     series, summary, [warning] = read(
         {"unique_id": ["a"] * 5 + ["b"], "ds": [*days(5), "2024-01-01"], "y": numbers(6)}
     )
@@ -298,7 +290,7 @@ def drawn(draw: st.DrawFn) -> Drawn:
         length = draw(st.integers(6, 30))
         value = st.floats(-1e9, 1e9, allow_subnormal=False) | st.just(np.nan)
         series = np.array(draw(st.lists(value, min_size=length, max_size=length)))
-        series[[0, 1, 2, 3, -2, -1]] = [1, 2, 3, 4, 5, 6]  # so that the frequency can be told
+        series[[0, 1, 2, 3, -2, -1]] = [1, 2, 3, 4, 5, 6]  # so that the frequency can be inferred
         values.append(series)
     return Drawn(frequency, draw(st.integers(0, 300)) + int(frequency.locate("2001-01-07")[0]), values)
 

@@ -1,0 +1,96 @@
+"""An uploaded file as a task reads it: rows, records or members; its faults; the arrays it becomes."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+import numpy.typing as npt
+
+from app.errors import DatasetInvalid, Problem, pointer
+from app.tasks.arrays import Arrays, Ints
+from app.typedefs import Json
+
+MAX_FAULTS = 20
+
+
+class Faults:
+    """Collects what is wrong with a file; gives up at the twentieth fault."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def add(
+        self, detail: str, *, row: int | None = None, column: str | None = None, member: str | None = None
+    ) -> None:
+        """Record a fault at a 1-based line of the file (the header counts) and a column or field.
+
+        In an archive the lines are those of its manifest; `member` names another member of it instead.
+        """
+        line = ("member", member) if member is not None else () if row is None else ("row", row)
+        field = ("column", column) if column else ()
+        self.problems.append(Problem(pointer("file", *line, *field), detail))
+        if len(self.problems) >= MAX_FAULTS:
+            self.check()
+
+    def check(self) -> None:
+        """Raise `DatasetInvalid` if there is a fault."""
+        if self.problems:
+            raise DatasetInvalid.of(self.problems)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some consecutive rows of a table: text or typed values, column by column, with their line numbers."""
+
+    rows: Ints  # (n,) 1-based line in the file for text formats, 1-based row for Parquet
+    columns: dict[str, npt.NDArray[Any]]  # canonical name -> (n,) object array of str, or typed values
+
+
+class Member(NamedTuple):
+    """A file in an uploaded archive."""
+
+    name: str
+    size: int  # bytes, uncompressed
+
+
+class Source(Protocol):
+    """An uploaded file, already opened in its format; only an archive has members."""
+
+    format: str
+    has_manifest: bool  # whether the archive has a manifest.jsonl
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Rows of a tabular file under their canonical column names, in file order."""
+        ...
+
+    def records(self) -> Iterator[tuple[int, Json]]:
+        """Objects of a JSON Lines file, or of an archive's manifest, with their 1-based line numbers."""
+        ...
+
+    def members(self) -> Iterator[Member]:
+        """The archive's files in its order, all of them within the limits; without the manifest."""
+        ...
+
+    def open_member(self, name: str) -> BinaryIO:
+        """The bytes of a member as a stream that cannot seek; raises `KeyError` for an unknown name.
+
+        `read` raises `DatasetInvalid`, whose problem names the member, where its content is damaged.
+        """
+        ...
+
+    def manifest(self) -> Iterator[tuple[int, Json]]:
+        """Objects of the archive's manifest.jsonl with their 1-based line numbers; none without one."""
+        ...
+
+    def unlisted(self, names: Collection[str]) -> list[str]:
+        """The names of members that are not among `names`, as a rule those that the manifest names."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The result of reading a file: arrays that are stored, a summary that is shown, and warnings."""
+
+    arrays: Arrays
+    summary: Json
+    warnings: list[str] = field(default_factory=list)
