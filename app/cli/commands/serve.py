@@ -27,6 +27,7 @@ from app.cli.stack.parts import (
     open_listener,
     worker_command,
 )
+from app.cli.stack.server_binary import ServerMissing
 from app.database.engine import make_engine, make_readers
 from app.database.migrate import upgrade
 from app.services.jobs.workers import list_live
@@ -66,7 +67,7 @@ def up(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = Path(".r
             console.print("Stopping (Ctrl-C again kills)", style="dim")
     except StopRequested:
         console.print("Stopped before it was ready", style="dim")
-    except (DirectoryInUse, NotReady) as error:
+    except (DirectoryInUse, NotReady, ServerMissing) as error:
         fail(console, str(error))
     finally:
         signals.restore()

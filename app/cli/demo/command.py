@@ -13,22 +13,26 @@ from app.cli.console import notes
 from app.cli.demo.run import DemoFailed, run_demo
 from app.cli.stack.embedded_servers import DirectoryInUse
 from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener
+from app.cli.stack.server_binary import ServerMissing
 from app.tasks import TASKS
 
+ALL_TASKS = "all"
 DEFAULT_TASK = next(name for name, task in TASKS.items() if task.demo.default)
 
 
 def demo(
     *,
-    task: Annotated[str, typer.Option(help=f"One of {', '.join(sorted(TASKS))}.")] = DEFAULT_TASK,
+    task: Annotated[
+        str, typer.Option(help=f"One of {', '.join(sorted(TASKS))}; or all, one after the other.")
+    ] = DEFAULT_TASK,
     data_dir: Annotated[
         Path | None,
         typer.Option("--data-dir", help="Directory for all files; by default a temporary one."),
     ] = None,
 ) -> None:
     """Train on a small real sample, compare with the baseline, and predict."""
-    if task not in TASKS:
-        raise typer.BadParameter(f"there is no task {task}; name one of {', '.join(sorted(TASKS))}")
+    if task not in TASKS and task != ALL_TASKS:
+        raise typer.BadParameter(f"there is no task {task}; name one of {', '.join(sorted(TASKS))}, or all")
     console, signals = notes(), Signals()
     try:
         with ExitStack() as cleanup:
@@ -40,10 +44,11 @@ def demo(
             console.print(f"Recurra is ready at {stack.url}", style="bold")
             cleanup.callback(signals.count_signals)
             signals.interrupt()
-            run_demo(stack.url, TASKS[task], directory)
+            for name in sorted(TASKS) if task == ALL_TASKS else [task]:
+                run_demo(stack.url, TASKS[name], directory)
     except (StopRequested, KeyboardInterrupt):
         console.print("Stopped", style="dim")
-    except (DirectoryInUse, NotReady, DemoFailed, ClientError) as error:
+    except (DirectoryInUse, NotReady, ServerMissing, DemoFailed, ClientError) as error:
         fail(console, f"The demo failed: {error}")
     finally:
         signals.restore()

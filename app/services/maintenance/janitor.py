@@ -4,10 +4,10 @@ Every training worker runs a janitor. What one has deleted the others do not fin
 """
 
 import logging
-import threading
 from pathlib import Path
 
 from app.database.engine import Sessions
+from app.infrastructure.periodic_thread import PeriodicThread
 from app.infrastructure.storage import Storage
 from app.services.maintenance import cleanup
 
@@ -29,9 +29,9 @@ class Janitor:
         grace_seconds: float = cleanup.GRACE_SECONDS,
     ) -> None:
         self._sessions, self._storage, self._data_dir = sessions, storage, data_dir
-        self._interval_seconds, self._grace_seconds = interval_seconds, grace_seconds
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="janitor", daemon=True)
+        self._grace_seconds = grace_seconds
+        first_seconds = min(FIRST_WAIT_SECONDS, interval_seconds)
+        self._thread = PeriodicThread("janitor", self._clean_up, interval_seconds, first_seconds)
 
     def start(self) -> None:
         """Start the thread; the first cleanup is some minutes later."""
@@ -39,15 +39,7 @@ class Janitor:
 
     def stop(self) -> None:
         """End the thread."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout=MAX_STOP_SECONDS)
-
-    def _run(self) -> None:
-        wait = min(FIRST_WAIT_SECONDS, self._interval_seconds)
-        while not self._stop.wait(wait):
-            self._clean_up()
-            wait = self._interval_seconds
+        self._thread.stop(MAX_STOP_SECONDS)
 
     def _clean_up(self) -> None:
         try:

@@ -34,7 +34,7 @@ from app.typedefs import Json
 
 MAX_CHECKED_TRIALS = 500  # a smaller space is checked trial by trial, a larger one value by value
 MAX_GRID_TRIALS = 10_000
-MAX_PROBLEMS = 20
+MAX_PROBLEMS = 20  # of one sweep, that are reported
 SEED = "training.seed"
 
 

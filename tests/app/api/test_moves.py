@@ -138,7 +138,7 @@ def test_what_was_deleted_is_gone_everywhere(both: tuple[Service, Service]) -> N
     problem(ask(other, "?version=3"), 404)
 
 
-def test_without_redis_a_move_succeeds_at_once_and_is_seen_a_second_later(
+def test_without_redis_a_move_succeeds_at_once_and_holds_a_second_later(
     tmp_path: Path, database_url: str
 ) -> None:
     with (

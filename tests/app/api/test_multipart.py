@@ -164,7 +164,7 @@ def test_headers_are_known_in_any_case_and_the_strange_ones_ignored(tmp_path: Pa
     assert (form.filename, form.path.read_bytes()) == ("f", b"data")
 
 
-def test_a_part_without_a_name_becomes_a_field_nobody_asked_for(tmp_path: Path) -> None:
+def test_a_part_without_a_name_becomes_an_unknown_field(tmp_path: Path) -> None:
     form = received(tmp_path / "f", whole(b"Content-Type: text/plain\r\n\r\nlost"))
     assert form.fields == {"": "lost"}
 
@@ -267,7 +267,7 @@ def test_a_field_has_a_limit_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 5000, 3 * WRITE_BLOCK_BYTES])
-def test_a_full_disk_is_told_as_such(size: int) -> None:
+def test_a_full_disk_is_reported_as_such(size: int) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full here")

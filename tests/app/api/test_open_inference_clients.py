@@ -190,7 +190,7 @@ def test_triton_sees_who_lives(client: triton.InferenceServerClient) -> None:
     assert not client.is_model_ready(TASK, "9")
 
 
-def test_triton_reads_what_is_told(client: triton.InferenceServerClient) -> None:
+def test_triton_reads_the_metadata(client: triton.InferenceServerClient) -> None:
     server = client.get_server_metadata()
     assert (server["name"], "binary_tensor_data" in server["extensions"]) == ("recurra", True)
     message = client.get_model_metadata(GRAPH, "2")

@@ -105,7 +105,7 @@ def test_each_error_has_its_status_slug_and_headers(stage: Stage, child: type[Ap
     assert answer.headers.get("x-should-retry") == ("false" if status == 409 else None)
 
 
-def test_a_message_and_its_places_are_told(stage: Stage) -> None:
+def test_a_message_has_its_pointers(stage: Stage) -> None:
     result = document(stage.tell(Invalid("Two faults", [Problem("/a/0", "odd"), Problem("", "rotten")])))
     assert result["detail"] == "Two faults"
     assert result["errors"] == [{"pointer": "/a/0", "detail": "odd"}, {"pointer": "", "detail": "rotten"}]

@@ -149,7 +149,7 @@ def test_other_methods_are_the_frameworks(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("value", ["abc-1", "x" * 128])
-def test_a_sane_request_id_is_given_back(http: httpx.Client, value: str) -> None:
+def test_a_safe_request_id_is_returned(http: httpx.Client, value: str) -> None:
     assert http.post("/raw/a/echo/1", headers={"X-Request-ID": value}).headers["x-request-id"] == value
 
 

@@ -80,7 +80,7 @@ def test_a_stream_says_what_an_answer_says(text_service: Service) -> None:
 
 
 @pytest.mark.parametrize("stop", ["e", ["ng", "th"], "zzz"])
-def test_a_stop_string_is_never_told(text_service: Service, stop: Any) -> None:
+def test_a_stop_string_is_never_sent(text_service: Service, stop: Any) -> None:
     how: Json = {"max_tokens": 300, "seed": 3, "stop": stop}
     (prediction,) = ask(text_service, **how).json()["predictions"]
     *message, _ = streamed(text_service, **how)

@@ -22,7 +22,7 @@ def job(status: str, **fields: Any) -> dict[str, Any]:
     return {"id": "job_1", "model": "demand", "status": status, **fields}
 
 
-def test_an_upload_streams_the_file_and_tells_its_progress(tmp_path: Path) -> None:
+def test_an_upload_streams_the_file_and_reports_its_progress(tmp_path: Path) -> None:
     path = tmp_path / "series.csv"
     path.write_bytes(b"x" * 200_000)
     observed: list[httpx.Request] = []
@@ -71,7 +71,7 @@ def test_an_error_of_something_else_becomes_a_problem() -> None:
     assert "bad gateway" in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_told_apart() -> None:
+def test_a_missing_server_is_an_error_of_its_own() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
@@ -206,7 +206,7 @@ def events(*lines: str) -> Handler:
     return lambda _: httpx.Response(200, content=content, headers={"content-type": "text/event-stream"})
 
 
-def test_a_streamed_text_is_told_piece_by_piece() -> None:
+def test_a_streamed_text_comes_piece_by_piece() -> None:
     pieces = [{"index": 0, "text": "Once "}, {"index": 0, "text": "", "finish_reason": "stop", "tokens": 1}]
     observed: list[dict[str, Any]] = []
     answer = events(*(f"data: {json.dumps(piece)}" for piece in pieces), 'event: done\ndata: {"version": 1}')
@@ -239,6 +239,6 @@ def test_a_stream_that_fails_says_why() -> None:
         list(client.stream("tale", {}, {}))
 
 
-def test_the_task_of_a_model_is_asked_for() -> None:
+def test_the_task_of_a_model_is_requested() -> None:
     with against(lambda request: httpx.Response(200, json={"task": request.url.path[1:]})) as client:
         assert client.task_of("tale") == "v1/models/tale"

@@ -298,7 +298,7 @@ def test_one_text_needs_no_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     ]
 
 
-def test_a_text_is_printed_as_it_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_printed_while_it_is_generated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [{"index": 0, "text": "upon"}, {"index": 0, "text": " a time", "finish_reason": "stop"}]
     requested: list[tuple[Any, ...]] = []
 

@@ -115,7 +115,7 @@ def test_predict_reads_json_lines_from_a_pipe(run: Run, trained: Json) -> None:
     assert '"é"' in done.stdout
 
 
-def test_predict_as_json_tells_who_answered(run: Run, trained: Json, tmp_path: Path) -> None:
+def test_predict_as_json_names_the_version(run: Run, trained: Json, tmp_path: Path) -> None:
     path = tmp_path / "body.json"
     path.write_text(json.dumps({"instances": [{"values": [1, 2, 3]}], "parameters": {"horizon": 1}}))
     for which in ((), ("--version", 1), ("--alias", "production")):
@@ -207,7 +207,7 @@ def test_models_are_listed_shown_promoted_and_downloaded(run: Run, trained: Json
     assert [path.name for path in tmp_path.iterdir()] == ["shop.zip"]
 
 
-def test_a_file_that_cannot_be_used_is_told_with_row_and_column(run: Run, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_is_reported_with_row_and_column(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_text("unique_id,ds,y\na,2024-01-01,1\na,2024-01-02,many\na,yesterday,3\n")
     done = run("train", path, *FORECAST, "--model", "bad")

@@ -49,7 +49,7 @@ def test_whole_numbers_have_steps() -> None:
     assert all(isinstance(steps.value_at(index), int) for index in range(3))
 
 
-def test_other_numbers_have_steps_only_if_they_are_given_some() -> None:
+def test_other_numbers_have_steps_only_where_a_step_is_set() -> None:
     assert of("training.learning_rate", {"min": 0, "max": 1}) == RangeAxis(0, 1, log=False, integer=False)
     steps = of("options.share", {"min": 0.1, "max": 0.3, "step": 0.1})
     assert isinstance(steps, StepAxis)

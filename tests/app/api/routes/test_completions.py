@@ -147,7 +147,7 @@ def test_without_a_word_it_says_sixteen_tokens_at_most(text_service: Service) ->
     )
 
 
-def test_what_does_nothing_here_may_be_said(text_service: Service) -> None:
+def test_parameters_without_effect_are_accepted(text_service: Service) -> None:
     harmless = {
         "best_of": 1,
         "frequency_penalty": 0,

@@ -70,7 +70,7 @@ OFTEN = 6  # one in so many over HTTP; the others too in slow tests, and all wit
         for pointer, case in enumerate(table)
     ],
 )
-def test_a_malformed_file_gets_a_place_and_leaves_nothing(shared: Service, case: Malformed) -> None:
+def test_a_malformed_file_gets_a_pointer_and_leaves_nothing(shared: Service, case: Malformed) -> None:
     answer = shared.upload(case.body, filename=case.filename, **case.fields)
     errors = problem(answer, 422)["errors"]
     fitting = [e for e in errors if case.pointer in e["pointer"] and case.word.lower() in e["detail"].lower()]

@@ -281,7 +281,7 @@ def test_a_large_binary_body_is_read_beside_the_loop(
 ) -> None:
     network.echo = 1.0
     array = sequences(2, 3000)
-    monkeypatch.setattr("app.api.routes.inference.LARGE_BINARY", array.nbytes)
+    monkeypatch.setattr("app.api.routes.inference.MIN_THREAD_BYTES", array.nbytes)
     result = outputs(binary(quiet, GRAPH, (features(array), array.tobytes())))["outputs"]
     expected = [np.resize(row.sum(axis=0), forecasting().outputs) for row in array]
     np.testing.assert_allclose(result, expected, rtol=1e-5)
@@ -346,7 +346,7 @@ def test_a_bad_request_is_refused_in_a_sentence_and_asks_nobody(
 @pytest.mark.parametrize("length", ["-1", "x", "1.5", "", "9" * 20, "+3"])
 def test_an_odd_length_of_the_json_is_refused(quiet: Service, length: str) -> None:
     message = infer(quiet, headers={"Inference-Header-Content-Length": length})
-    assert error(message, 400) == "Inference-Header-Content-Length is no number of bytes"
+    assert error(message, 400) == "Inference-Header-Content-Length is not a number of bytes"
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "301", "nan", "soon"])
@@ -382,7 +382,7 @@ def test_an_odd_deadline_is_refused(quiet: Service, seconds: str) -> None:
         ("GET", "/v2/repository/index", 405),
     ],
 )
-def test_what_is_not_there_is_told_in_the_same_form(
+def test_a_missing_resource_is_reported_in_the_same_form(
     quiet: Service, method: str, path: str, status: int
 ) -> None:
     body = json.dumps({"inputs": [VALUES]}) if method == "POST" else None
@@ -400,7 +400,7 @@ def test_a_version_is_a_number_or_an_alias(quiet: Service, fake: FakePredictor, 
     assert quiet.http.get(f"{GRAPH}/versions/{version}").json()["versions"] == ["1", "2"]
 
 
-def test_where_the_time_went_is_told(quiet: Service, fake: FakePredictor) -> None:
+def test_the_timing_is_a_header(quiet: Service, fake: FakePredictor) -> None:
     timing = infer(quiet).headers["server-timing"]
     assert timing.startswith("queue;dur=1.50, compute;dur=2.25, total;dur=")
 
@@ -438,7 +438,7 @@ def test_what_the_predictor_says_is_passed_on(
     assert error(infer(quiet), status) == "why not"
 
 
-def test_a_fault_of_ours_tells_nothing(
+def test_an_unexpected_error_reveals_nothing(
     quiet: Service, fake: FakePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> None:
@@ -456,13 +456,13 @@ def test_a_fault_of_ours_elsewhere_has_the_same_form(quiet: Service, monkeypatch
     assert "secret" not in error(quiet.http.post("/v2/repository/index"), 500)
 
 
-def test_a_database_that_is_away_is_told(quiet: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_database_is_reported(quiet: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise OperationalError("SELECT secret", {}, Exception("hunter2"))
 
     monkeypatch.setattr("app.services.open_inference.metadata.index", broken)
     answer = quiet.http.post("/v2/repository/index")
-    assert "The database is away" in error(answer, 503)
+    assert "The database is unavailable" in error(answer, 503)
     assert int(answer.headers["retry-after"]) >= 1
 
 
@@ -492,7 +492,7 @@ def test_with_a_worker_everything_is_ready(quiet: Service, fake: FakePredictor) 
     assert quiet.http.get(f"{GRAPH}/versions/2/ready").json() == {"name": "demand:network", "ready": True}
 
 
-def test_the_server_tells_what_it_can(quiet: Service) -> None:
+def test_the_server_lists_its_extensions(quiet: Service) -> None:
     message = quiet.http.get("/v2").json()
     assert message["name"] == "recurra"
     assert message["version"]
@@ -552,7 +552,7 @@ def test_the_index_has_every_version_twice(quiet: Service) -> None:
     assert quiet.http.post("/v2/repository/index", content=b'{"ready":true}').json() == rows
 
 
-def test_loading_ahead_is_asked_of_whoever_serves(quiet: Service, fake: FakePredictor) -> None:
+def test_a_preload_is_sent_to_every_serving_worker(quiet: Service, fake: FakePredictor) -> None:
     for name, body in (("demand", b""), ("demand:network", b"{}")):
         answer = quiet.http.post(f"/v2/repository/models/{name}/load", content=body)
         assert (answer.status_code, answer.json()) == (200, {})

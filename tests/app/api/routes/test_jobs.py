@@ -115,7 +115,7 @@ def test_a_long_poll_gives_up_after_its_time(on_sqlite: Service) -> None:
     assert on_sqlite.http.get(f"/v1/jobs/{job}", headers=headers).status_code == 304
 
 
-def test_a_finished_job_tells_no_one_to_come_back(running: Service, tmp_path: Path) -> None:
+def test_a_finished_job_has_no_retry_after(running: Service, tmp_path: Path) -> None:
     job = running.job()
     running.finish(running.claim(job), tmp_path / "artifact")
     answer = running.http.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=20"})

@@ -119,7 +119,7 @@ def test_the_answer_names_its_version_and_keeps_the_order(
         assert one["mean"] == pytest.approx([value] * HORIZON)
 
 
-def test_where_the_time_went_is_told(quiet: Service, fake: FakePredictor) -> None:
+def test_the_timing_is_a_header(quiet: Service, fake: FakePredictor) -> None:
     message = post(quiet).headers["server-timing"]
     assert re.fullmatch(r"queue;dur=1\.50, compute;dur=2\.25, total;dur=\d+\.\d\d", message)
 
@@ -251,7 +251,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_body_is_refused_with_its_place_and_asks_nobody(
+def test_a_bad_body_is_refused_with_its_pointer_before_a_prediction(
     quiet: Service, fake: FakePredictor, case: str
 ) -> None:
     sent, pointer = BAD[case]

@@ -89,7 +89,7 @@ def test_tasks_tell_what_a_job_gets_that_names_nothing(on_sqlite: Service) -> No
     assert [result["network"]["crf"] for result in message["tagging"]] == [True, False]
 
 
-def test_a_job_gets_the_defaults_that_are_told(on_sqlite: Service) -> None:
+def test_a_job_gets_the_defaults_that_are_documented(on_sqlite: Service) -> None:
     tasks = {task["name"]: task for task in on_sqlite.http.get("/v1/tasks").json()["data"]}
     (message,) = tasks["forecasting"]["defaults"]
     job = on_sqlite.submit().json()
@@ -137,7 +137,7 @@ def test_requests_are_counted_by_route_not_by_id(on_sqlite: Service) -> None:
     assert "job_one" not in text
 
 
-def test_a_sane_request_id_is_kept_and_another_replaced(on_sqlite: Service) -> None:
+def test_a_safe_request_id_is_kept_and_another_replaced(on_sqlite: Service) -> None:
     assert on_sqlite.http.get("/healthz", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == "a-1"
     other = on_sqlite.http.get("/healthz", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"]
     assert other

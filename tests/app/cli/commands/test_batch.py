@@ -60,7 +60,7 @@ def test_a_batch_is_submitted_watched_and_saved(run: Run, on_sqlite: Service, tm
     assert job["options"] == {"parameters": {"horizon": 2}}
 
 
-def test_without_a_place_for_it_the_result_is_named(run: Run, on_sqlite: Service, tmp_path: Path) -> None:
+def test_without_an_output_file_the_result_is_named(run: Run, on_sqlite: Service, tmp_path: Path) -> None:
     worker = played(on_sqlite, tmp_path)
     done = run("batch", "demand", on_sqlite.dataset(), "--alias", "production", "--json")
     worker.join()

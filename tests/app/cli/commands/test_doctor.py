@@ -91,7 +91,7 @@ def plant(archive: Archive) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_each_planted_fault_is_told_then_repaired_then_gone(
+def test_each_planted_fault_is_reported_then_repaired_then_gone(
     run: Run, archive: Archive, redis_server: Valkey, tmp_path: Path
 ) -> None:
     planted = plant(archive)
@@ -122,7 +122,7 @@ def check_repaired(archive: Archive, planted: dict[str, str]) -> None:
     assert not Path(planted["left"]).exists()
 
 
-def test_faults_are_told_in_lines_of_their_own(run: Run, archive: Archive) -> None:
+def test_faults_have_lines_of_their_own(run: Run, archive: Archive) -> None:
     planted = plant(archive)
     done = run()
     lines = {line.split()[1]: line.split(maxsplit=2) for line in done.stdout.splitlines()}
@@ -132,7 +132,7 @@ def test_faults_are_told_in_lines_of_their_own(run: Run, archive: Archive) -> No
     assert done.exit_code == 1
 
 
-def test_what_needs_somebody_is_left_and_told_by_the_status(run: Run, archive: Archive) -> None:
+def test_a_problem_without_repair_is_left_and_sets_the_status(run: Run, archive: Archive) -> None:
     artifact = archive.version()
     archive.storage.delete_file(f"{artifact}/model.onnx")
     with archive.sessions.begin() as session:
@@ -161,7 +161,7 @@ def test_a_service_on_an_older_schema_is_migrated(run: Run, database_url: str, a
     assert run().exit_code == 0
 
 
-def test_without_a_database_nothing_is_made_unless_wanted(alone: Path) -> None:
+def test_without_a_database_none_is_made_unless_requested(alone: Path) -> None:
     done = invoke("--json", "--data-dir", alone)
     assert states(done) == {"disk": "ok", "redis": "warning", "database": "problem"}
     assert not alone.exists()
@@ -192,7 +192,7 @@ def test_a_damaged_sqlite_file_stops_every_repair(alone: Path) -> None:
     assert stored.exists()
 
 
-def test_servers_that_are_away_are_told(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_servers_are_reported(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECURRA_REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("RECURRA_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
     done = invoke("--json", "--repair", "--data-dir", alone)
@@ -201,7 +201,7 @@ def test_servers_that_are_away_are_told(alone: Path, monkeypatch: pytest.MonkeyP
     assert "secret" not in done.output
 
 
-def test_a_store_that_cannot_be_written_is_told(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_written_is_reported(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone.mkdir()
     (alone / "file").write_bytes(b"")
     monkeypatch.setenv("RECURRA_STORAGE_URL", (alone / "file").as_uri())

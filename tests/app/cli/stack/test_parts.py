@@ -111,7 +111,7 @@ def test_a_part_that_dies_at_the_start_is_shown(make: Make) -> None:
     assert "train.log" in str(caught.value)
 
 
-def test_a_service_that_never_gets_ready_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_never_gets_ready_is_stopped(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "READY_SECONDS", 0.5)
     with pytest.raises(NotReady, match=r"was not ready after 0\.5 s"), make(api=WORKER):
         pytest.fail("it was not ready")

@@ -96,7 +96,7 @@ def test_nothing_outlives_a_kill_and_the_next_start_works(tmp_path: Path) -> Non
         assert process.wait(timeout=60) == 0
 
 
-def test_a_taken_port_is_said_at_once(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_at_once(tmp_path: Path) -> None:
     with open_listener("127.0.0.1", 0) as opened:
         port = str(opened.getsockname()[1])
         command = [*RECURRA, "up", "--port", port, "--data-dir", str(tmp_path / "data")]

@@ -67,6 +67,7 @@ class NumbersTask:
 
     name = "ninth"
     instance, parameters = NumbersInstance, NumbersParameters
+    slow_to_encode = False
     tensor_inputs = (
         TensorField("values", "FP64", (-1,), missing=True),
         TensorField("name", "BYTES", (), required=False),

@@ -49,6 +49,7 @@ class Summing:
     """The smallest task: a forecast is the sum of the values; threads that worked are remembered."""
 
     name = "forecasting"  # whose instances and parameters it takes
+    slow_to_encode = False
 
     def __init__(self) -> None:
         self.threads: set[int] = set()
@@ -106,6 +107,13 @@ def test_many_instances_keep_their_order_and_leave_the_loop_free(count: int) -> 
     assert predictions == [{"id": str(k), "sum": 2.0 * k, "shift": 1} for k in range(count)]
     assert caller.lane.sent == [("artifacts/3", count, 7.5)]
     assert (threading.get_ident() in caller.task.threads) == (count <= MAX_INLINE_INSTANCES)
+
+
+def test_a_task_that_is_slow_to_encode_never_does_so_on_the_loop() -> None:
+    caller = Caller()
+    caller.task.slow_to_encode = True
+    assert caller({"values": [1]})[0]["sum"] == 1.0
+    assert threading.get_ident() not in caller.task.threads
 
 
 @pytest.mark.parametrize("before", [0, 7])

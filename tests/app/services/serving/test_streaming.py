@@ -49,6 +49,7 @@ class Spelling:
     """A task of four letters."""
 
     name = "spelling"
+    slow_to_encode = False
 
     def detokenizer(self, state: Json, decoding: Json) -> TextDetokenizer:
         return TextDetokenizer(SPELLED, decoding["stop"])

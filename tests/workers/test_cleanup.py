@@ -1,4 +1,4 @@
-"""A training worker as a real process sweeps while it waits for jobs, and stops without delay."""
+"""A training worker as a real process cleans up while it waits for jobs, and stops without delay."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.app.services.maintenance.test_cleanup import Yard
 from tests.servers import Valkey, until
 
 
-def test_a_training_worker_sweeps(tmp_path: Path, sqlite_template: Path, redis_server: Valkey) -> None:
+def test_a_training_worker_cleans_up(tmp_path: Path, sqlite_template: Path, redis_server: Valkey) -> None:
     (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
     url = f"sqlite:///{tmp_path / 'test.db'}"
     engine = make_engine(url)
@@ -28,7 +28,7 @@ def test_a_training_worker_sweeps(tmp_path: Path, sqlite_template: Path, redis_s
         "RECURRA_DATABASE_URL": url,
         "RECURRA_STORAGE_URL": (tmp_path / "storage").as_uri(),
         "RECURRA_REDIS_URL": redis_server.url,
-        "RECURRA_REDIS_PREFIX": "test-sweeping:",
+        "RECURRA_REDIS_PREFIX": "test-cleanup:",
         "RECURRA_CLEANUP_SECONDS": "0.2",
         "RECURRA_DEVICE": "cpu",
     }
@@ -36,7 +36,7 @@ def test_a_training_worker_sweeps(tmp_path: Path, sqlite_template: Path, redis_s
         command = [sys.executable, "-m", "workers.main", "--role", "train"]
         worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        until(lambda: set(yard.keys()) == {old, young} and not left.exists(), 90, "the sweep")
+        until(lambda: set(yard.keys()) == {old, young} and not left.exists(), 90, "the cleanup")
         begun = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
