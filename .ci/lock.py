@@ -20,8 +20,8 @@ def freeze() -> list[str]:
         pip = [str(Path(directory, "bin", "python")), "-m", "pip", "--disable-pip-version-check"]
         subprocess.run([*pip, "install", "--quiet", f"{ROOT}[dev]"], check=True)
         frozen = subprocess.run([*pip, "freeze"], check=True, capture_output=True, text=True).stdout
-    lines = [line.partition("+")[0] for line in frozen.splitlines() if "==" in line]
-    return sorted(line for line in lines if not line.startswith("recurra="))
+    pins = [line.partition("+")[0] for line in frozen.splitlines() if "==" in line and line[0] != "#"]
+    return sorted(pin for pin in pins if not pin.startswith("recurra="))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Valkey:
 
     def start(self) -> None:
         """Start and wait until it accepts connections."""
-        command = [
+        command: list[str | Path] = [
             redis_server_binary(),
             "--port",
             "0",

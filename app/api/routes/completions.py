@@ -57,7 +57,8 @@ async def complete(call: Call) -> tuple[Body, Headers]:
         raise CompletionModelNotFound(error.message) from None
     completions = Completions(resolved.route, request, call.started)
     service.admit(resolved.route)
-    if len(request.prompts) * (request.n or 1) > MAX_INLINE_INSTANCES:
+    count = len(request.prompts) * (request.n or 1)
+    if count > MAX_INLINE_INSTANCES or resolved.route.task.slow_to_encode:
         examples = await asyncio.to_thread(completions.examples)
     else:
         examples = completions.examples()
