@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,7 @@ from workers.decoding.sequence import Decoder
 from workers.inference.cuda_graphs import CUDA_BUSY, Compute, CudaGraphCache
 from workers.inference.engines import NOT_AT_ONCE, BatchCostModel, Engine, stop_criteria_of, warm_up
 from workers.inference.padding import bucket
-from workers.inputs import INPUTS
-from workers.nn import Network
-from workers.nn.model import SequenceModel
-from workers.outputs import OUTPUTS
+from workers.outputs import OUTPUTS, Network
 
 MAX_CACHED_SHAPES = 24  # shapes an engine keeps buffers and graphs for
 MAX_CACHED_FLOATS = 1 << 20  # a larger batch computes so long that starting its kernels costs nothing
@@ -31,16 +28,15 @@ class TorchEngine:
     pace = BatchCostModel(overhead=1 << 10, width=1 << 7, most=1 << 22)
 
     def __init__(self, model: Network, device: torch.device, manifest: Json | None = None) -> None:
-        model.eval()
+        network: Any = model.eval()
         self.output, self.stride, self._device = model.config.output, model.config.stride, device
         kind = OUTPUTS[self.output]
         self.decoder: Decoder | None = None
         if kind.step_model is not None:
             self.decoder = Decoder(kind.step_model(model, device), partial(stop_criteria_of, manifest or {}))
-        self._predict: Compute = _refuse if self.output.has_decoder else cast("SequenceModel", model).predict
-        self.graphs = CudaGraphCache(
-            self._predict, device, MAX_CACHED_SHAPES, INPUTS[model.config.input].dtype
-        )
+        self._predict: Compute = _refuse if self.output.has_decoder else network.predict
+        dtype = torch.from_numpy(np.empty(0, model.config.input.dtype)).dtype
+        self.graphs = CudaGraphCache(self._predict, device, MAX_CACHED_SHAPES, dtype)
         self._postprocess = GRAPH_OUTPUTS[self.output].postprocess
         self._transitions = None if self.output.has_decoder else _transitions(model)
 

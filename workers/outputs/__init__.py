@@ -15,7 +15,7 @@ from workers.outputs.next_token import NEXT_TOKEN
 from workers.outputs.quantiles import QUANTILES
 from workers.outputs.sequence import SEQUENCE
 
-__all__ = ["OUTPUTS", "OutputKind", "build", "join"]
+__all__ = ["OUTPUTS", "Network", "OutputKind", "build", "join"]
 
 OUTPUTS: dict[Output, OutputKind] = {
     Output.LABEL: LABEL,

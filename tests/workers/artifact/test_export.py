@@ -10,7 +10,6 @@ from workers.artifact.export import (
     ExportFailed,
     export_onnx,
     load_model,
-    probe,
     read_manifest,
     save,
     verify_onnx,
@@ -19,6 +18,7 @@ from workers.nn import ModelConfig
 from workers.nn.cells import CELLS
 from workers.nn.model import SequenceModel
 from workers.outputs import build
+from workers.outputs.probes import probe
 
 
 def trained(cell: str = "gru", layers: int = 1, hidden: int = 8) -> SequenceModel:
