@@ -48,8 +48,8 @@ test-fast: install ## tests that need no server: under a minute
 test: install ## the whole test suite, on embedded servers
 	$(BIN)/pytest -m 'not slow and not faults' -n 2 --dist worksteal $(TESTS)
 
-test-slow: install ## tests that learn on real data: about an hour
-	$(BIN)/pytest -m slow $(TESTS)
+test-slow: install ## tests that learn on real data, and ten times the examples of each property: about an hour
+	RECURRA_HYPOTHESIS=slow $(BIN)/pytest -m 'slow or hypothesis' $(TESTS)
 
 # Real services are killed, frozen and cut off; also on the servers that the environment names.
 test-faults: install ## services are killed, frozen and cut off: about half an hour

@@ -1,29 +1,55 @@
-"""Fixtures that all tests share: databases made by the migrations, servers that are real."""
+"""Fixtures that all tests share: databases made by the migrations, servers that are real.
+
+Those that need the product import it themselves: tests without a server start in a moment.
+"""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 from hypothesis import settings
-from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.engine import make_url
 
-from app.database.engine import Base, Sessions, make_engine, make_sessions
-from app.database.migrate import upgrade
-from app.infrastructure.storage import Storage
-from tests.servers import Valkey, valkey
-from tests.service import Service, service
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+    from app.database.engine import Sessions
+    from app.infrastructure.storage import Storage
+    from tests.servers import Valkey
+    from tests.service import Service
 
 REQUIRED = bool(os.environ.get("RECURRA_TEST_REQUIRE_SERVERS"))
+TESTS = Path(__file__).parent
+
+# What makes a test one of `server`: a fixture with a server or a database, or a place where tests start
+# processes, learn, or read the whole of the documents.
+SERVER_FIXTURES = {"postgresql", "sqlite_template", "database_url", "redis_server", "redis_url"}
+SERVER_PLACES = [
+    TESTS / place
+    for place in ("benchmarks", "contract", "deploy", "docs", "e2e", "faults", "learning", "workers")
+]
 
 
 def pytest_configure() -> None:
     """Before torch is loaded: its threads wait as those of training do, instead of taking a core each."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    settings.register_profile("recurra", deadline=None)  # a busy machine is no fault
-    settings.load_profile("recurra")
+    settings.register_profile("gate", deadline=None, max_examples=20)  # a busy machine is no fault
+    settings.register_profile("slow", deadline=None, max_examples=200)
+    settings.load_profile(os.environ.get("RECURRA_HYPOTHESIS", "gate"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what cannot be among the fast tests."""
+    for item in items:
+        needed = set(getattr(item, "fixturenames", ()))
+        if needed & SERVER_FIXTURES or any(item.path.is_relative_to(place) for place in SERVER_PLACES):
+            item.add_marker("server")
 
 
 def server_url(variable: str) -> str:
@@ -38,13 +64,24 @@ def server_url(variable: str) -> str:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The URL of a fresh PostgreSQL database, dropped at the end."""
+    """The URL of a fresh, migrated PostgreSQL database, dropped at the end."""
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.engine import make_url
+
+    from app.database.engine import make_engine
+    from app.database.migrate import upgrade
+
     url = make_url(server_url("RECURRA_TEST_DATABASE_URL"))
     name = f"recurra_{uuid4().hex[:12]}"
     admin = create_engine(url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"create database {name}"))
-    yield url.set(database=name).render_as_string(hide_password=False)
+        connection.execute(text(f"alter database {name} set synchronous_commit = off"))  # as quick as it gets
+    made = url.set(database=name).render_as_string(hide_password=False)
+    engine = make_engine(made)
+    upgrade(engine)
+    engine.dispose()
+    yield made
     with admin.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
     admin.dispose()
@@ -53,6 +90,9 @@ def postgresql() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file to copy."""
+    from app.database.engine import make_engine
+    from app.database.migrate import upgrade
+
     path = tmp_path_factory.mktemp("template") / "template.db"
     engine = make_engine(f"sqlite:///{path}")
     upgrade(engine)
@@ -63,24 +103,29 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty, migrated database of each kind."""
+    from sqlalchemy import create_engine
+
+    from app.database.engine import Base
+
     if request.param == "sqlite":
         template: Path = request.getfixturevalue("sqlite_template")
         (tmp_path / "test.db").write_bytes(template.read_bytes())
         yield f"sqlite:///{tmp_path / 'test.db'}"
         return
     url: str = request.getfixturevalue("postgresql")
-    engine = make_engine(url)
-    upgrade(engine)
     yield url
+    engine = create_engine(url)
     with engine.begin() as connection:
-        names = ", ".join(table.name for table in Base.metadata.sorted_tables)
-        connection.execute(text(f"truncate {names} cascade"))
+        for table in reversed(Base.metadata.sorted_tables):  # few rows: `truncate` would write files anew
+            connection.execute(table.delete())
     engine.dispose()
 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """An engine on each kind of database."""
+    from app.database.engine import make_engine
+
     engine = make_engine(database_url)
     yield engine
     engine.dispose()
@@ -89,18 +134,24 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def sessions(engine: Engine) -> Sessions:
     """Sessions on each kind of database."""
+    from app.database.engine import make_sessions
+
     return make_sessions(engine)
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     """An artifact store in a directory."""
+    from app.infrastructure.storage import Storage
+
     return Storage((tmp_path / "storage").as_uri())
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Valkey]:
     """A Valkey server of this test process."""
+    from tests.servers import valkey
+
     with valkey() as server:
         yield server
 
@@ -108,6 +159,8 @@ def redis_server() -> Iterator[Valkey]:
 @pytest.fixture
 def running(tmp_path: Path, database_url: str, redis_server: Valkey) -> Iterator[Service]:
     """The application on each kind of database, with its own data directory."""
+    from tests.service import service
+
     with service(tmp_path, database_url, redis_server.url) as made:
         yield made
 
@@ -115,6 +168,8 @@ def running(tmp_path: Path, database_url: str, redis_server: Valkey) -> Iterator
 @pytest.fixture
 def on_sqlite(tmp_path: Path, sqlite_template: Path, redis_server: Valkey) -> Iterator[Service]:
     """The application on SQLite, where the kind of database does not matter."""
+    from tests.service import service
+
     (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
     with service(tmp_path, f"sqlite:///{tmp_path / 'test.db'}", redis_server.url) as made:
         yield made

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from app.infrastructure.server_binary import redis_server_binary
+
 
 def until(
     condition: object, seconds: float = 10.0, what: str = "the condition", every: float = 0.005
@@ -33,8 +35,6 @@ class Valkey:
 
     def start(self) -> None:
         """Start and wait until it accepts connections."""
-        from app.cli.stack.server_binary import redis_server_binary  # noqa: PLC0415 - the whole command line
-
         command: list[str | Path] = [
             redis_server_binary(),
             "--port",

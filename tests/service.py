@@ -1,5 +1,6 @@
 """The web process in a test: the real application over real servers, with workers played by the test."""
 
+import asyncio
 import atexit
 import hashlib
 import io
@@ -31,6 +32,27 @@ from app.settings import Settings
 from app.typedefs import Json
 from tests.networks import lstm, store
 from tests.servers import until
+
+
+class Server(uvicorn.Server):
+    """Ends at once: uvicorn looks ten times a second whether it shall, and then waits for connections."""
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        while not self.should_exit:
+            await asyncio.sleep(0.02)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for _ in range(10):
+            if not self.server_state.connections:
+                break
+            await asyncio.sleep(0.002)
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+            return
+        for server in self.servers:
+            server.close()
+        await self.lifespan.shutdown()
 
 
 class Service:
@@ -160,7 +182,7 @@ def service(directory: Path, database_url: str, redis_url: str, **settings: Any)
         **settings,
     )
     app = create_app(made)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=3))
+    server = Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=3))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -154,7 +154,7 @@ def bodies(draw: st.DrawFn, dataset: str) -> Any:
 def test_no_body_of_a_job_makes_the_service_stumble(running: Service) -> None:
     dataset = running.dataset()
 
-    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+    @settings(suppress_health_check=[HealthCheck.too_slow])
     @given(body=bodies(dataset))
     def submit(body: Any) -> None:
         headers = {"content-type": "application/json"}
@@ -177,7 +177,7 @@ def test_no_search_of_a_sweep_makes_the_service_stumble(running: Service) -> Non
         st.sampled_from(["sampler", "max_trials", "seeds", "metric"]), ANYTHING, max_size=1
     )
 
-    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+    @settings(suppress_health_check=[HealthCheck.too_slow])
     @given(search=search, more=more, options=st.sampled_from([{}, {"horizon": 6}]))
     def submit(search: Any, more: Json, options: Json) -> None:
         content = json.dumps({**base, "options": options, **more, "search": search})

@@ -16,13 +16,17 @@ import json, sys
 from pathlib import Path
 import msgspec, numpy as np
 from app.api.routes.service import tasks
-from app.hyperparameters.options import NETWORK, TRAINING
+from app.hyperparameters.options import NETWORK
+from app.hyperparameters.options import TRAINING
 from app.ingest.child import read_upload
 from app.services.jobs.submission import check_options
 from app.tasks import TASKS
-from workers.artifact.stored_arrays import map_arrays, unpack
-from workers.batch.predict import BatchSpec, predict
-from workers.inference.engines import open_onnx, unpadded
+from workers.artifact.stored_arrays import map_arrays
+from workers.artifact.stored_arrays import unpack
+from workers.batch.predict import BatchSpec
+from workers.batch.predict import predict
+from workers.inference.engines import open_onnx
+from workers.inference.engines import unpadded
 from workers.training.run import train
 from workers.training.stages import TrainSpec
 

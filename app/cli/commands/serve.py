@@ -27,9 +27,9 @@ from app.cli.stack.parts import (
     open_listener,
     worker_command,
 )
-from app.cli.stack.server_binary import ServerMissing
 from app.database.engine import make_engine, make_readers
 from app.database.migrate import upgrade
+from app.infrastructure.server_binary import ServerMissing
 from app.services.jobs.workers import list_live
 from app.settings import Settings
 

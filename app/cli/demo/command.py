@@ -13,7 +13,7 @@ from app.cli.console import notes
 from app.cli.demo.run import DemoFailed, run_demo
 from app.cli.stack.embedded_servers import DirectoryInUse
 from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener
-from app.cli.stack.server_binary import ServerMissing
+from app.infrastructure.server_binary import ServerMissing
 from app.tasks import TASKS
 
 ALL_TASKS = "all"

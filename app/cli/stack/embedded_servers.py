@@ -8,8 +8,8 @@ from pathlib import Path
 
 import redis
 
-from app.cli.stack.server_binary import redis_server_binary
 from app.infrastructure.processes import ManagedProcess, is_alive
+from app.infrastructure.server_binary import redis_server_binary
 from app.settings import Settings
 
 LOCK_WAIT_SECONDS = 10.0  # for the servers of a killed `up` to notice and end

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -71,7 +71,6 @@ def one(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     engine.dispose()
 
 
-@settings(max_examples=60)
 @given(
     numbers=st.sets(st.integers(0, 999_999), max_size=25),
     limit=st.integers(1, 30),

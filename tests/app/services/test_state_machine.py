@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions, db_now, make_engine, make_sessions
@@ -365,13 +365,9 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.fixture
 def quick(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sessions]:
-    """A database that need not survive the machine, in a time that only jumps."""
+    """A database in a time that only jumps."""
     monkeypatch.setattr(leases, "BACKOFF_SECONDS", SLOWNESS * leases.BACKOFF_SECONDS)
     engine = make_engine(database_url)
-    if engine.dialect.name == "postgresql":
-        with engine.begin() as connection:
-            connection.execute(text(f"alter database {engine.url.database} set synchronous_commit = off"))
-        engine.dispose()  # connections made from now on do not wait for the disk
     yield make_sessions(engine)
     engine.dispose()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.tasks.contract import END
@@ -76,7 +76,6 @@ def test_the_ends_of_chance_give_possible_tokens() -> None:
     assert draw_tokens(rows, one, 0 * one.astype(int), one, chance).tolist() == [1, 2]
 
 
-@settings(max_examples=200)
 @given(
     weights=st.lists(st.integers(0, 5), min_size=1, max_size=9).filter(any),
     top_k=st.integers(0, 12),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -31,7 +31,6 @@ def problems(draw: st.DrawFn) -> tuple[Any, Any, Any]:
     return emissions, np.array(lengths), transitions
 
 
-@settings(max_examples=200)
 @given(problems())
 def test_no_path_is_better(problem: tuple[Any, Any, Any]) -> None:
     emissions, lengths, transitions = problem
@@ -45,7 +44,6 @@ def test_no_path_is_better(problem: tuple[Any, Any, Any]) -> None:
         assert not path[length:].any()
 
 
-@settings(max_examples=50)
 @given(problems())
 def test_without_transitions_each_step_is_by_itself(problem: tuple[Any, Any, Any]) -> None:
     emissions, lengths, _ = problem

@@ -211,16 +211,16 @@ def test_a_range_beyond_the_end_is_refused(on_sqlite: Service, finished: str, re
     assert answer.headers["content-range"] == f"bytes */{len(WHOLE)}"
 
 
-def test_before_its_end_a_job_has_no_result(running: Service, tmp_path: Path) -> None:
-    published(running, tmp_path / "v1")
-    job_id = submit(running).json()["id"]
+def test_before_its_end_a_job_has_no_result(on_sqlite: Service, tmp_path: Path) -> None:
+    published(on_sqlite, tmp_path / "v1")
+    job_id = submit(on_sqlite).json()["id"]
     path = f"/v1/jobs/{job_id}/result"
-    problem(running.http.get(path), 409)
-    lease = running.claim(job_id)
-    store(running, job_id, tmp_path)
-    problem(running.http.get(path), 409)
-    finish(running, lease, tmp_path)
-    assert running.http.get(path).content == WHOLE
+    problem(on_sqlite.http.get(path), 409)
+    lease = on_sqlite.claim(job_id)
+    store(on_sqlite, job_id, tmp_path)
+    problem(on_sqlite.http.get(path), 409)
+    finish(on_sqlite, lease, tmp_path)
+    assert on_sqlite.http.get(path).content == WHOLE
 
 
 def test_only_a_batch_has_a_result(on_sqlite: Service) -> None:
@@ -250,15 +250,15 @@ def test_cancelling_what_waits_deletes_what_was_done_of_it(on_sqlite: Service, t
     until(lambda: stored(on_sqlite, job_id) == [], what="the end of the files")
 
 
-def test_a_live_batch_keeps_version_and_data_set(running: Service, tmp_path: Path) -> None:
+def test_a_live_batch_keeps_version_and_data_set(on_sqlite: Service, tmp_path: Path) -> None:
     for number in (1, 2):
-        published(running, tmp_path / f"v{number}")
-    job = submit(running, "?version=2").json()
-    problem(running.http.delete("/v1/models/demand/versions/2"), 409)
-    problem(running.http.delete(f"/v1/datasets/{job['dataset']}"), 409)
-    running.http.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
-    assert running.http.delete("/v1/models/demand/versions/2").status_code == 204
-    assert running.http.delete(f"/v1/datasets/{job['dataset']}").status_code == 204
+        published(on_sqlite, tmp_path / f"v{number}")
+    job = submit(on_sqlite, "?version=2").json()
+    problem(on_sqlite.http.delete("/v1/models/demand/versions/2"), 409)
+    problem(on_sqlite.http.delete(f"/v1/datasets/{job['dataset']}"), 409)
+    on_sqlite.http.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+    assert on_sqlite.http.delete("/v1/models/demand/versions/2").status_code == 204
+    assert on_sqlite.http.delete(f"/v1/datasets/{job['dataset']}").status_code == 204
 
 
 NASTY = [
@@ -276,20 +276,20 @@ NASTY = [
 ]
 
 
-def test_no_body_makes_the_service_stumble(running: Service, tmp_path: Path) -> None:
-    published(running, tmp_path / "v1")
-    dataset = running.dataset().encode()
+def test_no_body_makes_the_service_stumble(on_sqlite: Service, tmp_path: Path) -> None:
+    published(on_sqlite, tmp_path / "v1")
+    dataset = on_sqlite.dataset().encode()
     headers = {"content-type": "application/json", "Idempotency-Key": "nasty"}
     for body in NASTY:
         content = body.replace(b"ds_1", dataset)
-        answer = running.http.post("/v1/models/demand/batch-predictions", content=content, headers=headers)
+        answer = on_sqlite.http.post("/v1/models/demand/batch-predictions", content=content, headers=headers)
         assert answer.status_code in {404, 422}, (body, answer.text)
         problem(answer, answer.status_code)
-    assert all(job["kind"] == "train" for job in running.http.get("/v1/jobs").json()["data"])
+    assert all(job["kind"] == "train" for job in on_sqlite.http.get("/v1/jobs").json()["data"])
 
 
-def test_no_name_of_a_model_makes_the_service_stumble(running: Service) -> None:
-    body = {"dataset": running.dataset()}
+def test_no_name_of_a_model_makes_the_service_stumble(on_sqlite: Service) -> None:
+    body = {"dataset": on_sqlite.dataset()}
     for name in ("a%00b", "%F0%9F%92%A9", "..%2f..", "x" * 3000, "%ED%A0%80", "%27"):
-        answer = running.http.post(f"/v1/models/{name}/batch-predictions", json=body)
+        answer = on_sqlite.http.post(f"/v1/models/{name}/batch-predictions", json=body)
         assert answer.status_code in {404, 422}, (name, answer.text)

@@ -121,10 +121,10 @@ def test_a_form_without_a_file_is_refused(shared: Service) -> None:
     assert stored(shared) == []
 
 
-def test_a_name_is_never_a_path(running: Service) -> None:
-    answer = running.upload(monthly(), filename="../../../../tmp/evil.csv", name="../../evil")
+def test_a_name_is_never_a_path(on_sqlite: Service) -> None:
+    answer = on_sqlite.upload(monthly(), filename="../../../../tmp/evil.csv", name="../../evil")
     assert answer.status_code == 201
-    keys = running.state.storage.keys("datasets")
+    keys = on_sqlite.state.storage.keys("datasets")
     assert keys == sorted(
         f"datasets/{answer.json()['id']}/{name}" for name in ("content", "arrays/arrays.npz")
     )
@@ -152,13 +152,13 @@ def test_an_upload_cut_off_midway_leaves_nothing(on_sqlite: Service) -> None:
     until(lambda: stored(on_sqlite) == [], what="the clean-up")
 
 
-def test_deleting_a_data_set_removes_its_files(running: Service) -> None:
-    dataset = running.dataset()
-    assert running.http.delete(f"/v1/datasets/{dataset}").status_code == 204
-    problem(running.http.get(f"/v1/datasets/{dataset}"), 404)
-    problem(running.http.get(f"/v1/datasets/{dataset}/content"), 404)
-    problem(running.http.delete(f"/v1/datasets/{dataset}"), 404)
-    until(lambda: stored(running) == [], what="the clean-up")
+def test_deleting_a_data_set_removes_its_files(on_sqlite: Service) -> None:
+    dataset = on_sqlite.dataset()
+    assert on_sqlite.http.delete(f"/v1/datasets/{dataset}").status_code == 204
+    problem(on_sqlite.http.get(f"/v1/datasets/{dataset}"), 404)
+    problem(on_sqlite.http.get(f"/v1/datasets/{dataset}/content"), 404)
+    problem(on_sqlite.http.delete(f"/v1/datasets/{dataset}"), 404)
+    until(lambda: stored(on_sqlite) == [], what="the clean-up")
 
 
 def test_a_data_set_that_a_live_job_needs_stays(running: Service) -> None:

@@ -81,30 +81,30 @@ def test_a_body_that_is_not_json_or_too_large_is_refused(on_sqlite: Service) -> 
     assert on_sqlite.http.post("/v1/jobs", content=huge, headers=headers).status_code == 413
 
 
-def test_a_poller_gets_304_until_something_changes(running: Service) -> None:
-    job = running.job()
-    first = running.http.get(f"/v1/jobs/{job}")
+def test_a_poller_gets_304_until_something_changes(on_sqlite: Service) -> None:
+    job = on_sqlite.job()
+    first = on_sqlite.http.get(f"/v1/jobs/{job}")
     tag = first.headers["etag"]
     assert tag.startswith('"')
     assert first.headers["retry-after"]
-    again = running.http.get(f"/v1/jobs/{job}", headers={"If-None-Match": tag})
+    again = on_sqlite.http.get(f"/v1/jobs/{job}", headers={"If-None-Match": tag})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
-    lease = running.claim(job)
-    running.tell(lease, progress={"fraction": 0.2})
-    moved = running.http.get(f"/v1/jobs/{job}", headers={"If-None-Match": tag})
+    lease = on_sqlite.claim(job)
+    on_sqlite.tell(lease, progress={"fraction": 0.2})
+    moved = on_sqlite.http.get(f"/v1/jobs/{job}", headers={"If-None-Match": tag})
     assert moved.status_code == 200
     assert moved.headers["etag"] != tag
     assert moved.json()["progress"] == {"fraction": 0.2}
 
 
-def test_a_long_poll_ends_when_the_job_changes(running: Service) -> None:
-    job = running.job()
+def test_a_long_poll_ends_when_the_job_changes(on_sqlite: Service) -> None:
+    job = on_sqlite.job()
     with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(running.http.get, f"/v1/jobs/{job}", headers={"Prefer": "wait=20"})
-        until(lambda: bool(running.state.follower.watched), what="the poller's wait")
-        running.claim(job)
+        waiting = pool.submit(on_sqlite.http.get, f"/v1/jobs/{job}", headers={"Prefer": "wait=20"})
+        until(lambda: bool(on_sqlite.state.follower.watched), what="the poller's wait")
+        on_sqlite.claim(job)
         answer = waiting.result(timeout=10)
-    assert answer.json()["status"] == "running"
+    assert answer.json()["status"] == "on_sqlite"
     assert answer.headers["preference-applied"] == "wait=20"
 
 
@@ -115,10 +115,10 @@ def test_a_long_poll_gives_up_after_its_time(on_sqlite: Service) -> None:
     assert on_sqlite.http.get(f"/v1/jobs/{job}", headers=headers).status_code == 304
 
 
-def test_a_finished_job_has_no_retry_after(running: Service, tmp_path: Path) -> None:
-    job = running.job()
-    running.finish(running.claim(job), tmp_path / "artifact")
-    answer = running.http.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=20"})
+def test_a_finished_job_has_no_retry_after(on_sqlite: Service, tmp_path: Path) -> None:
+    job = on_sqlite.job()
+    on_sqlite.finish(on_sqlite.claim(job), tmp_path / "artifact")
+    answer = on_sqlite.http.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=20"})
     assert "retry-after" not in answer.headers
     done = answer.json()
     assert (done["status"], done["model_version"]) == ("succeeded", 1)
@@ -126,31 +126,31 @@ def test_a_finished_job_has_no_retry_after(running: Service, tmp_path: Path) -> 
     assert done["finished_at"] >= done["started_at"] >= done["created_at"]
 
 
-def test_cancelling_a_queued_job_ends_it_and_may_be_repeated(running: Service) -> None:
-    job = running.job()
+def test_cancelling_a_queued_job_ends_it_and_may_be_repeated(on_sqlite: Service) -> None:
+    job = on_sqlite.job()
     for _ in range(3):
-        answer = running.http.post(f"/v1/jobs/{job}/cancel")
+        answer = on_sqlite.http.post(f"/v1/jobs/{job}/cancel")
         assert answer.status_code == 202
         assert answer.json()["status"] == "cancelled"
     kinds = [
-        event["data"].get("status") for event in running.http.get(f"/v1/jobs/{job}/events").json()["data"]
+        event["data"].get("status") for event in on_sqlite.http.get(f"/v1/jobs/{job}/events").json()["data"]
     ]
     assert kinds == ["queued", "cancelled"]
 
 
-def test_cancelling_a_running_job_asks_its_worker(running: Service) -> None:
-    job = running.job()
-    running.claim(job)
+def test_cancelling_a_running_job_asks_its_worker(on_sqlite: Service) -> None:
+    job = on_sqlite.job()
+    on_sqlite.claim(job)
     for _ in range(2):
-        answer = running.http.post(f"/v1/jobs/{job}/cancel")
+        answer = on_sqlite.http.post(f"/v1/jobs/{job}/cancel")
         assert answer.status_code == 202
-        assert (answer.json()["status"], answer.json()["cancel_requested"]) == ("running", True)
+        assert (answer.json()["status"], answer.json()["cancel_requested"]) == ("on_sqlite", True)
 
 
-def test_cancelling_what_has_succeeded_is_a_conflict(running: Service, tmp_path: Path) -> None:
-    job = running.job()
-    running.finish(running.claim(job), tmp_path / "artifact")
-    answer = running.http.post(f"/v1/jobs/{job}/cancel")
+def test_cancelling_what_has_succeeded_is_a_conflict(on_sqlite: Service, tmp_path: Path) -> None:
+    job = on_sqlite.job()
+    on_sqlite.finish(on_sqlite.claim(job), tmp_path / "artifact")
+    answer = on_sqlite.http.post(f"/v1/jobs/{job}/cancel")
     assert "already succeeded" in problem(answer, 409)["detail"]
     assert answer.headers["x-should-retry"] == "false"
 
@@ -197,31 +197,31 @@ def test_a_queued_job_is_paused_at_once_and_resumed_with_a_ring(
     assert message == ["queued", "paused", "queued"]
 
 
-def test_a_running_job_is_paused_by_its_worker(running: Service, tmp_path: Path) -> None:
-    job = running.job()
-    lease = running.claim(job)
-    requested = ordered(running, job, "pause")
-    assert (requested["status"], requested["pause_requested"]) == ("running", True)
-    assert ordered(running, job, "pause") == requested
-    taken_back = ordered(running, job, "resume")
-    assert (taken_back["status"], taken_back["pause_requested"]) == ("running", False)
-    ordered(running, job, "pause")
-    with running.state.sessions.begin() as session:
+def test_a_running_job_is_paused_by_its_worker(on_sqlite: Service, tmp_path: Path) -> None:
+    job = on_sqlite.job()
+    lease = on_sqlite.claim(job)
+    requested = ordered(on_sqlite, job, "pause")
+    assert (requested["status"], requested["pause_requested"]) == ("on_sqlite", True)
+    assert ordered(on_sqlite, job, "pause") == requested
+    taken_back = ordered(on_sqlite, job, "resume")
+    assert (taken_back["status"], taken_back["pause_requested"]) == ("on_sqlite", False)
+    ordered(on_sqlite, job, "pause")
+    with on_sqlite.state.sessions.begin() as session:
         assert leases.release(session, lease, crashed=False) == "paused"
-    paused = running.http.get(f"/v1/jobs/{job}").json()
+    paused = on_sqlite.http.get(f"/v1/jobs/{job}").json()
     assert (paused["status"], paused["pause_requested"], paused["finished_at"]) == ("paused", False, None)
-    assert ordered(running, job, "resume")["status"] == "queued"
-    assert running.finish(running.claim(job), tmp_path / "artifact") == 1
+    assert ordered(on_sqlite, job, "resume")["status"] == "queued"
+    assert on_sqlite.finish(on_sqlite.claim(job), tmp_path / "artifact") == 1
 
 
-def test_a_long_poll_sees_a_pause(running: Service) -> None:
-    job = running.job()
-    tag = running.http.get(f"/v1/jobs/{job}").headers["etag"]
+def test_a_long_poll_sees_a_pause(on_sqlite: Service) -> None:
+    job = on_sqlite.job()
+    tag = on_sqlite.http.get(f"/v1/jobs/{job}").headers["etag"]
     with ThreadPoolExecutor(1) as pool:
         headers = {"If-None-Match": tag, "Prefer": "wait=20"}
-        polled = pool.submit(running.http.get, f"/v1/jobs/{job}", headers=headers)
-        until(lambda: job in running.state.follower.watched, what="the poller")
-        ordered(running, job, "pause")
+        polled = pool.submit(on_sqlite.http.get, f"/v1/jobs/{job}", headers=headers)
+        until(lambda: job in on_sqlite.state.follower.watched, what="the poller")
+        ordered(on_sqlite, job, "pause")
         assert polled.result().json()["status"] == "paused"
 
 
@@ -258,29 +258,31 @@ def test_unknown_jobs_take_no_orders(on_sqlite: Service, order: str) -> None:
     assert "job_none" in problem(on_sqlite.http.post(f"/v1/jobs/job_none/{order}"), 404)["detail"]
 
 
-def test_a_paused_job_that_is_cancelled_leaves_no_checkpoints(running: Service, tmp_path: Path) -> None:
-    job, other = running.job(), running.job()
+def test_a_paused_job_that_is_cancelled_leaves_no_checkpoints(on_sqlite: Service, tmp_path: Path) -> None:
+    job, other = on_sqlite.job(), on_sqlite.job()
     (tmp_path / "weights").write_bytes(b"weights")
     for one in (job, other):
-        checkpoints.store(running.state.storage, running.claim(one), tmp_path / "weights")
-        ordered(running, one, "pause")
-        with running.state.sessions.begin() as session:
+        checkpoints.store(on_sqlite.state.storage, on_sqlite.claim(one), tmp_path / "weights")
+        ordered(on_sqlite, one, "pause")
+        with on_sqlite.state.sessions.begin() as session:
             leases.release(session, Lease(one, 1), crashed=False)
-    assert running.state.storage.keys(checkpoints.prefix(job))
-    assert ordered(running, job, "cancel")["status"] == "cancelled"
-    until(lambda: not running.state.storage.keys(checkpoints.prefix(job)), what="the end of its checkpoints")
-    assert running.state.storage.keys(checkpoints.prefix(other)), "another's are still wanted"
-    assert ordered(running, job, "cancel")["status"] == "cancelled"
+    assert on_sqlite.state.storage.keys(checkpoints.prefix(job))
+    assert ordered(on_sqlite, job, "cancel")["status"] == "cancelled"
+    until(
+        lambda: not on_sqlite.state.storage.keys(checkpoints.prefix(job)), what="the end of its checkpoints"
+    )
+    assert on_sqlite.state.storage.keys(checkpoints.prefix(other)), "another's are still wanted"
+    assert ordered(on_sqlite, job, "cancel")["status"] == "cancelled"
 
 
-def test_only_finished_jobs_can_be_deleted(running: Service) -> None:
-    job = running.job()
-    problem(running.http.delete(f"/v1/jobs/{job}"), 409)
-    running.http.post(f"/v1/jobs/{job}/cancel")
-    assert running.http.delete(f"/v1/jobs/{job}").status_code == 204
-    problem(running.http.get(f"/v1/jobs/{job}"), 404)
-    problem(running.http.delete(f"/v1/jobs/{job}"), 404)
-    problem(running.http.get(f"/v1/jobs/{job}/events"), 404)
+def test_only_finished_jobs_can_be_deleted(on_sqlite: Service) -> None:
+    job = on_sqlite.job()
+    problem(on_sqlite.http.delete(f"/v1/jobs/{job}"), 409)
+    on_sqlite.http.post(f"/v1/jobs/{job}/cancel")
+    assert on_sqlite.http.delete(f"/v1/jobs/{job}").status_code == 204
+    problem(on_sqlite.http.get(f"/v1/jobs/{job}"), 404)
+    problem(on_sqlite.http.delete(f"/v1/jobs/{job}"), 404)
+    problem(on_sqlite.http.get(f"/v1/jobs/{job}/events"), 404)
 
 
 def test_lists_are_paged_newest_first_and_filtered(running: Service) -> None:
@@ -306,15 +308,15 @@ def test_bad_list_queries_are_refused(on_sqlite: Service, query: dict[str, Any])
     problem(on_sqlite.http.get("/v1/jobs", params=query), 422)
 
 
-def test_events_are_a_page_of_json(running: Service) -> None:
-    job = running.job()
-    lease = running.claim(job)
-    running.tell(lease, events=[("epoch", {"epoch": k}) for k in range(1, 6)])
-    page = running.http.get(f"/v1/jobs/{job}/events", params={"after": 2, "limit": 3}).json()
+def test_events_are_a_page_of_json(on_sqlite: Service) -> None:
+    job = on_sqlite.job()
+    lease = on_sqlite.claim(job)
+    on_sqlite.tell(lease, events=[("epoch", {"epoch": k}) for k in range(1, 6)])
+    page = on_sqlite.http.get(f"/v1/jobs/{job}/events", params={"after": 2, "limit": 3}).json()
     assert [event["seq"] for event in page["data"]] == [3, 4, 5]
     assert [event["type"] for event in page["data"]] == ["epoch"] * 3
     assert (page["has_more"], page["next_cursor"]) == (True, "5")
-    rest = running.http.get(f"/v1/jobs/{job}/events", params={"after": page["next_cursor"]}).json()
+    rest = on_sqlite.http.get(f"/v1/jobs/{job}/events", params={"after": page["next_cursor"]}).json()
     assert [event["seq"] for event in rest["data"]] == [6, 7]
     assert not rest["has_more"]
 
@@ -357,27 +359,27 @@ def test_metrics_are_the_curves_of_all_attempts_without_what_was_trained_twice(r
     problem(running.http.get("/v1/jobs/job_none/metrics"), 404)
 
 
-def test_a_keyed_request_makes_one_job(running: Service) -> None:
-    dataset = running.dataset()
+def test_a_keyed_request_makes_one_job(on_sqlite: Service) -> None:
+    dataset = on_sqlite.dataset()
     body = {"task": "forecasting", "dataset": dataset, "model": "m", "options": {"horizon": 6}}
     headers = {"Idempotency-Key": "k-1"}
-    first = running.http.post("/v1/jobs", json=body, headers=headers)
-    again = running.http.post("/v1/jobs", json=body, headers=headers)
+    first = on_sqlite.http.post("/v1/jobs", json=body, headers=headers)
+    again = on_sqlite.http.post("/v1/jobs", json=body, headers=headers)
     assert first.status_code == again.status_code == 202
     assert first.json() == again.json()
     assert again.headers["location"] == first.headers["location"]
-    other = running.http.post("/v1/jobs", json=body | {"model": "other"}, headers=headers)
+    other = on_sqlite.http.post("/v1/jobs", json=body | {"model": "other"}, headers=headers)
     assert problem(other, 422)["errors"][0]["pointer"] == "/header/Idempotency-Key"
-    assert len(running.http.get("/v1/jobs").json()["data"]) == 1
+    assert len(on_sqlite.http.get("/v1/jobs").json()["data"]) == 1
 
 
-def test_a_keyed_request_that_failed_may_be_mended(running: Service) -> None:
-    dataset = running.dataset()
+def test_a_keyed_request_that_failed_may_be_mended(on_sqlite: Service) -> None:
+    dataset = on_sqlite.dataset()
     body = {"task": "forecasting", "dataset": dataset, "model": "m", "options": {"horizon": 999}}
     headers = {"Idempotency-Key": "k-2"}
-    problem(running.http.post("/v1/jobs", json=body, headers=headers), 422)
+    problem(on_sqlite.http.post("/v1/jobs", json=body, headers=headers), 422)
     body["options"] = {"horizon": 6}
-    assert running.http.post("/v1/jobs", json=body, headers=headers).status_code == 202
+    assert on_sqlite.http.post("/v1/jobs", json=body, headers=headers).status_code == 202
 
 
 def test_the_same_key_from_many_threads_makes_one_job(running: Service) -> None:
@@ -396,16 +398,16 @@ def test_the_same_key_from_many_threads_makes_one_job(running: Service) -> None:
     assert len(running.http.get("/v1/jobs").json()["data"]) == 1
 
 
-def test_a_model_belongs_to_one_task_and_a_data_set_too(running: Service, tmp_path: Path) -> None:
-    running.version(tmp_path / "artifact", model="taken")
-    with running.state.sessions.begin() as session:
+def test_a_model_belongs_to_one_task_and_a_data_set_too(on_sqlite: Service, tmp_path: Path) -> None:
+    on_sqlite.version(tmp_path / "artifact", model="taken")
+    with on_sqlite.state.sessions.begin() as session:
         session.connection().exec_driver_sql("update models set task = 'tagging'")
-    pointers = [error["pointer"] for error in problem(running.submit(model="taken"), 422)["errors"]]
+    pointers = [error["pointer"] for error in problem(on_sqlite.submit(model="taken"), 422)["errors"]]
     assert pointers == ["/model"]
-    dataset = running.dataset()
-    with running.state.sessions.begin() as session:
+    dataset = on_sqlite.dataset()
+    with on_sqlite.state.sessions.begin() as session:
         session.connection().exec_driver_sql("update datasets set task = 'tagging'")
-    assert problem(running.submit(dataset), 422)["errors"][0]["pointer"] == "/dataset"
+    assert problem(on_sqlite.submit(dataset), 422)["errors"][0]["pointer"] == "/dataset"
 
 
 def test_a_short_series_cannot_have_a_long_horizon(on_sqlite: Service) -> None:

@@ -89,17 +89,17 @@ def test_a_submitted_sweep_is_a_job_like_others(running: Service) -> None:
 
 
 def test_the_leaderboard_shows_who_leads_and_in_the_end_what_became_the_version(
-    running: Service, tmp_path: Path
+    on_sqlite: Service, tmp_path: Path
 ) -> None:
-    sweep_id = str(submit(running, seeds=2, max_parallel=4).json()["id"])
-    begin(running, sweep_id)
-    first = running.http.get(f"/v1/sweeps/{sweep_id}").json()
+    sweep_id = str(submit(on_sqlite, seeds=2, max_parallel=4).json()["id"])
+    begin(on_sqlite, sweep_id)
+    first = on_sqlite.http.get(f"/v1/sweeps/{sweep_id}").json()
     assert [row["status"] for row in first["leaderboard"]] == ["queued"] * 3
     assert [row["rank"] for row in first["leaderboard"]] == [None] * 3
-    play(running, sweep_id, tmp_path, rnn=0.9, lstm=0.5, gru=0.7)
-    while not step(running, sweep_id):
-        play(running, sweep_id, tmp_path, rnn=0.9, lstm=0.5, gru=0.7)
-    sweep = running.http.get(f"/v1/sweeps/{sweep_id}").json()
+    play(on_sqlite, sweep_id, tmp_path, rnn=0.9, lstm=0.5, gru=0.7)
+    while not step(on_sqlite, sweep_id):
+        play(on_sqlite, sweep_id, tmp_path, rnn=0.9, lstm=0.5, gru=0.7)
+    sweep = on_sqlite.http.get(f"/v1/sweeps/{sweep_id}").json()
     assert (sweep["status"], sweep["model_version"]) == ("succeeded", 1)
     board = sweep["leaderboard"]
     assert sweep["best"] == board[0]
@@ -112,17 +112,17 @@ def test_the_leaderboard_shows_who_leads_and_in_the_end_what_became_the_version(
     assert best["seconds"] >= 0
     assert (best["status"], best["pruned"], best["number"]) == ("succeeded", False, 1)
     assert [(run["seed"], run["status"]) for run in best["seeds"]] == [(7, "succeeded"), (8, "succeeded")]
-    version = running.http.get("/v1/models/demand/versions/1").json()
+    version = on_sqlite.http.get("/v1/models/demand/versions/1").json()
     assert version["job"] == best["seeds"][0]["job"]
     assert version["metrics"]["valid_loss"] == pytest.approx(0.507)
-    run = running.http.get(f"/v1/jobs/{version['job']}").json()
+    run = on_sqlite.http.get(f"/v1/jobs/{version['job']}").json()
     assert (run["kind"], run["sweep"], run["model_version"]) == ("train", sweep_id, None)
     assert run["trial"] == {"number": 1, "seed": 7, "parameters": {"network.cell": "lstm"}}
-    of_sweep = running.http.get(f"/v1/jobs?sweep={sweep_id}").json()["data"]
+    of_sweep = on_sqlite.http.get(f"/v1/jobs?sweep={sweep_id}").json()["data"]
     assert len(of_sweep) == 6
-    job = running.http.get(f"/v1/jobs/{sweep_id}").json()
+    job = on_sqlite.http.get(f"/v1/jobs/{sweep_id}").json()
     assert job["progress"] == {"fraction": 1.0, "runs": 6, "total": 6, "eta_seconds": 0.0}
-    events = running.http.get(f"/v1/jobs/{sweep_id}/events?limit=100").json()["data"]
+    events = on_sqlite.http.get(f"/v1/jobs/{sweep_id}/events?limit=100").json()["data"]
     assert [event["type"] for event in events].count("run") == 6
 
 
@@ -177,17 +177,17 @@ def test_what_is_no_sweep_is_not_found(on_sqlite: Service) -> None:
     problem(on_sqlite.http.get(f"/v1/sweeps/{on_sqlite.job()}"), 404)
 
 
-def test_a_cancelled_sweep_leaves_no_files(running: Service, tmp_path: Path) -> None:
-    sweep_id = str(submit(running, max_parallel=3, seeds=1).json()["id"])
-    begin(running, sweep_id)
-    play(running, sweep_id, tmp_path, rnn=0.9, lstm=0.5, gru=0.7)
-    assert len(running.state.storage.keys("artifacts")) == 3
-    answer = running.http.post(f"/v1/jobs/{sweep_id}/cancel")
+def test_a_cancelled_sweep_leaves_no_files(on_sqlite: Service, tmp_path: Path) -> None:
+    sweep_id = str(submit(on_sqlite, max_parallel=3, seeds=1).json()["id"])
+    begin(on_sqlite, sweep_id)
+    play(on_sqlite, sweep_id, tmp_path, rnn=0.9, lstm=0.5, gru=0.7)
+    assert len(on_sqlite.state.storage.keys("artifacts")) == 3
+    answer = on_sqlite.http.post(f"/v1/jobs/{sweep_id}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
-    until(lambda: running.state.storage.keys("artifacts") == [], what="the end of the files")
-    assert running.http.get("/v1/models").json()["data"] == []
-    assert running.http.delete(f"/v1/jobs/{sweep_id}").status_code == 204
-    assert running.http.get("/v1/jobs").json()["data"] == []
+    until(lambda: on_sqlite.state.storage.keys("artifacts") == [], what="the end of the files")
+    assert on_sqlite.http.get("/v1/models").json()["data"] == []
+    assert on_sqlite.http.delete(f"/v1/jobs/{sweep_id}").status_code == 204
+    assert on_sqlite.http.get("/v1/jobs").json()["data"] == []
 
 
 def test_a_sweep_is_paused_and_resumed_with_its_runs(on_sqlite: Service) -> None:
@@ -229,12 +229,12 @@ NASTY = [
 ]  # fmt: skip
 
 
-def test_no_search_makes_the_service_stumble(running: Service) -> None:
-    base = {"task": "forecasting", "dataset": running.dataset(), "model": "m", "options": {"horizon": 6}}
+def test_no_search_makes_the_service_stumble(on_sqlite: Service) -> None:
+    base = {"task": "forecasting", "dataset": on_sqlite.dataset(), "model": "m", "options": {"horizon": 6}}
     start = json.dumps(base).encode()[:-1]
     for body in NASTY:
         headers = {"content-type": "application/json", "Idempotency-Key": f"k{hash(body)}"}
-        answer = running.http.post("/v1/sweeps", content=start + b", " + body[1:], headers=headers)
+        answer = on_sqlite.http.post("/v1/sweeps", content=start + b", " + body[1:], headers=headers)
         assert answer.status_code in {202, 422}, (body, answer.text)
         if answer.status_code == 422:
             problem(answer, 422)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Invalid
@@ -353,7 +353,6 @@ TARGET = st.lists(
 )
 
 
-@settings(max_examples=150)
 @given(
     st.lists(st.tuples(TARGET, st.sampled_from([None, "train", "valid", "test"])), min_size=1, max_size=5),
     st.sampled_from(["D", "h", "MS", "1"]),

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.tasks.arrays import Array
@@ -51,7 +51,6 @@ def rows_of(split: Any, seed: int, count: int = 40) -> Array:
     return np.random.default_rng(seed).integers(0, len(split.lengths), count)
 
 
-@settings(max_examples=60)
 @given(st.sampled_from(sorted(PLANS)), st.sampled_from(["train", "valid", "test"]), st.integers(0, 10**6))
 def test_every_batch_has_finite_inputs_of_the_planned_shape(name: str, part: str, seed: int) -> None:
     plan = PLANS[name]

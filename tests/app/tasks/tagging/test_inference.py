@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seqeval.metrics.sequence_labeling import get_entities
 
 from app.errors import Invalid
 from app.tasks.tagging.inference import TaggingInstance, TokenizedText, make_prediction, tokenize_instance
@@ -146,16 +145,17 @@ def test_tags_are_answered_in_the_scheme_of_the_file(scheme: str, answers: str, 
 
 
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=10))
-def test_what_does_not_fit_together_is_read_as_by_seqeval(numbers: list[int]) -> None:
+def test_what_does_not_fit_together_is_read_as_by_seqeval(seqeval: Any, numbers: list[int]) -> None:
     state = state_of("bioes", "bio", "a", "b")
     tags = [state["tags"][number] for number in numbers]
     tokenized = tokenize_instance(TaggingInstance(tokens=[f"w{at}" for at in range(len(tags))]))
     prediction = predicted(state, tokenized, tags)
-    expected = get_entities(tags)
+    entities_of = seqeval.metrics.sequence_labeling.get_entities
+    expected = entities_of(tags)
     assert [(one["type"], one["text"]) for one in prediction["entities"]] == [
         (kind, " ".join(tokenized.tokens[first : last + 1])) for kind, first, last in expected
     ]
-    assert get_entities(prediction["tags"]) == expected  # and answered as tags that do fit
+    assert entities_of(prediction["tags"]) == expected  # and answered as tags that do fit
 
 
 def test_entities_without_a_type_have_a_name() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seqeval.metrics import accuracy_score, classification_report
 
 from app.tasks.shared.ragged import offsets_of
 from app.tasks.tagging.metrics import score_entities, score_tags
@@ -25,19 +24,19 @@ def scored(pairs: list[list[tuple[int, int]]]) -> Any:
     return score_entities(TAGS.types, expected, actual, truth == predicted)
 
 
-def by_seqeval(pairs: list[list[tuple[int, int]]]) -> Any:
+def by_seqeval(seqeval: Any, pairs: list[list[tuple[int, int]]]) -> Any:
     truth, predicted = ([[TAGS.names[step[side]] for step in row] for row in pairs] for side in (0, 1))
-    report = classification_report(truth, predicted, output_dict=True, zero_division=0)
-    return report, accuracy_score(truth, predicted)
+    report = seqeval.metrics.classification_report(truth, predicted, output_dict=True, zero_division=0)
+    return report, seqeval.metrics.accuracy_score(truth, predicted)
 
 
 @given(PAIRS)
-def test_entities_are_scored_as_by_seqeval(pairs: list[list[tuple[int, int]]]) -> None:
+def test_entities_are_scored_as_by_seqeval(seqeval: Any, pairs: list[list[tuple[int, int]]]) -> None:
     ours = scored(pairs)
     if not ours["types"]:  # without any entity seqeval gives no report
         assert (ours["f1"], ours["precision"], ours["recall"]) == (0, 0, 0)
         return
-    theirs, accuracy = by_seqeval(pairs)
+    theirs, accuracy = by_seqeval(seqeval, pairs)
     assert ours["accuracy"] == pytest.approx(accuracy)
     for name in ("f1", "precision", "recall"):
         key = "f1-score" if name == "f1" else name

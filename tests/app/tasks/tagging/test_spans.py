@@ -1,10 +1,10 @@
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seqeval.metrics.sequence_labeling import get_entities
 
 from app.tasks.shared.ragged import offsets_of
 from app.tasks.tagging.spans import EntityMarks, sentence_starts
@@ -29,12 +29,13 @@ def named(tags: TagSet, marks: EntityMarks, offsets: np.ndarray) -> list[tuple[i
 
 
 @given(SEQUENCES)
-def test_any_tags_are_read_as_seqeval_reads_them(sentences: list[list[int]]) -> None:
+def test_any_tags_are_read_as_seqeval_reads_them(seqeval: Any, sentences: list[list[int]]) -> None:
     tags = TagSet.complete(SCHEMES["bioes"], TYPES)
+    entities_of = seqeval.metrics.sequence_labeling.get_entities
     expected = [
         (row, kind, first, last)
         for row, one in enumerate(sentences)
-        for kind, first, last in get_entities([tags.names[number] for number in one])
+        for kind, first, last in entities_of([tags.names[number] for number in one])
     ]
     assert named(tags, *read_marks(tags, sentences)) == expected
 

@@ -1,11 +1,11 @@
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seqeval.scheme import IOB2, IOBES, Entities
 
 from app.tasks.tagging.tag_schemes import (
     SCHEMES,
@@ -91,14 +91,15 @@ def test_a_set_without_names_of_types_has_one_type() -> None:
 
 
 @given(st.sampled_from(["bio", "bioes"]), st.data())
-def test_what_is_not_forbidden_is_legal_for_seqeval(name: str, data: st.DataObject) -> None:
+def test_what_is_not_forbidden_is_legal_for_seqeval(seqeval: Any, name: str, data: st.DataObject) -> None:
     tags = TagSet.complete(SCHEMES[name], TYPES)
     numbers = data.draw(st.lists(st.integers(0, len(tags.names) - 1), min_size=1, max_size=6))
     edge = len(tags.names)
     forbidden = {(source, to) for source, to in tags.forbidden_transitions()}
     legal = not any(pair in forbidden for pair in pairwise([edge, *numbers, edge]))
     # seqeval reads only what is legal as entities: then every tag but O is in one
-    entities = Entities([[tags.names[number] for number in numbers]], {"bio": IOB2, "bioes": IOBES}[name])
+    scheme = {"bio": seqeval.scheme.IOB2, "bioes": seqeval.scheme.IOBES}[name]
+    entities = seqeval.scheme.Entities([[tags.names[number] for number in numbers]], scheme)
     covered = {at for entity in entities.entities[0] for at in range(entity.start, entity.end)}
     assert legal == (covered == {at for at, number in enumerate(numbers) if number})
 

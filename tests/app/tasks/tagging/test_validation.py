@@ -1,8 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seqeval.metrics.sequence_labeling import get_entities
 
 from app.errors import DatasetInvalid, Problem
 from app.tasks.shared.ragged import Ragged, Texts
@@ -65,12 +66,13 @@ def test_iob1_becomes_bio() -> None:
 
 
 @given(st.lists(st.sampled_from(["O", "I-a", "I-b"]), min_size=1, max_size=12))
-def test_without_any_b_tags_are_iob1_and_mean_what_seqeval_reads(tags: list[str]) -> None:
+def test_without_any_b_tags_are_iob1_and_mean_what_seqeval_reads(seqeval: Any, tags: list[str]) -> None:
     if tags.count("O") == len(tags):
         return
     sentences, scheme = validated(tags)
     assert scheme == "iob1"
-    assert get_entities(tags_of(sentences)[0]) == get_entities(tags)
+    entities_of = seqeval.metrics.sequence_labeling.get_entities
+    assert entities_of(tags_of(sentences)[0]) == entities_of(tags)
 
 
 def test_tags_that_are_no_entities_have_no_scheme() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ingest.readers import Mapping, open_source
@@ -74,7 +74,6 @@ words = st.lists(st.integers(4, 8), min_size=1, max_size=6)
 corpora = st.lists(st.tuples(words, st.lists(st.integers(4, 10), min_size=1, max_size=6)), min_size=1)
 
 
-@settings(max_examples=60)
 @given(corpora)
 def test_it_is_model_1(corpus: Corpus) -> None:
     best, probability = best_of(corpus), by_hand(corpus)
