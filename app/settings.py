@@ -15,7 +15,7 @@ MAX_SOCKET_PATH_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 10
 
 
 def usable_cores() -> int:
-    """The number of CPU usable_cores that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

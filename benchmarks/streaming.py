@@ -35,7 +35,7 @@ TEXT = """## Streaming
 
 A language model of characters ({layers} × {units} LSTM, {size} characters, untrained) behind `recurra up`
 on a CPU: one API process, one predictor, ONNX Runtime on one thread. Answers of {tokens} tokens, sampled from
-the most_likely of 0.95 of the mass, told as server-sent events; client and service share the cores.
+the likeliest of 0.95 of the mass, told as server-sent events; client and service share the cores.
 Milliseconds from the request to the first token, and between two tokens of a stream (p50 / p99), and
 tokens/s of all.
 
@@ -101,7 +101,7 @@ async def crowd(url: str, clients: int, prompt: str, streams: int) -> tuple[list
 
 
 async def beside(url: str, clients: int, prompt: str, asked: int) -> list[float]:
-    """Seconds of plain requests while so many streams are told."""
+    """Seconds of plain requests while so many clients are streamed to."""
     tensor = {"name": "inputs", "datatype": "INT64", "shape": [1, 1, 1], "data": [END]}
     body = orjson.dumps({"inputs": [tensor]})
     async with httpx.AsyncClient(

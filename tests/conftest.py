@@ -175,6 +175,19 @@ def on_sqlite(tmp_path: Path, sqlite_template: Path, redis_server: Valkey) -> It
         yield made
 
 
+@pytest.fixture(scope="module")
+def untouched(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, redis_server: Valkey
+) -> Iterator[Service]:
+    """The application on SQLite, one for all those tests of a module that leave nothing to each other."""
+    from tests.service import service
+
+    directory = tmp_path_factory.mktemp("untouched")
+    (directory / "test.db").write_bytes(sqlite_template.read_bytes())
+    with service(directory, f"sqlite:///{directory / 'test.db'}", redis_server.url) as made:
+        yield made
+
+
 @pytest.fixture(params=["embedded", "external"])
 def redis_url(request: pytest.FixtureRequest, redis_server: Valkey) -> str:
     """A real server of each kind."""

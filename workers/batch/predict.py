@@ -51,7 +51,7 @@ class Predicted:
 
 
 class Stopped(Exception):
-    """The work was decoded_examples to stop."""
+    """The work was asked to stop."""
 
 
 class BatchProgress:

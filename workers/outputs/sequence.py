@@ -18,7 +18,7 @@ SOURCES_AT_ONCE = 256  # sources that are translated together
 def evaluate_decoded(network: Any, split: Any, size: int, device: torch.device) -> Evaluation:
     """The decoded tokens of each source, searched for as a request without parameters would be.
 
-    The split's `search` of a row says how.
+    The split's `decoding` of a row says how.
     """
     del size
     decoder = Decoder(TorchSequence(network, device))

@@ -107,7 +107,7 @@ def open_database() -> Iterator[Engine]:
         yield engine
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip()
-        fail(Console(stderr=True), f"The open_database at {engine.url.render_as_string()} failed: {reason}")
+        fail(Console(stderr=True), f"The database at {engine.url.render_as_string()} failed: {reason}")
     finally:
         engine.dispose()
 

@@ -1,6 +1,6 @@
 """A server that answers at once, whatever comes: how much the load generator can do at most.
 
-`python -m benchmarks.serving.echo PORT CORPUS` answers every request with its body's expected output.
+`python -m benchmarks.serving.generator.echo PORT CORPUS` answers a request with its body's expected output.
 """
 
 import asyncio

@@ -4,15 +4,12 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-import tritonclient.http as triton
-from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
-from kserve.protocol.infer_type import RequestedOutput
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from app.tasks.arrays import Array
 from tests.networks import lstm, store
@@ -27,6 +24,18 @@ T = TypeVar("T")
 
 TASK, GRAPH = "demand", "demand:network"
 LENGTHS = np.array([7, 1, 4])
+
+
+@pytest.fixture(scope="module")
+def triton() -> Any:
+    """The client's module, imported only where it is used: it is large."""
+    return import_module("tritonclient.http")
+
+
+@pytest.fixture(scope="module")
+def kserve() -> Any:
+    """KServe's package, likewise."""
+    return import_module("kserve")
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +71,21 @@ def running(serving: tuple[Service, PredictorProcess]) -> Service:
 
 
 @pytest.fixture
-def client(running: Service) -> Iterator[triton.InferenceServerClient]:
+def client(triton: Any, running: Service) -> Iterator[Any]:
     with triton.InferenceServerClient(f"{running.http.base_url.host}:{running.http.base_url.port}") as made:
         yield made
 
 
-def tensor(name: str, array: Array, *, binary: bool = True) -> triton.InferInput:
-    made = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-    made.set_data_from_numpy(array, binary_data=binary)
-    return made
+@pytest.fixture(scope="module")
+def tensor(triton: Any) -> Callable[..., Any]:
+    """What makes an input of Triton's client from an array."""
+
+    def make(name: str, array: Array, *, binary: bool = True) -> Any:
+        made = triton.InferInput(name, list(array.shape), triton.np_to_triton_dtype(array.dtype))
+        made.set_data_from_numpy(array, binary_data=binary)
+        return made
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +109,9 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Array, int],
 @pytest.mark.parametrize("sent", [True, False], ids=["sent binary", "sent JSON"])
 @pytest.mark.parametrize("requested", [None, True, False], ids=["answer by default", "binary", "JSON"])
 def test_triton_gets_what_the_network_computes(
-    client: triton.InferenceServerClient,
+    triton: Any,
+    tensor: Callable[..., Any],
+    client: Any,
     expected: Callable[[Array, int], Array],
     sent: bool,
     requested: bool | None,
@@ -113,7 +130,7 @@ def test_triton_gets_what_the_network_computes(
         )
 
 
-def test_triton_forecasts(client: triton.InferenceServerClient, running: Service) -> None:
+def test_triton_forecasts(triton: Any, tensor: Callable[..., Any], client: Any, running: Service) -> None:
     values = np.array([[100.0 + 5 * (step % 12) for step in range(40)], [5.0] * 40])
     names = np.array(["a", "größer"], object)
     texts = {"item_id": names, "start": np.array(["2020-01-01", ""], object)}
@@ -136,7 +153,7 @@ def test_triton_forecasts(client: triton.InferenceServerClient, running: Service
 
 @pytest.mark.parametrize("packing", ["gzip", "deflate"])
 def test_triton_compresses(
-    client: triton.InferenceServerClient, expected: Callable[[Array, int], Array], packing: str
+    tensor: Callable[..., Any], client: Any, expected: Callable[[Array, int], Array], packing: str
 ) -> None:
     array = sequences(3, 7)
     result = client.infer(
@@ -148,7 +165,7 @@ def test_triton_compresses(
     np.testing.assert_allclose(result.as_numpy("outputs"), expected(array, 1), atol=1e-5)
 
 
-def test_triton_names_a_sequence_of_calls(client: triton.InferenceServerClient) -> None:
+def test_triton_names_a_sequence_of_calls(tensor: Callable[..., Any], client: Any) -> None:
     array = sequences(1, 5)
     answers = [
         client.infer(
@@ -167,7 +184,9 @@ def test_triton_names_a_sequence_of_calls(client: triton.InferenceServerClient) 
         np.testing.assert_array_equal(answer, answers[0])
 
 
-def test_triton_sends_many_at_once(running: Service, expected: Callable[[Array, int], Array]) -> None:
+def test_triton_sends_many_at_once(
+    triton: Any, tensor: Callable[..., Any], running: Service, expected: Callable[[Array, int], Array]
+) -> None:
     address = f"{running.http.base_url.host}:{running.http.base_url.port}"
     arrays = [sequences(3, 7 + seed, seed) for seed in range(12)]
     with triton.InferenceServerClient(address, concurrency=4) as client:
@@ -180,7 +199,7 @@ def test_triton_sends_many_at_once(running: Service, expected: Callable[[Array, 
             np.testing.assert_allclose(result, expected(array, 1), atol=1e-5)
 
 
-def test_triton_sees_who_lives(client: triton.InferenceServerClient) -> None:
+def test_triton_sees_who_lives(client: Any) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     for name in (TASK, GRAPH):
@@ -190,7 +209,7 @@ def test_triton_sees_who_lives(client: triton.InferenceServerClient) -> None:
     assert not client.is_model_ready(TASK, "9")
 
 
-def test_triton_reads_the_metadata(client: triton.InferenceServerClient) -> None:
+def test_triton_reads_the_metadata(client: Any) -> None:
     server = client.get_server_metadata()
     assert (server["name"], "binary_tensor_data" in server["extensions"]) == ("recurra", True)
     message = client.get_model_metadata(GRAPH, "2")
@@ -205,7 +224,7 @@ def test_triton_reads_the_metadata(client: triton.InferenceServerClient) -> None
     }
 
 
-def test_triton_counts(client: triton.InferenceServerClient) -> None:
+def test_triton_counts(tensor: Callable[..., Any], client: Any) -> None:
     def counted() -> tuple[int, int]:
         (message,) = client.get_inference_statistics(GRAPH, "2")["model_stats"]
         return message["inference_count"], message["inference_stats"]["success"]["count"]
@@ -217,7 +236,7 @@ def test_triton_counts(client: triton.InferenceServerClient) -> None:
 
 
 def test_triton_loads_ahead(
-    client: triton.InferenceServerClient, serving: tuple[Service, PredictorProcess], tmp_path: Path
+    triton: Any, client: Any, serving: tuple[Service, PredictorProcess], tmp_path: Path
 ) -> None:
     running, process = serving
     publish(running, tmp_path / "fresh", "fresh")
@@ -225,7 +244,7 @@ def test_triton_loads_ahead(
     assert artifact not in process.loaded_artifacts()
     client.load_model("fresh")
     until(lambda: artifact in process.loaded_artifacts(), what="the version in memory")
-    with pytest.raises(InferenceServerException, match="cannot be unloaded"):
+    with pytest.raises(triton.InferenceServerException, match="cannot be unloaded"):
         client.unload_model("fresh")
 
 
@@ -251,65 +270,71 @@ def artifact_of(running: Service, model: str) -> str:
     ],
 )
 def test_triton_reads_our_errors(
-    client: triton.InferenceServerClient, model: str, name: str, array: Array, message: str
+    triton: Any, tensor: Callable[..., Any], client: Any, model: str, name: str, array: Array, message: str
 ) -> None:
-    with pytest.raises(InferenceServerException) as caught:
+    with pytest.raises(triton.InferenceServerException) as caught:
         client.infer(model, [tensor(name, array)])
     assert str(caught.value).startswith(message)
 
 
-def by_kserve(running: Service, call: Callable[[InferenceRESTClient, str], Coroutine[Any, Any, T]]) -> T:
+def by_kserve(kserve: Any, running: Service, call: Callable[[Any, str], Coroutine[Any, Any, T]]) -> T:
     async def run() -> T:
-        async with InferenceRESTClient(RESTConfig(protocol="v2")) as client:
+        async with kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v2")) as client:
             return await call(client, str(running.http.base_url))
 
     return asyncio.run(run())
 
 
-async def requested(name: str, client: InferenceRESTClient, url: str) -> bool:
+async def requested(name: str, client: Any, url: str) -> bool:
     return bool(await client.is_model_ready(url, name))
 
 
-def test_kserve_sees_who_lives(running: Service) -> None:
-    assert by_kserve(running, lambda client, url: client.is_server_live(url)) is True
-    assert by_kserve(running, lambda client, url: client.is_server_ready(url)) is True
+def test_kserve_sees_who_lives(kserve: Any, running: Service) -> None:
+    assert by_kserve(kserve, running, lambda client, url: client.is_server_live(url)) is True
+    assert by_kserve(kserve, running, lambda client, url: client.is_server_ready(url)) is True
     for name, there in ((TASK, True), (GRAPH, True), ("nobody", False)):
-        assert by_kserve(running, partial(requested, name)) is there
+        assert by_kserve(kserve, running, partial(requested, name)) is there
 
 
 @pytest.mark.parametrize("sent", [True, False], ids=["sent binary", "sent JSON"])
 @pytest.mark.parametrize("requested", [None, True, False], ids=["answer by default", "binary", "JSON"])
 def test_kserve_gets_what_the_network_computes(
-    running: Service, expected: Callable[[Array, int], Array], sent: bool, requested: bool | None
+    kserve: Any, running: Service, expected: Callable[[Array, int], Array], sent: bool, requested: bool | None
 ) -> None:
     array = sequences(3, 7)
     inputs = []
     for name, datatype, values in (("inputs", "FP32", array), ("lengths", "INT64", LENGTHS)):
-        made = InferInput(name, list(values.shape), datatype)
+        made = kserve.InferInput(name, list(values.shape), datatype)
         made.set_data_from_numpy(values, binary_data=sent)
         inputs.append(made)
-    outputs = None if requested is None else [RequestedOutput("outputs", {"binary_data": requested})]
-    request = InferRequest(GRAPH, inputs, request_id="k1", request_outputs=outputs)
-    answer = by_kserve(running, lambda client, url: client.infer(url, request, GRAPH))
+    outputs = (
+        None
+        if requested is None
+        else [kserve.protocol.infer_type.RequestedOutput("outputs", {"binary_data": requested})]
+    )
+    request = kserve.InferRequest(GRAPH, inputs, request_id="k1", request_outputs=outputs)
+    answer = by_kserve(kserve, running, lambda client, url: client.infer(url, request, GRAPH))
     np.testing.assert_allclose(answer.outputs[0].as_numpy(), expected(array, 1), atol=1e-5)
     assert (answer.model_name, answer.id) == (GRAPH, "k1")
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_kserve_forecasts_and_reads_our_errors(running: Service, binary: bool) -> None:
-    values = InferInput("values", [1, 3], "FP64")
+def test_kserve_forecasts_and_reads_our_errors(kserve: Any, running: Service, binary: bool) -> None:
+    values = kserve.InferInput("values", [1, 3], "FP64")
     values.set_data_from_numpy(np.array([[5.0, 5.0, 5.0]]), binary_data=binary)
-    name = InferInput("item_id", [1], "BYTES")
+    name = kserve.InferInput("item_id", [1], "BYTES")
     name.set_data_from_numpy(np.array(["größer"], object), binary_data=binary)
-    request = InferRequest(TASK, [values, name], parameters={"horizon": HORIZON})
-    answer = by_kserve(running, lambda client, url: client.infer(url, request, TASK))
+    request = kserve.InferRequest(TASK, [values, name], parameters={"horizon": HORIZON})
+    answer = by_kserve(kserve, running, lambda client, url: client.infer(url, request, TASK))
     result = {one.name: one.as_numpy().shape for one in answer.outputs}
     assert result == {"mean": (1, HORIZON), "quantiles": (1, HORIZON, 3)}
     with pytest.raises(Exception, match="There is no model nobody"):
-        by_kserve(running, lambda client, url: client.infer(url, request, "nobody"))
+        by_kserve(kserve, running, lambda client, url: client.infer(url, request, "nobody"))
 
 
-def test_both_clients_at_once(running: Service, expected: Callable[..., Array]) -> None:
+def test_both_clients_at_once(
+    triton: Any, kserve: Any, tensor: Callable[..., Any], running: Service, expected: Callable[..., Array]
+) -> None:
     address = f"{running.http.base_url.host}:{running.http.base_url.port}"
 
     def by_triton(array: Array) -> Array:
@@ -318,10 +343,10 @@ def test_both_clients_at_once(running: Service, expected: Callable[..., Array]) 
             return result
 
     def through_kserve(array: Array) -> Array:
-        made = InferInput("inputs", list(array.shape), "FP32")
+        made = kserve.InferInput("inputs", list(array.shape), "FP32")
         made.set_data_from_numpy(array, binary_data=True)
-        request = InferRequest(GRAPH, [made])
-        answer = by_kserve(running, lambda client, url: client.infer(url, request, GRAPH))
+        request = kserve.InferRequest(GRAPH, [made])
+        answer = by_kserve(kserve, running, lambda client, url: client.infer(url, request, GRAPH))
         result: Array = answer.outputs[0].as_numpy()
         return result
 

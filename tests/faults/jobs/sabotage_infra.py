@@ -81,7 +81,7 @@ def readers() -> None:
 def away() -> None:
     """A database that is away is a fault like any other."""
     original = problems.as_app_error
-    _of(problems).translated = lambda error: None if isinstance(error, SQLAlchemyError) else original(error)
+    _of(problems).as_app_error = lambda error: None if isinstance(error, SQLAlchemyError) else original(error)
 
 
 def full() -> None:

@@ -49,13 +49,26 @@ def finish(service: Service, lease: Lease, directory: Path) -> None:
         assert leases.complete(session, lease, {"instances": 3, "failed": 1})
 
 
-@pytest.fixture
-def finished(on_sqlite: Service, tmp_path: Path) -> str:
+def finished(service: Service, directory: Path) -> str:
     """The job of a batch that has its result."""
-    published(on_sqlite, tmp_path / "v1")
-    job_id = str(submit(on_sqlite).json()["id"])
-    finish(on_sqlite, on_sqlite.claim(job_id), tmp_path)
+    published(service, directory / "v1")
+    job_id = str(submit(service).json()["id"])
+    finish(service, service.claim(job_id), directory)
     return job_id
+
+
+@pytest.fixture(scope="module")
+def archive(untouched: Service) -> Service:
+    """A service with a version and the result of a batch, for requests that change nothing."""
+    finished(untouched, untouched.settings.data_dir)
+    return untouched
+
+
+@pytest.fixture
+def archived(archive: Service) -> str:
+    """The job of that batch."""
+    (job,) = (job for job in archive.http.get("/v1/jobs").json()["data"] if job["kind"] == "batch_predict")
+    return str(job["id"])
 
 
 def test_a_submitted_batch_is_a_job_like_others(running: Service, tmp_path: Path) -> None:
@@ -110,13 +123,12 @@ def test_the_version_is_the_one_that_is_named_when_it_is_submitted(
     ],
 )
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
-    on_sqlite: Service, tmp_path: Path, query: str, change: Json, status: int, pointer: str | None
+    archive: Service, query: str, change: Json, status: int, pointer: str | None
 ) -> None:
-    published(on_sqlite, tmp_path / "v1")
-    before = on_sqlite.http.get("/v1/jobs").json()
-    errors = problem(submit(on_sqlite, query, **change), status)["errors"]
+    before = archive.http.get("/v1/jobs").json()
+    errors = problem(submit(archive, query, **change), status)["errors"]
     assert [error["pointer"] for error in errors] == ([] if pointer is None else [pointer])
-    assert on_sqlite.http.get("/v1/jobs").json() == before
+    assert archive.http.get("/v1/jobs").json() == before
 
 
 def test_a_model_nobody_has_and_a_body_too_large_are_refused(on_sqlite: Service) -> None:
@@ -152,24 +164,24 @@ def test_a_key_makes_a_repeated_submit_harmless(running: Service, tmp_path: Path
     assert running.http.post(path, json=body, headers=failed).status_code == 202
 
 
-def test_the_result_is_the_parts_in_order_as_one_file(on_sqlite: Service, finished: str) -> None:
-    answer = on_sqlite.http.get(f"/v1/jobs/{finished}/result")
+def test_the_result_is_the_parts_in_order_as_one_file(archive: Service, archived: str) -> None:
+    answer = archive.http.get(f"/v1/jobs/{archived}/result")
     assert (answer.status_code, answer.content) == (200, WHOLE)
     assert answer.headers["content-type"] == "application/x-ndjson"
     assert answer.headers["content-length"] == str(len(WHOLE))
-    assert answer.headers["content-disposition"] == f'attachment; filename="{finished}.jsonl"'
-    job = on_sqlite.http.get(f"/v1/jobs/{finished}").json()
+    assert answer.headers["content-disposition"] == f'attachment; filename="{archived}.jsonl"'
+    job = archive.http.get(f"/v1/jobs/{archived}").json()
     assert (job["status"], job["metrics"]) == ("succeeded", {"instances": 3, "failed": 1})
 
 
-def test_a_result_one_has_is_not_sent_again(on_sqlite: Service, finished: str) -> None:
-    path = f"/v1/jobs/{finished}/result"
-    tag = on_sqlite.http.get(path).headers["etag"]
+def test_a_result_one_has_is_not_sent_again(archive: Service, archived: str) -> None:
+    path = f"/v1/jobs/{archived}/result"
+    tag = archive.http.get(path).headers["etag"]
     assert tag.startswith('"')
     for known in (tag, f'"other", {tag}', "*"):
-        answer = on_sqlite.http.get(path, headers={"If-None-Match": known})
+        answer = archive.http.get(path, headers={"If-None-Match": known})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
-    assert on_sqlite.http.get(path, headers={"If-None-Match": '"other"'}).content == WHOLE
+    assert archive.http.get(path, headers={"If-None-Match": '"other"'}).content == WHOLE
 
 
 @pytest.mark.parametrize(
@@ -184,29 +196,29 @@ def test_a_result_one_has_is_not_sent_again(on_sqlite: Service, finished: str) -
     ],
 )
 def test_a_broken_download_goes_on_where_it_ended(
-    on_sqlite: Service, finished: str, requested: str, first: int, last: int
+    archive: Service, archived: str, requested: str, first: int, last: int
 ) -> None:
-    path = f"/v1/jobs/{finished}/result"
-    tag = on_sqlite.http.get(path).headers["etag"]
-    answer = on_sqlite.http.get(path, headers={"Range": requested, "If-Range": tag})
+    path = f"/v1/jobs/{archived}/result"
+    tag = archive.http.get(path).headers["etag"]
+    answer = archive.http.get(path, headers={"Range": requested, "If-Range": tag})
     assert (answer.status_code, answer.content) == (206, WHOLE[first:last])
     assert answer.headers["content-range"] == f"bytes {first}-{last - 1}/{len(WHOLE)}"
     assert answer.headers["content-length"] == str(last - first)
-    changed = on_sqlite.http.get(path, headers={"Range": requested, "If-Range": '"other"'})
+    changed = archive.http.get(path, headers={"Range": requested, "If-Range": '"other"'})
     assert (changed.status_code, changed.content) == (200, WHOLE)
 
 
 @pytest.mark.parametrize(
     "requested", ["lines=0-1", "bytes=0-1,3-4", "bytes=", "bytes=-", "bytes=x-", "bytes=9-2"]
 )
-def test_a_range_we_do_not_know_is_the_whole(on_sqlite: Service, finished: str, requested: str) -> None:
-    answer = on_sqlite.http.get(f"/v1/jobs/{finished}/result", headers={"Range": requested})
+def test_a_range_we_do_not_know_is_the_whole(archive: Service, archived: str, requested: str) -> None:
+    answer = archive.http.get(f"/v1/jobs/{archived}/result", headers={"Range": requested})
     assert (answer.status_code, answer.content) == (200, WHOLE)
 
 
 @pytest.mark.parametrize("requested", ["bytes=9999-", "bytes=-0"])
-def test_a_range_beyond_the_end_is_refused(on_sqlite: Service, finished: str, requested: str) -> None:
-    answer = on_sqlite.http.get(f"/v1/jobs/{finished}/result", headers={"Range": requested})
+def test_a_range_beyond_the_end_is_refused(archive: Service, archived: str, requested: str) -> None:
+    answer = archive.http.get(f"/v1/jobs/{archived}/result", headers={"Range": requested})
     problem(answer, 416)
     assert answer.headers["content-range"] == f"bytes */{len(WHOLE)}"
 
@@ -232,11 +244,12 @@ def stored(service: Service, job_id: str) -> list[str]:
     return service.state.storage.keys(batch_predictions.results_prefix(job_id))
 
 
-def test_deleting_the_job_deletes_its_result(on_sqlite: Service, finished: str) -> None:
-    assert len(stored(on_sqlite, finished)) == 2
-    assert on_sqlite.http.delete(f"/v1/jobs/{finished}").status_code == 204
-    until(lambda: stored(on_sqlite, finished) == [], what="the end of the files")
-    problem(on_sqlite.http.get(f"/v1/jobs/{finished}/result"), 404)
+def test_deleting_the_job_deletes_its_result(on_sqlite: Service, tmp_path: Path) -> None:
+    job_id = finished(on_sqlite, tmp_path)
+    assert len(stored(on_sqlite, job_id)) == 2
+    assert on_sqlite.http.delete(f"/v1/jobs/{job_id}").status_code == 204
+    until(lambda: stored(on_sqlite, job_id) == [], what="the end of the files")
+    problem(on_sqlite.http.get(f"/v1/jobs/{job_id}/result"), 404)
 
 
 def test_cancelling_what_waits_deletes_what_was_done_of_it(on_sqlite: Service, tmp_path: Path) -> None:
@@ -276,20 +289,20 @@ NASTY = [
 ]
 
 
-def test_no_body_makes_the_service_stumble(on_sqlite: Service, tmp_path: Path) -> None:
-    published(on_sqlite, tmp_path / "v1")
-    dataset = on_sqlite.dataset().encode()
+def test_no_body_makes_the_service_stumble(running: Service, tmp_path: Path) -> None:
+    published(running, tmp_path / "v1")
+    dataset = running.dataset().encode()
     headers = {"content-type": "application/json", "Idempotency-Key": "nasty"}
     for body in NASTY:
         content = body.replace(b"ds_1", dataset)
-        answer = on_sqlite.http.post("/v1/models/demand/batch-predictions", content=content, headers=headers)
+        answer = running.http.post("/v1/models/demand/batch-predictions", content=content, headers=headers)
         assert answer.status_code in {404, 422}, (body, answer.text)
         problem(answer, answer.status_code)
-    assert all(job["kind"] == "train" for job in on_sqlite.http.get("/v1/jobs").json()["data"])
+    assert all(job["kind"] == "train" for job in running.http.get("/v1/jobs").json()["data"])
 
 
-def test_no_name_of_a_model_makes_the_service_stumble(on_sqlite: Service) -> None:
-    body = {"dataset": on_sqlite.dataset()}
+def test_no_name_of_a_model_makes_the_service_stumble(running: Service) -> None:
+    body = {"dataset": running.dataset()}
     for name in ("a%00b", "%F0%9F%92%A9", "..%2f..", "x" * 3000, "%ED%A0%80", "%27"):
-        answer = on_sqlite.http.post(f"/v1/models/{name}/batch-predictions", json=body)
+        answer = running.http.post(f"/v1/models/{name}/batch-predictions", json=body)
         assert answer.status_code in {404, 422}, (name, answer.text)

@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
-from openai.types import Completion
 
 from app.typedefs import Json
 from tests.servers import Valkey, until
@@ -37,10 +35,16 @@ def text_service(
             yield made
 
 
+@pytest.fixture(scope="module")
+def openai() -> Any:
+    """The client's package, imported only where it is used: it is large."""
+    return import_module("openai")
+
+
 @pytest.fixture
-def client(text_service: Service) -> Iterator[OpenAI]:
+def client(openai: Any, text_service: Service) -> Iterator[Any]:
     url = f"{str(text_service.http.base_url).rstrip('/')}/openai/v1"
-    with OpenAI(base_url=url, api_key="none", max_retries=0) as made:
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as made:
         yield made
 
 
@@ -54,7 +58,7 @@ def predicted(running: Service, prompt: str, **parameters: Any) -> Json:
     return dict(result)
 
 
-def test_the_client_gets_a_completion(text_service: Service, client: OpenAI) -> None:
+def test_the_client_gets_a_completion(openai: Any, text_service: Service, client: Any) -> None:
     result = client.completions.create(
         model="poet",
         prompt="The king",
@@ -65,7 +69,7 @@ def test_the_client_gets_a_completion(text_service: Service, client: OpenAI) -> 
         stop=["zz"],
         user="me",
     )
-    assert isinstance(result, Completion)
+    assert isinstance(result, openai.types.Completion)
     own = predicted(text_service, "The king", max_tokens=40, temperature=0.7, top_p=0.9, seed=5, stop=["zz"])
     assert (result.object, result.model) == ("text_completion", "poet")
     assert result.id.startswith("cmpl-")
@@ -78,7 +82,7 @@ def test_the_client_gets_a_completion(text_service: Service, client: OpenAI) -> 
     assert result.usage.total_tokens == len("The king") + own["tokens"]
 
 
-def test_the_client_streams(client: OpenAI) -> None:
+def test_the_client_streams(client: Any) -> None:
     how: Any = {"model": "poet", "prompt": "The king", "max_tokens": 60, "seed": 5}
     whole = client.completions.create(**how)
     chunks = list(client.completions.create(**how, stream=True))
@@ -92,7 +96,7 @@ def test_the_client_streams(client: OpenAI) -> None:
     assert all(chunk.usage is None for chunk in chunks)
 
 
-def test_the_last_chunk_may_tell_the_usage(client: OpenAI) -> None:
+def test_the_last_chunk_may_tell_the_usage(client: Any) -> None:
     how: Any = {"model": "poet", "prompt": ["a", "be"], "max_tokens": 20, "seed": 5, "n": 2}
     whole = client.completions.create(**how)
     *chunks, last = client.completions.create(**how, stream=True, stream_options={"include_usage": True})
@@ -103,10 +107,10 @@ def test_the_last_chunk_may_tell_the_usage(client: OpenAI) -> None:
     assert all(chunk.usage is None for chunk in chunks)
 
 
-def test_the_asynchronous_client_does_both(text_service: Service) -> None:
+def test_the_asynchronous_client_does_both(openai: Any, text_service: Service) -> None:
     async def scenario() -> None:
         url = f"{str(text_service.http.base_url).rstrip('/')}/openai/v1"
-        async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
             how: Any = {"model": "poet", "prompt": "of the", "max_tokens": 30, "seed": 1}
             whole = await client.completions.create(**how)
             text = ""
@@ -118,7 +122,7 @@ def test_the_asynchronous_client_does_both(text_service: Service) -> None:
     asyncio.run(scenario())
 
 
-def test_several_prompts_have_several_completions_each(text_service: Service, client: OpenAI) -> None:
+def test_several_prompts_have_several_completions_each(text_service: Service, client: Any) -> None:
     result = client.completions.create(model="poet", prompt=["The", "and "], n=3, max_tokens=12, seed=9)
     assert [choice.index for choice in result.choices] == list(range(6))
     texts = [choice.text for choice in result.choices]
@@ -129,7 +133,7 @@ def test_several_prompts_have_several_completions_each(text_service: Service, cl
     assert [choice.text for choice in again.choices] == texts
 
 
-def test_echo_puts_the_prompt_first(client: OpenAI) -> None:
+def test_echo_puts_the_prompt_first(client: Any) -> None:
     how: Any = {"model": "poet", "prompt": ["The", "and"], "max_tokens": 8, "seed": 2, "echo": True}
     whole = client.completions.create(**how)
     assert [choice.text[:3] for choice in whole.choices] == ["The", "and"]
@@ -203,7 +207,7 @@ def test_what_is_not_done_here_is_refused_as_openai_would(
         assert error["param"] == parameter
 
 
-def test_the_client_knows_the_errors(client: OpenAI) -> None:
+def test_the_client_knows_the_errors(openai: Any, client: Any) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.completions.create(model="poet", prompt="a", best_of=3)
     assert refused.value.param == "best_of"
@@ -216,7 +220,7 @@ def test_the_client_knows_the_errors(client: OpenAI) -> None:
         list(client.completions.create(model="none", prompt="a", stream=True))
 
 
-def test_an_error_in_a_stream_reaches_the_client(client: OpenAI) -> None:
+def test_an_error_in_a_stream_reaches_the_client(openai: Any, client: Any) -> None:
     headers = {"X-Request-Timeout": "0.05"}
     how: Any = {"model": "poet", "prompt": "a", "max_tokens": 4096, "temperature": 0, "stream": True}
     with pytest.raises(openai.APIError, match="deadline"):
@@ -231,7 +235,7 @@ def test_a_stream_ends_with_done(text_service: Service) -> None:
     assert message[-1] == ("message", "[DONE]")
 
 
-def test_the_models_are_those_that_complete(client: OpenAI) -> None:
+def test_the_models_are_those_that_complete(openai: Any, client: Any) -> None:
     result = client.models.list()
     assert [model.id for model in result] == ["bard", "poet"]
     one = client.models.retrieve("poet")

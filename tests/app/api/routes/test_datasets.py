@@ -59,7 +59,7 @@ def test_json_lines_are_recognised(on_sqlite: Service) -> None:
     assert answer.json()["format"] == "jsonl"
 
 
-OFTEN = 6  # one in so many over HTTP; the others too in slow tests, and all without HTTP in `test_intake`
+OFTEN = 30  # one in so many over HTTP; the others too in slow tests, and all without HTTP in `test_run_child`
 
 
 @pytest.mark.parametrize(

@@ -64,21 +64,21 @@ def test_a_submitted_job_is_queued_with_everything_filled_in(running: Service) -
     ],
 )
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
-    on_sqlite: Service, change: dict[str, Any], status: int, pointer: str | None
+    untouched: Service, change: dict[str, Any], status: int, pointer: str | None
 ) -> None:
-    body = {"task": "forecasting", "dataset": on_sqlite.dataset(), "model": "m", "options": {"horizon": 6}}
-    answer = on_sqlite.http.post("/v1/jobs", json=body | change)
+    body = {"task": "forecasting", "dataset": untouched.dataset(), "model": "m", "options": {"horizon": 6}}
+    answer = untouched.http.post("/v1/jobs", json=body | change)
     errors = problem(answer, status)["errors"]
     if pointer is not None:
         assert any(error["pointer"].startswith(pointer) for error in errors), errors
-    assert on_sqlite.http.get("/v1/jobs").json()["data"] == []
+    assert untouched.http.get("/v1/jobs").json()["data"] == []
 
 
-def test_a_body_that_is_not_json_or_too_large_is_refused(on_sqlite: Service) -> None:
+def test_a_body_that_is_not_json_or_too_large_is_refused(untouched: Service) -> None:
     headers = {"content-type": "application/json"}
-    problem(on_sqlite.http.post("/v1/jobs", content=b"{not json", headers=headers), 422)
+    problem(untouched.http.post("/v1/jobs", content=b"{not json", headers=headers), 422)
     huge = b'{"task":"' + b"x" * (2 << 20) + b'"}'
-    assert on_sqlite.http.post("/v1/jobs", content=huge, headers=headers).status_code == 413
+    assert untouched.http.post("/v1/jobs", content=huge, headers=headers).status_code == 413
 
 
 def test_a_poller_gets_304_until_something_changes(on_sqlite: Service) -> None:
@@ -104,7 +104,7 @@ def test_a_long_poll_ends_when_the_job_changes(on_sqlite: Service) -> None:
         until(lambda: bool(on_sqlite.state.follower.watched), what="the poller's wait")
         on_sqlite.claim(job)
         answer = waiting.result(timeout=10)
-    assert answer.json()["status"] == "on_sqlite"
+    assert answer.json()["status"] == "running"
     assert answer.headers["preference-applied"] == "wait=20"
 
 
@@ -144,7 +144,7 @@ def test_cancelling_a_running_job_asks_its_worker(on_sqlite: Service) -> None:
     for _ in range(2):
         answer = on_sqlite.http.post(f"/v1/jobs/{job}/cancel")
         assert answer.status_code == 202
-        assert (answer.json()["status"], answer.json()["cancel_requested"]) == ("on_sqlite", True)
+        assert (answer.json()["status"], answer.json()["cancel_requested"]) == ("running", True)
 
 
 def test_cancelling_what_has_succeeded_is_a_conflict(on_sqlite: Service, tmp_path: Path) -> None:
@@ -201,10 +201,10 @@ def test_a_running_job_is_paused_by_its_worker(on_sqlite: Service, tmp_path: Pat
     job = on_sqlite.job()
     lease = on_sqlite.claim(job)
     requested = ordered(on_sqlite, job, "pause")
-    assert (requested["status"], requested["pause_requested"]) == ("on_sqlite", True)
+    assert (requested["status"], requested["pause_requested"]) == ("running", True)
     assert ordered(on_sqlite, job, "pause") == requested
     taken_back = ordered(on_sqlite, job, "resume")
-    assert (taken_back["status"], taken_back["pause_requested"]) == ("on_sqlite", False)
+    assert (taken_back["status"], taken_back["pause_requested"]) == ("running", False)
     ordered(on_sqlite, job, "pause")
     with on_sqlite.state.sessions.begin() as session:
         assert leases.release(session, lease, crashed=False) == "paused"
@@ -254,8 +254,8 @@ def test_a_job_being_cancelled_is_not_paused(on_sqlite: Service) -> None:
 
 
 @pytest.mark.parametrize("order", ["cancel", "pause", "resume"])
-def test_unknown_jobs_take_no_orders(on_sqlite: Service, order: str) -> None:
-    assert "job_none" in problem(on_sqlite.http.post(f"/v1/jobs/job_none/{order}"), 404)["detail"]
+def test_unknown_jobs_take_no_orders(untouched: Service, order: str) -> None:
+    assert "job_none" in problem(untouched.http.post(f"/v1/jobs/job_none/{order}"), 404)["detail"]
 
 
 def test_a_paused_job_that_is_cancelled_leaves_no_checkpoints(on_sqlite: Service, tmp_path: Path) -> None:
@@ -304,8 +304,8 @@ def test_lists_are_paged_newest_first_and_filtered(running: Service) -> None:
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 201}, {"cursor": "%%%"}, {"status": "bored"}])
-def test_bad_list_queries_are_refused(on_sqlite: Service, query: dict[str, Any]) -> None:
-    problem(on_sqlite.http.get("/v1/jobs", params=query), 422)
+def test_bad_list_queries_are_refused(untouched: Service, query: dict[str, Any]) -> None:
+    problem(untouched.http.get("/v1/jobs", params=query), 422)
 
 
 def test_events_are_a_page_of_json(on_sqlite: Service) -> None:
@@ -410,9 +410,9 @@ def test_a_model_belongs_to_one_task_and_a_data_set_too(on_sqlite: Service, tmp_
     assert problem(on_sqlite.submit(dataset), 422)["errors"][0]["pointer"] == "/dataset"
 
 
-def test_a_short_series_cannot_have_a_long_horizon(on_sqlite: Service) -> None:
-    dataset = on_sqlite.upload(monthly(series=1, months=20)).json()["id"]
-    error = problem(on_sqlite.submit(dataset, options={"horizon": 12}), 422)["errors"][0]
+def test_a_short_series_cannot_have_a_long_horizon(untouched: Service) -> None:
+    dataset = untouched.upload(monthly(series=1, months=20)).json()["id"]
+    error = problem(untouched.submit(dataset, options={"horizon": 12}), 422)["errors"][0]
     assert error["pointer"] == "/options/horizon"
     assert "20" in error["detail"]
 

@@ -18,10 +18,10 @@ PRODUCTION = "/v1/models/demand/aliases/production"
 
 
 @pytest.fixture
-def two(running: Service, tmp_path: Path) -> Service:
-    running.version(tmp_path / "one")
-    running.version(tmp_path / "two")
-    return running
+def two(on_sqlite: Service, tmp_path: Path) -> Service:
+    on_sqlite.version(tmp_path / "one")
+    on_sqlite.version(tmp_path / "two")
+    return on_sqlite
 
 
 @pytest.fixture(scope="module")

@@ -58,8 +58,8 @@ def test_live_workers_are_listed(running: Service) -> None:
     assert running.http.get("/v1/workers").json()["data"] == []
 
 
-def test_tasks_describe_themselves(on_sqlite: Service) -> None:
-    tasks = {task["name"]: task for task in on_sqlite.http.get("/v1/tasks").json()["data"]}
+def test_tasks_describe_themselves(untouched: Service) -> None:
+    tasks = {task["name"]: task for task in untouched.http.get("/v1/tasks").json()["data"]}
     assert set(tasks) == set(TASKS)
     forecasting = tasks["forecasting"]
     assert {"csv", "parquet", "jsonl"} <= set(forecasting["formats"])
@@ -68,8 +68,8 @@ def test_tasks_describe_themselves(on_sqlite: Service) -> None:
     assert "horizon" in forecasting["options"]["required"]
 
 
-def test_tasks_tell_what_a_job_gets_that_names_nothing(on_sqlite: Service) -> None:
-    answer = on_sqlite.http.get("/v1/tasks").json()
+def test_tasks_tell_what_a_job_gets_that_names_nothing(untouched: Service) -> None:
+    answer = untouched.http.get("/v1/tasks").json()
     for schema in (answer["network"], answer["training"]):
         jsonschema.Draft202012Validator.check_schema(schema)
     for task in answer["data"]:
@@ -104,8 +104,8 @@ def test_a_job_gets_the_defaults_that_are_documented(on_sqlite: Service) -> None
     )
 
 
-def test_the_openapi_document_covers_the_contract(on_sqlite: Service) -> None:
-    document = on_sqlite.http.get("/openapi.json").json()
+def test_the_openapi_document_covers_the_contract(untouched: Service) -> None:
+    document = untouched.http.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     paths = document["paths"]
     for path in (
@@ -126,7 +126,7 @@ def test_the_openapi_document_covers_the_contract(on_sqlite: Service) -> None:
         "/v1/models/{name}/predict",
     ):
         assert path in paths, path
-    assert on_sqlite.http.get("/docs").status_code == 200
+    assert untouched.http.get("/docs").status_code == 200
 
 
 def test_requests_are_counted_by_route_not_by_id(on_sqlite: Service) -> None:
@@ -137,18 +137,18 @@ def test_requests_are_counted_by_route_not_by_id(on_sqlite: Service) -> None:
     assert "job_one" not in text
 
 
-def test_a_safe_request_id_is_kept_and_another_replaced(on_sqlite: Service) -> None:
-    assert on_sqlite.http.get("/healthz", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == "a-1"
-    other = on_sqlite.http.get("/healthz", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"]
+def test_a_safe_request_id_is_kept_and_another_replaced(untouched: Service) -> None:
+    assert untouched.http.get("/healthz", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == "a-1"
+    other = untouched.http.get("/healthz", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"]
     assert other
     assert other != "a b\tc"
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("PATCH", "/v1/jobs", 405)])
 def test_unknown_routes_and_methods_are_problems(
-    on_sqlite: Service, method: str, path: str, status: int
+    untouched: Service, method: str, path: str, status: int
 ) -> None:
-    problem(on_sqlite.http.request(method, path), status)
+    problem(untouched.http.request(method, path), status)
 
 
 def test_a_fault_of_ours_shows_nothing_of_the_inside(on_sqlite: Service) -> None:

@@ -146,11 +146,11 @@ def test_the_leaderboard_shows_who_leads_and_in_the_end_what_became_the_version(
     ],
 )
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
-    on_sqlite: Service, change: Json, status: int, pointer: str | None
+    untouched: Service, change: Json, status: int, pointer: str | None
 ) -> None:
-    errors = problem(submit(on_sqlite, **change), status)["errors"]
+    errors = problem(submit(untouched, **change), status)["errors"]
     assert [error["pointer"] for error in errors] == ([] if pointer is None else [pointer])
-    assert on_sqlite.http.get("/v1/jobs").json()["data"] == []
+    assert untouched.http.get("/v1/jobs").json()["data"] == []
 
 
 def test_a_key_makes_a_repeated_submit_harmless(running: Service) -> None:
@@ -229,12 +229,12 @@ NASTY = [
 ]  # fmt: skip
 
 
-def test_no_search_makes_the_service_stumble(on_sqlite: Service) -> None:
-    base = {"task": "forecasting", "dataset": on_sqlite.dataset(), "model": "m", "options": {"horizon": 6}}
+def test_no_search_makes_the_service_stumble(running: Service) -> None:
+    base = {"task": "forecasting", "dataset": running.dataset(), "model": "m", "options": {"horizon": 6}}
     start = json.dumps(base).encode()[:-1]
     for body in NASTY:
         headers = {"content-type": "application/json", "Idempotency-Key": f"k{hash(body)}"}
-        answer = on_sqlite.http.post("/v1/sweeps", content=start + b", " + body[1:], headers=headers)
+        answer = running.http.post("/v1/sweeps", content=start + b", " + body[1:], headers=headers)
         assert answer.status_code in {202, 422}, (body, answer.text)
         if answer.status_code == 422:
             problem(answer, 422)
