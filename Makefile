@@ -42,10 +42,10 @@ demo-all: $(PRODUCT) ## the same for every task: some minutes each
 up: $(PRODUCT) ## the whole service on http://127.0.0.1:8000, data in .recurra/
 	$(BIN)/recurra up
 
-test-fast: install ## tests that need no server: under a minute
+test-fast: install ## tests of app/ and the architecture that need no server: under a minute
 	$(BIN)/pytest -m 'not slow and not faults and not server' -n 2 --dist worksteal $(TESTS)
 
-test: install ## the whole test suite, on embedded servers
+test: install ## all but the slow and the fault tests, on embedded servers
 	$(BIN)/pytest -m 'not slow and not faults' -n 2 --dist worksteal $(TESTS)
 
 test-slow: install ## tests that learn on real data, and ten times the examples of each property: about an hour
@@ -71,7 +71,7 @@ $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
 lock: $(BIN)/python ## write requirements.lock anew from what pyproject.toml allows today
 	$(BIN)/python .ci/lock.py $(LOCK)
 
-bench: install $(PEERS_STAMP) ## every benchmark: hours
+bench: install $(PEERS_STAMP) ## api, forecasting, serving, overload, burst, checkpoints, streaming: hours
 	$(BIN)/python -m benchmarks
 
 bench-api bench-burst bench-checkpoints bench-forecasting bench-overload bench-streaming: bench-%: install

@@ -1,1 +1,1 @@
-"""The database's history; `app.migrate` runs it."""
+"""The database's history; `app.database.migrate` runs it."""
