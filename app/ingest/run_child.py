@@ -1,4 +1,4 @@
-"""Runs the child process that reads an uploaded file; this process never opens the file itself."""
+"""Runs the child process that parses an uploaded file; this process only looks at its first bytes."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The contract of a task. A task is data, not a network, and numpy only.
+"""The contract of a task. A task is data, not a network: it never imports torch.
 
 It turns an uploaded file into arrays, arrays into batches, a request into an example and the network's
 outputs into an answer, and it has the metrics of answers.

@@ -1,4 +1,4 @@
-"""Readers of uploaded files, one a format; the web process never imports them, as it reads no file."""
+"""Readers of uploaded files, one a format; the web process never imports them."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Code that at least two tasks use: ragged arrays, splits, tokenizers, table cells, timestamps."""
+"""Code that two tasks, or a task and the services, use: ragged arrays, splits, tokenizers, timestamps."""
