@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from app.infrastructure import notices
 from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.services.jobs import leases
 from app.services.models.versions import TrainingOutcome
@@ -61,8 +62,11 @@ def move(running: Service, **body: Any) -> None:
 
 
 @pytest.fixture
-def both(running: Service, redis_server: Valkey, tmp_path: Path) -> Iterator[tuple[Service, Service]]:
+def both(
+    running: Service, redis_server: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Service, Service]]:
     """Two API processes, as far as one test process can have them, with three versions and a predictor."""
+    monkeypatch.setattr(notices, "TIMEOUT_SECONDS", 30.0)  # a busy machine acknowledges late
     for number in (1, 2, 3):
         publish(running, tmp_path / str(number))
     there = service(tmp_path, running.settings.database_url, redis_server.url)
