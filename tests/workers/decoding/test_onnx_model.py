@@ -172,7 +172,7 @@ def test_tags_are_the_best_path(shelf: Path, kind: str) -> None:
 
 def test_a_sequence_is_not_answered_at_once(shelf: Path) -> None:
     engine = open_onnx(shelf / "sequence", "cpu")
-    with pytest.raises(ValueError, match="step by step"):
+    with pytest.raises(ValueError, match="token by token"):
         engine.run(np.ones((1, 2, 1), np.int64), np.array([2]))
 
 

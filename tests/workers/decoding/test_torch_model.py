@@ -86,7 +86,7 @@ def test_logits_are_there_without_a_search_and_sequences_are_not(shelf: Path, de
     steps = np.array([6, 6])
     ours, theirs = open_torch(shelf / "lstm", device), open_onnx(shelf / "lstm", "cpu")
     np.testing.assert_allclose(ours.run(rows, steps), theirs.run(rows, steps), atol=1e-3)
-    with pytest.raises(ValueError, match="step by step"):
+    with pytest.raises(ValueError, match="token by token"):
         open_torch(shelf / "sequence", device).run(rows, steps)
 
 

@@ -26,11 +26,16 @@ SAMPLER, PRUNER = OptunaSampler(), OptunaPruner()
 
 
 def suggest(
-    sampler: str, space: Space, results: list[TrialResult] | None = None, seed: int = 7, trials: int = 20
+    sampler: str,
+    space: Space,
+    results: list[TrialResult] | None = None,
+    seed: int = 7,
+    trials: int = 20,
+    count: int = 200,
 ) -> list[Json]:
-    """The next few trials."""
+    """The next few trials, as many as `count` at most."""
     search = {"sampler": sampler, "max_trials": trials}
-    return list(islice(SAMPLER.suggest(search, space, seed, results or []), 200))
+    return list(islice(SAMPLER.suggest(search, space, seed, results or []), count))
 
 
 def inside(space: Space, parameters: Json) -> bool:
@@ -95,7 +100,8 @@ def test_parzen_estimators_learn_from_results() -> None:
     for sampler in ("random", "tpe"):
         results: list[TrialResult] = []
         for _ in range(40):
-            parameters = suggest(sampler, LARGE, results)[len(results) if sampler == "random" else 0]
+            number = len(results) if sampler == "random" else 0  # in random search results change nothing
+            parameters = suggest(sampler, LARGE, results, count=number + 1)[number]
             results.append(TrialResult(parameters, value=loss(parameters)))
         means[sampler] = sum(one.value or 0.0 for one in results[20:]) / 20
     assert means["tpe"] < 0.6 * means["random"]

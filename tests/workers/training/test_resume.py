@@ -184,7 +184,7 @@ def both(data: Path, given: TrainSpec, stop_at: int, name: str) -> tuple[Trainin
 
 def test_it_goes_on_with_as_many_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums are rounded by how they are shared, so a worker that would take others takes these."""
-    monkeypatch.setattr(device, "WIDE", 0)
+    monkeypatch.setattr(device, "MIN_PARALLEL_PRODUCTS", 0)
     store(tmp_path, series_set(waves(24, 120)))
     looks = count()
 
