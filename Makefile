@@ -42,8 +42,11 @@ demo-all: $(PRODUCT) ## the same for every task: some minutes each
 up: $(PRODUCT) ## the whole service on http://127.0.0.1:8000, data in .recurra/
 	$(BIN)/recurra up
 
-test-fast: install ## tests of app/ and the architecture that need no server: under a minute
-	$(BIN)/pytest -m 'not slow and not faults and not server' -n 2 --dist worksteal $(TESTS)
+# Folders without fast tests are not even collected.
+FAST := tests/app tests/architecture --ignore tests/app/api/routes --ignore tests/app/cli/stack
+
+test-fast: install ## tests that need no server: under a minute
+	$(BIN)/pytest -m 'not slow and not faults and not server' -n 2 --dist worksteal $(or $(TESTS),$(FAST))
 
 test: install ## all but the slow and the fault tests, on embedded servers
 	$(BIN)/pytest -m 'not slow and not faults' -n 2 --dist worksteal $(TESTS)

@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 REQUIRED = bool(os.environ.get("RECURRA_TEST_REQUIRE_SERVERS"))
 TESTS = Path(__file__).parent
 
-# What makes a test one of `server`: a fixture with a server or a database, or a place where tests start
-# processes, learn, or read the whole of the documents.
-SERVER_FIXTURES = {"postgresql", "sqlite_template", "database_url", "redis_server", "redis_url"}
+# What makes a test one of `server`, which `make test-fast` leaves out: a fixture with a server, a database or
+# a large library, or a place where tests start processes, learn, or read a lot.
+SERVER_FIXTURES = {
+    "database_url", "fragile", "postgresql", "redis_server", "redis_url", "seqeval", "sqlite_template",
+}  # fmt: skip
 SERVER_PLACES = [
-    TESTS / place
-    for place in ("benchmarks", "contract", "deploy", "docs", "e2e", "faults", "learning", "workers")
-]
+    "app/api/test_raw.py", "app/cli/stack", "app/cli/test_live.py",
+    "app/tasks/generation/test_data.py", "app/tasks/tagging/test_data.py",
+    "app/tasks/translation/test_metrics.py", "architecture/test_imports.py",
+    "benchmarks", "contract", "deploy", "docs", "e2e", "faults", "learning", "workers",
+]  # fmt: skip
 
 
 def pytest_configure() -> None:
@@ -48,7 +52,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what cannot be among the fast tests."""
     for item in items:
         needed = set(getattr(item, "fixturenames", ()))
-        if needed & SERVER_FIXTURES or any(item.path.is_relative_to(place) for place in SERVER_PLACES):
+        if needed & SERVER_FIXTURES or any(
+            item.path.is_relative_to(TESTS / place) for place in SERVER_PLACES
+        ):
             item.add_marker("server")
 
 

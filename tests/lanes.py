@@ -32,17 +32,26 @@ class FakePredictor:
         self.go = threading.Event()
         self.go.set()
         self.ended = False
+        self.presence: PredictorPresence | None = None
+        self.announced = 0.0
         self.thread = threading.Thread(target=self._serve)
 
     def announce(self, instance_id: str = "first") -> None:
-        self.consumer.announce(
-            PredictorPresence(f"fake-{self.lane}", instance_id, 1, "cpu", self.lane, ["a/1"])
-        )
+        self.presence = PredictorPresence(f"fake-{self.lane}", instance_id, 1, "cpu", self.lane, ["a/1"])
+        self.announced = 0.0
+        self._stay_present()
+
+    def _stay_present(self) -> None:
+        """Its presence lasts five seconds, which a busy machine may take for anything."""
+        if self.presence is not None and not self.ended and time.monotonic() - self.announced > 1:
+            self.announced = time.monotonic()
+            self.consumer.announce(self.presence)
 
     def _serve(self) -> None:
         while True:
             self.go.wait()
             try:
+                self._stay_present()
                 requests = self.consumer.receive(64)
             except (redis.RedisError, OSError):
                 if self.ended:
@@ -58,13 +67,12 @@ class FakePredictor:
 
     def end(self) -> None:
         self.ended = True
-        try:
-            self.consumer.withdraw()
+        with suppress(redis.RedisError, OSError):
             self.consumer.interrupt()
-        except (redis.RedisError, OSError):
-            pass
         self.go.set()
         self.thread.join()
+        with suppress(redis.RedisError, OSError):
+            self.consumer.withdraw()
         self.consumer.close()
 
 

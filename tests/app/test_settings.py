@@ -8,9 +8,7 @@ from pydantic import ValidationError
 from app.settings import Settings
 
 
-def test_everything_is_below_the_data_directory(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_everything_is_below_the_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("DATABASE_URL", "REDIS_URL", "STORAGE_URL"):
         monkeypatch.delenv(f"RECURRA_{name}", raising=False)
     settings = Settings(data_dir=tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import Request
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
@@ -79,7 +79,6 @@ CONTENT = (
 )
 
 
-@settings(max_examples=120)
 @given(
     content=CONTENT, value=st.text(max_size=20), after=st.booleans(), places=st.lists(st.integers(0, 10_000))
 )
@@ -207,7 +206,6 @@ def test_a_broken_body_is_never_an_upload(tmp_path: Path, body: bytes) -> None:
         received(tmp_path / "f", body)
 
 
-@settings(max_examples=100)
 @given(body=st.binary(max_size=60) | CONTENT, places=st.lists(st.integers(0, 100), max_size=4))
 def test_noise_is_refused_and_never_a_fault_of_ours(directory: Path, body: bytes, places: list[int]) -> None:
     try:

@@ -228,6 +228,7 @@ def test_parquet_rows_as_records_and_under_canonical_names(path: Path) -> None:
     assert records(path, written(day=["a"], y=[1]), "parquet", ds="day") == [(1, {"ds": "a", "y": 1})]
 
 
+@pytest.mark.server
 def test_a_parquet_file_that_grows_beyond_reason_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ def take(
     return result.summary, series
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("format_", "body"),
     [("csv", table(*DAYS)), ("parquet", GOOD_PARQUET), ("jsonl", lines(item(target=list(range(10)))))],
@@ -104,6 +105,7 @@ REAL: list[tuple[str, dict[str, str], str, int, int, list[int]]] = [
 ]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(("name", "columns", "frequency", "count", "gaps", "seasons"), REAL)
 def test_real_files_become_series(
     name: str,
@@ -178,6 +180,7 @@ from pathlib import Path
 """
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("ending", "word"),
     [
@@ -244,18 +247,21 @@ def confined(tmp_path: Path, body: bytes, **limits: int) -> subprocess.Completed
     )
 
 
+@pytest.mark.server
 def test_a_file_beyond_the_memory_limit_is_too_large(tmp_path: Path) -> None:
     rows = b"".join(b"s%d,2024-01-01,1\n" % series for series in range(1_500_000))
     done = confined(tmp_path, HEAD + rows, memory_bytes=512 << 20)
     assert "too large" in json.loads(done.stdout)["problems"][0]["detail"]
 
 
+@pytest.mark.server
 def test_the_child_ends_when_its_processor_time_is_spent(tmp_path: Path) -> None:
     rows = b"".join(b"s%d,2024-01-01,1\n" % series for series in range(3_000_000))
     done = confined(tmp_path, HEAD + rows, cpu_seconds=1)
     assert done.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
 
 
+@pytest.mark.server
 def test_the_child_imports_nothing_heavy() -> None:
     code = "import sys, app.ingest.child; print(*[m for m in sys.modules if m in sys.argv[1:]])"
     heavy = ["torch", "fastapi", "sqlalchemy", "celery", "onnxruntime"]

@@ -337,6 +337,7 @@ def test_limits_are_named(opened: Opener, limits: ArchiveLimits, pointer: str, w
     assert word in problems[0].detail
 
 
+@pytest.mark.server
 def test_many_members_are_refused_by_their_number(opened: Opener) -> None:
     body = many(70_000).close64()  # more than 16 bits count
     assert "70,000 members; at most 50,000" in refused(opened, body, ArchiveLimits(members=50_000))[0].detail
@@ -500,7 +501,7 @@ def test_a_polyglot_with_corrected_offsets_is_refused(opened: Opener) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_is_refused_and_never_an_error_of_ours(opened: Opener, data: st.DataObject) -> None:
     body = bytearray(pack({"a.wav": SOUND * 5, "b/c.wav": b"x", MANIFEST: LINES}))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -643,6 +644,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("kind", ["true sizes", "lying sizes", "many members"])
 def test_no_archive_takes_much_memory(path: Path, kind: str) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)

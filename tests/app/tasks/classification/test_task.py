@@ -282,6 +282,7 @@ def test_every_unit_reads_every_text(read: Any, tokens: str) -> None:
     assert plan.train.lengths.min() >= 1
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [("movie_snippets", 0.78, 0.82), ("JapaneseVowels", 0.91, 0.97)],

@@ -178,6 +178,7 @@ def test_the_problem_of_a_text(value: object, word: str | None) -> None:
     assert (problem is None) if word is None else (problem is not None and word in problem)
 
 
+@pytest.mark.server
 def test_real_pairs(tmp_path: Path) -> None:
     body = shared("translation/bible_en_es.jsonl").read_bytes()
     pairs, summary, warnings = read(tmp_path, body, "jsonl")
