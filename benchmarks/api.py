@@ -11,7 +11,7 @@ import httpx
 
 from benchmarks.report import table, write
 from benchmarks.stack import checked, stack, train
-from tests.service import monthly
+from tests.support.fixtures.service import monthly
 
 PROBE = """
 import time

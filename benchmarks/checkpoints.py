@@ -11,7 +11,7 @@ from app.hyperparameters.options import NETWORK, TRAINING
 from app.settings import Settings
 from app.tasks.forecasting.task import TASK
 from benchmarks.report import table, write
-from tests.series import series_set, store, waves
+from tests.support.factories.series import series_set, store, waves
 from workers.training.checkpointer import Checkpointer
 from workers.training.run import train
 from workers.training.stages import TrainSpec

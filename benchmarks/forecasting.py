@@ -18,7 +18,7 @@ from app.tasks.forecasting.metrics import seasonal_naive, smape_points
 from app.typedefs import Json
 from benchmarks.report import table, write
 from benchmarks.stack import checked, stack, train, upload
-from tests.real_data import ROOT
+from tests.support.fixtures.real_data import ROOT
 
 Array = npt.NDArray[np.float64]
 CELLS = ("lstm", "gru", "rnn")

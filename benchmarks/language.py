@@ -13,7 +13,7 @@ import httpx
 from app.typedefs import Json
 from benchmarks.report import table, write
 from benchmarks.stack import checked, stack, train, upload
-from tests.real_data import ROOT
+from tests.support.fixtures.real_data import ROOT
 
 SEEDS = (7, 8, 9)
 

@@ -19,7 +19,7 @@ from app.tasks.shared.tokenizers import TokenUnit
 from benchmarks.report import table, write
 from benchmarks.serving.recurra import publish
 from benchmarks.stack import stack
-from tests.texts import verses
+from tests.support.factories.texts import verses
 from workers.artifact.export import save
 from workers.nn import ModelConfig
 from workers.nn.heads import NextTokenHead

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from app.database.engine import Sessions
     from app.infrastructure.storage import Storage
-    from tests.servers import Valkey
-    from tests.service import Service
+    from tests.support.fixtures.servers import Valkey
+    from tests.support.fixtures.service import Service
 
 REQUIRED = bool(os.environ.get("RECURRA_TEST_REQUIRE_SERVERS"))
 TESTS = Path(__file__).parent
@@ -156,7 +156,7 @@ def storage(tmp_path: Path) -> Storage:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Valkey]:
     """A Valkey server of this test process."""
-    from tests.servers import valkey
+    from tests.support.fixtures.servers import valkey
 
     with valkey() as server:
         yield server
@@ -165,7 +165,7 @@ def redis_server() -> Iterator[Valkey]:
 @pytest.fixture
 def running(tmp_path: Path, database_url: str, redis_server: Valkey) -> Iterator[Service]:
     """The application on each kind of database, with its own data directory."""
-    from tests.service import service
+    from tests.support.fixtures.service import service
 
     with service(tmp_path, database_url, redis_server.url) as made:
         yield made
@@ -174,7 +174,7 @@ def running(tmp_path: Path, database_url: str, redis_server: Valkey) -> Iterator
 @pytest.fixture
 def on_sqlite(tmp_path: Path, sqlite_template: Path, redis_server: Valkey) -> Iterator[Service]:
     """The application on SQLite, where the kind of database does not matter."""
-    from tests.service import service
+    from tests.support.fixtures.service import service
 
     (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
     with service(tmp_path, f"sqlite:///{tmp_path / 'test.db'}", redis_server.url) as made:
@@ -186,7 +186,7 @@ def untouched(
     tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, redis_server: Valkey
 ) -> Iterator[Service]:
     """The application on SQLite, one for all those tests of a module that leave nothing to each other."""
-    from tests.service import service
+    from tests.support.fixtures.service import service
 
     directory = tmp_path_factory.mktemp("untouched")
     (directory / "test.db").write_bytes(sqlite_template.read_bytes())

@@ -24,7 +24,7 @@ from benchmarks.burst.load import Burst, Report
 from benchmarks.report import ROOT
 from benchmarks.serving.processes import free_port, quiet, running
 from benchmarks.stack import RECURRA, checked
-from tests.service import monthly
+from tests.support.fixtures.service import monthly
 
 READY_SECONDS, LATER = 120.0, 600.0
 ACCEPTED, GOOD = 202, (200, 304)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from benchmarks.serving.generator.messages import Corpus
-from tests.networks import lstm, store
+from tests.support.factories.networks import lstm, store
 
 FEATURES, HIDDEN, WIDTH, STEPS = 8, 64, 8, 64
 SHORTEST, LONGEST = 16, 512  # of the mixed load

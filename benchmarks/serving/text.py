@@ -15,7 +15,7 @@ from benchmarks.serving.rounds import Entry, absent, play
 from benchmarks.serving.sentences import ROWS, Made, Row, make
 from benchmarks.serving.settings import Asked
 from benchmarks.serving.targets import Round, Target, ratios
-from tests.real_data import ROOT
+from tests.support.fixtures.real_data import ROOT
 
 APP = ["-m", "uvicorn", "benchmarks.serving.peers.text_app:app", "--port", "{port}", "--no-access-log"]
 FASTAPI = Contestant("fastapi", "FastAPI, model in its process", [sys.executable, *APP], path="/predict")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.app.malformed import Malformed
-from tests.labels import curves, jsonl, snippets
+from tests.support.factories.labels import curves, jsonl, snippets
 
 TEXTS, CURVES = snippets(16), curves(16)
 TASK = {"task": "classification"}

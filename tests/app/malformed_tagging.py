@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tests.app.malformed import Malformed
-from tests.tagged import entities, to_conll, to_jsonl
+from tests.support.factories.tagged import entities, to_conll, to_jsonl
 
 SENTENCES = entities(12)
 GOOD = to_jsonl(SENTENCES)

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from tests.app.malformed import Malformed
-from tests.bilingual import sentences
-from tests.bilingual import tsv as table
+from tests.support.factories.bilingual import sentences
+from tests.support.factories.bilingual import tsv as table
 
 PAIRS = sentences(12)
 GOOD = table(PAIRS)

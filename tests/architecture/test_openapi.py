@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from app.main import create_app
 from app.settings import Settings
 from app.typedefs import Json
-from tests.servers import Valkey
-from tests.service import Service, service
+from tests.support.fixtures.servers import Valkey
+from tests.support.fixtures.service import Service, service
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 SNAKE = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")

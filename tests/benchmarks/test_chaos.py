@@ -31,7 +31,7 @@ from benchmarks.chaos.stream import Stream
 from benchmarks.chaos.verdict import Verdict, leaks
 from benchmarks.chaos.watch import Growth, Sample, thirds
 from tests.app.services.jobs.test_leases import submit
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 SETTING, WEIGHTS = "gru", b"weights"
 PARENT = """

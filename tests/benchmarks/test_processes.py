@@ -20,7 +20,7 @@ from benchmarks.serving.processes import (
     tree,
     until_right,
 )
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 CHILD = "import time; data = bytearray(40 << 20); data[::4096] = b'x' * len(data[::4096]); time.sleep(60)"
 FAMILY = f"""

@@ -16,7 +16,7 @@ from benchmarks.serving.generator.echo import answer
 from benchmarks.serving.generator.messages import load_corpus
 from benchmarks.serving.generator.verification import right
 from benchmarks.serving.sentences import ROWS, Made, Row, make, sentence, telling, thinned
-from tests.tagged import entities, to_jsonl
+from tests.support.factories.tagged import entities, to_jsonl
 from workers.inference.engines import open_onnx
 
 MARKS = ["train", "train", "valid", "test"] * 30

@@ -21,11 +21,11 @@ from app.tasks import TASKS
 from app.tasks.contract import Batch, DecodedTokens, Example, Input, Output, Plan, Split, Task
 from app.tasks.source import Faults, Reading
 from app.typedefs import Json
-from tests import labels
-from tests.bilingual import jsonl, sentences, tsv
-from tests.service import monthly
-from tests.tagged import entities, parts_of_speech, to_conll, to_jsonl
-from tests.texts import poems, verses
+from tests.support.factories import labels
+from tests.support.factories.bilingual import jsonl, sentences, tsv
+from tests.support.factories.tagged import entities, parts_of_speech, to_conll, to_jsonl
+from tests.support.factories.texts import poems, verses
+from tests.support.fixtures.service import monthly
 from workers.artifact.export import read_manifest
 from workers.decoding.scheduler import decode_all
 from workers.inference.engines import Engine, open_onnx

@@ -11,7 +11,7 @@ import pytest
 
 from tests.app.cli.stack.test_up import up
 from tests.e2e.test_spine import Stack
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 MONTHS = 14
 SERIES = 6200  # four parts

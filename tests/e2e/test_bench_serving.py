@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_data import shared
+from tests.support.fixtures.real_data import shared
 
 ROOT = Path(__file__).parent.parent.parent
 

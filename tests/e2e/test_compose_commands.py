@@ -19,8 +19,8 @@ import redis
 import yaml
 
 from tests.conftest import server_url
-from tests.servers import until
-from tests.service import monthly
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import monthly
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]

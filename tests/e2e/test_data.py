@@ -17,8 +17,8 @@ import pytest
 
 from app.typedefs import Json
 from tests.app.cli.stack.test_up import up
-from tests.real_data import shared
-from tests.servers import until
+from tests.support.fixtures.real_data import shared
+from tests.support.fixtures.servers import until
 
 QUICK = {"epochs": 2, "batch_size": 64, "seed": 1}
 SMALL = {"hidden_size": 8}

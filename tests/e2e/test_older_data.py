@@ -17,7 +17,7 @@ import pytest
 
 from app.typedefs import Json
 from tests.app.cli.stack.test_up import up
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 HERE = Path(__file__).parent / "older_data"
 

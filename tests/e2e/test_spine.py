@@ -16,8 +16,8 @@ import redis
 from app.settings import Settings
 from app.typedefs import Json
 from tests.app.cli.stack.test_up import descendants, up
-from tests.servers import until
-from tests.service import monthly
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import monthly
 
 TERMINAL = {"succeeded", "failed", "cancelled"}
 QUICK = {"epochs": 3, "batch_size": 64}

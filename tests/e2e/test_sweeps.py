@@ -10,7 +10,7 @@ import pytest
 from app.typedefs import Json
 from tests.app.cli.stack.test_up import up
 from tests.e2e.test_spine import TERMINAL, Stack
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 QUICK = {"epochs": 3, "batch_size": 64}
 

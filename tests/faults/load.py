@@ -14,7 +14,7 @@ from typing import Self
 import orjson
 
 from tests.faults.versions import MODEL, Sample
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 TOLERANCE = 1e-4
 BLANK = b"\r\n\r\n"

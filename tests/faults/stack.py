@@ -15,7 +15,7 @@ from benchmarks.serving.processes import free_port
 from tests.app.cli.stack.test_up import ENVIRONMENT, descendants, has_ended, up
 from tests.faults.load import network
 from tests.faults.versions import MODEL, Network, Sample, publish
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 PREDICTOR = ("workers.serving.predictor",)
 SERVE = ("workers.main", "--role serve")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.load import Load, Verdict, network
 from tests.faults.versions import Network, Sample, samples
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 NETWORKS = [Network(1), Network(2)]
 MORE = "more"  # no header, but bytes after the answer

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.proxy import Proxy
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 SOON, LATE = 5.0, 0.3  # seconds
 

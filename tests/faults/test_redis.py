@@ -11,9 +11,9 @@ import pytest
 
 from app.errors import Unavailable
 from app.lanes import Lane, PredictorPresence, Reply, ReplyStatus, RequestConsumer
-from tests.lanes import run, wait_until
-from tests.networks import lstm, store
-from tests.servers import Valkey, until, valkey
+from tests.support.factories.networks import lstm, store
+from tests.support.fakes.lanes import run, wait_until
+from tests.support.fixtures.servers import Valkey, until, valkey
 from workers.inference.engines import open_onnx
 from workers.serving.processes import PredictorProcess
 from workers.serving.spec import PredictorSpec

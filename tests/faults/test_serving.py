@@ -18,7 +18,7 @@ from app.lanes.wire import PRESENCE_TTL_SECONDS
 from tests.faults.load import Load, Outcome, Verdict, network
 from tests.faults.stack import PREDICTOR, SERVE, VALKEY, Stack, another_api, stack
 from tests.faults.versions import Network, Sample, samples
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 log = logging.getLogger(__name__)
 

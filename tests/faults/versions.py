@@ -18,7 +18,7 @@ from app.services.jobs.leases import Lease
 from app.services.models.versions import TrainingOutcome
 from app.settings import Settings
 from benchmarks.serving.corpus import DIGITS, body
-from tests.networks import lstm, store
+from tests.support.factories.networks import lstm, store
 
 MODEL = "net"
 

@@ -15,7 +15,7 @@ from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.source import Faults
 from app.typedefs import Json
-from tests.real_data import shared
+from tests.support.fixtures.real_data import shared
 from workers.training.run import train
 from workers.training.stages import TrainSpec
 

@@ -13,8 +13,8 @@ from app.tasks.forecasting.inference import ForecastingInstance, ForecastingPara
 from app.tasks.forecasting.metrics import smape_points
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
-from tests.real_data import shared
-from tests.series import series_set, store
+from tests.support.factories.series import series_set, store
+from tests.support.fixtures.real_data import shared
 from workers.artifact.export import read_manifest
 from workers.nn.cells import CELLS
 from workers.training.run import train

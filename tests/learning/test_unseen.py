@@ -12,7 +12,7 @@ import pytest
 
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.task import TASK
-from tests.series import series_set, store
+from tests.support.factories.series import series_set, store
 from workers.nn.cells import CELLS
 from workers.training.run import train
 from workers.training.stages import TrainSpec

@@ -11,7 +11,7 @@ from app.database.engine import make_engine, make_sessions
 from app.identifiers import new_id
 from app.infrastructure.storage import Storage
 from tests.app.services.maintenance.test_cleanup import Yard
-from tests.servers import Valkey, until
+from tests.support.fixtures.servers import Valkey, until
 
 
 def test_a_training_worker_cleans_up(tmp_path: Path, sqlite_template: Path, redis_server: Valkey) -> None:

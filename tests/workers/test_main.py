@@ -19,8 +19,8 @@ from app.services.jobs import control, queries
 from app.states import Status
 from tests.app.cli.stack.test_up import descendants, has_ended
 from tests.app.services.jobs.test_leases import submit
-from tests.series import series_set, store, waves
-from tests.servers import Valkey, until
+from tests.support.factories.series import series_set, store, waves
+from tests.support.fixtures.servers import Valkey, until
 
 QUICK, LONG = 1, 10_000  # epochs
 PREFIX = "test-workers:"

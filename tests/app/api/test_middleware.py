@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from prometheus_client import REGISTRY
 
 from app.api.middleware import RequestIdMiddleware
-from tests.asgi import Asgi
+from tests.support.fakes.asgi import Asgi
 
 
 def broken_halfway() -> StreamingResponse:

@@ -18,11 +18,11 @@ from app.services.models.versions import TrainingOutcome
 from app.services.serving.version_router import MAX_AGE_SECONDS
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
-from tests.lanes import fake_predictor
-from tests.networks import lstm, store
-from tests.series import series_set, waves
-from tests.servers import Valkey, until, valkey
-from tests.service import Service, problem, service
+from tests.support.factories.networks import lstm, store
+from tests.support.factories.series import series_set, waves
+from tests.support.fakes.lanes import fake_predictor
+from tests.support.fixtures.servers import Valkey, until, valkey
+from tests.support.fixtures.service import Service, problem, service
 
 PLAN = TASK.plan(series_set(waves(4, 60)).arrays(), ForecastingOptions(horizon=4), 0)
 PRODUCTION = "/v1/models/demand/aliases/production"

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from app.tasks.arrays import Array
-from tests.networks import lstm, store
-from tests.open_inference import HORIZON, forecasting, publish, sequences
-from tests.servers import Valkey, until
-from tests.service import Service, service
+from tests.support.factories.networks import lstm, store
+from tests.support.factories.open_inference import HORIZON, forecasting, publish, sequences
+from tests.support.fixtures.servers import Valkey, until
+from tests.support.fixtures.service import Service, service
 from workers.inference.engines import open_onnx
 from workers.serving.processes import PredictorProcess
 from workers.serving.spec import PredictorSpec

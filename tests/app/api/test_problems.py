@@ -18,7 +18,7 @@ from app.api import problems
 from app.api.middleware import RequestIdMiddleware
 from app.api.problems import TITLES
 from app.errors import AppError, Invalid, Problem, Unavailable, pointer
-from tests.asgi import Asgi
+from tests.support.fakes.asgi import Asgi
 
 OURS = [
     child

@@ -19,7 +19,7 @@ from app.api import problems, sse
 from app.api.raw import DISCONNECT_CHECK_SECONDS, JSON_TYPE, Application, Body, Call, Headers, RawRoute
 from app.errors import Invalid, Problem, QueueFull
 from app.server import CoalescingProtocol
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 LIMIT = 100_000
 

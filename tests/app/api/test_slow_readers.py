@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import QueuePool
 
-from tests.servers import until
-from tests.service import Service
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import Service
 
 Message = dict[str, Any]
 

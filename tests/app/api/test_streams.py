@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from app.typedefs import Json
-from tests.servers import Valkey, until
-from tests.service import Service, problem, service
-from tests.speaking import events, publish, speaker, speaking, tagger, translator
+from tests.support.factories.speaking import events, publish, speaker, speaking, tagger, translator
+from tests.support.fixtures.servers import Valkey, until
+from tests.support.fixtures.service import Service, problem, service
 
 PREDICT = "/v1/models/poet/predict"
 PROMPT = "The king and"

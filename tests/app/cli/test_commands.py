@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from app.cli import app
 from app.cli.console import notes
 from app.cli.watch import describe_job, follow_job
-from tests.servers import until
-from tests.service import Service, monthly
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import Service, monthly
 
 Run = Callable[..., Result]
 TRAIN = ("--task", "forecasting", "--model", "demand", "--option", "horizon=6")

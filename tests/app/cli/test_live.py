@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 from app.cli import app
 from app.typedefs import Json
 from tests.app.cli.stack.test_up import ENVIRONMENT, RECURRA, up
-from tests.servers import until
-from tests.service import monthly
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import monthly
 
 Run = Callable[..., Result]
 TINY = ("--network", "hidden_size=8", "--training", "epochs=2", "--training", "batch_size=64")

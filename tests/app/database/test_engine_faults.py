@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from app.database import postgresql as driver
 from app.database.engine import make_engine
 from tests.faults.proxy import Proxy
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 SLACK = 0.8  # seconds, of a machine that does other work too
 CONNECT = 2.0  # what connecting may take

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from app.infrastructure import notices
 from app.infrastructure.notices import Notices
-from tests.lanes import run, wait_until
-from tests.servers import Valkey, valkey
+from tests.support.fakes.lanes import run, wait_until
+from tests.support.fixtures.servers import Valkey, valkey
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from app.infrastructure.periodic_thread import PeriodicThread
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 
 def threads_named(name: str) -> list[threading.Thread]:

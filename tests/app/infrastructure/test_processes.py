@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.infrastructure.processes import ManagedProcess, is_alive, rotate_log
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 SLEEPER = [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(600)"]
 PARENT = """

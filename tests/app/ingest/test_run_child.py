@@ -17,7 +17,7 @@ from app.tasks import TASKS
 from app.tasks.forecasting.series import SeriesSet
 from tests.app.malformations import TABLES
 from tests.app.malformed import DAYS, GOOD_PARQUET, HEAD, MALFORMED, Malformed, item, lines, table
-from tests.real_data import shared
+from tests.support.fixtures.real_data import shared
 
 FORECASTING = TASKS["forecasting"]
 FORMATS = FORECASTING.formats

@@ -12,7 +12,7 @@ import redis
 
 from app.errors import DeadlinePassed, Unavailable
 from app.lanes import PredictorPresence, RequestConsumer, wire
-from tests.lanes import (
+from tests.support.fakes.lanes import (
     ROW,
     FakePredictor,
     double,
@@ -22,7 +22,7 @@ from tests.lanes import (
     wait_until,
     wait_until_served,
 )
-from tests.servers import Valkey, valkey
+from tests.support.fixtures.servers import Valkey, valkey
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, Que
 from app.lanes import Lane, PredictorPresence, Reply, ReplyStatus, Request, RequestConsumer, Tensor, wire
 from app.lanes.request_consumer import UnsupportedServer
 from app.lanes.request_sender import PUSH_BATCH_REQUESTS
-from tests.lanes import ROW, FakePredictor, fake_predictor, open_lane, run, wait_until
-from tests.servers import Valkey, until, valkey
+from tests.support.fakes.lanes import ROW, FakePredictor, fake_predictor, open_lane, run, wait_until
+from tests.support.fixtures.servers import Valkey, until, valkey
 
 
 @pytest.fixture(scope="module")

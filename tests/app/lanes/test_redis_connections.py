@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from app.infrastructure.redis_failures import REDIS_FAILURES
 from app.lanes import redis_connections
 from app.lanes.redis_connections import AsyncRedisConnection, encode_commands
-from tests.servers import Valkey, valkey
+from tests.support.fixtures.servers import Valkey, valkey
 
 
 @pytest.fixture

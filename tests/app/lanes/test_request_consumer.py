@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from app.lanes import PredictorPresence, Reply, ReplyStatus, Request, RequestConsumer, wire
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 
 @pytest.fixture

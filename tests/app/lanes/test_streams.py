@@ -27,7 +27,7 @@ from app.lanes import (
     wire,
 )
 from app.lanes.admission import MAX_WAIT_FACTOR
-from tests.lanes import FakePredictor, fake_predictor, open_lane, run, wait_until
+from tests.support.fakes.lanes import FakePredictor, fake_predictor, open_lane, run, wait_until
 
 PROMPT = np.array([[3], [5]])
 DECODING = {"max_tokens": 9}

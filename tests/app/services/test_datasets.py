@@ -15,8 +15,8 @@ from app.services import datasets
 from app.services.jobs import control
 from app.states import Status
 from tests.app.services.jobs.test_leases import submit
-from tests.servers import until
-from tests.service import Service, monthly, problem, upload
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import Service, monthly, problem, upload
 
 
 def test_an_upload_is_ingested_and_stored(tmp_path: Path, storage: Storage) -> None:

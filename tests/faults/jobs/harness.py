@@ -26,7 +26,7 @@ from app.typedefs import Json
 from tests.faults.jobs import parts
 from tests.faults.jobs.parts import LAUNCHER, Part, python
 from tests.faults.jobs.switches import AFFLICTED, MARK, OFF, PROGRAM, SLOW
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 SAMPLE = Path(__file__).parents[3] / "app" / "samples" / "seattle_weather.csv"
 LEASE, CHECKPOINT = 3.0, 0.2  # seconds

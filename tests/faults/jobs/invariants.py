@@ -11,7 +11,7 @@ from app.services.maintenance import cleanup
 from app.states import TERMINAL, Status
 from app.typedefs import Json
 from tests.faults.jobs.harness import PATIENCE, Stack
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 NEXT = {
     "queued": {"running", "paused", "cancelled"},

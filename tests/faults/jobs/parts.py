@@ -18,7 +18,7 @@ from app.database.engine import make_engine
 from app.database.migrate import upgrade
 from tests.app.cli.stack.test_up import descendants, has_ended
 from tests.faults.jobs.switches import MARK
-from tests.servers import until, valkey
+from tests.support.fixtures.servers import until, valkey
 
 LAUNCHER = "tests.faults.jobs.sabotage"
 TRAINING = ("workers.training.child", "tests.faults.jobs.afflicted")  # modules of training children

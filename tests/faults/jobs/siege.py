@@ -20,7 +20,7 @@ from tests.faults.jobs import parts
 from tests.faults.jobs.harness import Stack
 from tests.faults.jobs.parts import Part
 from tests.faults.proxy import Proxy
-from tests.servers import Valkey, valkey
+from tests.support.fixtures.servers import Valkey, valkey
 
 LAUNCHER = "tests.faults.jobs.sabotage_infra"
 WITHOUT, RUNS = "RECURRA_SIEGE_WITHOUT", "RECURRA_SIEGE_RUNS"  # tell the launcher

@@ -16,7 +16,7 @@ from benchmarks.serving.processes import idle_percent
 from tests.faults.jobs.harness import SAMPLE, Stack
 from tests.faults.jobs.parts import Part
 from tests.faults.jobs.siege import Pulse, Siege, siege
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -17,7 +17,7 @@ from tests.faults.jobs.harness import LEASE, QUICK
 from tests.faults.jobs.invariants import check
 from tests.faults.jobs.siege import Pulse, Siege, siege
 from tests.faults.jobs.twins import Twins
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -11,7 +11,7 @@ from tests.faults.jobs.conftest import MakeStack
 from tests.faults.jobs.harness import QUICK, STEADY, Stack
 from tests.faults.jobs.invariants import check
 from tests.faults.jobs.twins import Twins
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 pytestmark = pytest.mark.faults
 

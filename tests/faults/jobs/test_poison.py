@@ -17,7 +17,7 @@ from tests.faults.jobs.harness import ENDLESS, LEASE, QUICK, Stack
 from tests.faults.jobs.invariants import check
 from tests.faults.jobs.parts import Part
 from tests.faults.jobs.twins import Twins
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 pytestmark = pytest.mark.faults
 

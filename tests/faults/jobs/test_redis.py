@@ -13,7 +13,7 @@ from app.states import Status
 from tests.faults.jobs.harness import ENDLESS, QUICK, STEADY
 from tests.faults.jobs.invariants import check
 from tests.faults.jobs.siege import Pulse, Siege, siege
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -19,8 +19,8 @@ from app.tasks.forecasting.inference import ForecastingParameters
 from app.tasks.forecasting.instances import ForecastingInstanceView
 from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
-from tests.batches import HORIZON, dataset, lines, mixed, version
-from tests.series import series_set, waves
+from tests.support.factories.batches import HORIZON, dataset, lines, mixed, version
+from tests.support.factories.series import series_set, waves
 from tests.workers.lively import lively
 from workers.artifact.export import save
 from workers.artifact.stored_arrays import map_arrays, unpack

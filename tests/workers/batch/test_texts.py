@@ -14,8 +14,8 @@ from app.tasks import TASKS
 from app.tasks.contract import Example
 from app.tasks.source import Faults
 from app.typedefs import Json
-from tests import bilingual, tagged, texts
-from tests.batches import lines
+from tests.support.factories import bilingual, tagged, texts
+from tests.support.factories.batches import lines
 from workers.artifact.export import save
 from workers.batch import predict as batch
 from workers.batch.predict import BatchSpec, Predicted, predict

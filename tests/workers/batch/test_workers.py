@@ -13,8 +13,8 @@ from app.services.jobs import batch_predictions
 from app.states import Status
 from tests.app.cli.stack.test_up import descendants, has_ended
 from tests.app.services.jobs.test_leases import submit
-from tests.batches import dataset, mixed, version
-from tests.servers import Valkey, until
+from tests.support.factories.batches import dataset, mixed, version
+from tests.support.fixtures.servers import Valkey, until
 from tests.workers.test_main import Yard, trained
 from workers.batch.predict import PART_INSTANCES
 

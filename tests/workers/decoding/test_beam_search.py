@@ -8,7 +8,7 @@ import pytest
 
 from app.tasks.contract import BEGIN, END, PADDING, DecodedTokens
 from app.typedefs import Json
-from tests.steppers import Interpreter, column
+from tests.support.fakes.steppers import Interpreter, column
 from workers.decoding.beam_search import Beam
 from workers.decoding.scheduler import decode_all
 from workers.decoding.sequence import Decoder

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from app.tasks.contract import BEGIN
-from tests.speaking import sequences, speaker, tagger, translator
+from tests.support.factories.speaking import sequences, speaker, tagger, translator
 from workers.artifact.export import load_model
 from workers.decoding import viterbi
 from workers.decoding.onnx_model import States

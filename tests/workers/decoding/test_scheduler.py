@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.typedefs import Json
-from tests.steppers import Babbler, Interpreter, column
+from tests.support.fakes.steppers import Babbler, Interpreter, column
 from workers.decoding import scheduler
 from workers.decoding.sampling import Sampler
 from workers.decoding.scheduler import ContinuousBatch, decode_all

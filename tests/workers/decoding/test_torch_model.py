@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.speaking import sequences, speaker, tagger, translator
+from tests.support.factories.speaking import sequences, speaker, tagger, translator
 from workers.decoding.scheduler import decode_all
 from workers.decoding.torch_model import Tensors
 from workers.inference.engines import Engine, open_onnx

@@ -15,7 +15,7 @@ from onnx import helper
 
 from app.errors import NotFound
 from app.tasks.arrays import Floats, Ints
-from tests.networks import lstm, store
+from tests.support.factories.networks import lstm, store
 from workers.inference.artifact_cache import ArtifactCache, DamagedArtifact, FetchFailed
 from workers.inference.engines import (
     RETRY_FETCH_SECONDS,

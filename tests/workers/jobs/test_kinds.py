@@ -20,9 +20,9 @@ from app.infrastructure.storage import Storage
 from app.services.jobs import batch_predictions, control, queries
 from app.states import Status
 from tests.app.cli.stack.test_up import descendants
-from tests.batches import dataset, lines, version
-from tests.series import series_set
-from tests.servers import until
+from tests.support.factories.batches import dataset, lines, version
+from tests.support.factories.series import series_set
+from tests.support.fixtures.servers import until
 from workers.batch.predict import PART_INSTANCES
 from workers.jobs import kinds
 from workers.jobs.kinds import BatchPredictionJob
@@ -84,6 +84,10 @@ class Yard:
 
     def result(self, job_id: str) -> bytes:
         return b"".join(b"".join(self.storage.read(key)) for key in self.parts(job_id))
+
+
+# The SQL of batches is tested beside it; one batch that ends well and one whose child is killed are enough.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -174,6 +178,7 @@ def test_a_child_killed_in_the_middle_leaves_the_same_file_in_the_end(
         assert (yard.work.parent / "storage" / key).stat().st_mtime_ns == at
 
 
+@on_sqlite
 def test_a_worker_that_stops_releases_the_batch_with_its_parts(
     yard: Yard, undisturbed: Callable[[Yard], bytes]
 ) -> None:
@@ -192,6 +197,7 @@ def test_a_worker_that_stops_releases_the_batch_with_its_parts(
     assert yard.result(job_id) == expected
 
 
+@on_sqlite
 def test_a_cancelled_batch_leaves_no_parts(yard: Yard) -> None:
     job_id = yard.submit()
     thread = yard.start(job_id)
@@ -203,6 +209,7 @@ def test_a_cancelled_batch_leaves_no_parts(yard: Yard) -> None:
     assert yard.parts(job_id) == []
 
 
+@on_sqlite
 def test_a_batch_that_fails_leaves_no_parts(yard: Yard, tmp_path: Path) -> None:
     job_id = yard.submit()
     (tmp_path / "part").write_bytes(b"{}\n")
@@ -216,6 +223,7 @@ def test_a_batch_that_fails_leaves_no_parts(yard: Yard, tmp_path: Path) -> None:
     assert yard.parts(job_id) == []
 
 
+@on_sqlite
 def test_a_batch_taken_away_keeps_its_parts_and_one_deleted_does_not(yard: Yard) -> None:
     for gone in (False, True):
         job_id = yard.submit()
@@ -233,6 +241,7 @@ def test_a_batch_taken_away_keeps_its_parts_and_one_deleted_does_not(yard: Yard)
         assert bool(yard.parts(job_id)) is not gone
 
 
+@on_sqlite
 def test_a_version_that_is_gone_fails_the_batch(yard: Yard) -> None:
     job_id = yard.submit()
     with yard.sessions.begin() as session:
@@ -242,6 +251,7 @@ def test_a_version_that_is_gone_fails_the_batch(yard: Yard) -> None:
     assert (failed.status, failed.error_code) == (Status.FAILED, "model_missing")
 
 
+@on_sqlite
 def test_a_data_set_that_is_gone_fails_the_batch(yard: Yard) -> None:
     job_id = yard.submit()
     yard.storage.delete("datasets/ds_1")
@@ -250,6 +260,7 @@ def test_a_data_set_that_is_gone_fails_the_batch(yard: Yard) -> None:
     assert (failed.status, failed.error_code) == (Status.FAILED, "dataset_missing")
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("device", "gpus", "module", "chosen"),
     [

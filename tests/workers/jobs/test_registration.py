@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, select, update
 from app.database.engine import Sessions, db_now
 from app.database.tables import Worker
 from app.services.jobs import workers
-from tests.servers import until
+from tests.support.fixtures.servers import until
 from workers.jobs import registration
 from workers.jobs.registration import WorkerRegistration
 

@@ -20,7 +20,7 @@ from app.infrastructure.storage import Storage
 from app.services.jobs import checkpoints, control, leases, queries
 from app.states import Status
 from tests.app.services.jobs.test_leases import submit
-from tests.servers import until
+from tests.support.fixtures.servers import until
 from workers.jobs import kinds, supervisor
 from workers.jobs.supervisor import Supervisor, Timeouts
 

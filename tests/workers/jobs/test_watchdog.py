@@ -19,10 +19,10 @@ import redis
 from app.errors import DeadlinePassed, Unavailable
 from app.infrastructure.processes import is_alive
 from app.lanes import Lane, RequestConsumer, wire
-from tests.lanes import open_lane
-from tests.networks import lstm, store
-from tests.predictors import running_predictor
-from tests.servers import Valkey, until, valkey
+from tests.support.factories.networks import lstm, store
+from tests.support.fakes.lanes import open_lane
+from tests.support.fakes.predictors import running_predictor
+from tests.support.fixtures.servers import Valkey, until, valkey
 from workers.inference.artifact_cache import ArtifactCache
 from workers.inference.engines import Engines, open_onnx
 from workers.serving.predictor import HUNG_EXIT_STATUS, Predictor

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.infrastructure.processes import is_alive
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 CHILD = """
 import signal, sys, threading

@@ -9,7 +9,7 @@ import pytest
 from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.tasks.generation.detokenizer import TextDetokenizer
 from app.typedefs import Json
-from tests.steppers import Babbler, Interpreter, column
+from tests.support.fakes.steppers import Babbler, Interpreter, column
 from workers.decoding.scheduler import decode_all
 from workers.decoding.sequence import Decoder, DecodingSequence
 from workers.serving import decode_requests

@@ -13,9 +13,9 @@ import pytest
 from app.errors import DeadlinePassed, NotFound, PredictionFailed, Unavailable
 from app.lanes import Lane, RequestConsumer
 from app.tasks.arrays import Floats
-from tests.lanes import open_lane, wait_until
-from tests.networks import lstm, store
-from tests.servers import Valkey, until, valkey
+from tests.support.factories.networks import lstm, store
+from tests.support.fakes.lanes import open_lane, wait_until
+from tests.support.fixtures.servers import Valkey, until, valkey
 from workers.inference.artifact_cache import ArtifactCache
 from workers.inference.engines import RETRY_FETCH_SECONDS, Engine, Engines, open_onnx
 from workers.serving.loader import Loader

@@ -18,9 +18,9 @@ from app.infrastructure.processes import is_alive
 from app.infrastructure.storage import Storage
 from app.lanes import Lane, RequestConsumer
 from app.tasks.arrays import Floats, Ints
-from tests.networks import lstm, store
-from tests.predictors import call_lane, running_predictor
-from tests.servers import Valkey, until, valkey
+from tests.support.factories.networks import lstm, store
+from tests.support.fakes.predictors import call_lane, running_predictor
+from tests.support.fixtures.servers import Valkey, until, valkey
 from workers.inference.artifact_cache import ArtifactCache
 from workers.inference.engines import Engine, Engines, open_onnx
 from workers.serving.predictor import Predictor

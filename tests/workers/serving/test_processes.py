@@ -15,7 +15,7 @@ from app.database.tables import Worker
 from app.infrastructure.processes import is_alive
 from app.lanes import PredictorPresence, RequestConsumer
 from app.settings import Settings, usable_cores
-from tests.servers import Valkey, until
+from tests.support.fixtures.servers import Valkey, until
 from workers.main import devices
 from workers.serving.processes import ServingConfig
 

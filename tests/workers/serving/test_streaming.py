@@ -17,11 +17,11 @@ from app.errors import DeadlinePassed, PredictionFailed
 from app.infrastructure.processes import is_alive
 from app.lanes import Answer, Lane, PartialAnswer
 from app.tasks.contract import END
-from tests.lanes import wait_until
-from tests.networks import lstm, store
-from tests.predictors import call_lane, running_predictor
-from tests.servers import Valkey, valkey
-from tests.speaking import sequences, speaker, tagger, translator
+from tests.support.factories.networks import lstm, store
+from tests.support.factories.speaking import sequences, speaker, tagger, translator
+from tests.support.fakes.lanes import wait_until
+from tests.support.fakes.predictors import call_lane, running_predictor
+from tests.support.fixtures.servers import Valkey, valkey
 from workers.decoding.scheduler import decode_all
 from workers.inference.engines import open_onnx
 from workers.serving.spec import PredictorSpec

@@ -20,8 +20,8 @@ from app.services.sweeps.state import Run
 from app.states import LIVE, Status
 from app.typedefs import Json
 from tests.app.services.invariants import check, look
-from tests.servers import until
-from tests.sweeps import Played, Scripted, by_cell, stage
+from tests.support.factories.sweeps import Played, Scripted, by_cell, stage
+from tests.support.fixtures.servers import until
 from workers.sweeps.runner import SweepRunner
 
 GOOD = by_cell(rnn=0.9, lstm=0.5, gru=0.7)

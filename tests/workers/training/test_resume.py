@@ -13,7 +13,7 @@ import torch
 
 from app.infrastructure.checkpoint_name import CheckpointDamaged, step_of
 from app.typedefs import Json
-from tests.series import series_set, store, waves
+from tests.support.factories.series import series_set, store, waves
 from tests.workers.training.test_fit import CONFIG, CPU, Sums, network
 from tests.workers.training.test_run import spec
 from workers.nn import Member
@@ -213,7 +213,7 @@ def test_it_goes_on_with_as_many_threads(tmp_path: Path, monkeypatch: pytest.Mon
     "cell", [pytest.param(cell, marks=() if cell == "gru" else pytest.mark.slow) for cell in CELLS]
 )
 def test_a_whole_job_gives_the_same_artifact(cell: str, tmp_path: Path) -> None:
-    store(tmp_path, series_set(waves(24, 120)))
+    store(tmp_path, series_set(waves(8, 80)))
     looks = count()
     wanted = train(
         spec(cell), tmp_path, tmp_path / "out", on=lambda _: None, should_stop=lambda: next(looks) < 0

@@ -9,7 +9,7 @@ import torch
 
 from app.tasks.forecasting.inference import ForecastingInstance, ForecastingParameters
 from app.tasks.forecasting.task import TASK
-from tests.series import series_set, store, waves
+from tests.support.factories.series import series_set, store, waves
 from workers.artifact.export import load_model, read_manifest
 from workers.nn.cells import CELLS
 from workers.training.run import train

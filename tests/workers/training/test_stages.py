@@ -16,9 +16,9 @@ from app.tasks.classification.reading import read_labelled
 from app.tasks.generation.reading import read_documents
 from app.tasks.source import Faults
 from app.typedefs import Json
-from tests.labels import jsonl, snippets
-from tests.series import series_set, store, waves
-from tests.texts import poems
+from tests.support.factories.labels import jsonl, snippets
+from tests.support.factories.series import series_set, store, waves
+from tests.support.factories.texts import poems
 from tests.workers.training.test_resume import both
 from workers.training.fit import FitResult
 from workers.training.pipeline import best_epochs

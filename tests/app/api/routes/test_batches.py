@@ -10,10 +10,10 @@ from app.services.jobs import batch_predictions, leases
 from app.services.jobs.leases import Lease
 from app.services.models.versions import TrainingOutcome
 from app.typedefs import Json
-from tests.batches import version as artifact
-from tests.series import series_set, waves
-from tests.servers import until
-from tests.service import Service, problem
+from tests.support.factories.batches import version as artifact
+from tests.support.factories.series import series_set, waves
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import Service, problem
 
 PARTS = [(0, 0, b'{"index":0}\n{"index":1}\n'), (1, 1, b'{"index":2,"error":{}}\n')]
 WHOLE = b"".join(content for _, _, content in PARTS)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from app.typedefs import Json
-from tests.servers import Valkey, until
-from tests.service import Service, service
-from tests.speaking import events, publish, speaker, speaking, translator
+from tests.support.factories.speaking import events, publish, speaker, speaking, translator
+from tests.support.fixtures.servers import Valkey, until
+from tests.support.fixtures.service import Service, service
 
 PATH = "/openai/v1/completions"
 

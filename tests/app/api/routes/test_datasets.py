@@ -12,8 +12,8 @@ import pytest
 from app.database.tables import Dataset
 from tests.app.malformations import TABLES
 from tests.app.malformed import MALFORMED, Malformed
-from tests.servers import Valkey, until
-from tests.service import Service, monthly, problem, service
+from tests.support.fixtures.servers import Valkey, until
+from tests.support.fixtures.service import Service, monthly, problem, service
 
 
 def stored(running: Service) -> list[str]:

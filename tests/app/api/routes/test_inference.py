@@ -18,10 +18,10 @@ from app.api.routes.inference import MIN_THREAD_JSON_BYTES
 from app.lanes import ReplyStatus
 from app.services.open_inference.predict import MAX_INLINE_ELEMENTS
 from app.typedefs import Json
-from tests.lanes import FakePredictor, fake_predictor
-from tests.open_inference import HORIZON, Network, forecasting, publish, sequences
-from tests.servers import Valkey, until
-from tests.service import Service, service
+from tests.support.factories.open_inference import HORIZON, Network, forecasting, publish, sequences
+from tests.support.fakes.lanes import FakePredictor, fake_predictor
+from tests.support.fixtures.servers import Valkey, until
+from tests.support.fixtures.service import Service, service
 
 TASK, GRAPH = "/v2/models/demand", "/v2/models/demand:network"
 VALUES: Json = {"name": "values", "datatype": "FP64", "shape": [1, 3], "data": [5.0, 5.0, 5.0]}

@@ -11,8 +11,8 @@ import pytest
 from app.services.jobs import checkpoints, leases, queries
 from app.services.jobs.leases import Lease
 from app.states import Status
-from tests.servers import until
-from tests.service import Service, monthly, problem
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import Service, monthly, problem
 
 
 def test_a_submitted_job_is_queued_with_everything_filled_in(running: Service) -> None:

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from app.database.tables import ModelVersion
-from tests.lanes import fake_predictor
-from tests.servers import Valkey, until
-from tests.service import Service, problem, service
+from tests.support.fakes.lanes import fake_predictor
+from tests.support.fixtures.servers import Valkey, until
+from tests.support.fixtures.service import Service, problem, service
 
 PRODUCTION = "/v1/models/demand/aliases/production"
 

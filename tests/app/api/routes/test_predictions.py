@@ -19,11 +19,11 @@ from app.services.serving.predictions import MAX_INSTANCES
 from app.tasks.contract import Plan
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
-from tests.lanes import FakePredictor, fake_predictor
-from tests.networks import lstm, store
-from tests.series import series_set, waves
-from tests.servers import Valkey, until
-from tests.service import Service, problem, service
+from tests.support.factories.networks import lstm, store
+from tests.support.factories.series import series_set, waves
+from tests.support.fakes.lanes import FakePredictor, fake_predictor
+from tests.support.fixtures.servers import Valkey, until
+from tests.support.fixtures.service import Service, problem, service
 
 HORIZON = 4
 PREDICT = "/v1/models/demand/predict"

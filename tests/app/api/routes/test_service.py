@@ -10,7 +10,7 @@ from app.hyperparameters.options import NETWORK, TRAINING
 from app.services.jobs import workers
 from app.tasks import TASKS
 from app.tasks.shared.tokenizers import TokenUnit
-from tests.service import Service, problem, service
+from tests.support.fixtures.service import Service, problem, service
 
 
 def test_health_touches_nothing(on_sqlite: Service) -> None:

@@ -12,9 +12,9 @@ from app.services.sweeps import advance, state
 from app.services.sweeps.policy import LossCurve, decide
 from app.states import Status
 from app.typedefs import Json
-from tests.servers import until
-from tests.service import Service, problem
-from tests.sweeps import Scripted, outcome
+from tests.support.factories.sweeps import Scripted, outcome
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import Service, problem
 
 
 def submit(service: Service, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 from app.cli import app
 from app.cli.watch import describe_job
 from tests.app.api.routes.test_batches import WHOLE, finish, published
-from tests.servers import until
-from tests.service import Service
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import Service
 
 Run = Callable[..., Result]
 

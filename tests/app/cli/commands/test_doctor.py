@@ -21,7 +21,7 @@ from app.services.maintenance.database_checks import CheckState
 from app.services.models import versions
 from app.states import Status
 from tests.app.services.maintenance.test_storage_checks import Archive
-from tests.servers import Valkey
+from tests.support.fixtures.servers import Valkey
 
 Run = Callable[..., Result]
 ROWS = ["leases", "doorbells", "cancels", "aliases", "models", "events"]

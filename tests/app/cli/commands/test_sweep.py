@@ -13,8 +13,8 @@ from app.cli.leaderboard import print_leaderboard
 from app.cli.watch import describe_job, log_key
 from app.typedefs import Json
 from tests.app.api.routes.test_sweeps import play, step
-from tests.servers import until
-from tests.service import Service, monthly
+from tests.support.fixtures.servers import until
+from tests.support.fixtures.service import Service, monthly
 
 Run = Callable[..., Result]
 ASKED = (

@@ -25,7 +25,7 @@ from app.infrastructure.processes import ManagedProcess
 from app.services.jobs.dispatcher import Dispatcher
 from app.settings import Settings
 from tests.app.services.jobs.test_leases import submit
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 
 @pytest.fixture

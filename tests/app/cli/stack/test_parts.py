@@ -24,7 +24,7 @@ from app.cli.stack.parts import (
 )
 from app.infrastructure.processes import ManagedProcess
 from app.settings import Settings
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 API = """
 import http.server, os, socket, sys

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from app.cli.stack.parts import open_listener
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 RECURRA = [sys.executable, "-P", "-c", "from app.cli import main; main()"]
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RECURRA_")} | {

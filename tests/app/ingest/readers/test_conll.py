@@ -11,7 +11,7 @@ from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, chunks, open_source
 from app.tasks.source import Faults, Source
 from app.typedefs import Json
-from tests.tagged import Sentence, entities, to_conll
+from tests.support.factories.tagged import Sentence, entities, to_conll
 
 PATHS = TemporaryDirectory()  # for properties, which share no fixture between examples
 CELLS = st.text(

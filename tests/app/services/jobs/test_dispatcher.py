@@ -16,7 +16,7 @@ from app.services.jobs import leases, reaper
 from app.services.jobs.dispatcher import Dispatcher
 from app.states import Status
 from tests.app.services.jobs.test_leases import claimed, expire, status, submit
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 
 class RecordingNotifier:

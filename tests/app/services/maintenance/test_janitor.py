@@ -11,7 +11,7 @@ from app.identifiers import new_id
 from app.infrastructure.storage import Storage
 from app.services.maintenance.janitor import FIRST_WAIT_SECONDS, Janitor
 from tests.app.services.maintenance.test_cleanup import Yard
-from tests.servers import until
+from tests.support.fixtures.servers import until
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from app.services.maintenance.database_checks import Check, CheckResult, CheckSt
 from app.states import Status
 from tests.app.services.jobs.test_leases import claimed
 from tests.app.services.maintenance.test_cleanup import Yard, aged, succeed
-from tests.networks import lstm, store
+from tests.support.factories.networks import lstm, store
 
 
 class Archive(Yard):

@@ -36,7 +36,7 @@ from app.services.serving.version_router import (
 )
 from app.tasks import TASKS
 from tests.app.services.jobs.test_leases import claimed, submit
-from tests.lanes import wait_until
+from tests.support.fakes.lanes import wait_until
 
 PRODUCTION = VersionSelector("m", None, None)
 GRAPH = {"features": 3, "width": 4}

@@ -22,7 +22,7 @@ from app.states import LIVE, TERMINAL, Status
 from app.typedefs import Json
 from tests.app.services.invariants import check, check_change, look
 from tests.app.services.jobs.test_leases import expire
-from tests.sweeps import Played, Scripted, all_jobs, by_cell, outcome, stage
+from tests.support.factories.sweeps import Played, Scripted, all_jobs, by_cell, outcome, stage
 
 GOOD = by_cell(rnn=0.9, lstm=0.5, gru=0.7)
 

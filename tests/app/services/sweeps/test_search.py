@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from app.services.sweeps.search import SweepIn
 from app.tasks.shared.validation_metrics import VALIDATION_LOSS, validation_metric
-from tests.sweeps import sweep_request
+from tests.support.factories.sweeps import sweep_request
 
 
 def faults(**fields: Any) -> dict[str, str]:

@@ -20,7 +20,7 @@ from app.tasks.forecasting.task import Forecasting
 from app.typedefs import Json
 from tests.app.services.invariants import check, look
 from tests.app.services.jobs.test_batch_predictions import version
-from tests.sweeps import CELLS, stage, sweep_request
+from tests.support.factories.sweeps import CELLS, stage, sweep_request
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from app.tasks.classification.task import TASK, ClassificationSplit
 from app.tasks.contract import UNKNOWN, Input, Plan
 from app.tasks.source import Faults
 from app.typedefs import Json
-from tests.labels import curves, jsonl, snippets
-from tests.real_data import shared
+from tests.support.factories.labels import curves, jsonl, snippets
+from tests.support.fixtures.real_data import shared
 
 PARAMETERS = ClassificationParameters()
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.tasks.forecasting.backtest import HistorySlicer, find_split_points, min_length
-from tests.series import series_set
+from tests.support.factories.series import series_set
 
 STATE = {"horizon": 4, "history": 20, "past": [], "future": [{"name": "x"}], "static": []}
 

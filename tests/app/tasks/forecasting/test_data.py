@@ -23,8 +23,8 @@ from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
 from app.tasks.source import Faults
 from app.typedefs import Json
-from tests.series import series_set, waves
-from tests.sources import MemorySource
+from tests.support.factories.series import series_set, waves
+from tests.support.fakes.sources import MemorySource
 
 HORIZON = 5
 FREQUENCIES = [

@@ -21,7 +21,7 @@ from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
 from app.tasks.source import Faults
 from app.typedefs import Json
-from tests.series import series_set, waves
+from tests.support.factories.series import series_set, waves
 
 NAN = np.nan
 

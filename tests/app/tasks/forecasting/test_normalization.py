@@ -27,7 +27,7 @@ from app.tasks.forecasting.normalization import (
 )
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
-from tests.series import series_set, waves
+from tests.support.factories.series import series_set, waves
 
 HORIZON = 4
 NUMERIC = {"name": "price", "levels": [], "mean": 10.0, "std": 2.0}

@@ -16,7 +16,7 @@ from app.tasks.forecasting.preprocessing import (
 )
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
-from tests.series import series_set, waves
+from tests.support.factories.series import series_set, waves
 
 
 def fitted(series: SeriesSet, ends: list[int] | None = None, **options: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.sampling import MIN_SHORT_POINTS, ForecastOrigins, TrainingWindows, short_histories
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK, ForecastingSplit
-from tests.series import series_set, waves
+from tests.support.factories.series import series_set, waves
 
 HORIZON = 4
 

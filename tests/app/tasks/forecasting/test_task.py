@@ -15,7 +15,7 @@ from app.tasks.forecasting.inference import ForecastingInstance, ForecastingPara
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
-from tests.series import series_set, waves
+from tests.support.factories.series import series_set, waves
 
 HORIZON = 5
 SUMMARY: dict[str, Any] = {

@@ -15,7 +15,7 @@ from app.tasks.generation.task import TASK, GenerationSplit
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
 from app.tasks.source import Faults, Reading
-from tests.real_data import shared
+from tests.support.fixtures.real_data import shared
 
 
 @cache

@@ -18,7 +18,7 @@ from app.tasks.generation.task import TASK, GenerationEvaluationData, Generation
 from app.tasks.shared import tokenizers
 from app.tasks.source import Faults, Reading
 from app.typedefs import Json
-from tests.texts import poems, verses
+from tests.support.factories.texts import poems, verses
 
 UNITS = pytest.mark.parametrize("unit", ["character", "bpe", "word"])
 

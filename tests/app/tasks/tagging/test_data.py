@@ -14,7 +14,7 @@ from app.tasks.tagging.inference import TaggingInstance, TaggingParameters
 from app.tasks.tagging.options import TaggingOptions
 from app.tasks.tagging.task import TASK, TaggingEvaluationSplit
 from app.typedefs import Json
-from tests.real_data import shared
+from tests.support.fixtures.real_data import shared
 
 
 @cache

@@ -11,7 +11,15 @@ from app.tasks.tagging import reading
 from app.tasks.tagging.reading import read_sentences
 from app.tasks.tagging.sentences import Sentences
 from app.typedefs import Json
-from tests.tagged import Sentence, entities, parts_of_speech, to_bioes, to_conll, to_iob1, to_jsonl
+from tests.support.factories.tagged import (
+    Sentence,
+    entities,
+    parts_of_speech,
+    to_bioes,
+    to_conll,
+    to_iob1,
+    to_jsonl,
+)
 
 
 def read(directory: Path, body: bytes, format_: str = "jsonl") -> tuple[Sentences, Json, list[str]]:

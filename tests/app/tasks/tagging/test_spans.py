@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.tasks.shared.ragged import offsets_of
 from app.tasks.tagging.spans import EntityMarks, sentence_starts
 from app.tasks.tagging.tag_schemes import SCHEMES, TagSet
-from tests.tagged import entities, to_bioes, to_iob1
+from tests.support.factories.tagged import entities, to_bioes, to_iob1
 
 TYPES = ["loc", "per"]
 SEQUENCES = st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=8), min_size=1, max_size=4)

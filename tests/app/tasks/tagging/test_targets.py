@@ -5,7 +5,7 @@ from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.tagging.encoding import TagTargets
 from app.tasks.tagging.sentences import Sentences
 from app.tasks.tagging.tag_schemes import SCHEMES
-from tests.tagged import to_bioes
+from tests.support.factories.tagged import to_bioes
 
 
 def sentences(scheme: str | None, *tags: list[str]) -> Sentences:

@@ -20,7 +20,7 @@ from app.tasks.tagging.inference import TaggingInstance, TaggingParameters
 from app.tasks.tagging.options import TaggingOptions
 from app.tasks.tagging.task import TASK, TaggingEvaluationSplit, TaggingSplit
 from app.typedefs import Json
-from tests.tagged import Sentence, entities, parts_of_speech, to_bioes, to_conll, to_jsonl
+from tests.support.factories.tagged import Sentence, entities, parts_of_speech, to_bioes, to_conll, to_jsonl
 
 
 def arrays_of(directory: Path, rows: list[Sentence], marks: list[str] | None = None) -> Arrays:

@@ -10,7 +10,7 @@ from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.source import Faults
 from app.tasks.tagging.sentences import Sentences
 from app.tasks.tagging.validation import validate_tags
-from tests.tagged import entities, to_bioes, to_iob1
+from tests.support.factories.tagged import entities, to_bioes, to_iob1
 
 
 def make_sentences(*sentences: list[str]) -> Sentences:

@@ -14,8 +14,8 @@ from app.tasks.translation import baseline
 from app.tasks.translation.baseline import best_words, learn_lexicon
 from app.tasks.translation.metrics import score_translations
 from app.tasks.translation.task import TASK
-from tests.bilingual import ADJECTIVES, NOUNS, VERBS, Pair, sentences
-from tests.real_data import shared
+from tests.support.factories.bilingual import ADJECTIVES, NOUNS, VERBS, Pair, sentences
+from tests.support.fixtures.real_data import shared
 
 
 def learned(pairs: Sequence[Pair], rows: Sequence[int] | None = None) -> baseline.Lexicon:

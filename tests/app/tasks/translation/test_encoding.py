@@ -18,7 +18,7 @@ from app.tasks.translation.encoding import (
 )
 from app.tasks.translation.options import TranslationOptions
 from app.tasks.translation.reading import Pairs
-from tests.bilingual import sentences
+from tests.support.factories.bilingual import sentences
 
 lists = st.lists(st.lists(st.integers(4, 99), max_size=6), min_size=1, max_size=8)
 

@@ -12,8 +12,8 @@ from app.tasks.shared import splits
 from app.tasks.shared.text_checks import text_problem
 from app.tasks.source import Faults
 from app.tasks.translation.reading import MIN_TRAIN_PAIRS, Pairs, read_pairs
-from tests.bilingual import Pair, jsonl, sentences, tsv
-from tests.real_data import shared
+from tests.support.factories.bilingual import Pair, jsonl, sentences, tsv
+from tests.support.fixtures.real_data import shared
 
 
 def read(

@@ -16,8 +16,8 @@ from app.tasks.source import Faults
 from app.tasks.translation import baseline as lexicon
 from app.tasks.translation.options import TranslationInstance, TranslationOptions, TranslationParameters
 from app.tasks.translation.task import TASK, TranslationSplit
-from tests.bilingual import Pair, sentences, tsv
-from tests.real_data import shared
+from tests.support.factories.bilingual import Pair, sentences, tsv
+from tests.support.fixtures.real_data import shared
 
 
 def arrays_of(directory: Path, sample: list[Pair], marks: list[str] | None = None) -> Arrays:

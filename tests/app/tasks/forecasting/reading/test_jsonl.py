@@ -8,7 +8,7 @@ from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.source import Faults
 from app.typedefs import Json
-from tests.sources import MemorySource
+from tests.support.fakes.sources import MemorySource
 
 
 def read(*items: Json) -> tuple[SeriesSet, Json, list[str]]:

@@ -11,7 +11,7 @@ from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.summary import MIN_OBSERVED, ParsedSeries, summarize_series
 from app.tasks.source import Faults
 from app.typedefs import Json
-from tests.series import series_set
+from tests.support.factories.series import series_set
 
 NAN = np.nan
 

@@ -20,7 +20,7 @@ from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.source import Chunk, Faults
 from app.typedefs import Json
-from tests.sources import MemorySource
+from tests.support.fakes.sources import MemorySource
 
 DIRECTORY = TemporaryDirectory()  # for properties, which share no fixture between examples
 

@@ -9,9 +9,9 @@ from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
-from tests.networks import lstm
-from tests.networks import store as store_network
-from tests.series import series_set, store, waves
+from tests.support.factories.networks import lstm
+from tests.support.factories.networks import store as store_network
+from tests.support.factories.series import series_set, store, waves
 
 HORIZON = 4
 

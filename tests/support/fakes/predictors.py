@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from app.lanes import Lane
-from tests.servers import until
+from tests.support.fixtures.servers import until
 from workers.serving.processes import PredictorProcess
 from workers.serving.spec import PredictorSpec
 

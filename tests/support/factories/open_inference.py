@@ -11,9 +11,9 @@ from app.services.models.versions import TrainingOutcome
 from app.tasks.contract import Plan
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
-from tests.networks import lstm, store
-from tests.series import series_set, waves
-from tests.service import Service
+from tests.support.factories.networks import lstm, store
+from tests.support.factories.series import series_set, waves
+from tests.support.fixtures.service import Service
 
 HORIZON = 4
 

@@ -17,9 +17,9 @@ from app.tasks.contract import Input, Output
 from app.tasks.shared import tokenizers
 from app.tasks.shared.tokenizers import TokenUnit
 from app.typedefs import Json
-from tests.predictors import running_predictor as serving
-from tests.service import Service
-from tests.texts import verses
+from tests.support.factories.texts import verses
+from tests.support.fakes.predictors import running_predictor as serving
+from tests.support.fixtures.service import Service
 from workers.artifact.export import save
 from workers.nn import ModelConfig
 from workers.outputs import build
