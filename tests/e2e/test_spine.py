@@ -90,7 +90,10 @@ def trained(stack: Stack, dataset: str) -> str:
     return "shop"
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+# Every cell is trained, stored and served in one process by tests/contract.
+@pytest.mark.parametrize(
+    "cell", [pytest.param("rnn", marks=pytest.mark.slow), pytest.param("lstm", marks=pytest.mark.slow), "gru"]
+)
 def test_every_cell_learns_and_forecasts(stack: Stack, dataset: str, cell: str) -> None:
     job_id = stack.submit(dataset, f"one-{cell}", network={"cell": cell, "hidden_size": 16})
     seen = []
