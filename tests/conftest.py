@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from app.infrastructure.storage import Storage
     from tests.support.fixtures.servers import Valkey
     from tests.support.fixtures.service import Service
+    from tests.support.fixtures.stack import Stack
 
 REQUIRED = bool(os.environ.get("RECURRA_TEST_REQUIRE_SERVERS"))
 TESTS = Path(__file__).parent
@@ -39,6 +40,11 @@ SERVER_PLACES = [
     "benchmarks", "contract", "deploy", "docs", "e2e", "faults", "learning", "workers",
 ]  # fmt: skip
 
+# Run first, so that neither of two test processes waits for the other at the end.
+LONG_PLACES = [
+    "app/cli", "docs", "e2e", "faults", "workers/batch", "workers/test_main.py", "workers/training",
+]  # fmt: skip
+
 
 def pytest_configure() -> None:
     """Before torch is loaded: its threads wait as those of training do, instead of taking a core each."""
@@ -49,13 +55,17 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what cannot be among the fast tests."""
+    """Mark what cannot be among the fast tests, and begin with what takes longest."""
     for item in items:
         needed = set(getattr(item, "fixturenames", ()))
-        if needed & SERVER_FIXTURES or any(
-            item.path.is_relative_to(TESTS / place) for place in SERVER_PLACES
-        ):
+        if needed & SERVER_FIXTURES or is_in(item, SERVER_PLACES):
             item.add_marker("server")
+    items.sort(key=lambda item: not is_in(item, LONG_PLACES))
+
+
+def is_in(item: pytest.Item, places: list[str]) -> bool:
+    """Whether a test lies in one of these files or folders of `tests`."""
+    return any(item.path.is_relative_to(TESTS / place) for place in places)
 
 
 def server_url(variable: str) -> str:
@@ -191,6 +201,15 @@ def untouched(
     directory = tmp_path_factory.mktemp("untouched")
     (directory / "test.db").write_bytes(sqlite_template.read_bytes())
     with service(directory, f"sqlite:///{directory / 'test.db'}", redis_server.url) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A whole service, `recurra up`, that all tests of this process share: each names its own models."""
+    from tests.support.fixtures.stack import running_stack
+
+    with running_stack(tmp_path_factory.mktemp("stack") / "data") as made:
         yield made
 
 

@@ -3,15 +3,13 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.app.cli.stack.test_up import up
-from tests.e2e.test_spine import Stack
 from tests.support.fixtures.servers import until
+from tests.support.fixtures.stack import Stack
 
 MONTHS = 14
 SERIES = 6200  # four parts
@@ -34,20 +32,14 @@ def table() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    data_dir = tmp_path_factory.mktemp("batches") / "data"
-    with up(data_dir) as (process, url):
-        made = Stack(url, process.pid, data_dir)
-        job = made.wait(made.submit(made.upload(), "shop"))
-        assert job["status"] == "succeeded", job["error"]
-        yield made
-        made.http.close()
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+def model(stack: Stack) -> str:
+    job = stack.wait(stack.submit(stack.upload(), "batched"))
+    assert job["status"] == "succeeded", job["error"]
+    return "batched"
 
 
 @pytest.fixture(scope="module")
-def dataset(stack: Stack) -> str:
+def dataset(stack: Stack, model: str) -> str:
     files: Any = {"file": ("many.csv", table()), "task": (None, "forecasting")}
     answer = stack.http.post("/v1/datasets", files=files)
     assert answer.status_code == 201, answer.text
@@ -56,7 +48,7 @@ def dataset(stack: Stack) -> str:
 
 def submit(stack: Stack, dataset: str) -> str:
     body = {"dataset": dataset, "parameters": {"horizon": 3, "quantiles": [0.1, 0.9]}}
-    answer = stack.http.post("/v1/models/shop/batch-predictions", json=body)
+    answer = stack.http.post("/v1/models/batched/batch-predictions", json=body)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 
@@ -84,7 +76,7 @@ def test_every_series_has_the_answer_that_a_request_gets(stack: Stack, undisturb
         if name % EVERY
     ]
     body = {"instances": instances, "parameters": {"horizon": 3, "quantiles": [0.1, 0.9]}}
-    answer = stack.http.post("/v1/models/shop/predict", json=body).raise_for_status().json()
+    answer = stack.http.post("/v1/models/batched/predict", json=body).raise_for_status().json()
     by_name = {line["item_id"]: line for line in found if "item_id" in line}
     for wanted in answer["predictions"]:
         line = by_name[wanted["item_id"]]
@@ -105,7 +97,7 @@ def test_a_killed_child_changes_nothing_and_live_requests_go_on(
     parts = stack.data_dir / "storage" / "results" / job_id
     until(lambda: parts.is_dir() and any(parts.iterdir()), 60, "the first part")
     os.kill(stack.process("workers.batch.child"), signal.SIGKILL)
-    assert stack.predict("shop").status_code == 200
+    assert stack.predict("batched").status_code == 200
     job = stack.wait(job_id)
     assert (job["status"], job["attempt"]) == ("succeeded", 2), job["error"]
     assert result(stack, job_id) == undisturbed
@@ -126,7 +118,7 @@ def test_a_running_batch_tells_how_far_it_is_and_is_cancelled(stack: Stack, data
 
 
 def test_the_story_is_told_as_events(stack: Stack, dataset: str, undisturbed: bytes) -> None:
-    newest = stack.http.get("/v1/jobs?model=shop&status=succeeded").json()["data"][0]
+    newest = stack.http.get("/v1/jobs?model=batched&status=succeeded").json()["data"][0]
     told = []
     path, headers = f"/v1/jobs/{newest['id']}/events", {"Accept": "text/event-stream"}
     with stack.http.stream("GET", path, headers=headers) as stream:

@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import math
-import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,21 +14,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.typedefs import Json
-from tests.app.cli.stack.test_up import up
 from tests.support.fixtures.real_data import shared
 from tests.support.fixtures.servers import until
+from tests.support.fixtures.stack import Stack
 
-QUICK = {"epochs": 2, "batch_size": 64, "seed": 1}
+QUICK = {"epochs": 2, "batch_size": 512, "seed": 1}
 SMALL = {"hidden_size": 8}
 DAYS = 90
 HORIZON = 7
 
 
-class House:
+class Forecaster:
     """A service that is given files and asked for forecasts."""
 
-    def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=30)
+    def __init__(self, stack: Stack) -> None:
+        self.http = stack.http
 
     def upload(self, name: str, body: bytes, **fields: str) -> Json:
         files = {"file": (name, io.BytesIO(body))}
@@ -76,13 +74,8 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with up(tmp_path_factory.mktemp("files") / "data") as (process, url):
-        made = House(url)
-        yield made
-        made.http.close()
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+def forecaster(stack: Stack) -> Forecaster:
+    return Forecaster(stack)
 
 
 def shops() -> bytes:
@@ -113,8 +106,8 @@ def shops() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def shop_model(house: House) -> str:
-    dataset = house.upload("shops.parquet", shops())
+def shop_model(forecaster: Forecaster) -> str:
+    dataset = forecaster.upload("shops.parquet", shops())
     summary = dataset["summary"]
     assert (dataset["format"], summary["series"], summary["frequency"]) == ("parquet", 3, "D")
     assert summary["rows"] == 3 * (DAYS + HORIZON) - 4
@@ -126,7 +119,7 @@ def shop_model(house: House) -> str:
     assert summary["known_ahead"] == ["promo"]
     assert (summary["longest"], summary["missing_share"] > 0) == (DAYS, True)
     assert any("4 time stamps of 1 series" in warning for warning in dataset["warnings"])
-    version = house.train(dataset, "shops", horizon=HORIZON)
+    version = forecaster.train(dataset, "shops", horizon=HORIZON)
     assert version["options"]["horizon"] == HORIZON
     return "shops"
 
@@ -138,12 +131,12 @@ FUTURE: Json = {"promo": [1.0] * HORIZON}
 
 @pytest.mark.parametrize("without", ["nothing", "past", "future", "static", "everything"])
 def test_covariates_are_used_where_given_and_never_needed(
-    house: House, shop_model: str, without: str
+    forecaster: Forecaster, shop_model: str, without: str
 ) -> None:
     extras = {"past": PAST, "future": FUTURE, "static": {"region": "b"}}
     kept = {} if without == "everything" else {k: v for k, v in extras.items() if k != without}
-    (full,) = house.forecasts(shop_model, {**WEEKS, **extras})
-    (found,) = house.forecasts(shop_model, {**WEEKS, **kept})
+    (full,) = forecaster.forecasts(shop_model, {**WEEKS, **extras})
+    (found,) = forecaster.forecasts(shop_model, {**WEEKS, **kept})
     assert found["timestamps"] == [f"2024-03-{14 + day}" for day in range(HORIZON)]
     assert (found["mean"] == full["mean"]) == (without == "nothing")
 
@@ -158,14 +151,14 @@ def test_covariates_are_used_where_given_and_never_needed(
     ],
 )
 def test_a_covariate_that_does_not_fit_is_named(
-    house: House, shop_model: str, extra: Json, pointer: str
+    forecaster: Forecaster, shop_model: str, extra: Json, pointer: str
 ) -> None:
-    answer = house.ask(shop_model, WEEKS, {**WEEKS, **extra})
+    answer = forecaster.ask(shop_model, WEEKS, {**WEEKS, **extra})
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
-def test_json_lines_with_integer_time_and_features(house: House) -> None:
+def test_json_lines_with_integer_time_and_features(forecaster: Forecaster) -> None:
     lines = []
     for item in range(4):
         values: list[Any] = [10 * item + step % 4 + 1 for step in range(60)]
@@ -175,42 +168,42 @@ def test_json_lines_with_integer_time_and_features(house: House) -> None:
             "item_id": item, "start": 100 * item, "freq": 1, "target": values,
             "cat": [["x", "y"][item % 2]], "dynamic_feat": [feature],
         })  # fmt: skip
-    dataset = house.upload("items.jsonl", "\n".join(json.dumps(line) for line in lines).encode())
+    dataset = forecaster.upload("items.jsonl", "\n".join(json.dumps(line) for line in lines).encode())
     summary = dataset["summary"]
     assert (dataset["format"], summary["frequency"], summary["series"]) == ("jsonl", "1", 4)
     assert summary["span"] == {"start": 0, "end": 365}
     assert summary["known_ahead"] == ["feat_0"]
-    house.train(dataset, "items", horizon=6)
+    forecaster.train(dataset, "items", horizon=6)
     instance = {
         "values": [1.0, 2, 3, 4] * 3, "start": 1000, "static": {"cat_0": "y"},
         "future": {"feat_0": [0.0, 1, 2, 3, 0, 1]},
     }  # fmt: skip
-    (found,) = house.forecasts("items", instance)
+    (found,) = forecaster.forecasts("items", instance)
     assert found["timestamps"] == list(range(1012, 1018))
 
 
-def test_a_wide_file_with_columns_of_other_names(house: House) -> None:
+def test_a_wide_file_with_columns_of_other_names(forecaster: Forecaster) -> None:
     text = shared("forecasting/seattle_weather_daily.csv").read_text()
     rows = list(csv.reader(io.StringIO(text)))[:301]
     kept = [place for place, name in enumerate(rows[0]) if name != "split"]  # its tests come later
     body = "\r\n".join(",".join(row[place] for place in kept) for row in rows)
     columns = json.dumps({"ds": "date", "y": "temp_max"})
-    dataset = house.upload("seattle.csv", body.encode(), columns=columns)
+    dataset = forecaster.upload("seattle.csv", body.encode(), columns=columns)
     summary = dataset["summary"]
     assert (summary["series"], summary["rows"], summary["frequency"]) == (1, 300, "D")
     assert summary["covariates"]["numeric"] == ["precipitation", "temp_min", "wind"]
     assert summary["covariates"]["category"] == ["weather"]
-    house.train(dataset, "seattle", horizon=5)
+    forecaster.train(dataset, "seattle", horizon=5)
     past = {
         name: [float(row[rows[0].index(name)]) for row in rows[-30:]] for name in ("precipitation", "wind")
     } | {"weather": [row[rows[0].index("weather")] for row in rows[-30:]]}
     values = [float(row[rows[0].index("temp_max")]) for row in rows[-30:]]
-    (found,) = house.forecasts("seattle", {"values": values, "past": past, "start": "2012-09-27"})
+    (found,) = forecaster.forecasts("seattle", {"values": values, "past": past, "start": "2012-09-27"})
     assert found["timestamps"][0] == "2012-10-27"
     assert all(-20 < value < 50 for value in found["mean"])
 
 
-def test_hours_with_gaps(house: House) -> None:
+def test_hours_with_gaps(forecaster: Forecaster) -> None:
     begin, rng = datetime(2024, 3, 30, tzinfo=UTC), np.random.default_rng(6)
     rows = ["unique_id,ds,y"]
     for name in ("a", "b"):
@@ -219,55 +212,55 @@ def test_hours_with_gaps(house: House) -> None:
                 continue
             stamp = (begin + timedelta(hours=hour)).isoformat()
             rows.append(f"{name},{stamp},{100 + 50 * math.sin(hour * math.pi / 12) + rng.normal():.3f}")
-    dataset = house.upload("hours.csv", "\n".join(rows).encode())
+    dataset = forecaster.upload("hours.csv", "\n".join(rows).encode())
     summary = dataset["summary"]
     assert (summary["frequency"], summary["seasons"], summary["longest"]) == ("h", [24, 168], 333)
     assert 0.05 < summary["missing_share"] < 0.2
-    house.train(dataset, "hours", horizon=24, season_length=24)
+    forecaster.train(dataset, "hours", horizon=24, season_length=24)
     history = [None if hour % 5 == 0 else 100 + 50 * math.sin(hour * math.pi / 12) for hour in range(96)]
-    (found,) = house.forecasts("hours", {"values": history, "start": "2024-05-01T00:00:00+02:00"})
+    (found,) = forecaster.forecasts("hours", {"values": history, "start": "2024-05-01T00:00:00+02:00"})
     assert found["timestamps"][0] == "2024-05-04T22:00:00Z"
     expected = [100 + 50 * math.sin((96 + hour) * math.pi / 12) for hour in range(24)]
     assert found["mean"] == pytest.approx(expected, abs=25)  # the season is known even to a hasty model
 
 
-def test_a_hundred_instances_of_mixed_lengths_in_one_request(house: House, shop_model: str) -> None:
+def test_a_hundred_instances_of_mixed_lengths_in_one_request(forecaster: Forecaster, shop_model: str) -> None:
     rng = np.random.default_rng(8)
     lengths = [1, 2, 3, 1_000, *rng.integers(4, 300, 96).tolist()]
     instances: list[Json] = [
         {"values": (20 + 5 * rng.random(length)).tolist(), "item_id": f"i{at}"}
         for at, length in enumerate(lengths)
     ]
-    found = house.forecasts(shop_model, *instances)
+    found = forecaster.forecasts(shop_model, *instances)
     assert [one["item_id"] for one in found] == [f"i{at}" for at in range(100)]
     for at in (0, 3, 50):
-        (alone,) = house.forecasts(shop_model, instances[at])
+        (alone,) = forecaster.forecasts(shop_model, instances[at])
         assert alone["mean"] == pytest.approx(found[at]["mean"], rel=1e-4)
 
 
 def test_fewer_steps_than_trained_are_the_first_of_them_and_more_are_refused(
-    house: House,
+    forecaster: Forecaster,
 ) -> None:
     rows = ["ds,y"] + [f"{1900 + year},{100 + 3 * year + year % 4}" for year in range(80)]
-    dataset = house.upload("years.csv", "\n".join(rows).encode())
+    dataset = forecaster.upload("years.csv", "\n".join(rows).encode())
     assert dataset["summary"]["frequency"] == "YS-JAN"
-    house.train(dataset, "years", horizon=6)
+    forecaster.train(dataset, "years", horizon=6)
     instance = {"values": [300.0 + year for year in range(20)], "start": "1990"}
-    (six,) = house.forecasts("years", instance)
-    (three,) = house.forecasts("years", instance, horizon=3)
+    (six,) = forecaster.forecasts("years", instance)
+    (three,) = forecaster.forecasts("years", instance, horizon=3)
     assert three["mean"] == six["mean"][:3]
     assert three["timestamps"] == ["2010-01-01", "2011-01-01", "2012-01-01"]
-    seven = house.ask("years", instance, horizon=7)
+    seven = forecaster.ask("years", instance, horizon=7)
     assert seven.status_code == 422
     assert [error["pointer"] for error in seven.json()["errors"]] == ["/parameters/horizon"]
     assert "horizon of 6" in seven.json()["errors"][0]["detail"]
 
 
-def test_a_file_and_options_that_do_not_fit_are_refused_at_once(house: House) -> None:
+def test_a_file_and_options_that_do_not_fit_are_refused_at_once(forecaster: Forecaster) -> None:
     rows = ["ds,y"] + [f"{1900 + year},{year}" for year in range(12)]
-    dataset = house.upload("few.csv", "\n".join(rows).encode())
+    dataset = forecaster.upload("few.csv", "\n".join(rows).encode())
     body = {"task": "forecasting", "dataset": dataset["id"], "model": "few", "options": {"horizon": 6}}
-    answer = house.http.post("/v1/jobs", json=body)
+    answer = forecaster.http.post("/v1/jobs", json=body)
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/options/horizon"]
-    assert house.http.get("/v1/models/few").status_code == 404
+    assert forecaster.http.get("/v1/models/few").status_code == 404

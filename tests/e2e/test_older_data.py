@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from app.typedefs import Json
-from tests.app.cli.stack.test_up import up
+from tests.support.fixtures.processes import up
 from tests.support.fixtures.servers import until
 
 HERE = Path(__file__).parent / "older_data"

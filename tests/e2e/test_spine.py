@@ -5,9 +5,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,65 +12,8 @@ import redis
 
 from app.settings import Settings
 from app.typedefs import Json
-from tests.app.cli.stack.test_up import descendants, up
 from tests.support.fixtures.servers import until
-from tests.support.fixtures.service import monthly
-
-TERMINAL = {"succeeded", "failed", "cancelled"}
-QUICK = {"epochs": 3, "batch_size": 64}
-
-
-class Stack:
-    """A running service as its users see it."""
-
-    def __init__(self, url: str, pid: int, data_dir: Path) -> None:
-        self.http = httpx.Client(base_url=url, timeout=30)
-        self.pid = pid
-        self.data_dir = data_dir
-
-    def upload(self) -> str:
-        files: Any = {"file": ("shop.csv", monthly(months=72)), "task": (None, "forecasting")}
-        answer = self.http.post("/v1/datasets", files=files)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["id"])
-
-    def submit(self, dataset: str, model: str, **fields: Any) -> str:
-        body = {"task": "forecasting", "dataset": dataset, "model": model, "options": {"horizon": 6}}
-        answer = self.http.post("/v1/jobs", json=body | {"training": QUICK} | fields)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["id"])
-
-    def job(self, job_id: str) -> Json:
-        found: Json = self.http.get(f"/v1/jobs/{job_id}").raise_for_status().json()
-        return found
-
-    def wait(self, job_id: str, *statuses: str, seconds: float = 90) -> Json:
-        wanted = set(statuses) or TERMINAL
-        until(lambda: self.job(job_id)["status"] in wanted, seconds, f"{wanted} of {job_id}")
-        return self.job(job_id)
-
-    def predict(self, model: str, query: str = "", **body: Any) -> httpx.Response:
-        instances = [{"values": [100 + month + 5 * (month % 12) for month in range(48)], "item_id": "x"}]
-        return self.http.post(f"/v1/models/{model}/predict{query}", json={"instances": instances} | body)
-
-    def process(self, *words: str) -> int:
-        """The number of the one child whose command line has these words."""
-        for pid in descendants(self.pid):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
-            if all(word in command for word in words):
-                return pid
-        raise AssertionError(f"no process {words}")
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    data_dir = tmp_path_factory.mktemp("e2e") / "data"
-    with up(data_dir) as (process, url):
-        made = Stack(url, process.pid, data_dir)
-        yield made
-        made.http.close()
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+from tests.support.fixtures.stack import QUICK, TERMINAL, Stack
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +129,7 @@ def test_an_alias_moves_under_traffic_without_a_failed_or_mixed_answer(stack: St
         assert body["predictions"] == expected[body["version"]]
 
 
+@pytest.mark.slow  # as tests/workers/training/test_run.py, with everything around it
 def test_the_same_seed_gives_the_same_weights(stack: Stack, dataset: str) -> None:
     digests = set()
     for _ in range(2):

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 
 from benchmarks.serving.processes import free_port
-from tests.app.cli.stack.test_up import ENVIRONMENT, descendants, has_ended, up
 from tests.faults.load import network
 from tests.faults.versions import MODEL, Network, Sample, publish
+from tests.support.fixtures.processes import ENVIRONMENT, command_line, descendants, has_ended, up
 from tests.support.fixtures.servers import until
 
 PREDICTOR = ("workers.serving.predictor",)
@@ -35,7 +35,7 @@ class Stack:
         """The processes whose command line has these words."""
         below = {pid for pid in descendants(self.pid) if not has_ended(pid)}
         self.seen |= below
-        return {pid for pid in below if all(word in _command(pid) for word in words)}
+        return {pid for pid in below if all(word in command_line(pid) for word in words)}
 
     def one(self, *words: str) -> int:
         """The only such process."""
@@ -59,13 +59,6 @@ class Stack:
         """Have an alias name other versions."""
         answer = self.http.put(f"/v1/models/{MODEL}/aliases/{alias}", json=body)
         assert answer.status_code == 200, answer.text
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 @contextmanager

@@ -118,6 +118,7 @@ def test_a_frozen_predictor_answers_nobody_who_has_given_up(served: Stack, bodie
     assert served.one(*PREDICTOR) == pid
 
 
+@pytest.mark.faults
 def test_an_alias_moves_under_load(served: Stack, bodies: list[Sample]) -> None:
     """Two API processes; whoever asks after a move was answered gets the new version, from either."""
     served.point(version=1)
@@ -145,6 +146,7 @@ def test_an_alias_moves_under_load(served: Stack, bodies: list[Sample]) -> None:
     log.info("moves take %.1f ms; %s, %d between moves", 1000 * taken[MOVES // 2], fire.count(), settled)
 
 
+@pytest.mark.faults
 def test_thirty_versions_at_random(served: Stack, bodies: list[Sample]) -> None:
     """Versions are loaded while others are computed."""
     os.kill(served.one(*PREDICTOR), signal.SIGKILL)  # the next one has none in memory

@@ -17,9 +17,9 @@ from app.infrastructure.broker import Broker
 from app.infrastructure.storage import Storage
 from app.services.jobs import control, queries
 from app.states import Status
-from tests.app.cli.stack.test_up import descendants, has_ended
 from tests.app.services.jobs.test_leases import submit
 from tests.support.factories.series import series_set, store, waves
+from tests.support.fixtures.processes import descendants, has_ended, processes_below
 from tests.support.fixtures.servers import Valkey, until
 
 QUICK, LONG = 1, 10_000  # epochs
@@ -67,6 +67,17 @@ class Yard:
         until(lambda: worker.pid in self.present(), 60, "the worker's presence")
         return worker
 
+    def kill_workers(self) -> None:
+        """End every worker and what it started."""
+        for worker in self.workers:
+            below = descendants(worker.pid)
+            worker.kill()
+            worker.wait()
+            for pid in below:
+                if not has_ended(pid):
+                    os.kill(pid, signal.SIGKILL)
+        self.workers.clear()
+
     def present(self) -> set[int]:
         with self.sessions() as session:
             return set(session.scalars(select(Worker.pid)))
@@ -96,23 +107,10 @@ class Yard:
 
     def children(self, worker: subprocess.Popen[bytes]) -> set[int]:
         """The training processes below a worker."""
-        pids = set()
-        for pid in descendants(worker.pid):
-            try:
-                if b"workers.training.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    pids.add(pid)
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-        return pids
+        return processes_below(worker.pid, "workers.training.child")
 
     def close(self) -> None:
-        for worker in self.workers:
-            below = descendants(worker.pid)
-            worker.kill()
-            worker.wait()
-            for pid in below:
-                if not has_ended(pid):
-                    os.kill(pid, signal.SIGKILL)
+        self.kill_workers()
         self.broker.close()
         self.engine.dispose()
 
@@ -189,6 +187,7 @@ def test_a_worker_that_is_stopped_releases_its_job(yard: Yard, worker: subproces
 
 
 def test_a_killed_worker_leaves_no_process_and_another_finishes(yard: Yard) -> None:
+    yard.kill_workers()  # lest one of other tests takes the job
     worker = yard.start()
     job_id = yard.submit(QUICK)
     until(lambda: bool(yard.children(worker)), 60, "the training child")

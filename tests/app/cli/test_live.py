@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -14,22 +14,20 @@ from typer.testing import CliRunner, Result
 
 from app.cli import app
 from app.typedefs import Json
-from tests.app.cli.stack.test_up import ENVIRONMENT, RECURRA, up
+from tests.support.fixtures.processes import ENVIRONMENT, RECURRA
 from tests.support.fixtures.servers import until
 from tests.support.fixtures.service import monthly
+from tests.support.fixtures.stack import Stack
 
 Run = Callable[..., Result]
-TINY = ("--network", "hidden_size=8", "--training", "epochs=2", "--training", "batch_size=64")
+TINY = ("--network", "hidden_size=8", "--training", "epochs=2", "--training", "batch_size=512")
 FORECAST = ("--task", "forecasting", "--option", "horizon=6")
 ENDLESS = ("--training", "epochs=10000", "--training", "patience=10000", "--network", "hidden_size=8")
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with up(tmp_path_factory.mktemp("cli") / "data") as (process, address):
-        yield address
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+def url(stack: Stack) -> str:
+    return str(stack.http.base_url).rstrip("/")
 
 
 @pytest.fixture
@@ -53,7 +51,7 @@ def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(url: str, csv: Path) -> Json:
     """What `recurra train --json` printed at the end of a job."""
-    arguments = ["train", str(csv), *FORECAST, "--model", "shop", *TINY, "--json", "--url", url]
+    arguments = ["train", str(csv), *FORECAST, "--model", "sales", *TINY, "--json", "--url", url]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     job: Json = json.loads(done.stdout)
@@ -95,7 +93,7 @@ def test_train_shows_progress_and_compares_with_the_baseline(run: Run, csv: Path
 
 
 def test_predict_answers_each_series_of_a_table(run: Run, trained: Json, csv: Path) -> None:
-    done = run("predict", "shop", csv)
+    done = run("predict", "sales", csv)
     assert done.exit_code == 0, done.output
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["item_id"] for answer in answers] == ["s0", "s1", "s2"]
@@ -106,7 +104,7 @@ def test_predict_answers_each_series_of_a_table(run: Run, trained: Json, csv: Pa
 def test_predict_reads_json_lines_from_a_pipe(run: Run, trained: Json) -> None:
     lines = '{"values": [1, 2, null, 4], "item_id": "é"}\n\n{"values": [5, 6]}\n'
     done = run(
-        "predict", "shop", "-", "--parameter", "horizon=2", "--parameter", "quantiles=[0.5]", stdin=lines
+        "predict", "sales", "-", "--parameter", "horizon=2", "--parameter", "quantiles=[0.5]", stdin=lines
     )
     first, second = (json.loads(line) for line in done.stdout.splitlines())
     assert (first["item_id"], second["item_id"]) == ("é", None)
@@ -119,8 +117,8 @@ def test_predict_as_json_names_the_version(run: Run, trained: Json, tmp_path: Pa
     path = tmp_path / "body.json"
     path.write_text(json.dumps({"instances": [{"values": [1, 2, 3]}], "parameters": {"horizon": 1}}))
     for which in ((), ("--version", 1), ("--alias", "production")):
-        answer = json.loads(run("predict", "shop", path, *which, "--json").stdout)
-        assert (answer["model"], answer["version"]) == ("shop", 1)
+        answer = json.loads(run("predict", "sales", path, *which, "--json").stdout)
+        assert (answer["model"], answer["version"]) == ("sales", 1)
         assert len(answer["predictions"][0]["mean"]) == 1
 
 
@@ -135,7 +133,7 @@ def test_predict_as_json_names_the_version(run: Run, trained: Json, tmp_path: Pa
 def test_a_refused_prediction_is_exit_one_with_the_reason(
     run: Run, trained: Json, arguments: tuple[object, ...], message: str
 ) -> None:
-    done = run("predict", "shop", "-", *arguments, stdin='{"values": [1, 2]}\n')
+    done = run("predict", "sales", "-", *arguments, stdin='{"values": [1, 2]}\n')
     assert (done.exit_code, done.stdout) == (1, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -144,15 +142,15 @@ def test_a_refused_prediction_is_exit_one_with_the_reason(
 def test_jobs_are_listed_shown_and_watched_after_their_end(run: Run, trained: Json) -> None:
     listed = run("jobs", "list", "--status", "succeeded").stdout
     assert trained["id"] in listed
-    assert "shop" in listed
-    result = json.loads(run("jobs", "list", "--model", "shop", "--limit", 1, "--json").stdout)
+    assert "sales" in listed
+    result = json.loads(run("jobs", "list", "--model", "sales", "--limit", 1, "--json").stdout)
     assert [job["id"] for job in result] == [trained["id"]]
     shown = run("jobs", "show", trained["id"]).stdout
     assert "options.horizon" in shown
     assert "succeeded" in shown
     watched = run("jobs", "watch", trained["id"])
     assert watched.exit_code == 0
-    assert "shop version 1" in watched.stdout
+    assert "sales version 1" in watched.stdout
 
 
 def test_a_detached_job_is_watched_to_its_end(run: Run, csv: Path) -> None:
@@ -187,22 +185,22 @@ def test_a_job_that_fails_is_exit_one_with_its_reason(run: Run, csv: Path) -> No
 
 def test_models_are_listed_shown_promoted_and_downloaded(run: Run, trained: Json, tmp_path: Path) -> None:
     names = [model["name"] for model in json.loads(run("models", "list", "--json").stdout)]
-    assert "shop" in names
+    assert "sales" in names
     assert "production = 1" in run("models", "list").stdout
-    shown = json.loads(run("models", "show", "shop", "--json").stdout)
+    shown = json.loads(run("models", "show", "sales", "--json").stdout)
     assert shown["version"]["job"] == trained["id"]
     assert shown["version"]["metrics"].keys() >= shown["version"]["baseline"].keys() >= {"smape", "mase"}
-    promoted = json.loads(run("models", "promote", "shop", 1, "--alias", "best", "--json").stdout)
+    promoted = json.loads(run("models", "promote", "sales", 1, "--alias", "best", "--json").stdout)
     assert (promoted["alias"], promoted["version"]) == ("best", 1)
-    assert "best = 1" in run("models", "show", "shop").stdout
-    assert run("models", "promote", "shop", 5).exit_code == 1
+    assert "best = 1" in run("models", "show", "sales").stdout
+    assert run("models", "promote", "sales", 5).exit_code == 1
     target = tmp_path / "shop.zip"
-    saved = json.loads(run("models", "download", "shop", "-o", target, "--json").stdout)
+    saved = json.loads(run("models", "download", "sales", "-o", target, "--json").stdout)
     assert saved["bytes"] == target.stat().st_size
     with zipfile.ZipFile(target) as archive:
         assert {"manifest.json", "model.onnx", "model.safetensors"} <= set(archive.namelist())
         assert json.loads(archive.read("manifest.json"))["options"]["horizon"] == 6
-    missing = run("models", "download", "shop", "--version", 9, "-o", tmp_path / "none.zip")
+    missing = run("models", "download", "sales", "--version", 9, "-o", tmp_path / "none.zip")
     assert missing.exit_code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["shop.zip"]
 
@@ -236,13 +234,13 @@ def test_warnings_about_a_file_are_shown_and_keep_json_clean(run: Run, tmp_path:
         ("train", "{csv}", "--task", "forecasting"),
         ("train", "{csv}", *FORECAST, "--model", "m", "--option", "horizon"),
         ("train", "{csv}", *FORECAST, "--model", "m", "--colums", "ds=day"),
-        ("predict", "shop", "none.csv"),
-        ("predict", "shop", "{csv}", "--version", "zero"),
-        ("predict", "shop", "{csv}", "--version", "1", "--alias", "production"),
+        ("predict", "sales", "none.csv"),
+        ("predict", "sales", "{csv}", "--version", "zero"),
+        ("predict", "sales", "{csv}", "--version", "1", "--alias", "production"),
         ("jobs",),
         ("jobs", "show"),
         ("jobs", "list", "--limit", "0"),
-        ("models", "promote", "shop"),
+        ("models", "promote", "sales"),
         ("nonsense",),
     ],
 )
@@ -259,8 +257,8 @@ def test_without_a_server_every_command_says_how_to_start_one(run: Run, csv: Pat
     nobody = ("--url", "http://127.0.0.1:9")
     for arguments in (
         ("jobs", "list"),
-        ("models", "show", "shop"),
-        ("predict", "shop", csv),
+        ("models", "show", "sales"),
+        ("predict", "sales", csv),
         ("train", csv, *FORECAST, "--model", "m"),
     ):
         done = run(*arguments, *nobody)

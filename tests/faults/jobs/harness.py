@@ -26,6 +26,7 @@ from app.typedefs import Json
 from tests.faults.jobs import parts
 from tests.faults.jobs.parts import LAUNCHER, Part, python
 from tests.faults.jobs.switches import AFFLICTED, MARK, OFF, PROGRAM, SLOW
+from tests.support.fixtures.processes import command_line
 from tests.support.fixtures.servers import until
 
 SAMPLE = Path(__file__).parents[3] / "app" / "samples" / "seattle_weather.csv"
@@ -283,7 +284,7 @@ class Stack:
 
 
 def _trains(pid: int) -> bool:
-    command = parts.command_of(pid)
+    command = command_line(pid)
     return any(f"-m {module} " in f"{command} " for module in parts.TRAINING)
 
 

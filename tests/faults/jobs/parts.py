@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 from app.cli.stack.parts import ROOT
 from app.database.engine import make_engine
 from app.database.migrate import upgrade
-from tests.app.cli.stack.test_up import descendants, has_ended
 from tests.faults.jobs.switches import MARK
+from tests.support.fixtures.processes import command_line, descendants, has_ended
 from tests.support.fixtures.servers import until, valkey
 
 LAUNCHER = "tests.faults.jobs.sabotage"
@@ -25,14 +25,6 @@ TRAINING = ("workers.training.child", "tests.faults.jobs.afflicted")  # modules 
 POOL = "spawn_main"  # of a Celery worker's pool child
 
 Environment = Mapping[str, str]
-
-
-def command_of(pid: int) -> str:
-    """A process's command line; empty when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 def marked(mark: str) -> set[int]:
@@ -76,7 +68,7 @@ class Part:
     def below(self, *words: str) -> set[int]:
         """Its living descendants, of those whose command line has one of these words."""
         found = {pid for pid in descendants(self.pid) if not has_ended(pid)}
-        return {pid for pid in found if not words or any(word in command_of(pid) for word in words)}
+        return {pid for pid in found if not words or any(word in command_line(pid) for word in words)}
 
     def pool(self) -> set[int]:
         """A train worker's supervisors."""

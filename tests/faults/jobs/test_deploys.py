@@ -12,12 +12,12 @@ from sqlalchemy import func, select
 from app.database.tables import Job
 from app.states import Status
 from app.typedefs import Json
-from tests.app.cli.stack.test_up import has_ended
 from tests.faults.jobs.conftest import MakeStack
 from tests.faults.jobs.harness import QUICK, Stack
 from tests.faults.jobs.invariants import check
 from tests.faults.jobs.parts import Part
 from tests.faults.jobs.twins import Twins
+from tests.support.fixtures.processes import has_ended
 from tests.support.fixtures.servers import until
 
 pytestmark = pytest.mark.faults

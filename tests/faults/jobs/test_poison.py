@@ -10,13 +10,13 @@ import pytest
 
 from app.services.jobs import checkpoints
 from app.states import Status
-from tests.app.cli.stack.test_up import has_ended
 from tests.faults.jobs.afflicted import DIES, HANGS, STOPS
 from tests.faults.jobs.conftest import MakeStack
 from tests.faults.jobs.harness import ENDLESS, LEASE, QUICK, Stack
 from tests.faults.jobs.invariants import check
 from tests.faults.jobs.parts import Part
 from tests.faults.jobs.twins import Twins
+from tests.support.fixtures.processes import has_ended
 from tests.support.fixtures.servers import until
 
 pytestmark = pytest.mark.faults

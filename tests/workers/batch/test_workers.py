@@ -11,13 +11,14 @@ from sqlalchemy import update
 from app.database.tables import Job, Model, ModelVersion
 from app.services.jobs import batch_predictions
 from app.states import Status
-from tests.app.cli.stack.test_up import descendants, has_ended
 from tests.app.services.jobs.test_leases import submit
 from tests.support.factories.batches import dataset, mixed, version
+from tests.support.fixtures.processes import descendants, has_ended
 from tests.support.fixtures.servers import Valkey, until
 from tests.workers.test_main import Yard, trained
 from workers.batch.predict import PART_INSTANCES
 
+pytestmark = pytest.mark.faults  # each of them in one process: tests/workers/jobs/test_kinds.py
 COUNT = 3 * PART_INSTANCES + 1
 
 

@@ -19,9 +19,9 @@ from app.identifiers import new_id
 from app.infrastructure.storage import Storage
 from app.services.jobs import batch_predictions, control, queries
 from app.states import Status
-from tests.app.cli.stack.test_up import descendants
 from tests.support.factories.batches import dataset, lines, version
 from tests.support.factories.series import series_set
+from tests.support.fixtures.processes import processes_below
 from tests.support.fixtures.servers import until
 from workers.batch.predict import PART_INSTANCES
 from workers.jobs import kinds
@@ -86,7 +86,7 @@ class Yard:
         return b"".join(b"".join(self.storage.read(key)) for key in self.parts(job_id))
 
 
-# The SQL of batches is tested beside it; one batch that ends well and one whose child is killed are enough.
+# The SQL of batches is tested on both databases in tests/app/services/jobs/test_batch_predictions.py.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
@@ -126,15 +126,12 @@ def undisturbed(files: Path) -> Callable[[Yard], bytes]:
 
 def child() -> int:
     """The process that predicts below this one."""
-    for pid in descendants(os.getpid()):
-        try:
-            if b"workers.batch.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return pid
-        except (FileNotFoundError, ProcessLookupError):
-            continue
+    for pid in processes_below(os.getpid(), "workers.batch.child"):
+        return pid
     raise AssertionError("no child")
 
 
+@on_sqlite
 def test_a_batch_that_ends_well_has_a_line_for_each_series(yard: Yard) -> None:
     job_id = yard.submit()
     yard.supervisor().run()
@@ -155,6 +152,7 @@ def test_a_batch_that_ends_well_has_a_line_for_each_series(yard: Yard) -> None:
     assert list(yard.work.iterdir()) == []
 
 
+@on_sqlite
 def test_a_child_killed_in_the_middle_leaves_the_same_file_in_the_end(
     yard: Yard, undisturbed: Callable[[Yard], bytes]
 ) -> None:

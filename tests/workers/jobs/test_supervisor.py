@@ -1,5 +1,6 @@
 """The supervisor over a real database and real child processes that behave in every way a training can."""
 
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from app.infrastructure.storage import Storage
 from app.services.jobs import checkpoints, control, leases, queries
 from app.states import Status
 from tests.app.services.jobs.test_leases import submit
+from tests.support.fixtures.processes import processes_below
 from tests.support.fixtures.servers import until
 from workers.jobs import kinds, supervisor
 from workers.jobs.supervisor import Supervisor, Timeouts
@@ -322,7 +324,7 @@ def test_a_database_that_is_away_stops_nothing_and_loses_no_result(
     monkeypatch.setattr(supervisor, "FIRST_RETRY_SECONDS", 0.05)
     thread = start(supervise("slow"), sessions, job_id)
     away.set()
-    until(lambda: not any("pretender" in line for line in commands()), 20, "the end of the training")
+    until(lambda: not processes_below(os.getpid(), "pretender"), 20, "the end of the training")
     away.clear()
     ended(thread)
     done = job(sessions, job_id)
@@ -372,10 +374,6 @@ def test_an_acknowledgement_that_is_lost_deletes_nothing(
     with sessions() as session:
         artifact = session.get_one(ModelVersion, ("m", 1)).artifact
     assert storage.keys(artifact)
-
-
-def commands() -> list[str]:
-    return [path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline")]
 
 
 def test_a_job_that_is_deleted_at_once_keeps_its_version(

@@ -15,7 +15,8 @@ from app.infrastructure.checkpoint_name import CheckpointDamaged, step_of
 from app.typedefs import Json
 from tests.support.factories.series import series_set, store, waves
 from tests.workers.training.test_fit import CONFIG, CPU, Sums, network
-from tests.workers.training.test_run import spec
+from tests.workers.training.test_run import TRAINING
+from tests.workers.training.test_run import spec as learning
 from workers.nn import Member
 from workers.nn.cells import CELLS
 from workers.training import checkpointer, device
@@ -28,6 +29,13 @@ from workers.training.snapshot import Snapshot
 from workers.training.stages import TrainingResult, TrainSpec
 
 STEPS = 24  # of CONFIG on `Sums`
+NEVER = 1e9  # seconds to the next checkpoint; one that is stopped leaves one
+
+
+def spec(cell: str = "lstm", **options: int) -> TrainSpec:
+    """A job of few steps, for what it learns does not matter here."""
+    given = learning(cell, **options)
+    return replace(given, training=given.training | {"batch_size": 8 * TRAINING["batch_size"]})
 
 
 @pytest.fixture
@@ -43,6 +51,7 @@ def run(
     resume: Path | None = None,
     stop_at: int | None = None,
     refit: RefitPlan | None = None,
+    seconds: float = 0.0,
 ) -> tuple[FitResult, Member, list[Json]]:
     """One fit, or what is left of it; stopped after a number of its own steps."""
     torch.set_num_threads(1)
@@ -54,7 +63,7 @@ def run(
 
     keep = saver = None
     if directory is not None:
-        saver = Checkpointer(directory, 0.0, told.append)
+        saver = Checkpointer(directory, seconds, told.append)
         keep = CheckpointConfig(saver, {"phase": "fit"}, {}, 0, None if resume is None else read(resume))
     model = network(cell)
     found = fit(
@@ -89,14 +98,14 @@ def newest(directory: Path) -> Path:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_from_every_single_step(cell: str, tmp_path: Path, eager: None) -> None:
+def test_from_every_single_step(cell: str, tmp_path: Path) -> None:
     whole, wanted, _ = run(None, cell=cell)
     for step in range(1, STEPS):
         directory = tmp_path / str(step)
-        stopped, unfinished, _ = run(directory, cell=cell, stop_at=step)
+        stopped, unfinished, _ = run(directory, cell=cell, stop_at=step, seconds=NEVER)
         assert stopped.stopped
         assert not same(unfinished, wanted)
-        found, model, _ = run(directory, cell=cell, resume=newest(directory))
+        found, model, _ = run(directory, cell=cell, resume=newest(directory), seconds=NEVER)
         assert same(model, wanted), f"after step {step}"
         assert alike(found) == alike(whole)
 
@@ -124,13 +133,15 @@ def test_with_every_kind_of_state(change: Json, tmp_path: Path, eager: None) -> 
     assert alike(found) == alike(whole)
 
 
-def test_without_validation_too(tmp_path: Path, eager: None) -> None:
+def test_without_validation_too(tmp_path: Path) -> None:
     refit = RefitPlan(steps=10, total_steps=STEPS)
     _, wanted, _ = run(None, refit=refit)
     for step in range(1, 10):
         directory = tmp_path / str(step)
-        assert run(directory, refit=refit, stop_at=step)[0].stopped
-        assert same(run(directory, refit=refit, resume=newest(directory))[1], wanted), f"after step {step}"
+        assert run(directory, refit=refit, stop_at=step, seconds=NEVER)[0].stopped
+        assert same(run(directory, refit=refit, resume=newest(directory), seconds=NEVER)[1], wanted), (
+            f"after step {step}"
+        )
 
 
 def test_from_a_checkpoint_that_training_went_on_after(tmp_path: Path, eager: None) -> None:
@@ -166,7 +177,7 @@ def both(data: Path, given: TrainSpec, stop_at: int, name: str) -> tuple[Trainin
         data / f"{name}-out",
         on=told.append,
         should_stop=lambda: next(looks) >= stop_at,
-        checkpointer=Checkpointer(points, 1e9, told.append),
+        checkpointer=Checkpointer(points, NEVER, told.append),
     )
     assert first.stopped
     last = [event for event in told if event["type"] == "checkpoint"][-1]
@@ -176,7 +187,7 @@ def both(data: Path, given: TrainSpec, stop_at: int, name: str) -> tuple[Trainin
         data / f"{name}-out",
         on=told.append,
         should_stop=lambda: False,
-        checkpointer=Checkpointer(points, 1e9, told.append),
+        checkpointer=Checkpointer(points, NEVER, told.append),
         resume=newest(points),
     )
     return refit, told, last
@@ -196,7 +207,7 @@ def test_it_goes_on_with_as_many_threads(tmp_path: Path, monkeypatch: pytest.Mon
             tmp_path / "out",
             on=lambda _: None,
             should_stop=lambda: next(looks) >= stop_at,
-            checkpointer=Checkpointer(points, 1e9, lambda _: None),
+            checkpointer=Checkpointer(points, NEVER, lambda _: None),
             resume=resume,
             threads=threads,
         )
@@ -249,7 +260,7 @@ def test_epochs_that_nobody_was_told_of_are_told_when_it_goes_on(tmp_path: Path)
             tmp_path / "out",
             on=told.append,
             should_stop=lambda: False,
-            checkpointer=Checkpointer(tmp_path / f"more-{known}", 1e9, told.append),
+            checkpointer=Checkpointer(tmp_path / f"more-{known}", NEVER, told.append),
             resume=point,
             reported=heard,
         )

@@ -40,7 +40,7 @@ def spec(task: str, summary: Json, options: Json, network: Json, training: Json)
 def ensemble(directory: Path) -> TrainSpec:
     """Two members, each fitted and fitted again on all data."""
     store(directory, series_set(waves(12, 60)))
-    training = {"epochs": 2, "batch_size": 8, "ensemble": 2}
+    training = {"epochs": 2, "batch_size": 128, "ensemble": 2}
     return spec("forecasting", {}, {"horizon": 4}, {"hidden_size": 6}, training)
 
 

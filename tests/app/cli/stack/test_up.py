@@ -1,65 +1,16 @@
 """`recurra up`, the real thing: ready when it is, alone on its directory, gone without a trace."""
 
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from app.cli.stack.parts import open_listener
+from tests.support.fixtures.processes import ENVIRONMENT, RECURRA, descendants, has_ended, up
 from tests.support.fixtures.servers import until
-
-RECURRA = [sys.executable, "-P", "-c", "from app.cli import main; main()"]
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RECURRA_")} | {
-    "PYTHONWARNINGS": "default"
-}
-
-
-def descendants(pid: int) -> set[int]:
-    """Every process below `pid`."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    result, more = set[int](), {pid}
-    while more := {child for child, parent in parents.items() if parent in more} - result:
-        result |= more
-    return result
-
-
-def has_ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-@contextmanager
-def up(data_dir: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A running service and its URL; the variables are added to its environment."""
-    command = [*RECURRA, "up", "--port", "0", "--data-dir", str(data_dir)]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT | variables,
-        cwd=data_dir.parent,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line.startswith("Recurra is ready at http://127.0.0.1:"), line
-            yield process, line.split()[-1]
-        finally:
-            process.kill()
 
 
 def test_it_is_ready_serves_alone_and_stops_in_order(tmp_path: Path) -> None:
