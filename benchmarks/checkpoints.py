@@ -48,8 +48,8 @@ def run(case: Case, directory: Path, seconds: float | None) -> tuple[float, floa
     network = {**NETWORK, **TASK.network_defaults, **case.network}
     training = {**TRAINING, **TASK.training_defaults, "epochs": case.epochs, "patience": case.epochs}
     spec = TrainSpec("forecasting", network, training | {"device": "cpu"}, {"horizon": 7})
-    told: list[dict[str, Any]] = []
-    saver = None if seconds is None else Checkpointer(directory / "points", seconds, told.append)
+    events: list[dict[str, Any]] = []
+    saver = None if seconds is None else Checkpointer(directory / "points", seconds, events.append)
     wall, cpu = time.perf_counter(), time.process_time()
     train(
         spec, directory, directory / "out", on=lambda _: None, should_stop=lambda: False, checkpointer=saver
@@ -57,7 +57,7 @@ def run(case: Case, directory: Path, seconds: float | None) -> tuple[float, floa
     taken = time.perf_counter() - wall, time.process_time() - cpu
     for path in (directory / "points").glob("*"):
         path.unlink()
-    return *taken, [event for event in told if event["type"] == "checkpoint"]
+    return *taken, [event for event in events if event["type"] == "checkpoint"]
 
 
 def row(case: Case, seconds: float) -> list[object]:

@@ -77,20 +77,20 @@ FILES = (
 
 def forecasts(http: httpx.Client, model: str, lines: Sequence[Json]) -> dict[str, Array]:
     """The point forecast of each series from its end."""
-    found: dict[str, Array] = {}
+    result: dict[str, Array] = {}
     for first in range(0, len(lines), REQUEST):
         instances = [
             {"values": line["target"], "item_id": line["item_id"]} for line in lines[first : first + REQUEST]
         ]
         body = checked(http.post(f"/v1/models/{model}/predict", json={"instances": instances}))
-        found |= {one["item_id"]: np.array(one["mean"]) for one in body["predictions"]}
-    return found
+        result |= {one["item_id"]: np.array(one["mean"]) for one in body["predictions"]}
+    return result
 
 
-def errors(group: Group, given: dict[str, Array]) -> Array:
+def errors(group: Group, forecasts: dict[str, Array]) -> Array:
     """SMAPE of each forecast point."""
     actual = {line["item_id"]: np.array(line["target"]) for line in group.lines("test")}
-    return np.concatenate([smape_points(actual[name], given[name]) for name in actual])
+    return np.concatenate([smape_points(actual[name], forecasts[name]) for name in actual])
 
 
 def m3(http: httpx.Client, groups: Sequence[Group], cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Streamed generation over HTTP: how soon the first token comes, and the others, alone and in a crowd."""
+"""Streamed generation over HTTP: how soon the first token comes, and the others, alone and beside others."""
 
 import argparse
 import asyncio
@@ -29,7 +29,7 @@ MODEL = "poet"
 LAYERS, UNITS = 2, 512
 TOKENS = 200  # of an answer
 PROMPTS = {"8 characters": 8, "100 characters": 100}
-CROWDS = (1, 8, 32, 64)
+CLIENT_MIXES = (1, 8, 32, 64)
 WANTED = 20.0  # milliseconds to the first token of one client
 TEXT = """## Streaming
 
@@ -39,7 +39,7 @@ the likeliest of 0.95 of the mass, told as server-sent events; client and servic
 Milliseconds from the request to the first token, and between two tokens of a stream (p50 / p99), and
 tokens/s of all.
 
-{crowds}
+{loads}
 
 A request of another kind (the logits after one token) in the meantime:
 
@@ -81,11 +81,11 @@ async def listen(client: httpx.AsyncClient, prompt: str, seed: int) -> Told:
     whole = time.perf_counter() - begun
     if answer.status_code != 200 or b"event: done" not in last:
         raise RuntimeError(f"{answer.status_code} {last!r}")
-    told = orjson.loads(last[last.index(b"event: done\ndata: ") + len(b"event: done\ndata: ") :])
-    return Told(first, whole, told["predictions"][0]["tokens"])
+    message = orjson.loads(last[last.index(b"event: done\ndata: ") + len(b"event: done\ndata: ") :])
+    return Told(first, whole, message["predictions"][0]["tokens"])
 
 
-async def crowd(url: str, clients: int, prompt: str, streams: int) -> tuple[list[Told], float]:
+async def client_mix(url: str, clients: int, prompt: str, streams: int) -> tuple[list[Told], float]:
     """So many streams by so many clients, each in a closed loop; and how long all took."""
     limits = httpx.Limits(max_connections=clients)
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
@@ -96,11 +96,11 @@ async def crowd(url: str, clients: int, prompt: str, streams: int) -> tuple[list
 
         await listen(client, prompt, 0)
         begun = time.perf_counter()
-        told = await asyncio.gather(*(one() for _ in range(clients)))
-        return [stream for some in told for stream in some], time.perf_counter() - begun
+        message = await asyncio.gather(*(one() for _ in range(clients)))
+        return [stream for some in message for stream in some], time.perf_counter() - begun
 
 
-async def beside(url: str, clients: int, prompt: str, asked: int) -> list[float]:
+async def beside(url: str, clients: int, prompt: str, arguments: int) -> list[float]:
     """Seconds of plain requests while so many clients are streamed to."""
     tensor = {"name": "inputs", "datatype": "INT64", "shape": [1, 1, 1], "data": [END]}
     body = orjson.dumps({"inputs": [tensor]})
@@ -110,7 +110,7 @@ async def beside(url: str, clients: int, prompt: str, asked: int) -> list[float]
         streams = [asyncio.create_task(_forever(client, prompt, seed)) for seed in range(clients)]
         await asyncio.sleep(0.5 if clients else 0.0)
         taken = []
-        for _ in range(asked):
+        for _ in range(arguments):
             begun = time.perf_counter()
             answer = await client.post(f"/v2/models/{MODEL}:network/infer", content=body)
             taken.append(time.perf_counter() - begun)
@@ -133,15 +133,15 @@ def both(seconds: Sequence[float]) -> str:
 
 
 def measured(url: str, streams: int) -> tuple[list[list[str]], float]:
-    """A row for each crowd and prompt, and the median seconds to the first token of one client."""
+    """A row for each load and prompt, and the median seconds to the first token of one client."""
     rows, alone = [], 0.0
     for label, size in PROMPTS.items():
         prompt = verses(20)[:size]
-        for clients in CROWDS:
-            told, seconds = asyncio.run(crowd(url, clients, prompt, max(streams, 2 * clients)))
-            firsts = [one.first for one in told]
-            gaps = [(one.whole - one.first) / (one.tokens - 1) for one in told]
-            rate = sum(one.tokens for one in told) / seconds
+        for clients in CLIENT_MIXES:
+            message, seconds = asyncio.run(client_mix(url, clients, prompt, max(streams, 2 * clients)))
+            firsts = [one.first for one in message]
+            gaps = [(one.whole - one.first) / (one.tokens - 1) for one in message]
+            rate = sum(one.tokens for one in message) / seconds
             rows.append([label, str(clients), both(firsts), both(gaps), f"{rate:,.0f}"])
             print(rows[-1], flush=True)
             if clients == 1 and not alone:
@@ -152,7 +152,7 @@ def measured(url: str, streams: int) -> tuple[list[list[str]], float]:
 def main() -> None:
     """Run and write the section; a shorter run only prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
-    parser.add_argument("--streams", type=int, default=100, help="of each crowd, at least")
+    parser.add_argument("--streams", type=int, default=100, help="of each number of clients, at least")
     streams = parser.parse_args().streams
     sizes = []
 
@@ -173,7 +173,7 @@ def main() -> None:
         units=UNITS,
         size=sizes[0],
         tokens=TOKENS,
-        crowds=table(["prompt", "clients", "first token", "between tokens", "tokens/s"], rows),
+        loads=table(["prompt", "clients", "first token", "between tokens", "tokens/s"], rows),
         others=table(["streams", "p50 / p99"], others),
         wanted=WANTED,
         reached=f"{1000 * alone:.1f} ms, {'reached' if 1000 * alone < WANTED else '**not reached**'}",

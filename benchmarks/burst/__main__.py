@@ -4,14 +4,14 @@ import argparse
 import os
 
 from benchmarks.burst.figures import bursts, targets
-from benchmarks.burst.measure import EMBEDDED, Crowd, Result, Servers, measure
+from benchmarks.burst.measure import EMBEDDED, ClientMix, Result, Servers, measure
 from benchmarks.report import write
 
 JOBS, WATCH = 1000, 60.0
-CROWDS = (
-    Crowd("one after the other"),
-    Crowd("8 at a time", submitters=8),
-    Crowd("one after the other, impatient clients", waiters=0, pause=0.25),
+CLIENT_MIXES = (
+    ClientMix("one after the other"),
+    ClientMix("8 at a time", submitters=8),
+    ClientMix("one after the other, impatient clients", waiters=0, pause=0.25),
 )
 TEXT = """## A burst of jobs
 
@@ -36,25 +36,25 @@ def main() -> None:
     parser.add_argument("--watch", type=float, default=WATCH, help="seconds to look at the order")
     parser.add_argument("--database", default=os.environ.get("RECURRA_TEST_DATABASE_URL", ""))
     parser.add_argument("--redis", default=os.environ.get("RECURRA_TEST_REDIS_URL", ""))
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     places = [EMBEDDED]
-    if asked.database and asked.redis:
-        places.append(Servers("PostgreSQL, Redis", asked.database, asked.redis))
+    if arguments.database and arguments.redis:
+        places.append(Servers("PostgreSQL, Redis", arguments.database, arguments.redis))
     results: list[Result] = []
     for servers in places:
-        for crowd in CROWDS:
-            results.append(measure(servers, crowd, asked.jobs, asked.watch))
-            print(f"{servers.label}, {crowd.label}: {results[-1].summary}", flush=True)
-    first = CROWDS[0]
+        for client_mix in CLIENT_MIXES:
+            results.append(measure(servers, client_mix, arguments.jobs, arguments.watch))
+            print(f"{servers.label}, {client_mix.label}: {results[-1].summary}", flush=True)
+    first = CLIENT_MIXES[0]
     text = TEXT.format(
-        jobs=asked.jobs,
+        jobs=arguments.jobs,
         clients=first.pollers,
         waiters=first.waiters,
-        watch=asked.watch,
+        watch=arguments.watch,
         bursts=bursts(results),
         targets=targets(results),
     )
-    if asked.jobs >= JOBS and asked.watch >= WATCH:
+    if arguments.jobs >= JOBS and arguments.watch >= WATCH:
         write("burst", "make bench-burst", text)
     else:
         print(f"\n{text}\n")

@@ -9,8 +9,8 @@ MEDIAN = 25.0  # milliseconds
 
 
 def name(one: Result) -> str:
-    """The servers and the crowd."""
-    return f"{one.servers.label}: {one.crowd.label}"
+    """The servers and the clients."""
+    return f"{one.servers.label}: {one.clients.label}"
 
 
 def bursts(results: Sequence[Result]) -> str:
@@ -32,7 +32,7 @@ def bursts(results: Sequence[Result]) -> str:
             f"{one.submit(0.5):.1f} / {one.submit(0.99):.1f}",
             f"{one.poll_rate:,.0f}",
             f"{one.poll(0.5):.1f} / {one.poll(0.99):.1f}",
-            one.report.told,
+            one.report.woken,
             one.errors,
             one.started,
         ]

@@ -44,7 +44,7 @@ class Report(msgspec.Struct):
     submits: list[Submit]
     polls: list[float]  # seconds, of polls that do not wait
     statuses: dict[int, int]  # of all polls
-    told: int  # answers that a waiting client got because something had changed
+    woken: int  # answers that a waiting client got because something had changed
     cpu: float  # of a core, spent by this process
 
 
@@ -95,7 +95,7 @@ class Clients:
         self._ids: list[str] = []
         self._polls: list[float] = []
         self._statuses: Counter[int] = Counter()
-        self._told = 0
+        self._woken = 0
         self._first = asyncio.Event()  # there is a job to poll
         self._over = False
 
@@ -114,7 +114,7 @@ class Clients:
         for task in followers:
             task.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
-        return Report(self._submits, self._polls, dict(self._statuses), self._told, share)
+        return Report(self._submits, self._polls, dict(self._statuses), self._woken, share)
 
     async def _submitter(self) -> None:
         line = Line(self._burst.port)
@@ -151,13 +151,13 @@ class Clients:
             if not (waits and tag):
                 self._polls.append(time.monotonic() - sent)
             elif status == 200:
-                self._told += 1
+                self._woken += 1
             if status == 200 and b"retry-after" not in headers:  # it has ended
                 job_id, tag = "", b""
             elif status == 200:
                 tag = headers[b"etag"]
-            told = float(headers.get(b"retry-after", 1))
-            pause = told if self._burst.pause is None else self._burst.pause
+            retry_after = float(headers.get(b"retry-after", 1))
+            pause = retry_after if self._burst.pause is None else self._burst.pause
 
 
 def _request(job_id: str, tag: bytes, *, waits: bool) -> bytes:

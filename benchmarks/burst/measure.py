@@ -44,7 +44,7 @@ EMBEDDED = Servers("SQLite, Valkey")
 
 
 @dataclass(frozen=True)
-class Crowd:
+class ClientMix:
     """Who is there."""
 
     label: str
@@ -59,7 +59,7 @@ class Result:
     """What was measured."""
 
     servers: Servers
-    crowd: Crowd
+    clients: ClientMix
     report: Report
     started: int  # jobs that a worker took
     inversions: int | None  # None: too few started to tell
@@ -162,17 +162,19 @@ def _until_ready(http: httpx.Client, process: subprocess.Popen[bytes], log: Path
         time.sleep(0.1)
 
 
-def measure(servers: Servers, crowd: Crowd, jobs: int, watch: float) -> Result:
+def measure(servers: Servers, clients: ClientMix, jobs: int, watch: float) -> Result:
     """Send the burst; then look for so many seconds which jobs the worker takes."""
     with service(servers) as served:
         files: Any = {"file": ("a.csv", monthly()), "task": (None, "forecasting")}
         dataset = checked(served.http.post("/v1/datasets", files=files))["id"]
         body = json.dumps({"task": "forecasting", "dataset": dataset, "model": "m", **TINY})
-        burst = Burst(served.port, body, jobs, crowd.submitters, crowd.pollers, crowd.waiters, crowd.pause)
+        burst = Burst(
+            served.port, body, jobs, clients.submitters, clients.pollers, clients.waiters, clients.pause
+        )
         report = _send(burst)
         time.sleep(watch)
         started = _started(served.database)
-    return Result(servers, crowd, report, len(started), inversions(report, started))
+    return Result(servers, clients, report, len(started), inversions(report, started))
 
 
 def _send(burst: Burst) -> Report:

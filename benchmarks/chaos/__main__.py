@@ -46,12 +46,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     logging.getLogger("app").setLevel(logging.ERROR)  # Redis is away now and then
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
-    text, wrong = run(directory, asked.minutes, asked.seed)
-    if asked.minutes >= MINUTES:
-        write("chaos", f"make chaos MINUTES={asked.minutes:g}", text)
+    text, wrong = run(directory, arguments.minutes, arguments.seed)
+    if arguments.minutes >= MINUTES:
+        write("chaos", f"make chaos MINUTES={arguments.minutes:g}", text)
     else:
         print(f"\n{text}\n")
     for sentence in wrong:

@@ -106,8 +106,8 @@ class Violence(Source):
     def _names(self, main: int, pid: int) -> str:
         if pid == main:
             return "worker"
-        found = [one.role for one in self._service.processes("training", "supervisor") if one.pid == pid]
-        return found[0] if found else "?"
+        result = [one.role for one in self._service.processes("training", "supervisor") if one.pid == pid]
+        return result[0] if result else "?"
 
     @contextmanager
     def _held(self, main: int) -> Iterator[list[int]]:
@@ -122,11 +122,11 @@ class Violence(Source):
             _send(signal.SIGCONT, held)
 
     def _signal(self, kind: str, role: str, number: int) -> bool:
-        found = self._service.processes(role)
-        if not found:
+        result = self._service.processes(role)
+        if not result:
             return False
         begun = time.time()
-        _send(number, [self.random.choice(found).pid])
+        _send(number, [self.random.choice(result).pid])
         self._ledger.note(kind, begun)
         return True
 
@@ -185,8 +185,8 @@ class Mischief(Source):
         self._broker = Broker(service.settings.redis, service.settings.redis_prefix)
 
     def _some(self, *statuses: Status) -> str | None:
-        found = [job_id for job_id in self._service.live(*statuses) if job_id in self._ledger.accepted]
-        return self.random.choice(found) if found else None
+        result = [job_id for job_id in self._service.live(*statuses) if job_id in self._ledger.accepted]
+        return self.random.choice(result) if result else None
 
     def _pause(self) -> bool:
         """Pause a job, mostly one that runs, and resume it a little later."""

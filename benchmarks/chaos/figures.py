@@ -15,16 +15,16 @@ def faults(ledger: Ledger, recoveries: dict[str, list[float]]) -> str:
     rows = []
     for kind, count in sorted(counts.items(), key=lambda item: -item[1]):
         seconds = recoveries.get(kind, [])
-        told = f"{statistics.median(seconds):.1f} / {max(seconds):.1f}" if seconds else ""
-        rows.append([kind, count, told])
+        cell = f"{statistics.median(seconds):.1f} / {max(seconds):.1f}" if seconds else ""
+        rows.append([kind, count, cell])
     return table(["fault", "times", "seconds until the job it hit runs again, median / longest"], rows)
 
 
 def jobs(ends: Counter[str], attempts: Counter[int]) -> str:
     """How they ended, and after how many attempts."""
     rows = [["ended as", ", ".join(f"{status}: {count}" for status, count in sorted(ends.items()))]]
-    told = ", ".join(f"{number}: {count}" for number, count in sorted(attempts.items()))
-    rows.append(["attempts", told])
+    cell = ", ".join(f"{number}: {count}" for number, count in sorted(attempts.items()))
+    rows.append(["attempts", cell])
     return table(["jobs", ""], rows)
 
 
@@ -33,11 +33,11 @@ def answers(ledger: Ledger) -> str:
     return ", ".join(f"{what}: {count}" for what, count in sorted(ledger.statuses.items()))
 
 
-def growth(found: Sequence[Growth]) -> str:
+def growth(result: Sequence[Growth]) -> str:
     """Of each role the process that grew most."""
     rows = []
-    for role in sorted({one.process.role for one in found}):
-        of_role = [one for one in found if one.process.role == role]
+    for role in sorted({one.process.role for one in result}):
+        of_role = [one for one in result if one.process.role == role]
         files = max(of_role, key=lambda one: one.last.files - one.first.files)
         memory = max(of_role, key=lambda one: one.last.mib - one.first.mib)
         rows.append(

@@ -114,19 +114,19 @@ class Service:
     def processes(self, *roles: str) -> list[Process]:
         """Those of the service that live now."""
         roots = [process.pid for process in (self._up, self._worker) if process is not None]
-        found = {pid for root in roots for pid in tree(root)} | self._marked()
-        told = [process for pid in found if (process := _look(pid)) is not None]
-        self.seen.update(told)
-        return sorted((one for one in told if not roles or one.role in roles), key=lambda one: one.pid)
+        result = {pid for root in roots for pid in tree(root)} | self._marked()
+        living = [process for pid in result if (process := _look(pid)) is not None]
+        self.seen.update(living)
+        return sorted((one for one in living if not roles or one.role in roles), key=lambda one: one.pid)
 
     def _marked(self) -> set[int]:
         """Those whose environment tells, whoever their parent is by now; Valkey overwrites its own."""
-        needle, found = f"{MARK}={self.mark}".encode(), set[int]()
+        needle, result = f"{MARK}={self.mark}".encode(), set[int]()
         for place in PROC.glob("[0-9]*/environ"):
             with suppress(OSError):
                 if needle in place.read_bytes():
-                    found.add(int(place.parent.name))
-        return found
+                    result.add(int(place.parent.name))
+        return result
 
     def left(self) -> list[Process]:
         """Those that live although everything was stopped."""

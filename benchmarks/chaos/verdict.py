@@ -91,11 +91,11 @@ class Verdict:
             events = list(session.scalars(query))
         if [event.seq for event in events] != list(range(1, len(events) + 1)):
             yield f"{job.id} has gaps in its history"
-        told = [event.data for event in events if event.type == "status"]
-        attempts = [data["attempt"] for data in told if data["status"] == Status.RUNNING]
+        statuses = [event.data for event in events if event.type == "status"]
+        attempts = [data["attempt"] for data in statuses if data["status"] == Status.RUNNING]
         if attempts != list(range(1, job.attempt + 1)):
             yield f"{job.id} had the attempts {attempts} and counts {job.attempt}"
-        ends = [data["status"] for data in told if data["status"] in TERMINAL]
+        ends = [data["status"] for data in statuses if data["status"] in TERMINAL]
         if job.status in TERMINAL and (ends != [job.status] or events[-1].data.get("status") != job.status):
             yield f"{job.id} ended as {ends} and is {job.status}; its last event is {events[-1].type}"
 
@@ -111,7 +111,7 @@ class Verdict:
 
     def recoveries(self) -> dict[str, list[float]]:
         """Seconds from a hit until the job runs again, unless it was paused, by the kind of hit."""
-        found: dict[str, list[float]] = {}
+        result: dict[str, list[float]] = {}
         with self._service.readers() as session:
             for fault in self._ledger.faults:
                 if fault.kind in CHARGED and fault.job_id is not None:
@@ -120,8 +120,8 @@ class Verdict:
                     )
                     later = session.execute(query.order_by(JobEvent.seq).limit(2)).all()
                     if [data["status"] for _, data in later] == [Status.QUEUED, Status.RUNNING]:
-                        found.setdefault(fault.kind, []).append(later[-1][0] - fault.begun)
-        return found
+                        result.setdefault(fault.kind, []).append(later[-1][0] - fault.begun)
+        return result
 
 
 def leaks(service: Service) -> tuple[list[str], int]:

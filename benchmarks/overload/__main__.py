@@ -35,7 +35,7 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     results: list[Result] = []
     with service() as served:
-        crowds = [(case, served.closed(case, case.crowd, min(5.0, seconds))) for case in CASES]
+        closed_loops = [(case, served.closed(case, case.clients, min(5.0, seconds))) for case in CASES]
         for case, patient in ((LIGHT, False), (LIGHT, True), *((case, False) for case in CASES[1:])):
             results.append(overload(served, case, seconds, patient=patient))
             print(f"{label(results[-1])}: {results[-1].flood}", flush=True)
@@ -46,7 +46,7 @@ def main() -> None:
         patient=PATIENT,
         loads=loads(results),
         memory=memory(results),
-        targets=targets(results, crowds),
+        targets=targets(results, closed_loops),
     )
     if seconds >= SECONDS:
         write("overload", "make bench-overload", text)

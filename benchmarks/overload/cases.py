@@ -25,7 +25,7 @@ class Case:
     version: int
     network: Network
     steps: int
-    crowd: int
+    clients: int
 
     @property
     def path(self) -> str:
@@ -33,9 +33,9 @@ class Case:
         return network(self.version)
 
 
-LIGHT = Case("light (64 units, 64 steps)", 1, Network(0, hidden=64, width=8), 64, crowd=128)
-MIDDLE = Case("middle (64 units, 512 steps)", 2, Network(1, hidden=64, width=8), 512, crowd=32)
-HEAVY = Case("heavy (256 units, 512 steps)", 3, Network(2, hidden=256, width=8), 512, crowd=4)
+LIGHT = Case("light (64 units, 64 steps)", 1, Network(0, hidden=64, width=8), 64, clients=128)
+MIDDLE = Case("middle (64 units, 512 steps)", 2, Network(1, hidden=64, width=8), 512, clients=32)
+HEAVY = Case("heavy (256 units, 512 steps)", 3, Network(2, hidden=256, width=8), 512, clients=4)
 CASES = (LIGHT, MIDDLE, HEAVY)
 
 

@@ -35,7 +35,7 @@ def loads(results: Sequence[Result]) -> str:
                 label(one),
                 f"{one.alone.p50:.1f} / {one.alone.p99:.1f}",
                 f"{one.full.rate:,.0f}",
-                f"{flood.wanted / one.seconds:,.0f} / {flood.offered / one.seconds:,.0f}",
+                f"{flood.expected / one.seconds:,.0f} / {flood.offered / one.seconds:,.0f}",
                 f"{answered:,.0f} / {refused:,.0f}",
                 f"{flood.p50:.1f} / {flood.p99:.1f}",
                 f"{flood.refused_p50:.1f} / {flood.refused_p99:.1f}",
@@ -60,12 +60,12 @@ def memory(results: Sequence[Result]) -> str:
     return table(["network", *parts], rows)
 
 
-def targets(results: Sequence[Result], crowds: Sequence[tuple[Case, Report]]) -> str:
+def targets(results: Sequence[Result], closed_loops: Sequence[tuple[Case, Report]]) -> str:
     """What was wanted, and what was reached."""
     rows: list[list[str]] = []
 
-    def add(what: str, wanted: str, found: str, *, reached: bool) -> None:
-        rows.append([what, wanted, found, "yes" if reached else "**no**"])
+    def add(what: str, wanted: str, result: str, *, reached: bool) -> None:
+        rows.append([what, wanted, result, "yes" if reached else "**no**"])
 
     for one in results:
         name, others = label(one), one.others
@@ -93,9 +93,14 @@ def targets(results: Sequence[Result], crowds: Sequence[tuple[Case, Report]]) ->
             f"{one.recovery:.2f}",
             reached=one.recovery <= RECOVERY,
         )
-    for case, report in crowds:
+    for case, report in closed_loops:
         bad = report.errors + report.wrong
-        add(f"{case.label}: refused of {case.crowd} clients in a closed loop", "0", f"{bad}", reached=not bad)
+        add(
+            f"{case.label}: refused of {case.clients} clients in a closed loop",
+            "0",
+            f"{bad}",
+            reached=not bad,
+        )
     return table(["what", "target", "reached", "kept"], rows)
 
 

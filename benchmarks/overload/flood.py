@@ -42,7 +42,7 @@ class Flood(msgspec.Struct):
 class Wreckage(msgspec.Struct):
     """What became of it; latencies in milliseconds."""
 
-    wanted: int  # arrivals that were due
+    expected: int  # arrivals that were due
     offered: int  # requests that were sent
     statuses: dict[int, int]  # 0: no answer
     wrong: int
@@ -81,7 +81,7 @@ class Sender:
         self._clients: set[Client] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._due = flood.begin
-        self._wanted = self._offered = self._wrong = 0
+        self._expected = self._offered = self._wrong = 0
         self._statuses: Counter[int] = Counter()
         self._right: list[float] = []
         self._refused: list[float] = []
@@ -104,7 +104,7 @@ class Sender:
         alarm.close()
         self._statuses[0] += sum(one.busy for one in self._clients)
         good, bad = percentiles(self._right), percentiles(self._refused)
-        return Wreckage(self._wanted, self._offered, dict(self._statuses), self._wrong, *good, *bad, cpu)
+        return Wreckage(self._expected, self._offered, dict(self._statuses), self._wrong, *good, *bad, cpu)
 
     async def _open(self) -> None:
         _, client = await self._loop.create_connection(
@@ -116,7 +116,7 @@ class Sender:
     def _arrive(self, alarm: Alarm) -> None:
         now = time.monotonic()
         while self._due <= now and self._due < self._end:
-            self._wanted += 1
+            self._expected += 1
             while self._idle:
                 client = self._idle.pop()
                 if client.alive:
@@ -137,7 +137,7 @@ class Sender:
         if not client.alive:
             self._replace(client)
         elif time.monotonic() < self._end:
-            self._wanted += 1
+            self._expected += 1
             self._send(client)
 
     def _send(self, client: Client) -> None:

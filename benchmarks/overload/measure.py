@@ -50,8 +50,8 @@ class Result:
     @property
     def others(self) -> dict[int, int]:
         """Answers that are neither right nor refusals, by status; 0: none at all."""
-        found = {status: n for status, n in self.flood.statuses.items() if status not in (200, 429) and n}
-        return found | ({200: self.flood.wrong} if self.flood.wrong else {})
+        result = {status: n for status, n in self.flood.statuses.items() if status not in (200, 429) and n}
+        return result | ({200: self.flood.wrong} if self.flood.wrong else {})
 
     @property
     def grown(self) -> float:
@@ -116,10 +116,10 @@ def overload(service: Service, case: Case, seconds: float, *, patient: bool = Fa
     with process:
         samples = [before, *watched(service, begin, seconds)]
         recovery = prober.recovery(bound)
-        found = msgspec.msgpack.decode(process.communicate()[0], type=Wreckage)
+        result = msgspec.msgpack.decode(process.communicate()[0], type=Wreckage)
     samples.append(service.memory())
     memory = {name: [sample[name] for sample in samples] for name in before}
-    return Result(case, patient, seconds, alone, full, found, recovery, memory)
+    return Result(case, patient, seconds, alone, full, result, recovery, memory)
 
 
 def watched(service: Service, begin: float, seconds: float) -> list[dict[str, float]]:

@@ -26,12 +26,12 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Run the parts, and write their sections; a partial run only prints."""
-    given = arguments()
-    whole = given.only == NAMES and tuple(given.clients) == CLIENTS and not given.smoke
-    rounds, seconds, idle = (1, 1.0, 1.0) if given.smoke else (given.rounds, given.seconds, 5.0)
-    asked = Asked(given.only, given.python, given.clients, rounds, seconds, idle, whole)
-    for part in given.part:
-        PARTS[part](asked)
+    provided = arguments()
+    whole = provided.only == NAMES and tuple(provided.clients) == CLIENTS and not provided.smoke
+    rounds, seconds, idle = (1, 1.0, 1.0) if provided.smoke else (provided.rounds, provided.seconds, 5.0)
+    requested = Asked(provided.only, provided.python, provided.clients, rounds, seconds, idle, whole)
+    for part in provided.part:
+        PARTS[part](requested)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ def corpora(directory: Path, graph: Path) -> dict[str, Path]:
     """Files of the equal load, of the mixed one, and of one whose equal length is the mixed load's mean."""
     lengths = np.random.default_rng(3).integers(SHORTEST, LONGEST + 1, BODIES).tolist()
     mean = round(sum(lengths) / BODIES)
-    wanted = {"equal": [STEPS] * BODIES, "mixed": lengths, "mean": [mean] * BODIES}
+    expected = {"equal": [STEPS] * BODIES, "mixed": lengths, "mean": [mean] * BODIES}
     return {
         name: corpus(graph, steps, seed).save(directory / f"{name}.corpus")
-        for seed, (name, steps) in enumerate(wanted.items())
+        for seed, (name, steps) in enumerate(expected.items())
     }

@@ -15,8 +15,8 @@ LABELS = {one.name: one.label for one in CONTESTANTS}
 def measured(rounds: Sequence[Round], labels: Mapping[str, str]) -> Iterator[tuple[str, list[Result]]]:
     """Labels with their results of all rounds."""
     for name, label in labels.items():
-        if found := [each[name] for each in rounds if name in each]:
-            yield label, found
+        if matches := [each[name] for each in rounds if name in each]:
+            yield label, matches
 
 
 def rate(reports: Sequence[Report]) -> str:

@@ -36,33 +36,40 @@ Recurra's figure over the other's in the same round:
 {comparison}"""
 
 
-def plan(directory: Path, asked: Asked) -> Plan:
+def plan(directory: Path, arguments: Asked) -> Plan:
     """The network and its requests, made in that directory."""
     network = artifact(directory / "artifact")
     files = corpora(directory, network / "model.onnx")
     return Plan(
-        directory, network, files, asked.python, asked.clients, asked.seconds, asked.warmup, asked.idle
+        directory,
+        network,
+        files,
+        arguments.python,
+        arguments.clients,
+        arguments.seconds,
+        arguments.warmup,
+        arguments.idle,
     )
 
 
-def run(asked: Asked) -> None:
+def run(arguments: Asked) -> None:
     """Run and write the section; a partial run only prints."""
     with tempfile.TemporaryDirectory() as directory:
-        given = plan(Path(directory), asked)
-        entries = [Entry(one.name, one, given) for one in CONTESTANTS if one.name in asked.only]
-        most = ceiling(given)
-        played = play(entries, asked.rounds)
+        provided = plan(Path(directory), arguments)
+        entries = [Entry(one.name, one, provided) for one in CONTESTANTS if one.name in arguments.only]
+        most = ceiling(provided)
+        played = play(entries, arguments.rounds)
     text = TEXT.format(
         bodies=BODIES,
-        rounds=asked.rounds,
-        seconds=asked.seconds,
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
         ceiling=most.rate,
-        closed=closed(played, asked.clients),
+        closed=closed(played, arguments.clients),
         opened=opened(played),
-        comparison=comparison(played, asked.clients),
+        comparison=comparison(played, arguments.clients),
     )
     text += absent(entries, played)
-    if asked.whole:
+    if arguments.whole:
         write("serving", "make bench-serving", text)
     else:
         print(f"\n{text}\n")

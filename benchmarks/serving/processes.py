@@ -39,10 +39,10 @@ def tree(root: int) -> list[int]:
         with suppress(OSError):
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(stat.parent.name))
-    found = [root]
-    for pid in found:
-        found += children.get(pid, [])
-    return found
+    result = [root]
+    for pid in result:
+        result += children.get(pid, [])
+    return result
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:

@@ -27,9 +27,9 @@ class Reader:
         there = [node.name for node in self._session.get_outputs()]
         self._names = [name for name in ("outputs", "transitions") if name in there]
 
-    def read(self, told: Json) -> tuple[Json, int]:
+    def read(self, message: Json) -> tuple[Json, int]:
         """The prediction for an instance, and the steps that the network takes for it."""
-        instance = msgspec.convert(told, self._task.instance)
+        instance = msgspec.convert(message, self._task.instance)
         example = self._task.encode(self._state, instance, self._parameters)
         lengths = np.array([len(example.inputs)])  # (batch,)
         feed = {"inputs": example.inputs[None], "lengths": lengths, "state": self._start}

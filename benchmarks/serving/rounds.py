@@ -26,10 +26,10 @@ def play(entries: Sequence[Entry], rounds: int) -> list[dict[str, Result]]:
         for one in [*entries[shift:], *entries[:shift]]:
             try:
                 results[one.name] = measure(one.contestant, one.plan, seed=number)
-                told = results[one.name].line()
+                message = results[one.name].line()
             except NoAnswer as failure:
-                told = f"left out of this round: {failure}"
-            print(f"round {number + 1}, {one.contestant.label}: {told}", flush=True)
+                message = f"left out of this round: {failure}"
+            print(f"round {number + 1}, {one.contestant.label}: {message}", flush=True)
         played.append(results)
     return played
 

@@ -56,11 +56,11 @@ class Made:
         """What is asked, in a sentence."""
         steps, sizes = self.corpus.steps, [len(body) for body in self.corpus.bodies]
         entities = [output["entities"] for output in self.corpus.outputs if "entities" in output]  # type: ignore[call-overload]
-        found = f", {sum(map(bool, entities)) / len(entities):.0%} with an entity" if entities else ""
+        result = f", {sum(map(bool, entities)) / len(entities):.0%} with an entity" if entities else ""
         return (
             f"{self.row.name} ({self.row.data}, {self.parameters:,} parameters): {len(steps)} sentences of "
             f"{statistics.median(steps):.0f} tokens (median; {min(steps)} to {max(steps)}), "
-            f"{statistics.mean(sizes):.0f} bytes a request{found}"
+            f"{statistics.mean(sizes):.0f} bytes a request{result}"
         )
 
 

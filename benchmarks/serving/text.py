@@ -50,7 +50,7 @@ def name_of(subject: str, contestant: Contestant) -> str:
     return f"{subject} {contestant.name}"
 
 
-def entries(made: Sequence[Made], base: Plan, asked: Asked) -> list[Entry]:
+def entries(made: Sequence[Made], base: Plan, arguments: Asked) -> list[Entry]:
     """Each row with each server, and Recurra with numbers."""
     found = []
     for one in made:
@@ -70,7 +70,7 @@ def entries(made: Sequence[Made], base: Plan, asked: Asked) -> list[Entry]:
     equal = replace(base, corpora={"equal": base.corpora["equal"]})
     known = replace(RECURRA_UP, label=f"{NUMBERS}, {RECURRA_UP.label}")
     found.append(Entry(name_of(NUMBERS, RECURRA_UP), known, equal))
-    return [entry for entry in found if entry.contestant.name in asked.only]
+    return [entry for entry in found if entry.contestant.name in arguments.only]
 
 
 def comparisons(rounds: Sequence[Round], rows: Sequence[Row], clients: Sequence[int]) -> Iterator[Target]:
@@ -100,27 +100,27 @@ def comparison(rounds: Sequence[Round], rows: Sequence[Row], clients: Sequence[i
     return table(["ratio", "median of rounds", "rounds"], [[one.what, *one.found()] for one in found])
 
 
-def run(asked: Asked) -> None:
+def run(arguments: Asked) -> None:
     """Run and write the section; a partial run only prints, and one of other servers does nothing."""
-    if not {RECURRA_UP.name, FASTAPI.name} & set(asked.only):
+    if not {RECURRA_UP.name, FASTAPI.name} & set(arguments.only):
         return
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        base = replace(numeric.plan(directory, asked), shares=())
+        base = replace(numeric.plan(directory, arguments), shares=())
         made = [make(row, ROOT / row.task / f"{row.data}.jsonl", directory / row.name) for row in ROWS]
-        entered = entries(made, base, asked)
-        played = play(entered, asked.rounds)
+        entered = entries(made, base, arguments)
+        played = play(entered, arguments.rounds)
     labels = {one.name: one.contestant.label for one in entered}
     text = TEXT.format(
         rows="\n".join(f"- {one.line()}" for one in made),
-        rounds=asked.rounds,
-        seconds=asked.seconds,
-        closed=closed(played, asked.clients, labels),
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
+        closed=closed(played, arguments.clients, labels),
         costs=opened(played, labels, ()),
-        comparison=comparison(played, ROWS, asked.clients),
+        comparison=comparison(played, ROWS, arguments.clients),
     )
     text += absent(entered, played)
-    if asked.whole:
+    if arguments.whole:
         write("serving-text", "make bench-serving-text", text)
     else:
         print(f"\n{text}\n")

@@ -71,7 +71,7 @@ def test_every_submit_and_every_kind_of_poll_is_told() -> None:
     assert len({one.job_id for one in report.submits}) == 400
     assert all(one.status == 202 and one.sent < one.answered for one in report.submits)
     assert set(report.statuses) == {200, 304}
-    assert 0 < report.told <= server.seen["wait"]
+    assert 0 < report.woken <= server.seen["wait"]
     assert len(report.polls) >= report.statuses[304] > 0
 
 

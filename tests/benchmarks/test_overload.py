@@ -47,8 +47,8 @@ def flooded(
 
 def test_an_open_loop_sends_what_is_due(bodies: Corpus) -> None:
     found = flooded(bodies, well, rate=300, connections=200)  # more than arrive: one is always idle
-    assert 100 < found.wanted < 200
-    assert found.offered == found.wanted == found.statuses[200]
+    assert 100 < found.expected < 200
+    assert found.offered == found.expected == found.statuses[200]
     assert found.wrong == found.statuses[0] == 0
     assert 0 < found.p50 <= found.p99
     assert math.isnan(found.refused_p50)
@@ -56,7 +56,7 @@ def test_an_open_loop_sends_what_is_due(bodies: Corpus) -> None:
 
 def test_what_finds_no_idle_connection_is_not_sent(bodies: Corpus) -> None:
     found = flooded(bodies, well, rate=1000, takes=0.02, connections=2)
-    assert found.wanted > 350
+    assert found.expected > 350
     assert 5 < found.offered < 80
     assert found.statuses[200] == found.offered
     assert found.p99 < 200  # of two at a time, not of all that were wanted

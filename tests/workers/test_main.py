@@ -26,7 +26,7 @@ QUICK, LONG = 1, 10_000  # epochs
 PREFIX = "test-workers:"
 
 
-class Yard:
+class Rig:
     """A database, a store and a broker, with workers that are all ended for certain."""
 
     def __init__(self, directory: Path, template: Path, redis_url: str) -> None:
@@ -116,18 +116,18 @@ class Yard:
 
 
 @pytest.fixture(scope="module")
-def yard(
+def rig(
     tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, redis_server: Valkey
-) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("yard"), sqlite_template, redis_server.url)
+) -> Iterator[Rig]:
+    made = Rig(tmp_path_factory.mktemp("rig"), sqlite_template, redis_server.url)
     yield made
     made.close()
 
 
 @pytest.fixture(scope="module")
-def worker(yard: Yard) -> subprocess.Popen[bytes]:
+def worker(rig: Rig) -> subprocess.Popen[bytes]:
     """A worker that several tests share."""
-    return yard.start()
+    return rig.start()
 
 
 def trained(job: Job) -> bool:
@@ -135,69 +135,69 @@ def trained(job: Job) -> bool:
     return job.status == Status.SUCCEEDED
 
 
-def test_a_job_is_trained_and_published(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
-    job_id = yard.submit(QUICK)
-    job = yard.wait(job_id, trained, "success")
+def test_a_job_is_trained_and_published(rig: Rig, worker: subprocess.Popen[bytes]) -> None:
+    job_id = rig.submit(QUICK)
+    job = rig.wait(job_id, trained, "success")
     assert (job.attempt, job.crashes, job.owner) == (1, 0, None)
-    assert yard.statuses(job_id) == ["queued", "running", "succeeded"]
-    with yard.sessions() as session:
+    assert rig.statuses(job_id) == ["queued", "running", "succeeded"]
+    with rig.sessions() as session:
         artifact = session.scalars(select(ModelVersion.artifact).where(ModelVersion.job_id == job_id)).one()
-    names = {key.rpartition("/")[2] for key in yard.storage.keys(artifact)}
+    names = {key.rpartition("/")[2] for key in rig.storage.keys(artifact)}
     assert names >= {"manifest.json", "model.onnx", "model.safetensors"}
-    until(lambda: not list((yard.directory / "data" / "work").iterdir()), 10, "an empty work directory")
+    until(lambda: not list((rig.directory / "data" / "work").iterdir()), 10, "an empty work directory")
 
 
-def test_a_training_child_that_is_killed_is_tried_again(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
-    job_id = yard.submit(QUICK)
-    until(lambda: bool(yard.children(worker)), 60, "the training child")
-    (child,) = yard.children(worker)
+def test_a_training_child_that_is_killed_is_tried_again(rig: Rig, worker: subprocess.Popen[bytes]) -> None:
+    job_id = rig.submit(QUICK)
+    until(lambda: bool(rig.children(worker)), 60, "the training child")
+    (child,) = rig.children(worker)
     os.kill(child, signal.SIGKILL)
-    job = yard.wait(job_id, trained, "success of the second attempt")
+    job = rig.wait(job_id, trained, "success of the second attempt")
     assert (job.attempt, job.crashes) == (2, 1)
-    assert yard.statuses(job_id) == ["queued", "running", "queued", "running", "succeeded"]
+    assert rig.statuses(job_id) == ["queued", "running", "queued", "running", "succeeded"]
 
 
-def test_two_workers_and_many_wake_ups_are_one_attempt(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
-    other = yard.start()
-    job_id = yard.submit(QUICK)
+def test_two_workers_and_many_wake_ups_are_one_attempt(rig: Rig, worker: subprocess.Popen[bytes]) -> None:
+    other = rig.start()
+    job_id = rig.submit(QUICK)
     for _ in range(5):
-        yard.broker.notify(job_id)
-    job = yard.wait(job_id, trained, "success")
-    until(lambda: yard.broker.pending() == 0, 30, "the last wake-up to be received")
+        rig.broker.notify(job_id)
+    job = rig.wait(job_id, trained, "success")
+    until(lambda: rig.broker.pending() == 0, 30, "the last wake-up to be received")
     assert (job.attempt, job.crashes) == (1, 0)
-    assert yard.statuses(job_id) == ["queued", "running", "succeeded"]
+    assert rig.statuses(job_id) == ["queued", "running", "succeeded"]
     other.send_signal(signal.SIGTERM)
     assert other.wait(20) == 0
-    until(lambda: other.pid not in yard.present(), 5, "the worker's leave")
+    until(lambda: other.pid not in rig.present(), 5, "the worker's leave")
 
 
-def test_a_worker_that_is_stopped_releases_its_job(yard: Yard, worker: subprocess.Popen[bytes]) -> None:
-    job_id = yard.submit(LONG)
-    yard.wait(job_id, lambda job: job.progress is not None, "progress")
+def test_a_worker_that_is_stopped_releases_its_job(rig: Rig, worker: subprocess.Popen[bytes]) -> None:
+    job_id = rig.submit(LONG)
+    rig.wait(job_id, lambda job: job.progress is not None, "progress")
     below = descendants(worker.pid)
-    assert yard.children(worker)
+    assert rig.children(worker)
     worker.send_signal(signal.SIGTERM)
-    job = yard.wait(job_id, lambda job: job.status == Status.QUEUED, "the job's return")
+    job = rig.wait(job_id, lambda job: job.status == Status.QUEUED, "the job's return")
     assert worker.wait(10) == 0
     until(lambda: all(map(has_ended, below)), 5, "the end of its processes")
     assert (job.attempt, job.crashes, job.owner, job.lease_until) == (1, 0, None, None)
-    assert worker.pid not in yard.present()
-    with yard.sessions.begin() as session:
+    assert worker.pid not in rig.present()
+    with rig.sessions.begin() as session:
         control.cancel(session, job_id)
 
 
-def test_a_killed_worker_leaves_no_process_and_another_finishes(yard: Yard) -> None:
-    yard.kill_workers()  # lest one of other tests takes the job
-    worker = yard.start()
-    job_id = yard.submit(QUICK)
-    until(lambda: bool(yard.children(worker)), 60, "the training child")
+def test_a_killed_worker_leaves_no_process_and_another_finishes(rig: Rig) -> None:
+    rig.kill_workers()  # lest one of other tests takes the job
+    worker = rig.start()
+    job_id = rig.submit(QUICK)
+    until(lambda: bool(rig.children(worker)), 60, "the training child")
     below = descendants(worker.pid)
     worker.kill()
     worker.wait()
     until(lambda: all(map(has_ended, below)), 10, "the end of its processes")
-    assert yard.job(job_id).status == Status.RUNNING  # no process was left to write it
-    yard.start()
-    job = yard.wait(job_id, trained, "success by the other worker")
+    assert rig.job(job_id).status == Status.RUNNING  # no process was left to write it
+    rig.start()
+    job = rig.wait(job_id, trained, "success by the other worker")
     assert job.attempt == 2
     assert job.crashes == 1
-    assert yard.statuses(job_id) == ["queued", "running", "queued", "running", "succeeded"]
+    assert rig.statuses(job_id) == ["queued", "running", "queued", "running", "succeeded"]

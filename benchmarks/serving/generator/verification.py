@@ -24,29 +24,29 @@ class Finished(msgspec.Struct, gc=False):
 def right(body: bytes, expected: Expected) -> bool:
     """Whether an answer is that of its own request."""
     try:
-        found = orjson.loads(body)
+        result = orjson.loads(body)
         if isinstance(expected, dict):
-            (prediction,) = found["predictions"]
+            (prediction,) = result["predictions"]
             return alike(prediction, expected)
-        (tensor,) = found["outputs"] if isinstance(found, dict) else found  # BentoML answers a bare list
+        (tensor,) = result["outputs"] if isinstance(result, dict) else result  # BentoML answers a bare list
         pairs = zip(tensor["data"], expected, strict=True)
         return all(abs(ours - theirs) <= TOLERANCE for ours, theirs in pairs)
     except (ValueError, KeyError, TypeError):
         return False
 
 
-def alike(found: Any, expected: Any) -> bool:
+def alike(result: Any, expected: Any) -> bool:
     """Whether two JSON values are the same but for rounding."""
     match expected:
         case float():
-            return isinstance(found, float) and abs(found - expected) <= TOLERANCE
+            return isinstance(result, float) and abs(result - expected) <= TOLERANCE
         case dict():
-            same = isinstance(found, dict) and found.keys() == expected.keys()
-            return same and all(alike(found[name], value) for name, value in expected.items())
+            same = isinstance(result, dict) and result.keys() == expected.keys()
+            return same and all(alike(result[name], value) for name, value in expected.items())
         case list():
-            same = isinstance(found, list) and len(found) == len(expected)
-            return same and all(map(alike, found, expected))
-    return type(found) is type(expected) and bool(found == expected)
+            same = isinstance(result, list) and len(result) == len(expected)
+            return same and all(map(alike, result, expected))
+    return type(result) is type(expected) and bool(result == expected)
 
 
 def judge(order: Order, corpus: Corpus, finished: list[Finished], cpu: float) -> Report:

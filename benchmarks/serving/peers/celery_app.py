@@ -19,6 +19,6 @@ def load(**_: object) -> None:
 
 
 @app.task
-def infer(given: dict) -> dict:
+def infer(arguments: dict) -> dict:
     """One tensor to one tensor."""
-    return tensor(loaded[0].run(array(given)[None])[0])
+    return tensor(loaded[0].run(array(arguments)[None])[0])

@@ -13,6 +13,6 @@ network = Network()
 @app.post("/infer")
 async def infer(request: Request) -> dict:
     """One forward pass a request."""
-    given = request.inputs[0]
-    inputs = np.array(given.data, np.float32).reshape(given.shape)  # (1, time, features)
+    arguments = request.inputs[0]
+    inputs = np.array(arguments.data, np.float32).reshape(arguments.shape)  # (1, time, features)
     return {"outputs": [tensor(network.run(inputs)[0])]}

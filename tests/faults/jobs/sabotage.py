@@ -153,7 +153,7 @@ def cancel_fence() -> None:
 
 
 def second_ring() -> None:
-    """A doorbell is rung once, when the job is submitted."""
+    """A wake-up is sent once, when the job is submitted."""
     put(rounds, unnotified=lambda *_: [])
 
 

@@ -30,7 +30,7 @@ def _of(owner: object) -> Any:
 
 
 def own_thread() -> None:
-    """A request rings its doorbell itself."""
+    """A request rings the wake-up itself."""
     _of(dispatcher.Dispatcher).notify = lambda self, job_id: self._notify([job_id])
 
 
@@ -39,7 +39,7 @@ def sweep() -> None:
     _of(reaper).unnotified = lambda *_: []
 
 
-def doorbell() -> None:
+def wake_up() -> None:
     """The message is the job: acknowledged late, and believed."""
     original: Callable[..., Any] = broker.make_celery
 
@@ -143,7 +143,7 @@ def database_clock() -> None:
 SAFEGUARDS = sabotage.SAFEGUARDS | {
     made.__name__: made
     for made in (
-        own_thread, sweep, doorbell, patience, ended_fence, kept_answer, key_lock,
+        own_thread, sweep, wake_up, patience, ended_fence, kept_answer, key_lock,
         readers, away, full, optional_checkpoint, clean_up, follower, backpressure, second_look,
         database_clock,
     )

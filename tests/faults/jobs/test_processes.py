@@ -86,14 +86,14 @@ def frozen_worker(stack: Stack, twins: Twins) -> None:
     check(stack)
 
 
-def many_doorbells(stack: Stack, twins: Twins) -> None:
-    """F5: ten doorbells more than needed, for two workers."""
+def many_wake_ups(stack: Stack, twins: Twins) -> None:
+    """F5: ten wake-ups more than needed, for two workers."""
     stack.two_workers()
     job_id = stack.submit()
     for _ in range(10):
         assert stack.broker.notify(job_id)
     stack.wait(job_id)
-    until(lambda: stack.broker.pending() == 0, 30, "the last doorbell's answer", every=0.05)
+    until(lambda: stack.broker.pending() == 0, 30, "the last wake-up's answer", every=0.05)
     stack.charged(job_id, attempts=1)
     assert stack.statuses(job_id) == ["queued", "running", "succeeded"]
     log = (stack.directory / "train.log").read_text()
@@ -140,7 +140,7 @@ SCENARIOS: list[Scenario] = [
     killed_child,
     killed_worker,
     frozen_worker,
-    many_doorbells,
+    many_wake_ups,
     died_before_the_first_beat,
     endless_after_a_kill,
 ]
@@ -150,7 +150,7 @@ OFF: list[tuple[Scenario, str, str]] = [
     (killed_child, "tidy", "the end of .*checkpoints/"),
     (killed_worker, "reaper", "attempt 2 .* did not come true"),
     (frozen_worker, "fence", "frozen worker's child did not come true|attempts|was ended|went from"),
-    (many_doorbells, "claim", "attempts"),
+    (many_wake_ups, "claim", "attempts"),
     (died_before_the_first_beat, "never_beaten", "attempt 2 .* did not come true"),
 ]
 

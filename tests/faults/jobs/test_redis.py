@@ -85,11 +85,11 @@ def test_that_nobody_rings_again_is_noticed(tmp_path: Path) -> None:
 
 
 def forgotten(besieged: Siege, forget: str) -> None:
-    """Redis loses every doorbell that was rung."""
+    """Redis loses every wake-up that was sent."""
 
     def submit() -> list[str]:
         ids = submit_all(besieged, 2)
-        until(lambda: besieged.broker.pending() == 2, 10, "the doorbells", every=0.05)
+        until(lambda: besieged.broker.pending() == 2, 10, "the wake-ups", every=0.05)
         if forget == "flush":
             with redis.Redis.from_url(besieged.redis_url) as client:
                 client.flushall()
@@ -113,7 +113,7 @@ def test_redis_forgets(forget: str, tmp_path: Path) -> None:
         forgotten(besieged, forget)
 
 
-def test_a_lost_doorbell_is_noticed(tmp_path: Path) -> None:
+def test_a_lost_wake_up_is_noticed(tmp_path: Path) -> None:
     with siege(tmp_path, "sweep") as besieged, pytest.raises(AssertionError, match="the start of"):
         forgotten(besieged, "flush")
 
@@ -185,5 +185,5 @@ def test_all_connections_to_redis_are_reset(tmp_path: Path) -> None:
 
 
 def test_a_second_run_is_noticed(tmp_path: Path) -> None:
-    with siege(tmp_path, "doorbell") as besieged, pytest.raises(AssertionError, match="ran more than once"):
+    with siege(tmp_path, "wake_up") as besieged, pytest.raises(AssertionError, match="ran more than once"):
         dropped(besieged)

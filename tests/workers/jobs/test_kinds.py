@@ -45,7 +45,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @dataclass
-class Yard:
+class Rig:
     """A database and a store that hold what a batch needs."""
 
     sessions: Sessions
@@ -91,7 +91,7 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def yard(sessions: Sessions, storage: Storage, tmp_path: Path, files: Path) -> Yard:
+def rig(sessions: Sessions, storage: Storage, tmp_path: Path, files: Path) -> Rig:
     storage.put("datasets/ds_1/arrays/arrays.npz", files / "data" / "arrays.npz")
     for path in (files / "model").iterdir():
         storage.put(f"artifacts/m/{path.name}", path)
@@ -105,20 +105,20 @@ def yard(sessions: Sessions, storage: Storage, tmp_path: Path, files: Path) -> Y
                 artifact="artifacts/m", bytes=1, sha256="0", **row,
             )
         )  # fmt: skip
-    return Yard(sessions, storage, tmp_path / "work")
+    return Rig(sessions, storage, tmp_path / "work")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(files: Path) -> Callable[[Yard], bytes]:
+def undisturbed(files: Path) -> Callable[[Rig], bytes]:
     """The result of a run that nobody disturbed, computed once."""
     results: list[bytes] = []
 
-    def result(yard: Yard) -> bytes:
+    def result(rig: Rig) -> bytes:
         if not results:
-            job_id = yard.submit()
-            yard.supervisor().run()
-            assert yard.job(job_id).status == Status.SUCCEEDED, yard.job(job_id).error_message
-            results.append(yard.result(job_id))
+            job_id = rig.submit()
+            rig.supervisor().run()
+            assert rig.job(job_id).status == Status.SUCCEEDED, rig.job(job_id).error_message
+            results.append(rig.result(job_id))
         return results[0]
 
     return result
@@ -132,102 +132,102 @@ def child() -> int:
 
 
 @on_sqlite
-def test_a_batch_that_ends_well_has_a_line_for_each_series(yard: Yard) -> None:
-    job_id = yard.submit()
-    yard.supervisor().run()
-    done = yard.job(job_id)
+def test_a_batch_that_ends_well_has_a_line_for_each_series(rig: Rig) -> None:
+    job_id = rig.submit()
+    rig.supervisor().run()
+    done = rig.job(job_id)
     assert (done.status, done.attempt, done.model_version) == (Status.SUCCEEDED, 1, 1), done.error_message
     assert done.metrics == {"instances": COUNT, "failed": 7}
     assert done.progress is not None
     assert {"fraction": 1.0, "instances": COUNT, "total": COUNT}.items() <= done.progress.items()
     assert done.progress["samples_per_second"] > 0
-    predictions = lines(yard.result(job_id))
+    predictions = lines(rig.result(job_id))
     assert [line["index"] for line in predictions] == list(range(COUNT))
     assert {line["index"] for line in predictions if "error" in line} == set(range(0, COUNT, 1000))
-    with yard.sessions() as session:
+    with rig.sessions() as session:
         events = queries.list_events(session, job_id, 0, 50)
     types = [event.type for event in events]
     assert types == ["status", "checkpoint", "checkpoint", "checkpoint", "checkpoint", "status"]
     assert events[1].data == {"part": 0, "missed": 3, "metrics": {"instances": PART_INSTANCES, "failed": 3}}
-    assert list(yard.work.iterdir()) == []
+    assert list(rig.work.iterdir()) == []
 
 
 @on_sqlite
 def test_a_child_killed_in_the_middle_leaves_the_same_file_in_the_end(
-    yard: Yard, undisturbed: Callable[[Yard], bytes]
+    rig: Rig, undisturbed: Callable[[Rig], bytes]
 ) -> None:
-    expected = undisturbed(yard)
-    job_id = yard.submit()
-    thread = yard.start(job_id)
-    until(lambda: yard.parts(job_id), 60, "the first part")
+    expected = undisturbed(rig)
+    job_id = rig.submit()
+    thread = rig.start(job_id)
+    until(lambda: rig.parts(job_id), 60, "the first part")
     os.kill(child(), signal.SIGKILL)
     thread.join(timeout=20)
-    crashed = yard.job(job_id)
+    crashed = rig.job(job_id)
     assert (crashed.status, crashed.crashes, crashed.owner) == (Status.QUEUED, 1, None)
-    first = yard.parts(job_id)
+    first = rig.parts(job_id)
     assert 0 < len(first) < 4
-    written = {key: (yard.work.parent / "storage" / key).stat().st_mtime_ns for key in first}
-    yard.supervisor().run()
-    done = yard.job(job_id)
+    written = {key: (rig.work.parent / "storage" / key).stat().st_mtime_ns for key in first}
+    rig.supervisor().run()
+    done = rig.job(job_id)
     assert (done.status, done.attempt, done.crashes) == (Status.SUCCEEDED, 2, 1)
     assert done.metrics == {"instances": COUNT, "failed": 7}
-    assert yard.result(job_id) == expected
+    assert rig.result(job_id) == expected
     for key, at in written.items():  # what was done was not done again
-        assert (yard.work.parent / "storage" / key).stat().st_mtime_ns == at
+        assert (rig.work.parent / "storage" / key).stat().st_mtime_ns == at
 
 
 @on_sqlite
 def test_a_worker_that_stops_releases_the_batch_with_its_parts(
-    yard: Yard, undisturbed: Callable[[Yard], bytes]
+    rig: Rig, undisturbed: Callable[[Rig], bytes]
 ) -> None:
-    expected = undisturbed(yard)
-    job_id = yard.submit()
-    thread = yard.start(job_id)
-    until(lambda: yard.parts(job_id), 60, "the first part")
-    yard.stopping.set()
+    expected = undisturbed(rig)
+    job_id = rig.submit()
+    thread = rig.start(job_id)
+    until(lambda: rig.parts(job_id), 60, "the first part")
+    rig.stopping.set()
     thread.join(timeout=20)
-    released = yard.job(job_id)
+    released = rig.job(job_id)
     assert (released.status, released.crashes) == (Status.QUEUED, 0)
-    assert yard.parts(job_id)
-    yard.stopping.clear()
-    yard.supervisor().run()
-    assert yard.job(job_id).status == Status.SUCCEEDED
-    assert yard.result(job_id) == expected
+    assert rig.parts(job_id)
+    rig.stopping.clear()
+    rig.supervisor().run()
+    assert rig.job(job_id).status == Status.SUCCEEDED
+    assert rig.result(job_id) == expected
 
 
 @on_sqlite
-def test_a_cancelled_batch_leaves_no_parts(yard: Yard) -> None:
-    job_id = yard.submit()
-    thread = yard.start(job_id)
-    until(lambda: yard.parts(job_id), 60, "the first part")
-    with yard.sessions.begin() as session:
+def test_a_cancelled_batch_leaves_no_parts(rig: Rig) -> None:
+    job_id = rig.submit()
+    thread = rig.start(job_id)
+    until(lambda: rig.parts(job_id), 60, "the first part")
+    with rig.sessions.begin() as session:
         control.cancel(session, job_id)
     thread.join(timeout=20)
-    assert yard.job(job_id).status == Status.CANCELLED
-    assert yard.parts(job_id) == []
+    assert rig.job(job_id).status == Status.CANCELLED
+    assert rig.parts(job_id) == []
 
 
 @on_sqlite
-def test_a_batch_that_fails_leaves_no_parts(yard: Yard, tmp_path: Path) -> None:
-    job_id = yard.submit()
+def test_a_batch_that_fails_leaves_no_parts(rig: Rig, tmp_path: Path) -> None:
+    job_id = rig.submit()
     (tmp_path / "part").write_bytes(b"{}\n")
-    yard.storage.put(batch_predictions.part_key(job_id, 0, 0), tmp_path / "part")
+    rig.storage.put(batch_predictions.part_key(job_id, 0, 0), tmp_path / "part")
     (tmp_path / "part").write_bytes(b"no graph")
-    yard.storage.put("artifacts/m/model.onnx", tmp_path / "part")
-    yard.supervisor().run()
-    failed = yard.job(job_id)
+    rig.storage.put("artifacts/m/model.onnx", tmp_path / "part")
+    rig.supervisor().run()
+    failed = rig.job(job_id)
     assert (failed.status, failed.error_code) == (Status.FAILED, "model_damaged")
     assert "model.onnx" in (failed.error_message or "")
-    assert yard.parts(job_id) == []
+    assert rig.parts(job_id) == []
 
 
 @on_sqlite
-def test_a_batch_taken_away_keeps_its_parts_and_one_deleted_does_not(yard: Yard) -> None:
+def test_a_batch_taken_away_keeps_its_parts_and_one_deleted_does_not(rig: Rig) -> None:
     for gone in (False, True):
-        job_id = yard.submit()
-        thread = yard.start(job_id)
-        until(lambda job=job_id: yard.parts(job), 60, "the first part")
-        with yard.sessions.begin() as session:
+        job_id = rig.submit()
+        thread = rig.start(job_id)
+        until(lambda job=job_id: rig.parts(job), 60, "the first part")
+        with rig.sessions.begin() as session:
             if gone:
                 queries.list_events(session, job_id, 0, 1)
                 session.execute(update(Job).where(Job.id == job_id).values(status=Status.FAILED))
@@ -236,25 +236,25 @@ def test_a_batch_taken_away_keeps_its_parts_and_one_deleted_does_not(yard: Yard)
                 session.execute(update(Job).where(Job.id == job_id).values(attempt=7, owner="w2"))
         thread.join(timeout=20)
         assert not thread.is_alive()
-        assert bool(yard.parts(job_id)) is not gone
+        assert bool(rig.parts(job_id)) is not gone
 
 
 @on_sqlite
-def test_a_version_that_is_gone_fails_the_batch(yard: Yard) -> None:
-    job_id = yard.submit()
-    with yard.sessions.begin() as session:
+def test_a_version_that_is_gone_fails_the_batch(rig: Rig) -> None:
+    job_id = rig.submit()
+    with rig.sessions.begin() as session:
         session.execute(delete(ModelVersion))
-    yard.supervisor().run()
-    failed = yard.job(job_id)
+    rig.supervisor().run()
+    failed = rig.job(job_id)
     assert (failed.status, failed.error_code) == (Status.FAILED, "model_missing")
 
 
 @on_sqlite
-def test_a_data_set_that_is_gone_fails_the_batch(yard: Yard) -> None:
-    job_id = yard.submit()
-    yard.storage.delete("datasets/ds_1")
-    yard.supervisor().run()
-    failed = yard.job(job_id)
+def test_a_data_set_that_is_gone_fails_the_batch(rig: Rig) -> None:
+    job_id = rig.submit()
+    rig.storage.delete("datasets/ds_1")
+    rig.supervisor().run()
+    failed = rig.job(job_id)
     assert (failed.status, failed.error_code) == (Status.FAILED, "dataset_missing")
 
 
@@ -269,13 +269,13 @@ def test_a_data_set_that_is_gone_fails_the_batch(yard: Yard) -> None:
     ],
 )
 def test_the_child_is_the_one_for_the_device(
-    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     device: str, gpus: list[str], module: str, chosen: str,
 ) -> None:  # fmt: skip
     for gpu in gpus:
         (tmp_path / "gpus" / gpu).mkdir(parents=True)
     monkeypatch.setattr(kinds, "NVIDIA_GPUS", tmp_path / "gpus")
-    work = BatchPredictionJob(yard.sessions, yard.storage, device, yard.job(yard.submit()))
+    work = BatchPredictionJob(rig.sessions, rig.storage, device, rig.job(rig.submit()))
     assert work.module == module
     (tmp_path / "prepared").mkdir()
     request = work.prepare(tmp_path / "prepared", report=lambda _: None)

@@ -166,7 +166,7 @@ def ordered(running: Service, job: str, order: str) -> dict[str, Any]:
     return body
 
 
-def rung(running: Service, job: str) -> bool:
+def notified(running: Service, job: str) -> bool:
     with running.state.sessions() as session:
         return queries.get_job(session, job).dispatched_at is not None
 
@@ -183,7 +183,7 @@ def test_a_queued_job_is_paused_at_once_and_resumed_with_a_ring(
         notify(one)
 
     monkeypatch.setattr(running.state.dispatcher, "notify", noted)
-    until(lambda: rung(running, job), what="the first doorbell")
+    until(lambda: notified(running, job), what="the first wake-up")
     paused = ordered(running, job, "pause")
     assert (paused["status"], paused["pause_requested"], paused["attempt"]) == ("paused", False, 0)
     assert ordered(running, job, "pause") == paused
@@ -191,7 +191,7 @@ def test_a_queued_job_is_paused_at_once_and_resumed_with_a_ring(
     resumed = ordered(running, job, "resume")
     assert resumed["status"] == "queued"
     assert requested == [job]
-    until(lambda: rung(running, job), what="the doorbell of the resumed job")
+    until(lambda: notified(running, job), what="the wake-up of the resumed job")
     assert ordered(running, job, "resume") == resumed
     message = [event["data"]["status"] for event in running.http.get(f"/v1/jobs/{job}/events").json()["data"]]
     assert message == ["queued", "paused", "queued"]

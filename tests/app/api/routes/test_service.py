@@ -37,7 +37,7 @@ def test_readiness_without_redis(tmp_path: Path, sqlite_template: Path) -> None:
     with service(tmp_path, f"sqlite:///{tmp_path / 'test.db'}", f"unix://{tmp_path}/none") as lonely:
         assert lonely.http.get("/readyz").json()["checks"]["redis"] == "unavailable"
         assert lonely.http.get("/healthz").status_code == 200
-        assert lonely.submit().status_code == 202  # the row is the truth; the doorbell can wait
+        assert lonely.submit().status_code == 202  # the row is the truth; the wake-up can wait
 
 
 def test_live_workers_are_listed(running: Service) -> None:

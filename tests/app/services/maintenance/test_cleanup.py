@@ -32,7 +32,7 @@ def aged(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
-class Yard:
+class Rig:
     """A database, a store and a data directory."""
 
     def __init__(self, sessions: Sessions, storage: Storage, directory: Path) -> None:
@@ -102,98 +102,96 @@ def succeed(sessions: Sessions, lease: Lease) -> None:
 
 
 @pytest.fixture
-def yard(sessions: Sessions, storage: Storage, tmp_path: Path) -> Yard:
-    return Yard(sessions, storage, tmp_path)
+def rig(sessions: Sessions, storage: Storage, tmp_path: Path) -> Rig:
+    return Rig(sessions, storage, tmp_path)
 
 
-def test_files_of_a_data_set_without_a_row_go(yard: Yard) -> None:
-    needed = yard.put(f"datasets/{yard.dataset()}/content")
+def test_files_of_a_data_set_without_a_row_go(rig: Rig) -> None:
+    needed = rig.put(f"datasets/{rig.dataset()}/content")
     gone = new_id("ds")
     for name in ("content", "arrays/arrays.npz"):
-        yard.put(f"{datasets.prefix(gone)}/{name}")
-    assert yard.orphans() == {f"datasets/{gone}"}
-    result = yard.clean_up()
+        rig.put(f"{datasets.prefix(gone)}/{name}")
+    assert rig.orphans() == {f"datasets/{gone}"}
+    result = rig.clean_up()
     assert (result.groups, result.bytes) == (1, 10)
-    assert yard.keys() == [needed]
-    assert yard.orphans() == set()
+    assert rig.keys() == [needed]
+    assert rig.orphans() == set()
 
 
 @pytest.mark.parametrize("status", sorted(Status))
 @pytest.mark.parametrize("attempt", [1, 2, 3])
-def test_an_artifact_stays_while_its_attempt_may_yet_name_it(
-    yard: Yard, status: Status, attempt: int
-) -> None:
-    job_id = yard.job(status, attempt=2)
-    yard.put(f"artifacts/{job_id}/{attempt}/model.onnx")
+def test_an_artifact_stays_while_its_attempt_may_yet_name_it(rig: Rig, status: Status, attempt: int) -> None:
+    job_id = rig.job(status, attempt=2)
+    rig.put(f"artifacts/{job_id}/{attempt}/model.onnx")
     live = (status == Status.RUNNING and attempt == 2) or (status in LIVE and attempt == 3)
-    assert yard.orphans() == (set() if live else {f"artifacts/{job_id}/{attempt}"})
+    assert rig.orphans() == (set() if live else {f"artifacts/{job_id}/{attempt}"})
 
 
-def test_an_artifact_that_a_version_names_stays_though_its_job_is_gone(yard: Yard) -> None:
-    lease = claimed(yard.sessions, yard.job())
-    named = yard.put(f"artifacts/{lease.job_id}/1/model.onnx")
-    succeed(yard.sessions, lease)
-    assert yard.orphans() == set()
-    with yard.sessions.begin() as session:
+def test_an_artifact_that_a_version_names_stays_though_its_job_is_gone(rig: Rig) -> None:
+    lease = claimed(rig.sessions, rig.job())
+    named = rig.put(f"artifacts/{lease.job_id}/1/model.onnx")
+    succeed(rig.sessions, lease)
+    assert rig.orphans() == set()
+    with rig.sessions.begin() as session:
         session.delete(session.get_one(Job, lease.job_id))
-    yard.put(f"artifacts/{lease.job_id}/2/model.onnx")
-    yard.clean_up()
-    assert yard.keys() == [named]
+    rig.put(f"artifacts/{lease.job_id}/2/model.onnx")
+    rig.clean_up()
+    assert rig.keys() == [named]
 
 
 @pytest.mark.parametrize("status", sorted(Status))
-def test_live_jobs_keep_all_checkpoints(yard: Yard, status: Status) -> None:
-    job_id = yard.job(status, attempt=2)
+def test_live_jobs_keep_all_checkpoints(rig: Rig, status: Status) -> None:
+    job_id = rig.job(status, attempt=2)
     for attempt in (1, 2):
-        yard.put(f"checkpoints/{job_id}/{attempt:06d}/x.safetensors")
-    yard.put(f"checkpoints/{(gone := new_id('job'))}/000001/x.safetensors")
+        rig.put(f"checkpoints/{job_id}/{attempt:06d}/x.safetensors")
+    rig.put(f"checkpoints/{(gone := new_id('job'))}/000001/x.safetensors")
     ended = set() if status in LIVE else {f"checkpoints/{job_id}"}
-    assert yard.orphans() == ended | {f"checkpoints/{gone}"}
+    assert rig.orphans() == ended | {f"checkpoints/{gone}"}
 
 
 @pytest.mark.parametrize("kind", ["train", "batch_predict"])
 @pytest.mark.parametrize("status", sorted(Status))
-def test_results_stay_unless_the_batch_ended_without_one(yard: Yard, status: Status, kind: str) -> None:
-    job_id = yard.job(status, kind=kind)
+def test_results_stay_unless_the_batch_ended_without_one(rig: Rig, status: Status, kind: str) -> None:
+    job_id = rig.job(status, kind=kind)
     for owner in (job_id, gone := new_id("job")):
         for part in range(3):
-            yard.put(batch_predictions.part_key(owner, part, 0))
-    yard.clean_up()
-    assert yard.storage.keys(batch_predictions.results_prefix(gone)) == []
+            rig.put(batch_predictions.part_key(owner, part, 0))
+    rig.clean_up()
+    assert rig.storage.keys(batch_predictions.results_prefix(gone)) == []
     needed = kind == "batch_predict" and status not in {Status.FAILED, Status.CANCELLED}
-    assert len(yard.storage.keys(batch_predictions.results_prefix(job_id))) == (3 if needed else 0)
+    assert len(rig.storage.keys(batch_predictions.results_prefix(job_id))) == (3 if needed else 0)
 
 
-def test_one_young_file_protects_its_whole_group_and_no_other(yard: Yard) -> None:
-    yard.job()
+def test_one_young_file_protects_its_whole_group_and_no_other(rig: Rig) -> None:
+    rig.job()
     ids = [new_id("ds") for _ in range(2)]
     for dataset_id, seconds in zip(ids, (60, OLD), strict=True):
-        yard.put(f"datasets/{dataset_id}/content", seconds=OLD)
-        yard.put(f"datasets/{dataset_id}/arrays/arrays.npz", seconds=seconds)
-    assert yard.orphans() == {f"datasets/{ids[1]}"}
-    assert yard.orphans(30) == {f"datasets/{name}" for name in ids}
+        rig.put(f"datasets/{dataset_id}/content", seconds=OLD)
+        rig.put(f"datasets/{dataset_id}/arrays/arrays.npz", seconds=seconds)
+    assert rig.orphans() == {f"datasets/{ids[1]}"}
+    assert rig.orphans(30) == {f"datasets/{name}" for name in ids}
 
 
-def test_what_was_not_made_here_is_left_alone(yard: Yard) -> None:
-    yard.job()
+def test_what_was_not_made_here_is_left_alone(rig: Rig) -> None:
+    rig.job()
     keys = ["datasets/mine/content", "artifacts/job_1/1/x", "results/readme.txt", "checkpoints/x", "other/y"]
     keys += [f"datasets/{new_id('job')}/x", f"artifacts/{new_id('job')}/latest/x", f"results/{new_id('job')}"]
     for key in keys:
-        yard.put(key)
-    assert yard.clean_up().groups == 0
-    assert set(keys) - {"other/y"} == set(yard.keys())
+        rig.put(key)
+    assert rig.clean_up().groups == 0
+    assert set(keys) - {"other/y"} == set(rig.keys())
 
 
-def test_an_empty_database_takes_nothing_from_a_full_store(yard: Yard) -> None:
-    yard.put(f"datasets/{new_id('ds')}/content")
-    left = yard.directory("incoming/tmp1")
+def test_an_empty_database_takes_nothing_from_a_full_store(rig: Rig) -> None:
+    rig.put(f"datasets/{new_id('ds')}/content")
+    left = rig.directory("incoming/tmp1")
     with pytest.raises(WrongDatabase, match="is this the store's database"):
-        yard.clean_up()
-    assert len(yard.keys()) == 1
+        rig.clean_up()
+    assert len(rig.keys()) == 1
     assert left.exists()
-    yard.dataset()
-    yard.clean_up()
-    assert yard.keys() == []
+    rig.dataset()
+    rig.clean_up()
+    assert rig.keys() == []
 
 
 class InterruptedStorage(Storage):
@@ -209,149 +207,149 @@ class InterruptedStorage(Storage):
         return files
 
 
-def test_a_row_committed_after_the_store_was_listed_counts(yard: Yard) -> None:
-    yard.job()
+def test_a_row_committed_after_the_store_was_listed_counts(rig: Rig) -> None:
+    rig.job()
     dataset_id = new_id("ds")
-    stored = yard.put(f"datasets/{dataset_id}/content")
-    yard.storage = storage = InterruptedStorage(yard.root.as_uri())
+    stored = rig.put(f"datasets/{dataset_id}/content")
+    rig.storage = storage = InterruptedStorage(rig.root.as_uri())
 
     def commit() -> None:
-        with yard.sessions.begin() as session:
+        with rig.sessions.begin() as session:
             session.add(row(dataset_id))
 
     storage.then = commit
-    yard.clean_up(0)
+    rig.clean_up(0)
     assert storage.then is None
-    assert yard.keys() == [stored]
+    assert rig.keys() == [stored]
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # on SQLite nobody could write then
-def test_a_job_that_ends_between_two_queries_keeps_its_artifact(yard: Yard, engine: Engine) -> None:
-    lease = claimed(yard.sessions, yard.job())
-    stored = yard.put(f"artifacts/{lease.job_id}/1/model.onnx")
+def test_a_job_that_ends_between_two_queries_keeps_its_artifact(rig: Rig, engine: Engine) -> None:
+    lease = claimed(rig.sessions, rig.job())
+    stored = rig.put(f"artifacts/{lease.job_id}/1/model.onnx")
     waiting = [lease]
 
     def end(*_: object) -> None:
         if waiting:
-            succeed(yard.sessions, waiting.pop())
+            succeed(rig.sessions, waiting.pop())
 
     prefixes: set[str] = set()
-    with yard.sessions() as session:
+    with rig.sessions() as session:
         event.listen(engine, "after_cursor_execute", end)
         try:
-            prefixes = {group.prefix for group in cleanup.find_orphans(session, yard.storage, 0)}
+            prefixes = {group.prefix for group in cleanup.find_orphans(session, rig.storage, 0)}
         finally:
             event.remove(engine, "after_cursor_execute", end)
     assert (prefixes, waiting) == (set(), [])
-    yard.clean_up(0)
-    assert yard.keys() == [stored]
+    rig.clean_up(0)
+    assert rig.keys() == [stored]
 
 
-def test_running_attempts_lose_nothing_to_cleanups_without_grace(yard: Yard) -> None:
+def test_running_attempts_lose_nothing_to_cleanups_without_grace(rig: Rig) -> None:
     done = threading.Event()
     failures: list[Exception] = []
 
     def train() -> None:
         for _ in range(12):
-            lease = claimed(yard.sessions, yard.job())
+            lease = claimed(rig.sessions, rig.job())
             prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
             for name in ("model.onnx", "model.safetensors", "manifest.json"):
-                yard.storage.put(f"{prefix}/{name}", yard.source)
-            succeed(yard.sessions, lease)
+                rig.storage.put(f"{prefix}/{name}", rig.source)
+            succeed(rig.sessions, lease)
         done.set()
 
     worker = threading.Thread(target=train)
     worker.start()
     while not done.is_set():
         try:
-            yard.clean_up(0)
+            rig.clean_up(0)
         except Exception as error:  # noqa: BLE001 - collected, so that the thread is joined first
             failures.append(error)
             break
     worker.join()
     assert failures == []
-    with yard.sessions() as session:
+    with rig.sessions() as session:
         named = list(session.scalars(select(ModelVersion.artifact)))
     assert len(named) == 12
-    assert {name: len(yard.storage.keys(name)) for name in named} == dict.fromkeys(named, 3)
+    assert {name: len(rig.storage.keys(name)) for name in named} == dict.fromkeys(named, 3)
 
 
-def test_work_of_attempts_that_do_not_run_goes(yard: Yard) -> None:
-    running, paused = yard.job(Status.RUNNING, attempt=2), yard.job(Status.PAUSED, attempt=1)
+def test_work_of_attempts_that_do_not_run_goes(rig: Rig) -> None:
+    running, paused = rig.job(Status.RUNNING, attempt=2), rig.job(Status.PAUSED, attempt=1)
     live = [f"work/{running}-2-abc_1", f"work/{running}-3-abc", "work/notes", "work/job_1-1-x"]
     dead = [f"work/{running}-1-abc", f"work/{paused}-1-x", f"work/{new_id('job')}-1-y"]
-    needed = {yard.directory(name) for name in live}
-    needed |= {yard.directory(f"work/{paused}-1-young", seconds=60)}
-    gone = {yard.directory(name) for name in dead}
-    assert yard.leftovers() == gone
-    assert yard.clean_up().leftovers == len(gone)
-    assert yard.leftovers() == set()
+    needed = {rig.directory(name) for name in live}
+    needed |= {rig.directory(f"work/{paused}-1-young", seconds=60)}
+    gone = {rig.directory(name) for name in dead}
+    assert rig.leftovers() == gone
+    assert rig.clean_up().leftovers == len(gone)
+    assert rig.leftovers() == set()
     assert all(path.exists() for path in needed)
     assert not any(path.exists() for path in gone)
 
 
-def test_uploads_that_nobody_receives_any_more_go(yard: Yard) -> None:
-    yard.job()
-    old, young, growing = (yard.directory(f"incoming/tmp{k}", (OLD, 60, OLD)[k]) for k in range(3))
+def test_uploads_that_nobody_receives_any_more_go(rig: Rig) -> None:
+    rig.job()
+    old, young, growing = (rig.directory(f"incoming/tmp{k}", (OLD, 60, OLD)[k]) for k in range(3))
     (growing / "content").write_bytes(b"more of it")
     aged(growing, OLD)
-    assert yard.leftovers() == {old}
-    yard.clean_up()
+    assert rig.leftovers() == {old}
+    rig.clean_up()
     assert (old.exists(), young.exists(), growing.exists()) == (False, True, True)
 
 
-def test_unfinished_writes_of_a_killed_writer_are_deleted(yard: Yard) -> None:
-    needed = yard.put(f"datasets/{yard.dataset()}/content")
-    half, fresh, other = (yard.root / f"{needed}{end}" for end in ("#1", "#2", "#x"))
+def test_unfinished_writes_of_a_killed_writer_are_deleted(rig: Rig) -> None:
+    needed = rig.put(f"datasets/{rig.dataset()}/content")
+    half, fresh, other = (rig.root / f"{needed}{end}" for end in ("#1", "#2", "#x"))
     for path in (half, fresh, other):
         path.write_bytes(b"half")
     aged(half, OLD)
     aged(other, OLD)
-    assert yard.leftovers() == {half}
-    yard.clean_up()
+    assert rig.leftovers() == {half}
+    rig.clean_up()
     assert sorted(path.name for path in half.parent.iterdir()) == ["content", "content#2", "content#x"]
 
 
-def test_deleted_files_leave_no_directories(yard: Yard) -> None:
-    yard.job()
+def test_deleted_files_leave_no_directories(rig: Rig) -> None:
+    rig.job()
     for key in (f"artifacts/{new_id('job')}/1/a/b", f"checkpoints/{new_id('job')}/000001/x"):
-        yard.put(key)
-    yard.clean_up()
+        rig.put(key)
+    rig.clean_up()
     for _ in range(5):  # a directory is new while others are taken out of it
-        yard.clean_up(0)
-    assert [path.name for path in yard.root.rglob("*")] == ["probes"]  # where the clock is read
+        rig.clean_up(0)
+    assert [path.name for path in rig.root.rglob("*")] == ["probes"]  # where the clock is read
 
 
-def test_a_directory_just_made_is_not_pruned(yard: Yard) -> None:
-    (yard.root / "artifacts" / "new").mkdir(parents=True)
-    yard.storage.prune_directories(yard.storage.now() - 60)
-    assert (yard.root / "artifacts" / "new").is_dir()
+def test_a_directory_just_made_is_not_pruned(rig: Rig) -> None:
+    (rig.root / "artifacts" / "new").mkdir(parents=True)
+    rig.storage.prune_directories(rig.storage.now() - 60)
+    assert (rig.root / "artifacts" / "new").is_dir()
 
 
-def test_the_clock_of_a_store_leaves_no_file(yard: Yard) -> None:
-    stored = yard.storage.files(yard.put("datasets/x/y", seconds=0).rpartition("/")[0])
-    assert 0 <= yard.storage.now() - stored["datasets/x/y"].modified < 60
-    assert yard.storage.keys("probes") == []
-    yard.job()
-    yard.put(f"probes/{'0' * 32}")  # of a process killed in between
-    assert yard.clean_up().groups == 1
+def test_the_clock_of_a_store_leaves_no_file(rig: Rig) -> None:
+    stored = rig.storage.files(rig.put("datasets/x/y", seconds=0).rpartition("/")[0])
+    assert 0 <= rig.storage.now() - stored["datasets/x/y"].modified < 60
+    assert rig.storage.keys("probes") == []
+    rig.job()
+    rig.put(f"probes/{'0' * 32}")  # of a process killed in between
+    assert rig.clean_up().groups == 1
 
 
 def test_a_machine_whose_clock_is_a_year_ahead_takes_nothing(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    yard.job()
-    stored = yard.put(f"datasets/{new_id('ds')}/content", seconds=0)
-    upload = yard.directory("incoming/tmp1", seconds=0)
+    rig.job()
+    stored = rig.put(f"datasets/{new_id('ds')}/content", seconds=0)
+    upload = rig.directory("incoming/tmp1", seconds=0)
     ahead = time.time() + 365 * 86400
     monkeypatch.setattr(time, "time", lambda: ahead)
-    yard.clean_up()
-    assert yard.keys() == [stored]
+    rig.clean_up()
+    assert rig.keys() == [stored]
     assert upload.exists()
 
 
-def test_rows_too_old_to_be_of_use_are_deleted(yard: Yard) -> None:
-    with yard.sessions.begin() as session:
+def test_rows_too_old_to_be_of_use_are_deleted(rig: Rig) -> None:
+    with rig.sessions.begin() as session:
         for name, seconds in (("old", RETENTION_SECONDS + 60), ("new", RETENTION_SECONDS - 60)):
             session.add(
                 IdempotencyKey(
@@ -361,25 +359,25 @@ def test_rows_too_old_to_be_of_use_are_deleted(yard: Yard) -> None:
         for name, seconds in (("silent", WORKER_ROW_SECONDS + 60), ("quiet", WORKER_ROW_SECONDS - 60)):
             facts = {"role": "train", "device": "cpu", "host": "h", "pid": 1, "loaded": []}
             session.add(Worker(id=name, last_seen=db_now() - seconds, **facts))
-    assert yard.clean_up().rows == 2
-    with yard.sessions() as session:
+    assert rig.clean_up().rows == 2
+    with rig.sessions() as session:
         assert session.scalars(select(IdempotencyKey.key)).all() == ["new"]
         assert session.scalars(select(Worker.id)).all() == ["quiet"]
 
 
 def test_more_ids_than_a_statement_takes_are_queried_in_pages(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cleanup, "MAX_QUERY_IDS", 3)
-    needed = {yard.put(f"datasets/{yard.dataset()}/content") for _ in range(7)}
+    needed = {rig.put(f"datasets/{rig.dataset()}/content") for _ in range(7)}
     gone = {f"datasets/{new_id('ds')}" for _ in range(7)}
     for name in gone:
-        yard.put(f"{name}/content")
-    assert yard.orphans() == gone
-    assert yard.clean_up().groups == 7
-    assert set(yard.keys()) == needed
+        rig.put(f"{name}/content")
+    assert rig.orphans() == gone
+    assert rig.clean_up().groups == 7
+    assert set(rig.keys()) == needed
 
 
-def test_a_machine_without_a_data_directory_has_no_leftovers(yard: Yard) -> None:
-    yard.data_dir.rmdir()
-    assert yard.leftovers() == set()
+def test_a_machine_without_a_data_directory_has_no_leftovers(rig: Rig) -> None:
+    rig.data_dir.rmdir()
+    assert rig.leftovers() == set()

@@ -10,31 +10,31 @@ from app.database.engine import Sessions, make_engine, make_sessions
 from app.identifiers import new_id
 from app.infrastructure.storage import Storage
 from app.services.maintenance.janitor import FIRST_WAIT_SECONDS, Janitor
-from tests.app.services.maintenance.test_cleanup import Yard
+from tests.app.services.maintenance.test_cleanup import Rig
 from tests.support.fixtures.servers import until
 
 
 @pytest.fixture
-def yard(sessions: Sessions, storage: Storage, tmp_path: Path) -> Yard:
-    made = Yard(sessions, storage, tmp_path)
+def rig(sessions: Sessions, storage: Storage, tmp_path: Path) -> Rig:
+    made = Rig(sessions, storage, tmp_path)
     made.job()
     return made
 
 
-def janitor(yard: Yard, interval: float = 0.05, sessions: Sessions | None = None) -> Janitor:
-    return Janitor(sessions or yard.sessions, yard.storage, yard.data_dir, interval)
+def janitor(rig: Rig, interval: float = 0.05, sessions: Sessions | None = None) -> Janitor:
+    return Janitor(sessions or rig.sessions, rig.storage, rig.data_dir, interval)
 
 
-def test_it_cleans_up_again_and_again(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:
-    needed = yard.put(f"datasets/{yard.dataset()}/content")
-    made = janitor(yard)
+def test_it_cleans_up_again_and_again(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    needed = rig.put(f"datasets/{rig.dataset()}/content")
+    made = janitor(rig)
     caplog.set_level(logging.INFO)
     made.start()
     try:
         for _ in range(2):
-            yard.put(f"datasets/{new_id('ds')}/content")
-            left = yard.directory(f"incoming/{new_id('tmp')}")
-            until(lambda: yard.keys() == [needed], 30, "the cleanup of the store")
+            rig.put(f"datasets/{new_id('ds')}/content")
+            left = rig.directory(f"incoming/{new_id('tmp')}")
+            until(lambda: rig.keys() == [needed], 30, "the cleanup of the store")
             until(lambda left=left: not left.exists(), 30, "the cleanup of the directory")
     finally:
         made.stop()
@@ -42,11 +42,11 @@ def test_it_cleans_up_again_and_again(yard: Yard, caplog: pytest.LogCaptureFixtu
 
 
 def test_an_error_is_logged_and_the_next_cleanup_tries_again(
-    yard: Yard, caplog: pytest.LogCaptureFixture
+    rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = yard.data_dir / "late.db"
+    broken = rig.data_dir / "late.db"
     engine = make_engine(f"sqlite:///{broken}")
-    made = janitor(yard, sessions=make_sessions(engine))
+    made = janitor(rig, sessions=make_sessions(engine))
     made.start()
     try:
         until(lambda: caplog.text.count("cleanup: ") >= 2, 30, "two failures")
@@ -56,15 +56,15 @@ def test_an_error_is_logged_and_the_next_cleanup_tries_again(
     assert "no such table" in caplog.text
 
 
-def test_the_first_cleanup_waits_and_a_stop_is_quick(yard: Yard) -> None:
-    gone = yard.put(f"datasets/{new_id('ds')}/content")
-    made = janitor(yard, interval=10 * FIRST_WAIT_SECONDS)
+def test_the_first_cleanup_waits_and_a_stop_is_quick(rig: Rig) -> None:
+    gone = rig.put(f"datasets/{new_id('ds')}/content")
+    made = janitor(rig, interval=10 * FIRST_WAIT_SECONDS)
     made.start()
     begun = time.monotonic()
     made.stop()
     assert time.monotonic() - begun < 1
-    assert yard.keys() == [gone]
+    assert rig.keys() == [gone]
 
 
-def test_one_that_never_started_can_be_stopped(yard: Yard) -> None:
-    janitor(yard).stop()
+def test_one_that_never_started_can_be_stopped(rig: Rig) -> None:
+    janitor(rig).stop()

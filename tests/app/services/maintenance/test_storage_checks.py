@@ -13,12 +13,12 @@ from app.services.maintenance import storage_checks
 from app.services.maintenance.database_checks import Check, CheckResult, CheckState, run
 from app.states import Status
 from tests.app.services.jobs.test_leases import claimed
-from tests.app.services.maintenance.test_cleanup import Yard, aged, succeed
+from tests.app.services.maintenance.test_cleanup import Rig, aged, succeed
 from tests.support.factories.networks import lstm, store
 
 
-class Archive(Yard):
-    """A yard with undamaged versions and checkpoints."""
+class Archive(Rig):
+    """A rig with undamaged versions and checkpoints."""
 
     def __init__(self, sessions: Sessions, storage: Storage, directory: Path) -> None:
         super().__init__(sessions, storage, directory)
