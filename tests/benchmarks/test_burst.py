@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.burst.figures import bursts, targets
 from benchmarks.burst.load import Burst, Clients, Report, Submit
-from benchmarks.burst.measure import EMBEDDED, Crowd, Result, inversions
+from benchmarks.burst.measure import EMBEDDED, ClientMix, Result, inversions
 
 
 class Server:
@@ -77,7 +77,7 @@ def test_every_submit_and_every_kind_of_poll_is_told() -> None:
 
 def test_a_submit_that_is_not_accepted_is_an_error() -> None:
     report = sent(Server(refuse=4), 10)
-    result = Result(EMBEDDED, Crowd("some"), report, 0, None)
+    result = Result(EMBEDDED, ClientMix("some"), report, 0, None)
     assert Counter(one.status for one in report.submits) == {202: 9, 503: 1}
     assert result.errors == 1
     told = targets([result])
@@ -110,5 +110,5 @@ def test_pairs_out_of_order(started: dict[str, float], expected: int | None) -> 
 def test_the_table_has_rates_and_percentiles() -> None:
     submits = [Submit(f"job_{n}", n / 100, n / 100 + 0.01 + n / 10_000, 202) for n in range(100)]
     report = Report(submits, [0.002] * 99 + [0.05], {200: 50, 304: 50, 500: 1}, 7, 0.1)
-    result = Result(EMBEDDED, Crowd("one"), report, started=5, inversions=0)
+    result = Result(EMBEDDED, ClientMix("one"), report, started=5, inversions=0)
     assert "| SQLite, Valkey: one | 99 | 15.0 / 19.9 | 99 | 2.0 / 50.0 | 7 | 1 | 5 |" in bursts([result])

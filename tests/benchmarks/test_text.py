@@ -75,8 +75,8 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 def test_each_number_of_clients_has_its_own_ratio() -> None:
     def both(one: float, many: float) -> Result:
-        alone, crowd = result(one).closed[32], result(many).closed[32]
-        return Result({1: alone, 8: crowd})
+        alone, clients = result(one).closed[32], result(many).closed[32]
+        return Result({1: alone, 8: clients})
 
     rounds = [{"x recurra": both(100, 900), "x fastapi": both(200, 300)}]
     found = {one.what: one.ratios for one in comparisons(rounds, [Row("x", "tagging", "", 1, 1)], [1, 8])}
