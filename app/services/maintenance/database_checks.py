@@ -94,7 +94,7 @@ def row_checks(sessions: Sessions, notify: Callable[[], None]) -> list[Check]:
 
     return [
         Check("leases", "every running job has a lease", reading(expired_leases), lambda: reap(sessions)),
-        Check("doorbells", "all queued jobs have been announced", reading(stuck_jobs), notify_again),
+        Check("wake-ups", "all queued jobs have been announced", reading(stuck_jobs), notify_again),
         Check(
             "cancels", "no cancelled job is still waiting",
             reading(unfinished_cancels), changing(finish_cancels),

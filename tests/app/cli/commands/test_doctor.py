@@ -24,7 +24,7 @@ from tests.app.services.maintenance.test_storage_checks import Archive
 from tests.support.fixtures.servers import Valkey
 
 Run = Callable[..., Result]
-ROWS = ["leases", "doorbells", "cancels", "aliases", "models", "events"]
+ROWS = ["leases", "wake-ups", "cancels", "aliases", "models", "events"]
 FILES = ["store", "versions", "checkpoints", "orphans", "leftovers"]
 
 
@@ -95,7 +95,7 @@ def test_each_planted_fault_is_reported_then_repaired_then_gone(
     run: Run, archive: Archive, redis_server: Valkey, tmp_path: Path
 ) -> None:
     planted = plant(archive)
-    repairable = {"leases", "doorbells", "cancels", "models", "checkpoints", "orphans", "leftovers"}
+    repairable = {"leases", "wake-ups", "cancels", "models", "checkpoints", "orphans", "leftovers"}
     for arguments, state, status in (((), "problem", 1), (("--repair",), "repaired", 0)):
         done = run("--json", *arguments)
         assert {name for name, value in states(done).items() if value == state} == repairable

@@ -133,13 +133,13 @@ def test_a_job_that_no_free_worker_claims_is_announced_again(desk: Desk) -> None
     desk.set(recent, dispatched_at=db_now() - 30)
     desk.set(later, due_at=db_now() + 60)
     desk.set(paused, status=Status.PAUSED)
-    desk.repairs("doorbells", [never, lost])
+    desk.repairs("wake-ups", [never, lost])
     assert desk.notified == 1
 
 
 def test_jobs_that_wait_for_good_reason_are_no_fault(desk: Desk) -> None:
     def waits() -> bool:
-        return desk.check("doorbells").state is CheckState.PROBLEM
+        return desk.check("wake-ups").state is CheckState.PROBLEM
 
     waiting, other = desk.job(), desk.job()
     ago = db_now() - STUCK_SECONDS - 5
@@ -157,14 +157,14 @@ def test_jobs_that_wait_for_good_reason_are_no_fault(desk: Desk) -> None:
         leases.end(session, lease, Status.FAILED, code="x")
     assert not waits()  # it has only just become free
     desk.set(other, finished_at=ago)
-    assert desk.check("doorbells").faults == [waiting]
+    assert desk.check("wake-ups").faults == [waiting]
 
 
 def test_a_job_that_cannot_be_announced_is_a_problem(desk: Desk) -> None:
     desk.worker()
     job_id = desk.job()
     desk.set(updated_at=db_now() - STUCK_SECONDS - 5)
-    silent = {one.name: one for one in database_checks.row_checks(desk.sessions, lambda: None)}["doorbells"]
+    silent = {one.name: one for one in database_checks.row_checks(desk.sessions, lambda: None)}["wake-ups"]
     result = run(silent, repair=True)
     assert (result.state, result.faults) == (CheckState.PROBLEM, [job_id])
 
