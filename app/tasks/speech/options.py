@@ -13,7 +13,7 @@ DEFAULT_STRIDE, MAX_STRIDE = 3, 8
 KERNEL_STRIDES = 4  # windows of the convolution cover so many strides, less one frame
 MAX_BEAM_SIZE = 64
 TRAIN_SECONDS = 150_000.0  # of audio in all epochs together, by default
-MIN_EPOCHS, MAX_EPOCHS = 12, 150
+MIN_EPOCHS, MAX_EPOCHS = 12, 60
 SMALL_SECONDS = 1_800.0  # with less audio for training, batches are smaller still
 
 
@@ -110,7 +110,7 @@ def default_hyperparameters(summary: Json) -> tuple[Json, Json]:
         "batch_size": 8 if seconds > SMALL_SECONDS else 4,
         "learning_rate": 2e-3,
         "clip_norm": 5.0,
-        "patience": 30,
+        "patience": 15,
         "optimizer": "adamw",
         "weight_decay": 0.01,
         "sorted_epochs": 1,
