@@ -49,6 +49,7 @@ class NetworkIn(StrictModel):
     pooling: Literal["concat", "attention", "last", "max", "mean"] | None = None
     crf: bool | None = None
     tie_weights: bool | None = None
+    layer_norm: bool | None = None
     attention: Literal["dot", "general", "additive"] | None = None
 
 
@@ -71,6 +72,7 @@ class TrainingIn(StrictModel):
     ensemble: int | None = Field(default=None, ge=1, le=32)
     selection: Literal["best", "last"] | None = None
     pretrain_epochs: int | None = Field(default=None, ge=0, le=1_000)
+    sorted_epochs: int | None = Field(default=None, ge=0, le=10_000)
     label_smoothing: float | None = Field(default=None, ge=0, lt=1)
     activation_regularization: float | None = Field(default=None, ge=0, le=100)
     temporal_regularization: float | None = Field(default=None, ge=0, le=100)

@@ -13,6 +13,20 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 TAIL_BYTES = 64 << 10
+PASSED_VARIABLES = (  # of the environment; none of them holds a secret
+    "PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TMPDIR",
+)  # fmt: skip
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",  # each thread would reserve address space
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+def confined_environment() -> dict[str, str]:
+    """The environment of a child that reads a stranger's file: no secrets, one thread."""
+    return {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ} | ONE_THREAD
 
 
 def die_with_parent(parent: int, signum: int = signal.SIGTERM) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from app.errors import AppError, DatasetInvalid, NoSpace, Problem
-from app.infrastructure.processes import signal_group
+from app.infrastructure.processes import confined_environment, signal_group
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
@@ -26,15 +26,6 @@ JSON_OBJECT_START = re.compile(rb'(\[\s*)?\{\s*"|\{\s*\}')  # where plain text m
 FREE_FORMS = {"txt", "conll"}  # formats that may begin with any character
 JSON_SUFFIXES = ("jsonl", "json", "ndjson")
 UNREADABLE = "The file could not be read."
-PASSED_VARIABLES = (  # of the environment; none of them holds a secret
-    "PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TMPDIR",
-)  # fmt: skip
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",  # each thread would reserve address space
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
 
 
 @dataclass(frozen=True)
@@ -109,7 +100,7 @@ def _run_child(module: str, spec: bytes, seconds: float) -> Json:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ} | ONE_THREAD,
+            env=confined_environment(),
             start_new_session=True,
         ) as child:
             try:

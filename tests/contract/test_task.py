@@ -3,6 +3,7 @@
 A new task adds one `Sample` here and passes everything below with every cell, or it is not done.
 """
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,14 +22,14 @@ from app.tasks import TASKS
 from app.tasks.contract import Batch, DecodedTokens, Example, Input, Output, Plan, Split, Task
 from app.tasks.source import Faults, Reading
 from app.typedefs import Json
-from tests.support.factories import labels
+from tests.support.factories import labels, recordings
 from tests.support.factories.bilingual import jsonl, sentences, tsv
 from tests.support.factories.tagged import entities, parts_of_speech, to_conll, to_jsonl
 from tests.support.factories.texts import poems, verses
 from tests.support.fixtures.service import monthly
 from workers.artifact.export import read_manifest
 from workers.decoding.scheduler import decode_all
-from workers.inference.engines import Engine, open_onnx
+from workers.inference.engines import Engine, open_onnx, unpadded
 from workers.inference.torch_engine import open_torch
 from workers.nn.cells import CELLS
 from workers.training.run import train
@@ -106,6 +107,43 @@ SAMPLES = {
         parameters={"max_tokens": 8, "temperature": 0, "stop": "king"},
         fields=({"prompt"}, {"max_tokens", "temperature", "top_k", "top_p", "seed", "stop"}),
         answer={"text", "finish_reason", "tokens"},
+    ),
+    "speech": Sample(
+        format="zip",
+        content=recordings.songs,
+        options={},
+        instances=[
+            {"audio_base64": base64.b64encode(content).decode()}
+            for content in (
+                recordings.written(recordings.sung("ab c", np.random.default_rng(0))),
+                recordings.written(recordings.tone(0.01, 44_100, 2), 44_100, "WAV", "PCM_24"),
+                recordings.written(np.zeros((16_000, 1)), 16_000, "OGG", "OPUS"),
+                recordings.written(recordings.sung("abc", np.random.default_rng(1)), container="FLAC"),
+            )
+        ],
+        parameters={"beam_size": 3},
+        fields=({"audio_base64"}, {"beam_size"}),
+        answer={"text", "duration_seconds", "words", "confidence"},
+    ),
+    "speech: byte pairs": Sample(
+        format="zip",
+        content=lambda: recordings.songs(40, seed=1),
+        options={
+            "tokens": "bpe",
+            "vocabulary_size": 300,
+            "normalize": "data",
+            "language_model": "on",
+            "speed": 0.25,
+            "stride": 2,
+            "mel_bins": 20,
+        },
+        instances=[
+            {"audio_base64": base64.b64encode(recordings.written(recordings.tone(seconds))).decode()}
+            for seconds in (0.4, 0.1)
+        ],
+        parameters={},
+        fields=({"audio_base64"}, {"beam_size"}),
+        answer={"text", "duration_seconds", "words", "confidence"},
     ),
     "tagging": Sample(
         format="conll",
@@ -317,7 +355,8 @@ def test_batches_have_the_promised_shapes(case: Case, planned: Callable[[Case], 
         for batch in (plain, varied):
             checked(case, plan, batch, len(rows))
         np.testing.assert_array_equal(plain.lengths, split.lengths[rows])
-        assert (varied.lengths <= split.lengths[rows]).all()  # a random view may leave a part out
+        # A random view may leave a part out, or be up to a third slower.
+        assert (varied.lengths <= np.ceil(4 / 3 * split.lengths[rows])).all()
 
 
 def test_the_plain_view_of_an_example_does_not_depend_on_its_neighbours(
@@ -357,10 +396,7 @@ def computed(engine: Engine, examples: list[Example]) -> list[Any]:
                 engine.decoder, [one.inputs for one in examples], [one.decoding or {} for one in examples]
             )
         )
-    outputs = engine.run(inputs, lengths)
-    if outputs.dtype != np.float32:  # the best labels of each step
-        return [row[:length] for row, length in zip(outputs, lengths.tolist(), strict=True)]
-    return list(outputs)
+    return list(unpadded(engine, engine.run(inputs, lengths), lengths))
 
 
 def alike(one: Any, other: Any) -> None:

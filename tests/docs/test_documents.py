@@ -31,6 +31,7 @@ SHORTER = {  # replaced in blocks that are marked as short
     '["rnn", "lstm", "gru"]}, "seeds": 2': '["rnn", "gru"]}, "seeds": 1',
     '"epochs": 4': '"epochs": 1',
     '"hidden_size": 192': '"hidden_size": 32',
+    '"epochs": 60': '"epochs": 1',
 }
 CANCEL = "curl -sS -o /dev/null --fail-with-body -X POST $URL/v1/jobs/$JOB/cancel\n"
 SERIES = re.findall(r"`(recurra_[a-z_]+)`", PAGES["docs/serving.md"])
@@ -205,6 +206,12 @@ def check_generation(printed: str, programs: list[str]) -> None:
     assert len(completed) > 0
 
 
+def check_speech(printed: str, _: list[str]) -> None:
+    (prediction,) = only(objects(printed), "predictions")["predictions"]
+    assert prediction["duration_seconds"] == 1.008
+    assert prediction["text"] == " ".join(word["word"] for word in prediction["words"])
+
+
 def check_translation(printed: str, _: list[str]) -> None:
     (prediction,) = only(objects(printed), "predictions")["predictions"]
     assert prediction["score"] <= 0
@@ -218,6 +225,7 @@ CHECKS = {
     "docs/tasks/classification.md": check_classification,
     "docs/tasks/forecasting.md": check_forecasting,
     "docs/tasks/generation.md": check_generation,
+    "docs/tasks/speech.md": check_speech,
     "docs/tasks/tagging.md": check_tagging,
     "docs/tasks/translation.md": check_translation,
 }

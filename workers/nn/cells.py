@@ -49,6 +49,7 @@ class Recurrent(nn.Module):
         dropout: float,
         variational: bool = False,
         weight_drop: float = 0.0,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         self.cell = CELLS[cell]
@@ -57,6 +58,9 @@ class Recurrent(nn.Module):
         self.state_rows = layers * self.directions * self.cell.states
         self.weight_drop = weight_drop
         self.dropout = Dropout(dropout, variational=variational)  # between layers
+        # Ba, Kiros & Hinton (2016), "Layer normalization", around the cells: they stay those of torch.
+        widths = [input_size, *[hidden_size * self.directions] * layers] if layer_norm else []
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)  # the last one: of the top states
         self.forwards, self.backwards = nn.ModuleList(), nn.ModuleList()
         for layer in range(layers):
             width = hidden_size * self.directions if layer else input_size
@@ -111,6 +115,8 @@ class Recurrent(nn.Module):
         turn = turned(lengths, inputs.shape[1]) if len(self.backwards) else None  # (batch, time)
         lasts: list[State] = []
         for layer, ahead in enumerate(self.forwards):
+            if len(self.norms):
+                inputs = self.norms[layer](inputs)
             if layer:
                 inputs = self.dropout(inputs)
             outputs, last = run(ahead, inputs, self._part(state, len(lasts)))  # (batch, time, hidden)
@@ -120,7 +126,7 @@ class Recurrent(nn.Module):
                 lasts.append(last)
                 outputs = torch.cat([outputs, pick(again, turn)], dim=-1)  # (batch, time, 2 * hidden)
             inputs = outputs
-        return inputs, self._joined(lasts)
+        return self.norms[-1](inputs) if len(self.norms) else inputs, self._joined(lasts)
 
     def _run(self, module: nn.Module, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         if self.training and self.weight_drop:

@@ -22,6 +22,7 @@ class ModelConfig:
     input_dropout: float = 0.0  # of the embedded inputs
     variational_dropout: bool = False  # one mask for all steps of a sequence
     weight_drop: float = 0.0  # of the recurrent weights
+    layer_norm: bool = False  # of what each layer reads, and of the last one's states
     quantiles: tuple[float, ...] = ()  # of a QUANTILES head
     vocabularies: tuple[int, ...] = ()  # sizes, one for each column of token numbers
     embedding_size: int = 100  # of the first column

@@ -31,6 +31,7 @@ class SequenceModel(nn.Module):
             dropout=config.dropout,
             variational=config.variational_dropout,
             weight_drop=config.weight_drop,
+            layer_norm=config.layer_norm,
         )
         states = config.hidden_size * self.recurrent.directions
         self.head = head(config, states, self.embed.width)

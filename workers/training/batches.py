@@ -28,18 +28,27 @@ def shuffled(lengths: Ints, size: int, rng: np.random.Generator) -> list[Ints]:
     return [groups[k] for k in rng.permutation(len(groups))]
 
 
+def sorted_by_length(lengths: Ints, size: int) -> list[Ints]:
+    """Rows in batches from the shortest to the longest (SortaGrad: Amodei et al. 2016, "Deep Speech 2")."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
 class TrainingBatches:
     """Every example once, in an order and with random views that depend on seed and epoch alone.
 
+    With `by_length` the shortest come first; streams, whose state is carried over, are never sorted.
     `snapshot` has the position between two batches; `restore` continues from there.
     """
 
-    def __init__(self, split: Split, size: int, seed: int, epoch: int) -> None:
+    def __init__(self, split: Split, size: int, seed: int, epoch: int, *, by_length: bool = False) -> None:
         self._split = split
         self._rng = np.random.default_rng([seed, epoch])
         if split.carried:
             count = len(split.lengths)
             self._order = streams(count, size, int(self._rng.integers(count)))
+        elif by_length:
+            self._order = sorted_by_length(split.lengths, size)
         else:
             self._order = shuffled(split.lengths, size, self._rng)
         self._position = 0

@@ -52,6 +52,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     activation_regularization: float = 0.0
     temporal_regularization: float = 0.0
+    sorted_epochs: int = 0  # at the beginning, whose batches come by length, the shortest first
     averaging: float = 0.98  # decay of the exponential average of the weights, which is the result
 
 
@@ -119,7 +120,9 @@ class Loop:
 
     def _batches(self, train: Split, epoch: int) -> TrainingBatches:
         self.epoch = epoch
-        return TrainingBatches(train, self.config.batch_size, self.config.seed, epoch)
+        config = self.config
+        by_length = epoch <= config.sorted_epochs
+        return TrainingBatches(train, config.batch_size, config.seed, epoch, by_length=by_length)
 
     def figures(self) -> Json:
         """The training loss, learning rate and gradient norm of the last epoch."""

@@ -69,6 +69,24 @@ def test_ragged_rows_are_what_each_is_alone(cell: str, layers: int, bidirectiona
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_layer_norm_standardizes_what_is_read_and_the_top_states(cell: str) -> None:
+    torch.manual_seed(0)
+    network = Recurrent(
+        cell, INPUT, HIDDEN, layers=2, bidirectional=True, dropout=0.0, layer_norm=True
+    ).eval()
+    inputs, state = torch.randn(3, 7, INPUT), torch.zeros(network.state_rows, 3, HIDDEN)
+    lengths = torch.tensor([4, 7, 1])
+    outputs, _ = network(inputs, state, lengths)
+    louder, _ = network(100 * inputs + 3, state, lengths)
+    torch.testing.assert_close(outputs, louder, atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(outputs.mean(dim=-1), torch.zeros(3, 7), atol=1e-5, rtol=0)
+    ragged, _ = network.forward_ragged(inputs, lengths, state)
+    for row, length in enumerate(lengths.tolist()):
+        torch.testing.assert_close(ragged[row, :length], outputs[row, :length], atol=1e-5, rtol=1e-4)
+    assert len(recurrent(cell).norms) == 0
+
+
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 2])
 def test_the_state_carries_over(cell: str, layers: int) -> None:
     network = recurrent(cell, layers=layers)

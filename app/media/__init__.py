@@ -1,0 +1,1 @@
+"""Decoding of media files from strangers: in a child process with limits, which may die of them."""

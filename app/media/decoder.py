@@ -1,0 +1,134 @@
+"""Decodes media files in a child process that is started when it is needed and replaced when it dies."""
+
+import atexit
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import asdict
+from functools import cache
+from types import TracebackType
+from typing import Any, BinaryIO, Self, cast
+
+from app.infrastructure.processes import confined_environment
+from app.media.errors import MediaError
+from app.media.limits import MediaLimits
+from app.media.wire import read_message, unpack_result, write_message
+from app.typedefs import Json
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 30.0  # for the child to begin, beside the time for the file
+UNDECODABLE = "could not be decoded"
+
+
+class MediaDecoder:
+    """Decodes one file at a time, for any thread; to be closed, or used as a context manager."""
+
+    def __init__(self, limits: MediaLimits = MediaLimits()) -> None:  # noqa: B008 - it is frozen
+        self.limits = limits
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None while there is none."""
+        return self._child.pid if self._child is not None else None
+
+    def close(self) -> None:
+        """End the child; the next file starts another."""
+        with self._lock:
+            self._stop()
+
+    def decode(self, kind: str, content: bytes, options: Json) -> dict[str, Any]:
+        """Arrays and JSON values of a file of a kind: audio, video or midi. Raises `MediaError`."""
+        with self._lock:
+            if self._owner != os.getpid():  # after a fork the pipes belong to the other process
+                self._child, self._owner = None, os.getpid()
+            try:
+                child = self._running()
+                header, body = self._exchange(child, {"kind": kind, "options": options}, content)
+            except (EOFError, OSError):
+                raise MediaError(self._cause_of_death()) from None
+            except BaseException:  # an interrupted exchange would leave half a message in the pipes
+                self._stop()
+                raise
+        if "error" in header:
+            if "cause" in header:
+                log.info("%s %s: %s", kind, header["error"], header["cause"])
+            raise MediaError(header["error"])
+        return unpack_result(header, body)
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        """The child, newly started where there is none or the last one died while it was idle."""
+        if self._child is not None and self._child.poll() is None:
+            return self._child
+        self._stop()
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "app.media.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=confined_environment(),
+            start_new_session=True,
+        )
+        write_message(cast("BinaryIO", self._child.stdin), asdict(self.limits))
+        return self._child
+
+    def _exchange(
+        self, child: "subprocess.Popen[bytes]", request: Json, content: bytes
+    ) -> tuple[Json, bytearray]:
+        """Send a file and wait for the reply; raises `EOFError` or `OSError` where the child died."""
+        timer = threading.Timer(3 * self.limits.seconds + START_SECONDS, child.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            write_message(cast("BinaryIO", child.stdin), request, [content] if content else [])
+            return read_message(cast("BinaryIO", child.stdout))
+        finally:
+            timer.cancel()
+
+    def _cause_of_death(self) -> str:
+        """Why the child is gone, as the end of a sentence about the file."""
+        child = self._child
+        self._stop()
+        status = child.returncode if child is not None else None
+        log.warning("the decoding child ended with status %s", status)
+        if status in (-signal.SIGXCPU, -signal.SIGALRM):
+            return f"{UNDECODABLE} in {self.limits.seconds:g} seconds"
+        return UNDECODABLE
+
+    def _stop(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        for pipe in (child.stdin, child.stdout):
+            try:
+                if pipe is not None:
+                    pipe.close()
+            except OSError:  # it died with bytes left to write
+                pass
+        try:
+            child.wait(timeout=1)  # at the end of its input it ends by itself
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+@cache
+def process_decoder() -> MediaDecoder:
+    """The decoder that all requests of this process share."""
+    decoder = MediaDecoder()
+    atexit.register(decoder.close)
+    return decoder

@@ -1,0 +1,115 @@
+"""From a request's recording to the network's input, and from its outputs to a transcript with word times."""
+
+import struct
+from dataclasses import dataclass
+from functools import partial
+
+from app.errors import Invalid, Problem
+from app.media.decoder import process_decoder
+from app.media.errors import MediaError
+from app.tasks.arrays import Array
+from app.tasks.contract import Example, strided_lengths
+from app.tasks.shared.ragged import Ragged
+from app.tasks.speech.alignment import align, confidence, words_of
+from app.tasks.speech.beam_search import SearchSettings, search
+from app.tasks.speech.encoding import encode_samples
+from app.tasks.speech.features import SHIFT_MS
+from app.tasks.speech.labels import load_labels
+from app.tasks.speech.language_model import load_language_model
+from app.tasks.speech.options import SpeechInstance, SpeechParameters
+from app.tasks.speech.reading import RATE, decode_audio_file
+from app.typedefs import Json
+
+WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What `decode` needs to know of an instance."""
+
+    seconds: float
+    starts: list[int]  # frames at which the parts begin that are searched one by one
+
+
+class SpeechInstances:
+    """The clips of a data set as instances, each made when it is requested."""
+
+    def __init__(self, audio: Ragged, rate: int) -> None:
+        self._audio, self._rate = audio, rate
+
+    def __len__(self) -> int:
+        return len(self._audio)
+
+    def __getitem__(self, index: int) -> SpeechInstance:
+        return SpeechInstance(wav_bytes(self._audio[index], self._rate))
+
+
+def wav_bytes(samples: Array, rate: int) -> bytes:
+    """Int16 samples (n,) as a WAV file."""
+    data = samples.astype("<i2").tobytes()
+    header = WAV_HEADER.pack(
+        b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", len(data)
+    )
+    return header + data
+
+
+def encode_recording(state: Json, instance: SpeechInstance) -> Example:
+    """Log-mel frames (time, bins) of a recording; raises `Invalid` where it cannot be decoded."""
+    try:
+        decoded = decode_audio_file(process_decoder(), instance.audio_base64, {RATE: state[RATE]})
+    except MediaError as error:
+        raise Invalid(problems=[Problem("/audio_base64", f"the audio {error}")]) from None
+    frames, starts = encode_samples(decoded["samples"], state)
+    return Example(frames, Recording(decoded["seconds"], starts))
+
+
+def search_settings(state: Json, parameters: SpeechParameters) -> SearchSettings:
+    """How a request's outputs are searched: as validation chose, or with its own beam."""
+    chosen = SearchSettings(**state["search"])
+    if parameters.beam_size is None:
+        return chosen
+    return SearchSettings(parameters.beam_size, chosen.weight, chosen.bonus)
+
+
+def part_steps(starts: list[int], steps: int, stride: int) -> list[tuple[int, int]]:
+    """The steps of each part, whose frames begin at multiples of `stride`."""
+    firsts = [start // stride for start in starts]
+    return list(zip(firsts, [*firsts[1:], steps], strict=True))
+
+
+def transcribe(state: Json, outputs: Array, starts: list[int], settings: SearchSettings) -> list[list[int]]:
+    """The labels of each part of log-probabilities (steps, labels)."""
+    model = load_language_model(state) if settings.weight and settings.beam_size > 1 else None
+    parts = part_steps(starts, len(outputs), state["stride"])
+    return [search(outputs[first:end], settings, model) for first, end in parts]
+
+
+def join_parts(state: Json, parts: list[list[int]]) -> str:
+    """The text of the labels of all parts, which begin and end at a pause between words."""
+    labels = load_labels(state["labels"])
+    texts = (labels.decode(part).strip() for part in parts)
+    return " ".join(text for text in texts if text)
+
+
+def decode_outputs(state: Json, example: Example, outputs: Array, parameters: SpeechParameters) -> Json:
+    """The transcript of log-probabilities (steps, labels), with the times and confidence of its words."""
+    recording: Recording = example.context
+    outputs = outputs[: int(strided_lengths(len(example.inputs), state["stride"]))]  # without padding
+    labels, seconds = load_labels(state["labels"]), SHIFT_MS * state["stride"] / 1_000
+    transcribed = transcribe(state, outputs, recording.starts, search_settings(state, parameters))
+    as_words = partial(words_of, labels=labels, step_seconds=seconds)
+    words, likely = list[Json](), list[float]()
+    bounds = part_steps(recording.starts, len(outputs), state["stride"])
+    for part, (first, end) in zip(transcribed, bounds, strict=True):
+        aligned = align(outputs[first:end], part)
+        words += as_words(aligned, start_seconds=first * seconds)
+        likely += [one.log_probability for one in aligned]
+    for word in words:
+        word["end"] = min(word["end"], round(recording.seconds, 3))
+        word["start"] = min(word["start"], word["end"])
+    return {
+        "text": join_parts(state, transcribed),
+        "duration_seconds": round(recording.seconds, 3),
+        "confidence": confidence(likely),
+        "words": words,
+    }

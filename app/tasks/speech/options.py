@@ -1,0 +1,118 @@
+"""Options of a speech job, instances and parameters of a request, and the defaults of a job."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import Problem
+from app.tasks.shared import tokenizers
+from app.typedefs import Json
+
+DEFAULT_STRIDE, MAX_STRIDE = 3, 8
+KERNEL_STRIDES = 4  # windows of the convolution cover so many strides, less one frame
+MAX_BEAM_SIZE = 64
+TRAIN_SECONDS = 150_000.0  # of audio in all epochs together, by default
+MIN_EPOCHS, MAX_EPOCHS = 12, 60
+SMALL_SECONDS = 1_800.0  # with less audio for training, batches are smaller still
+
+
+class SpeechOptions(BaseModel):
+    """Options of a speech job."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    tokens: Annotated[
+        Literal["character", "bpe"],
+        Field(description="The unit of a transcript that the network writes: characters or byte pairs."),
+    ] = "character"
+    vocabulary_size: Annotated[
+        int, Field(ge=8, le=8_192, description="Largest number of byte pairs; of no effect on characters.")
+    ] = 500
+    mel_bins: Annotated[int, Field(ge=8, le=128, description="Bands of the mel spectrum.")] = 40
+    stride: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_STRIDE,
+            description="Frames of 10 ms that become one step. A step writes one character at most.",
+        ),
+    ] = DEFAULT_STRIDE
+    normalize: Annotated[
+        Literal["clip", "data"],
+        Field(description="Subtract the mean spectrum of each clip, or that of the training data."),
+    ] = "clip"
+    speed: Annotated[
+        float,
+        Field(ge=0, le=0.25, description="Play training clips up to this share slower or faster; 0: never."),
+    ] = 0.1
+    warp: Annotated[
+        float,
+        Field(
+            ge=0, le=0.25, description="Shift training spectra up to this share, as other voices; 0: never."
+        ),
+    ] = 0.1
+    masking: Annotated[
+        float,
+        Field(
+            ge=0, le=0.5, description="Share of a training spectrum hidden in time, and in bands; 0: none."
+        ),
+    ] = 0.2
+    language_model: Annotated[
+        Literal["auto", "on", "off"],
+        Field(
+            description="Search with an n-gram model of the training transcripts; auto: if it helps on the "
+            "validation split."
+        ),
+    ] = "auto"
+    ngram: Annotated[int, Field(ge=1, le=12, description="Labels in an n-gram of the language model.")] = 8
+
+
+class SpeechInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A recording: the bytes of a file in any common audio format, base64 in JSON."""
+
+    audio_base64: bytes
+
+
+class SpeechParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Hypotheses of the beam search; 1 takes the best label of each step. By default as validation chose."""
+
+    beam_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BEAM_SIZE)] | None = None
+
+
+def check_options(summary: Json, options: SpeechOptions) -> list[Problem]:
+    """The problems of these options for a data set with this summary; none if a job may have them."""
+    problems = []
+    if options.tokens == "bpe":
+        problems += tokenizers.vocabulary_problems(options.tokens, options.vocabulary_size)
+    elif options.stride > summary["max_stride"]:
+        detail = f"the longest text for its audio leaves room for {summary['max_stride']} frames a step"
+        problems.append(Problem("/options/stride", detail))
+    return problems
+
+
+def default_hyperparameters(summary: Json) -> tuple[Json, Json]:
+    """Default network and training: small batches, which leave the plateau of blanks soon, and layer norm."""
+    seconds = max(float(summary["train_seconds"]), 1.0)
+    network: Json = {
+        "cell": "lstm",
+        "layers": 2,
+        "hidden_size": 128,
+        "bidirectional": True,
+        "dropout": 0.2,
+        "input_dropout": 0.0,
+        "embedding_size": 128,
+        "layer_norm": True,
+    }
+    epochs = round(TRAIN_SECONDS / seconds)
+    training: Json = {
+        "epochs": min(max(epochs, MIN_EPOCHS), MAX_EPOCHS),
+        "batch_size": 8 if seconds > SMALL_SECONDS else 4,
+        "learning_rate": 2e-3,
+        "clip_norm": 5.0,
+        "patience": 15,
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "sorted_epochs": 1,
+    }
+    return network, training

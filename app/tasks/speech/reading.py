@@ -1,0 +1,256 @@
+"""Reads recordings with their transcripts from an archive: PCM at one sample rate, and texts."""
+
+import base64
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from app.errors import DatasetInvalid
+from app.media.decoder import MediaDecoder
+from app.media.errors import MediaError
+from app.tasks.arrays import Array, Arrays
+from app.tasks.shared import splits
+from app.tasks.shared.ragged import Ragged, Texts
+from app.tasks.shared.splits import SPLIT
+from app.tasks.shared.table_cells import shorten
+from app.tasks.shared.text_checks import TEXT, text_problem
+from app.tasks.source import Faults, Source
+from app.tasks.speech.features import SHIFT_MS, frame_count, steps_of
+from app.tasks.speech.labels import normalize_transcript, steps_needed
+from app.tasks.speech.options import DEFAULT_STRIDE, MAX_STRIDE
+from app.typedefs import Json
+
+AUDIO, RATE = "audio", "sample_rate"
+FIELDS = (AUDIO, TEXT, SPLIT)
+MAX_SAMPLE_RATE = 16_000  # Hz, of what is stored
+MAX_AUDIO_BYTES = 128 << 20  # of one file
+MAX_TOTAL_SAMPLES = 1 << 30  # of all clips: 18 hours at 16 kHz
+MAX_TRANSCRIPT_CHARS = 1 << 20
+MIN_CLIPS = 3  # one for each split
+MAX_CHARACTERS_SHOWN = 100  # in a summary
+
+
+@dataclass
+class Clip:
+    """One recording as the manifest describes it."""
+
+    line: int  # 1-based, of the manifest
+    name: str
+    text: str
+    code: int  # of its split
+    samples: Array = field(default_factory=lambda: np.zeros(0, np.int16))
+    rate: int = 0  # Hz
+
+    @property
+    def seconds(self) -> float:
+        """The length of the recording."""
+        return len(self.samples) / self.rate
+
+    @property
+    def frames(self) -> int:
+        """Frames of its features."""
+        return frame_count(len(self.samples), self.rate)
+
+
+def decode_audio_file(decoder: MediaDecoder, content: bytes, options: Json) -> dict[str, Any]:
+    """What the decoder makes of an audio file that is not too large; raises `MediaError`."""
+    if len(content) > MAX_AUDIO_BYTES:
+        raise MediaError(f"is larger than {MAX_AUDIO_BYTES >> 20} MiB")
+    return decoder.decode(AUDIO, content, options)
+
+
+class SpeechReader:
+    """Collects the clips of an archive; every fault names the manifest's line and field."""
+
+    def __init__(self, source: Source, faults: Faults, decoder: MediaDecoder) -> None:
+        self._source, self._faults, self._decoder = source, faults, decoder
+        self.clips: dict[str, Clip] = {}  # by the member's name
+        self.repeated = self.shortened = self.total_samples = 0
+
+    def read_manifest(self) -> None:
+        """Read every line of the manifest, then decode the recordings it names."""
+        for line, record in self._source.manifest():
+            clip = self._read_line(line, record)
+            if clip is not None and self._is_new(clip):
+                self.clips[clip.name] = clip
+        for clip in self.clips.values():
+            self._decode(clip, {"max_sample_rate": MAX_SAMPLE_RATE})
+            self._check_fit(clip)
+
+    def _read_line(self, line: int, record: Json) -> Clip | None:
+        """The clip of a line, or None after its faults."""
+        count, name, text = len(self._faults.problems), record.get(AUDIO), record.get(TEXT)
+        for other in sorted(record.keys() - set(FIELDS)):
+            detail = f"There is no field {shorten(other)}; a line has {', '.join(FIELDS)}."
+            self._faults.add(detail, row=line, column=other)
+        if not isinstance(name, str) or not name:
+            detail = "is missing" if name is None else f"is {shorten(name)}, which is no name"
+            self._faults.add(f"The audio {detail}.", row=line, column=AUDIO)
+        is_empty = isinstance(text, str) and not text.strip()  # a recording in which nobody speaks
+        wrong = "is missing." if text is None else text_problem(text, MAX_TRANSCRIPT_CHARS)
+        if wrong and not is_empty:
+            self._faults.add(f"The text {wrong}", row=line, column=TEXT)
+        code = splits.read_split(record.get(SPLIT), line, self._faults)
+        if len(self._faults.problems) > count or code is None:
+            return None
+        return Clip(line, str(name), normalize_transcript(str(text)), code)
+
+    def _is_new(self, clip: Clip) -> bool:
+        """Whether no line before named this recording; a fault where one gave it another text."""
+        other = self.clips.get(clip.name)
+        if other is None:
+            return True
+        if (other.text, other.code) == (clip.text, clip.code):
+            self.repeated += 1
+        else:
+            detail = f"The member {shorten(clip.name)} has another text or split in line {other.line}."
+            self._faults.add(detail, row=clip.line, column=AUDIO)
+        return False
+
+    def _decode(self, clip: Clip, options: Json) -> None:
+        try:
+            with self._source.open_member(clip.name) as file:
+                decoded = decode_audio_file(self._decoder, file.read(MAX_AUDIO_BYTES + 1), options)
+        except KeyError:
+            detail = f"The archive has no member {shorten(clip.name)}."
+            self._faults.add(detail, row=clip.line, column=AUDIO)
+        except MediaError as error:
+            detail = f"The member {shorten(clip.name)} {error}."
+            self._faults.add(detail, row=clip.line, column=AUDIO)
+        except DatasetInvalid as error:  # the archive is damaged here
+            self._faults.add(error.problems[0].detail, row=clip.line, column=AUDIO)
+        else:
+            self.total_samples += len(decoded["samples"]) - len(clip.samples)
+            clip.samples, clip.rate = decoded["samples"], decoded[RATE]
+            self.shortened += bool(decoded["shortened"])
+            if self.total_samples > MAX_TOTAL_SAMPLES:
+                hours = MAX_TOTAL_SAMPLES // MAX_SAMPLE_RATE // 3_600
+                self._faults.add(f"There is more audio than {hours} hours at 16 kHz, which is the most.")
+                self._faults.check()
+
+    def _check_fit(self, clip: Clip) -> None:
+        """Report a transcript that has too many characters for its audio."""
+        if not clip.rate:
+            return
+        needed, steps = steps_needed(clip.text), steps_of(clip.frames, DEFAULT_STRIDE)
+        if needed > steps:
+            milliseconds = SHIFT_MS * DEFAULT_STRIDE
+            self._faults.add(
+                f"The text is too long for its audio: {len(clip.text):,} characters need {needed:,} steps, "
+                f"and {clip.seconds:.2f} seconds have {steps:,} of {milliseconds} ms.",
+                row=clip.line,
+                column=TEXT,
+            )
+
+    def unify_rates(self) -> int:
+        """The commonest sample rate, at which every clip is afterwards."""
+        rates = Counter(clip.rate for clip in self.clips.values())
+        target = max(rates, key=lambda rate: (rates[rate], rate))
+        for clip in self.clips.values():
+            if clip.rate != target:
+                self._decode(clip, {RATE: target})
+        return target
+
+
+def read_recordings(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]:
+    """Read a data set; returns arrays, summary and warnings, or raises `DatasetInvalid`."""
+    if not source.has_manifest:
+        faults.add("The archive has no manifest.jsonl, which says what each recording is.")
+        faults.check()
+    with MediaDecoder() as decoder:
+        reader = SpeechReader(source, faults, decoder)
+        reader.read_manifest()
+        faults.check()
+        _check_clips(list(reader.clips.values()), faults)
+        rate = reader.unify_rates()
+        faults.check()
+    clips = list(reader.clips.values())
+    arrays: Arrays = {
+        **Ragged.of([clip.samples for clip in clips], np.int16).arrays(AUDIO),
+        **Texts.of([clip.text for clip in clips]).arrays(TEXT),
+        RATE: np.array([rate], np.int64),
+        SPLIT: np.array([clip.code for clip in clips], np.int8),
+    }
+    return arrays, _summary(clips, rate), _warnings(reader, source)
+
+
+def read_members(source: Source, faults: Faults, names: list[str] | None = None) -> list[Json]:
+    """An instance for each named member; by default for those that the manifest names, or for all."""
+    if names is None:
+        listed = [record.get(AUDIO) for _, record in source.manifest()]
+        names = [str(name) for name in listed] or [member.name for member in source.members()]
+    instances = []
+    for line, name in enumerate(names, 1):
+        try:
+            with source.open_member(name) as file:
+                instances.append({"audio_base64": base64.b64encode(file.read()).decode()})
+        except KeyError:
+            faults.add(f"The archive has no member {shorten(name)}.", row=line, column=AUDIO)
+    return instances
+
+
+def _check_clips(clips: list[Clip], faults: Faults) -> None:
+    """Raise `DatasetInvalid` unless there is something to learn from."""
+    for_training = [clip for clip in clips if clip.code in (splits.UNASSIGNED, splits.TRAIN)]
+    if len(clips) < MIN_CLIPS:
+        faults.add(f"There are too few recordings: {len(clips)}; at least {MIN_CLIPS} are needed.")
+    elif not for_training:
+        faults.add("No recording is for training.", column=SPLIT)
+    elif not any(clip.text for clip in for_training):
+        faults.add("Every text for training is empty.", column=TEXT)
+    faults.check()
+
+
+def _summary(clips: list[Clip], rate: int) -> Json:
+    seconds = np.array([clip.seconds for clip in clips])
+    characters = Counter(character for clip in clips for character in clip.text)
+    by_split = Counter(clip.code for clip in clips)
+    fits = [
+        stride
+        for stride in range(1, MAX_STRIDE + 1)
+        if all(steps_needed(clip.text) <= steps_of(clip.frames, stride) for clip in clips)
+    ]
+    return {
+        "examples": len(clips),
+        "seconds": round(float(seconds.sum()), 2),
+        "train_seconds": round(
+            sum(clip.seconds for clip in clips if clip.code in (splits.UNASSIGNED, splits.TRAIN)), 2
+        ),
+        RATE: rate,
+        "lengths": {
+            "unit": "seconds",
+            "shortest": round(float(seconds.min()), 3),
+            "median": round(float(np.median(seconds)), 3),
+            "longest": round(float(seconds.max()), 3),
+        },
+        "transcripts": len({clip.text for clip in clips}),
+        "words": len({word for clip in clips for word in clip.text.split()}),
+        "characters": dict(characters.most_common(MAX_CHARACTERS_SHOWN)),
+        "max_stride": max(fits, default=1),
+        "splits": {
+            **{name: by_split[code] for code, name in enumerate(splits.SPLIT_NAMES)},
+            "open": by_split[splits.UNASSIGNED],
+        },
+    }
+
+
+def _warnings(reader: SpeechReader, source: Source) -> list[str]:
+    unlisted, clips = source.unlisted(reader.clips), reader.clips.values()
+    known = {c for clip in clips if clip.code in (splits.UNASSIGNED, splits.TRAIN) for c in clip.text}
+    unseen = {c for clip in clips for c in clip.text} - known
+    warnings = []
+    if unlisted:
+        named = f"{len(unlisted):,} members are in no line of the manifest"
+        warnings.append(f"{named} and were left out, such as {shorten(unlisted[0])}.")
+    if reader.repeated:
+        warnings.append(f"{reader.repeated:,} lines of the manifest repeat another and were left out.")
+    if reader.shortened:
+        warnings.append(
+            f"{reader.shortened:,} recordings end before their headers say; what is there was read."
+        )
+    if unseen:
+        signs = ", ".join(shorten(sign) for sign in sorted(unseen)[:8])
+        warnings.append(f"{len(unseen)} characters are in no text for training, such as {signs}.")
+    return warnings

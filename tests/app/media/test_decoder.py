@@ -1,0 +1,105 @@
+"""A file may kill, stop or fill the child: the caller gets an error, and the next file is decoded."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.infrastructure.processes import is_alive
+from app.media.decoder import MediaDecoder, process_decoder
+from app.media.errors import MediaError
+from app.media.limits import MediaLimits
+from tests.support.factories.recordings import RATE, tone, written
+
+TONE = written(tone())
+# Two seconds of work for the decoder: an hour at a high rate.
+LONG = MediaLimits(audio_seconds=4_000.0, seconds=30.0)
+
+
+@pytest.fixture(scope="module")
+def silence() -> bytes:
+    return written(np.zeros((RATE * 3_600, 1)), RATE, "FLAC")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_child_that_dies_is_an_error_and_is_replaced(silence: bytes, signum: int) -> None:
+    with MediaDecoder(LONG) as decoder:
+        decoder.decode("audio", TONE, {})
+        child = decoder.pid
+        assert child is not None
+        threading.Timer(0.2, os.kill, (child, signum)).start()
+        with pytest.raises(MediaError, match="could not be decoded"):
+            decoder.decode("audio", silence, {"sample_rate": 300_000})
+        assert not is_alive(child)
+        assert decoder.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+        assert decoder.pid != child
+
+
+def test_a_child_that_died_while_idle_is_no_error() -> None:
+    with MediaDecoder() as decoder:
+        decoder.decode("audio", TONE, {})
+        assert decoder.pid is not None
+        os.kill(decoder.pid, signal.SIGKILL)
+        time.sleep(0.1)
+        assert decoder.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+
+
+def test_time_and_memory_are_bounded(silence: bytes) -> None:
+    with (
+        MediaDecoder(MediaLimits(audio_seconds=4_000.0, seconds=0.0)) as hurried,
+        pytest.raises(MediaError, match="could not be decoded in 0 seconds"),
+    ):
+        hurried.decode("audio", silence, {"sample_rate": 300_000})
+    with MediaDecoder(MediaLimits(audio_seconds=4_000.0, memory_bytes=24 << 20)) as small:
+        with pytest.raises(MediaError, match=r"memory|could not be decoded"):
+            small.decode("audio", silence, {})
+        assert small.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+
+
+def test_threads_may_share_a_decoder() -> None:
+    lengths: list[float] = []
+    with MediaDecoder() as decoder:
+        threads = [
+            threading.Thread(
+                target=lambda: lengths.extend(decoder.decode("audio", TONE, {})["seconds"] for _ in range(5))
+            )
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert lengths == [pytest.approx(0.5)] * 20
+
+
+def test_closing_ends_the_child_and_a_closed_decoder_starts_another() -> None:
+    with MediaDecoder() as decoder:
+        decoder.decode("audio", TONE, {})
+        child = decoder.pid
+    assert child is not None
+    assert not is_alive(child)
+    assert process_decoder() is process_decoder()
+
+
+def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "tone.wav").write_bytes(TONE)
+    code = (
+        "import os, sys; from pathlib import Path; from app.media.decoder import MediaDecoder\n"
+        "decoder = MediaDecoder(); decoder.decode('audio', Path(sys.argv[1]).read_bytes(), {})\n"
+        "print(decoder.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "tone.wav")],
+        cwd=root, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    child, end = int(done.stdout), time.monotonic() + 5
+    while is_alive(child) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not is_alive(child)

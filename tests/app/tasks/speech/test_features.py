@@ -1,0 +1,81 @@
+"""Features are those of Kaldi, their normalization removes a microphone, and views stay views of the clip."""
+
+import numpy as np
+import pytest
+
+from app.tasks.speech.augmentation import Augmentation, hide
+from app.tasks.speech.encoding import cut_at_silences, normalize_parts
+from app.tasks.speech.features import FeatureMoments, frame_count, log_mel, normalize
+from tests.support.factories.recordings import RATE, tone
+
+
+def pcm(seconds: float = 0.5, pitch: float = 440.0) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    return (32_767 * tone(seconds, pitch=pitch)[:, 0]).astype(np.int16)
+
+
+@pytest.mark.parametrize("samples", [1, 79, 80, 100, 3_999, 4_000, 4_039, 4_040])
+def test_there_is_a_frame_every_ten_milliseconds(samples: int) -> None:
+    energies = log_mel(np.ones(samples, np.int16), RATE, 40)
+    assert energies.shape == (frame_count(samples, RATE), 40)
+    assert frame_count(samples, RATE) == max(1, round(samples / 80 + 1e-9))
+
+
+def test_a_higher_tone_is_in_a_higher_band_and_silence_is_bounded() -> None:
+    low, high = (log_mel(pcm(pitch=pitch), RATE, 40).mean(axis=0).argmax() for pitch in (300.0, 2_000.0))
+    assert low < high
+    assert log_mel(np.zeros(8_000, np.int16), RATE, 40) == pytest.approx(2.0)
+
+
+def test_normalization_by_clip_removes_loudness() -> None:
+    moments = FeatureMoments(40)
+    quiet, loud = log_mel(pcm() // 4, RATE, 40), log_mel(pcm(), RATE, 40)
+    moments.add(quiet)
+    moments.add(loud)
+    by_clip = [normalize(one, moments.to_json(), by_clip=True) for one in (quiet, loud)]
+    by_data = [normalize(one, moments.to_json(), by_clip=False) for one in (quiet, loud)]
+    assert np.abs(by_clip[0] - by_clip[1]).mean() < 0.5 * np.abs(by_data[0] - by_data[1]).mean()
+    assert np.concatenate(by_data).mean() == pytest.approx(0.0, abs=0.02)
+
+
+def test_long_audio_is_cut_where_it_is_quiet() -> None:
+    energies = np.full((6_000, 40), 10.0, np.float32)
+    pauses = [1_500, 3_100, 4_700]
+    for pause in pauses:
+        energies[pause - 20 : pause + 20] = 2.0
+    starts = cut_at_silences(energies, 3)
+    assert starts[0] == 0
+    assert all(min(abs(start - pause) for pause in pauses) <= 20 for start in starts[1:])
+    assert all(start % 3 == 0 for start in starts)
+    assert np.diff([*starts, 6_000]).max() <= 2_000
+    assert cut_at_silences(energies[:2_000], 3) == [0]
+
+
+def test_parts_cover_the_clip_and_are_normalized_alone() -> None:
+    energies = np.random.default_rng(0).normal(10, 1, (5_001, 8)).astype(np.float32)
+    state = {"stride": 3, "by_clip": True, "moments": {"mean": [0.0] * 8, "scale": [1.0] * 8}}
+    frames, starts = normalize_parts(energies, state)
+    assert frames.shape == energies.shape
+    for start, end in zip(starts, [*starts[1:], None], strict=True):
+        assert frames[start:end].mean(axis=0) == pytest.approx(0.0, abs=0.01)
+
+
+def test_views_are_seeded_and_never_too_short() -> None:
+    frames = np.random.default_rng(0).normal(size=(200, 40)).astype(np.float32)
+    augmentation = Augmentation(speed=0.2, warp=0.1, masking=0.3)
+    one, other = (augmentation.view(frames, 0, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    lengths = {len(augmentation.view(frames, 190, np.random.default_rng(seed))) for seed in range(30)}
+    assert 190 <= min(lengths) < 200 < max(lengths) <= 250
+    plain = Augmentation(0.0, 0.0, 0.0).view(frames, 0, np.random.default_rng(0))
+    np.testing.assert_array_equal(plain, frames)
+    assert plain is not frames
+
+
+def test_hiding_leaves_most_of_a_spectrum() -> None:
+    hidden = []
+    for seed in range(50):
+        frames = np.ones((300, 40), np.float32)
+        hide(frames, 0.2, np.random.default_rng(seed))
+        hidden.append(float((frames == 0).mean()))
+    assert 0.1 < np.mean(hidden) < 0.4
+    assert max(hidden) < 0.6
