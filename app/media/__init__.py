@@ -1,0 +1,1 @@
+"""Audio, video and MIDI from bytes that nobody trusts: decoded in a child process with limits."""
