@@ -64,7 +64,7 @@ def decode_video(
     if decoded != count and decoded:  # damaged or hidden frames: spread over those that there are
         selected, decoded = _decode_selected(content, limits, select_frames(decoded, frames, stride), shrink)
     if not selected:
-        raise MediaError("has no frame that can be decoded")
+        raise MediaError(f"has no frame of at most {limits.frame_pixels:,} pixels that can be decoded")
     facts = {"count": decoded, "width": shrink.width, "height": shrink.height, "seconds": shrink.seconds}
     return {"frames": np.stack(selected), **facts}
 
@@ -131,9 +131,9 @@ def _open(content: bytes, limits: MediaLimits) -> tuple[InputContainer, VideoStr
     pictures = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
     if not streams:
+        has_sound = bool(container.streams.audio)
         container.close()
-        sound = " it has only sound" if container.streams.audio else " it has none"
-        raise MediaError(f"has no video stream:{sound}")
+        raise MediaError("has only sound" if has_sound else "has no video stream")
     stream = streams[0]
     pixels = stream.codec_context.width * stream.codec_context.height
     if pixels > limits.frame_pixels:

@@ -32,7 +32,7 @@ class ClipsInput(nn.Module):
             blocks.append(nn.GroupNorm(max(1, after // GROUP_CHANNELS), after))
             blocks.append(nn.ReLU())
             height, width = -(-height // 2), -(-width // 2)
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)  # a third faster on CPUs
         self.project = nn.Linear(config.filters[-1] * height * width, self.width)
         self.norm = nn.LayerNorm(self.width)
         self.dropout = Dropout(config.input_dropout, variational=config.variational_dropout)

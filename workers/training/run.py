@@ -13,7 +13,7 @@ from workers.training.checkpointer import Checkpointer
 from workers.training.device import pick_device, prepare, threads_for
 from workers.training.pipeline import TrainingPipeline, model_config, training_config
 from workers.training.snapshot import Snapshot
-from workers.training.stages import FIT, Stage, TrainingResult, TrainSpec
+from workers.training.stages import ABLATION, FIT, Stage, TrainingResult, TrainSpec
 
 
 def train(
@@ -76,6 +76,9 @@ def replay_events(snapshot: Snapshot, reported: tuple[int, int], on: Callable[[J
     for member, fit in enumerate(facts["fits"]):
         fields = Stage(FIT, 1 + member, member).event_fields(members)
         epochs += [{**entry, **fields} for entry in fit["history"]]
+    if "ablation" in facts:
+        fields = Stage(ABLATION, 1 + len(facts["fits"])).event_fields(members)
+        epochs += [{**entry, **fields} for entry in facts["ablation"]["history"]]
     fields = {name: facts[name] for name in ("phase", "stage", "member") if name in facts}
     epochs += [{**entry, **fields} for entry in snapshot.part("loop").facts["history"]]
     for entry in epochs:
