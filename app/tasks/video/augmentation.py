@@ -24,10 +24,9 @@ class Augmentation:
 
 def vary_selection(count: int, frames: int, augmentation: Augmentation, rng: np.random.Generator) -> Ints:
     """Numbers of at most `frames` of `count` frames, rising, spread over a random part of the clip."""
-    span = count * (1 - augmentation.time * rng.random())
-    start, picks = (count - span) * rng.random(), min(count, frames)
-    if span < picks:
-        return np.arange(count) if count <= frames else np.arange(picks) + int(start)
+    picks = min(count, frames)
+    span = max(count * (1 - augmentation.time * rng.random()), float(picks))
+    start = (count - span) * rng.random()
     offsets = (np.arange(picks) + rng.random()) * span / picks
     return np.minimum((start + offsets).astype(np.int64), count - 1)
 
