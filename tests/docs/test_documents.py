@@ -205,6 +205,12 @@ def check_generation(printed: str, programs: list[str]) -> None:
     assert len(completed) > 0
 
 
+def check_video(printed: str, _: list[str]) -> None:
+    (prediction,) = only(objects(printed), "predictions")["predictions"]
+    assert len(prediction["scores"]) == 2
+    assert prediction["label"] == max(prediction["scores"], key=prediction["scores"].get)
+
+
 def check_translation(printed: str, _: list[str]) -> None:
     (prediction,) = only(objects(printed), "predictions")["predictions"]
     assert prediction["score"] <= 0
@@ -220,6 +226,7 @@ CHECKS = {
     "docs/tasks/generation.md": check_generation,
     "docs/tasks/tagging.md": check_tagging,
     "docs/tasks/translation.md": check_translation,
+    "docs/tasks/video.md": check_video,
 }
 
 
