@@ -16,7 +16,7 @@ from app.typedefs import Json
 
 TABLES = ("csv", "tsv", "conll")
 PLAIN, ARCHIVE = "txt", "zip"
-JSON_SUFFIXES = ("json", "jsonl", "ndjson")
+JSON_STARTS = (b"{", b"[")
 
 
 def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
@@ -28,8 +28,8 @@ def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
     format_, task = path.suffix.lower().removeprefix("."), TASKS.get(task_name)
     archive = task is not None and format_ == ARCHIVE and ARCHIVE in task.formats
     field = None if task is None or archive or path == STDIN else binary_field(task)
-    if field is not None and format_ not in JSON_SUFFIXES:
-        return {"instances": [{field: bytes_to_json(path.read_bytes())}]}
+    if field is not None and not (content := path.read_bytes()).lstrip().startswith(JSON_STARTS):
+        return {"instances": [{field: bytes_to_json(content)}]}
     if task is None or path == STDIN or not (archive or format_ in (*TABLES, PLAIN)):
         body = parse_body(read_text(path))
     else:
