@@ -10,27 +10,39 @@ from app.cli.values import STDIN, parse_body, read_text, usage_error
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Task
+from app.tasks.contract import Task, bytes_to_json
 from app.tasks.source import Faults
 from app.typedefs import Json
 
 TABLES = ("csv", "tsv", "conll")
-PLAIN = "txt"
+PLAIN, ARCHIVE = "txt", "zip"
+JSON_STARTS = (b"{", b"[")
 
 
 def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
     """The body of a prediction request: instances, and parameters where a JSON file has them.
 
-    Columns of a data set that are not part of an instance, such as labels, are left out.
+    Columns of a data set that are not part of an instance, such as labels, are left out. Where an instance is
+    a file, such as a recording, another file than JSON is one instance.
     """
     format_, task = path.suffix.lower().removeprefix("."), TASKS.get(task_name)
-    if task is None or path == STDIN or format_ not in (*TABLES, PLAIN):
+    archive = task is not None and format_ == ARCHIVE and ARCHIVE in task.formats
+    field = None if task is None or archive or path == STDIN else binary_field(task)
+    if field is not None and not (content := path.read_bytes()).lstrip().startswith(JSON_STARTS):
+        return {"instances": [{field: bytes_to_json(content)}]}
+    if task is None or path == STDIN or not (archive or format_ in (*TABLES, PLAIN)):
         body = parse_body(read_text(path))
     else:
         body = {"instances": list(_read_examples(path, format_, task, columns))}
     if task is None:
         return body
     return body | {"instances": [as_instance(example, task) for example in body["instances"]]}
+
+
+def binary_field(task: Task) -> str | None:
+    """The field of an instance that holds a file, where there is exactly one."""
+    fields = [field.name for field in task.tensor_inputs if field.binary]
+    return fields[0] if len(fields) == 1 else None
 
 
 def as_instance(example: Any, task: Task) -> Any:
@@ -49,7 +61,7 @@ def as_instance(example: Any, task: Task) -> Any:
 
 
 def _read_examples(path: Path, format_: str, task: Task, columns: dict[str, str]) -> Iterator[Json]:
-    """The examples of a table or a text, which is read line by line where the task takes no whole text."""
+    """The examples of a table, an archive or a text, which is read by line if the task takes no whole one."""
     faults = Faults()
     try:
         source = open_source(path, format_, Mapping.checked(columns, task.columns), faults)

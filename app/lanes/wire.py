@@ -11,8 +11,9 @@ from app.typedefs import Json
 REPLY_TTL_SECONDS = 30  # an unread reply list expires, so a dead API process leaves nothing behind
 PRESENCE_TTL_SECONDS = 5  # a predictor that stops announcing itself counts as gone
 BLOCKING_POP_SECONDS = 2.0  # how long one blocking pop sleeps in the server
-FLOAT_DTYPE, INT_DTYPE = np.dtype("<f4"), np.dtype("<i4")
-FLOAT_KIND, INT_KIND = range(2)  # values of `Tensor.kind`
+FLOAT_DTYPE, INT_DTYPE, BYTE_DTYPE = np.dtype("<f4"), np.dtype("<i4"), np.dtype("u1")
+FLOAT_KIND, INT_KIND, BYTE_KIND = range(3)  # values of `Tensor.kind`
+DTYPES = (FLOAT_DTYPE, INT_DTYPE, BYTE_DTYPE)  # by kind
 CANCEL_PREFIX = "-"  # distinguishes a cancel message from an artifact to preload: none starts with it
 
 
@@ -58,7 +59,7 @@ def parse_cancel_message(message: str) -> tuple[str, int] | None:
 
 
 class Tensor(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A float32 or int32 array: shape, little-endian bytes in C order (decoded without a copy), and kind."""
+    """A float32, int32 or uint8 array: shape, little-endian bytes in C order (no copy), and kind."""
 
     shape: tuple[int, ...]
     data: memoryview
@@ -69,15 +70,16 @@ class Tensor(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """Wrap an array; other dtypes and layouts are converted. Integers must fit in 32 bits."""
         if array.dtype is FLOAT_DTYPE:
             return cls(array.shape, memoryview(array.tobytes()))
+        if array.dtype == BYTE_DTYPE:
+            return cls(array.shape, memoryview(array.tobytes()), BYTE_KIND)
         if array.dtype.kind in "iu":
             return cls(array.shape, memoryview(array.astype(INT_DTYPE).tobytes()), INT_KIND)
         return cls(array.shape, memoryview(array.astype(FLOAT_DTYPE).tobytes()))
 
     def array(self) -> Array:
-        """The values as float32 (a view) or int64; raises `ValueError` when they do not fill the shape."""
-        if self.kind == INT_KIND:
-            return np.frombuffer(self.data, INT_DTYPE).astype(np.int64).reshape(self.shape)
-        return np.frombuffer(self.data, FLOAT_DTYPE).reshape(self.shape)
+        """The values as float32 or uint8 (views) or int64; raises `ValueError` when they do not fill it."""
+        array = np.frombuffer(self.data, DTYPES[self.kind]).reshape(self.shape)
+        return array.astype(np.int64) if self.kind == INT_KIND else array
 
 
 class Request(msgspec.Struct, array_like=True, frozen=True):

@@ -30,16 +30,17 @@ class Input(StrEnum):
     TOKENS = "tokens"  # token numbers, one column or several
     VECTORS = "vectors"  # one vector a step
     FRAMES = "frames"  # vectors at a high rate: a strided convolution reads `stride` of them as one step
+    CLIPS = "clips"  # small images, one a step: a convolutional network reads each
 
     @property
     def dtype(self) -> "np.dtype[Any]":
-        """The type of an input array: int64 for TOKENS, else float32."""
-        return np.dtype(np.int64 if self is Input.TOKENS else np.float32)
+        """The type of an input array: int64 for TOKENS, uint8 for CLIPS, else float32."""
+        return np.dtype({Input.TOKENS: np.int64, Input.CLIPS: np.uint8}.get(self, np.float32))
 
     @property
     def datatype(self) -> str:
         """The same in the words of the Open Inference Protocol."""
-        return "INT64" if self is Input.TOKENS else "FP32"
+        return {Input.TOKENS: "INT64", Input.CLIPS: "UINT8"}.get(self, "FP32")
 
 
 class Output(StrEnum):
@@ -77,8 +78,9 @@ def strided_lengths(lengths: "Ints", stride: int) -> "Ints":
 class Batch:
     """Padded examples for one step of training, or for scoring.
 
-    Inputs are (batch, time, features): float32 for VECTORS; int64 for TOKENS, whose first column is the
-    token itself, 0 = padding and 1 = unknown in every column. Targets, as the kind of output wants them:
+    Inputs are (batch, time, features): float32 for VECTORS and FRAMES; int64 for TOKENS, whose first column
+    is the token itself, 0 = padding and 1 = unknown in every column; uint8 for CLIPS, whose features are the
+    pixels of an image, channel after channel and row after row. Targets, as the kind of output wants them:
     QUANTILES (batch, time, horizon) float32; LABEL (batch,), LABELS and NEXT (batch, time) int64; SEQUENCE
     (batch, target time) int64 from `BEGIN` to `END`.
     """
@@ -116,6 +118,9 @@ class Plan:
     refit: Split | None = None  # all data, for a final fit of as many steps as the best one took
     network: Json = field(default_factory=dict)  # further fields of the network's configuration
     tables: Arrays = field(default_factory=dict)  # initial values of the network's buffers, by their names
+    # Fields of the network's configuration with other values, for a second network whose metrics become the
+    # baseline: it shows what that part of the network is worth.
+    ablation: Json | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -134,7 +139,7 @@ class Defaults:
 class Example:
     """One instance as the network reads it, with the context that `Task.decode` needs."""
 
-    inputs: npt.NDArray[Any]  # (time, features) float32, or int64 for tokens
+    inputs: npt.NDArray[Any]  # (time, features) of the input kind's dtype
     context: Any
     decoding: Json | None = None  # settings of the decoding, where a network is asked token by token
 

@@ -19,10 +19,20 @@ import pytest
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Batch, DecodedTokens, Example, Input, Output, Plan, Split, Task
+from app.tasks.contract import (
+    Batch,
+    DecodedTokens,
+    Example,
+    Input,
+    Output,
+    Plan,
+    Split,
+    Task,
+    bytes_to_json,
+)
 from app.tasks.source import Faults, Reading
 from app.typedefs import Json
-from tests.support.factories import labels, recordings
+from tests.support.factories import clips, labels, recordings
 from tests.support.factories.bilingual import jsonl, sentences, tsv
 from tests.support.factories.tagged import entities, parts_of_speech, to_conll, to_jsonl
 from tests.support.factories.texts import poems, verses
@@ -186,6 +196,18 @@ SAMPLES = {
         fields=({"text"}, {"beam_size", "max_tokens"}),
         answer={"text", "score"},
     ),
+    "video": Sample(
+        format="zip",
+        content=lambda: clips.sides(24),
+        options={"size": 12, "frames": 8, "color": True},
+        instances=[
+            {"video_base64": bytes_to_json(clips.encode(clips.moving_square(right=True, count=count)))}
+            for count in (5, 1, 12)
+        ],
+        parameters={"top_k": 1},
+        fields=({"video_base64"}, {"top_k"}),
+        answer={"label", "scores"},
+    ),
 }
 
 
@@ -332,7 +354,7 @@ def checked(case: Case, plan: Plan, batch: Batch, size: int) -> None:
     else:
         assert batch.inputs.shape[0] == size
         assert batch.inputs.shape[-1] == plan.features
-        assert batch.inputs.dtype == np.float32
+        assert batch.inputs.dtype == plan.input.dtype
         assert np.isfinite(batch.inputs).all()
     assert batch.lengths.dtype == np.int64
     assert batch.lengths.min() >= 1

@@ -210,6 +210,10 @@ def check_speech(printed: str, _: list[str]) -> None:
     (prediction,) = only(objects(printed), "predictions")["predictions"]
     assert prediction["duration_seconds"] == 1.008
     assert prediction["text"] == " ".join(word["word"] for word in prediction["words"])
+def check_video(printed: str, _: list[str]) -> None:
+    (prediction,) = only(objects(printed), "predictions")["predictions"]
+    assert len(prediction["scores"]) == 2
+    assert prediction["label"] == max(prediction["scores"], key=prediction["scores"].get)
 
 
 def check_translation(printed: str, _: list[str]) -> None:
@@ -228,6 +232,7 @@ CHECKS = {
     "docs/tasks/speech.md": check_speech,
     "docs/tasks/tagging.md": check_tagging,
     "docs/tasks/translation.md": check_translation,
+    "docs/tasks/video.md": check_video,
 }
 
 

@@ -32,6 +32,8 @@ RETRY_LOAD_SECONDS = 5.0  # before a version that did not load is tried again
 RETRY_FETCH_SECONDS = 1.0  # before a version that could not be fetched is tried again
 NOT_AT_ONCE = "This model is asked token by token: an instance needs decoding settings."
 GREEDY_BEAM: Json = {"beam_size": 1}
+GRAPH_DTYPES = {f"tensor({name})": np.dtype(name) for name in ("int64", "uint8")}
+GRAPH_DTYPES["tensor(float)"] = np.dtype(np.float32)
 SESSION_BYTES = 1 << 19  # what a loaded version takes besides its weights, as measured
 
 
@@ -93,7 +95,7 @@ class OnnxEngine:
         self._rows, _, self._hidden = shapes["state"]
         self.features = int(shapes["inputs"][2])
         kinds = {node.name: node.type for node in self._session.get_inputs()}
-        self.dtype = np.dtype(np.int64 if kinds["inputs"] == "tensor(int64)" else np.float32)
+        self.dtype = GRAPH_DTYPES[kinds["inputs"]]
         outputs = {node.name for node in self._session.get_outputs()}
         self._names = [name for name in ("outputs", "transitions") if name in outputs]
         self.decoder = self._decoder(path.parent, manifest)

@@ -19,6 +19,7 @@ class InputKind:
     layer: Callable[[ModelConfig], InputLayer]
     dtype: torch.dtype
     probe: Probe  # random inputs (batch, time, features)
+    parallel: bool = False  # whether its layer computes so much that several threads always shorten a step
 
 
 def random_vectors(config: ModelConfig, batch: int, time: int, source: torch.Generator) -> Tensor:

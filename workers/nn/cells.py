@@ -155,6 +155,34 @@ class Recurrent(nn.Module):
             module.flatten_parameters()
 
 
+class Memoryless(nn.Module):
+    """No recurrence, in place of a stack of cells: each step's input is its state, whatever came before."""
+
+    directions = state_rows = 1
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden_size = width
+        self.register_buffer("nothing", torch.zeros(()), persistent=False)
+
+    def initial_state(self, batch: int) -> Tensor:
+        """A state that is never read, (1, batch, width)."""
+        nothing: Tensor = self.nothing  # type: ignore[assignment]
+        return nothing.expand(1, batch, self.hidden_size)
+
+    def forward(self, inputs: Tensor, state: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Inputs (batch, time, width) and the state, both as they are."""
+        del lengths
+        return inputs, state
+
+    def forward_ragged(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`."""
+        return self.forward(inputs, state, lengths)
+
+    def flatten(self) -> None:
+        """Nothing has to be laid out."""
+
+
 def turned(lengths: Tensor, time: int) -> Tensor:
     """Which step to read where (batch, time) so that each row runs backwards from its end; padding stays."""
     steps = torch.arange(time, device=lengths.device)[None]  # (1, time)

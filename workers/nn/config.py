@@ -14,7 +14,7 @@ class ModelConfig:
     output: Output
     features: int  # width of an input step: numbers of a vector, or columns of a token
     outputs: int  # width of the head
-    cell: str = "lstm"
+    cell: str = "lstm"  # of `workers.nn.cells.CELLS`; none: no recurrence, each step alone
     layers: int = 1
     hidden_size: int = 64
     bidirectional: bool = False
@@ -40,6 +40,16 @@ class ModelConfig:
     lexicon: int = 0  # translations that a dictionary has of a source token
     stride: int = 1  # of FRAMES: input steps from one window of the convolution to the next
     kernel: int = 1  # of FRAMES: input steps that a window covers
+    channels: int = 1  # of CLIPS: colors of an image, and its size
+    height: int = 1  # pixels
+    width: int = 1  # pixels
+    filters: tuple[int, ...] = (
+        16,
+        32,
+        64,
+        64,
+    )  # of CLIPS: channels after each convolution
+    differences: bool = False  # of CLIPS: an image is read with its difference to the one before it
     members: int = 1  # networks whose outputs are averaged
 
     def to_json(self) -> dict[str, Any]:
@@ -48,13 +58,14 @@ class ModelConfig:
             "quantiles": list(self.quantiles),
             "vocabularies": list(self.vocabularies),
             "forbidden": [list(pair) for pair in self.forbidden],
+            "filters": list(self.filters),
         }
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "ModelConfig":
         """The inverse of `to_json`; raises `TypeError` on an unknown field."""
         kinds: dict[str, Any] = {"input": Input(fields["input"]), "output": Output(fields["output"])}
-        for name in ("quantiles", "vocabularies"):
+        for name in ("quantiles", "vocabularies", "filters"):
             if name in fields:
                 kinds[name] = tuple(fields[name])
         if "forbidden" in fields:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from app.tasks.contract import PADDING
 from workers.nn.cells import real
+from workers.nn.clips import ClipsInput
 from workers.nn.config import ModelConfig
 from workers.nn.dropout import Dropout, drop_words
 
@@ -162,4 +163,4 @@ class CharRNN(nn.Module):
 
 
 CHARACTERS: dict[str, type[CharCNN | CharRNN]] = {"cnn": CharCNN, "rnn": CharRNN}
-InputLayer = TokensInput | VectorsInput | FramesInput
+InputLayer = TokensInput | VectorsInput | FramesInput | ClipsInput

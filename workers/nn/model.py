@@ -4,13 +4,30 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from workers.nn.cells import Recurrent
+from workers.nn.cells import Memoryless, Recurrent
 from workers.nn.config import ModelConfig
 from workers.nn.heads import Head, HeadInput, LabelsHead, NextTokenHead
 from workers.nn.inputs import InputLayer, TokensInput
 from workers.nn.losses import NONE, Penalties, token_losses
 
 HeadFactory = Callable[[ModelConfig, int, int], Head]  # of widths of a state and of an embedded input
+
+
+def recurrent_stack(config: ModelConfig, width: int) -> Recurrent | Memoryless:
+    """What reads embedded inputs (batch, time, width) step by step."""
+    if config.cell == "none":
+        return Memoryless(width)
+    return Recurrent(
+        config.cell,
+        width,
+        config.hidden_size,
+        layers=config.layers,
+        bidirectional=config.bidirectional,
+        dropout=config.dropout,
+        variational=config.variational_dropout,
+        weight_drop=config.weight_drop,
+        layer_norm=config.layer_norm,
+    )
 
 
 class SequenceModel(nn.Module):
@@ -22,18 +39,8 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.config = config
         self.embed = input_layer(config)
-        self.recurrent = Recurrent(
-            config.cell,
-            self.embed.width,
-            config.hidden_size,
-            layers=config.layers,
-            bidirectional=config.bidirectional,
-            dropout=config.dropout,
-            variational=config.variational_dropout,
-            weight_drop=config.weight_drop,
-            layer_norm=config.layer_norm,
-        )
-        states = config.hidden_size * self.recurrent.directions
+        self.recurrent = recurrent_stack(config, self.embed.width)
+        states = self.recurrent.hidden_size * self.recurrent.directions
         self.head = head(config, states, self.embed.width)
         if (
             config.tie_weights

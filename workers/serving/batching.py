@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from app.lanes import Reply, ReplyStatus, Request, Tensor
-from app.lanes.wire import FLOAT_DTYPE, FLOAT_KIND, INT_DTYPE
+from app.lanes.wire import DTYPES, INT_KIND
 from app.tasks.arrays import Array, Ints
 from workers.inference.engines import (
     BatchCostModel,
@@ -25,7 +25,6 @@ from workers.inference.padding import MAX_BATCH_FLOATS, bucket
 
 logger = logging.getLogger(__name__)
 
-FLOAT_BYTES = FLOAT_DTYPE.itemsize  # also those of an integer
 MALFORMED = "An instance is not a whole array of (time, features)."
 
 Replies = list[tuple[str, Reply]]  # each with the list it goes to
@@ -77,12 +76,12 @@ class Row(NamedTuple):
     tensor: Tensor  # (time, features)
 
 
-def group_rows(builders: Iterable[ReplyBuilder]) -> dict[int, list[Row]]:
-    """Rows in order of arrival, by their number of features: negative for integers.
+def group_rows(builders: Iterable[ReplyBuilder]) -> dict[tuple[int, int], list[Row]]:
+    """Rows in order of arrival, by their number of features and the kind of their tensors.
 
     A request with a malformed instance fails as a whole.
     """
-    groups: dict[int, list[Row]] = {}
+    groups: dict[tuple[int, int], list[Row]] = {}
     for builder in builders:
         tensors = builder.request.instances
         if not all(map(_is_well_formed, tensors)):
@@ -90,22 +89,20 @@ def group_rows(builders: Iterable[ReplyBuilder]) -> dict[int, list[Row]]:
             continue
         for position, tensor in enumerate(tensors):
             steps, features = tensor.shape
-            row = Row(steps, builder, position, tensor)
-            if tensor.kind != FLOAT_KIND:
-                features = -features
-            if (rows := groups.get(features)) is not None:
+            row, key = Row(steps, builder, position, tensor), (features, tensor.kind)
+            if (rows := groups.get(key)) is not None:
                 rows.append(row)
             else:
-                groups[features] = [row]
+                groups[key] = [row]
     return groups
 
 
 def _is_well_formed(tensor: Tensor) -> bool:
-    shape = tensor.shape
-    if len(shape) != 2:
+    shape, kind = tensor.shape, tensor.kind
+    if len(shape) != 2 or not 0 <= kind < len(DTYPES):
         return False
     steps, features = shape
-    return steps > 0 and features > 0 and steps * features * FLOAT_BYTES == len(tensor.data)
+    return steps > 0 and features > 0 and steps * features * DTYPES[kind].itemsize == len(tensor.data)
 
 
 def split_batches(rows: list[Row], cost_model: BatchCostModel, max_rows: int) -> list[list[Row]]:
@@ -152,19 +149,17 @@ def cheapest_cuts(steps: Sequence[int], cost_model: BatchCostModel) -> list[tupl
 def pad_rows(tensors: Sequence[Tensor]) -> tuple[Array, Ints]:
     """Inputs (batch, time, features), zeros after each row's end, and the true lengths (batch,).
 
-    Inputs are float32 or, for integer tensors, int64.
+    Inputs are float32, uint8 or, for other integers, int64.
     """
     steps = [tensor.shape[0] for tensor in tensors]
-    max_steps, features = max(steps), tensors[0].shape[1]
+    max_steps, features, kind = max(steps), tensors[0].shape[1], tensors[0].kind
     if min(steps) == max_steps:
         chunks = [tensor.data for tensor in tensors]
     else:
-        zeros = memoryview(bytes(max_steps * features * FLOAT_BYTES))
+        zeros = memoryview(bytes(max_steps * features * DTYPES[kind].itemsize))
         chunks = [chunk for tensor in tensors for chunk in (tensor.data, zeros[len(tensor.data) :])]
-    kind = tensors[0].kind
-    inputs = np.frombuffer(b"".join(chunks), FLOAT_DTYPE if kind == FLOAT_KIND else INT_DTYPE)
-    inputs = inputs.reshape(len(tensors), max_steps, features)
-    return inputs if kind == FLOAT_KIND else inputs.astype(np.int64), np.array(steps, np.int64)  # (batch,)
+    inputs = np.frombuffer(b"".join(chunks), DTYPES[kind]).reshape(len(tensors), max_steps, features)
+    return inputs.astype(np.int64) if kind == INT_KIND else inputs, np.array(steps, np.int64)  # (batch,)
 
 
 def answer_requests(

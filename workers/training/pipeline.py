@@ -1,4 +1,4 @@
-"""The stages of one training job, in order: pretraining, each member, evaluation, refits, export."""
+"""The stages of one training job, in order: pretraining, members, ablation, evaluation, refits, export."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -21,6 +21,7 @@ from workers.training.fit import CheckpointConfig, FitResult, RefitPlan, fit
 from workers.training.loop import TrainingConfig
 from workers.training.snapshot import Snapshot, of_module
 from workers.training.stages import (
+    ABLATION,
     FIT,
     PRETRAIN,
     REFIT,
@@ -37,7 +38,7 @@ MEMBER_SEED_STEP = 1_000_003  # between the seeds of an ensemble's members
 
 
 class TrainingPipeline:
-    """Trains one job: pretrain, fit each member, evaluate, refit on all data, export.
+    """Trains one job: pretrain, fit each member and the ablation, evaluate, refit on all data, export.
 
     Continues from a checkpoint of any of these stages.
     """
@@ -57,6 +58,7 @@ class TrainingPipeline:
         self._pretrain = spec.training.get("pretrain_epochs", 0)
         self._device = pick_device(spec.training.get("device", "auto"))
         self._network = model_config(plan, spec.network, self._members)
+        self._refit_base = 1 + self._members + bool(plan.ablation)  # number of the first refit's stage
         self._checkpointer, self._resume = checkpointer, resume
         self._results = StageResults.of(resume)
         self._progress = StageProgress(on, self._expected())
@@ -66,11 +68,11 @@ class TrainingPipeline:
         """The largest number of steps of each stage, by its number."""
         size, count = self._config.batch_size, self._members
         steps = self._config.epochs * steps_per_epoch(self._plan.train, size)
-        expected = dict.fromkeys(range(1, count + 1), steps)
+        expected = dict.fromkeys(range(1, self._refit_base), steps)
         if self._pretrain:
             expected[0] = self._pretrain * steps_per_epoch(self._plan.train, size)
         if self._plan.refit:
-            expected |= dict.fromkeys(range(count + 1, 2 * count + 1), steps)
+            expected |= dict.fromkeys(range(self._refit_base, self._refit_base + count), steps)
         return expected
 
     def _expect_finished(self) -> None:
@@ -78,12 +80,16 @@ class TrainingPipeline:
         for member, done in enumerate(self._results.fits):
             self._progress.expect(1 + member, done.done_steps)
             if self._plan.refit and self._results.evaluation is not None:
-                self._progress.expect(1 + self._members + member, done.best_step)
+                self._progress.expect(self._refit_base + member, done.best_step)
+        if self._results.ablation is not None:
+            self._progress.expect(1 + self._members, self._results.ablation.done_steps)
 
     def run(self, out_dir: Path) -> TrainingResult:
         """Run all stages; the artifact is in `out_dir` unless the training was stopped."""
         done, count = self._results, self._members
         if not (self._pretrain_layer() and all(self._fit_member(k) for k in range(len(done.fits), count))):
+            return STOPPED
+        if not self._fit_ablation():
             return STOPPED
         if done.evaluation is None:
             done.evaluation = self._evaluate()
@@ -120,9 +126,25 @@ class TrainingPipeline:
             self._results.fitted.append(of_module(model))
         return not fit.stopped
 
+    def _fit_ablation(self) -> bool:
+        """Fit the network without a part, where the plan names one; false when it was stopped."""
+        plan, done = self._plan, self._results
+        if plan.ablation is None or done.ablation is not None:
+            return True
+        model = self._new_network(self._ablated_network(), self._config.seed)
+        stage = Stage(ABLATION, 1 + self._members)
+        fit = self._fit(stage, model, self._config_of_stage(), plan.train, plan.valid)
+        if not fit.stopped:
+            done.ablation, done.ablated = fit, of_module(model)
+        return not fit.stopped
+
+    def _ablated_network(self) -> ModelConfig:
+        fields = {**self._network.to_json(), **(self._plan.ablation or {}), "members": 1}
+        return ModelConfig.from_json(fields)
+
     def _refit_member(self, member: int) -> bool:
         first = self._results.fits[member]
-        stage = Stage(REFIT, 1 + self._members + member, member)
+        stage = Stage(REFIT, self._refit_base + member, member)
         config = self._with_member_seed(self._config, member)
         model, refit = self._new_member(member), RefitPlan(first.best_step, first.total_steps)
         assert self._plan.refit is not None  # noqa: S101 - only called with one
@@ -132,11 +154,16 @@ class TrainingPipeline:
         return not fit.stopped
 
     def _new_member(self, member: int) -> Member:
-        model = build(self._network, self._with_member_seed(self._config, member).seed)
-        tables = {name: torch.from_numpy(table) for name, table in self._plan.tables.items()}
-        model.load_state_dict(tables, strict=False)
+        model = self._new_network(self._network, self._with_member_seed(self._config, member).seed)
         if self._results.pretrained is not None:
             model.load_state_dict(self._results.pretrained.tensors, strict=False)
+        return model
+
+    def _new_network(self, network: ModelConfig, seed: int) -> Member:
+        """A freshly initialized network with the plan's tables in it."""
+        model = build(network, seed)
+        tables = {name: torch.from_numpy(table) for name, table in self._plan.tables.items()}
+        model.load_state_dict(tables, strict=False)
         return model
 
     def _with_member_seed(self, config: TrainingConfig, member: int) -> TrainingConfig:
@@ -145,7 +172,7 @@ class TrainingPipeline:
     def _config_of_stage(self) -> TrainingConfig:
         """The configuration with each stage's share of `max_seconds`."""
         seconds = self._config.max_seconds
-        parts = self._members + bool(self._pretrain)
+        parts = self._members + bool(self._pretrain) + bool(self._plan.ablation)
         return self._config if seconds is None else replace(self._config, max_seconds=seconds / parts)
 
     def _fit(
@@ -190,16 +217,24 @@ class TrainingPipeline:
 
     def _evaluate(self) -> Json:
         """Calibrate the state on validation data and evaluate on held-out data."""
-        plan, network, size = self._plan, self._join_members(self._results.fitted), self._config.batch_size
-        state = plan.state
+        network = self._join_members(self._results.fitted)
+        state, metrics, baseline = self._score(network)
+        if self._results.ablated is not None:
+            ablated = build(self._ablated_network(), 0)
+            ablated.load_state_dict(self._results.ablated.tensors)
+            _, scores, _ = self._score(ablated.to(self._device))
+            baseline = {name: scores[name] for name in baseline}
+        metrics |= best_epochs(self._results.fits) | self._sweep_metric(network, state)
+        return {"state": state, "metrics": metrics, "baseline": baseline}
+
+    def _score(self, network: Network) -> tuple[Json, Json, Json]:
+        """The calibrated state, the metrics on held-out data, and those of the task's baseline."""
+        plan, state, size = self._plan, self._plan.state, self._config.batch_size
         if len(plan.valid.lengths) and not plan.output.stepwise:
             state = self._task.calibrate(
                 state, plan.valid, outputs_of(network, plan.valid, size, self._device)
             )
-        outputs = outputs_of(network, plan.test, size, self._device)
-        metrics, baseline = self._task.score(state, plan.test, outputs)
-        metrics |= best_epochs(self._results.fits) | self._sweep_metric(network, state)
-        return {"state": state, "metrics": metrics, "baseline": baseline}
+        return state, *self._task.score(state, plan.test, outputs_of(network, plan.test, size, self._device))
 
     def _sweep_metric(self, network: Network, state: Json) -> Json:
         """The validation metric by which a sweep compares its runs, where that is not their loss."""

@@ -7,12 +7,13 @@ from app.infrastructure.checkpoint_name import CheckpointDamaged
 from app.tasks import TASKS
 from app.typedefs import Json
 from workers.artifact.stored_arrays import map_arrays, unpack
+from workers.inputs import INPUTS
 from workers.training.checkpoint import read
 from workers.training.checkpointer import Checkpointer
 from workers.training.device import pick_device, prepare, threads_for
 from workers.training.pipeline import TrainingPipeline, model_config, training_config
 from workers.training.snapshot import Snapshot
-from workers.training.stages import FIT, Stage, TrainingResult, TrainSpec
+from workers.training.stages import ABLATION, FIT, Stage, TrainingResult, TrainSpec
 
 
 def train(
@@ -40,10 +41,10 @@ def train(
     arrays = map_arrays(unpack(data_dir / "arrays.npz", data_dir / "mapped"))
     seed = spec.training.get("split_seed", config.seed)  # the runs of a sweep share one split
     plan = task.plan(arrays, options, seed, config.bptt_steps)
-    hidden_size = model_config(plan, spec.network).hidden_size
-    max_threads = threads_for(threads, hidden_size, config.batch_size)
+    if not INPUTS[plan.input].parallel:
+        threads = threads_for(threads, model_config(plan, spec.network).hidden_size, config.batch_size)
     # Sums are rounded by how many threads share them: a training that is resumed keeps its number.
-    prepare(device, max_threads if snapshot is None else snapshot.facts.get("threads", 1))
+    prepare(device, threads if snapshot is None else snapshot.facts.get("threads", 1))
     if snapshot is None:
         for message in plan.warnings:
             on({"type": "warning", "message": message})
@@ -75,6 +76,9 @@ def replay_events(snapshot: Snapshot, reported: tuple[int, int], on: Callable[[J
     for member, fit in enumerate(facts["fits"]):
         fields = Stage(FIT, 1 + member, member).event_fields(members)
         epochs += [{**entry, **fields} for entry in fit["history"]]
+    if "ablation" in facts:
+        fields = Stage(ABLATION, 1 + len(facts["fits"])).event_fields(members)
+        epochs += [{**entry, **fields} for entry in facts["ablation"]["history"]]
     fields = {name: facts[name] for name in ("phase", "stage", "member") if name in facts}
     epochs += [{**entry, **fields} for entry in snapshot.part("loop").facts["history"]]
     for entry in epochs:

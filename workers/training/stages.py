@@ -11,7 +11,7 @@ from workers.nn import Member
 from workers.training.fit import FitResult
 from workers.training.snapshot import Snapshot, of_module
 
-PRETRAIN, FIT, REFIT = "pretrain", "fit", "refit"
+PRETRAIN, FIT, ABLATION, REFIT = "pretrain", "fit", "ablation", "refit"
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,23 @@ class StageResults:
     pretrained: Snapshot | None = None  # embeddings and first layer
     fits: list[FitResult] = field(default_factory=list)  # of members
     fitted: list[Snapshot] = field(default_factory=list)  # their weights
+    ablation: FitResult | None = None  # of the network without a part, where the plan has one
+    ablated: Snapshot | None = None  # its weights
     evaluation: Json | None = None  # state, metrics and baseline of all members together
     refitted: list[Snapshot] = field(default_factory=list)
 
     def facts(self) -> Json:
         """The results that are JSON."""
         fits = [asdict(fit) for fit in self.fits]
-        return {"steps": self.steps, "fits": fits, "judged": self.evaluation}
+        facts: Json = {"steps": self.steps, "fits": fits, "judged": self.evaluation}
+        return facts if self.ablation is None else {**facts, "ablation": asdict(self.ablation)}
 
     def parts(self) -> Mapping[str, Snapshot]:
         """The results that are tensors."""
         parts = {f"fitted{number}": weights for number, weights in enumerate(self.fitted)}
         parts |= {f"refitted{number}": weights for number, weights in enumerate(self.refitted)}
-        return parts if self.pretrained is None else {**parts, "pretrained": self.pretrained}
+        single = {"pretrained": self.pretrained, "ablated": self.ablated}
+        return parts | {name: weights for name, weights in single.items() if weights is not None}
 
     @classmethod
     def of(cls, snapshot: Snapshot | None) -> "StageResults":
@@ -82,6 +86,8 @@ class StageResults:
         if snapshot is None:
             return cls()
         facts = snapshot.facts
+        ablation = facts.get("ablation")
+        single = {name: snapshot.part(name) if name in facts else None for name in ("pretrained", "ablated")}
         weights = {
             kind: [
                 snapshot.part(f"{kind}{number}")
@@ -92,9 +98,11 @@ class StageResults:
         }
         return cls(
             facts["steps"],
-            snapshot.part("pretrained") if "pretrained" in facts else None,
+            single["pretrained"],
             [FitResult(**fit) for fit in facts["fits"]],
             weights["fitted"],
+            None if ablation is None else FitResult(**ablation),
+            single["ablated"],
             facts["judged"],
             weights["refitted"],
         )

@@ -13,7 +13,10 @@ from app.cli.instances import read_instances
 from app.cli.values import STDIN, parse_columns, parse_pairs
 from app.typedefs import Json
 
-FILES = "JSON Lines of instances, a JSON body, a data set of the task (labels are left out); - is stdin."
+FILES = (
+    "JSON Lines of instances, a JSON body, a data set of the task (labels are left out), or a recording or "
+    "clip where the task takes one; - is stdin."
+)
 
 
 def predict(

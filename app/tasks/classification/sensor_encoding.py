@@ -1,4 +1,4 @@
-"""Sensor readings as inputs of a network, standardized over the training part; and weights of labels."""
+"""Sensor readings as inputs of a network, standardized over the training part."""
 
 from dataclasses import dataclass
 
@@ -57,16 +57,3 @@ def standardize(readings: Floats, state: Json) -> Floats:
     standardized = (readings - np.array(state["mean"])) / np.array(state["scale"])
     limited: Floats = np.clip(standardized, -MAX_STANDARDIZED, MAX_STANDARDIZED).astype(np.float32)
     return limited
-
-
-def label_weights(labels: Ints, state: Json, options: ClassificationOptions) -> Floats:
-    """The training weight of an example of each label, (labels,); its mean over these examples is 1."""
-    requested, names = options.class_weights, state["labels"]
-    counts = np.maximum(np.bincount(labels, minlength=len(names)), 1)
-    weights = np.ones(len(names))
-    if isinstance(requested, dict):
-        weights = np.array([requested.get(name, 1.0) for name in names])
-    elif requested == "balanced":
-        weights = 1.0 / counts
-    normalized: Floats = (weights / weights[labels].mean()).astype(np.float32)
-    return normalized

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from app.errors import Invalid, Problem
 from app.tasks.arrays import Arrays, Floats, Ints
-from app.tasks.classification import baseline, metrics
+from app.tasks.classification import baseline
 from app.tasks.classification.demo import DEMO
 from app.tasks.classification.options import (
     ClassificationInstance,
@@ -22,12 +22,13 @@ from app.tasks.classification.reading import LABEL, VALUES, read_labelled, read_
 from app.tasks.classification.sensor_encoding import (
     EncodedReadings,
     encode_readings,
-    label_weights,
     standardize,
 )
 from app.tasks.classification.text_encoding import EncodedTexts, fit_encoder, load_encoder
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
+from app.tasks.shared import label_metrics
+from app.tasks.shared.label_weights import label_weights
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, VALID, SplitRows, partition_rows
 from app.tasks.shared.text_checks import TEXT
@@ -143,7 +144,7 @@ class Classification:
         encoded, network = _encode_all(arrays, rows, options, state)
         sampled = rows.valid[arrays[SPLIT][rows.valid] != VALID]
         data = ClassificationEvaluationData(arrays, encoded, np.union1d(rows.train, sampled))
-        weights = label_weights(arrays[LABEL][rows.train], state, options)
+        weights = label_weights(arrays[LABEL][rows.train], state["labels"], options.class_weights)
         equal = np.ones(len(labels), np.float32)
         return Plan(
             state=state,
@@ -163,7 +164,7 @@ class Classification:
         if not state["calibrate"]:
             return state
         labels = classification_split(split).labels
-        return state | {"temperature": metrics.fit_temperature(np.stack(outputs), labels)}
+        return state | {"temperature": label_metrics.fit_temperature(np.stack(outputs), labels)}
 
     def check_dataset(
         self, summary: Json, state: Json, parameters: ClassificationParameters
@@ -204,7 +205,7 @@ class Classification:
     ) -> Json:
         """The most probable label, and the probabilities of labels in falling order."""
         del example
-        likely = metrics.probabilities(outputs, state["temperature"])
+        likely = label_metrics.probabilities(outputs, state["temperature"])
         order = np.argsort(-likely, kind="stable")[: parameters.top_k]
         scores = {state["labels"][label]: float(likely[label]) for label in order.tolist()}
         return {"label": next(iter(scores)), "scores": scores}
@@ -213,17 +214,17 @@ class Classification:
         """Accuracy, F1 and calibration; of naive Bayes or the nearest neighbor accuracy and F1."""
         examples, log_probabilities = classification_split(split), np.stack(outputs)
         expected = examples.labels
-        likely = metrics.probabilities(log_probabilities, state["temperature"])
-        uncalibrated = metrics.probabilities(log_probabilities, 1.0)
+        likely = label_metrics.probabilities(log_probabilities, state["temperature"])
+        uncalibrated = label_metrics.probabilities(log_probabilities, 1.0)
         predicted = likely.argmax(axis=1)
         right = likely[np.arange(len(expected)), expected]
-        network = metrics.overall_scores(predicted, expected) | {
-            "calibration_error": metrics.calibration_error(likely, expected),
-            "calibration_error_before": metrics.calibration_error(uncalibrated, expected),
+        network = label_metrics.overall_scores(predicted, expected) | {
+            "calibration_error": label_metrics.calibration_error(likely, expected),
+            "calibration_error_before": label_metrics.calibration_error(uncalibrated, expected),
             "log_loss": float(-np.log(np.maximum(right, 1e-12)).mean()),
         }
-        network |= metrics.scores_by_label(predicted, expected, state["labels"])
-        return network, metrics.overall_scores(_predict_baseline(examples), expected)
+        network |= label_metrics.scores_by_label(predicted, expected, state["labels"])
+        return network, label_metrics.overall_scores(_predict_baseline(examples), expected)
 
 
 def _encode_all(

@@ -11,6 +11,7 @@ import typer
 from app.cli.demo.run import SAMPLES
 from app.cli.instances import as_instance, read_instances
 from app.tasks import TASKS
+from tests.support.factories.clips import archive
 
 
 def write(path: Path, text: str) -> Path:
@@ -68,6 +69,21 @@ def test_each_form_is_read(
     tmp_path: Path, task: str, name: str, text: str, expected: list[dict[str, Any]]
 ) -> None:
     assert read_instances(write(tmp_path / name, text), task, {})["instances"] == expected
+
+
+def test_a_file_that_is_not_json_is_an_instance_where_a_task_takes_files(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0 ftypisom")
+    expected = [{"video_base64": "AAAAIGZ0eXBpc29t"}]
+    assert read_instances(tmp_path / "clip.mp4", "video", {}) == {"instances": expected}
+    path = write(tmp_path / "clip", json.dumps({"instances": expected, "parameters": {"top_k": 1}}))
+    assert read_instances(path, "video", {}) == {"instances": expected, "parameters": {"top_k": 1}}
+
+
+def test_an_archive_has_an_instance_for_each_line_of_its_manifest(tmp_path: Path) -> None:
+    lines = [{"video": name, "label": "x"} for name in ("b", "a")]
+    (tmp_path / "clips.zip").write_bytes(archive({"a": b"AAA", "b": b"BBB"}, lines))
+    expected = [{"video_base64": "QkJC"}, {"video_base64": "QUFB"}]
+    assert read_instances(tmp_path / "clips.zip", "video", {}) == {"instances": expected}
 
 
 def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ def test_integers_travel_as_four_bytes_and_arrive_as_int64(dtype: str) -> None:
     np.testing.assert_array_equal(result, array)
 
 
+def test_bytes_travel_as_they_are() -> None:
+    array = np.arange(6, dtype=np.uint8).reshape(2, 3).T
+    assert len(Tensor.of(array).data) == array.size
+    result = round_trip(array)
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, array)
+
+
 def test_a_tensor_without_a_kind_is_floats() -> None:
     old = msgspec.msgpack.encode([[2], np.array([1.5, 2.5], "<f4").tobytes()])
     result = msgspec.msgpack.decode(old, type=Tensor)

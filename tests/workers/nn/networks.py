@@ -21,6 +21,16 @@ WORDS: dict[str, Any] = {
 }
 PLAIN: dict[str, Any] = {"input": Input.TOKENS, "features": 1, "vocabularies": (30,), "embedding_size": 8}
 VECTORS: dict[str, Any] = {"input": Input.VECTORS, "features": 3}
+IMAGES: dict[str, Any] = {
+    "input": Input.CLIPS,
+    "features": 2 * 9 * 7,
+    "channels": 2,
+    "height": 9,
+    "width": 7,
+    "filters": (4, 16),
+    "differences": True,
+    "embedding_size": 16,
+}
 LABEL: dict[str, Any] = {"output": Output.LABEL, "outputs": 3}
 LABELS: dict[str, Any] = {**WORDS, "output": Output.LABELS, "outputs": 5, "bidirectional": True}
 NEXT: dict[str, Any] = {**PLAIN, "output": Output.NEXT_TOKEN, "outputs": 30}
@@ -29,6 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "quantiles": {**VECTORS, "output": Output.QUANTILES, "outputs": 4, "quantiles": (0.1, 0.5)},
     "label of vectors": {**VECTORS, **LABEL},
     "label of words": {**WORDS, **LABEL, "bidirectional": True, "pooling": "attention"},
+    "label of clips": {**IMAGES, **LABEL, "pooling": "mean"},
     "labels": {**LABELS, "characters": "rnn"},
     "labels in a chain": {**LABELS, "crf": True, "forbidden": ((0, 2), (5, 1), (3, 5))},
     "next": NEXT,
@@ -64,6 +75,9 @@ def examples(config: ModelConfig, lengths: list[int], seed: int = 0) -> tuple[Te
         sizes = [*config.vocabularies, *[config.character_vocabulary] * config.word_length]
         columns = [torch.randint(1, size, (rows, time), generator=source) for size in sizes]
         inputs = torch.stack(columns, dim=-1) * real[:, :, None]
+    elif config.input == Input.CLIPS:
+        pixels = torch.randint(256, (rows, time, config.features), generator=source)
+        inputs = (pixels * real[:, :, None]).to(torch.uint8)
     else:
         inputs = torch.randn(rows, time, config.features, generator=source) * real[:, :, None]
     match config.output:

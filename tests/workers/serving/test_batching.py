@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.lanes import Reply, ReplyStatus, Request, Tensor
+from app.lanes.wire import FLOAT_KIND
 from app.tasks.arrays import Array, Floats, Ints
 from app.tasks.contract import Output
 from workers.inference.engines import BatchCostModel, Engine, LoadError, MissingVersion, StoreUnreachable
@@ -85,7 +86,7 @@ def test_buckets_waste_less_than_a_third() -> None:
 
 
 def rows_of(*lengths: int) -> list[Row]:
-    return group_rows([ReplyBuilder(request(0, *[sequence(steps) for steps in lengths]))])[2]
+    return group_rows([ReplyBuilder(request(0, *[sequence(steps) for steps in lengths]))])[2, FLOAT_KIND]
 
 
 def cost(batches: list[tuple[int, int]], steps: list[int], pace: BatchCostModel) -> int:
@@ -99,9 +100,9 @@ def test_rows_group_by_width() -> None:
         ReplyBuilder(request(2, sequence(6, features=3))),
     ]
     groups = group_rows(builders)
-    assert {features: [row.builder.request.id for row in rows] for features, rows in groups.items()} == {
-        2: [0, 0, 1],
-        3: [2],
+    assert {key: [row.builder.request.id for row in rows] for key, rows in groups.items()} == {
+        (2, FLOAT_KIND): [0, 0, 1],
+        (3, FLOAT_KIND): [2],
     }
 
 

@@ -16,6 +16,7 @@ from app.tasks.classification.reading import read_labelled
 from app.tasks.generation.reading import read_documents
 from app.tasks.source import Faults
 from app.typedefs import Json
+from tests.support.factories.clips import sides
 from tests.support.factories.labels import jsonl, snippets
 from tests.support.factories.series import series_set, store, waves
 from tests.support.factories.texts import poems
@@ -69,10 +70,24 @@ def pretrained(directory: Path) -> TrainSpec:
     return spec("classification", summary, {}, {"hidden_size": 6, "embedding_size": 6}, training)
 
 
+def ablation(directory: Path) -> TrainSpec:
+    """A network over clips, and one without recurrence."""
+    (directory / "clips").write_bytes(sides(14))
+    faults = Faults()
+    source = open_source(directory / "clips", "zip", Mapping.checked({}, ()), faults)
+    reading = TASKS["video"].read(source, faults)
+    arrays: dict[str, Any] = reading.arrays
+    np.savez(directory / "arrays.npz", **arrays)
+    training = {"epochs": 2, "batch_size": 4, "ensemble": 2}
+    network = {"hidden_size": 6, "embedding_size": 6}
+    return spec("video", reading.summary, {"size": 8, "frames": 4}, network, training)
+
+
 KINDS: dict[str, tuple[Callable[[Path], TrainSpec], set[int]]] = {
     "ensemble": (ensemble, {1, 2, 3, 4}),
     "stream": (stream, {1}),
     "pretrained": (pretrained, {0, 1, 2}),
+    "ablation": (ablation, {1, 2, 3}),
 }
 
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.classification import metrics
-from app.tasks.classification.metrics import (
+from app.tasks.shared import label_metrics
+from app.tasks.shared.label_metrics import (
     calibration_error,
     fit_temperature,
     overall_scores,
@@ -37,7 +37,7 @@ def test_figures_are_those_of_their_definitions(pairs: list[tuple[int, int]]) ->
 
 
 def test_many_labels_have_no_confusion_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "MAX_CONFUSION_LABELS", 3)
+    monkeypatch.setattr(label_metrics, "MAX_CONFUSION_LABELS", 3)
     assert scores_by_label(np.array([0]), np.array([1]), NAMES).keys() == {"per_class"}
 
 

@@ -1,0 +1,5 @@
+"""Video classification: one label for a clip."""
+
+from app.tasks.video.task import TASK
+
+__all__ = ["TASK"]

@@ -1,0 +1,47 @@
+"""The demo of video classification: people seen by a depth camera."""
+
+from app.tasks.contract import bytes_to_json
+from app.tasks.demonstration import Chart, Demo, Question, StyledText
+from app.tasks.source import Faults, Source
+from app.tasks.video.inference import FIELD
+from app.tasks.video.reading import LABEL, VIDEO
+from app.typedefs import Json
+
+MAX_QUESTIONS = 6
+
+
+def ask_test_clips(source: Source, faults: Faults) -> list[Question]:
+    """A few clips that are only for the test, from all over the archive."""
+    del faults
+    rows = [row for _, row in source.manifest() if row["split"] == "test"]
+    questions = []
+    for row in rows[:: max(1, len(rows) // MAX_QUESTIONS)][:MAX_QUESTIONS]:
+        with source.open_member(row[VIDEO]) as file:
+            instance: Json = {FIELD: bytes_to_json(file.read())}
+        questions.append(Question(instance, row, instance))
+    return questions
+
+
+def render(question: Question, prediction: Json) -> list[StyledText | Chart]:
+    """`wave 0.93  clips/a03_s2_t1.mp4`, and what the person does where it is another."""
+    label, expected = prediction["label"], question.example[LABEL]
+    is_right = label == expected
+    return [
+        StyledText(
+            f"  {label} {prediction['scores'][label]:.2f}".ljust(22), "right" if is_right else "wrong"
+        ),
+        StyledText(question.example[VIDEO]),
+        StyledText("" if is_right else f"  (it is {expected})", "aside"),
+    ]
+
+
+DEMO = Demo(
+    sample="video_actions_depth.zip",
+    contents="{examples} clips of people who move in {classes} ways, seen by a depth camera",
+    baseline="frame average",
+    metrics={"accuracy": True},
+    jobs={"demo-video": {"network": {}, "training": {"epochs": 30, "seed": 7}, "options": {}}},
+    questions=ask_test_clips,
+    render=render,
+    must_win=False,
+)

@@ -1,0 +1,207 @@
+"""Reads labeled clips from an uploaded archive."""
+
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+
+from app.errors import DatasetInvalid
+from app.media.decoder import MediaDecoder
+from app.media.errors import MediaError
+from app.tasks.arrays import Arrays
+from app.tasks.shared import splits
+from app.tasks.shared.ragged import Ragged, Texts
+from app.tasks.shared.splits import SPLIT
+from app.tasks.shared.table_cells import shorten
+from app.tasks.shared.text_checks import text_problem
+from app.tasks.source import Faults, Source
+from app.typedefs import Json
+
+VIDEO, LABEL, LABELS, CLIPS = "video", "label", "labels", "clips"
+FIELDS = (VIDEO, LABEL, SPLIT)
+MANIFEST = "manifest.jsonl"
+MAX_LABELS = 1_000
+MAX_LABEL_CHARS = 200
+MIN_DRAWN_CLIPS = 3  # of a label: a drawn validation and test split takes two at most
+MIN_LABEL_CLIPS = 5  # a label with fewer clips causes a warning
+MAX_LABELS_SHOWN = 100  # in a summary
+TRIAL_FRAMES = {"size": 8, "color": False, "frames": 1}  # a clip is decoded whole to see whether it can be
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One line of the manifest with its file."""
+
+    content: bytes
+    label: str
+    split: int  # its code
+    frames: int
+    size: tuple[int, int]  # width and height, pixels
+
+
+class VideoReader:
+    """Collects the clips that a manifest names, or what is wrong with them."""
+
+    def __init__(self, source: Source, decoder: MediaDecoder, faults: Faults) -> None:
+        self._source, self._decoder, self._faults = source, decoder, faults
+        self.clips: list[Clip] = []
+        self.named: dict[str, tuple[str, int]] = {}  # label and split by the name of the member
+        self.repeated = 0
+        self.blank_labels = 0  # labels that begin or end with a blank
+
+    def add_record(self, line: int, record: Json) -> None:
+        """Add the clip of one line, or report its faults."""
+        for name in record.keys() - set(FIELDS):
+            self._faults.add(f"There is no field {shorten(name)}.", row=line, column=str(name))
+        name, label = self._read_name(line, record.get(VIDEO)), self._read_label(line, record.get(LABEL))
+        split = splits.read_split(record.get(SPLIT), line, self._faults)
+        if name is None:
+            return
+        if name in self.named:
+            self._repeat(line, name, label, split)
+            return
+        self.named[name] = (label or "", splits.UNASSIGNED if split is None else split)
+        content = self._read_member(line, name)
+        if content is None:
+            return
+        try:
+            facts = self._decoder.decode(VIDEO, content, TRIAL_FRAMES)
+        except MediaError as error:
+            self._faults.add(f"The member {shorten(name)} {error}.", row=line, column=VIDEO)
+            return
+        if label is not None and split is not None:
+            size = (facts["width"], facts["height"])
+            self.clips.append(Clip(content, label, split, facts["count"], size))
+
+    def _read_name(self, line: int, value: object) -> str | None:
+        wrong = "is missing." if value is None else text_problem(value)
+        if wrong:
+            self._faults.add(f"The name of the video {wrong}", row=line, column=VIDEO)
+            return None
+        return str(value)
+
+    def _read_label(self, line: int, value: object) -> str | None:
+        wrong = "is missing." if value is None else text_problem(value, MAX_LABEL_CHARS)
+        if wrong:
+            self._faults.add(f"The label {wrong}", row=line, column=LABEL)
+            return None
+        label = str(value).strip()
+        self.blank_labels += label != value
+        return label
+
+    def _repeat(self, line: int, name: str, label: str | None, split: int | None) -> None:
+        """A second line about one member: a fault unless it says the same."""
+        if self.named[name] == (label, split):
+            self.repeated += 1
+        elif label is not None and split is not None:
+            column = LABEL if label != self.named[name][0] else SPLIT
+            detail = f"The member {shorten(name)} has another {column} in an earlier line."
+            self._faults.add(detail, row=line, column=column)
+
+    def _read_member(self, line: int, name: str) -> bytes | None:
+        try:
+            with self._source.open_member(name) as file:
+                return file.read()
+        except KeyError:
+            self._faults.add(f"The archive has no member {shorten(name)}.", row=line, column=VIDEO)
+        except DatasetInvalid as error:
+            for problem in error.problems:
+                self._faults.add(problem.detail, row=line, column=VIDEO)
+        return None
+
+    def arrays(self) -> Arrays:
+        """The clips as they were uploaded; labels are numbered in alphabetical order."""
+        names = sorted({clip.label for clip in self.clips})
+        numbers = {name: number for number, name in enumerate(names)}
+        contents = [np.frombuffer(clip.content, np.uint8) for clip in self.clips]
+        return {
+            **Texts.of(names).arrays(LABELS),
+            **Ragged.of(contents, np.uint8).arrays(CLIPS),
+            LABEL: np.array([numbers[clip.label] for clip in self.clips], np.int64),
+            SPLIT: np.array([clip.split for clip in self.clips], np.int8),
+        }
+
+
+def read_clips(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]:
+    """Read a data set; returns arrays, summary and warnings, or raises `DatasetInvalid`."""
+    if not source.has_manifest:
+        faults.add(f"The archive has no {MANIFEST}, which names clips and labels.", member=MANIFEST)
+        faults.check()
+    with MediaDecoder() as decoder:
+        reader = VideoReader(source, decoder, faults)
+        for line, record in source.manifest():
+            reader.add_record(line, record)
+    faults.check()
+    counts = Counter(clip.label for clip in reader.clips)
+    _check_labels(reader.clips, counts, faults)
+    return reader.arrays(), _summary(reader.clips, counts), _warnings(reader, source, counts)
+
+
+def _check_labels(clips: list[Clip], counts: Counter[str], faults: Faults) -> None:
+    """Raise `DatasetInvalid` unless there are labels to tell apart, with enough clips for training."""
+    codes = {clip.split for clip in clips}
+    trainable = Counter(clip.label for clip in clips if clip.split in (splits.UNASSIGNED, splits.TRAIN))
+    min_clips = 1 if {splits.VALID, splits.TEST} <= codes else MIN_DRAWN_CLIPS
+    if not counts:
+        faults.add("The manifest names no clips.", member=MANIFEST)
+    elif len(counts) < 2:
+        detail = f"Every clip has the label {shorten(clips[0].label)}: no labels can be told apart."
+        faults.add(detail, column=LABEL)
+    elif len(counts) > MAX_LABELS:
+        detail = f"There are {len(counts):,} labels; at most {MAX_LABELS:,} can be told apart."
+        faults.add(detail, column=LABEL)
+    elif len(trainable) < 2:
+        faults.add("The clips for training have fewer than two labels.", column=SPLIT)
+    elif len(clips) < 2 * len(counts) + 4:
+        faults.add(f"{len(clips)} clips are too few for {len(counts)} labels.")
+    elif sum(count >= min_clips for count in trainable.values()) < 2:
+        detail = f"Fewer than two labels have {min_clips} clips: some may be held out of the training."
+        faults.add(detail, column=LABEL)
+    faults.check()
+
+
+def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
+    frames = np.array([clip.frames for clip in clips])
+    by_split = Counter(clip.split for clip in clips)
+    sizes = Counter(f"{width} × {height}" for width, height in (clip.size for clip in clips))
+    return {
+        "examples": len(clips),
+        "classes": len(counts),
+        "labels": dict(counts.most_common(MAX_LABELS_SHOWN)),
+        "lengths": {
+            "unit": "frames",
+            "shortest": int(frames.min()),
+            "median": float(np.median(frames)),
+            "longest": int(frames.max()),
+        },
+        "frame_size": sizes.most_common(1)[0][0],
+        "splits": {
+            **{name: by_split[code] for code, name in enumerate(splits.SPLIT_NAMES)},
+            "open": by_split[splits.UNASSIGNED],
+        },
+    }
+
+
+def _warnings(reader: VideoReader, source: Source, counts: Counter[str]) -> list[str]:
+    unlisted = len(source.unlisted(reader.named))
+    rare = [label for label, count in counts.items() if count < MIN_LABEL_CLIPS]
+    shared = _count_shared(reader.clips)
+    warnings = {
+        f"{unlisted:,} members of the archive are in no line of the manifest: left out.": unlisted,
+        f"{reader.repeated:,} lines of the manifest repeat others, and are left out.": reader.repeated,
+        f"{reader.blank_labels:,} labels begin or end with a blank, which is left out.": reader.blank_labels,
+        f"{len(rare)} labels have fewer than {MIN_LABEL_CLIPS} clips, such as "
+        f"{', '.join(shorten(label) for label in rare[:5])}.": len(rare),
+        f"{shared:,} clips for training are also held out for valid or test.": shared,
+    }
+    return [sentence for sentence, count in warnings.items() if count]
+
+
+def _count_shared(clips: list[Clip]) -> int:
+    """How many distinct files are both for training and held out."""
+    training, held_out = set[bytes](), set[bytes]()
+    for clip in clips:
+        group = held_out if clip.split in (splits.VALID, splits.TEST) else training
+        group.add(sha256(clip.content).digest())
+    return len(training & held_out)

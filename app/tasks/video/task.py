@@ -1,0 +1,168 @@
+"""Video classification: a network reads the frames of a clip one after the other and names what happens."""
+
+from dataclasses import asdict
+from typing import ClassVar
+
+import msgspec
+import numpy as np
+from pydantic import BaseModel
+
+from app.errors import Problem
+from app.tasks.arrays import Arrays, Floats
+from app.tasks.contract import Defaults, Example, Input, Output, Plan, Split, TensorField, bytes_to_json
+from app.tasks.demonstration import Demo
+from app.tasks.shared import label_metrics
+from app.tasks.shared.label_weights import label_weights
+from app.tasks.shared.ragged import Ragged, Texts
+from app.tasks.shared.splits import SPLIT, partition_rows
+from app.tasks.source import Faults, Reading, Source
+from app.tasks.video.augmentation import Augmentation
+from app.tasks.video.baseline import most_frequent
+from app.tasks.video.demo import DEMO
+from app.tasks.video.encoding import ClipEncoding, VideoData, VideoSplit, cache_frames
+from app.tasks.video.inference import FIELD, VideoInstances, encode_instance, label_answer
+from app.tasks.video.metrics import evaluate_labels
+from app.tasks.video.options import (
+    VideoInstance,
+    VideoOptions,
+    VideoParameters,
+    check_options,
+    default_hyperparameters,
+)
+from app.tasks.video.reading import CLIPS, FIELDS, LABEL, LABELS, VIDEO, read_clips
+from app.typedefs import Json
+
+# The frame-average network: single frames without their changes, no recurrence, the mean over the frames.
+FRAME_AVERAGE: Json = {"cell": "none", "bidirectional": False, "pooling": "mean", "differences": False}
+
+
+class VideoClassification:
+    """Frames are decoded in a child process, scaled once and cached; probabilities are calibrated."""
+
+    name: ClassVar[str] = "video"
+    bidirectional: ClassVar[bool] = True
+    formats: ClassVar[tuple[str, ...]] = ("zip",)
+    columns: ClassVar[tuple[str, ...]] = FIELDS
+    options: ClassVar[type[BaseModel]] = VideoOptions
+    instance: ClassVar[type[msgspec.Struct]] = VideoInstance
+    parameters: ClassVar[type[msgspec.Struct]] = VideoParameters
+    example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
+        "200 clips": ({"examples": 200}, {}),
+        "1,000 clips": ({"examples": 1_000}, {}),
+    }
+    slow_to_encode: ClassVar[bool] = True
+    loss_changing: ClassVar[frozenset[str]] = frozenset()
+    tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField(FIELD, "BYTES", (), binary=True),)
+    tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
+        TensorField(LABEL, "BYTES", ()),
+        TensorField("scores", "FP64", (-1,)),  # (labels,)
+    )
+    instance_names: ClassVar[dict[str, str]] = {VIDEO: FIELD}
+    demo: ClassVar[Demo] = DEMO
+
+    def read(self, source: Source, faults: Faults) -> Reading:
+        """Read the clips that the archive's manifest names, with their labels."""
+        return Reading(*read_clips(source, faults))
+
+    def read_instances(self, source: Source, faults: Faults) -> list[Json]:
+        """One instance a line of the manifest."""
+        instances = []
+        for line, record in source.manifest():
+            try:
+                with source.open_member(str(record.get(VIDEO))) as file:
+                    instances.append({FIELD: bytes_to_json(file.read())})
+            except KeyError:
+                faults.add("The archive has no such member.", row=line, column=VIDEO)
+        return instances
+
+    def check(self, summary: Json, options: VideoOptions) -> list[Problem]:
+        """Report clips of too many pixels, and weights of labels that no clip has."""
+        return check_options(summary, options)
+
+    def defaults(self, summary: Json, options: VideoOptions) -> Defaults:
+        """Defaults that suit the number of clips."""
+        del options
+        return Defaults(*default_hyperparameters(summary))
+
+    def sweep_metrics(self, summary: Json) -> dict[str, bool]:
+        """Accuracy over clips, F1 averaged over labels, and the likelihood of the expected labels."""
+        del summary
+        return {"accuracy": True, "macro_f1": True, "log_loss": False}
+
+    def plan(self, arrays: Arrays, options: VideoOptions, seed: int, bptt_steps: int | None = None) -> Plan:
+        """Split by label, decode all clips, and cache their frames; raises `MediaError`."""
+        del bptt_steps  # a clip has one loss
+        labels, encoding = Texts.from_arrays(arrays, LABELS), ClipEncoding.of(options)
+        rows = partition_rows(arrays[SPLIT], seed, arrays[LABEL])
+        names = labels.pick(range(len(labels)))
+        state = {
+            "labels": names,
+            "encoding": asdict(encoding),
+            "temperature": 1.0,
+            "calibrate": options.calibrate,
+        }
+        frames = cache_frames(Ragged.from_arrays(arrays, CLIPS), encoding)
+        weights = label_weights(arrays[LABEL][rows.train], names, options.class_weights)
+        equal, augmentation = np.ones(len(names), np.float32), Augmentation(mirror=options.mirror)
+        data = VideoData(arrays[LABEL], frames, encoding, rows.train)
+        return Plan(
+            state=state,
+            input=Input.CLIPS,
+            output=Output.LABEL,
+            features=encoding.features,
+            outputs=len(names),
+            train=VideoSplit(rows.train, data, weights, augmentation if options.augment else None),
+            valid=VideoSplit(rows.valid, data, equal),
+            test=VideoSplit(rows.test, data, equal),
+            network={
+                "channels": encoding.channels,
+                "height": encoding.size,
+                "width": encoding.size,
+                "differences": options.differences,
+            },
+            ablation=FRAME_AVERAGE if options.frame_average else None,
+        )
+
+    def calibrate(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
+        """The state with the temperature that calibrates the outputs, if the job is to calibrate."""
+        if not state["calibrate"]:
+            return state
+        temperature = label_metrics.fit_temperature(np.stack(outputs), video_split(split).labels)
+        return state | {"temperature": temperature}
+
+    def check_dataset(self, summary: Json, state: Json, parameters: VideoParameters) -> list[Problem]:
+        """Nothing: any clip can be predicted."""
+        del summary, state, parameters
+        return []
+
+    def instances(self, arrays: Arrays, state: Json) -> VideoInstances:
+        """Each clip without its label."""
+        del state
+        return VideoInstances(arrays)
+
+    def encode(self, state: Json, instance: VideoInstance, parameters: VideoParameters) -> Example:
+        """The frames of a clip, (time, features) uint8."""
+        del parameters
+        return encode_instance(state, instance)
+
+    def decode(self, state: Json, example: Example, outputs: Floats, parameters: VideoParameters) -> Json:
+        """The most probable label, and the probabilities of labels in falling order."""
+        del example
+        return label_answer(state, outputs, parameters)
+
+    def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
+        """Accuracy, F1 and calibration; of the most frequent label accuracy and F1."""
+        clips = video_split(split)
+        network = evaluate_labels(state, clips.labels, np.stack(outputs))
+        constant = most_frequent(clips.data.train_labels, len(clips.labels))
+        return network, label_metrics.overall_scores(constant, clips.labels)
+
+
+def video_split(split: Split) -> VideoSplit:
+    """The split as one of this task; raises `TypeError` for another."""
+    if isinstance(split, VideoSplit):
+        return split
+    raise TypeError("only labeled clips can be scored")
+
+
+TASK = VideoClassification()
