@@ -61,7 +61,7 @@ def check_midi(content: bytes, max_events: int) -> CheckedMidi:
         tracks.append(track.read())
         events, end = track.events, max(end, track.time)
         if track.is_cut or len(data) < size:
-            warnings.append(f"track {len(tracks)} is cut off")
+            warnings.append(f"breaks off in track {len(tracks)}")
     if not tracks:
         raise MediaError("has no tracks")
     if len(tracks) < declared:
