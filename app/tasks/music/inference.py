@@ -1,7 +1,5 @@
 """A request for music: a beginning as events, and the settings of decoding."""
 
-import secrets
-from hashlib import blake2b
 from typing import Annotated
 
 import msgspec
@@ -15,6 +13,7 @@ from app.tasks.contract import END
 from app.tasks.music.codings.pieces import MICROSECONDS, Coding
 from app.tasks.music.midi_file import write_piece
 from app.tasks.music.reading import StoredPieces, piece_of
+from app.tasks.shared.seeds import Seed, derive_seed
 from app.typedefs import Json
 
 MAX_PRIMER_EVENTS = 4096  # that are read of a beginning, the last ones
@@ -22,8 +21,6 @@ MAX_PRIMER_BYTES = 1 << 23
 MAX_SECONDS = 300
 MAX_EVENTS_PER_SECOND = 100  # that are composed
 MIN_EVENTS = 200
-
-Seed = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class MusicInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -84,7 +81,7 @@ def decoding_settings(coding: Coding, content: bytes, parameters: MusicParameter
         "temperature": parameters.temperature,
         "top_k": 1 if greedy else parameters.top_k,
         "top_p": 1.0 if greedy else parameters.top_p,
-        "seed": _primer_seed(content, parameters.seed),
+        "seed": derive_seed(parameters.seed, content),
         "stop": steps,  # time steps
     }
 
@@ -92,13 +89,6 @@ def decoding_settings(coding: Coding, content: bytes, parameters: MusicParameter
 def step_seconds(coding: Coding) -> float:
     """How long a time step of what is composed lasts."""
     return coding.tempo / MICROSECONDS / coding.steps_per_quarter
-
-
-def _primer_seed(content: bytes, seed: int | None) -> int:
-    """From 0 to 2⁶³ - 1: another seed for each beginning, the same seeds for the same request."""
-    if seed is None:
-        return secrets.randbits(63)
-    return int.from_bytes(blake2b(b"%d " % seed + content, digest_size=8).digest(), "big") >> 1
 
 
 def check_batch_parameters(parameters: MusicParameters) -> list[Problem]:
