@@ -1,5 +1,6 @@
 """What the documents say is so: their commands and the examples are run against one real service."""
 
+import base64
 import json
 import re
 import subprocess
@@ -31,12 +32,14 @@ SHORTER = {  # replaced in blocks that are marked as short
     '["rnn", "lstm", "gru"]}, "seeds": 2': '["rnn", "gru"]}, "seeds": 1',
     '"epochs": 4': '"epochs": 1',
     '"hidden_size": 192': '"hidden_size": 32',
+    '"hidden_size": 160': '"hidden_size": 32',
+    '"epochs": 60': '"epochs": 2',
 }
 CANCEL = "curl -sS -o /dev/null --fail-with-body -X POST $URL/v1/jobs/$JOB/cancel\n"
 SERIES = re.findall(r"`(recurra_[a-z_]+)`", PAGES["docs/serving.md"])
 DEFAULTS = re.findall(r"^\| `RECURRA_([A-Z_]+)` \| ([0-9.]+) \|", PAGES["docs/deployment.md"], re.MULTILINE)
-LONG = {"generation", "tagging", "translation"}  # their examples take a while even for one epoch
-LONG_PAGES = {"docs/tasks/tagging.md", "docs/tasks/translation.md"}
+LONG = {"generation", "music", "tagging", "translation"}  # their examples take a while even for one epoch
+LONG_PAGES = {"docs/tasks/music.md", "docs/tasks/tagging.md", "docs/tasks/translation.md"}
 TASK_HEADINGS = ["Upload", "Ask", "Answer", "Options and defaults", "Evaluation", "Baseline"]
 
 Json = dict[str, Any]
@@ -205,6 +208,16 @@ def check_generation(printed: str, programs: list[str]) -> None:
     assert len(completed) > 0
 
 
+def check_music(printed: str, _: list[str]) -> None:
+    events = [json.loads(line) for line in re.findall(r"(?m)data: (.*)$", printed)]
+    (prediction,) = only(objects(printed), "predictions")["predictions"]
+    (streamed,) = only(events, "predictions")["predictions"]
+    assert prediction == streamed
+    assert base64.b64decode(prediction["midi_base64"])[:4] == b"MThd"
+    lines = "".join(event["text"] for event in events if "index" in event).splitlines()
+    assert sorted(lines) == sorted(json.dumps(note, separators=(",", ":")) for note in prediction["notes"])
+
+
 def check_translation(printed: str, _: list[str]) -> None:
     (prediction,) = only(objects(printed), "predictions")["predictions"]
     assert prediction["score"] <= 0
@@ -218,6 +231,7 @@ CHECKS = {
     "docs/tasks/classification.md": check_classification,
     "docs/tasks/forecasting.md": check_forecasting,
     "docs/tasks/generation.md": check_generation,
+    "docs/tasks/music.md": check_music,
     "docs/tasks/tagging.md": check_tagging,
     "docs/tasks/translation.md": check_translation,
 }
