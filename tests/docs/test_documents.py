@@ -1,5 +1,6 @@
 """What the documents say is so: their commands and the examples are run against one real service."""
 
+import base64
 import json
 import re
 import subprocess
@@ -32,6 +33,7 @@ SHORTER = {  # replaced in blocks that are marked as short
     '"epochs": 4': '"epochs": 1',
     '"hidden_size": 192': '"hidden_size": 32',
     '"epochs": 60': '"epochs": 1',
+    '"hidden_size": 160': '"hidden_size": 32',
 }
 CANCEL = "curl -sS -o /dev/null --fail-with-body -X POST $URL/v1/jobs/$JOB/cancel\n"
 SERIES = re.findall(r"`(recurra_[a-z_]+)`", PAGES["docs/serving.md"])
@@ -210,10 +212,22 @@ def check_speech(printed: str, _: list[str]) -> None:
     (prediction,) = only(objects(printed), "predictions")["predictions"]
     assert prediction["duration_seconds"] == 1.008
     assert prediction["text"] == " ".join(word["word"] for word in prediction["words"])
+
+
 def check_video(printed: str, _: list[str]) -> None:
     (prediction,) = only(objects(printed), "predictions")["predictions"]
     assert len(prediction["scores"]) == 2
     assert prediction["label"] == max(prediction["scores"], key=prediction["scores"].get)
+
+
+def check_music(printed: str, _: list[str]) -> None:
+    events = [json.loads(line) for line in re.findall(r"(?m)data: (.*)$", printed)]
+    (prediction,) = only(objects(printed), "predictions")["predictions"]
+    (streamed,) = only(events, "predictions")["predictions"]
+    assert prediction == streamed
+    assert base64.b64decode(prediction["midi_base64"])[:4] == b"MThd"
+    lines = "".join(event["text"] for event in events if "index" in event).splitlines()
+    assert sorted(lines) == sorted(json.dumps(note, separators=(",", ":")) for note in prediction["notes"])
 
 
 def check_translation(printed: str, _: list[str]) -> None:
@@ -229,6 +243,7 @@ CHECKS = {
     "docs/tasks/classification.md": check_classification,
     "docs/tasks/forecasting.md": check_forecasting,
     "docs/tasks/generation.md": check_generation,
+    "docs/tasks/music.md": check_music,
     "docs/tasks/speech.md": check_speech,
     "docs/tasks/tagging.md": check_tagging,
     "docs/tasks/translation.md": check_translation,

@@ -1,8 +1,6 @@
 """A request for text: the prompt as tokens, and the settings of decoding."""
 
-import secrets
 import unicodedata
-from hashlib import blake2b
 from typing import Annotated
 
 import msgspec
@@ -13,6 +11,7 @@ from app.tasks.arrays import Array
 from app.tasks.contract import END
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
+from app.tasks.shared.seeds import Seed, derive_seed
 from app.typedefs import Json
 
 MAX_PROMPT_TOKENS = 4096  # that are read of a prompt, the last ones
@@ -25,7 +24,6 @@ MAX_PROMPT_CHARS = 1 << 20
 UTF8_BYTES = 4  # of a character, at most
 
 Stop = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-Seed = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class GenerationInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -90,17 +88,9 @@ def decoding_settings(prompt: str, parameters: GenerationParameters) -> Json:
         "temperature": parameters.temperature,
         "top_k": 1 if greedy else parameters.top_k,
         "top_p": 1.0 if greedy else parameters.top_p,
-        "seed": _prompt_seed(prompt, parameters.seed),
+        "seed": derive_seed(parameters.seed, prompt.encode(errors="replace")),
         "stop": parameters.stops,
     }
-
-
-def _prompt_seed(prompt: str, seed: int | None) -> int:
-    """From 0 to 2⁶³ - 1: another seed for each prompt of a request, the same seeds for the same request."""
-    if seed is None:
-        return secrets.randbits(63)
-    message = f"{seed} {prompt}".encode(errors="replace")
-    return int.from_bytes(blake2b(message, digest_size=8).digest(), "big") >> 1
 
 
 def check_batch_parameters(parameters: GenerationParameters) -> list[Problem]:

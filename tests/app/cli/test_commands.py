@@ -323,6 +323,29 @@ def test_a_prediction_is_of_one_thing(run: Run, csv: Path) -> None:
         assert run("predict", "demand", *value).exit_code == 2
 
 
+def test_the_file_in_a_prediction_is_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction = {"midi_base64": "TVRoZA==", "notes": []}
+    monkeypatch.setattr("app.cli.client.Client.task_of", lambda _, model: model)
+    monkeypatch.setattr(
+        "app.cli.client.Client.predict",
+        lambda _, model, instances, *__, **___: {"predictions": [prediction] * len(instances)},
+    )
+    path = tmp_path / "out.mid"
+    done = run("predict", "music", "-", "--output", path, stdin="{}")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"notes": []})
+    assert path.read_bytes() == b"MThd"
+    for arguments, stdin, reason in (
+        (("predict", "music", "-", "--output", path), "{}\n{}\n", "one instance, not 2"),
+        (("predict", "tagging", "-", "--output", path), "{}", "whose predictions are files"),
+        (("predict", "music", "-", "--output", path, "--stream"), "{}", "not both"),
+        (("predict", "music", "-", "--output", tmp_path), "{}", "cannot be written"),
+    ):
+        refused = run(*arguments, stdin=stdin)
+        assert (refused.exit_code, reason in refused.stderr) == (2, True), refused.stderr
+
+
 def test_a_job_is_described_in_a_few_words() -> None:
     progress = {"fraction": 0.4, "epoch": 9, "epochs": 20, "eta_seconds": 31.2, "samples_per_second": 10412.0}
     running: dict[str, Any] = {

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from app.tasks.generation import baseline
 from app.tasks.generation.baseline import (
     CODE_POINTS,
-    NGRAM_ORDER,
     Alphabet,
-    NGramModel,
     SpellingModel,
     score_ngrams,
 )
 from app.tasks.generation.corpus import CorpusPart
+from app.tasks.shared import ngrams
+from app.tasks.shared.ngrams import NGRAM_ORDER, NGramModel
 
 TEXTS = st.lists(st.text(st.sampled_from("abc"), min_size=1, max_size=30), min_size=1, max_size=4)
 
@@ -57,7 +57,7 @@ def test_a_long_text_is_looked_up_in_slices_with_the_same_result(monkeypatch: py
     whole = model.nats(other)
     assert len(whole) == 180 + 1
     for size in (1, 7, 64, 1000):
-        monkeypatch.setattr(baseline, "LOOKUP_CHARS", size)
+        monkeypatch.setattr(ngrams, "LOOKUP_SIZE", size)
         np.testing.assert_allclose(model.nats(other), whole)
 
 

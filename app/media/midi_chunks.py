@@ -1,0 +1,208 @@
+"""The chunks of a standard MIDI file, checked event by event, and the file that is safe to parse.
+
+Format: "Standard MIDI Files 1.0", MIDI Manufacturers Association 1996.
+"""
+
+import struct
+from collections import Counter
+from dataclasses import dataclass, field
+
+from app.media.errors import MediaError
+
+HEADER_BYTES = 14
+MAX_TRACKS = 1024
+MAX_QUARTERS = 100_000  # that a file may last: twelve hours at 140 quarter notes a minute
+MAX_DELTA_BYTES = 4
+META, SYSEX_STATUSES, END_OF_TRACK, TEMPO = 0xFF, (0xF0, 0xF7), 0x2F, 0x51
+NOTE_OFF, NOTE_ON, ONE_DATA_BYTE = 0x80, 0x90, (0xC0, 0xD0)  # upper halves of status bytes
+SIGNATURES = (
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"RIFF", "a RIFF file such as WAV or AVI"),
+    (b"OggS", "an Ogg file"),
+    (b"fLaC", "FLAC audio"),
+    (b"ID3", "MP3 audio"),
+    (b"PK", "a zip archive"),
+    (b"%PDF", "a PDF document"),
+    (b"<", "a text of markup"),
+)
+
+
+@dataclass(frozen=True)
+class CheckedMidi:
+    """A file whose every track is whole: notes that were left on are closed where the track ends."""
+
+    content: bytes
+    division: int  # ticks of a quarter note
+    end: int  # tick at which the last track ends
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_midi(content: bytes, max_events: int) -> CheckedMidi:
+    """Check all chunks of a file of at most `max_events` events; raises `MediaError`.
+
+    Tracks that are cut off keep what is there, with a warning.
+    """
+    division, declared = _read_header(content)
+    position = 8 + struct.unpack_from(">I", content, 4)[0]
+    tracks: list[bytes] = []
+    warnings: list[str] = []
+    end = events = 0
+    while position + 8 <= len(content):
+        kind, size = struct.unpack_from(">4sI", content, position)
+        data = content[position + 8 : position + 8 + size]
+        position += 8 + size
+        if kind != b"MTrk":
+            continue
+        if len(tracks) == MAX_TRACKS:
+            raise MediaError(f"has more than {MAX_TRACKS:,} tracks")
+        track = _TrackReader(data, len(tracks) + 1, (events, max_events), division)
+        tracks.append(track.read())
+        events, end = track.events, max(end, track.time)
+        if track.is_cut or len(data) < size:
+            warnings.append(f"breaks off in track {len(tracks)}")
+    if not tracks:
+        raise MediaError("has no tracks")
+    if len(tracks) < declared:
+        warnings.append(f"has {len(tracks)} tracks, though its header says {declared:,}")
+    header = struct.pack(">4sIHHH", b"MThd", 6, int(len(tracks) > 1), len(tracks), division)
+    return CheckedMidi(header + b"".join(tracks), division, end, warnings)
+
+
+def _read_header(content: bytes) -> tuple[int, int]:
+    """The ticks of a quarter note, and the number of tracks that the header declares."""
+    if content[:4] != b"MThd":
+        kind = next((name for start, name in SIGNATURES if content.startswith(start)), None)
+        raise MediaError("is not MIDI" + (f": it is {kind}" if kind else ""))
+    if len(content) < HEADER_BYTES:
+        raise MediaError("is cut off in its header")
+    size, form, declared, division = struct.unpack_from(">IHHH", content, 4)
+    if size < HEADER_BYTES - 8 or size > len(content) - 8:
+        raise MediaError(f"has a header of {size:,} bytes, which cannot be")
+    if form > 1:
+        raise MediaError(f"has the format {form}; the formats 0 and 1 are read")
+    if division & 0x8000:
+        raise MediaError("counts time in frames of film (SMPTE); only quarter notes are read")
+    if division == 0:
+        raise MediaError("divides a quarter note into 0 ticks")
+    return division, declared
+
+
+class _CutOff(Exception):
+    """The data end within an event."""
+
+
+class _TrackReader:
+    """Reads the events of one track, and counts the notes that are on."""
+
+    def __init__(self, data: bytes, number: int, counted: tuple[int, int], division: int) -> None:
+        self.time = 0  # ticks
+        self.events, self._max_events = counted  # of this track and those before it
+        self.is_cut = False
+        self._data, self._number = data, number
+        self._max_ticks = MAX_QUARTERS * division
+        self._position = self._status = 0
+        self._open: Counter[tuple[int, int]] = Counter()  # notes that are on, by channel and pitch
+
+    def read(self) -> bytes:
+        """The chunk of the track, whole and closed; raises `MediaError`."""
+        whole, time = 0, 0  # where the last whole event ends, and its tick
+        try:
+            while self._position < len(self._data):
+                self.time += self._variable_length("delta time")
+                if self.time > self._max_ticks:
+                    raise MediaError(f"lasts more than {MAX_QUARTERS:,} quarter notes")
+                if not self._read_event():
+                    break
+                whole, time = self._position, self.time
+            else:
+                self.is_cut = True  # no end of track
+        except _CutOff:
+            self.is_cut, self.time = True, time
+        return self._closed(self._data[:whole], self.time - time)
+
+    def _closed(self, events: bytes, delta: int) -> bytes:
+        for (channel, pitch), count in self._open.items():
+            for _ in range(count):
+                events += variable_length(delta) + bytes((NOTE_OFF | channel, pitch, 0))
+                delta = 0
+        events += variable_length(delta) + bytes((META, END_OF_TRACK, 0))
+        return b"MTrk" + struct.pack(">I", len(events)) + events
+
+    def _read_event(self) -> bool:
+        """Pass one event; false at the end of the track."""
+        self.events += 1
+        if self.events > self._max_events:
+            raise MediaError(f"has more than {self._max_events:,} events")
+        status = self._peek()
+        if status >= NOTE_OFF:
+            self._position += 1
+        else:
+            status = self._status
+        if status == META:
+            return self._read_meta()
+        if status in SYSEX_STATUSES:
+            self._skip(self._variable_length("length"))
+            self._status = 0
+        elif NOTE_OFF <= status < SYSEX_STATUSES[0]:
+            self._read_channel_event(status)
+        else:
+            raise MediaError(f"is damaged: track {self._number} has no event at byte {self._position}")
+        return True
+
+    def _read_meta(self) -> bool:
+        kind = self._peek()
+        self._position += 1
+        size = self._variable_length("length")
+        start = self._position
+        self._status = 0
+        if kind == END_OF_TRACK:
+            return False
+        self._skip(size)
+        if kind == TEMPO and not any(self._data[start : start + size]):
+            raise MediaError("has a tempo of no time at all for a quarter note")
+        return True
+
+    def _read_channel_event(self, status: int) -> None:
+        self._status = status
+        start, kind = self._position, status & 0xF0
+        self._skip(1 if kind in ONE_DATA_BYTE else 2)
+        data = self._data[start : self._position]
+        if max(data) >= NOTE_OFF:
+            raise MediaError(f"is damaged: track {self._number} has a broken event at byte {start}")
+        if kind not in (NOTE_OFF, NOTE_ON):
+            return
+        note = status & 0x0F, data[0]
+        if kind == NOTE_ON and data[1]:
+            self._open[note] += 1
+        elif self._open[note]:
+            self._open[note] -= 1
+
+    def _peek(self) -> int:
+        if self._position >= len(self._data):
+            raise _CutOff
+        return self._data[self._position]
+
+    def _skip(self, size: int) -> None:
+        if self._position + size > len(self._data):
+            raise _CutOff
+        self._position += size
+
+    def _variable_length(self, what: str) -> int:
+        value = 0
+        for _ in range(MAX_DELTA_BYTES):
+            byte = self._peek()
+            self._position += 1
+            value = value << 7 | byte & 0x7F
+            if byte < NOTE_OFF:
+                return value
+        raise MediaError(f"is damaged: track {self._number} has a {what} of more than four bytes")
+
+
+def variable_length(value: int) -> bytes:
+    """A number from 0 to 2²⁸ - 1 in one to four bytes of seven bits, as the format writes it."""
+    parts = [value & 0x7F]
+    while value := value >> 7:
+        parts.append(0x80 | value & 0x7F)
+    return bytes(reversed(parts))

@@ -1,0 +1,1 @@
+"""Ways to write a piece as events, and to read notes from events."""

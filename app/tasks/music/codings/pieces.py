@@ -1,0 +1,155 @@
+"""A piece of music as notes, what a coding of pieces is, and notes on a grid of equal time steps."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from app.tasks.arrays import Array, Ints
+from app.tasks.contract import END
+from app.typedefs import Json
+
+MELODIC_KEYS = 128  # a note's key is its pitch, that of a drum 128 more: drums are not transposed
+KEYS = 2 * MELODIC_KEYS
+FIRST_EVENT = END + 1  # the first tokens of a vocabulary are those of every task
+DEFAULT_TEMPO = 500_000  # microseconds of a quarter note, where a file names none
+MICROSECONDS = 1_000_000
+TRANSPOSITIONS = range(-6, 6)  # semitones: every key once
+OCTAVE = 12
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The notes of one file."""
+
+    notes: Ints  # (notes, 5): start and end in ticks, key, velocity, track; by start, then key
+    division: int  # ticks of a quarter note
+    end: int  # tick
+    tempos: Ints  # (changes, 2): tick, microseconds of a quarter note
+    programs: Ints  # (tracks,) of General MIDI
+
+    @property
+    def tempo(self) -> int:
+        """The first tempo, in microseconds of a quarter note."""
+        return int(self.tempos[0, 1]) if len(self.tempos) else DEFAULT_TEMPO
+
+    def seconds(self, ticks: Array) -> Array:
+        """The times of ticks (n,) by the changes of the tempo, float64."""
+        changes = self.tempos[np.argsort(self.tempos[:, 0], kind="stable")]
+        starts = np.concatenate([[0], changes[:, 0]])
+        lengths = np.concatenate([[DEFAULT_TEMPO], changes[:, 1]]) / MICROSECONDS / self.division
+        passed = np.concatenate([[0.0], np.cumsum(np.diff(starts) * lengths[:-1])])
+        section = np.searchsorted(starts, ticks, side="right") - 1
+        times: Array = passed[section] + (ticks - starts[section]) * lengths[section]
+        return times
+
+    def folded(self, lowest: int, highest: int) -> "Piece":
+        """The same piece with every pitch moved by octaves into a range of at least one octave."""
+        keys = self.notes[:, 2]
+        low = lowest + (keys - lowest) % OCTAVE
+        high = highest - (highest - keys) % OCTAVE
+        moved = np.where(keys < lowest, low, np.where(keys > highest, high, keys))
+        notes = self.notes.copy()
+        notes[:, 2] = np.where(keys < MELODIC_KEYS, moved, keys)
+        return replace(self, notes=notes)
+
+
+class Note(NamedTuple):
+    """A note in time steps."""
+
+    start: int
+    end: int
+    key: int
+    velocity: int
+    track: int
+
+
+class NoteReader(Protocol):
+    """Reads events one by one; notes are given once they have ended."""
+
+    step: int  # the present time step
+    invalid: int  # events that have no meaning where they stand, which were passed over
+
+    def push(self, token: int, /) -> list[Note]:
+        """The notes that end with an event."""
+        ...
+
+    def close(self) -> list[Note]:
+        """The notes that are still sounding, which end now."""
+        ...
+
+
+class Coding(Protocol):
+    """A lossless way to write the notes of a piece, on its grid of time steps, as events."""
+
+    size: int  # of the vocabulary
+    steps_per_quarter: float  # time steps of a quarter note at `tempo`
+    tempo: int  # microseconds of a quarter note of what is composed
+    lowest: int  # pitch that can be written
+    highest: int
+    programs: list[int]  # of the tracks of what is composed
+
+    def to_json(self) -> Json:
+        """As JSON for the state of a model."""
+        ...
+
+    def encode(self, piece: Piece) -> Ints:
+        """The events of a piece, (events,) int64."""
+        ...
+
+    def count_steps(self, piece: Piece) -> int:
+        """The time steps of a piece."""
+        ...
+
+    def transposed(self, shift: int) -> Ints:
+        """For each token (size,) that of the same event so many semitones higher."""
+        ...
+
+    def reader(self) -> NoteReader:
+        """Read events from the beginning of a piece."""
+        ...
+
+
+class Roll(NamedTuple):
+    """What sounds at each step of a grid, by step and then by key."""
+
+    steps: Ints  # (n,)
+    keys: Ints  # (n,)
+    struck: Array  # (n,) bool: begins anew though the same key sounded a step before
+
+
+def on_grid(piece: Piece, steps_per_quarter: float) -> Ints:
+    """Start and end of each note in steps (notes, 2); every note has at least one."""
+    steps = np.rint(piece.notes[:, :2] * steps_per_quarter / piece.division).astype(np.int64)
+    steps[:, 1] = np.maximum(steps[:, 1], steps[:, 0] + 1)
+    return steps
+
+
+def grid_steps(piece: Piece, steps_per_quarter: float) -> int:
+    """The steps of a piece up to the end of its last note and of its last track."""
+    end = round(piece.end * steps_per_quarter / piece.division)
+    return max(end, int(on_grid(piece, steps_per_quarter)[:, 1].max(initial=0)))
+
+
+def roll_of(steps: Ints, keys: Ints) -> Roll:
+    """The roll of notes with start and end (notes, 2) and keys (notes,)."""
+    lengths = steps[:, 1] - steps[:, 0]
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    sounding = np.unique((np.repeat(steps[:, 0], lengths) + within) * KEYS + np.repeat(keys, lengths))
+    starts = np.isin(sounding, steps[:, 0] * KEYS + keys)
+    return Roll(sounding // KEYS, sounding % KEYS, starts & np.isin(sounding - KEYS, sounding))
+
+
+def extended_range(keys: Iterable[int]) -> tuple[int, int]:
+    """The lowest and the highest pitch of keys in every transposition."""
+    pitches = [key for key in keys if key < MELODIC_KEYS] or [60]
+    return (
+        max(0, min(pitches) + TRANSPOSITIONS[0]),
+        min(MELODIC_KEYS - 1, max(pitches) - TRANSPOSITIONS[0]),
+    )
+
+
+def median_of(values: Sequence[int], default: int) -> int:
+    """The median, one of the values; `default` without any."""
+    return sorted(values)[len(values) // 2] if values else default

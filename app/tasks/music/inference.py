@@ -1,0 +1,98 @@
+"""A request for music: a beginning as events, and the settings of decoding."""
+
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from app.errors import Invalid, Problem
+from app.media.decoder import process_decoder
+from app.media.errors import MediaError
+from app.tasks.arrays import Arrays, Ints
+from app.tasks.contract import END
+from app.tasks.music.codings.pieces import MICROSECONDS, Coding
+from app.tasks.music.midi_file import write_piece
+from app.tasks.music.reading import StoredPieces, piece_of
+from app.tasks.shared.seeds import Seed, derive_seed
+from app.typedefs import Json
+
+MAX_PRIMER_EVENTS = 4096  # that are read of a beginning, the last ones
+MAX_PRIMER_BYTES = 1 << 23
+MAX_SECONDS = 300
+MAX_EVENTS_PER_SECOND = 100  # that are composed
+MIN_EVENTS = 200
+
+
+class MusicInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The beginning of a piece as a MIDI file, whose last 4,096 events are read; or nothing."""
+
+    midi_base64: Annotated[bytes, msgspec.Meta(max_length=MAX_PRIMER_BYTES)] = b""
+
+
+class MusicParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How much to compose, and how to choose each event.
+
+    `temperature` 0 takes the most likely one, `top_k` 0 and `top_p` 1 any. The same `seed` and beginning give
+    the same music; without a seed it is another one each time.
+    """
+
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)] = 20.0
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=5)] = 1.0
+    top_k: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 0
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    seed: Seed | None = None
+    stream: bool = False
+
+
+class MusicInstances:
+    """The pieces of a data set as instances: each as a beginning."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._pieces = StoredPieces(arrays)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def __getitem__(self, index: int) -> MusicInstance:
+        return MusicInstance(write_piece(self._pieces[index]))
+
+
+def encode_primer(coding: Coding, content: bytes) -> Ints:
+    """The last events of a beginning behind `END`, with which every piece begins, (time, 1) int64.
+
+    Pitches that the model does not know are moved by octaves. Raises `Invalid` for what is no MIDI file.
+    """
+    if not content:
+        return np.array([[END]], np.int64)
+    try:
+        decoded = process_decoder().decode("midi", content, {})
+    except MediaError as error:
+        raise Invalid(f"The file {error}.", [Problem("/midi_base64", f"The file {error}.")]) from None
+    events = coding.encode(piece_of(decoded).folded(coding.lowest, coding.highest))
+    return np.concatenate([[END], events[-MAX_PRIMER_EVENTS:]])[:, None]
+
+
+def decoding_settings(coding: Coding, content: bytes, parameters: MusicParameters) -> Json:
+    """The settings of decoding, as JSON; the seed is derived from the beginning."""
+    greedy = parameters.top_p == 0  # not even the most likely event fits in
+    steps = max(1, round(parameters.seconds / step_seconds(coding)))
+    return {
+        "max_tokens": MIN_EVENTS + round(MAX_EVENTS_PER_SECOND * parameters.seconds),
+        "temperature": parameters.temperature,
+        "top_k": 1 if greedy else parameters.top_k,
+        "top_p": 1.0 if greedy else parameters.top_p,
+        "seed": derive_seed(parameters.seed, content),
+        "stop": steps,  # time steps
+    }
+
+
+def step_seconds(coding: Coding) -> float:
+    """How long a time step of what is composed lasts."""
+    return coding.tempo / MICROSECONDS / coding.steps_per_quarter
+
+
+def check_batch_parameters(parameters: MusicParameters) -> list[Problem]:
+    """The problems of these parameters for the prediction of a data set."""
+    if parameters.stream:
+        return [Problem("/parameters/stream", "A batch of predictions cannot be streamed.")]
+    return []

@@ -1,0 +1,96 @@
+"""Options of a music job, their check against a data set, and the defaults of a job."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import Problem
+from app.tasks.music.reading import MIN_TRAIN_NOTES
+from app.typedefs import Json
+
+MIN_PIECES = 3  # one for each split
+DEFAULT_BPTT_STEPS = 64
+NETWORK_DEFAULTS: Json = {
+    "cell": "lstm",
+    "layers": 1,
+    "hidden_size": 256,
+    "embedding_size": 64,
+    "bidirectional": False,
+    "dropout": 0.3,
+    "input_dropout": 0.1,
+    "variational_dropout": False,
+    "weight_drop": 0.0,
+    "word_dropout": 0.0,
+    "tie_weights": False,
+}
+TRAINING_DEFAULTS: Json = {
+    "learning_rate": 4e-3,
+    "clip_norm": 1.0,
+    "patience": 20,
+    "bptt_steps": DEFAULT_BPTT_STEPS,
+    "autocast": True,
+    "activation_regularization": 0.0,
+    "temporal_regularization": 0.0,
+}
+ENOUGH_EVENTS = 12_000_000  # that are read in all epochs together
+EPOCHS_RANGE = (8, 200)
+EVENTS_PER_STREAM = 3_000  # of each stream that a batch reads side by side
+BATCH_SIZE_RANGE = (8, 32)
+
+
+class MusicOptions(BaseModel):
+    """Options of a music job."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    coding: Annotated[
+        Literal["voices", "chords", "performance"] | None,
+        Field(
+            description="How notes are written as events: on a grid of time steps by `voices`, of which each "
+            "track is one, or by `chords`; or as a `performance` with times in hundredths of a second and "
+            "velocities. null: by the data."
+        ),
+    ] = None
+    steps_per_quarter: Annotated[
+        int | None,
+        Field(ge=1, le=48, description="Time steps of a quarter note on the grid; null: by the data."),
+    ] = None
+    transpose: Annotated[
+        bool, Field(description="Whether each training pass reads each piece in another key.")
+    ] = True
+    stretch: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.5,
+            allow_inf_nan=False,
+            description="By how much of its length each training pass may shorten or lengthen a performance.",
+        ),
+    ] = 0.05
+
+
+def check_options(summary: Json, options: MusicOptions) -> list[Problem]:
+    """The problems of these options for a data set with this summary; none if a job may have them."""
+    problems = []
+    if summary["pieces"] < MIN_PIECES:
+        detail = f"The data set has {summary['pieces']} pieces; at least {MIN_PIECES} are needed."
+        problems.append(Problem("/dataset", detail))
+    elif summary["train_notes"] < MIN_TRAIN_NOTES:
+        few = f"The data set has {summary['train_notes']:,} notes to train on"
+        problems.append(Problem("/dataset", f"{few}; at least {MIN_TRAIN_NOTES:,} are needed."))
+    if options.coding == "voices" and (summary["tracks"] < 2 or summary["drums"]):
+        detail = "The pieces have no voices: each of their tracks must be one, without drums."
+        problems.append(Problem("/options/coding", detail))
+    if options.coding == "performance" and options.steps_per_quarter is not None:
+        problems.append(Problem("/options/steps_per_quarter", "A performance has no grid of quarter notes."))
+    return problems
+
+
+def training_defaults(summary: Json) -> Json:
+    """The default training: little music is read often, in few streams; much music seldom."""
+    events = max(summary["train_events"], 1)
+    return TRAINING_DEFAULTS | {
+        "epochs": int(np.clip(ENOUGH_EVENTS // events, *EPOCHS_RANGE)),
+        "batch_size": int(np.clip(events // EVENTS_PER_STREAM, *BATCH_SIZE_RANGE)),
+    }

@@ -1,0 +1,205 @@
+"""Reads pieces from an archive of MIDI files: those that a manifest names, or all of them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from app.media.decoder import MediaDecoder
+from app.media.errors import MediaError
+from app.tasks.arrays import Arrays, Ints
+from app.tasks.music.codings.pieces import KEYS, MELODIC_KEYS, Piece
+from app.tasks.music.codings.selection import coding_to_json, fit_coding
+from app.tasks.shared.ragged import Ragged
+from app.tasks.shared.splits import SPLIT, SPLIT_NAMES, TRAIN, UNASSIGNED, read_split
+from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
+from app.tasks.source import Faults, Source
+from app.typedefs import Json
+
+MIDI = "midi"  # the field of a manifest that names a file
+SUFFIXES = (".mid", ".midi")
+SYSTEM_FOLDER = "__MACOSX"
+MAX_FILE_BYTES = 1 << 25  # a file of a million events has less
+MIN_TRAIN_NOTES = 100  # with fewer nothing can be learned
+MAX_WARNINGS = 10  # about single files
+
+
+class MidiFile(NamedTuple):
+    """A file that is to be read, and the line of the manifest that names it."""
+
+    name: str
+    split: int
+    line: int | None
+
+
+def read_pieces(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]:
+    """The arrays of a data set, its summary and warnings; every fault goes to `faults`."""
+    pieces: list[Piece] = []
+    codes: list[int] = []
+    warnings: list[str] = []
+    files = list(_list_files(source, faults, warnings))
+    with MediaDecoder() as decoder:
+        for file in files:
+            piece, remarks = _read_piece(source, decoder, file, faults)
+            warnings += [f"The member {file.name} {remark}." for remark in remarks]
+            if piece is not None:
+                pieces.append(piece)
+                codes.append(file.split)
+    if not files and not faults.problems:
+        faults.add("The archive has no MIDI files: their names end with .mid or .midi.")
+    faults.check()
+    if all(code not in (TRAIN, UNASSIGNED) for code in codes):
+        faults.add("No piece is for training: `split` is valid or test for all.", column=SPLIT)
+        faults.check()
+    summary = summarize(pieces, np.array(codes))
+    return pieces_to_arrays(pieces) | {SPLIT: np.array(codes, np.int8)}, summary, _limited(warnings)
+
+
+def read_contents(source: Source, faults: Faults) -> Iterator[bytes]:
+    """The content of each file."""
+    for file in _list_files(source, faults, []):
+        content = _read_member(source, file, faults)
+        if content is not None:
+            yield content
+
+
+def _list_files(source: Source, faults: Faults, warnings: list[str]) -> Iterator[MidiFile]:
+    if not source.has_manifest:
+        names = [member.name for member in source.members() if _is_midi(member.name)]
+        yield from (MidiFile(name, UNASSIGNED, None) for name in names)
+        _warn_left_out(source.unlisted(names), "are no MIDI files by their names", warnings)
+        return
+    seen: dict[str, int] = {}  # name -> split
+    for line, record in source.manifest():
+        name, split = _read_name(record, line, faults), read_split(record.get(SPLIT), line, faults)
+        if name is None or split is None:
+            continue
+        if name not in seen:
+            seen[name] = split
+            yield MidiFile(name, split, line)
+        elif seen[name] == split:
+            warnings.append(f"Line {line} names {shorten(name)} again, which is left out.")
+        else:
+            faults.add(f"{shorten(name)} was assigned to another split before.", row=line, column=SPLIT)
+    _warn_left_out(source.unlisted(seen), "are in no line of the manifest", warnings)
+
+
+def _is_midi(name: str) -> bool:
+    *folders, file = name.split("/")
+    return file.lower().endswith(SUFFIXES) and not file.startswith(".") and SYSTEM_FOLDER not in folders
+
+
+def _warn_left_out(names: Sequence[str], reason: str, warnings: list[str]) -> None:
+    if names:
+        shown = ", ".join(map(shorten, names[:3])) + (", …" if len(names) > 3 else "")
+        warnings.append(f"{len(names):,} members {reason} and are left out: {shown}.")
+
+
+def _read_name(record: Json, line: int, faults: Faults) -> str | None:
+    """The name of the file in one line; None if there is none, which is a fault."""
+    unknown = sorted(record.keys() - {MIDI, SPLIT})
+    for field in unknown[:MAX_FIELDS_SHOWN]:
+        faults.add("There is no such field; a line has `midi` and `split`.", row=line, column=field)
+    name = record.get(MIDI)
+    if isinstance(name, str) and name:
+        return None if unknown else name
+    problem = "There is no field 'midi'." if MIDI not in record else f"{shorten(name)} is no name of a file."
+    faults.add(problem, row=line, column=MIDI)
+    return None
+
+
+def _read_piece(
+    source: Source, decoder: MediaDecoder, file: MidiFile, faults: Faults
+) -> tuple[Piece | None, list[str]]:
+    """A piece and remarks about its file; None if it cannot be used, which is a fault."""
+    content = _read_member(source, file, faults)
+    if content is None:
+        return None, []
+    try:
+        decoded = decoder.decode("midi", content, {})
+    except MediaError as error:
+        _add_fault(faults, file, str(error))
+        return None, []
+    return piece_of(decoded), decoded["warnings"]
+
+
+def _read_member(source: Source, file: MidiFile, faults: Faults) -> bytes | None:
+    try:
+        with source.open_member(file.name) as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except KeyError:
+        faults.add(f"The archive has no member {shorten(file.name)}.", row=file.line, column=MIDI)
+        return None
+    if len(content) > MAX_FILE_BYTES:
+        _add_fault(faults, file, f"has more than {MAX_FILE_BYTES:,} bytes")
+        return None
+    return content
+
+
+def _add_fault(faults: Faults, file: MidiFile, predicate: str) -> None:
+    detail = f"The member {shorten(file.name)} {predicate}."
+    if file.line is None:
+        faults.add(detail, member=file.name)
+    else:
+        faults.add(detail, row=file.line, column=MIDI)
+
+
+def _limited(warnings: list[str]) -> list[str]:
+    if len(warnings) <= MAX_WARNINGS:
+        return warnings
+    return [*warnings[:MAX_WARNINGS], f"{len(warnings) - MAX_WARNINGS:,} further warnings are left out."]
+
+
+def piece_of(decoded: dict[str, Any]) -> Piece:
+    """A decoded file as a piece."""
+    programs = np.array([track["program"] for track in decoded["tracks"]], np.int64)
+    notes, tempos = (np.asarray(decoded[name], np.int64) for name in ("notes", "tempos"))
+    return Piece(notes, int(decoded["division"]), int(decoded["end"]), tempos.reshape(-1, 2), programs)
+
+
+def pieces_to_arrays(pieces: Sequence[Piece]) -> Arrays:
+    """Pieces as arrays that can be stored; there is at least one."""
+    arrays: Arrays = {"time": np.array([[piece.division, piece.end] for piece in pieces], np.int64)}
+    for name in ("notes", "tempos", "programs"):
+        arrays |= Ragged.of([getattr(piece, name) for piece in pieces], np.int32).arrays(name)
+    return arrays
+
+
+class StoredPieces(Sequence[Piece]):
+    """The pieces of a data set, each made when it is requested."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._time: Ints = arrays["time"]  # (pieces, 2): ticks of a quarter note, end
+        self._parts = [Ragged.from_arrays(arrays, name) for name in ("notes", "tempos", "programs")]
+
+    def __len__(self) -> int:
+        return len(self._time)
+
+    def __getitem__(self, index: Any) -> Any:
+        notes, tempos, programs = (part[index].astype(np.int64) for part in self._parts)
+        division, end = self._time[index].tolist()
+        return Piece(notes, division, end, tempos, programs)
+
+
+def summarize(pieces: Sequence[Piece], codes: Ints) -> Json:
+    """The summary of a data set: what it holds, and how its notes would be written as events."""
+    codes = np.where(codes == UNASSIGNED, TRAIN, codes)
+    train = [piece for piece, code in zip(pieces, codes, strict=True) if code == TRAIN]
+    coding = fit_coding(train, None, None)
+    keys = np.unique(np.concatenate([piece.notes[:, 2] for piece in pieces]))
+    pitches = keys[keys < MELODIC_KEYS]
+    seconds = [float(piece.seconds(np.array([piece.end]))[0]) for piece in pieces]
+    return {
+        "pieces": len(pieces),
+        "notes": sum(len(piece.notes) for piece in pieces),
+        "seconds": round(sum(seconds), 1),
+        "tracks": max(len(piece.programs) for piece in pieces),
+        "lowest_pitch": int(pitches.min(initial=KEYS)) if len(pitches) else None,
+        "highest_pitch": int(pitches.max(initial=0)) if len(pitches) else None,
+        "drums": len(pitches) < len(keys),
+        "coding": coding_to_json(coding)["name"],
+        "steps_per_quarter": coding.steps_per_quarter,
+        "train_notes": sum(len(piece.notes) for piece in train),
+        "train_events": sum(len(coding.encode(piece)) for piece in train),
+        "split": {name: int((codes == split).sum()) for split, name in enumerate(SPLIT_NAMES)},
+    }
