@@ -43,7 +43,7 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
     requests, replies = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    return requests, replies  # type: ignore[return-value]
+    return requests, replies
 
 
 def _load(kind: str) -> Decode:

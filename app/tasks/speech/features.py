@@ -32,16 +32,19 @@ def log_mel(samples: Array, rate: int, bins: int) -> Floats:
     options.frame_opts.snip_edges = False
     options.mel_opts.num_bins = bins
     options.mel_opts.low_freq = LOW_HERTZ
-    window = rate * WINDOW_MS // 1_000
-    padded = np.zeros(max(len(samples), window), np.float32)
-    padded[: len(samples)] = samples
     computer: Any = library.OnlineFbank(options)
-    computer.accept_waveform(rate, padded.tolist())
+    # In pieces: the library takes a list of Python's numbers, and other threads want their turn.
+    for start in range(0, len(samples), rate):
+        computer.accept_waveform(rate, samples[start : start + rate].tolist())
+    missing = rate * WINDOW_MS // 1_000 - len(samples)
+    if missing > 0:  # of a clip shorter than one window
+        computer.accept_waveform(rate, [0] * missing)
     computer.input_finished()
-    count = frame_count(len(samples), rate)
-    frames = [computer.get_frame(index) for index in range(min(count, computer.num_frames_ready))]
-    energies: Floats = np.maximum(np.stack(frames), MIN_LOG_ENERGY).astype(np.float32)
-    return energies
+    count = min(frame_count(len(samples), rate), computer.num_frames_ready)
+    energies = np.empty((count, bins), np.float32)
+    for index in range(count):
+        energies[index] = computer.get_frame(index)
+    return np.maximum(energies, MIN_LOG_ENERGY)
 
 
 class FeatureMoments:

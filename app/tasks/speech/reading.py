@@ -28,6 +28,7 @@ MAX_SAMPLE_RATE = 16_000  # Hz, of what is stored
 MAX_AUDIO_BYTES = 128 << 20  # of one file
 MAX_TOTAL_SAMPLES = 1 << 30  # of all clips: 18 hours at 16 kHz
 MAX_TRANSCRIPT_CHARS = 1 << 20
+MAX_EASY_SECONDS = 30  # of a recording; longer ones cause a warning
 MIN_CLIPS = 3  # one for each split
 MAX_CHARACTERS_SHOWN = 100  # in a summary
 
@@ -249,6 +250,12 @@ def _warnings(reader: SpeechReader, source: Source) -> list[str]:
     if reader.shortened:
         warnings.append(
             f"{reader.shortened:,} recordings end before their headers say; what is there was read."
+        )
+    long = sum(clip.seconds > MAX_EASY_SECONDS for clip in clips)
+    if long:
+        warnings.append(
+            f"{long:,} recordings are longer than {MAX_EASY_SECONDS} seconds; shorter ones need less memory "
+            "in training, and are learned from sooner."
         )
     if unseen:
         signs = ", ".join(shorten(sign) for sign in sorted(unseen)[:8])

@@ -20,7 +20,6 @@ from app.tasks.source import Faults, Reading, Source
 from app.tasks.speech import baseline
 from app.tasks.speech.augmentation import Augmentation
 from app.tasks.speech.beam_search import SearchSettings
-from app.tasks.speech.calibration import choose_search
 from app.tasks.speech.demo import DEMO
 from app.tasks.speech.encoding import SpeechSplit, encode_clips
 from app.tasks.speech.inference import (
@@ -31,7 +30,7 @@ from app.tasks.speech.inference import (
     transcribe,
 )
 from app.tasks.speech.labels import load_labels, steps_needed
-from app.tasks.speech.metrics import error_rates
+from app.tasks.speech.metrics import choose_search, error_rates
 from app.tasks.speech.options import (
     KERNEL_STRIDES,
     SpeechInstance,

@@ -11,10 +11,10 @@ from app.errors import Invalid
 from app.tasks import TASKS
 from app.tasks.contract import Plan
 from app.tasks.demonstration import Question, StyledText
-from app.tasks.speech.calibration import choose_search
 from app.tasks.speech.demo import render
 from app.tasks.speech.inference import Recording, decode_outputs, join_parts, wav_bytes
 from app.tasks.speech.labels import fit_labels, load_labels, normalize_transcript, steps_needed
+from app.tasks.speech.metrics import choose_search
 from app.tasks.speech.options import SpeechInstance, SpeechOptions, SpeechParameters, check_options
 from tests.support.factories.recordings import muxed, tone, written
 
