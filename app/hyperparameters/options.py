@@ -72,5 +72,6 @@ class TrainingIn(StrictModel):
     selection: Literal["best", "last"] | None = None
     pretrain_epochs: int | None = Field(default=None, ge=0, le=1_000)
     label_smoothing: float | None = Field(default=None, ge=0, lt=1)
+    freeze_after: int | None = Field(default=None, ge=1, le=10_000)
     activation_regularization: float | None = Field(default=None, ge=0, le=100)
     temporal_regularization: float | None = Field(default=None, ge=0, le=100)
