@@ -74,5 +74,6 @@ class TrainingIn(StrictModel):
     pretrain_epochs: int | None = Field(default=None, ge=0, le=1_000)
     sorted_epochs: int | None = Field(default=None, ge=0, le=10_000)
     label_smoothing: float | None = Field(default=None, ge=0, lt=1)
+    freeze_after: int | None = Field(default=None, ge=1, le=10_000)
     activation_regularization: float | None = Field(default=None, ge=0, le=100)
     temporal_regularization: float | None = Field(default=None, ge=0, le=100)

@@ -9,6 +9,7 @@ from workers.nn.config import ModelConfig
 from workers.nn.dropout import Dropout
 
 GROUP_CHANNELS = 8  # channels that are normalized together
+WINDOW, FIRST_WINDOW = 3, 5  # pixels that a convolution covers, either way
 WHITE = 255.0  # the largest value of a pixel
 
 
@@ -27,8 +28,9 @@ class ClipsInput(nn.Module):
         self.width, self.differences = config.embedding_size, config.differences
         planes = config.channels * (2 if config.differences else 1)
         blocks, height, width = list[nn.Module](), config.height, config.width
-        for before, after in pairwise((planes, *config.filters)):
-            blocks.append(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False))
+        for number, (before, after) in enumerate(pairwise((planes, *config.filters))):
+            kernel = WINDOW if number else FIRST_WINDOW
+            blocks.append(nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2, bias=False))
             blocks.append(nn.GroupNorm(max(1, after // GROUP_CHANNELS), after))
             blocks.append(nn.ReLU())
             height, width = -(-height // 2), -(-width // 2)

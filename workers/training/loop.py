@@ -53,6 +53,7 @@ class TrainingConfig:
     activation_regularization: float = 0.0
     temporal_regularization: float = 0.0
     sorted_epochs: int = 0  # at the beginning, whose batches come by length, the shortest first
+    freeze_after: int | None = None  # epoch after which the input layer learns no more; None: never
     averaging: float = 0.98  # decay of the exponential average of the weights, which is the result
 
 
@@ -103,6 +104,7 @@ class Loop:
             self.batches = self._batches(train, self.epoch + 1)
             self.sums, self.carried_state = EpochSums(), None
             torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)  # dropout: of seed and epoch alone
+        self._freeze()
         begun = time.monotonic() - self.sums.seconds
         for batch in self.batches:
             if self.done >= self.end:
@@ -123,6 +125,11 @@ class Loop:
         config = self.config
         by_length = epoch <= config.sorted_epochs
         return TrainingBatches(train, config.batch_size, config.seed, epoch, by_length=by_length)
+
+    def _freeze(self) -> None:
+        """Keep the input layer as it is in epochs after `freeze_after`."""
+        if self.config.freeze_after is not None:
+            self.model.embed.requires_grad_(self.epoch <= self.config.freeze_after)
 
     def figures(self) -> Json:
         """The training loss, learning rate and gradient norm of the last epoch."""

@@ -34,6 +34,7 @@ from workers.training.stages import (
 )
 
 STOPPED = TrainingResult({}, {}, 0, stopped=True)
+ABLATION_SHARE = 0.5  # of the epochs of a member: a network without a part converges sooner
 MEMBER_SEED_STEP = 1_000_003  # between the seeds of an ensemble's members
 
 
@@ -68,7 +69,9 @@ class TrainingPipeline:
         """The largest number of steps of each stage, by its number."""
         size, count = self._config.batch_size, self._members
         steps = self._config.epochs * steps_per_epoch(self._plan.train, size)
-        expected = dict.fromkeys(range(1, self._refit_base), steps)
+        expected = dict.fromkeys(range(1, count + 1), steps)
+        if self._plan.ablation:
+            expected[1 + count] = self._ablation_epochs() * steps_per_epoch(self._plan.train, size)
         if self._pretrain:
             expected[0] = self._pretrain * steps_per_epoch(self._plan.train, size)
         if self._plan.refit:
@@ -133,10 +136,14 @@ class TrainingPipeline:
             return True
         model = self._new_network(self._ablated_network(), self._config.seed)
         stage = Stage(ABLATION, 1 + self._members)
-        fit = self._fit(stage, model, self._config_of_stage(), plan.train, plan.valid)
+        config = replace(self._config_of_stage(), epochs=self._ablation_epochs())
+        fit = self._fit(stage, model, config, plan.train, plan.valid)
         if not fit.stopped:
             done.ablation, done.ablated = fit, of_module(model)
         return not fit.stopped
+
+    def _ablation_epochs(self) -> int:
+        return max(1, round(ABLATION_SHARE * self._config.epochs))
 
     def _ablated_network(self) -> ModelConfig:
         fields = {**self._network.to_json(), **(self._plan.ablation or {}), "members": 1}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app.typedefs import Json
 
+MAX_BODY_CHARS = 2_000  # of a request that is shown
 JSON_HEADER = "-H 'Content-Type: application/json'"
 
 
@@ -19,8 +20,11 @@ def commands(url: str, sample: Path, request: Json, job: Json, prediction: Json)
     yield f"  curl {JSON_HEADER} -d {shell_quote(request)} {url}/v1/jobs"
     yield f"  curl -H 'Prefer: wait=30' {url}/v1/jobs/{job['id']}"
     yield f"  curl {url}/v1/models/{job['model']}/versions/{job['model_version']}"
-    predict = f"{url}/v1/models/{job['model']}/predict"
-    yield f"  curl {unbuffered}{JSON_HEADER} -d {shell_quote(prediction)} {predict}"
+    predict, body = f"{url}/v1/models/{job['model']}/predict", shell_quote(prediction)
+    if len(body) <= MAX_BODY_CHARS:
+        yield f"  curl {unbuffered}{JSON_HEADER} -d {body} {predict}"
+    else:  # such as a file in base64
+        yield f"  recurra predict {job['model']} {sample} --url {url}"
 
 
 def shell_quote(body: Json) -> str:

@@ -7,7 +7,7 @@ from app.tasks.video.inference import FIELD
 from app.tasks.video.reading import LABEL, VIDEO
 from app.typedefs import Json
 
-MAX_QUESTIONS = 6
+MAX_CLIPS_SHOWN = 6
 
 
 def ask_test_clips(source: Source, faults: Faults) -> list[Question]:
@@ -15,7 +15,7 @@ def ask_test_clips(source: Source, faults: Faults) -> list[Question]:
     del faults
     rows = [row for _, row in source.manifest() if row["split"] == "test"]
     questions = []
-    for row in rows[:: max(1, len(rows) // MAX_QUESTIONS)][:MAX_QUESTIONS]:
+    for row in rows[:: max(1, len(rows) // MAX_CLIPS_SHOWN)][:MAX_CLIPS_SHOWN]:
         with source.open_member(row[VIDEO]) as file:
             instance: Json = {FIELD: bytes_to_json(file.read())}
         questions.append(Question(instance, row, instance))

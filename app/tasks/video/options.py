@@ -33,6 +33,7 @@ TRAINING_DEFAULTS: Json = {
     "optimizer": "adamw",
     "weight_decay": 0.05,
     "label_smoothing": 0.1,
+    "freeze_after": None,
 }
 ENOUGH_CLIPS = 15_000  # that are read in all epochs together
 EPOCHS_RANGE = (15, 60)

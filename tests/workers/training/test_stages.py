@@ -78,7 +78,7 @@ def ablation(directory: Path) -> TrainSpec:
     reading = TASKS["video"].read(source, faults)
     arrays: dict[str, Any] = reading.arrays
     np.savez(directory / "arrays.npz", **arrays)
-    training = {"epochs": 2, "batch_size": 4, "ensemble": 2}
+    training = {"epochs": 2, "batch_size": 4, "ensemble": 2, "freeze_after": 1}
     network = {"hidden_size": 6, "embedding_size": 6}
     return spec("video", reading.summary, {"size": 8, "frames": 4}, network, training)
 
