@@ -10,7 +10,7 @@ from app.tasks.music.reading import MIN_TRAIN_NOTES
 from app.typedefs import Json
 
 MIN_PIECES = 3  # one for each split
-DEFAULT_BPTT_STEPS = 64
+DEFAULT_BPTT_STEPS = 128  # events
 NETWORK_DEFAULTS: Json = {
     "cell": "lstm",
     "layers": 1,
