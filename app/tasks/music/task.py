@@ -44,7 +44,7 @@ from app.tasks.music.inference import (
 from app.tasks.music.metrics import describe_notes, likelihood_metrics
 from app.tasks.music.midi_file import write_notes
 from app.tasks.music.options import (
-    DEFAULT_BPTT_STEPS,
+    BPTT_EVENTS,
     NETWORK_DEFAULTS,
     MusicOptions,
     check_options,
@@ -128,7 +128,7 @@ class Music:
         )
         coding = fit_coding(train, options.coding, options.steps_per_quarter)
         variation = Variation(options.transpose, options.stretch)
-        stream = TrainingStream(coding, train, variation, bptt_steps or DEFAULT_BPTT_STEPS)
+        stream = TrainingStream(coding, train, variation, bptt_steps or BPTT_EVENTS)
         held_out = [HeldOutWindows(coding, part) for part in (valid, test)]
         return Plan(
             state={"coding": coding_to_json(coding)},
