@@ -1,6 +1,7 @@
 """The file in a prediction, such as music, written to disk."""
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,24 @@ import typer
 from app.tasks import TASKS
 from app.typedefs import Json
 
+Save = Callable[[list[Any]], list[Any]]
 
-def binary_output(task_name: str) -> str:
-    """The one field of a task's predictions that is a file; raises `BadParameter` where there is none."""
+
+def output_writer(path: Path | None, task_of: Callable[[], str], *, stream: bool) -> Save:
+    """What writes the file in the only prediction to `path` and returns the prediction without it.
+
+    Without a path it changes nothing. Raises `BadParameter` for a task whose predictions are no files.
+    """
+    if path is None:
+        return list
+    if stream:
+        raise typer.BadParameter("a prediction is written to a file or streamed, not both")
+    field = _binary_output(task_of())
+    return lambda predictions: _write(path, field, predictions)
+
+
+def _binary_output(task_name: str) -> str:
+    """The one field of a task's predictions that is a file."""
     task = TASKS.get(task_name)
     names = [field.name for field in task.tensor_outputs if field.binary] if task is not None else []
     if len(names) != 1:
@@ -19,8 +35,7 @@ def binary_output(task_name: str) -> str:
     return names[0]
 
 
-def write_output(path: Path, field: str, predictions: list[Any]) -> list[Json]:
-    """Write the file in the only prediction; returns the prediction without it."""
+def _write(path: Path, field: str, predictions: list[Any]) -> list[Json]:
     if len(predictions) != 1:
         raise typer.BadParameter(f"--output takes one instance, not {len(predictions)}")
     (prediction,) = predictions

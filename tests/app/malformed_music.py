@@ -45,7 +45,8 @@ MALFORMED = [
     row("split unknown", "/file/row/2/column/split", "'dev'", {"midi": "b.mid", "split": "dev"}),
     row("split twice", "/file/row/3/column/split", "another split", {"midi": "b.mid", "split": "test"},
         {"midi": "b.mid", "split": "valid"}),
-    row("not JSON", "/file/row/2", "JSON", '{"midi": NaN}\n'),
+    row("not JSON", "/file/row/2", "JSON", '{"midi": a.mid}\n'),
+    row("name no number", "/file/row/2/column/midi", "no name", '{"midi": NaN}\n'),
     mus("nothing to train on", {}, "/file/column/split", "No piece is for training", lines(
         {"midi": "a.mid", "split": "test"})),
     Malformed("music without files", "a.zip", NO_MUSIC, {"task": "music"}, "/file", ".mid"),

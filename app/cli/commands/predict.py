@@ -10,14 +10,15 @@ import typer
 from app.cli.client import Client
 from app.cli.console import DEFAULT_URL, AsJson, Url, connect, print_json
 from app.cli.instances import read_instances
-from app.cli.output_file import binary_output, write_output
+from app.cli.output_file import output_writer
 from app.cli.values import STDIN, parse_columns, parse_pairs
 from app.typedefs import Json
 
 FILES = (
-    "JSON Lines of instances, a JSON body, a data set of the task (labels are left out), or a recording or "
-    "clip where the task takes one; - is stdin."
+    "JSON Lines of instances, a JSON body, a data set of the task (labels are left out), or a recording, "
+    "clip or MIDI file where the task takes one; - is stdin."
 )
+OUTPUT = "Where to write the file in the prediction, such as music."
 
 
 def predict(
@@ -33,9 +34,7 @@ def predict(
     columns_: Annotated[
         str | None, typer.Option("--columns", help="Columns of a table: ds=date,y=temp_max")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Where to write the file in the prediction, such as music.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help=OUTPUT)] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -46,12 +45,10 @@ def predict(
         raise typer.BadParameter("give a file, --text or --prompt, and only one of them")
     if file is not None and file != STDIN and not file.is_file():
         raise typer.BadParameter(f"there is no file {file}")
-    if output is not None and stream:
-        raise typer.BadParameter("a prediction is written to a file or streamed, not both")
     overrides = parse_pairs(parameter, "--parameter")
     which = {name: value for name, value in (("version", version), ("alias", alias)) if value is not None}
     with connect(url, as_json=as_json) as client:
-        file_field = None if output is None else binary_output(client.task_of(model))
+        save = output_writer(output, lambda: client.task_of(model), stream=stream)
         if file is None:
             body = single_instance(text, prompt)
         else:
@@ -61,8 +58,7 @@ def predict(
             print_stream(client, model, body["instances"], parameters, which, as_json=as_json)
             return
         answer = client.predict(model, body["instances"], parameters, **which)
-    if output is not None and file_field is not None:
-        answer["predictions"] = write_output(output, file_field, answer["predictions"])
+    answer["predictions"] = save(answer["predictions"])
     if as_json:
         print_json(answer)
         return

@@ -33,9 +33,8 @@ class TrainingStream:
     pass are of one view, so that the network's state can be carried from piece to piece.
     """
 
-    carried = True
-
     def __init__(self, coding: Coding, pieces: Sequence[Piece], variation: Variation, steps: int) -> None:
+        self.carried = True
         self._coding, self._pieces, self._variation, self._steps = coding, pieces, variation, steps
         self._events = [coding.encode(piece) for piece in pieces]
         self._shifts = [_possible_shifts(piece) for piece in pieces]
@@ -43,12 +42,8 @@ class TrainingStream:
         self.canonical = joined(self._events)
         self._targets = len(self.canonical) - 1
         self._view: tuple[object, Ints] = None, self.canonical  # the last seed, and its stream
-
-    @property
-    def lengths(self) -> Ints:
-        """Steps of each part, (parts,); the last one may be shorter."""
-        starts = np.arange(0, self._targets, self._steps)
-        return np.minimum(self._targets - starts, self._steps)
+        starts = np.arange(0, self._targets, steps)
+        self.lengths: Ints = np.minimum(self._targets - starts, steps)  # (parts,)
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
         """Some parts of the stream, as the NEXT_TOKEN loss expects them."""
@@ -90,19 +85,14 @@ class TrainingStream:
 class HeldOutWindows:
     """Pieces in windows that are scored, each read after the events before it; a piece begins with `END`."""
 
-    carried = False
-
     def __init__(self, coding: Coding, pieces: Sequence[Piece]) -> None:
+        self.carried = False
         self.coding, self.pieces = coding, pieces
         self.events = [coding.encode(piece) for piece in pieces]
         windows = [window for events in self.events for window in _windows(joined([events]))]
         self._windows = Ragged.of([tokens for tokens, _ in windows] or [[END, END]], np.int64)
         self.contexts: Ints = np.array([context for _, context in windows] or [0])  # (windows,)
-
-    @property
-    def lengths(self) -> Ints:
-        """Steps of each window, (windows,)."""
-        return self._windows.lengths - 1
+        self.lengths: Ints = self._windows.lengths - 1  # (windows,)
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
         """Some windows; the events before the scored ones have no weight."""

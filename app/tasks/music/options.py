@@ -10,7 +10,7 @@ from app.tasks.music.reading import MIN_TRAIN_NOTES
 from app.typedefs import Json
 
 MIN_PIECES = 3  # one for each split
-DEFAULT_BPTT_STEPS = 64
+BPTT_EVENTS = 64  # through which the gradient goes
 NETWORK_DEFAULTS: Json = {
     "cell": "lstm",
     "layers": 1,
@@ -28,7 +28,7 @@ TRAINING_DEFAULTS: Json = {
     "learning_rate": 4e-3,
     "clip_norm": 1.0,
     "patience": 20,
-    "bptt_steps": DEFAULT_BPTT_STEPS,
+    "bptt_steps": BPTT_EVENTS,
     "autocast": True,
     "activation_regularization": 0.0,
     "temporal_regularization": 0.0,

@@ -67,7 +67,7 @@ def _list_files(source: Source, faults: Faults, warnings: list[str]) -> Iterator
     if not source.has_manifest:
         names = [member.name for member in source.members() if _is_midi(member.name)]
         yield from (MidiFile(name, UNASSIGNED, None) for name in names)
-        _warn_left_out(source.unlisted(names), "are no MIDI files by their names", warnings)
+        _warn_left_out(source.unlisted(names), "without the name of a MIDI file", warnings)
         return
     seen: dict[str, int] = {}  # name -> split
     for line, record in source.manifest():
@@ -81,7 +81,7 @@ def _list_files(source: Source, faults: Faults, warnings: list[str]) -> Iterator
             warnings.append(f"Line {line} names {shorten(name)} again, which is left out.")
         else:
             faults.add(f"{shorten(name)} was assigned to another split before.", row=line, column=SPLIT)
-    _warn_left_out(source.unlisted(seen), "are in no line of the manifest", warnings)
+    _warn_left_out(source.unlisted(seen), "in no line of the manifest", warnings)
 
 
 def _is_midi(name: str) -> bool:
@@ -92,7 +92,7 @@ def _is_midi(name: str) -> bool:
 def _warn_left_out(names: Sequence[str], reason: str, warnings: list[str]) -> None:
     if names:
         shown = ", ".join(map(shorten, names[:3])) + (", …" if len(names) > 3 else "")
-        warnings.append(f"{len(names):,} members {reason} and are left out: {shown}.")
+        warnings.append(f"Left out: {len(names):,} of the archive's members, {reason} ({shown}).")
 
 
 def _read_name(record: Json, line: int, faults: Faults) -> str | None:

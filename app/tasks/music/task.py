@@ -5,7 +5,6 @@ carried from part to part (truncated backpropagation through time: Williams & Pe
 file, and its notes.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import msgspec
@@ -45,7 +44,7 @@ from app.tasks.music.inference import (
 from app.tasks.music.metrics import describe_notes, likelihood_metrics
 from app.tasks.music.midi_file import write_notes
 from app.tasks.music.options import (
-    DEFAULT_BPTT_STEPS,
+    BPTT_EVENTS,
     NETWORK_DEFAULTS,
     MusicOptions,
     check_options,
@@ -57,20 +56,16 @@ from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
 
 
-@dataclass(frozen=True)
 class HeldOutMusic:
-    """A held-out split, and the stream of events that the baseline learns from."""
+    """A held-out split, and the stream of events (events,) that the baseline learns from.
 
-    windows: HeldOutWindows
-    train: Ints  # (events,)
-    transpose: bool  # whether the baseline counts it in every key
+    With `transpose` the baseline counts it in every key.
+    """
 
-    carried: ClassVar[bool] = False  # every window is read from a fresh state
-
-    @property
-    def lengths(self) -> Ints:
-        """Steps of each window, (windows,)."""
-        return self.windows.lengths
+    def __init__(self, windows: HeldOutWindows, train: Ints, *, transpose: bool) -> None:
+        self.windows, self.train, self.transpose = windows, train, transpose
+        self.lengths: Ints = windows.lengths  # (windows,)
+        self.carried = False  # every window is read from a fresh state
 
     def batch(self, rows: Ints, rng: "np.random.Generator | None") -> Batch:
         """See `HeldOutWindows.batch`."""
@@ -133,7 +128,7 @@ class Music:
         )
         coding = fit_coding(train, options.coding, options.steps_per_quarter)
         variation = Variation(options.transpose, options.stretch)
-        stream = TrainingStream(coding, train, variation, bptt_steps or DEFAULT_BPTT_STEPS)
+        stream = TrainingStream(coding, train, variation, bptt_steps or BPTT_EVENTS)
         held_out = [HeldOutWindows(coding, part) for part in (valid, test)]
         return Plan(
             state={"coding": coding_to_json(coding)},
@@ -142,8 +137,8 @@ class Music:
             features=1,
             outputs=coding.size,
             train=stream,
-            valid=HeldOutMusic(held_out[0], stream.canonical, options.transpose),
-            test=HeldOutMusic(held_out[1], stream.canonical, options.transpose),
+            valid=HeldOutMusic(held_out[0], stream.canonical, transpose=options.transpose),
+            test=HeldOutMusic(held_out[1], stream.canonical, transpose=options.transpose),
             network={"vocabularies": [coding.size], "character_vocabulary": 0, "word_length": 0},
         )
 

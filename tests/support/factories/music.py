@@ -46,7 +46,7 @@ def chorale(seed: int, chords: int = 16) -> bytes:
     places = np.array([22, 18, 15, 10])
     voices: list[list[tuple[int, int, int]]] = [[], [], [], []]
     for beat in range(chords):
-        places = places + rng.integers(-1, 2, 4)
+        places = np.clip(places + rng.integers(-1, 2, 4), 2, len(scale) - 1)
         for voice, place in zip(voices, places.tolist(), strict=True):
             pitch, start = scale[place], beat * DIVISION
             if voice and voice[-1][2] == pitch:

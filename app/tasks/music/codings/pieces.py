@@ -83,12 +83,35 @@ class NoteReader(Protocol):
 class Coding(Protocol):
     """A lossless way to write the notes of a piece, on its grid of time steps, as events."""
 
-    size: int  # of the vocabulary
-    steps_per_quarter: float  # time steps of a quarter note at `tempo`
-    tempo: int  # microseconds of a quarter note of what is composed
-    lowest: int  # pitch that can be written
-    highest: int
-    programs: list[int]  # of the tracks of what is composed
+    @property
+    def size(self) -> int:
+        """The number of tokens of the vocabulary."""
+        ...
+
+    @property
+    def steps_per_quarter(self) -> float:
+        """Time steps of a quarter note at `tempo`."""
+        ...
+
+    @property
+    def tempo(self) -> int:
+        """Microseconds of a quarter note of what is composed."""
+        ...
+
+    @property
+    def lowest(self) -> int:
+        """The lowest pitch that can be written."""
+        ...
+
+    @property
+    def highest(self) -> int:
+        """The highest pitch that can be written."""
+        ...
+
+    @property
+    def programs(self) -> list[int]:
+        """The instruments of the tracks of what is composed."""
+        ...
 
     def to_json(self) -> Json:
         """As JSON for the state of a model."""

@@ -77,7 +77,7 @@ def test_chords_are_read_back_as_the_same_roll(
     rows = [(240 * start, 240 * end, key, 80, 0) for start, end, key in (*one, *other)]
     made = piece(*rows)
     coding = ChordCoding.fit([made], 2, 500_000, 80, 0)
-    notes = np.array(read_back(coding, coding.encode(made)))
+    notes = np.array([list(note) for note in read_back(coding, coding.encode(made))], np.int64)
     expected = roll_of(on_grid(made, 2), made.notes[:, 2])
     found = roll_of(notes[:, :2], notes[:, 2])
     for name in ("steps", "keys", "struck"):
@@ -186,10 +186,11 @@ def test_seconds_follow_the_tempo() -> None:
 
 
 def test_composed_notes_last_as_long_in_the_file_as_they_say() -> None:
-    for coding in (
+    codings: list[Coding] = [
         VoiceCoding(4, 600_000, 80, [[60, 70]], False, [40]),
         PerformanceCoding([60], [40]),
-    ):
+    ]
+    for coding in codings:
         again = piece_of(decode_midi(write_notes(coding, [Note(4, 8, 60, 77, 0)]), MediaLimits()))
         seconds = again.seconds(again.notes[:, :2].reshape(-1))
         step = coding.tempo / 1e6 / coding.steps_per_quarter

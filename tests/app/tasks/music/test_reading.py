@@ -41,7 +41,7 @@ def test_without_a_manifest_all_midi_files_are_taken(tmp_path: Path) -> None:
     assert summary["pieces"] == 2
     assert arrays["split"].tolist() == [UNASSIGNED, UNASSIGNED]
     (warning,) = warnings
-    assert warning.startswith("3 members are no MIDI files")
+    assert warning.startswith("Left out: 3 of the archive's members")
 
 
 def test_a_manifest_names_files_and_splits(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_manifest_names_files_and_splits(tmp_path: Path) -> None:
     arrays, summary, warnings = read(tmp_path, content)
     assert arrays["split"].tolist() == [2, UNASSIGNED]
     assert summary["split"] == {"train": 1, "valid": 0, "test": 1}
-    assert [warning.split()[0] for warning in warnings] == ["Line", "1"]
+    assert [warning.split()[0] for warning in warnings] == ["Line", "Left"]
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_fault(tmp_path: Path) -> None:
