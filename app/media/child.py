@@ -33,8 +33,10 @@ def main() -> None:
         if kind not in loaded:
             loaded[kind] = _load(kind)
             confine_memory(limits.memory_bytes)
-        reply, parts = _decode(loaded[kind], content, limits, request["options"])
+        file = bytes(content)
         del content
+        reply, parts = _decode(loaded[kind], file, limits, request["options"])
+        del file
         write_message(replies, reply, parts)
 
 
@@ -73,11 +75,11 @@ def _lower(limit: int, value: int) -> None:
     resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
-def _decode(decode: Decode, content: bytearray, limits: MediaLimits, options: Json) -> tuple[Json, list[Any]]:
+def _decode(decode: Decode, content: bytes, limits: MediaLimits, options: Json) -> tuple[Json, list[Any]]:
     """The reply to one request; nothing in a file makes this raise."""
     confine_time(limits.seconds)
     try:
-        header, parts = pack_result(decode(memoryview(content), limits, **options))
+        header, parts = pack_result(decode(content, limits, **options))
     except MediaError as error:
         return {"error": str(error)}, []
     except MemoryError:

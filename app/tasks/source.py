@@ -11,6 +11,7 @@ from app.tasks.arrays import Arrays, Ints
 from app.typedefs import Json
 
 MAX_FAULTS = 20
+MANIFEST = "manifest.jsonl"  # the member of an archive that says what the others are
 
 
 class Faults:

@@ -13,10 +13,9 @@ from app.ingest.readers.lines import read_lines
 from app.ingest.readers.mapping import Mapping
 from app.ingest.readers.zip_directory import UTF8_FLAG, ZipEntry, invalid_archive, read_entries
 from app.ingest.readers.zip_member import DEFLATED, STORED, MemberStream
-from app.tasks.source import Chunk, Faults, Member
+from app.tasks.source import MANIFEST, Chunk, Faults, Member
 from app.typedefs import Json
 
-MANIFEST = "manifest.jsonl"
 ENCRYPTED_FLAGS = 0x2041  # encrypted, strongly encrypted, directory encrypted
 AES = 99  # a method that stands for encryption
 METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}

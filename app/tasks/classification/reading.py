@@ -7,6 +7,7 @@ import numpy as np
 
 from app.tasks.arrays import Arrays, Floats
 from app.tasks.shared import splits
+from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
@@ -15,13 +16,9 @@ from app.tasks.source import Faults, Source
 from app.typedefs import Json
 
 VALUES, LABEL = "values", "label"
-MAX_LABELS = 1_000
 MAX_STEPS, MAX_CHANNELS = 100_000, 4_096
-TRAINING_CODES = (splits.UNASSIGNED, splits.TRAIN)
-MIN_DRAWN_EXAMPLES = 3  # of a label: a drawn validation and test split takes two at most
 MIN_LABEL_EXAMPLES = 5  # a label with fewer examples causes a warning
 MAX_IMBALANCE = 20  # times as many examples of one label as of another, more of which cause a warning
-MAX_LABELS_SHOWN = 100  # in a summary
 MAX_RARE_LABELS_SHOWN = 5
 NUMBER_TYPES = {int, float}
 MAX_READING = float(np.finfo(np.float32).max)
@@ -142,34 +139,14 @@ def read_labelled(source: Source, faults: Faults) -> tuple[Arrays, Json, list[st
         reader.add_record(row, record)
     faults.check()
     counts = Counter(reader.labels)
-    _check_labels(reader, counts, faults)
+    if not counts:
+        faults.add("The file has no examples.", row=1)
+    else:
+        check_labels(reader.labels, reader.codes, faults, noun="example", column=LABEL)
+    faults.check()
     ignored = [f"The field {shorten(name)} (first in row {row}) is not used." for name, row in unused.items()]
     warnings = [*_warnings(reader, counts), *ignored[:MAX_FIELDS_SHOWN]]
     return reader.arrays(), _summary(reader, counts), warnings
-
-
-def _check_labels(reader: ClassificationReader, counts: Counter[str], faults: Faults) -> None:
-    """Raise `DatasetInvalid` unless there are labels to tell apart, with enough examples for training."""
-    trainable = Counter(
-        label for label, code in zip(reader.labels, reader.codes, strict=True) if code in TRAINING_CODES
-    )
-    min_examples = 1 if {splits.VALID, splits.TEST} <= set(reader.codes) else MIN_DRAWN_EXAMPLES
-    if not counts:
-        faults.add("The file has no examples.", row=1)
-    elif len(counts) < 2:
-        detail = f"Every example has the label {shorten(reader.labels[0])}: no labels can be told apart."
-        faults.add(detail, column=LABEL)
-    elif len(counts) > MAX_LABELS:
-        detail = f"There are {len(counts):,} labels; at most {MAX_LABELS:,} can be told apart."
-        faults.add(detail, column=LABEL)
-    elif len(trainable) < 2:
-        faults.add("The examples for training have fewer than two labels.", column=SPLIT)
-    elif len(reader.labels) < 2 * len(counts) + 4:
-        faults.add(f"{len(reader.labels)} examples are too few for {len(counts)} labels.")
-    elif sum(count >= min_examples for count in trainable.values()) < 2:
-        detail = f"Fewer than two labels have {min_examples} examples: some may be held out of the training."
-        faults.add(detail, column=LABEL)
-    faults.check()
 
 
 def _summary(reader: ClassificationReader, counts: Counter[str]) -> Json:

@@ -8,7 +8,7 @@ from app.tasks.arrays import Array, Floats, Ints
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class ClipAugmentation:
     """How far a view may differ from its clip; 0 or False: not at all."""
 
     time: float = 0.2  # largest share of the clip that is left out at its ends
@@ -22,7 +22,9 @@ class Augmentation:
     mirror: bool = False  # half of the clips
 
 
-def vary_selection(count: int, frames: int, augmentation: Augmentation, rng: np.random.Generator) -> Ints:
+def vary_selection(
+    count: int, frames: int, augmentation: ClipAugmentation, rng: "np.random.Generator"
+) -> Ints:
     """Numbers of at most `frames` of `count` frames, rising, spread over a random part of the clip."""
     picks = min(count, frames)
     span = max(count * (1 - augmentation.time * rng.random()), float(picks))
@@ -31,7 +33,7 @@ def vary_selection(count: int, frames: int, augmentation: Augmentation, rng: np.
     return np.minimum((start + offsets).astype(np.int64), count - 1)
 
 
-def vary_pixels(frames: Array, augmentation: Augmentation, rng: np.random.Generator) -> Array:
+def vary_pixels(frames: Array, augmentation: ClipAugmentation, rng: "np.random.Generator") -> Array:
     """Frames (time, channels, height, width) uint8, all changed in the same way."""
     height, width = frames.shape[2:]
     zoom = 1 + augmentation.scale * rng.uniform(-1, 1)
@@ -49,7 +51,7 @@ def vary_pixels(frames: Array, augmentation: Augmentation, rng: np.random.Genera
     return np.clip(np.rint(varied), 0, 255).astype(np.uint8)
 
 
-def _shift(augmentation: Augmentation, rng: np.random.Generator) -> float:
+def _shift(augmentation: ClipAugmentation, rng: "np.random.Generator") -> float:
     return augmentation.shift * rng.uniform(-1, 1)
 
 
@@ -69,7 +71,7 @@ def resampling(size: int, zoom: float, shift: float) -> Floats:
     return matrix
 
 
-def _erase(frames: Floats, largest: float, rng: np.random.Generator) -> None:
+def _erase(frames: Floats, largest: float, rng: "np.random.Generator") -> None:
     """Fill a rectangle of all frames with a random gray, in place (Zhong et al. 2020, "Random erasing")."""
     sides = [max(1, round(size * largest * rng.uniform(0.3, 1))) for size in frames.shape[2:]]
     top, left = (

@@ -13,7 +13,7 @@ from app.media.frame_selection import select_frames
 from app.tasks.arrays import Array, Floats, Ints
 from app.tasks.contract import Batch
 from app.tasks.shared.ragged import Ragged, offsets_of
-from app.tasks.video.augmentation import Augmentation, vary_pixels, vary_selection
+from app.tasks.video.augmentation import ClipAugmentation, vary_pixels, vary_selection
 from app.tasks.video.options import VideoOptions
 from app.tasks.video.reading import VIDEO
 from app.typedefs import Json
@@ -102,7 +102,7 @@ class VideoSplit:
     carried = False
 
     def __init__(
-        self, rows: Ints, data: VideoData, weights: Floats, augmentation: Augmentation | None = None
+        self, rows: Ints, data: VideoData, weights: Floats, augmentation: ClipAugmentation | None = None
     ) -> None:
         self.rows, self.data = rows, data
         self.labels: Ints = data.labels[rows]  # (clips,)

@@ -11,21 +11,18 @@ from app.media.decoder import MediaDecoder
 from app.media.errors import MediaError
 from app.tasks.arrays import Arrays
 from app.tasks.shared import splits
+from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import shorten
 from app.tasks.shared.text_checks import text_problem
-from app.tasks.source import Faults, Source
+from app.tasks.source import MANIFEST, Faults, Source
 from app.typedefs import Json
 
 VIDEO, LABEL, LABELS, CLIPS = "video", "label", "labels", "clips"
 FIELDS = (VIDEO, LABEL, SPLIT)
-MANIFEST = "manifest.jsonl"
-MAX_LABELS = 1_000
 MAX_LABEL_CHARS = 200
-MIN_DRAWN_CLIPS = 3  # of a label: a drawn validation and test split takes two at most
 MIN_LABEL_CLIPS = 5  # a label with fewer clips causes a warning
-MAX_LABELS_SHOWN = 100  # in a summary
 TRIAL_FRAMES = {"size": 8, "color": False, "frames": 1}  # a clip is decoded whole to see whether it can be
 
 
@@ -134,31 +131,10 @@ def read_clips(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]
             reader.add_record(line, record)
     faults.check()
     counts = Counter(clip.label for clip in reader.clips)
-    _check_labels(reader.clips, counts, faults)
-    return reader.arrays(), _summary(reader.clips, counts), _warnings(reader, source, counts)
-
-
-def _check_labels(clips: list[Clip], counts: Counter[str], faults: Faults) -> None:
-    """Raise `DatasetInvalid` unless there are labels to tell apart, with enough clips for training."""
-    codes = {clip.split for clip in clips}
-    trainable = Counter(clip.label for clip in clips if clip.split in (splits.UNASSIGNED, splits.TRAIN))
-    min_clips = 1 if {splits.VALID, splits.TEST} <= codes else MIN_DRAWN_CLIPS
-    if not counts:
-        faults.add("The manifest names no clips.", member=MANIFEST)
-    elif len(counts) < 2:
-        detail = f"Every clip has the label {shorten(clips[0].label)}: no labels can be told apart."
-        faults.add(detail, column=LABEL)
-    elif len(counts) > MAX_LABELS:
-        detail = f"There are {len(counts):,} labels; at most {MAX_LABELS:,} can be told apart."
-        faults.add(detail, column=LABEL)
-    elif len(trainable) < 2:
-        faults.add("The clips for training have fewer than two labels.", column=SPLIT)
-    elif len(clips) < 2 * len(counts) + 4:
-        faults.add(f"{len(clips)} clips are too few for {len(counts)} labels.")
-    elif sum(count >= min_clips for count in trainable.values()) < 2:
-        detail = f"Fewer than two labels have {min_clips} clips: some may be held out of the training."
-        faults.add(detail, column=LABEL)
+    labels, codes = zip(*((clip.label, clip.split) for clip in reader.clips), strict=True)
+    check_labels(labels, codes, faults, noun="clip", column=LABEL)
     faults.check()
+    return reader.arrays(), _summary(reader.clips, counts), _warnings(reader, source, counts)
 
 
 def _summary(clips: list[Clip], counts: Counter[str]) -> Json:

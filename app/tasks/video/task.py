@@ -16,7 +16,7 @@ from app.tasks.shared.label_weights import label_weights
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, partition_rows
 from app.tasks.source import Faults, Reading, Source
-from app.tasks.video.augmentation import Augmentation
+from app.tasks.video.augmentation import ClipAugmentation
 from app.tasks.video.baseline import most_frequent
 from app.tasks.video.demo import DEMO
 from app.tasks.video.encoding import ClipEncoding, VideoData, VideoSplit, cache_frames
@@ -103,7 +103,7 @@ class VideoClassification:
         }
         frames = cache_frames(Ragged.from_arrays(arrays, CLIPS), encoding)
         weights = label_weights(arrays[LABEL][rows.train], names, options.class_weights)
-        equal, augmentation = np.ones(len(names), np.float32), Augmentation(mirror=options.mirror)
+        equal, augmentation = np.ones(len(names), np.float32), ClipAugmentation(mirror=options.mirror)
         data = VideoData(arrays[LABEL], frames, encoding, rows.train)
         return Plan(
             state=state,
