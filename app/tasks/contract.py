@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from app.errors import Problem
-from app.tasks.arrays import Arrays, Floats, Ints
+from app.tasks.arrays import Array, Arrays, Floats, Ints
 from app.tasks.demonstration import Demo
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
@@ -287,4 +287,35 @@ class StreamingTask(Protocol):
 
     def detokenizer(self, state: Json, decoding: Json) -> StreamDetokenizer:
         """A detokenizer for the tokens that are decoded with these settings."""
+        ...
+
+
+class PieceReader(Protocol):
+    """Reads the outputs for pieces of one instance's input, one after the other."""
+
+    @property
+    def pieces(self) -> Sequence[tuple[int, int]]:
+        """The steps of each piece, the end exclusive; one may begin where the one before it did."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the text has."""
+        ...
+
+    def push(self, outputs: Array, /) -> str:
+        """The text that the outputs for the next piece add; it is never retracted."""
+        ...
+
+    def close(self) -> Json:
+        """The prediction, after the last piece."""
+        ...
+
+
+@runtime_checkable
+class PiecewiseTask(Protocol):
+    """A task whose networks answer at once, and whose texts are streamed piece by piece of the input."""
+
+    def piece_reader(self, state: Json, example: Example, parameters: Any, *, causal: bool) -> PieceReader:
+        """A reader for one instance; the outputs of a `causal` network do not depend on later inputs."""
         ...

@@ -4,22 +4,25 @@ import struct
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from app.errors import Invalid, Problem
 from app.media.decoder import process_decoder
 from app.media.errors import MediaError
 from app.tasks.arrays import Array
-from app.tasks.contract import Example, strided_lengths
+from app.tasks.contract import Example
 from app.tasks.shared.ragged import Ragged
 from app.tasks.speech.alignment import align, confidence, words_of
 from app.tasks.speech.beam_search import SearchSettings, search
-from app.tasks.speech.encoding import encode_samples
-from app.tasks.speech.features import SHIFT_MS
+from app.tasks.speech.encoding import FRAMES_A_SECOND, encode_samples
+from app.tasks.speech.features import SHIFT_MS, steps_of
 from app.tasks.speech.labels import load_labels
 from app.tasks.speech.language_model import load_language_model
-from app.tasks.speech.options import SpeechInstance, SpeechParameters
+from app.tasks.speech.options import KERNEL_STRIDES, SpeechInstance, SpeechParameters
 from app.tasks.speech.reading import RATE, decode_audio_file
 from app.typedefs import Json
 
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # for a part of a character
 WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
 
@@ -91,10 +94,60 @@ def join_parts(state: Json, parts: list[list[int]]) -> str:
     return " ".join(text for text in texts if text)
 
 
+class SpeechPieces:
+    """Reads the outputs for parts of a recording, and those for their beginnings where that is of use.
+
+    A causal network writes the beginning of a part in the same way whatever follows. So each second of it is
+    asked for, and the best labels of the steps, of which none changes any more, are the text. Of another
+    network whole parts are asked for, and searched as they are without a stream.
+    """
+
+    def __init__(self, state: Json, example: Example, parameters: SpeechParameters, *, causal: bool) -> None:
+        self._state, self._example, self._parameters = state, example, parameters
+        self._causal = causal
+        self._labels = load_labels(state["labels"])
+        self._settings = SearchSettings(1) if causal else search_settings(state, parameters)
+        recording: Recording = example.context
+        ends = [*recording.starts[1:], len(example.inputs)]
+        self.pieces: list[tuple[int, int]] = []
+        self._is_whole: list[bool] = []  # of each piece: whether it is a part with its end
+        for start, end in zip(recording.starts, ends, strict=True):
+            beginnings = range(start + FRAMES_A_SECOND, end, FRAMES_A_SECOND) if causal else ()
+            self.pieces += [*((start, middle) for middle in beginnings), (start, end)]
+            self._is_whole += [*(False for _ in beginnings), True]
+        self._outputs: list[Array] = []  # of whole parts
+        self._texts: list[str] = []  # of whole parts
+        self._read = self._shown = 0  # pieces, and characters of the text so far
+        self.tokens = 0
+
+    def push(self, outputs: Array) -> str:
+        """The text that the next piece adds."""
+        first, last = self.pieces[self._read]
+        is_whole = self._is_whole[self._read]
+        outputs = outputs[: steps_of(last - first, self._state["stride"])]
+        if not is_whole:  # the last windows of a beginning lack the frames behind it
+            outputs = outputs[:-KERNEL_STRIDES]
+        (labels,) = transcribe(self._state, outputs, [0], self._settings)
+        part = self._labels.decode(labels).strip().rstrip(REPLACEMENT)
+        text = " ".join(one for one in (*self._texts, part) if one)
+        added, self._shown = text[self._shown :], max(self._shown, len(text))
+        self._read += 1
+        if is_whole:
+            self._outputs.append(outputs)
+            self._texts.append(part)
+            self.tokens += len(labels)
+        return added
+
+    def close(self) -> Json:
+        """The prediction that the outputs of all parts mean."""
+        parameters = SpeechParameters(beam_size=1) if self._causal else self._parameters
+        return decode_outputs(self._state, self._example, np.concatenate(self._outputs), parameters)
+
+
 def decode_outputs(state: Json, example: Example, outputs: Array, parameters: SpeechParameters) -> Json:
     """The transcript of log-probabilities (steps, labels), with the times and confidence of its words."""
     recording: Recording = example.context
-    outputs = outputs[: int(strided_lengths(len(example.inputs), state["stride"]))]  # without padding
+    outputs = outputs[: steps_of(len(example.inputs), state["stride"])]  # without padding
     labels, seconds = load_labels(state["labels"]), SHIFT_MS * state["stride"] / 1_000
     transcribed = transcribe(state, outputs, recording.starts, search_settings(state, parameters))
     as_words = partial(words_of, labels=labels, step_seconds=seconds)
