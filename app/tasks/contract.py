@@ -312,6 +312,34 @@ class PieceReader(Protocol):
         ...
 
 
+class Listener(Protocol):
+    """Hears one recording while it is spoken; the messages are JSON for the client."""
+
+    def feed(self, pcm: bytes, /, *, ended: bool = False) -> Floats | None:
+        """Hear some more 16-bit samples: the network's input to compute now, or None to hear more first.
+
+        Where the recording has `ended`, call it until it gives None.
+        """
+        ...
+
+    def push(self, outputs: Array, /) -> Json:
+        """The message that the outputs for the last input mean: a text that may change, or a final one."""
+        ...
+
+    def close(self) -> Json:
+        """The last message: the prediction for all that was heard."""
+        ...
+
+
+@runtime_checkable
+class ListeningTask(Protocol):
+    """A task that can answer while its instance is being recorded."""
+
+    def listener(self, state: Json, parameters: Any, sample_rate: int | None) -> Listener:
+        """A listener for samples at a rate in Hz, None: the model's own; raises `Invalid`."""
+        ...
+
+
 @runtime_checkable
 class PiecewiseTask(Protocol):
     """A task whose networks answer at once, and whose texts are streamed piece by piece of the input."""

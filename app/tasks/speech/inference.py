@@ -9,7 +9,7 @@ import numpy as np
 from app.errors import Invalid, Problem
 from app.media.decoder import process_decoder
 from app.media.errors import MediaError
-from app.tasks.arrays import Array
+from app.tasks.arrays import Array, Floats
 from app.tasks.contract import Example
 from app.tasks.shared.ragged import Ragged
 from app.tasks.speech.alignment import align, confidence, words_of
@@ -19,9 +19,12 @@ from app.tasks.speech.features import SHIFT_MS, steps_of
 from app.tasks.speech.labels import load_labels
 from app.tasks.speech.language_model import load_language_model
 from app.tasks.speech.options import KERNEL_STRIDES, SpeechInstance, SpeechParameters
-from app.tasks.speech.reading import RATE, decode_audio_file
+from app.tasks.speech.reading import AUDIO, RATE, decode_audio_file
 from app.typedefs import Json
 
+SAMPLE_BYTES = 2
+UPDATE_SECONDS = 0.5  # of audio that is heard before the present part is transcribed anew
+MIN_LISTENING_RATE, MAX_LISTENING_RATE = 8_000, 48_000  # Hz
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # for a part of a character
 WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
@@ -142,6 +145,78 @@ class SpeechPieces:
         """The prediction that the outputs of all parts mean."""
         parameters = SpeechParameters(beam_size=1) if self._causal else self._parameters
         return decode_outputs(self._state, self._example, np.concatenate(self._outputs), parameters)
+
+
+class SpeechListener:
+    """Transcribes a recording while it is spoken, part by part; the present part anew every half second.
+
+    A part ends in its quietest place once it is longer than 20 seconds; from then on its text is final.
+    """
+
+    def __init__(self, state: Json, parameters: SpeechParameters, rate: int) -> None:
+        self._state, self._settings, self._rate = state, search_settings(state, parameters), rate
+        self._pcm = bytearray()  # of the present part
+        self._unread = self._dropped = 0  # bytes of the present part, and samples of the parts before it
+        self._frames, self._is_final = 0, False  # of the input that is being computed
+        self._words, self._likely, self._texts = list[Json](), list[float](), list[str]()
+
+    def feed(self, pcm: bytes, *, ended: bool = False) -> Floats | None:
+        """Frames (time, bins) of the present part, or None where too little is new."""
+        self._pcm += pcm
+        self._unread += len(pcm)
+        count = len(self._pcm) // SAMPLE_BYTES
+        if not count or (not ended and self._unread < SAMPLE_BYTES * self._rate * UPDATE_SECONDS):
+            return None
+        self._unread = 0
+        samples = np.frombuffer(bytes(self._pcm[: SAMPLE_BYTES * count]), "<i2")
+        if self._rate != self._state[RATE]:
+            content = wav_bytes(samples, self._rate)
+            samples = process_decoder().decode(AUDIO, content, {RATE: self._state[RATE]})["samples"]
+        frames, starts = encode_samples(samples, self._state)
+        self._is_final = ended or len(starts) > 1
+        self._frames = starts[1] if len(starts) > 1 else len(frames)
+        return frames[: self._frames]
+
+    def push(self, outputs: Array) -> Json:
+        """`{"text", "final", "start", "words"}` of the present part; times are those of the recording."""
+        start = self._dropped / self._rate
+        outputs = outputs[: steps_of(self._frames, self._state["stride"])]
+        (labels,) = transcribe(self._state, outputs, [0], self._settings)
+        aligned = align(outputs, labels)
+        seconds = SHIFT_MS * self._state["stride"] / 1_000
+        words = words_of(aligned, load_labels(self._state["labels"]), seconds, start)
+        text = join_parts(self._state, [labels])
+        if self._is_final:
+            self._words += words
+            self._likely += [one.log_probability for one in aligned]
+            self._texts.append(text)
+            self._drop(self._frames * self._rate // FRAMES_A_SECOND)
+        return {"text": text, "final": self._is_final, "start": round(start, 3), "words": words}
+
+    def _drop(self, samples: int) -> None:
+        """Forget a part that is final."""
+        left = len(self._pcm) // SAMPLE_BYTES - samples
+        if left < self._rate // FRAMES_A_SECOND:  # less than a frame
+            samples += left
+        del self._pcm[: SAMPLE_BYTES * samples]
+        self._dropped += samples
+
+    def close(self) -> Json:
+        """The prediction for the whole recording."""
+        return {
+            "text": " ".join(text for text in self._texts if text),
+            "duration_seconds": round(self._dropped / self._rate, 3),
+            "confidence": confidence(self._likely),
+            "words": self._words,
+        }
+
+
+def open_listener(state: Json, parameters: SpeechParameters, rate: int | None) -> SpeechListener:
+    """A listener for samples at a rate, by default the model's own; raises `Invalid`."""
+    if rate is not None and not MIN_LISTENING_RATE <= rate <= MAX_LISTENING_RATE:
+        detail = f"takes {MIN_LISTENING_RATE:,} to {MAX_LISTENING_RATE:,} Hz"
+        raise Invalid(problems=[Problem("/query/sample_rate", detail)])
+    return SpeechListener(state, parameters, rate or state[RATE])
 
 
 def decode_outputs(state: Json, example: Example, outputs: Array, parameters: SpeechParameters) -> Json:

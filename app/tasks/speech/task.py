@@ -24,10 +24,12 @@ from app.tasks.speech.demo import DEMO
 from app.tasks.speech.encoding import SpeechSplit, encode_clips
 from app.tasks.speech.inference import (
     SpeechInstances,
+    SpeechListener,
     SpeechPieces,
     decode_outputs,
     encode_recording,
     join_parts,
+    open_listener,
     transcribe,
 )
 from app.tasks.speech.labels import load_labels, steps_needed
@@ -148,6 +150,10 @@ class Speech:
     ) -> SpeechPieces:
         """A reader for the parts of one recording, whose text is streamed."""
         return SpeechPieces(state, example, parameters, causal=causal)
+
+    def listener(self, state: Json, parameters: SpeechParameters, sample_rate: int | None) -> SpeechListener:
+        """A listener for one recording while it is spoken."""
+        return open_listener(state, parameters, sample_rate)
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Error rates of the chosen search and of the best path; of a linear model or the best constant."""
