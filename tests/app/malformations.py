@@ -3,6 +3,7 @@
 from tests.app import (
     malformed_classification,
     malformed_generation,
+    malformed_speech,
     malformed_tagging,
     malformed_translation,
 )
@@ -12,6 +13,7 @@ TABLES = (
     MALFORMED,
     malformed_classification.MALFORMED,
     malformed_generation.MALFORMED,
+    malformed_speech.MALFORMED,
     malformed_tagging.MALFORMED,
     malformed_translation.MALFORMED,
 )
