@@ -73,7 +73,7 @@ def client(lane: SayingLane) -> TestClient:
 
 
 def pcm(seconds: float, rate: int = 8_000) -> bytes:
-    return (10_000 * tone(seconds, rate)[:, 0]).astype("<i2").tobytes()
+    return bytes((10_000 * tone(seconds, rate)[:, 0]).astype("<i2").tobytes())
 
 
 def conversation(client: TestClient, query: str, pieces: list[bytes], end: str = "end") -> list[Any]:
