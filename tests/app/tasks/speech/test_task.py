@@ -153,8 +153,8 @@ def test_instances_of_a_data_set_are_files_that_decode_to_the_same_samples(small
 
 
 def test_the_demo_marks_words_that_people_do_not_hear() -> None:
-    question = Question({}, {"text": "one two"}, {})
+    question = Question({}, {"audio": "a.wav", "text": "one two"}, {})
     prediction = {"text": "one too", "duration_seconds": 1.0, "words": [{"word": "one"}, {"word": "too"}]}
     parts = [part for part in render(question, prediction) if isinstance(part, StyledText)]
-    assert [part.style for part in parts] == ["plain", "right", "wrong", "aside"]
+    assert [part.style for part in parts] == ["aside", "right", "wrong", "aside"]
     assert parts[-1].text == " (people hear: one two)"
