@@ -62,7 +62,7 @@ def run(listener: socket.socket | None, host: str, port: int) -> None:
         port=port,
         loop="uvloop",
         http=CoalescingProtocol,
-        ws="none",
+        ws="websockets-sansio",
         access_log=False,
         proxy_headers=False,  # nothing here reads the client's address
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,

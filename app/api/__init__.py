@@ -6,6 +6,7 @@ from app.api.routes import (
     datasets,
     inference,
     jobs,
+    listen,
     models,
     predictions,
     repository,
@@ -22,5 +23,6 @@ ROUTERS = (
     models.router,
     repository.router,
     completions.router,
+    listen.router,
 )
 RAW = (predictions.ROUTE, *inference.ROUTES, completions.ROUTE)  # the first match answers

@@ -103,6 +103,7 @@ def _open_ffmpeg(stream: io.BytesIO, container: str) -> tuple[Blocks, int, int]:
     # Nothing but these bytes is opened: no protocol is allowed, and the format is not FFmpeg's to choose.
     file = av.open(
         stream,
+        "r",
         format=FFMPEG_FORMATS[container],
         options={"protocol_whitelist": "none"},
         metadata_errors="ignore",

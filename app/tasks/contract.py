@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from app.errors import Problem
-from app.tasks.arrays import Arrays, Floats, Ints
+from app.tasks.arrays import Array, Arrays, Floats, Ints
 from app.tasks.demonstration import Demo
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
@@ -292,4 +292,63 @@ class StreamingTask(Protocol):
 
     def detokenizer(self, state: Json, decoding: Json) -> StreamDetokenizer:
         """A detokenizer for the tokens that are decoded with these settings."""
+        ...
+
+
+class PieceReader(Protocol):
+    """Reads the outputs for pieces of one instance's input, one after the other."""
+
+    @property
+    def pieces(self) -> Sequence[tuple[int, int]]:
+        """The steps of each piece, the end exclusive; one may begin where the one before it did."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the text has."""
+        ...
+
+    def push(self, outputs: Array, /) -> str:
+        """The text that the outputs for the next piece add; it is never retracted."""
+        ...
+
+    def close(self) -> Json:
+        """The prediction, after the last piece."""
+        ...
+
+
+class Listener(Protocol):
+    """Hears one recording while it is spoken; the messages are JSON for the client."""
+
+    def feed(self, pcm: bytes, /, *, ended: bool = False) -> Floats | None:
+        """Hear some more 16-bit samples: the network's input to compute now, or None to hear more first.
+
+        Where the recording has `ended`, call it until it gives None.
+        """
+        ...
+
+    def push(self, outputs: Array, /) -> Json:
+        """The message that the outputs for the last input mean: a text that may change, or a final one."""
+        ...
+
+    def close(self) -> Json:
+        """The last message: the prediction for all that was heard."""
+        ...
+
+
+@runtime_checkable
+class ListeningTask(Protocol):
+    """A task that can answer while its instance is being recorded."""
+
+    def listener(self, state: Json, parameters: Any, sample_rate: int | None) -> Listener:
+        """A listener for samples at a rate in Hz, None: the model's own; raises `Invalid`."""
+        ...
+
+
+@runtime_checkable
+class PiecewiseTask(Protocol):
+    """A task whose networks answer at once, and whose texts are streamed piece by piece of the input."""
+
+    def piece_reader(self, state: Json, example: Example, parameters: Any, *, causal: bool) -> PieceReader:
+        """A reader for one instance; the outputs of a `causal` network do not depend on later inputs."""
         ...

@@ -4,6 +4,7 @@ from tests.app import (
     malformed_classification,
     malformed_generation,
     malformed_music,
+    malformed_speech,
     malformed_tagging,
     malformed_translation,
 )
@@ -14,6 +15,7 @@ TABLES = (
     malformed_classification.MALFORMED,
     malformed_generation.MALFORMED,
     malformed_music.MALFORMED,
+    malformed_speech.MALFORMED,
     malformed_tagging.MALFORMED,
     malformed_translation.MALFORMED,
 )

@@ -1,5 +1,6 @@
 """Streamed predictions: the text of each instance piece by piece, then the whole answer."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
@@ -10,7 +11,7 @@ from app.errors import AppError, Invalid, Problem
 from app.lanes import Answer, PartialAnswer
 from app.services.serving.predictions import PredictionService, decode_async, decoding_settings
 from app.services.serving.version_router import Route
-from app.tasks.contract import Example, StreamDetokenizer, StreamingTask
+from app.tasks.contract import Example, PiecewiseTask, StreamDetokenizer, StreamingTask
 from app.typedefs import Json
 
 
@@ -41,10 +42,10 @@ class StreamEnd(NamedTuple):
 StreamEvent = TextDelta | InstanceEnd | StreamEnd
 
 
-def streaming_task(route: Route) -> StreamingTask:
+def streaming_task(route: Route) -> StreamingTask | PiecewiseTask:
     """The version's task, if its predictions can be streamed; raises `Invalid`."""
     task: object = route.task
-    if not isinstance(task, StreamingTask):
+    if not isinstance(task, StreamingTask | PiecewiseTask):
         detail = f"{route.task.name} gives its answers as a whole"
         raise Invalid(detail, [Problem("/parameters/stream", detail)])
     return task
@@ -63,6 +64,13 @@ async def stream_predictions(
     Raises what the lane raises.
     """
     task, settings = streaming_task(route), decoding_settings(examples)
+    if isinstance(task, PiecewiseTask):
+        async with aclosing(
+            _stream_pieces(service, route, task, examples, parameters, seconds, begun)
+        ) as events:
+            async for event in events:
+                yield event
+        return
     streams = [
         InstanceStream(index, task.detokenizer(route.state, decoding))
         for index, decoding in enumerate(settings)
@@ -77,6 +85,36 @@ async def stream_predictions(
                     predictions = await decode_async(route, examples, part, parameters)
                     metrics.record_answer(part, time.perf_counter() - begun)
                     yield StreamEnd(predictions, part)
+    except AppError:
+        metrics.record_failure(time.perf_counter() - begun)
+        raise
+
+
+async def _stream_pieces(
+    service: PredictionService,
+    route: Route,
+    task: PiecewiseTask,
+    examples: Sequence[Example],
+    parameters: Any,
+    seconds: float,
+    begun: float,
+) -> AsyncGenerator[StreamEvent]:
+    """The events of instances whose input goes through the network piece by piece."""
+    predictions, metrics = list[Json](), service.metrics_of(route)
+    end, causal = begun + seconds, bool(route.graph.get("causal"))
+    try:
+        for index, example in enumerate(examples):
+            reader = task.piece_reader(route.state, example, parameters, causal=causal)
+            for first, last in reader.pieces:
+                left = max(end - time.perf_counter(), 0.0)
+                answer = await service.lane.send(route.artifact, [example.inputs[first:last]], left)
+                text = await asyncio.to_thread(reader.push, answer.outputs[0])
+                if text:
+                    yield TextDelta(index, text)
+            predictions.append(await asyncio.to_thread(reader.close))
+            yield InstanceEnd(index, "stop", reader.tokens)
+        metrics.record_answer(answer, time.perf_counter() - begun)
+        yield StreamEnd(predictions, answer)
     except AppError:
         metrics.record_failure(time.perf_counter() - begun)
         raise

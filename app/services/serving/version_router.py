@@ -187,9 +187,13 @@ class VersionRouter:
 
 
 def _network_facts(model: Json) -> Json:
-    """The kind of a network's output, and the size of the vocabulary behind each column of its inputs."""
+    """A network's kind of output, the sizes of the vocabularies of its inputs, and whether it looks ahead."""
     characters = [model.get("character_vocabulary", 0)] * model.get("word_length", 0)
-    return {"output": model["output"], "vocabularies": [*model.get("vocabularies", []), *characters]}
+    return {
+        "output": model["output"],
+        "vocabularies": [*model.get("vocabularies", []), *characters],
+        "causal": not model.get("bidirectional", False),
+    }
 
 
 def _put(cache: "OrderedDict[Any, Any]", key: object, value: object, max_entries: int) -> None:

@@ -21,7 +21,8 @@ def questions(source: Source, faults: Faults) -> list[Question]:
 def render(question: Question, prediction: Json) -> list[StyledText | Chart]:
     """The transcript, each word in a style that says whether people heard it, and what they heard."""
     expected = question.example[TEXT]
-    parts = [StyledText(f"  {prediction['duration_seconds']:4.1f} s  ")]
+    about = f"  {question.example[AUDIO]}, {prediction['duration_seconds']:.1f} s: "
+    parts = [StyledText(about, "aside")]
     for word in prediction["words"]:
         style = "right" if word["word"] in expected.split() else "wrong"
         parts.append(StyledText(f"{word['word']} ", style))  # type: ignore[arg-type]
@@ -32,7 +33,7 @@ def render(question: Question, prediction: Json) -> list[StyledText | Chart]:
 
 DEMO = Demo(
     sample="speech_russian_prompts.zip",
-    contents="{examples} prompts of a telephone system in Russian, {seconds} seconds",
+    contents="short prompts of a telephone system in Russian",
     baseline="the best constant answer",
     metrics={"cer": False},
     jobs={"demo-speech": {"network": {}, "training": {"epochs": 60, "seed": 7}, "options": {}}},

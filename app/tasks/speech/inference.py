@@ -4,22 +4,28 @@ import struct
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from app.errors import Invalid, Problem
 from app.media.decoder import process_decoder
 from app.media.errors import MediaError
-from app.tasks.arrays import Array
-from app.tasks.contract import Example, strided_lengths
+from app.tasks.arrays import Array, Floats
+from app.tasks.contract import Example
 from app.tasks.shared.ragged import Ragged
 from app.tasks.speech.alignment import align, confidence, words_of
 from app.tasks.speech.beam_search import SearchSettings, search
-from app.tasks.speech.encoding import encode_samples
-from app.tasks.speech.features import SHIFT_MS
+from app.tasks.speech.encoding import FRAMES_A_SECOND, encode_samples
+from app.tasks.speech.features import SHIFT_MS, steps_of
 from app.tasks.speech.labels import load_labels
 from app.tasks.speech.language_model import load_language_model
-from app.tasks.speech.options import SpeechInstance, SpeechParameters
-from app.tasks.speech.reading import RATE, decode_audio_file
+from app.tasks.speech.options import KERNEL_STRIDES, SpeechInstance, SpeechParameters
+from app.tasks.speech.reading import AUDIO, RATE, decode_audio_file
 from app.typedefs import Json
 
+SAMPLE_BYTES = 2
+UPDATE_SECONDS = 0.5  # of audio that is heard before the present part is transcribed anew
+MIN_LISTENING_RATE, MAX_LISTENING_RATE = 8_000, 48_000  # Hz
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # for a part of a character
 WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
 
@@ -91,10 +97,132 @@ def join_parts(state: Json, parts: list[list[int]]) -> str:
     return " ".join(text for text in texts if text)
 
 
+class SpeechPieces:
+    """Reads the outputs for parts of a recording, and those for their beginnings where that is of use.
+
+    A causal network writes the beginning of a part in the same way whatever follows. So each second of it is
+    asked for, and the best labels of the steps, of which none changes any more, are the text. Of another
+    network whole parts are asked for, and searched as they are without a stream.
+    """
+
+    def __init__(self, state: Json, example: Example, parameters: SpeechParameters, *, causal: bool) -> None:
+        self._state, self._example, self._parameters = state, example, parameters
+        self._causal = causal
+        self._labels = load_labels(state["labels"])
+        self._settings = SearchSettings(1) if causal else search_settings(state, parameters)
+        recording: Recording = example.context
+        ends = [*recording.starts[1:], len(example.inputs)]
+        self.pieces: list[tuple[int, int]] = []
+        self._is_whole: list[bool] = []  # of each piece: whether it is a part with its end
+        for start, end in zip(recording.starts, ends, strict=True):
+            beginnings = range(start + FRAMES_A_SECOND, end, FRAMES_A_SECOND) if causal else ()
+            self.pieces += [*((start, middle) for middle in beginnings), (start, end)]
+            self._is_whole += [*(False for _ in beginnings), True]
+        self._outputs: list[Array] = []  # of whole parts
+        self._texts: list[str] = []  # of whole parts
+        self._read = self._shown = 0  # pieces, and characters of the text so far
+        self.tokens = 0
+
+    def push(self, outputs: Array) -> str:
+        """The text that the next piece adds."""
+        first, last = self.pieces[self._read]
+        is_whole = self._is_whole[self._read]
+        outputs = outputs[: steps_of(last - first, self._state["stride"])]
+        if not is_whole:  # the last windows of a beginning lack the frames behind it
+            outputs = outputs[:-KERNEL_STRIDES]
+        (labels,) = transcribe(self._state, outputs, [0], self._settings)
+        part = self._labels.decode(labels).strip().rstrip(REPLACEMENT)
+        text = " ".join(one for one in (*self._texts, part) if one)
+        added, self._shown = text[self._shown :], max(self._shown, len(text))
+        self._read += 1
+        if is_whole:
+            self._outputs.append(outputs)
+            self._texts.append(part)
+            self.tokens += len(labels)
+        return added
+
+    def close(self) -> Json:
+        """The prediction that the outputs of all parts mean."""
+        parameters = SpeechParameters(beam_size=1) if self._causal else self._parameters
+        return decode_outputs(self._state, self._example, np.concatenate(self._outputs), parameters)
+
+
+class SpeechListener:
+    """Transcribes a recording while it is spoken, part by part; the present part anew every half second.
+
+    A part ends in its quietest place once it is longer than 20 seconds; from then on its text is final.
+    """
+
+    def __init__(self, state: Json, parameters: SpeechParameters, rate: int) -> None:
+        self._state, self._settings, self._rate = state, search_settings(state, parameters), rate
+        self._pcm = bytearray()  # of the present part
+        self._unread = self._dropped = 0  # bytes of the present part, and samples of the parts before it
+        self._frames, self._is_final = 0, False  # of the input that is being computed
+        self._words, self._likely, self._texts = list[Json](), list[float](), list[str]()
+
+    def feed(self, pcm: bytes, *, ended: bool = False) -> Floats | None:
+        """Frames (time, bins) of the present part, or None where too little is new."""
+        self._pcm += pcm
+        self._unread += len(pcm)
+        count = len(self._pcm) // SAMPLE_BYTES
+        if not count or (not ended and self._unread < SAMPLE_BYTES * self._rate * UPDATE_SECONDS):
+            return None
+        self._unread = 0
+        samples = np.frombuffer(bytes(self._pcm[: SAMPLE_BYTES * count]), "<i2")
+        if self._rate != self._state[RATE]:
+            content = wav_bytes(samples, self._rate)
+            samples = process_decoder().decode(AUDIO, content, {RATE: self._state[RATE]})["samples"]
+        frames, starts = encode_samples(samples, self._state)
+        self._is_final = ended or len(starts) > 1
+        self._frames = starts[1] if len(starts) > 1 else len(frames)
+        return frames[: self._frames]
+
+    def push(self, outputs: Array) -> Json:
+        """`{"text", "final", "start", "words"}` of the present part; times are those of the recording."""
+        start = self._dropped / self._rate
+        outputs = outputs[: steps_of(self._frames, self._state["stride"])]
+        (labels,) = transcribe(self._state, outputs, [0], self._settings)
+        aligned = align(outputs, labels)
+        seconds = SHIFT_MS * self._state["stride"] / 1_000
+        words = words_of(aligned, load_labels(self._state["labels"]), seconds, start)
+        text = join_parts(self._state, [labels])
+        if self._is_final:
+            self._words += words
+            self._likely += [one.log_probability for one in aligned]
+            self._texts.append(text)
+            self._drop(self._frames * self._rate // FRAMES_A_SECOND)
+        return {"text": text, "final": self._is_final, "start": round(start, 3), "words": words}
+
+    def _drop(self, samples: int) -> None:
+        """Forget a part that is final."""
+        left = len(self._pcm) // SAMPLE_BYTES - samples
+        if left < self._rate // FRAMES_A_SECOND:  # less than a frame
+            samples += left
+        del self._pcm[: SAMPLE_BYTES * samples]
+        self._dropped += samples
+
+    def close(self) -> Json:
+        """The prediction for the whole recording."""
+        return {
+            "text": " ".join(text for text in self._texts if text),
+            "duration_seconds": round(self._dropped / self._rate, 3),
+            "confidence": confidence(self._likely),
+            "words": self._words,
+        }
+
+
+def open_listener(state: Json, parameters: SpeechParameters, rate: int | None) -> SpeechListener:
+    """A listener for samples at a rate, by default the model's own; raises `Invalid`."""
+    if rate is not None and not MIN_LISTENING_RATE <= rate <= MAX_LISTENING_RATE:
+        detail = f"takes {MIN_LISTENING_RATE:,} to {MAX_LISTENING_RATE:,} Hz"
+        raise Invalid(problems=[Problem("/query/sample_rate", detail)])
+    return SpeechListener(state, parameters, rate or state[RATE])
+
+
 def decode_outputs(state: Json, example: Example, outputs: Array, parameters: SpeechParameters) -> Json:
     """The transcript of log-probabilities (steps, labels), with the times and confidence of its words."""
     recording: Recording = example.context
-    outputs = outputs[: int(strided_lengths(len(example.inputs), state["stride"]))]  # without padding
+    outputs = outputs[: steps_of(len(example.inputs), state["stride"])]  # without padding
     labels, seconds = load_labels(state["labels"]), SHIFT_MS * state["stride"] / 1_000
     transcribed = transcribe(state, outputs, recording.starts, search_settings(state, parameters))
     as_words = partial(words_of, labels=labels, step_seconds=seconds)

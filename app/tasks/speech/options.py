@@ -75,9 +75,10 @@ class SpeechInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class SpeechParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Hypotheses of the beam search; 1 takes the best label of each step. By default as validation chose."""
+    """Hypotheses of the beam search, by default as validation chose; and whether the text is streamed."""
 
-    beam_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BEAM_SIZE)] | None = None
+    beam_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BEAM_SIZE)] | None = None  # 1: the best path
+    stream: bool = False
 
 
 def check_options(summary: Json, options: SpeechOptions) -> list[Problem]:

@@ -24,9 +24,12 @@ from app.tasks.speech.demo import DEMO
 from app.tasks.speech.encoding import SpeechSplit, encode_clips
 from app.tasks.speech.inference import (
     SpeechInstances,
+    SpeechListener,
+    SpeechPieces,
     decode_outputs,
     encode_recording,
     join_parts,
+    open_listener,
     transcribe,
 )
 from app.tasks.speech.labels import load_labels, steps_needed
@@ -122,9 +125,11 @@ class Speech:
         return state | {"search": choose_search(state, outputs, cuts, clips.texts)}
 
     def check_dataset(self, summary: Json, state: Json, parameters: SpeechParameters) -> list[Problem]:
-        """Any recordings can be predicted."""
-        del summary, state, parameters
-        return []
+        """Any recordings can be predicted, but a batch is not streamed."""
+        del summary, state
+        if not parameters.stream:
+            return []
+        return [Problem("/parameters/stream", "A batch of predictions cannot be streamed.")]
 
     def instances(self, arrays: Arrays, state: Json) -> SpeechInstances:
         """Each clip as a WAV file."""
@@ -139,6 +144,16 @@ class Speech:
     def decode(self, state: Json, example: Example, outputs: Any, parameters: SpeechParameters) -> Json:
         """The transcript, the duration, and each word with its times and its confidence."""
         return decode_outputs(state, example, outputs, parameters)
+
+    def piece_reader(
+        self, state: Json, example: Example, parameters: SpeechParameters, *, causal: bool
+    ) -> SpeechPieces:
+        """A reader for the parts of one recording, whose text is streamed."""
+        return SpeechPieces(state, example, parameters, causal=causal)
+
+    def listener(self, state: Json, parameters: SpeechParameters, sample_rate: int | None) -> SpeechListener:
+        """A listener for one recording while it is spoken."""
+        return open_listener(state, parameters, sample_rate)
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Error rates of the chosen search and of the best path; of a linear model or the best constant."""

@@ -12,13 +12,15 @@ from app.cli.client import Client
 from app.cli.demo import run
 from app.cli.demo.run import SAMPLES, DemoFailed, is_better, job_request, read_questions, run_demo, train
 from app.hyperparameters.options import NetworkIn, TrainingIn
+from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.tasks.demonstration import Question
+from app.tasks.source import Faults
 from app.typedefs import Json
 
 EACH = pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
-MAX_SAMPLE_BYTES = 450_000
+MAX_SAMPLE_BYTES = 900_000
 
 
 def questions_of(task: Task) -> list[Question]:
@@ -35,6 +37,8 @@ def right_prediction(question: Question) -> Json:
         "tokens": example.get("tokens", []),
         "tags": example.get("tags", []),
         "text": example.get("target", "word"),
+        "words": [{"word": "word"}],
+        "duration_seconds": 1.0,
         "mean": actual,
         "quantiles": {"0.1": actual, "0.9": actual},
     }
@@ -104,7 +108,8 @@ def test_a_sample_is_small_and_described(task: Task) -> None:
 def test_examples_are_held_out(task: Task, tmp_path: Path) -> None:
     sample = SAMPLES / task.demo.sample
     if task.demo.hold_out is None:
-        rows = [json.loads(line) for line in sample.read_text(encoding="utf-8").splitlines()]
+        source = open_source(sample, sample.suffix[1:], Mapping({}), Faults())
+        rows = [row for _, row in source.records()]
         assert {row["split"] for row in rows} == {"train", "valid", "test"}
         assert all(question.example.get("split", "test") == "test" for question in questions_of(task))
     else:

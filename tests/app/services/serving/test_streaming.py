@@ -1,6 +1,7 @@
 """Streams: the text of each instance once, an end for each, then the whole answer."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -83,6 +84,76 @@ def events(
 
 def answer(*tokens: list[int], why: str = "length") -> Answer:
     return Answer([np.array(some) for some in tokens], 0.1, 0.2, 1, [{"finish_reason": why}] * len(tokens))
+
+
+class Pieces:
+    """Reads two pieces, the second of which adds nothing."""
+
+    pieces = ((0, 1), (0, 2))
+    tokens = 3
+
+    def __init__(self, example: Example) -> None:
+        self.sums: list[float] = []
+
+    def push(self, outputs: Any) -> str:
+        self.sums.append(float(outputs.sum()))
+        return "ab" if len(self.sums) == 1 else ""
+
+    def close(self) -> Json:
+        return {"sums": self.sums}
+
+
+class Listening:
+    """A task whose input goes through the network piece by piece."""
+
+    name = "listening"
+
+    def piece_reader(self, state: Json, example: Example, parameters: Any, *, causal: bool) -> Pieces:
+        assert causal
+        return Pieces(example)
+
+
+class WholeLane:
+    """Answers arrays with themselves until it fails."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure, self.seconds = failure, list[float]()
+
+    async def send(self, artifact: str, arrays: Any, seconds: float) -> Answer:
+        if self.failure is not None:
+            raise self.failure
+        self.seconds.append(seconds)
+        return Answer(arrays, 0.1, 0.2, 1, [])
+
+
+def pieces_of(lane: WholeLane) -> list[StreamEvent]:
+    route = Route("m", 3, Listening(), "artifacts/3", {}, {"causal": True})  # type: ignore[arg-type]
+    metrics = PredictionMetrics(lane)  # type: ignore[arg-type]
+    service = PredictionService(lane, None, metrics, None)  # type: ignore[arg-type]
+    examples = [Example(np.arange(2) + 10 * row, None) for row in range(2)]
+
+    async def scenario() -> list[StreamEvent]:
+        stream = stream_predictions(service, route, examples, None, 7.5, time.perf_counter())
+        return [event async for event in stream]
+
+    return asyncio.run(scenario())
+
+
+def test_inputs_that_are_read_piece_by_piece_are_streamed_too() -> None:
+    lane = WholeLane()
+    *streamed, done = pieces_of(lane)
+    assert streamed == [
+        TextDelta(0, "ab"), InstanceEnd(0, "stop", 3), TextDelta(1, "ab"), InstanceEnd(1, "stop", 3),
+    ]  # fmt: skip
+    assert isinstance(done, StreamEnd)
+    assert done.predictions == [{"sums": [0.0, 1.0]}, {"sums": [10.0, 21.0]}]
+    assert all(7.0 < left <= 7.5 for left in lane.seconds)
+    assert lane.seconds == sorted(lane.seconds, reverse=True)
+
+
+def test_a_piece_that_is_not_answered_ends_the_stream() -> None:
+    with pytest.raises(DeadlinePassed):
+        pieces_of(WholeLane(DeadlinePassed()))
 
 
 def test_each_instance_is_streamed_and_ended_once() -> None:

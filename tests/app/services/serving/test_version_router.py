@@ -131,13 +131,15 @@ def backend(sessions: Sessions, storage: Storage, tmp_path: Path) -> Backend:
 def test_a_graph_that_reads_tokens_tells_of_how_many() -> None:
     facts = version_router._network_facts
     plain = {"output": "quantiles", "vocabularies": [], "word_length": 0, "character_vocabulary": 0}
-    assert facts(plain) == {"output": "quantiles", "vocabularies": []}
+    assert facts(plain) == {"output": "quantiles", "vocabularies": [], "causal": True}
     words = {"output": "labels", "vocabularies": [900, 5], "word_length": 3, "character_vocabulary": 40}
-    assert facts(words) == {"output": "labels", "vocabularies": [900, 5, 40, 40, 40]}
+    assert facts(words) == {"output": "labels", "vocabularies": [900, 5, 40, 40, 40], "causal": True}
     assert facts({"output": "quantiles"}) == {
         "output": "quantiles",
         "vocabularies": [],
+        "causal": True,
     }
+    assert not facts({"output": "label", "bidirectional": True})["causal"]
 
 
 def test_a_route_has_all_that_a_prediction_needs(backend: Backend) -> None:

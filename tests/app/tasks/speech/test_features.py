@@ -1,5 +1,7 @@
 """Features are those of Kaldi, their normalization removes a microphone, and views stay views of the clip."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from app.tasks.speech.features import FeatureMoments, frame_count, log_mel, norm
 from tests.support.factories.recordings import RATE, tone
 
 
-def pcm(seconds: float = 0.5, pitch: float = 440.0) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+def pcm(seconds: float = 0.5, pitch: float = 440.0) -> Any:
     return (32_767 * tone(seconds, pitch=pitch)[:, 0]).astype(np.int16)
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from app.errors import Invalid
 from app.tasks import TASKS
-from app.tasks.contract import Plan
+from app.tasks.contract import Example, Plan
 from app.tasks.demonstration import Question, StyledText
 from app.tasks.speech.demo import render
-from app.tasks.speech.inference import Recording, decode_outputs, join_parts, wav_bytes
+from app.tasks.speech.inference import Recording, SpeechPieces, decode_outputs, join_parts, wav_bytes
 from app.tasks.speech.labels import fit_labels, load_labels, normalize_transcript, steps_needed
 from app.tasks.speech.metrics import choose_search
 from app.tasks.speech.options import SpeechInstance, SpeechOptions, SpeechParameters, check_options
@@ -105,6 +105,31 @@ def test_parts_are_decoded_alone_and_joined(small_plan: Plan) -> None:
     assert answer["confidence"] > 0.99
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_streamed_text_is_never_retracted_and_is_that_of_the_answer(
+    small_plan: Plan, *, causal: bool
+) -> None:
+    state, rng = small_plan.state, np.random.default_rng(0)
+    count = load_labels(state["labels"]).count
+    frames = rng.normal(size=(5_000, 40)).astype(np.float32)
+    example = Example(frames, Recording(50.0, [0, 1_500, 3_000]))
+    logits = 6 * rng.normal(size=(1_667, count)) + np.array([6.0] + [0.0] * (count - 1))
+    likely = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    reader = SpeechPieces(state, example, SpeechParameters(beam_size=2), causal=causal)
+    assert len(reader.pieces) == (15 + 15 + 20 if causal else 3)
+    text = ""
+    for first, last in reader.pieces:
+        noise = rng.normal(size=(4, count))  # of windows that lack what follows
+        outputs = likely[first // 3 : -(-last // 3)].copy()
+        if last not in (1_500, 3_000, 5_000):
+            outputs[-4:] = noise
+        text += reader.push(outputs)
+    answer = reader.close()
+    assert text == answer["text"]
+    assert len(text) > 20
+    assert reader.tokens > 20
+
+
 def test_calibration_takes_the_language_model_only_where_it_helps(small_plan: Plan) -> None:
     state = small_plan.state | {"transcripts": ["abc abc"] * 20}
     labels = load_labels(state["labels"])
@@ -128,8 +153,8 @@ def test_instances_of_a_data_set_are_files_that_decode_to_the_same_samples(small
 
 
 def test_the_demo_marks_words_that_people_do_not_hear() -> None:
-    question = Question({}, {"text": "one two"}, {})
+    question = Question({}, {"audio": "a.wav", "text": "one two"}, {})
     prediction = {"text": "one too", "duration_seconds": 1.0, "words": [{"word": "one"}, {"word": "too"}]}
     parts = [part for part in render(question, prediction) if isinstance(part, StyledText)]
-    assert [part.style for part in parts] == ["plain", "right", "wrong", "aside"]
+    assert [part.style for part in parts] == ["aside", "right", "wrong", "aside"]
     assert parts[-1].text == " (people hear: one two)"
