@@ -81,7 +81,7 @@ class _Shrink:
     def array(self, frame: av.VideoFrame) -> Pixels:
         """The frame as (channels, size, size) uint8."""
         width, height = self._scaled(frame.width, frame.height)
-        small = self._scaler.reformat(
+        small: Any = self._scaler.reformat(
             frame, width, height, self._format, interpolation=Interpolation.AREA, threads=1
         ).to_ndarray()  # (height, width) or (height, width, 3)
         pixels = small[:, :, None] if small.ndim == 2 else small
@@ -125,7 +125,9 @@ def _open(content: bytes, limits: MediaLimits) -> tuple[InputContainer, VideoStr
     if kind is not None:
         raise MediaError(f"is not a video: it is {kind}")
     try:
-        container = av.open(io.BytesIO(content), options=options, metadata_errors="replace", io_open=_refuse)
+        container = av.open(
+            io.BytesIO(content), "r", options=options, metadata_errors="replace", io_open=_refuse
+        )
     except (av.error.FFmpegError, OSError, ValueError, OverflowError):
         raise MediaError("is not a video that can be read") from None
     pictures = av.stream.Disposition.attached_pic

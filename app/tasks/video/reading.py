@@ -52,8 +52,8 @@ class VideoReader:
 
     def add_record(self, line: int, record: Json) -> None:
         """Add the clip of one line, or report its faults."""
-        for name in record.keys() - set(FIELDS):
-            self._faults.add(f"There is no field {shorten(name)}.", row=line, column=str(name))
+        for field in record.keys() - set(FIELDS):
+            self._faults.add(f"There is no field {shorten(field)}.", row=line, column=str(field))
         name, label = self._read_name(line, record.get(VIDEO)), self._read_label(line, record.get(LABEL))
         split = splits.read_split(record.get(SPLIT), line, self._faults)
         if name is None:
