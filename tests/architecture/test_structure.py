@@ -19,8 +19,11 @@ BANNED = re.compile(
     r"|judgement|doorbell|bell|shelf|outbox|mailbox|inbox|heart|news|cork|corked|hopeless|rounds"
     r"|utils|helpers|misc|stuff"
 )
-# The Open Inference Protocol has an extension of this name, which is not our task.
-PROTOCOL_WORDS = {"app/services/open_inference/codec.py": {"classification"}}
+# The Open Inference Protocol has an extension of this name, which is not our task; a kind of media is none.
+PROTOCOL_WORDS = {
+    "app/services/open_inference/codec.py": {"classification"},
+    "app/media/child.py": {"video"},
+}
 
 
 @cache

@@ -7,6 +7,7 @@ import numpy as np
 
 from app.tasks.arrays import Arrays, Floats
 from app.tasks.shared import splits
+from app.tasks.shared.label_metrics import MAX_LABELS, MAX_LABELS_SHOWN
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
@@ -15,13 +16,11 @@ from app.tasks.source import Faults, Source
 from app.typedefs import Json
 
 VALUES, LABEL = "values", "label"
-MAX_LABELS = 1_000
 MAX_STEPS, MAX_CHANNELS = 100_000, 4_096
 TRAINING_CODES = (splits.UNASSIGNED, splits.TRAIN)
 MIN_DRAWN_EXAMPLES = 3  # of a label: a drawn validation and test split takes two at most
 MIN_LABEL_EXAMPLES = 5  # a label with fewer examples causes a warning
 MAX_IMBALANCE = 20  # times as many examples of one label as of another, more of which cause a warning
-MAX_LABELS_SHOWN = 100  # in a summary
 MAX_RARE_LABELS_SHOWN = 5
 NUMBER_TYPES = {int, float}
 MAX_READING = float(np.finfo(np.float32).max)

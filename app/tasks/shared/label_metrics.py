@@ -8,6 +8,8 @@ import numpy as np
 from app.tasks.arrays import Array, Ints
 from app.typedefs import Json
 
+MAX_LABELS = 1_000  # of a data set, that can be told apart
+MAX_LABELS_SHOWN = 100  # in a summary
 CALIBRATION_BINS = 15
 MAX_CONFUSION_LABELS = 50  # a confusion matrix of more labels is left out
 GOLDEN_RATIO = (5**0.5 - 1) / 2

@@ -11,6 +11,7 @@ from app.media.decoder import MediaDecoder
 from app.media.errors import MediaError
 from app.tasks.arrays import Arrays
 from app.tasks.shared import splits
+from app.tasks.shared.label_metrics import MAX_LABELS, MAX_LABELS_SHOWN
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import shorten
@@ -20,12 +21,10 @@ from app.typedefs import Json
 
 VIDEO, LABEL, LABELS, CLIPS = "video", "label", "labels", "clips"
 FIELDS = (VIDEO, LABEL, SPLIT)
-MANIFEST = "manifest.jsonl"
-MAX_LABELS = 1_000
+MANIFEST_NAME = "manifest.jsonl"
 MAX_LABEL_CHARS = 200
 MIN_DRAWN_CLIPS = 3  # of a label: a drawn validation and test split takes two at most
 MIN_LABEL_CLIPS = 5  # a label with fewer clips causes a warning
-MAX_LABELS_SHOWN = 100  # in a summary
 TRIAL_FRAMES = {"size": 8, "color": False, "frames": 1}  # a clip is decoded whole to see whether it can be
 
 
@@ -126,7 +125,7 @@ class VideoReader:
 def read_clips(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]:
     """Read a data set; returns arrays, summary and warnings, or raises `DatasetInvalid`."""
     if not source.has_manifest:
-        faults.add(f"The archive has no {MANIFEST}, which names clips and labels.", member=MANIFEST)
+        faults.add(f"The archive has no {MANIFEST_NAME}, which names clips and labels.", member=MANIFEST_NAME)
         faults.check()
     with MediaDecoder() as decoder:
         reader = VideoReader(source, decoder, faults)
@@ -144,7 +143,7 @@ def _check_labels(clips: list[Clip], counts: Counter[str], faults: Faults) -> No
     trainable = Counter(clip.label for clip in clips if clip.split in (splits.UNASSIGNED, splits.TRAIN))
     min_clips = 1 if {splits.VALID, splits.TEST} <= codes else MIN_DRAWN_CLIPS
     if not counts:
-        faults.add("The manifest names no clips.", member=MANIFEST)
+        faults.add("The manifest names no clips.", member=MANIFEST_NAME)
     elif len(counts) < 2:
         detail = f"Every clip has the label {shorten(clips[0].label)}: no labels can be told apart."
         faults.add(detail, column=LABEL)
