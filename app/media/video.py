@@ -18,10 +18,11 @@ from app.media.limits import MediaLimits
 Pixels = npt.NDArray[np.uint8]
 Fit = Literal["crop", "pad", "stretch"]
 
-# FFmpeg's names of the containers that are read. None of them plays a list of other files.
+# FFmpeg's names of the containers that are read. None of them plays a list of other files. Of wav only
+# the kind is read, for a message.
 CONTAINERS = (
     "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "gif", "mpegts", "mpeg", "ogg",
-    "flv", "asf",
+    "flv", "asf", "wav",
 )  # fmt: skip
 MAX_ASPECT = 8  # of the longer side of a frame to the shorter one; what is longer is squeezed
 MAX_PROBE_BYTES = 5 << 20
@@ -121,7 +122,7 @@ def _open(content: bytes, limits: MediaLimits) -> tuple[InputContainer, VideoStr
         "probesize": str(MAX_PROBE_BYTES),
         "analyzeduration": str(MAX_PROBE_MICROSECONDS),
     }
-    kind = next((name for start, name in SIGNATURES if content.lstrip()[:16].startswith(start)), None)
+    kind = next((name for start, name in SIGNATURES if content[:64].lstrip().startswith(start)), None)
     if kind is not None:
         raise MediaError(f"is not a video: it is {kind}")
     try:
