@@ -18,10 +18,11 @@ from app.media.limits import MediaLimits
 Pixels = npt.NDArray[np.uint8]
 Fit = Literal["crop", "pad", "stretch"]
 
-# FFmpeg's names of the containers that are read. None of them plays a list of other files.
+# FFmpeg's names of the containers that are read. None of them plays a list of other files. Of wav only
+# the kind is read, for a message.
 CONTAINERS = (
     "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "gif", "mpegts", "mpeg", "ogg",
-    "flv", "asf",
+    "flv", "asf", "wav",
 )  # fmt: skip
 MAX_ASPECT = 8  # of the longer side of a frame to the shorter one; what is longer is squeezed
 MAX_PROBE_BYTES = 5 << 20
@@ -81,7 +82,7 @@ class _Shrink:
     def array(self, frame: av.VideoFrame) -> Pixels:
         """The frame as (channels, size, size) uint8."""
         width, height = self._scaled(frame.width, frame.height)
-        small = self._scaler.reformat(
+        small: Any = self._scaler.reformat(
             frame, width, height, self._format, interpolation=Interpolation.AREA, threads=1
         ).to_ndarray()  # (height, width) or (height, width, 3)
         pixels = small[:, :, None] if small.ndim == 2 else small
@@ -121,11 +122,13 @@ def _open(content: bytes, limits: MediaLimits) -> tuple[InputContainer, VideoStr
         "probesize": str(MAX_PROBE_BYTES),
         "analyzeduration": str(MAX_PROBE_MICROSECONDS),
     }
-    kind = next((name for start, name in SIGNATURES if content.lstrip()[:16].startswith(start)), None)
+    kind = next((name for start, name in SIGNATURES if content[:64].lstrip().startswith(start)), None)
     if kind is not None:
         raise MediaError(f"is not a video: it is {kind}")
     try:
-        container = av.open(io.BytesIO(content), options=options, metadata_errors="replace", io_open=_refuse)
+        container = av.open(
+            io.BytesIO(content), "r", options=options, metadata_errors="replace", io_open=_refuse
+        )
     except (av.error.FFmpegError, OSError, ValueError, OverflowError):
         raise MediaError("is not a video that can be read") from None
     pictures = av.stream.Disposition.attached_pic

@@ -32,8 +32,11 @@ RETRY_LOAD_SECONDS = 5.0  # before a version that did not load is tried again
 RETRY_FETCH_SECONDS = 1.0  # before a version that could not be fetched is tried again
 NOT_AT_ONCE = "This model is asked token by token: an instance needs decoding settings."
 GREEDY_BEAM: Json = {"beam_size": 1}
-GRAPH_DTYPES = {f"tensor({name})": np.dtype(name) for name in ("int64", "uint8")}
-GRAPH_DTYPES["tensor(float)"] = np.dtype(np.float32)
+GRAPH_DTYPES: dict[str, np.dtype[Any]] = {  # by the names that ONNX Runtime has for them
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(uint8)": np.dtype(np.uint8),
+}
 SESSION_BYTES = 1 << 19  # what a loaded version takes besides its weights, as measured
 
 

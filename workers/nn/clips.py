@@ -32,9 +32,10 @@ class ClipsInput(nn.Module):
             kernel = WINDOW if number else FIRST_WINDOW
             blocks.append(nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2, bias=False))
             blocks.append(nn.GroupNorm(max(1, after // GROUP_CHANNELS), after))
-            blocks.append(nn.ReLU())
+            blocks.append(nn.ReLU(inplace=True))
             height, width = -(-height // 2), -(-width // 2)
-        self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)  # a third faster on CPUs
+        self.blocks = nn.Sequential(*blocks)
+        self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster on CPUs
         self.project = nn.Linear(config.filters[-1] * height * width, self.width)
         self.norm = nn.LayerNorm(self.width)
         self.dropout = Dropout(config.input_dropout, variational=config.variational_dropout)

@@ -43,12 +43,7 @@ class ModelConfig:
     channels: int = 1  # of CLIPS: colors of an image, and its size
     height: int = 1  # pixels
     width: int = 1  # pixels
-    filters: tuple[int, ...] = (
-        16,
-        32,
-        64,
-        64,
-    )  # of CLIPS: channels after each convolution
+    filters: tuple[int, ...] = (8, 16, 32, 64)  # of CLIPS: channels after each convolution
     differences: bool = False  # of CLIPS: an image is read with its difference to the one before it
     members: int = 1  # networks whose outputs are averaged
 

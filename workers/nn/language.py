@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from workers.nn.cells import pick, turned
+from workers.nn.cells import Recurrent, pick, turned
 from workers.nn.dropout import Dropout
 from workers.nn.inputs import TokensInput
 from workers.nn.losses import NONE, Penalties, cross_entropy
@@ -24,8 +24,8 @@ class LanguageModel(nn.Module):
 
     def __init__(self, model: SequenceModel) -> None:
         super().__init__()
-        if not isinstance(model.embed, TokensInput):
-            raise TypeError("A language model reads tokens.")
+        if not isinstance(model.embed, TokensInput) or not isinstance(model.recurrent, Recurrent):
+            raise TypeError("A language model reads tokens one after the other.")
         self.config = model.config
         self.embed = model.embed
         stack = model.recurrent

@@ -48,7 +48,8 @@ def vary_pixels(frames: Array, augmentation: ClipAugmentation, rng: "np.random.G
     varied += augmentation.brightness * rng.uniform(-1, 1)
     if rng.random() < augmentation.erase_share:
         _erase(varied, augmentation.erase, rng)
-    return np.clip(np.rint(varied), 0, 255).astype(np.uint8)
+    pixels: Array = np.clip(np.rint(varied), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _shift(augmentation: ClipAugmentation, rng: "np.random.Generator") -> float:

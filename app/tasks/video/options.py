@@ -15,28 +15,28 @@ MAX_CLIP_PIXELS = 1 << 23  # of all frames of a clip that the network reads
 NETWORK_DEFAULTS: Json = {
     "cell": "gru",
     "layers": 1,
-    "hidden_size": 96,
+    "hidden_size": 128,
     "bidirectional": True,
-    "dropout": 0.5,
-    "input_dropout": 0.2,
+    "dropout": 0.4,
+    "input_dropout": 0.1,
     "variational_dropout": True,
     "weight_drop": 0.0,
     "embedding_size": 128,
-    "pooling": "mean",
+    "pooling": "attention",
 }
 TRAINING_DEFAULTS: Json = {
-    "epochs": 60,
+    "epochs": 80,
     "batch_size": 16,
-    "learning_rate": 2e-3,
+    "learning_rate": 4e-3,
     "clip_norm": 1.0,
-    "patience": 60,
+    "patience": 80,
     "optimizer": "adamw",
     "weight_decay": 0.05,
     "label_smoothing": 0.1,
     "freeze_after": None,
 }
-ENOUGH_CLIPS = 15_000  # that are read in all epochs together
-EPOCHS_RANGE = (15, 60)
+ENOUGH_CLIPS = 36_000  # that are read in all epochs together
+EPOCHS_RANGE = (20, 80)
 
 
 class VideoOptions(BaseModel):

@@ -49,8 +49,8 @@ class VideoReader:
 
     def add_record(self, line: int, record: Json) -> None:
         """Add the clip of one line, or report its faults."""
-        for name in record.keys() - set(FIELDS):
-            self._faults.add(f"There is no field {shorten(name)}.", row=line, column=str(name))
+        for field in sorted(record.keys() - set(FIELDS)):
+            self._faults.add(f"There is no field {shorten(field)}.", row=line, column=str(field))
         name, label = self._read_name(line, record.get(VIDEO)), self._read_label(line, record.get(LABEL))
         split = splits.read_split(record.get(SPLIT), line, self._faults)
         if name is None:
@@ -164,12 +164,12 @@ def _warnings(reader: VideoReader, source: Source, counts: Counter[str]) -> list
     rare = [label for label, count in counts.items() if count < MIN_LABEL_CLIPS]
     shared = _count_shared(reader.clips)
     warnings = {
-        f"{unlisted:,} members of the archive are in no line of the manifest: left out.": unlisted,
-        f"{reader.repeated:,} lines of the manifest repeat others, and are left out.": reader.repeated,
-        f"{reader.blank_labels:,} labels begin or end with a blank, which is left out.": reader.blank_labels,
-        f"{len(rare)} labels have fewer than {MIN_LABEL_CLIPS} clips, such as "
+        f"Members of the archive that no line of the manifest names are left out: {unlisted:,}.": unlisted,
+        f"Lines of the manifest that repeat others are left out: {reader.repeated:,}.": reader.repeated,
+        f"Blanks around labels are left out, in lines: {reader.blank_labels:,}.": reader.blank_labels,
+        f"Labels with fewer than {MIN_LABEL_CLIPS} clips: {len(rare)}, such as "
         f"{', '.join(shorten(label) for label in rare[:5])}.": len(rare),
-        f"{shared:,} clips for training are also held out for valid or test.": shared,
+        f"Clips for training that are also held out for valid or test: {shared:,}.": shared,
     }
     return [sentence for sentence, count in warnings.items() if count]
 

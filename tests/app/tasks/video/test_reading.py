@@ -50,7 +50,7 @@ def test_clips_are_stored_as_they_are_with_their_labels(tmp_path: Path) -> None:
         "frame_size": "40 × 32",
         "splits": {"train": 4, "valid": 2, "test": 2, "open": 0},
     }
-    assert warnings == ["2 labels have fewer than 5 clips, such as 'l', 'r'."]
+    assert warnings == ["Labels with fewer than 5 clips: 2, such as 'l', 'r'."]
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_members_without_a_line_are_counted_in_one_warning(tmp_path: Path) -> No
     extra = {"LICENSE.txt": b"x", ".DS_Store": b"x", "__MACOSX/._a": b"x"}
     _, summary, warnings = read(tmp_path, GOOD | extra, LINES)
     assert summary["examples"] == 8
-    assert "3 members of the archive are in no line of the manifest: left out." in warnings
+    assert "Members of the archive that no line of the manifest names are left out: 3." in warnings
 
 
 def test_a_clip_named_twice_is_a_warning_or_a_fault(tmp_path: Path) -> None:
     _, summary, warnings = read(tmp_path, GOOD, [*LINES, LINES[0]])
     assert summary["examples"] == 8
-    assert "1 lines of the manifest repeat others, and are left out." in warnings
+    assert "Lines of the manifest that repeat others are left out: 1." in warnings
     assert problems(tmp_path, GOOD, [*LINES, LINES[0] | {"label": "r"}]) == [
         Problem("/file/row/9/column/label", "The member 'a' has another label in an earlier line.")
     ]
@@ -119,8 +119,8 @@ def test_blanks_around_labels_and_copies_across_splits_are_warnings(tmp_path: Pa
     lines = [*LINES[:-1], LINES[-1] | {"label": "r "}, {"video": "copy", "label": "l", "split": "test"}]
     _, summary, warnings = read(tmp_path, GOOD | {"copy": GOOD["a"]}, lines)
     assert summary["labels"] == {"l": 5, "r": 4}
-    assert "1 labels begin or end with a blank, which is left out." in warnings
-    assert "1 clips for training are also held out for valid or test." in warnings
+    assert "Blanks around labels are left out, in lines: 1." in warnings
+    assert "Clips for training that are also held out for valid or test: 1." in warnings
 
 
 @pytest.mark.parametrize(
