@@ -11,7 +11,7 @@ from app.media.errors import MediaError
 
 HEADER_BYTES = 14
 MAX_TRACKS = 1024
-MAX_QUARTERS = 100_000  # that a file may last: twelve hours at 140 quarter notes a minute
+MAX_QUARTERS = 20_000  # that a file may last: nearly three hours at 120 quarter notes a minute
 MAX_DELTA_BYTES = 4
 META, SYSEX_STATUSES, END_OF_TRACK, TEMPO = 0xFF, (0xF0, 0xF7), 0x2F, 0x51
 NOTE_OFF, NOTE_ON, ONE_DATA_BYTE = 0x80, 0x90, (0xC0, 0xD0)  # upper halves of status bytes

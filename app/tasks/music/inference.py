@@ -1,5 +1,6 @@
 """A request for music: a beginning as events, and the settings of decoding."""
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -10,6 +11,7 @@ from app.media.decoder import process_decoder
 from app.media.errors import MediaError
 from app.tasks.arrays import Arrays, Ints
 from app.tasks.contract import END
+from app.tasks.music.codings.performance import PerformanceCoding
 from app.tasks.music.codings.pieces import MICROSECONDS, Coding
 from app.tasks.music.midi_file import write_piece
 from app.tasks.music.reading import StoredPieces, piece_of
@@ -68,7 +70,9 @@ def encode_primer(coding: Coding, content: bytes) -> Ints:
         decoded = process_decoder().decode("midi", content, {})
     except MediaError as error:
         raise Invalid(f"The file {error}.", [Problem("/midi_base64", f"The file {error}.")]) from None
-    events = coding.encode(piece_of(decoded).folded(coding.lowest, coding.highest))
+    is_grid = not isinstance(coding, PerformanceCoding)
+    quarters = math.ceil(MAX_PRIMER_EVENTS / (coding.steps_per_quarter if is_grid else 1))
+    events = coding.encode(piece_of(decoded).last(quarters).folded(coding.lowest, coding.highest))
     return np.concatenate([[END], events[-MAX_PRIMER_EVENTS:]])[:, None]
 
 

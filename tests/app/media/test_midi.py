@@ -101,7 +101,7 @@ def test_what_is_whole_of_a_file_that_breaks_off_is_read_with_a_warning() -> Non
         (file(TRACK_END), "has no notes"),
         (file(*[b""] * 2000), "more than 1,024 tracks"),
         (file(b"\xff\xff\xff\xff\x7f" + NOTE), "a delta time of more than four bytes"),
-        (file(b"\xff\xff\xff\x7f\x90\x3c\x40" + TRACK_END), "more than 100,000 quarter notes"),
+        (file(b"\xff\xff\xff\x7f\x90\x3c\x40" + TRACK_END), "more than 20,000 quarter notes"),
         (file(b"\x00\xff\x51\x03\x00\x00\x00" + NOTE + TRACK_END), "a tempo of no time"),
         (file(b"\x00\x3c\x40" + TRACK_END), "damaged: track 1 has no event at byte 1"),
         (file(b"\x00\x90\x3c\x90" + TRACK_END), "damaged: track 1 has a broken event at byte 2"),
