@@ -1,4 +1,4 @@
-"""Music over HTTP with a real predictor: files as inputs and answers, whole and streamed, by either protocol."""
+"""Music over HTTP with a real predictor: files as inputs and as answers, whole, streamed and as tensors."""
 
 import base64
 import json
