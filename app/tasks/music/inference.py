@@ -80,8 +80,10 @@ def decoding_settings(coding: Coding, content: bytes, parameters: MusicParameter
     """The settings of decoding, as JSON; the seed is derived from the beginning."""
     greedy = parameters.top_p == 0  # not even the most likely event fits in
     steps = max(1, round(parameters.seconds / step_seconds(coding)))
+    events = MIN_EVENTS + round(MAX_EVENTS_PER_SECOND * parameters.seconds)
     return {
-        "max_tokens": MIN_EVENTS + round(MAX_EVENTS_PER_SECOND * parameters.seconds),
+        "max_tokens": events,
+        "min_tokens": events,  # a piece lasts as long as was asked for, whatever may end before
         "temperature": parameters.temperature,
         "top_k": 1 if greedy else parameters.top_k,
         "top_p": 1.0 if greedy else parameters.top_p,
