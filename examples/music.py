@@ -10,7 +10,7 @@ OUTPUT = Path("chorale.mid")
 
 def main() -> None:
     """Train, compare with a 5-gram model, and write a piece as a MIDI file."""
-    epochs, service = parse_epochs(60), Service()
+    epochs, service = parse_epochs(30), Service()
     version = service.train(
         task="music",
         dataset=service.upload("music", "bach_chorales.zip"),

@@ -18,7 +18,7 @@ def decode_midi(content: bytes, limits: MediaLimits) -> dict[str, Any]:
 
     `notes` (notes, 5) int64: start and end in ticks, key (the pitch, of drums 128 more), velocity, track;
     `tempos` (changes, 2) int64: tick, microseconds of a quarter note; `division`: ticks of a quarter note;
-    `end`: tick of the end of the last track; `tracks`: the name and program of each track with notes;
+    `end`: tick of the end of the last track; `tracks`: the `program` of each track with notes;
     `warnings`: sentences' ends. A track of several channels or programs becomes several.
     """
     checked = check_midi(content, limits.midi_events)
@@ -35,10 +35,7 @@ def decode_midi(content: bytes, limits: MediaLimits) -> dict[str, Any]:
         "tempos": np.array(tempos, np.int64).reshape(-1, 2),
         "division": checked.division,
         "end": max(checked.end, int(notes[:, 1].max())),
-        "tracks": [
-            {"name": track.name.encode(errors="replace").decode(errors="replace"), "program": track.program}
-            for track in tracks
-        ],
+        "tracks": [{"program": int(track.program)} for track in tracks],
         "warnings": checked.warnings,
     }
 

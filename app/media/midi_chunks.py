@@ -11,10 +11,12 @@ from app.media.errors import MediaError
 
 HEADER_BYTES = 14
 MAX_TRACKS = 1024
-MAX_QUARTERS = 100_000  # that a file may last: twelve hours at 140 quarter notes a minute
-MAX_DELTA_BYTES = 4
-META, SYSEX_STATUSES, END_OF_TRACK, TEMPO = 0xFF, (0xF0, 0xF7), 0x2F, 0x51
-NOTE_OFF, NOTE_ON, ONE_DATA_BYTE = 0x80, 0x90, (0xC0, 0xD0)  # upper halves of status bytes
+MAX_QUARTERS = 20_000  # that a file may last: nearly three hours at 120 quarter notes a minute
+MAX_DELTA_BYTES, MAX_DELTA = 4, (1 << 28) - 1
+META, SYSEX_STATUSES = 0xFF, (0xF0, 0xF7)
+TEXT, END_OF_TRACK, TEMPO, TEMPO_BYTES = 0x01, 0x2F, 0x51, 3
+NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, PRESSURE = 0x80, 0x90, 0xC0, 0xD0  # upper halves of status bytes
+ONE_DATA_BYTE, WRITTEN = (PROGRAM_CHANGE, PRESSURE), (NOTE_OFF, NOTE_ON, PROGRAM_CHANGE)
 SIGNATURES = (
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
@@ -31,7 +33,10 @@ SIGNATURES = (
 
 @dataclass(frozen=True)
 class CheckedMidi:
-    """A file whose every track is whole: notes that were left on are closed where the track ends."""
+    """A file of notes, programs and tempos whose every track is whole.
+
+    Notes that were left on are closed where their track ends.
+    """
 
     content: bytes
     division: int  # ticks of a quarter note
@@ -94,7 +99,7 @@ class _CutOff(Exception):
 
 
 class _TrackReader:
-    """Reads the events of one track, and counts the notes that are on."""
+    """Reads the events of one track, and writes those that matter to notes: a parser need not know others."""
 
     def __init__(self, data: bytes, number: int, counted: tuple[int, int], division: int) -> None:
         self.time = 0  # ticks
@@ -103,11 +108,13 @@ class _TrackReader:
         self._data, self._number = data, number
         self._max_ticks = MAX_QUARTERS * division
         self._position = self._status = 0
+        self._written: list[bytes] = []
+        self._written_time = 0  # tick of the last event that was written
         self._open: Counter[tuple[int, int]] = Counter()  # notes that are on, by channel and pitch
 
     def read(self) -> bytes:
         """The chunk of the track, whole and closed; raises `MediaError`."""
-        whole, time = 0, 0  # where the last whole event ends, and its tick
+        time = 0  # tick of the last whole event
         try:
             while self._position < len(self._data):
                 self.time += self._variable_length("delta time")
@@ -115,20 +122,28 @@ class _TrackReader:
                     raise MediaError(f"lasts more than {MAX_QUARTERS:,} quarter notes")
                 if not self._read_event():
                     break
-                whole, time = self._position, self.time
+                time = self.time
             else:
                 self.is_cut = True  # no end of track
         except _CutOff:
             self.is_cut, self.time = True, time
-        return self._closed(self._data[:whole], self.time - time)
+        return self._closed()
 
-    def _closed(self, events: bytes, delta: int) -> bytes:
+    def _closed(self) -> bytes:
         for (channel, pitch), count in self._open.items():
             for _ in range(count):
-                events += variable_length(delta) + bytes((NOTE_OFF | channel, pitch, 0))
-                delta = 0
-        events += variable_length(delta) + bytes((META, END_OF_TRACK, 0))
+                self._write(bytes((NOTE_OFF | channel, pitch, 0)))
+        self._write(bytes((META, END_OF_TRACK, 0)))
+        events = b"".join(self._written)
         return b"MTrk" + struct.pack(">I", len(events)) + events
+
+    def _write(self, event: bytes) -> None:
+        """Write an event at the present tick, after empty ones where that is far."""
+        delta, self._written_time = self.time - self._written_time, self.time
+        while delta > MAX_DELTA:
+            self._written.append(variable_length(MAX_DELTA) + bytes((META, TEXT, 0)))
+            delta -= MAX_DELTA
+        self._written.append(variable_length(delta) + event)
 
     def _read_event(self) -> bool:
         """Pass one event; false at the end of the track."""
@@ -155,22 +170,26 @@ class _TrackReader:
         kind = self._peek()
         self._position += 1
         size = self._variable_length("length")
-        start = self._position
+        data = self._skip(size)
         self._status = 0
         if kind == END_OF_TRACK:
             return False
-        self._skip(size)
-        if kind == TEMPO and not any(self._data[start : start + size]):
-            raise MediaError("has a tempo of no time at all for a quarter note")
+        if kind == TEMPO:
+            if not any(data):
+                raise MediaError("has a tempo of no time at all for a quarter note")
+            if size != TEMPO_BYTES:
+                raise MediaError(f"has a tempo of {size} bytes; it takes {TEMPO_BYTES}")
+            self._write(bytes((META, TEMPO, TEMPO_BYTES)) + data)
         return True
 
     def _read_channel_event(self, status: int) -> None:
         self._status = status
         start, kind = self._position, status & 0xF0
-        self._skip(1 if kind in ONE_DATA_BYTE else 2)
-        data = self._data[start : self._position]
+        data = self._skip(1 if kind in ONE_DATA_BYTE else 2)
         if max(data) >= NOTE_OFF:
             raise MediaError(f"is damaged: track {self._number} has a broken event at byte {start}")
+        if kind in WRITTEN:
+            self._write(bytes((status,)) + data)
         if kind not in (NOTE_OFF, NOTE_ON):
             return
         note = status & 0x0F, data[0]
@@ -184,10 +203,12 @@ class _TrackReader:
             raise _CutOff
         return self._data[self._position]
 
-    def _skip(self, size: int) -> None:
-        if self._position + size > len(self._data):
+    def _skip(self, size: int) -> bytes:
+        """The next bytes, which are passed."""
+        start, self._position = self._position, self._position + size
+        if self._position > len(self._data):
             raise _CutOff
-        self._position += size
+        return self._data[start : self._position]
 
     def _variable_length(self, what: str) -> int:
         value = 0

@@ -50,5 +50,5 @@ MALFORMED = [
     mus("nothing to train on", {}, "/file/column/split", "No piece is for training", lines(
         {"midi": "a.mid", "split": "test"})),
     Malformed("music without files", "a.zip", NO_MUSIC, {"task": "music"}, "/file", ".mid"),
-    Malformed("music bare", "a.mid", GOOD, {"task": "music"}, "/format", "zip"),
+    Malformed("music bare", "a.mid", GOOD, {"task": "music"}, "/file", "zip archive"),
 ]  # fmt: skip

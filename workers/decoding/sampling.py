@@ -34,13 +34,14 @@ class StopCriteria(Protocol):
 class Sampler:
     """Decodes one sequence by sampling, token by token.
 
-    `decoding` has `max_tokens`, `temperature`, `top_k`, `top_p` and `seed`; `begun` are tokens of an earlier
-    decoding from which it goes on.
+    `decoding` has `max_tokens`, `temperature`, `top_k`, `top_p` and `seed`; before `min_tokens` it does not end
+    with `END`; `begun` are tokens of an earlier decoding from which it goes on.
     """
 
     def __init__(self, decoding: Json, stop_criteria: StopCriteria | None = None) -> None:
         self.temperature = float(decoding.get("temperature", 1.0))
         self.top_k, self.top_p = int(decoding.get("top_k", 0)), float(decoding.get("top_p", 1.0))
+        self.min_tokens = int(decoding.get("min_tokens", 0))
         self.tokens: list[int] = [int(token) for token in decoding.get("begun", ())]
         self.result: DecodedTokens | None = None  # once it has ended
         self._max_tokens, self._stop_criteria = int(decoding["max_tokens"]), stop_criteria
@@ -93,6 +94,7 @@ def accept_tokens(samplers: Sequence[Sampler], logits: Array) -> None:
         chunk = samplers[start : start + size]
         rows = logits[start : start + size].copy()
         rows[:, SUPPRESSED_TOKENS] = -np.inf
+        rows[[len(sampler.tokens) < sampler.min_tokens for sampler in chunk], END] = -np.inf
         tokens = draw_tokens(
             rows,
             np.array([sampler.temperature for sampler in chunk]),

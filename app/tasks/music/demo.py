@@ -65,7 +65,7 @@ DEMO = Demo(
     jobs={
         "demo-music": {
             "network": {"hidden_size": 160},
-            "training": {"epochs": 60, "batch_size": 8, "seed": 7},
+            "training": {"epochs": 30, "batch_size": 8, "seed": 7},
             "options": {},
         }
     },

@@ -1,5 +1,6 @@
 """A request for music: a beginning as events, and the settings of decoding."""
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -10,6 +11,7 @@ from app.media.decoder import process_decoder
 from app.media.errors import MediaError
 from app.tasks.arrays import Arrays, Ints
 from app.tasks.contract import END
+from app.tasks.music.codings.performance import PerformanceCoding
 from app.tasks.music.codings.pieces import MICROSECONDS, Coding
 from app.tasks.music.midi_file import write_piece
 from app.tasks.music.reading import StoredPieces, piece_of
@@ -68,7 +70,9 @@ def encode_primer(coding: Coding, content: bytes) -> Ints:
         decoded = process_decoder().decode("midi", content, {})
     except MediaError as error:
         raise Invalid(f"The file {error}.", [Problem("/midi_base64", f"The file {error}.")]) from None
-    events = coding.encode(piece_of(decoded).folded(coding.lowest, coding.highest))
+    is_grid = not isinstance(coding, PerformanceCoding)
+    quarters = math.ceil(MAX_PRIMER_EVENTS / (coding.steps_per_quarter if is_grid else 1))
+    events = coding.encode(piece_of(decoded).last(quarters).folded(coding.lowest, coding.highest))
     return np.concatenate([[END], events[-MAX_PRIMER_EVENTS:]])[:, None]
 
 
@@ -76,8 +80,10 @@ def decoding_settings(coding: Coding, content: bytes, parameters: MusicParameter
     """The settings of decoding, as JSON; the seed is derived from the beginning."""
     greedy = parameters.top_p == 0  # not even the most likely event fits in
     steps = max(1, round(parameters.seconds / step_seconds(coding)))
+    events = MIN_EVENTS + round(MAX_EVENTS_PER_SECOND * parameters.seconds)
     return {
-        "max_tokens": MIN_EVENTS + round(MAX_EVENTS_PER_SECOND * parameters.seconds),
+        "max_tokens": events,
+        "min_tokens": events,  # a piece lasts as long as was asked for, whatever may end before
         "temperature": parameters.temperature,
         "top_k": 1 if greedy else parameters.top_k,
         "top_p": 1.0 if greedy else parameters.top_p,

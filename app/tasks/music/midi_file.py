@@ -3,11 +3,19 @@
 import struct
 from collections.abc import Iterable, Sequence
 
-from app.media.midi_chunks import META, NOTE_OFF, NOTE_ON, variable_length
+from app.media.midi_chunks import (
+    END_OF_TRACK,
+    META,
+    NOTE_OFF,
+    NOTE_ON,
+    PROGRAM_CHANGE,
+    TEMPO,
+    TEMPO_BYTES,
+    variable_length,
+)
 from app.tasks.music.codings.pieces import MELODIC_KEYS, Coding, Note, Piece
 
 TICKS_PER_QUARTER = 480
-PROGRAM_CHANGE, TEMPO_CHANGE, TRACK_END = 0xC0, 0x51, 0x2F
 DRUM_CHANNEL, CHANNELS = 9, 16
 MAX_TEMPO = (1 << 24) - 1  # microseconds of a quarter note
 
@@ -53,7 +61,7 @@ def write_midi(
 
 def _tempo_track(tempos: Iterable[Sequence[int]], end: int) -> bytes:
     events = [
-        (tick, bytes((META, TEMPO_CHANGE, 3)) + min(tempo, MAX_TEMPO).to_bytes(3, "big"))
+        (tick, bytes((META, TEMPO, TEMPO_BYTES)) + min(tempo, MAX_TEMPO).to_bytes(TEMPO_BYTES, "big"))
         for tick, tempo in tempos
     ]
     return _chunk(sorted(events), end)
@@ -78,5 +86,5 @@ def _chunk(events: Sequence[tuple[int, bytes]], end: int) -> bytes:
     for tick, event in events:
         parts.append(variable_length(tick - now) + event)
         now = tick
-    data = b"".join(parts) + variable_length(max(end - now, 0)) + bytes((META, TRACK_END, 0))
+    data = b"".join(parts) + variable_length(max(end - now, 0)) + bytes((META, END_OF_TRACK, 0))
     return b"MTrk" + struct.pack(">I", len(data)) + data

@@ -14,10 +14,10 @@ BPTT_EVENTS = 64  # through which the gradient goes
 NETWORK_DEFAULTS: Json = {
     "cell": "lstm",
     "layers": 1,
-    "hidden_size": 256,
+    "hidden_size": 192,
     "embedding_size": 64,
     "bidirectional": False,
-    "dropout": 0.3,
+    "dropout": 0.2,
     "input_dropout": 0.1,
     "variational_dropout": False,
     "weight_drop": 0.0,
@@ -25,18 +25,18 @@ NETWORK_DEFAULTS: Json = {
     "tie_weights": False,
 }
 TRAINING_DEFAULTS: Json = {
-    "learning_rate": 4e-3,
+    "learning_rate": 6e-3,
     "clip_norm": 1.0,
-    "patience": 20,
+    "patience": 10,
     "bptt_steps": BPTT_EVENTS,
     "autocast": True,
     "activation_regularization": 0.0,
     "temporal_regularization": 0.0,
 }
-ENOUGH_EVENTS = 12_000_000  # that are read in all epochs together
-EPOCHS_RANGE = (8, 200)
-EVENTS_PER_STREAM = 3_000  # of each stream that a batch reads side by side
-BATCH_SIZE_RANGE = (8, 32)
+ENOUGH_EVENTS = 2_200_000  # that are read in all epochs together
+EPOCH_BOUNDS = (8, 60)
+EVENTS_PER_STREAM = 7_000  # of each stream that a batch reads side by side
+BATCH_BOUNDS = (8, 16)
 
 
 class MusicOptions(BaseModel):
@@ -91,6 +91,6 @@ def training_defaults(summary: Json) -> Json:
     """The default training: little music is read often, in few streams; much music seldom."""
     events = max(summary["train_events"], 1)
     return TRAINING_DEFAULTS | {
-        "epochs": int(np.clip(ENOUGH_EVENTS // events, *EPOCHS_RANGE)),
-        "batch_size": int(np.clip(events // EVENTS_PER_STREAM, *BATCH_SIZE_RANGE)),
+        "epochs": int(np.clip(ENOUGH_EVENTS // events, *EPOCH_BOUNDS)),
+        "batch_size": int(np.clip(events // EVENTS_PER_STREAM, *BATCH_BOUNDS)),
     }

@@ -60,6 +60,23 @@ def test_odd_but_valid_files_are_read() -> None:
     assert notes_of(foreign) == [[0, 96, 60, 64, 0]]
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"\xff\x03\x05Caf\xe9!", b"\xff\x05\x05Caf\xe9!", b"\xff\x58\x04\x00\x20\x00\x00",
+        b"\xff\x58\x01\x04", b"\xff\x59\x02\x7f\x09", b"\xe0\x00\x40", b"\xb0\x40\x7f", b"\xa0\x3c\x10",
+        b"\xd0\x10", b"\xf0\x05\x7e\x7f\x09\x01\xf7", b"\xf7\x02\x01\x02",
+    ],
+)  # fmt: skip
+def test_events_that_are_no_notes_change_nothing(event: bytes) -> None:
+    assert notes_of(file(b"\x10" + event + NOTE + TRACK_END)) == [[16, 112, 60, 64, 0]]
+
+
+def test_long_rests_are_kept() -> None:
+    rest = b"\xff\xff\xff\x7f\xb0\x40\x00" * 2  # 2 * (2^28 - 1) ticks, without a note
+    assert notes_of(file(rest + NOTE + TRACK_END, division=32_767))[0][0] == 2 * (2**28 - 1)
+
+
 def test_notes_that_were_left_on_end_with_their_track() -> None:
     events = b"\x00\x90\x3c\x40\x10\x90\x40\x40\x10\x80\x40\x00\x83\x00\xff\x2f\x00"
     assert notes_of(file(events)) == [[0, 416, 60, 64, 0], [16, 32, 64, 64, 0]]
@@ -101,8 +118,9 @@ def test_what_is_whole_of_a_file_that_breaks_off_is_read_with_a_warning() -> Non
         (file(TRACK_END), "has no notes"),
         (file(*[b""] * 2000), "more than 1,024 tracks"),
         (file(b"\xff\xff\xff\xff\x7f" + NOTE), "a delta time of more than four bytes"),
-        (file(b"\xff\xff\xff\x7f\x90\x3c\x40" + TRACK_END), "more than 100,000 quarter notes"),
+        (file(b"\xff\xff\xff\x7f\x90\x3c\x40" + TRACK_END), "more than 20,000 quarter notes"),
         (file(b"\x00\xff\x51\x03\x00\x00\x00" + NOTE + TRACK_END), "a tempo of no time"),
+        (file(b"\x00\xff\x51\x01\x04" + NOTE + TRACK_END), "a tempo of 1 bytes"),
         (file(b"\x00\x3c\x40" + TRACK_END), "damaged: track 1 has no event at byte 1"),
         (file(b"\x00\x90\x3c\x90" + TRACK_END), "damaged: track 1 has a broken event at byte 2"),
         (file(b"\x00\xf4" + TRACK_END), "damaged"),

@@ -1,4 +1,4 @@
-"""Untrained models of language as artifacts: of text, of translations, of tags."""
+"""Untrained models of language as artifacts: of text, of translations, of tags, of music."""
 
 import json
 from collections.abc import Iterator
@@ -10,13 +10,19 @@ import numpy as np
 
 from app.database.tables import Job
 from app.identifiers import new_id
+from app.media.limits import MediaLimits
+from app.media.midi import decode_midi
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease
 from app.services.models.versions import TrainingOutcome
 from app.tasks.contract import Input, Output
+from app.tasks.music.codings.pieces import Coding
+from app.tasks.music.codings.selection import coding_to_json, fit_coding
+from app.tasks.music.reading import piece_of
 from app.tasks.shared import tokenizers
 from app.tasks.shared.tokenizers import TokenUnit
 from app.typedefs import Json
+from tests.support.factories import music
 from tests.support.factories.texts import verses
 from tests.support.fakes.predictors import running_predictor as serving
 from tests.support.fixtures.service import Service
@@ -47,6 +53,23 @@ def speaker(directory: Path, seed: int = 0, **network: Any) -> Json:
     )
     save(directory, build(config, seed), {"task": "generation", "state": state})
     return state
+
+
+def composer(directory: Path, seed: int = 0) -> Coding:
+    """Store a model that writes pieces of four voices in `directory`; returns its coding."""
+    pieces = [piece_of(decode_midi(music.chorale(number), MediaLimits())) for number in range(3)]
+    coding = fit_coding(pieces, None, None)
+    config = ModelConfig(
+        Input.TOKENS,
+        Output.NEXT_TOKEN,
+        1,
+        coding.size,
+        hidden_size=16,
+        embedding_size=8,
+        vocabularies=(coding.size,),
+    )
+    save(directory, build(config, seed), {"task": "music", "state": {"coding": coding_to_json(coding)}})
+    return coding
 
 
 def translator(directory: Path, seed: int = 0) -> ModelConfig:

@@ -168,6 +168,17 @@ def test_the_end_is_no_token() -> None:
     assert sampler.parents == []
 
 
+def test_it_does_not_end_before_as_many_tokens_as_it_must_have() -> None:
+    logits = np.zeros((2, 6), np.float32)
+    logits[:, END] = 20.0
+    free, bound = Sampler(search(seed=1)), Sampler(search(seed=1, min_tokens=3))
+    accept_tokens([free, bound], logits)
+    assert free.result is not None
+    for _ in range(3):
+        accept_tokens([bound], logits[1:])
+    assert (len(bound.tokens), bound.result is not None) == (3, True)
+
+
 def test_the_last_token_is_the_last() -> None:
     sampler = Sampler(search(max_tokens=2))
     sampler.accept(5)

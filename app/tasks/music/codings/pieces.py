@@ -44,6 +44,18 @@ class Piece:
         times: Array = passed[section] + (ticks - starts[section]) * lengths[section]
         return times
 
+    def last(self, quarters: int) -> "Piece":
+        """About as many quarter notes from the end, from a beat on; earlier notes that sound begin there."""
+        cut = max(0, self.end // self.division - quarters) * self.division
+        notes = self.notes[self.notes[:, 1] > cut]
+        if not cut or not len(notes):
+            return self
+        notes = np.concatenate([np.maximum(notes[:, :2] - cut, 0), notes[:, 2:]], axis=1)
+        before = self.tempos[self.tempos[:, 0] <= cut][-1:]
+        tempos = np.concatenate([before, self.tempos[self.tempos[:, 0] > cut]])
+        tempos[:, 0] = np.maximum(tempos[:, 0] - cut, 0)
+        return replace(self, notes=notes, end=self.end - cut, tempos=tempos)
+
     def folded(self, lowest: int, highest: int) -> "Piece":
         """The same piece with every pitch moved by octaves into a range of at least one octave."""
         keys = self.notes[:, 2]
@@ -157,9 +169,14 @@ def grid_steps(piece: Piece, steps_per_quarter: float) -> int:
 
 def roll_of(steps: Ints, keys: Ints) -> Roll:
     """The roll of notes with start and end (notes, 2) and keys (notes,)."""
-    lengths = steps[:, 1] - steps[:, 0]
+    order = np.lexsort((steps[:, 0], keys))
+    first, end, key = steps[order, 0], steps[order, 1], keys[order]
+    span = int(steps[:, 1].max(initial=0)) + 1
+    covered = np.maximum.accumulate(np.append(0, key[:-1] * span + end[:-1])) if len(key) else key
+    first = np.clip(covered - key * span, first, end)  # what an earlier note of the key covers is left out
+    lengths = end - first
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    sounding = np.unique((np.repeat(steps[:, 0], lengths) + within) * KEYS + np.repeat(keys, lengths))
+    sounding = np.sort((np.repeat(first, lengths) + within) * KEYS + np.repeat(key, lengths))
     starts = np.isin(sounding, steps[:, 0] * KEYS + keys)
     return Roll(sounding // KEYS, sounding % KEYS, starts & np.isin(sounding - KEYS, sounding))
 

@@ -196,3 +196,21 @@ def test_composed_notes_last_as_long_in_the_file_as_they_say() -> None:
         step = coding.tempo / 1e6 / coding.steps_per_quarter
         assert seconds.tolist() == pytest.approx([4 * step, 8 * step])
         assert (again.notes[0, 3], again.programs.tolist()) == (77, [40])
+
+
+def test_the_end_of_a_piece_begins_on_a_beat() -> None:
+    rows = ((0, 480, 60, 80, 0), (960, 2000, 62, 80, 0), (2400, 2880, 64, 80, 0))
+    made = piece(*rows, end=2880)
+    tempos = np.array([[0, 400_000], [480, 500_000], [2000, 600_000]])
+    late = Piece(made.notes, 480, 2880, tempos, made.programs).last(3)
+    assert late.notes[:, :3].tolist() == [[0, 560, 62], [960, 1440, 64]]
+    assert (late.end, late.tempos.tolist()) == (1440, [[0, 500_000], [560, 600_000]])
+    assert made.last(6) is made
+
+
+def test_a_roll_of_notes_without_end_takes_no_more_than_its_keys() -> None:
+    count = 50_000
+    steps = np.stack([np.arange(count), np.full(count, count + 1)], axis=1)  # each sounds to the very end
+    roll = roll_of(steps, np.full(count, 60))
+    assert len(roll.steps) == count + 1
+    assert roll.struck.sum() == count - 1
