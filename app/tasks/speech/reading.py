@@ -34,7 +34,7 @@ MAX_CHARACTERS_SHOWN = 100  # in a summary
 
 
 @dataclass
-class Recording:
+class UploadedRecording:
     """One recording as the manifest describes it."""
 
     line: int  # 1-based, of the manifest
@@ -67,7 +67,7 @@ class SpeechReader:
 
     def __init__(self, source: Source, faults: Faults, decoder: MediaDecoder) -> None:
         self._source, self._faults, self._decoder = source, faults, decoder
-        self.clips: dict[str, Recording] = {}  # by the member's name
+        self.clips: dict[str, UploadedRecording] = {}  # by the member's name
         self.repeated = self.shortened = self.total_samples = 0
 
     def read_manifest(self) -> None:
@@ -80,7 +80,7 @@ class SpeechReader:
             self._decode(clip, {"max_sample_rate": MAX_SAMPLE_RATE})
             self._check_fit(clip)
 
-    def _read_line(self, line: int, record: Json) -> Recording | None:
+    def _read_line(self, line: int, record: Json) -> UploadedRecording | None:
         """The clip of a line, or None after its faults."""
         count, name, text = len(self._faults.problems), record.get(AUDIO), record.get(TEXT)
         for other in sorted(record.keys() - set(FIELDS)):
@@ -96,9 +96,9 @@ class SpeechReader:
         code = splits.read_split(record.get(SPLIT), line, self._faults)
         if len(self._faults.problems) > count or code is None:
             return None
-        return Recording(line, str(name), normalize_transcript(str(text)), code)
+        return UploadedRecording(line, str(name), normalize_transcript(str(text)), code)
 
-    def _is_new(self, clip: Recording) -> bool:
+    def _is_new(self, clip: UploadedRecording) -> bool:
         """Whether no line before named this recording; a fault where one gave it another text."""
         other = self.clips.get(clip.name)
         if other is None:
@@ -110,7 +110,7 @@ class SpeechReader:
             self._faults.add(detail, row=clip.line, column=AUDIO)
         return False
 
-    def _decode(self, clip: Recording, options: Json) -> None:
+    def _decode(self, clip: UploadedRecording, options: Json) -> None:
         try:
             with self._source.open_member(clip.name) as file:
                 decoded = decode_audio_file(self._decoder, file.read(MAX_AUDIO_BYTES + 1), options)
@@ -131,7 +131,7 @@ class SpeechReader:
                 self._faults.add(f"There is more audio than {hours} hours at 16 kHz, which is the most.")
                 self._faults.check()
 
-    def _check_fit(self, clip: Recording) -> None:
+    def _check_fit(self, clip: UploadedRecording) -> None:
         """Report a transcript that has too many characters for its audio."""
         if not clip.rate:
             return
@@ -192,7 +192,7 @@ def read_members(source: Source, faults: Faults, names: list[str] | None = None)
     return instances
 
 
-def _check_clips(clips: list[Recording], faults: Faults) -> None:
+def _check_clips(clips: list[UploadedRecording], faults: Faults) -> None:
     """Raise `DatasetInvalid` unless there is something to learn from."""
     for_training = [clip for clip in clips if clip.code in (splits.UNASSIGNED, splits.TRAIN)]
     if len(clips) < MIN_CLIPS:
@@ -204,7 +204,7 @@ def _check_clips(clips: list[Recording], faults: Faults) -> None:
     faults.check()
 
 
-def _summary(clips: list[Recording], rate: int) -> Json:
+def _summary(clips: list[UploadedRecording], rate: int) -> Json:
     seconds = np.array([clip.seconds for clip in clips])
     characters = Counter(character for clip in clips for character in clip.text)
     by_split = Counter(clip.code for clip in clips)
