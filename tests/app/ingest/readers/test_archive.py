@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, open_source
-from app.ingest.readers.archive import MANIFEST, Archive, ArchiveLimits
+from app.ingest.readers.archive import Archive, ArchiveLimits
 from app.ingest.run_child import detect_format
-from app.tasks.source import Faults, Member
+from app.tasks.source import MANIFEST, Faults, Member
 
 Files = dict[str, bytes]
 SOUND = b"RIFF....WAVE" * 10
