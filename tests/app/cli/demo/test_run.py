@@ -10,6 +10,7 @@ import pytest
 
 from app.cli.client import Client
 from app.cli.demo import run
+from app.cli.demo.by_hand import MAX_BODY_CHARS
 from app.cli.demo.run import SAMPLES, DemoFailed, is_better, job_request, read_questions, run_demo, train
 from app.hyperparameters.options import NetworkIn, TrainingIn
 from app.ingest.readers import Mapping, open_source
@@ -39,6 +40,8 @@ def right_prediction(question: Question) -> Json:
         "text": example.get("target", "word"),
         "words": [{"word": "word"}],
         "duration_seconds": 1.0,
+        "notes": [{"pitch": 60, "start": 0.0, "end": 1.0, "velocity": 80}],
+        "statistics": {"notes": 1, "key": "C major", "notes_in_key": 1.0},
         "mean": actual,
         "quantiles": {"0.1": actual, "0.9": actual},
     }
@@ -59,7 +62,10 @@ class PlayedServer:
         path = request.url.path
         if path == "/v1/datasets":
             assert f'filename="{self.task.demo.sample}"'.encode() in request.read()
-            return httpx.Response(201, json={"id": "ds_1", "warnings": [], "summary": {"rows": 1433}})
+            return httpx.Response(
+                201,
+                json={"id": "ds_1", "warnings": [], "summary": {"rows": 1433, "examples": 143, "classes": 6}},
+            )
         if path.endswith("/predict"):
             return self._predict(json.loads(request.content))
         if "/versions/" in path:
@@ -148,12 +154,15 @@ def test_a_demo_from_upload_to_prediction(
     for question in questions_of(task):
         texts = [value for value in question.example.values() if isinstance(value, str) and value != "test"]
         assert all(text in shown for text in texts)
-    by_hand = [line for line in shown.splitlines() if line.startswith("  curl")]
+    by_hand = [line for line in shown.splitlines() if line.startswith(("  curl", "  recurra predict"))]
     assert len(by_hand) == 6
-    body = json.loads(by_hand[-1].split("'")[3])
-    assert body["instances"] == [questions_of(task)[0].brief]
     assert server.predictions[0]["instances"][0] == questions_of(task)[0].instance
-    assert body.get("parameters", {}).get("stream", False) is (task.demo.render is None)
+    if by_hand[-1].startswith("  curl"):
+        body = json.loads(by_hand[-1].split("'")[3])
+        assert body["instances"] == [questions_of(task)[0].brief]
+        assert body.get("parameters", {}).get("stream", False) is (task.demo.render is None)
+    else:  # a file in base64 is too long to be shown
+        assert len(json.dumps(questions_of(task)[0].brief)) > MAX_BODY_CHARS - 100
 
 
 @EACH
