@@ -9,6 +9,7 @@ import sys
 import threading
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
@@ -21,6 +22,7 @@ from app.typedefs import Json
 log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0  # for the child to begin, beside the time for the file
+CODE_ROOT = Path(__file__).resolve().parents[2]
 UNDECODABLE = "could not be decoded"
 
 
@@ -81,6 +83,7 @@ class MediaDecoder:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=confined_environment(),
+            cwd=CODE_ROOT,  # where `-m` looks first: the child has the code of its parent
             start_new_session=True,
         )
         write_message(cast("BinaryIO", self._child.stdin), asdict(self.limits))

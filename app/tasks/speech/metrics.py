@@ -10,9 +10,9 @@ from app.tasks.speech.inference import join_parts, transcribe
 from app.typedefs import Json
 
 BEAM_SIZE = 12
-WEIGHTS = (0.3, 0.6, 0.9, 1.3)
-FIRST_BONUS = 1.0  # while weights are compared
-BONUSES = (0.0, 0.5, 1.7, 2.5)
+WEIGHTS = (0.15, 0.3, 0.5, 0.8, 1.2)
+FIRST_BONUS = 0.8  # while weights are compared
+BONUSES = (0.0, 0.4, 1.4, 2.2)
 MAX_CLIPS_TRIED = 200  # of the validation split, evenly taken
 
 

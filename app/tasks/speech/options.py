@@ -13,7 +13,7 @@ DEFAULT_STRIDE, MAX_STRIDE = 3, 8
 KERNEL_STRIDES = 4  # windows of the convolution cover so many strides, less one frame
 MAX_BEAM_SIZE = 64
 TRAIN_SECONDS = 150_000.0  # of audio in all epochs together, by default
-MIN_EPOCHS, MAX_EPOCHS = 12, 60
+MIN_EPOCHS, MAX_EPOCHS = 12, 100
 SMALL_SECONDS = 1_800.0  # with less audio for training, batches are smaller still
 
 
