@@ -34,8 +34,8 @@ class StopCriteria(Protocol):
 class Sampler:
     """Decodes one sequence by sampling, token by token.
 
-    `decoding` has `max_tokens`, `temperature`, `top_k`, `top_p` and `seed`; before `min_tokens` it does not end
-    with `END`; `begun` are tokens of an earlier decoding from which it goes on.
+    `decoding` has `max_tokens`, `temperature`, `top_k`, `top_p` and `seed`. Before `min_tokens` there is no
+    `END`. `begun` are tokens of an earlier decoding from which it goes on.
     """
 
     def __init__(self, decoding: Json, stop_criteria: StopCriteria | None = None) -> None:
