@@ -10,7 +10,10 @@ import json, sys
 from pathlib import Path
 import app.main
 pages = int(Path("/proc/self/statm").read_text().split()[1]) if sys.platform == "linux" else 0
-heavy = {"numpy.random", "torch", "onnxruntime", "onnx", "safetensors", "pyarrow", "alembic", "workers"}
+heavy = {
+    "numpy.random", "symusic", "torch", "onnxruntime", "onnx",
+    "safetensors", "pyarrow", "alembic", "workers",
+}
 print(json.dumps({"heavy": sorted(heavy & set(sys.modules)), "mib": pages * 4096 / 2**20}))
 """
 

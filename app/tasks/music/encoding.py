@@ -57,7 +57,7 @@ class TrainingStream:
         targets = np.where(real, stream[index + 1], PADDING)
         return Batch(inputs[:, :, None], lengths, targets, real.astype(np.float32))
 
-    def _varied(self, rng: np.random.Generator) -> Ints:
+    def _varied(self, rng: "np.random.Generator") -> Ints:
         seeds = cast("Any", rng.bit_generator).seed_seq
         seed = repr((seeds.entropy, seeds.spawn_key))
         if self._view[0] != seed:
@@ -65,12 +65,12 @@ class TrainingStream:
             self._view = seed, self._draw(np.random.default_rng(fresh))
         return self._view[1]
 
-    def _draw(self, rng: np.random.Generator) -> Ints:
+    def _draw(self, rng: "np.random.Generator") -> Ints:
         """A stream of exactly as many events: a longer one is cut, a shorter one begins again."""
         order = rng.permutation(len(self._pieces)).tolist()
         return np.resize(joined([self._vary(index, rng) for index in order]), self._targets + 1)
 
-    def _vary(self, index: int, rng: np.random.Generator) -> Ints:
+    def _vary(self, index: int, rng: "np.random.Generator") -> Ints:
         events, stretch = self._events[index], self._variation.stretch
         if stretch and isinstance(self._coding, PerformanceCoding):
             factor = 1 + float(rng.uniform(-stretch, stretch))
