@@ -1,11 +1,12 @@
 """Compose like Bach: train a language model on chorales, then let it write a piece."""
 
 import base64
+import tempfile
 from pathlib import Path
 
 from service import Service, parse_epochs
 
-OUTPUT = Path("chorale.mid")
+OUTPUT = Path(tempfile.gettempdir(), "chorale.mid")
 
 
 def main() -> None:

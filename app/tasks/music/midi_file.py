@@ -81,8 +81,7 @@ def _note_track(notes: Iterable[Note], channel: int, program: int) -> bytes:
 
 def _chunk(events: Sequence[tuple[int, bytes]], end: int) -> bytes:
     """A track of events in order, that ends at the last of them or at `end`."""
-    data, now = b"", 0
-    parts = []
+    parts, now = [], 0
     for tick, event in events:
         parts.append(variable_length(tick - now) + event)
         now = tick
