@@ -13,7 +13,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos up lock bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-overload bench-serving bench-serving-text bench-streaming lint types contracts secrets clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos up lock bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-media bench-overload bench-serving bench-serving-text bench-streaming lint types contracts secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ DATA ?=
 
 bench-language: install ## learning from text and sensor readings, three seeds: about two hours
 	$(BIN)/python -m benchmarks.language $(if $(DATA),--data $(DATA))
+
+bench-media: install ## learning from recordings, clips and scores, three seeds: hours
+	$(BIN)/python -m benchmarks.media $(if $(DATA),--data $(DATA))
 
 bench-serving: install $(PEERS_STAMP) ## predictions a second beside other servers
 	$(BIN)/python -m benchmarks.serving

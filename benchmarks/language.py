@@ -29,6 +29,7 @@ class Trial:
     must: float | str
     aim: float | str
     minutes: int  # of training that it may take
+    format: str = "jsonl"
     variants: dict[str, Json] = field(default_factory=lambda: {"default options": {}})
 
     def body(self, dataset: str, variant: str, seed: int) -> Json:
@@ -43,8 +44,8 @@ SNIPPETS: dict[str, Json] = {
     "default options": {},
     "`ensemble` 5": {"training": {"ensemble": 5}, "must": "baseline"},
 }
-TRIALS = (
-    Trial("movie_snippets", "classification", "accuracy", "accuracy", 0.77, 0.81, 10, SNIPPETS),
+LANGUAGE_TRIALS = (
+    Trial("movie_snippets", "classification", "accuracy", "accuracy", 0.77, 0.81, 10, variants=SNIPPETS),
     Trial("JapaneseVowels", "classification", "accuracy", "accuracy", 0.96, 0.98, 3),
     Trial("brown_pos", "tagging", "accuracy", "accuracy", 0.965, 0.972, 15),
     Trial("wnut16_ner", "tagging", "f1", "entity F1", 0.40, 0.48, 10),
@@ -55,7 +56,7 @@ TRIALS = (
 
 def run(http: httpx.Client, trial: Trial, seeds: Sequence[int]) -> list[list[object]]:
     """A row of the table for each variant."""
-    dataset = upload(http, ROOT / trial.task / f"{trial.name}.jsonl", task=trial.task)
+    dataset = upload(http, ROOT / trial.task / f"{trial.name}.{trial.format}", task=trial.task)
     rows: list[list[object]] = []
     for variant in trial.variants:
         figures, minutes, version = [], [], dict[str, Json]()
@@ -85,14 +86,14 @@ def run(http: httpx.Client, trial: Trial, seeds: Sequence[int]) -> list[list[obj
 HEAD = ["data", "metric", "baseline", "Recurra", "must reach", "aim", "minutes (allowed)", "parameters"]
 
 
-def main() -> None:
-    """Run and write a section for each data set."""
-    names = [trial.name for trial in TRIALS]
-    parser = argparse.ArgumentParser(description=__doc__)
+def run_trials(trials: Sequence[Trial], target: str, description: str | None) -> None:
+    """Run those that the command line names, and write a section for each data set."""
+    names = [trial.name for trial in trials]
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", nargs="*", choices=names, help="all of them if none is named")
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
     chosen = parser.parse_args()
-    for trial in TRIALS:
+    for trial in trials:
         if chosen.data and trial.name not in chosen.data:
             continue
         with stack() as http:
@@ -100,10 +101,10 @@ def main() -> None:
         text = f"## {trial.name} ({trial.task})\n\n{table(HEAD, rows)}\n\nMean and standard deviation"
         text += f" of {len(chosen.seeds)} seeds on the test split; minutes from submit to a served version."
         if tuple(chosen.seeds) == SEEDS:
-            write(f"language-{trial.name}", f"make bench-language DATA={trial.name}", text)
+            write(f"{target}-{trial.name}", f"make bench-{target} DATA={trial.name}", text)
         else:
             print(text)
 
 
 if __name__ == "__main__":
-    main()
+    run_trials(LANGUAGE_TRIALS, "language", __doc__)
