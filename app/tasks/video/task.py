@@ -33,7 +33,16 @@ from app.tasks.video.reading import CLIPS, FIELDS, LABEL, LABELS, VIDEO, read_cl
 from app.typedefs import Json
 
 # The frame-average network: single frames without their changes, no recurrence, the mean over the frames.
-FRAME_AVERAGE: Json = {"cell": "none", "bidirectional": False, "pooling": "mean", "differences": False}
+# It learns from the clips as they are, at a lower rate: at those that suit recurrence it learns nothing.
+FRAME_AVERAGE: Json = {
+    "cell": "none",
+    "bidirectional": False,
+    "pooling": "mean",
+    "differences": False,
+    "dropout": 0.1,
+    "input_dropout": 0.0,
+}
+FRAME_AVERAGE_TRAINING: Json = {"learning_rate": 1e-3}
 
 
 class VideoClassification:
@@ -121,6 +130,8 @@ class VideoClassification:
                 "differences": options.differences,
             },
             ablation=FRAME_AVERAGE if options.frame_average else None,
+            ablation_training=FRAME_AVERAGE_TRAINING,
+            ablation_train=VideoSplit(rows.train, data, weights),
         )
 
     def calibrate(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
