@@ -26,7 +26,7 @@ class Recordings(NamedTuple):
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize(
     "recordings",
-    [Recordings("yesno_hebrew", 30.0), Recordings("spoken_digits", 3.0)],
+    [Recordings("yesno_hebrew", 5.0), Recordings("spoken_digits", 3.0)],
     ids=lambda one: one.name,
 )
 def test_the_default_network_recognizes_words(recordings: Recordings, tmp_path: Path) -> None:
