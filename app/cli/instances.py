@@ -1,6 +1,6 @@
 """Instances to predict, from a file in any form that its task can read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from app.cli.values import STDIN, parse_body, read_text, usage_error
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
-from app.tasks.contract import Task, bytes_to_json
+from app.tasks.contract import Task, TensorField, bytes_to_json
 from app.tasks.source import Faults
 from app.typedefs import Json
 
@@ -27,7 +27,7 @@ def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
     """
     format_, task = path.suffix.lower().removeprefix("."), TASKS.get(task_name)
     archive = task is not None and format_ == ARCHIVE and ARCHIVE in task.formats
-    field = None if task is None or archive or path == STDIN else binary_field(task)
+    field = None if task is None or archive or path == STDIN else binary_field(task.tensor_inputs)
     if field is not None and not (content := path.read_bytes()).lstrip().startswith(JSON_STARTS):
         return {"instances": [{field: bytes_to_json(content)}]}
     if task is None or path == STDIN or not (archive or format_ in (*TABLES, PLAIN)):
@@ -39,10 +39,10 @@ def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
     return body | {"instances": [as_instance(example, task) for example in body["instances"]]}
 
 
-def binary_field(task: Task) -> str | None:
-    """The field of an instance that holds a file, where there is exactly one."""
-    fields = [field.name for field in task.tensor_inputs if field.binary]
-    return fields[0] if len(fields) == 1 else None
+def binary_field(fields: Sequence[TensorField]) -> str | None:
+    """The field of an instance or a prediction that holds a file, where there is exactly one."""
+    names = [field.name for field in fields if field.binary]
+    return names[0] if len(names) == 1 else None
 
 
 def as_instance(example: Any, task: Task) -> Any:

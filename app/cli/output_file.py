@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from app.cli.instances import binary_field
 from app.tasks import TASKS
 from app.typedefs import Json
 
@@ -29,10 +30,10 @@ def output_writer(path: Path | None, task_of: Callable[[], str], *, stream: bool
 def _binary_output(task_name: str) -> str:
     """The one field of a task's predictions that is a file."""
     task = TASKS.get(task_name)
-    names = [field.name for field in task.tensor_outputs if field.binary] if task is not None else []
-    if len(names) != 1:
+    name = None if task is None else binary_field(task.tensor_outputs)
+    if name is None:
         raise typer.BadParameter(f"--output takes a model whose predictions are files, not {task_name}")
-    return names[0]
+    return name
 
 
 def _write(path: Path, field: str, predictions: list[Any]) -> list[Json]:
