@@ -3,16 +3,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
-from app.hyperparameters.options import NETWORK, TRAINING
-from app.ingest.readers import Mapping, open_source
-from app.tasks import TASKS
-from app.tasks.source import Faults
+from tests.support.factories.default_jobs import train_with_defaults
 from tests.support.fixtures.real_data import shared
-from workers.training.run import train
-from workers.training.stages import TrainSpec
 
 
 class Recordings(NamedTuple):
@@ -30,18 +24,6 @@ class Recordings(NamedTuple):
     ids=lambda one: one.name,
 )
 def test_the_default_network_recognizes_words(recordings: Recordings, tmp_path: Path) -> None:
-    task, faults = TASKS["speech"], Faults()
-    source = open_source(shared(f"speech/{recordings.name}.zip"), "zip", Mapping({}), faults)
-    reading = task.read(source, faults)
-    np.savez(tmp_path / "arrays.npz", allow_pickle=False, **reading.arrays)
-    options = task.options()
-    defaults = task.defaults(reading.summary, options)
-    spec = TrainSpec(
-        task.name,
-        NETWORK | defaults.network,
-        TRAINING | defaults.training | {"device": "cpu"},
-        options.model_dump(mode="json"),
-    )
-    result = train(spec, tmp_path, tmp_path / "out", on=lambda _: None, should_stop=lambda: False)
+    result = train_with_defaults("speech", shared(f"speech/{recordings.name}.zip"), tmp_path)
     assert result.metrics["wer"] <= recordings.max_wer
     assert result.metrics["wer"] < result.baseline["wer"]

@@ -1,36 +1,17 @@
 """Default options on real clips: what people do, and which way a digit moves: no single frame says it."""
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from app.hyperparameters.options import NETWORK, TRAINING
-from app.ingest.readers import Mapping, open_source
-from app.tasks import TASKS
-from app.tasks.source import Faults
 from app.typedefs import Json
+from tests.support.factories.default_jobs import train_with_defaults
 from tests.support.fixtures.real_data import shared
-from workers.training.run import train
-from workers.training.stages import TrainSpec
 
 
 def trained(name: str, directory: Path) -> tuple[Json, Json]:
     """Metrics of a network with default options, and of the frame average."""
-    task, faults = TASKS["video"], Faults()
-    reading = task.read(open_source(shared(name), "zip", Mapping.checked({}, ()), faults), faults)
-    arrays: dict[str, Any] = reading.arrays
-    np.savez(directory / "arrays.npz", **arrays)
-    options = task.options()
-    defaults = task.defaults(reading.summary, options)
-    spec = TrainSpec(
-        task.name, NETWORK | defaults.network, TRAINING | defaults.training, options.model_dump(mode="json")
-    )
-    outcome = train(
-        spec, directory, directory / "out", on=lambda _: None, should_stop=lambda: False, threads=2
-    )
-
+    outcome = train_with_defaults("video", shared(name), directory, threads=2)
     return outcome.metrics, outcome.baseline
 
 
