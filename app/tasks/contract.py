@@ -288,6 +288,11 @@ class StreamDetokenizer(Protocol):
         ...
 
 
+def batch_stream_problems(*, stream: bool) -> list[Problem]:
+    """The problem of a batch of predictions whose parameters ask for a stream."""
+    return [Problem("/parameters/stream", "A batch of predictions cannot be streamed.")] if stream else []
+
+
 @runtime_checkable
 class StreamingTask(Protocol):
     """A task whose predictions are texts that can be streamed."""

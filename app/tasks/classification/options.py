@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem, pointer
+from app.errors import Problem
 from app.tasks.shared import tokenizers
+from app.tasks.shared.label_weights import Calibrate, ClassWeights, class_weight_problems
 from app.tasks.shared.text_checks import TEXT
 from app.typedefs import Json
 
@@ -108,17 +109,8 @@ class ClassificationOptions(BaseModel):
             "beside the word; 0: none. null: 12 for words, none for other tokens.",
         ),
     ] = None
-    class_weights: Annotated[
-        Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0, le=1e6)]],
-        Field(
-            description="Weight of an example in training: balanced gives every label the same total weight; "
-            "or a weight for each label, 1 for labels that are not listed."
-        ),
-    ] = "none"
-    calibrate: Annotated[
-        bool,
-        Field(description="Calibrate probabilities with a temperature fitted on the validation split."),
-    ] = True
+    class_weights: ClassWeights = "none"
+    calibrate: Calibrate = True
 
     @property
     def max_vocabulary(self) -> int:
@@ -157,14 +149,7 @@ def check_options(summary: Json, options: ClassificationOptions) -> list[Problem
     if options.tokens != "word" and options.word_length:
         detail = f"only words have characters, and the tokens are of the kind {options.tokens}"
         problems.append(Problem("/options/word_length", detail))
-    if isinstance(options.class_weights, dict):
-        all_listed = len(summary["labels"]) == summary["classes"]  # a summary lists the most frequent labels
-        problems += [
-            Problem(pointer("options", "class_weights", label), "no example has this label")
-            for label in options.class_weights
-            if all_listed and label not in summary["labels"]
-        ]
-    return problems
+    return problems + class_weight_problems(options.class_weights, summary)
 
 
 def default_hyperparameters(summary: Json, options: ClassificationOptions) -> tuple[Json, Json]:

@@ -151,7 +151,6 @@ def read_labelled(source: Source, faults: Faults) -> tuple[Arrays, Json, list[st
 
 def _summary(reader: ClassificationReader, counts: Counter[str]) -> Json:
     sizes = np.array([len(example) for example in (reader.texts or reader.sequences)])
-    by_split = Counter(reader.codes)
     return {
         "kind": reader.kind,
         "examples": len(reader.labels),
@@ -164,10 +163,7 @@ def _summary(reader: ClassificationReader, counts: Counter[str]) -> Json:
             "median": float(np.median(sizes)),
             "longest": int(sizes.max()),
         },
-        "splits": {
-            **{name: by_split[code] for code, name in enumerate(splits.SPLIT_NAMES)},
-            "open": by_split[splits.UNASSIGNED],
-        },
+        "splits": splits.count_splits(reader.codes),
     }
 
 

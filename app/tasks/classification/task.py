@@ -205,10 +205,7 @@ class Classification:
     ) -> Json:
         """The most probable label, and the probabilities of labels in falling order."""
         del example
-        likely = label_metrics.probabilities(outputs, state["temperature"])
-        order = np.argsort(-likely, kind="stable")[: parameters.top_k]
-        scores = {state["labels"][label]: float(likely[label]) for label in order.tolist()}
-        return {"label": next(iter(scores)), "scores": scores}
+        return label_metrics.label_answer(state, outputs, parameters.top_k)
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Accuracy, F1 and calibration; of naive Bayes or the nearest neighbor accuracy and F1."""

@@ -91,10 +91,3 @@ def decoding_settings(prompt: str, parameters: GenerationParameters) -> Json:
         "seed": derive_seed(parameters.seed, prompt.encode(errors="replace")),
         "stop": parameters.stops,
     }
-
-
-def check_batch_parameters(parameters: GenerationParameters) -> list[Problem]:
-    """The problems of these parameters for the prediction of a data set."""
-    if parameters.stream:
-        return [Problem("/parameters/stream", "A batch of predictions cannot be streamed.")]
-    return []

@@ -24,6 +24,7 @@ from app.tasks.contract import (
     Plan,
     Split,
     TensorField,
+    batch_stream_problems,
 )
 from app.tasks.demonstration import Demo
 from app.tasks.generation.baseline import MAX_TRAIN_CHARS, SpellingModel, score_ngrams
@@ -40,7 +41,6 @@ from app.tasks.generation.inference import (
     GenerationInstance,
     GenerationInstances,
     GenerationParameters,
-    check_batch_parameters,
     decoding_settings,
     encode_prompt,
 )
@@ -169,7 +169,7 @@ class Generation:
     def check_dataset(self, summary: Json, state: Json, parameters: GenerationParameters) -> list[Problem]:
         """Any document can be a prompt, but a batch is not streamed."""
         del summary, state
-        return check_batch_parameters(parameters)
+        return batch_stream_problems(stream=parameters.stream)
 
     def instances(self, arrays: Arrays, state: Json) -> GenerationInstances:
         """Each document as a prompt."""

@@ -1,7 +1,6 @@
 """The demo of music: chorales by Bach, and what a network makes of a beginning."""
 
-import base64
-
+from app.tasks.contract import bytes_to_json
 from app.tasks.demonstration import Chart, Curve, Demo, Question, StyledText
 from app.tasks.music.codings.pieces import Note
 from app.tasks.music.midi_file import TICKS_PER_QUARTER, write_midi
@@ -28,7 +27,7 @@ def opening() -> bytes:
 def questions(source: Source, faults: Faults) -> list[Question]:
     """One piece from nothing, and one that goes on from a beginning; the sample is not needed."""
     del source, faults
-    begun = {"midi_base64": base64.b64encode(opening()).decode()}
+    begun = {"midi_base64": bytes_to_json(opening())}
     return [
         Question({}, {"title": "from nothing"}, {}),
         Question(begun, {"title": "after four chords in G major"}, begun),

@@ -95,10 +95,3 @@ def decoding_settings(coding: Coding, content: bytes, parameters: MusicParameter
 def step_seconds(coding: Coding) -> float:
     """How long a time step of what is composed lasts."""
     return coding.tempo / MICROSECONDS / coding.steps_per_quarter
-
-
-def check_batch_parameters(parameters: MusicParameters) -> list[Problem]:
-    """The problems of these parameters for the prediction of a data set."""
-    if parameters.stream:
-        return [Problem("/parameters/stream", "A batch of predictions cannot be streamed.")]
-    return []

@@ -24,6 +24,7 @@ from app.tasks.contract import (
     Plan,
     Split,
     TensorField,
+    batch_stream_problems,
     bytes_to_json,
 )
 from app.tasks.demonstration import Demo
@@ -37,7 +38,6 @@ from app.tasks.music.inference import (
     MusicInstance,
     MusicInstances,
     MusicParameters,
-    check_batch_parameters,
     decoding_settings,
     encode_primer,
 )
@@ -150,7 +150,7 @@ class Music:
     def check_dataset(self, summary: Json, state: Json, parameters: MusicParameters) -> list[Problem]:
         """Any piece can be a beginning, but a batch is not streamed."""
         del summary, state
-        return check_batch_parameters(parameters)
+        return batch_stream_problems(stream=parameters.stream)
 
     def instances(self, arrays: Arrays, state: Json) -> MusicInstances:
         """Each piece as a beginning."""

@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from app.tasks.shared import splits
+from app.tasks.shared.splits import SPLIT, TEST, TRAINING_CODES, VALID
 from app.tasks.shared.table_cells import shorten
 from app.tasks.source import Faults
 
 MAX_LABELS = 1_000
 MAX_LABELS_SHOWN = 100  # in a summary
 MIN_DRAWN_EXAMPLES = 3  # of a label: a drawn validation and test split takes two at most
-TRAINING_CODES = (splits.UNASSIGNED, splits.TRAIN)
 
 
 def check_labels(
@@ -22,7 +21,7 @@ def check_labels(
     """
     counts = Counter(labels)
     trainable = Counter(label for label, code in zip(labels, codes, strict=True) if code in TRAINING_CODES)
-    min_examples = 1 if {splits.VALID, splits.TEST} <= set(codes) else MIN_DRAWN_EXAMPLES
+    min_examples = 1 if {VALID, TEST} <= set(codes) else MIN_DRAWN_EXAMPLES
     if len(counts) < 2:
         detail = f"Every {noun} has the label {shorten(labels[0])}: no labels can be told apart."
         faults.add(detail, column=column)
@@ -30,7 +29,7 @@ def check_labels(
         detail = f"There are {len(counts):,} labels; at most {MAX_LABELS:,} can be told apart."
         faults.add(detail, column=column)
     elif len(trainable) < 2:
-        faults.add(f"The {noun}s for training have fewer than two labels.", column=splits.SPLIT)
+        faults.add(f"The {noun}s for training have fewer than two labels.", column=SPLIT)
     elif len(labels) < 2 * len(counts) + 4:
         faults.add(f"{len(labels)} {noun}s are too few for {len(counts)} labels.")
     elif sum(count >= min_examples for count in trainable.values()) < 2:

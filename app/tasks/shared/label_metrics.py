@@ -23,6 +23,17 @@ def probabilities(log_probabilities: Array, temperature: float) -> Array:
     return normalized
 
 
+def label_answer(state: Json, outputs: Array, top_k: int | None) -> Json:
+    """The most probable label, and the probabilities of the first labels, in falling order.
+
+    Outputs are log-probabilities (labels,); the state has `labels` and `temperature`.
+    """
+    likely = probabilities(outputs, state["temperature"])
+    order = np.argsort(-likely, kind="stable")[:top_k]
+    scores = {state["labels"][label]: float(likely[label]) for label in order.tolist()}
+    return {"label": next(iter(scores)), "scores": scores}
+
+
 def fit_temperature(log_probabilities: Array, expected: Ints) -> float:
     """The temperature between 1/20 and 20 that maximizes the likelihood of the expected labels.
 

@@ -1,12 +1,39 @@
-"""How much an example of each label counts in training."""
+"""Options of a job that learns labels, and how much an example of each label counts in training."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
+from app.errors import Problem, pointer
 from app.tasks.arrays import Floats, Ints
+from app.typedefs import Json
 
 BALANCED = "balanced"  # every label has the same total weight
+ClassWeights = Annotated[
+    Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0, le=1e6)]],
+    Field(
+        description="Weight of an example in training: balanced gives every label the same total weight; "
+        "or a weight for each label, 1 for labels that are not listed."
+    ),
+]
+Calibrate = Annotated[
+    bool,
+    Field(description="Calibrate probabilities with a temperature fitted on the validation split."),
+]
+
+
+def class_weight_problems(requested: str | Mapping[str, float], summary: Json) -> list[Problem]:
+    """The problems of `class_weights` that name labels which no example of a data set has."""
+    all_listed = len(summary["labels"]) == summary["classes"]  # a summary lists the most frequent labels
+    if isinstance(requested, str) or not all_listed:
+        return []
+    return [
+        Problem(pointer("options", "class_weights", label), "no example has this label")
+        for label in requested
+        if label not in summary["labels"]
+    ]
 
 
 def label_weights(labels: Ints, names: Sequence[str], requested: str | Mapping[str, float]) -> Floats:

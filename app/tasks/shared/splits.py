@@ -1,5 +1,7 @@
 """Assignment of rows to training, validation and test data: as a file says, or at random by a seed."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +11,14 @@ import numpy.typing as npt
 from app.tasks.arrays import Ints
 from app.tasks.shared.table_cells import shorten
 from app.tasks.source import Faults
+from app.typedefs import Json
 
 SPLIT = "split"  # the field or column that assigns a row to a split
 SPLIT_NAMES = ("train", "valid", "test")
 UNASSIGNED = -1  # the code of a row that the file assigns to no split
 TRAIN, VALID, TEST = range(3)  # codes: indices of `SPLIT_NAMES`
 HELD_OUT_SHARE = 0.1  # of the training rows, for each of validation and test
+TRAINING_CODES = (UNASSIGNED, TRAIN)  # of rows that a training split may be drawn from
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,13 @@ def split_code(value: object) -> int | None:
     if value is None or value == "":
         return UNASSIGNED
     return SPLIT_NAMES.index(value) if isinstance(value, str) and value in SPLIT_NAMES else None
+
+
+def count_splits(codes: Iterable[int]) -> Json:
+    """How many rows the file assigns to each split, and how many are `open`, assigned to none."""
+    counts = Counter(codes)
+    named = {name: counts[code] for code, name in enumerate(SPLIT_NAMES)}
+    return {**named, "open": counts[UNASSIGNED]}
 
 
 def read_split(value: object, row: int, faults: "Faults") -> int | None:

@@ -1,6 +1,5 @@
 """Reads recordings with their transcripts from an archive: PCM at one sample rate, and texts."""
 
-import base64
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from app.errors import DatasetInvalid
 from app.media.decoder import MediaDecoder
 from app.media.errors import MediaError
 from app.tasks.arrays import Array, Arrays
+from app.tasks.contract import bytes_to_json
 from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
@@ -186,7 +186,7 @@ def read_members(source: Source, faults: Faults, names: list[str] | None = None)
     for line, name in enumerate(names, 1):
         try:
             with source.open_member(name) as file:
-                instances.append({"audio_base64": base64.b64encode(file.read()).decode()})
+                instances.append({"audio_base64": bytes_to_json(file.read())})
         except KeyError:
             faults.add(f"The archive has no member {shorten(name)}.", row=line, column=AUDIO)
     return instances
@@ -194,7 +194,7 @@ def read_members(source: Source, faults: Faults, names: list[str] | None = None)
 
 def _check_clips(clips: list[UploadedRecording], faults: Faults) -> None:
     """Raise `DatasetInvalid` unless there is something to learn from."""
-    for_training = [clip for clip in clips if clip.code in (splits.UNASSIGNED, splits.TRAIN)]
+    for_training = [clip for clip in clips if clip.code in splits.TRAINING_CODES]
     if len(clips) < MIN_CLIPS:
         faults.add(f"There are too few recordings: {len(clips)}; at least {MIN_CLIPS} are needed.")
     elif not for_training:
@@ -207,7 +207,6 @@ def _check_clips(clips: list[UploadedRecording], faults: Faults) -> None:
 def _summary(clips: list[UploadedRecording], rate: int) -> Json:
     seconds = np.array([clip.seconds for clip in clips])
     characters = Counter(character for clip in clips for character in clip.text)
-    by_split = Counter(clip.code for clip in clips)
     fits = [
         stride
         for stride in range(1, MAX_STRIDE + 1)
@@ -216,9 +215,7 @@ def _summary(clips: list[UploadedRecording], rate: int) -> Json:
     return {
         "examples": len(clips),
         "seconds": round(float(seconds.sum()), 2),
-        "train_seconds": round(
-            sum(clip.seconds for clip in clips if clip.code in (splits.UNASSIGNED, splits.TRAIN)), 2
-        ),
+        "train_seconds": round(sum(clip.seconds for clip in clips if clip.code in splits.TRAINING_CODES), 2),
         RATE: rate,
         "lengths": {
             "unit": "seconds",
@@ -230,16 +227,13 @@ def _summary(clips: list[UploadedRecording], rate: int) -> Json:
         "words": len({word for clip in clips for word in clip.text.split()}),
         "characters": dict(characters.most_common(MAX_CHARACTERS_SHOWN)),
         "max_stride": max(fits, default=1),
-        "splits": {
-            **{name: by_split[code] for code, name in enumerate(splits.SPLIT_NAMES)},
-            "open": by_split[splits.UNASSIGNED],
-        },
+        "splits": splits.count_splits(clip.code for clip in clips),
     }
 
 
 def _warnings(reader: SpeechReader, source: Source) -> list[str]:
     unlisted, clips = source.unlisted(reader.clips), reader.clips.values()
-    known = {c for clip in clips if clip.code in (splits.UNASSIGNED, splits.TRAIN) for c in clip.text}
+    known = {c for clip in clips if clip.code in splits.TRAINING_CODES for c in clip.text}
     unseen = {c for clip in clips for c in clip.text} - known
     warnings = []
     if unlisted:

@@ -11,7 +11,16 @@ from pydantic import BaseModel
 
 from app.errors import Problem
 from app.tasks.arrays import Arrays, Floats
-from app.tasks.contract import Defaults, Example, Input, Output, Plan, Split, TensorField
+from app.tasks.contract import (
+    Defaults,
+    Example,
+    Input,
+    Output,
+    Plan,
+    Split,
+    TensorField,
+    batch_stream_problems,
+)
 from app.tasks.demonstration import Demo
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import SPLIT, partition_rows
@@ -105,17 +114,18 @@ class Speech:
         rows = partition_rows(arrays[SPLIT], seed)
         data, state = encode_clips(arrays, rows, options)
         augmentation = Augmentation(options.speed, options.warp, options.masking)
+        train = SpeechSplit(rows.train, data, options.stride, augmentation)
         return Plan(
             state=state,
             input=Input.FRAMES,
             output=Output.ALIGNED,
             features=options.mel_bins,
             outputs=load_labels(state["labels"]).count,
-            train=SpeechSplit(rows.train, data, options.stride, augmentation),
+            train=train,
             valid=SpeechSplit(rows.valid, data, options.stride),
             test=SpeechSplit(rows.test, data, options.stride),
             network={"stride": options.stride, "kernel": KERNEL_STRIDES * options.stride - 1},
-            warnings=_fit_warnings(SpeechSplit(rows.train, data, options.stride), options.stride),
+            warnings=_fit_warnings(train, options.stride),
         )
 
     def calibrate(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
@@ -127,9 +137,7 @@ class Speech:
     def check_dataset(self, summary: Json, state: Json, parameters: SpeechParameters) -> list[Problem]:
         """Any recordings can be predicted, but a batch is not streamed."""
         del summary, state
-        if not parameters.stream:
-            return []
-        return [Problem("/parameters/stream", "A batch of predictions cannot be streamed.")]
+        return batch_stream_problems(stream=parameters.stream)
 
     def instances(self, arrays: Arrays, state: Json) -> SpeechInstances:
         """Each clip as a WAV file."""

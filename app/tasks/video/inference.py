@@ -1,16 +1,15 @@
-"""Instances of a video model as inputs, and the network's outputs as answers."""
+"""Instances of a video model as inputs, made of files or of a data set."""
 
 import numpy as np
 
 from app.errors import Invalid, Problem
 from app.media.decoder import process_decoder
 from app.media.errors import MediaError
-from app.tasks.arrays import Arrays, Floats
+from app.tasks.arrays import Arrays
 from app.tasks.contract import Example
-from app.tasks.shared import label_metrics
 from app.tasks.shared.ragged import Ragged
 from app.tasks.video.encoding import ClipEncoding
-from app.tasks.video.options import VideoInstance, VideoParameters
+from app.tasks.video.options import VideoInstance
 from app.tasks.video.reading import CLIPS, LABEL
 from app.typedefs import Json
 
@@ -38,11 +37,3 @@ def encode_instance(state: Json, instance: VideoInstance) -> Example:
     except MediaError as error:
         raise Invalid(problems=[Problem(f"/{FIELD}", str(error))]) from None
     return Example(np.ascontiguousarray(frames[encoding.select(len(frames))]), None)
-
-
-def label_answer(state: Json, outputs: Floats, parameters: VideoParameters) -> Json:
-    """The most probable label, and the probabilities of labels in falling order."""
-    likely = label_metrics.probabilities(outputs, state["temperature"])
-    order = np.argsort(-likely, kind="stable")[: parameters.top_k]
-    scores = {state["labels"][label]: float(likely[label]) for label in order.tolist()}
-    return {"label": next(iter(scores)), "scores": scores}

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem, pointer
+from app.errors import Problem
+from app.tasks.shared.label_weights import Calibrate, ClassWeights, class_weight_problems
 from app.typedefs import Json
 
 MAX_VIDEO_BYTES = 1 << 26  # of one clip in a request
@@ -87,17 +88,8 @@ class VideoOptions(BaseModel):
             "shows what the order of the frames is worth."
         ),
     ] = True
-    class_weights: Annotated[
-        Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0, le=1e6)]],
-        Field(
-            description="Weight of an example in training: balanced gives every label the same total weight; "
-            "or a weight for each label, 1 for labels that are not listed."
-        ),
-    ] = "none"
-    calibrate: Annotated[
-        bool,
-        Field(description="Calibrate probabilities with a temperature fitted on the validation split."),
-    ] = True
+    class_weights: ClassWeights = "none"
+    calibrate: Calibrate = True
 
     @property
     def channels(self) -> int:
@@ -124,14 +116,7 @@ def check_options(summary: Json, options: VideoOptions) -> list[Problem]:
     if pixels > MAX_CLIP_PIXELS:
         detail = f"so many frames of this size have {pixels:,} numbers; at most {MAX_CLIP_PIXELS:,} are read"
         problems.append(Problem("/options/frames", detail))
-    if isinstance(options.class_weights, dict):
-        all_listed = len(summary["labels"]) == summary["classes"]  # a summary lists the most frequent labels
-        problems += [
-            Problem(pointer("options", "class_weights", label), "no example has this label")
-            for label in options.class_weights
-            if all_listed and label not in summary["labels"]
-        ]
-    return problems
+    return problems + class_weight_problems(options.class_weights, summary)
 
 
 def default_hyperparameters(summary: Json) -> tuple[Json, Json]:

@@ -139,7 +139,6 @@ def read_clips(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]
 
 def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
     frames = np.array([clip.frames for clip in clips])
-    by_split = Counter(clip.split for clip in clips)
     sizes = Counter(f"{width} × {height}" for width, height in (clip.size for clip in clips))
     return {
         "examples": len(clips),
@@ -152,10 +151,7 @@ def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
             "longest": int(frames.max()),
         },
         "frame_size": sizes.most_common(1)[0][0],
-        "splits": {
-            **{name: by_split[code] for code, name in enumerate(splits.SPLIT_NAMES)},
-            "open": by_split[splits.UNASSIGNED],
-        },
+        "splits": splits.count_splits(clip.split for clip in clips),
     }
 
 

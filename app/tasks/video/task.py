@@ -20,7 +20,7 @@ from app.tasks.video.augmentation import ClipAugmentation
 from app.tasks.video.baseline import most_frequent
 from app.tasks.video.demo import DEMO
 from app.tasks.video.encoding import ClipEncoding, VideoData, VideoSplit, cache_frames
-from app.tasks.video.inference import FIELD, VideoInstances, encode_instance, label_answer
+from app.tasks.video.inference import FIELD, VideoInstances, encode_instance
 from app.tasks.video.metrics import evaluate_labels
 from app.tasks.video.options import (
     VideoInstance,
@@ -159,7 +159,7 @@ class VideoClassification:
     def decode(self, state: Json, example: Example, outputs: Floats, parameters: VideoParameters) -> Json:
         """The most probable label, and the probabilities of labels in falling order."""
         del example
-        return label_answer(state, outputs, parameters)
+        return label_metrics.label_answer(state, outputs, parameters.top_k)
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Accuracy, F1 and calibration; of the most frequent label accuracy and F1."""

@@ -13,10 +13,11 @@ from app.tasks.music.codings.pieces import (
     MELODIC_KEYS,
     Note,
     Piece,
-    extended_range,
     grid_steps,
     on_grid,
     roll_of,
+    shifted_tokens,
+    writable_keys,
 )
 from app.typedefs import Json
 
@@ -50,10 +51,7 @@ class ChordCoding:
             roll = roll_of(on_grid(piece, steps_per_quarter), piece.notes[:, 2])
             used.update(np.unique(roll.keys).tolist())
             repeats = repeats or bool(roll.struck.any())
-        lowest, highest = extended_range(used)
-        drums = sorted(key for key in used if key >= MELODIC_KEYS)
-        keys = [*range(lowest, highest + 1), *drums]
-        return cls(steps_per_quarter, tempo, velocity, keys, repeats, [program])
+        return cls(steps_per_quarter, tempo, velocity, writable_keys(used), repeats, [program])
 
     def to_json(self) -> Json:
         """See `Coding`."""
@@ -94,12 +92,9 @@ class ChordCoding:
 
     def transposed(self, shift: int) -> Ints:
         """See `Coding`."""
-        table = np.arange(self.size)
         melodic = self.highest - self.lowest + 1
-        moved = np.clip(np.arange(melodic) + shift, 0, melodic - 1)
-        for start in (FIRST_NOTE, FIRST_NOTE + len(self.keys))[: 1 + self.repeats]:
-            table[start : start + melodic] = start + moved
-        return table
+        starts = (FIRST_NOTE, FIRST_NOTE + len(self.keys))[: 1 + self.repeats]
+        return shifted_tokens(self.size, ((start, melodic) for start in starts), shift)
 
     def reader(self) -> "ChordReader":
         """See `Coding`."""

@@ -16,7 +16,8 @@ from app.tasks.music.codings.pieces import (
     MELODIC_KEYS,
     Note,
     Piece,
-    extended_range,
+    shifted_tokens,
+    writable_keys,
 )
 from app.typedefs import Json
 
@@ -45,9 +46,7 @@ class PerformanceCoding:
     def fit(cls, pieces: Sequence[Piece], program: int) -> "PerformanceCoding":
         """The coding for pieces to train on."""
         used = set(np.unique(np.concatenate([piece.notes[:, 2] for piece in pieces])).tolist())
-        lowest, highest = extended_range(used)
-        drums = sorted(key for key in used if key >= MELODIC_KEYS)
-        return cls([*range(lowest, highest + 1), *drums], [program])
+        return cls(writable_keys(used), [program])
 
     def to_json(self) -> Json:
         """See `Coding`."""
@@ -110,12 +109,9 @@ class PerformanceCoding:
 
     def transposed(self, shift: int) -> Ints:
         """See `Coding`."""
-        table = np.arange(self.size)
         melodic = self.highest - self.lowest + 1
-        moved = np.clip(np.arange(melodic) + shift, 0, melodic - 1)
-        for start in (FIRST_ON, FIRST_ON + len(self.keys)):
-            table[start : start + melodic] = start + moved
-        return table
+        starts = (FIRST_ON, FIRST_ON + len(self.keys))
+        return shifted_tokens(self.size, ((start, melodic) for start in starts), shift)
 
     def reader(self) -> "PerformanceReader":
         """See `Coding`."""

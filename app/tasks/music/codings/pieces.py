@@ -190,6 +190,24 @@ def extended_range(keys: Iterable[int]) -> tuple[int, int]:
     )
 
 
+def writable_keys(used: Iterable[int]) -> list[int]:
+    """The keys that a coding without voices can write, rising: the extended range, and the drums in use."""
+    keys = sorted(used)
+    lowest, highest = extended_range(keys)
+    return [*range(lowest, highest + 1), *(key for key in keys if key >= MELODIC_KEYS)]
+
+
+def shifted_tokens(size: int, runs: Iterable[tuple[int, int]], shift: int) -> Ints:
+    """For each token (size,) that of the same event so many semitones higher.
+
+    Runs are the first token and the number of tokens of rising pitches; what leaves a run stays at its end.
+    """
+    table = np.arange(size)
+    for start, count in runs:
+        table[start : start + count] = start + np.clip(np.arange(count) + shift, 0, count - 1)
+    return table
+
+
 def median_of(values: Sequence[int], default: int) -> int:
     """The median, one of the values; `default` without any."""
     return sorted(values)[len(values) // 2] if values else default

@@ -20,6 +20,7 @@ from app.tasks.music.codings.pieces import (
     grid_steps,
     on_grid,
     roll_of,
+    shifted_tokens,
 )
 from app.typedefs import Json
 
@@ -107,13 +108,11 @@ class VoiceCoding:
 
     def transposed(self, shift: int) -> Ints:
         """See `Coding`."""
-        table = np.arange(self.size)
+        runs: list[tuple[int, int]] = []
         for start, (low, high) in zip(self.starts, self.ranges, strict=False):
             count = high - low + 1
-            moved = np.clip(np.arange(count) + shift, 0, count - 1)
-            for first in (start + 1, start + 1 + count)[: 1 + self.repeats]:
-                table[first : first + count] = first + moved
-        return table
+            runs += [(first, count) for first in (start + 1, start + 1 + count)[: 1 + self.repeats]]
+        return shifted_tokens(self.size, runs, shift)
 
     def reader(self) -> "VoiceReader":
         """See `Coding`."""

@@ -19,10 +19,10 @@ from app.tasks.generation.inference import (
     GenerationInstance,
     GenerationInstances,
     GenerationParameters,
-    check_batch_parameters,
     decoding_settings,
     encode_prompt,
 )
+from app.tasks.generation.task import TASK
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
 from app.tasks.shared.tokenizers import TokenUnit
@@ -160,7 +160,6 @@ def test_documents_are_prompts_of_which_the_end_counts() -> None:
 
 
 def test_a_batch_is_not_streamed() -> None:
-    assert check_batch_parameters(GenerationParameters()) == []
-    assert [problem.pointer for problem in check_batch_parameters(GenerationParameters(stream=True))] == [
-        "/parameters/stream"
-    ]
+    assert TASK.check_dataset({}, {}, GenerationParameters()) == []
+    problems = TASK.check_dataset({}, {}, GenerationParameters(stream=True))
+    assert [problem.pointer for problem in problems] == ["/parameters/stream"]
