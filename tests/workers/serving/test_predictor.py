@@ -59,7 +59,7 @@ def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def spec(server: Valkey, store_dir: Path, tmp_path: Path) -> PredictorSpec:
     return PredictorSpec(
-        server.url, store_dir.as_uri(), str(tmp_path / "cache"), "test:0", lane=tmp_path.name
+        server.url, store_dir.as_uri(), str(tmp_path / "cache"), f"{tmp_path.name}:0", lane=tmp_path.name
     )
 
 
