@@ -33,10 +33,11 @@ ROLES = {
     "serving worker": "--role serve",
     "predictor": "workers.serving.predictor",
     "Valkey": "valkey-server",
+    "fork server": "workers.process.fork_server",
     "training": "workers.training.child",
     "supervisor": "spawn_main",
 }
-LASTING = frozenset(ROLES) - {"training"}  # more than one job
+LASTING = frozenset(ROLES) - {"fork server", "training"}  # more than a burst of jobs
 
 
 @dataclass(frozen=True)
@@ -190,10 +191,16 @@ def _look(pid: int) -> Process | None:
     """A process as it is now; None when it has ended."""
     with suppress(OSError):
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        command = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+        command = _command_line(pid)
         role = next((role for role, word in ROLES.items() if word in command), command[:60] or "?")
+        if role == "fork server" and command == _command_line(int(fields[1])):  # its child
+            role = "training"
         return None if fields[0] in "ZX" else Process(pid, int(fields[19]), role)
     return None
+
+
+def _command_line(pid: int) -> str:
+    return (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What the supervisor does for each kind of job, besides supervising its child process."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
 
@@ -34,6 +34,7 @@ class Assignment(Protocol):
     """One job of one kind."""
 
     module: str  # the child's program
+    preloaded: Sequence[str] | None  # what a fork server imports besides; None: it takes a fresh interpreter
 
     def prepare(self, directory: Path, report: Callable[[Json], None]) -> Json:
         """Download the inputs into `directory` and return the child's request; raises `PrerequisiteMissing`.
@@ -62,9 +63,14 @@ class TrainingJob:
     """Trains a model version, or a run of a sweep; later attempts resume from the newest checkpoint."""
 
     module: str = "workers.training.child"
+    # Imported at an optimizer's first step, and by the evaluation.
+    PRELOADED: ClassVar[Sequence[str]] = ("torch._dynamo", "torch._inductor.config", "sklearn.metrics")
 
     def __init__(self, sessions: Sessions, storage: Storage, device: str, job: Job) -> None:
-        self._sessions, self._storage, self._device, self._job = sessions, storage, device, job
+        self._sessions, self._storage, self._job = sessions, storage, job
+        requested = job.training["device"]
+        self._device = device if requested == "auto" else requested
+        self.preloaded = self.PRELOADED if self._device == "cpu" else None
         self._lease = Lease(job.id, job.attempt)
         self._out, self._checkpoints = Path(), Path()
 
@@ -75,8 +81,7 @@ class TrainingJob:
         self._out.mkdir()
         data = fetch_data(self._storage, job, directory)
         resume = self._fetch_checkpoint(directory / "resume", report)
-        if training["device"] == "auto":
-            training["device"] = self._device
+        training["device"] = self._device
         spec = {"task": job.task, "network": job.network, "training": training, "options": job.options}
         return {
             "spec": spec,
@@ -154,6 +159,7 @@ class TrainingJob:
 class BatchPredictionJob:
     """Predicts a data set in parts; each is stored when it is complete, and later attempts go on after it."""
 
+    preloaded: Sequence[str] | None = None
     MODULES: ClassVar[dict[str, str]] = {"cpu": "workers.batch.child", "cuda": "workers.batch.child_cuda"}
 
     def __init__(self, sessions: Sessions, storage: Storage, device: str, job: Job) -> None:

@@ -4,7 +4,6 @@ The child may hang, crash or run out of memory; the row in the database is not a
 """
 
 import logging
-import os
 import secrets
 import shutil
 import sys
@@ -30,6 +29,8 @@ from app.typedefs import Json
 from workers.jobs.heartbeat import Heartbeat, StopReason
 from workers.jobs.kinds import JOB_KINDS, Assignment, PrerequisiteMissing
 from workers.process.child import failed_message
+from workers.process.fork_server import ForkServer
+from workers.process.launch import LaunchedProcess, SpawnedProcess
 from workers.process.parent import ChildProcess
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class Supervisor:
         self._stopping = stopping
         self._command = command
         self._threads = threads
+        self._fork_servers: dict[str, ForkServer] = {}  # by the children's program
 
     def run(self) -> None:
         """Claim the next queued job and run it to its end; return at once when there is none."""
@@ -134,12 +136,8 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - whatever a store raises
             self._fail_storage(heartbeat, error)
             return
-        request |= {
-            "parent": os.getpid(),
-            "threads": self._threads,
-            "checkpoint_seconds": self._timeouts.checkpoint,
-        }
-        child = ChildProcess(self._command or (sys.executable, "-m", assignment.module), request)
+        request |= {"threads": self._threads, "checkpoint_seconds": self._timeouts.checkpoint}
+        child = ChildProcess(self._launch(assignment), request)
         grace = 0.0
         try:
             result = self._watch(child, assignment, heartbeat)
@@ -149,6 +147,17 @@ class Supervisor:
         finally:
             child.end(grace)
         self._conclude(assignment, heartbeat, result)
+
+    def _launch(self, assignment: Assignment) -> LaunchedProcess:
+        module, preloaded = assignment.module, assignment.preloaded
+        if self._command:
+            return SpawnedProcess(self._command)
+        if preloaded is not None:
+            try:
+                return self._fork_servers.setdefault(module, ForkServer(module, preloaded)).launch()
+            except OSError as error:
+                log.warning("no fork server: %s", error)
+        return SpawnedProcess((sys.executable, "-m", module))
 
     def _watch(self, child: ChildProcess, assignment: Assignment, heartbeat: Heartbeat) -> ChildResult:
         last: Json = {}

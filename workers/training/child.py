@@ -50,5 +50,10 @@ def work(request: Json, on: Callable[[Json], None], should_stop: Callable[[], bo
     return {"type": "done", **result}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Train what the request on stdin says."""
     child.run_work(work, failure)
+
+
+if __name__ == "__main__":
+    main()

@@ -51,7 +51,12 @@ def forget_moments() -> None:
 
 SAFEGUARDS = {"parent_death": outlive, "whole_snapshot": forget_moments}
 
-if __name__ == "__main__":
+
+def main() -> None:
     if (off := os.environ.get(OFF, "")) in SAFEGUARDS:
         SAFEGUARDS[off]()
     reporting.run_work(work, child.failure)
+
+
+if __name__ == "__main__":
+    main()

@@ -26,7 +26,7 @@ from app.typedefs import Json
 from tests.faults.jobs import parts
 from tests.faults.jobs.parts import LAUNCHER, Part, python
 from tests.faults.jobs.switches import AFFLICTED, MARK, OFF, PROGRAM, SLOW
-from tests.support.fixtures.processes import command_line
+from tests.support.fixtures.processes import command_line, is_fork_server
 from tests.support.fixtures.servers import until
 
 SAMPLE = Path(__file__).parents[3] / "app" / "samples" / "seattle_weather.csv"
@@ -285,7 +285,7 @@ class Stack:
 
 def _trains(pid: int) -> bool:
     command = command_line(pid)
-    return any(f"-m {module} " in f"{command} " for module in parts.TRAINING)
+    return any(module in command for module in parts.TRAINING) and not is_fork_server(pid)
 
 
 def _step(job: Job) -> int:

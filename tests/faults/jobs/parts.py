@@ -17,7 +17,7 @@ from app.cli.stack.parts import ROOT
 from app.database.engine import make_engine
 from app.database.migrate import upgrade
 from tests.faults.jobs.switches import MARK
-from tests.support.fixtures.processes import command_line, descendants, has_ended
+from tests.support.fixtures.processes import command_line, descendants, has_ended, is_fork_server
 from tests.support.fixtures.servers import until, valkey
 
 LAUNCHER = "tests.faults.jobs.sabotage"
@@ -72,11 +72,11 @@ class Part:
 
     def pool(self) -> set[int]:
         """A train worker's supervisors."""
-        return self.below(POOL) - self.training()
+        return self.below(POOL) - self.below(*TRAINING)
 
     def training(self) -> set[int]:
         """A train worker's training children."""
-        return self.below(*TRAINING)
+        return {pid for pid in self.below(*TRAINING) if not is_fork_server(pid)}
 
     def everything(self) -> set[int]:
         return {self.pid, *self.below()}

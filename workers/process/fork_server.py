@@ -1,0 +1,192 @@
+"""A process that has imported what a child needs, and forks one child after another.
+
+Nearly all of a short training is imports: torch, what an optimizer imports at its first step, scikit-learn
+take 4 of 4.4 CPU seconds. A child that is forked finds them there. The server ends with the worker, and when
+it has been idle for a while, so that a worker without jobs holds no memory.
+
+Never for a child that uses a GPU: a CUDA context does not survive a fork.
+"""
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, NoReturn
+
+from app.infrastructure.processes import die_with_parent
+from workers.process.launch import CHILD_ENVIRONMENT
+
+IDLE_SECONDS = 60.0  # without a child, after which the server ends
+ANSWER_SECONDS = 120.0  # for the imports and a fork, on however slow a machine
+NUMBER_BYTES = 4  # of a message: a process id, or an exit status
+
+
+@dataclass(frozen=True)
+class _Server:
+    """A server that runs, and the worker's end of its socket."""
+
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+
+
+class ForkServer:
+    """The worker's side: launches children of one program, `module`'s `main`, one at a time.
+
+    `preloaded` are further modules to import before the first fork.
+    """
+
+    def __init__(
+        self, module: str, preloaded: Sequence[str] = (), idle_seconds: float = IDLE_SECONDS
+    ) -> None:
+        self._arguments = (str(idle_seconds), module, *preloaded)
+        self._server: _Server | None = None
+        self._child: int | None = None  # its process id, until the server says that it ended
+
+    def launch(self) -> "ForkedProcess":
+        """Return a new child; raises `OSError` when no server starts."""
+        if self._child is not None:
+            self.stop()
+        child_stdin, stdin = os.pipe()
+        stdout, child_stdout = os.pipe()
+        try:
+            pid, parent_pid = self._fork(child_stdin, child_stdout)
+        except OSError:
+            os.close(stdin)
+            os.close(stdout)
+            raise
+        finally:
+            os.close(child_stdin)
+            os.close(child_stdout)
+        return ForkedProcess(self, pid, parent_pid, stdin, stdout)
+
+    def wait_for_exit(self, pid: int, seconds: float | None) -> bool:
+        """Return whether the child ended within `seconds`; a child whose server is gone has ended with it."""
+        if self._server is None or pid != self._child:
+            return True
+        self._server.connection.settimeout(seconds)
+        try:
+            answer = self._server.connection.recv(NUMBER_BYTES)
+        except (TimeoutError, BlockingIOError):
+            return False
+        except OSError:
+            answer = b""
+        if not answer:
+            self.stop()
+        self._child = None
+        return True
+
+    def stop(self) -> None:
+        """End the server, and with it the child; the next launch starts another."""
+        if self._server is not None:
+            self._server.connection.close()
+            self._server.process.kill()
+            self._server.process.wait()
+        self._server = self._child = None
+
+    def _fork(self, stdin: int, stdout: int) -> tuple[int, int]:
+        """Return the ids of a new child and of its server, which is started if there is none."""
+        for _ in range(2):
+            server = self._server = self._server or self._start()
+            server.connection.settimeout(ANSWER_SECONDS)
+            with suppress(OSError):
+                socket.send_fds(server.connection, [b"\n"], [stdin, stdout])
+                if len(answer := server.connection.recv(NUMBER_BYTES)) == NUMBER_BYTES:
+                    self._child = int.from_bytes(answer)
+                    return self._child, server.process.pid
+            self.stop()
+        raise ChildProcessError("The fork server does not start")
+
+    def _start(self) -> _Server:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = (sys.executable, "-m", __name__, str(theirs.fileno()), str(os.getpid()))
+            process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
+                (*command, *self._arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=[theirs.fileno()],
+                env=os.environ | CHILD_ENVIRONMENT,
+            )
+        return _Server(process, ours)
+
+
+class ForkedProcess:
+    """A child of a fork server; a `LaunchedProcess`."""
+
+    def __init__(self, server: ForkServer, pid: int, parent_pid: int, stdin: int, stdout: int) -> None:
+        self.pid, self.parent_pid = pid, parent_pid
+        self.stdin: IO[str] = os.fdopen(stdin, "w")
+        self.stdout: IO[str] = os.fdopen(stdout)
+        self._server = server
+
+    def request_stop(self) -> None:
+        """See `LaunchedProcess`."""
+        if not self.wait(0):  # its number may be another's once the server has waited for it
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """See `LaunchedProcess`."""
+        return self._server.wait_for_exit(self.pid, seconds)
+
+
+def serve(connection: socket.socket, program: Callable[[], None], idle_seconds: float) -> None:
+    """Fork a child that runs `program` for each request, until the worker is gone or the server is idle."""
+    while select.select([connection], [], [], idle_seconds)[0]:
+        request, pipes, _, _ = socket.recv_fds(connection, 1, 2)
+        if not request:
+            return
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            _run_child(program, *pipes)
+        for pipe in pipes:
+            os.close(pipe)
+        connection.sendall(pid.to_bytes(NUMBER_BYTES))
+        _, status = os.waitpid(pid, 0)
+        connection.sendall(status.to_bytes(NUMBER_BYTES))
+
+
+def _run_child(program: Callable[[], None], stdin: int, stdout: int) -> NoReturn:
+    """Be the child: a session of its own, the pipes as stdin and stdout, and no way back into the server."""
+    exit_status = 1
+    try:
+        os.setsid()
+        os.dup2(stdin, 0)
+        os.dup2(stdout, 1)
+        os.close(stdin)
+        os.close(stdout)
+        program()
+        exit_status = 0
+    except BaseException:  # noqa: BLE001 - the last frame of the process
+        traceback.print_exc()
+    finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(exit_status)
+
+
+def main() -> None:
+    """Serve on the inherited socket; arguments: its descriptor, the worker's id, seconds, modules."""
+    descriptor, parent, idle_seconds, module, *preloaded = sys.argv[1:]
+    die_with_parent(int(parent), signal.SIGKILL)
+    connection = socket.socket(fileno=int(descriptor))
+    program = importlib.import_module(module).main
+    for name in preloaded:
+        importlib.import_module(name)
+    gc.freeze()  # the garbage collector of a child would write to, and so copy, all that is shared
+    serve(connection, program, float(idle_seconds))
+
+
+if __name__ == "__main__":
+    main()
