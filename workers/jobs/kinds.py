@@ -22,6 +22,11 @@ from app.typedefs import Json
 NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")  # one directory a GPU; needs no torch
 
 
+def has_gpu() -> bool:
+    """Return whether this machine has a GPU, without asking torch."""
+    return NVIDIA_GPUS.is_dir() and any(NVIDIA_GPUS.iterdir())
+
+
 class PrerequisiteMissing(Exception):
     """A job cannot begin: its data set or model version was deleted."""
 
@@ -70,7 +75,8 @@ class TrainingJob:
         self._sessions, self._storage, self._job = sessions, storage, job
         requested = job.training["device"]
         self._device = device if requested == "auto" else requested
-        self.preloaded = self.PRELOADED if self._device == "cpu" else None
+        on_cpu = self._device == "cpu" or (self._device == "auto" and not has_gpu())
+        self.preloaded = self.PRELOADED if on_cpu else None
         self._lease = Lease(job.id, job.attempt)
         self._out, self._checkpoints = Path(), Path()
 
@@ -164,8 +170,7 @@ class BatchPredictionJob:
 
     def __init__(self, sessions: Sessions, storage: Storage, device: str, job: Job) -> None:
         self._sessions, self._storage, self._job = sessions, storage, job
-        has_gpu = NVIDIA_GPUS.is_dir() and any(NVIDIA_GPUS.iterdir())
-        self._device = device if device != "auto" else "cuda:0" if has_gpu else "cpu"
+        self._device = device if device != "auto" else "cuda:0" if has_gpu() else "cpu"
         self.module = self.MODULES[self._device.partition(":")[0]]
         self._out = Path()
 

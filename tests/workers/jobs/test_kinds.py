@@ -25,7 +25,7 @@ from tests.support.fixtures.processes import processes_below
 from tests.support.fixtures.servers import until
 from workers.batch.predict import PART_INSTANCES
 from workers.jobs import kinds
-from workers.jobs.kinds import BatchPredictionJob
+from workers.jobs.kinds import BatchPredictionJob, TrainingJob
 from workers.jobs.supervisor import Supervisor, Timeouts
 
 COUNT = 3 * PART_INSTANCES + 100  # four parts
@@ -283,3 +283,27 @@ def test_the_child_is_the_one_for_the_device(
     spec = {"task": "forecasting", "parameters": {"horizon": 2}, "parts": 0, "failed": 0}
     assert request["spec"] == spec
     json.dumps(request)
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("requested", "device", "gpus", "forked"),
+    [
+        ("auto", "auto", [], True),
+        ("auto", "auto", ["0000:01:00.0"], False),
+        ("auto", "cuda:0", ["0000:01:00.0"], False),
+        ("cuda", "auto", [], False),
+        ("cpu", "cuda:0", ["0000:01:00.0"], True),
+    ],
+)
+def test_only_a_training_on_a_processor_is_forked(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    requested: str, device: str, gpus: list[str], forked: bool,  # noqa: FBT001
+) -> None:  # fmt: skip
+    for gpu in gpus:
+        (tmp_path / "gpus" / gpu).mkdir(parents=True)
+    monkeypatch.setattr(kinds, "NVIDIA_GPUS", tmp_path / "gpus")
+    job = rig.job(rig.submit())
+    job.training = {"device": requested}
+    work = TrainingJob(rig.sessions, rig.storage, device, job)
+    assert (work.preloaded is not None) == forked
