@@ -298,7 +298,7 @@ def test_the_child_is_the_one_for_the_device(
 )
 def test_only_a_training_on_a_processor_is_forked(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    requested: str, device: str, gpus: list[str], forked: bool,  # noqa: FBT001
+    requested: str, device: str, gpus: list[str], forked: bool,
 ) -> None:  # fmt: skip
     for gpu in gpus:
         (tmp_path / "gpus" / gpu).mkdir(parents=True)
