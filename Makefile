@@ -13,7 +13,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos up lock bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-media bench-overload bench-serving bench-serving-text bench-streaming lint types contracts secrets clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos up lock bench bench-api bench-burst bench-checkpoints bench-forecasting bench-language bench-media bench-overload bench-serving bench-serving-media bench-serving-text bench-streaming lint types contracts secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,10 @@ bench-serving: install $(PEERS_STAMP) ## predictions a second beside other serve
 # Of it only sentiment and tagging, which need no other environment.
 bench-serving-text: install
 	$(BIN)/python -m benchmarks.serving --part text
+
+# Likewise only speech and video.
+bench-serving-media: install
+	$(BIN)/python -m benchmarks.serving --part media
 
 lint: install ## ruff
 	$(BIN)/ruff check .

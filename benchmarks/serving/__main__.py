@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from benchmarks.serving import numeric, text
+from benchmarks.serving import media, numeric, text
 from benchmarks.serving.contestants import CONTESTANTS, PEERS
 from benchmarks.serving.settings import CLIENTS, Asked
 
 NAMES = [one.name for one in CONTESTANTS]
-PARTS = {"numeric": numeric.run, "text": text.run}
+PARTS = {"numeric": numeric.run, "text": text.run, "media": media.run}
 
 
 def arguments() -> argparse.Namespace:
@@ -16,8 +16,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of a cell, after a second of warm-up")
-    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="both by default")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="of text: recurra, fastapi")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="all by default")
+    parser.add_argument(
+        "--only", nargs="+", choices=NAMES, default=NAMES, help="text, media: recurra, fastapi"
+    )
     parser.add_argument("--clients", nargs="+", type=int, default=CLIENTS)
     parser.add_argument("--python", type=Path, default=PEERS, help="the peers' interpreter")
     parser.add_argument("--smoke", action="store_true", help="one round of one-second cells")

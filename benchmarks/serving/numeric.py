@@ -5,9 +5,9 @@ from pathlib import Path
 
 from benchmarks.report import write
 from benchmarks.serving.contestants import CONTESTANTS
-from benchmarks.serving.corpus import BODIES, artifact, corpora
 from benchmarks.serving.figures import closed, opened
 from benchmarks.serving.measure import Plan, ceiling
+from benchmarks.serving.requests.corpus import BODIES, artifact, corpora
 from benchmarks.serving.rounds import Entry, absent, play
 from benchmarks.serving.settings import Asked
 from benchmarks.serving.targets import comparison

@@ -9,7 +9,7 @@ CLIENTS = (1, 8, 32, 128)
 
 @dataclass(frozen=True)
 class Asked:
-    """Both parts of the benchmark go by it."""
+    """All parts of the benchmark go by it."""
 
     only: Sequence[str]  # contestants by name
     python: Path  # that runs the peers

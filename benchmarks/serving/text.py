@@ -11,14 +11,16 @@ from benchmarks.serving import numeric
 from benchmarks.serving.contestants import RECURRA_UP, Contestant
 from benchmarks.serving.figures import closed, opened
 from benchmarks.serving.measure import Plan, Result
+from benchmarks.serving.requests.sentences import ROWS, describe, make
+from benchmarks.serving.requests.versions import Made, Row
 from benchmarks.serving.rounds import Entry, absent, play
-from benchmarks.serving.sentences import ROWS, Made, Row, make
 from benchmarks.serving.settings import Asked
 from benchmarks.serving.targets import Round, Target, ratios
 from tests.support.fixtures.real_data import ROOT
 
 APP = ["-m", "uvicorn", "benchmarks.serving.peers.text_app:app", "--port", "{port}", "--no-access-log"]
 FASTAPI = Contestant("fastapi", "FastAPI, model in its process", [sys.executable, *APP], path="/predict")
+REQUESTS = "requests"  # the corpus of a row
 NUMBERS = "numbers"  # Recurra's row of the other part, measured in the same rounds
 TEXT = """## Serving text
 
@@ -50,7 +52,7 @@ def name_of(subject: str, contestant: Contestant) -> str:
     return f"{subject} {contestant.name}"
 
 
-def entries(made: Sequence[Made], base: Plan, arguments: Asked) -> list[Entry]:
+def entries(made: Sequence[Made], base: Plan, arguments: Asked, peer: Contestant = FASTAPI) -> list[Entry]:
     """Each row with each server, and Recurra with numbers."""
     found = []
     for one in made:
@@ -59,12 +61,12 @@ def entries(made: Sequence[Made], base: Plan, arguments: Asked) -> list[Entry]:
         plan = replace(
             base,
             artifact=one.artifact,
-            corpora={"sentences": corpus},
-            usual="sentences",
+            corpora={REQUESTS: corpus},
+            usual=REQUESTS,
             task=one.row.task,
             model=subject,
         )
-        for contestant in (replace(RECURRA_UP, path=f"/v1/models/{subject}/predict"), FASTAPI):
+        for contestant in (replace(RECURRA_UP, path=f"/v1/models/{subject}/predict"), peer):
             known = replace(contestant, label=f"{subject}, {contestant.label}")
             found.append(Entry(name_of(subject, contestant), known, plan))
     equal = replace(base, corpora={"equal": base.corpora["equal"]})
@@ -112,7 +114,7 @@ def run(arguments: Asked) -> None:
         played = play(entered, arguments.rounds)
     labels = {one.name: one.contestant.label for one in entered}
     text = TEXT.format(
-        rows="\n".join(f"- {one.line()}" for one in made),
+        rows="\n".join(f"- {describe(one)}" for one in made),
         rounds=arguments.rounds,
         seconds=arguments.seconds,
         closed=closed(played, arguments.clients, labels),

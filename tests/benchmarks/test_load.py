@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving.corpus import artifact, corpus
 from benchmarks.serving.generator.echo import answer
 from benchmarks.serving.generator.load import drive
 from benchmarks.serving.generator.messages import Corpus, Order, Report
+from benchmarks.serving.requests.corpus import artifact, corpus
 
 Behave = Callable[[int, bytes], bytes]  # the how manieth request it is, and its answer if all were well
 

@@ -15,8 +15,8 @@ from benchmarks.overload.figures import loads, memory, targets
 from benchmarks.overload.flood import Flood, Sender, Wreckage
 from benchmarks.overload.measure import Result
 from benchmarks.report import ROOT
-from benchmarks.serving.corpus import artifact, corpus
 from benchmarks.serving.generator.messages import Corpus, Report
+from benchmarks.serving.requests.corpus import artifact, corpus
 from tests.benchmarks.test_load import Behave, Server, well
 
 REFUSAL = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 4\r\n\r\nbusy"

@@ -15,7 +15,8 @@ from app.tasks import TASKS
 from benchmarks.serving.generator.echo import answer
 from benchmarks.serving.generator.messages import load_corpus
 from benchmarks.serving.generator.verification import right
-from benchmarks.serving.sentences import ROWS, Made, Row, make, sentence, telling, thinned
+from benchmarks.serving.requests.sentences import ROWS, describe, make, sentence, telling
+from benchmarks.serving.requests.versions import Made, Row, thinned
 from tests.support.factories.tagged import entities, to_jsonl
 from workers.inference.engines import open_onnx
 
@@ -101,7 +102,7 @@ def test_the_peer_answers_rightly(made: Made, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_it_tells_what_is_asked(made: Made) -> None:
-    line = made.line()
+    line = describe(made)
     assert line.startswith(f"small (small, {made.parameters:,} parameters): {len(made.corpus.steps)} sent")
     assert f"{min(made.corpus.steps)} to {max(made.corpus.steps)}" in line
     assert ("with an entity" in line) == (made.row.task == "tagging")

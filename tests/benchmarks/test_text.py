@@ -7,9 +7,10 @@ import pytest
 from benchmarks.serving.figures import closed, opened
 from benchmarks.serving.generator.messages import Corpus, Report, load_corpus
 from benchmarks.serving.measure import Plan, Result
-from benchmarks.serving.sentences import ROWS, Made, Row
+from benchmarks.serving.requests.sentences import ROWS
+from benchmarks.serving.requests.versions import Made, Row
 from benchmarks.serving.settings import Asked
-from benchmarks.serving.text import comparison, comparisons, entries
+from benchmarks.serving.text import REQUESTS, comparison, comparisons, entries
 
 CORPUS = Corpus([b"{}"], [{"label": "pos", "scores": {"pos": 1.0}}], [3])
 
@@ -38,8 +39,8 @@ def entered(directory: Path, *only: str) -> list[tuple[str, str, str, str, str]]
     for one in found:
         assert one.plan.shares == ()
         assert set(one.plan.corpora) == {one.plan.usual}  # nothing but closed loops
-        if one.plan.usual == "sentences":
-            assert load_corpus(one.plan.corpora["sentences"]) == CORPUS
+        if one.plan.usual == REQUESTS:
+            assert load_corpus(one.plan.corpora[REQUESTS]) == CORPUS
     return [
         (one.name, one.contestant.path, one.plan.task, one.plan.model, one.plan.artifact.name)
         for one in found

@@ -17,7 +17,7 @@ from app.services.jobs import leases
 from app.services.jobs.leases import Lease
 from app.services.models.versions import TrainingOutcome
 from app.settings import Settings
-from benchmarks.serving.corpus import DIGITS, body
+from benchmarks.serving.requests.corpus import DIGITS, body
 from tests.support.factories.networks import lstm, store
 
 MODEL = "net"

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from benchmarks.serving.reader import Reader, reply
+from benchmarks.serving.requests.reader import Reader, reply
 
 
 class Instance(BaseModel):
