@@ -30,17 +30,18 @@ def align(outputs: Array, labels: Sequence[int]) -> list[AlignedLabel]:
     states = np.full(2 * len(labels) + 1, BLANK)
     states[1::2] = labels  # a blank before, between and behind the labels
     emissions = outputs[:, states]  # (steps, states)
-    skips = np.zeros(len(states), bool)  # states that may follow the one before the last
-    skips[3::2] = states[3::2] != states[1:-2:2]
-    scores = np.full(len(states), -np.inf)
-    scores[:2] = emissions[0, :2]
+    skips = np.full(len(states), -np.inf)  # 0 for states that may follow the one before the last
+    skips[3::2][states[3::2] != states[1:-2:2]] = 0.0
+    padded = np.full(len(states) + 2, -np.inf)  # no path comes from before the first state
+    stay, one, two = padded[2:], padded[1:-1], padded[:-2]
+    stay[:2] = emissions[0, :2]
     moves = np.zeros(emissions.shape, np.int8)  # states that the best path advanced by
     for step in range(1, len(emissions)):
-        one, two = np.roll(scores, 1), np.where(skips, np.roll(scores, 2), -np.inf)
-        one[0] = -np.inf
-        options = np.stack([scores, one, two])  # (3, states)
-        moves[step] = options.argmax(axis=0)
-        scores = options.max(axis=0) + emissions[step]
+        skipped, best = two + skips, np.maximum(stay, one)
+        moves[step] = one > stay
+        moves[step][skipped > best] = 2
+        stay[:] = np.maximum(best, skipped) + emissions[step]
+    scores = stay
     state = len(states) - 1 if scores[-1] >= scores[-2] else len(states) - 2
     path = np.zeros(len(emissions), np.int64)
     for step in range(len(emissions) - 1, -1, -1):
