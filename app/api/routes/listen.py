@@ -6,10 +6,11 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
+from starlette.datastructures import Headers
 
 from app.api.problems import as_app_error
 from app.api.raw import DEFAULT_DEADLINE_SECONDS
-from app.errors import AppError, Invalid
+from app.errors import AppError, Forbidden, Invalid
 from app.services.serving.listening import listen, open_listening
 from app.services.serving.version_router import MAX_VERSION, VersionSelector
 from app.typedefs import Json
@@ -19,6 +20,7 @@ router = APIRouter(tags=["predictions"])
 MAX_MESSAGE_BYTES = 1 << 20
 END_MESSAGE = "end"
 REFUSED, FAILED = 1008, 1011  # closing codes of RFC 6455
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @router.websocket("/v1/models/{name}/listen")
@@ -33,8 +35,10 @@ async def listen_live(
 
     The client sends 16-bit little-endian mono samples in binary messages, and the text `end`. The answers are
     `{"text","final","start","words"}`, where a text that is not final may change, and last the prediction
-    with `"done": true`.
+    with `"done": true`. A page of another origin is refused: browsers open a WebSocket without asking.
     """
+    if not is_same_origin(socket.headers):
+        raise Forbidden("A page of another origin may not listen here.")
     await socket.accept()
     service = socket.app.state.shared.predictions
     try:
@@ -55,6 +59,19 @@ async def listen_live(
             raise
         await socket.send_text(orjson.dumps(error_message(known)).decode())
         await socket.close(REFUSED if known.status < 500 else FAILED)
+
+
+def is_same_origin(headers: Headers) -> bool:
+    """Whether a handshake comes from a page of the host that it is sent to, or from no page at all.
+
+    The scheme does not count, as a proxy may end the encryption before this server.
+    """
+    host = headers.get("host", "").lower()
+    for origin in headers.getlist("origin"):
+        scheme, _, authority = origin.lower().partition("://")
+        if not authority or host not in (authority, f"{authority}:{DEFAULT_PORTS.get(scheme)}"):
+            return False
+    return True
 
 
 async def received_samples(socket: WebSocket) -> AsyncIterator[bytes]:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from starlette.testclient import TestClient
+from starlette.datastructures import Headers
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from app.api.routes.listen import router
+from app.api import problems
+from app.api.routes.listen import is_same_origin, router
 from app.errors import NotFound, QueueFull
 from app.lanes import Answer
 from app.services.serving.metrics import PredictionMetrics
@@ -67,6 +69,7 @@ def lane(small_plan: Plan) -> SayingLane:
 def client(lane: SayingLane) -> TestClient:
     app = FastAPI()
     app.include_router(router)
+    problems.install(app)
     service = PredictionService(lane, Router(lane.state), PredictionMetrics(lane), None)  # type: ignore[arg-type]
     app.state.shared = SimpleNamespace(predictions=service)
     return TestClient(app)
@@ -130,3 +133,55 @@ def test_errors_are_the_last_message(client: TestClient, lane: SayingLane) -> No
     for model, status in (("tags", 422), ("nobody", 404)):
         with client.websocket_connect(f"/v1/models/{model}/listen") as socket:
             assert json.loads(socket.receive()["text"])["error"]["status"] == status
+
+
+def handshake(client: TestClient, host: str, origin: str | None) -> Any:
+    headers = {"host": host} | ({} if origin is None else {"origin": origin})
+    return client.websocket_connect("/v1/models/voice/listen", headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("recurra.example", "http://evil.example"),
+        ("recurra.example", "https://recurra.example.evil.example"),
+        ("recurra.example", "https://evil-recurra.example"),
+        ("recurra.example", "https://recurra.example@evil.example"),
+        ("127.0.0.1:8000", "http://127.0.0.1:3000"),
+        ("127.0.0.1:8000", "http://127.0.0.1"),
+        ("recurra.example:443", "http://recurra.example"),
+        ("recurra.example", "null"),
+        ("recurra.example", ""),
+        ("", "null"),
+    ],
+)
+def test_a_page_of_another_origin_may_not_listen(client: TestClient, host: str, origin: str) -> None:
+    with pytest.raises(WebSocketDenialResponse) as refused, handshake(client, host, origin):
+        pass
+    answer = refused.value
+    assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
+    assert answer.json()["type"] == "/problems/forbidden"
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("recurra.example", None),
+        ("recurra.example", "https://recurra.example"),
+        ("recurra.example:443", "https://recurra.example"),
+        ("Recurra.example:8000", "http://recurra.EXAMPLE:8000"),
+        ("[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_a_page_of_this_server_and_a_program_may_listen(
+    client: TestClient, host: str, origin: str | None
+) -> None:
+    with handshake(client, host, origin) as socket:
+        socket.send_text("end")
+        assert json.loads(socket.receive()["text"])["done"]
+
+
+def test_every_origin_that_is_named_counts() -> None:
+    same, other = (b"origin", b"https://a.example"), (b"origin", b"https://b.example")
+    assert is_same_origin(Headers(raw=[(b"host", b"a.example"), same, same]))
+    assert not is_same_origin(Headers(raw=[(b"host", b"a.example"), same, other]))
