@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from app.infrastructure.processes import is_alive
-from app.media.decoder import MediaDecoder, process_decoder
+from app.media.decoder import MediaDecoder, limit_decoding, process_decoder
 from app.media.errors import MediaError
 from app.media.limits import MediaLimits
 from tests.support.factories.recordings import RATE, tone, written
@@ -85,6 +85,30 @@ def test_closing_ends_the_child_and_a_closed_decoder_starts_another() -> None:
     assert child is not None
     assert not is_alive(child)
     assert process_decoder() is process_decoder()
+
+
+def test_a_process_keeps_to_its_limits_whoever_decodes() -> None:
+    process_decoder().decode("audio", TONE, {})  # a child with other limits
+    try:
+        limit_decoding(MediaLimits(audio_seconds=0.25))
+        with pytest.raises(MediaError, match=r"is longer than 0\.25 seconds"):
+            process_decoder().decode("audio", TONE, {})
+        with MediaDecoder() as decoder, pytest.raises(MediaError, match=r"is longer than 0\.25 seconds"):
+            decoder.decode("audio", TONE, {})
+        with MediaDecoder(LONG) as decoder:
+            assert decoder.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+    finally:
+        limit_decoding(MediaLimits())
+    assert process_decoder().decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+
+
+def test_a_file_that_is_too_large_is_not_even_sent_to_the_child() -> None:
+    with MediaDecoder(MediaLimits(file_bytes=len(TONE) - 1)) as decoder:
+        with pytest.raises(MediaError, match=f"has more than {len(TONE) - 1:,} bytes"):
+            decoder.decode("audio", TONE, {})
+        assert decoder.pid is None
+    with MediaDecoder(MediaLimits(file_bytes=len(TONE))) as decoder:
+        assert decoder.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
 
 
 def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
