@@ -101,8 +101,7 @@ class MediaDecoder:
             stderr=subprocess.DEVNULL,
             env=confined_environment(),
             cwd=CODE_ROOT,  # where `-m` looks first: the child has the code of its parent
-            start_new_session=True,
-        )
+        )  # no session of its own: whoever kills the group of this process ends the child as well
         write_message(cast("BinaryIO", self._child.stdin), asdict(self._limits))
         return self._child
 
