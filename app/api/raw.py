@@ -119,7 +119,7 @@ class RawRoute:
             content, response_headers = await self._endpoint(call)
             if not isinstance(content, bytes):
                 response_headers = [*response_headers, (b"x-request-id", request_id)]
-                await _send_stream(Request(scope), send, content, response_headers)
+                await send_stream(Request(scope), send, content, response_headers)
         except asyncio.CancelledError:
             status, disconnected = 499, app.disconnects.remove(task)
             if not disconnected:
@@ -135,7 +135,7 @@ class RawRoute:
             await send({"type": "http.response.body", "body": content})
 
 
-async def _send_stream(request: Request, send: Send, chunks: AsyncGenerator[bytes], headers: Headers) -> None:
+async def send_stream(request: Request, send: Send, chunks: AsyncGenerator[bytes], headers: Headers) -> None:
     """Send each chunk when it is ready; an error after the first becomes the last event."""
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     try:
