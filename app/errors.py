@@ -29,6 +29,13 @@ class AppError(Exception):
         super().__init__(self.message)
 
 
+class Forbidden(AppError):
+    """This caller may not make this request."""
+
+    status = 403
+    code = "forbidden"
+
+
 class NotFound(AppError):
     """The resource does not exist."""
 

@@ -15,7 +15,10 @@ from app.infrastructure.broker import Broker
 from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
 from app.infrastructure.storage import Storage
+from app.ingest.limits import ArchiveLimits, FileLimits
 from app.lanes import Lane
+from app.media.decoder import limit_decoding
+from app.media.limits import MediaLimits
 from app.services.jobs.dispatcher import Dispatcher
 from app.services.serving.metrics import PredictionMetrics
 from app.services.serving.predictions import PredictionService
@@ -63,6 +66,8 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
     storage = Storage(settings.storage)
     broker = Broker(settings.redis, settings.redis_prefix)
     versions = VersionRouter(readers, storage)
+    files = FileLimits(ArchiveLimits(**settings.limits("archive")), MediaLimits(**settings.limits("media")))
+    limit_decoding(files.media)
     shared = AppState(
         sessions=sessions,
         readers=readers,
@@ -71,7 +76,7 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         follower=JobFollower(readers),
         predictions=_prediction_service(settings, versions),
         notices=Notices(settings.redis, settings.redis_prefix, versions.invalidate, versions.invalidate_all),
-        limits=Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds),
+        limits=Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds, files),
         incoming=incoming,
     )
     await shared.lane.start()

@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import Field
@@ -36,6 +37,21 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=1 << 30, gt=0)
     max_request_bytes: int = Field(default=64 << 20, gt=0)
     ingest_seconds: float = Field(default=300.0, gt=0)
+    archive_members: int = Field(default=100_000, gt=0)
+    archive_name_bytes: int = Field(default=256, gt=0)
+    archive_member_bytes: int = Field(default=1 << 30, gt=0)  # unpacked
+    archive_total_bytes: int = Field(default=8 << 30, gt=0)  # unpacked, of all members
+    archive_ratio: int = Field(default=200, gt=0)  # of unpacked to packed bytes
+    archive_ratio_free_bytes: int = Field(default=1 << 20, ge=0)  # what is not larger may have any ratio
+    archive_manifest_bytes: int = Field(default=64 << 20, gt=0)
+    archive_manifest_line_bytes: int = Field(default=1 << 20, gt=0)
+    media_file_bytes: int = Field(default=128 << 20, gt=0)
+    media_seconds: float = Field(default=30.0, gt=0, le=3_600)  # of a processor, to decode one file
+    media_memory_bytes: int = Field(default=1 << 30, ge=64 << 20)  # to decode one file
+    media_audio_seconds: float = Field(default=600.0, gt=0, le=86_400)
+    media_frame_pixels: int = Field(default=64_000_000, gt=0, lt=1 << 31)
+    media_frames: int = Field(default=2_000, gt=0)  # of a clip, that are decoded
+    media_midi_events: int = Field(default=1_000_000, gt=0)
     log_level: str = "INFO"
     device: str = "auto"
     lease_seconds: float = Field(default=60.0, gt=1)
@@ -49,6 +65,12 @@ class Settings(BaseSettings):
     predictors: int = Field(default=usable_cores() // 2 or 1, gt=0)  # of a serving worker without GPUs
     redis_prefix: str = "recurra:"  # of the keys for wake-ups, for a Redis server that is shared
     lane: str = "default"  # name of the prediction lane, for a Redis server that is shared
+
+    def limits(self, kind: str) -> dict[str, Any]:
+        """The settings of limits of one kind, archive or media, by their names without it."""
+        prefix = f"{kind}_"
+        names = [name for name in type(self).model_fields if name.startswith(prefix)]
+        return {name.removeprefix(prefix): getattr(self, name) for name in names}
 
     @property
     def database(self) -> str:

@@ -14,6 +14,7 @@ from app.identifiers import new_id
 from app.infrastructure import logs
 from app.infrastructure.broker import SERVE, TRAIN, Broker, make_celery
 from app.infrastructure.storage import Storage
+from app.media.limits import MediaLimits
 from app.services.jobs.dispatcher import Dispatcher
 from app.services.maintenance.janitor import Janitor
 from app.settings import Settings
@@ -52,6 +53,7 @@ def _supervisor() -> Supervisor:
         device=settings.device,
         stopping=celery_task.released.is_set,
         threads=settings.training_threads,
+        media_limits=MediaLimits(**settings.limits("media")),
     )
 
 

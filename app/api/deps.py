@@ -14,6 +14,7 @@ from app.database.engine import Sessions
 from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
 from app.infrastructure.storage import Storage
+from app.ingest.limits import FileLimits
 from app.lanes import Lane
 from app.schemas import Page
 from app.services.jobs.dispatcher import Dispatcher
@@ -28,11 +29,12 @@ MAX_JSON_BYTES = 1 << 20  # of a request's body, on routes that submit jobs
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on the size of requests and on the time to read an upload."""
+    """Bounds on the size of requests, and on the time to read an upload and what is in it."""
 
     upload_bytes: int
     request_bytes: int
     ingest_seconds: float
+    files: FileLimits
 
 
 @dataclass(frozen=True)

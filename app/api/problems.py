@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 TITLES = {
     400: "Bad request",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",

@@ -113,13 +113,13 @@ class RawRoute:
         status, disconnected = 200, False
         content: Body
         try:
-            body = await _read_body(receive, shared.limits.request_bytes)
+            body = await _read_body(receive, headers, shared.limits.request_bytes)
             app.disconnects.add(task, receive)
             call = Call(shared, match.groupdict(), scope["query_string"], headers, body, started)
             content, response_headers = await self._endpoint(call)
             if not isinstance(content, bytes):
                 response_headers = [*response_headers, (b"x-request-id", request_id)]
-                await _send_stream(Request(scope), send, content, response_headers)
+                await send_stream(Request(scope), send, content, response_headers)
         except asyncio.CancelledError:
             status, disconnected = 499, app.disconnects.remove(task)
             if not disconnected:
@@ -135,7 +135,7 @@ class RawRoute:
             await send({"type": "http.response.body", "body": content})
 
 
-async def _send_stream(request: Request, send: Send, chunks: AsyncGenerator[bytes], headers: Headers) -> None:
+async def send_stream(request: Request, send: Send, chunks: AsyncGenerator[bytes], headers: Headers) -> None:
     """Send each chunk when it is ready; an error after the first becomes the last event."""
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     try:
@@ -200,21 +200,22 @@ class DisconnectWatcher:
         request.cancel()
 
 
-async def _read_body(receive: Receive, limit: int) -> bytes:
+async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and int(announced) > limit:  # nothing of it is held in memory
+        raise TooLarge(f"A prediction request may have {limit} bytes")
     message = await receive()
     body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > limit:
-            raise TooLarge(f"A prediction request may have {limit} bytes")
+    if not message.get("more_body") and len(body) <= limit:
         return body
     parts, size = [body], len(body)
-    while message.get("more_body"):
+    while size <= limit:
+        if not message.get("more_body"):
+            return b"".join(parts)
         message = await receive()
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > limit:
-            raise TooLarge(f"A prediction request may have {limit} bytes")
-    return b"".join(parts)
+    raise TooLarge(f"A prediction request may have {limit} bytes")
 
 
 class Application(FastAPI):

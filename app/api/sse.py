@@ -3,7 +3,11 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from app.api.raw import Headers
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.api.raw import Headers, send_stream
 
 # The last header keeps proxies from buffering: events must arrive when they are sent.
 SSE_HEADERS: Headers = [
@@ -34,3 +38,19 @@ async def _chain(first: bytes, chunks: AsyncGenerator[bytes]) -> AsyncGenerator[
         yield first
         async for chunk in chunks:
             yield chunk
+
+
+class EventStream(Response):
+    """Server-sent events in answer to a request whose body is still being read.
+
+    Starlette's streams would read the rest of it themselves, to notice when the client leaves.
+    """
+
+    def __init__(self, events: AsyncGenerator[bytes]) -> None:
+        super().__init__()
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send each event when it is ready; an error becomes the last one."""
+        del receive
+        await send_stream(Request(scope), send, self._events, [*SSE_HEADERS])

@@ -12,7 +12,10 @@ import numpy as np
 
 from app.errors import DatasetInvalid, Problem
 from app.infrastructure.processes import die_with_parent
+from app.ingest.limits import ArchiveLimits
 from app.ingest.readers import Mapping, open_source
+from app.media.decoder import limit_decoding
+from app.media.limits import MediaLimits
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.tasks.source import Faults
@@ -26,6 +29,7 @@ def main() -> None:
     gc.disable()  # rows are millions of small lists without cycles; looking for cycles halves the speed
     spec = json.load(sys.stdin)
     confine(spec["memory_bytes"], spec["cpu_seconds"], spec["parent"])
+    limit_decoding(MediaLimits(**spec["media_limits"]))
     reply = read_upload(spec, TASKS[spec["task"]])
     json.dump(reply, sys.stdout, allow_nan=False)
 
@@ -64,7 +68,9 @@ def read_upload(spec: Json, task: Task) -> Json:
 def _read_and_store(spec: Json, task: Task) -> Json:
     faults = Faults()
     mapping = Mapping.checked(spec["columns"], task.columns)
-    reading = task.read(open_source(Path(spec["path"]), spec["format"], mapping, faults), faults)
+    limits = ArchiveLimits(**spec["archive_limits"])
+    source = open_source(Path(spec["path"]), spec["format"], mapping, faults, limits)
+    reading = task.read(source, faults)
     faults.check()
     np.savez(Path(spec["out"]) / "arrays.npz", allow_pickle=False, **reading.arrays)
     return {"ok": True, "summary": reading.summary, "warnings": reading.warnings}

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 
 from app.errors import AppError, DatasetInvalid, NoSpace, Problem
 from app.infrastructure.processes import confined_environment, signal_group
+from app.ingest.limits import FileLimits
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def ingest(
     columns: dict[str, str],
     out: Path,
     seconds: float,
+    limits: FileLimits = FileLimits(),  # noqa: B008 - it is frozen
     module: str = "app.ingest.child",
 ) -> IngestResult:
     """Read a file in a child process, which stores its arrays as `out/arrays.npz`.
@@ -71,6 +73,8 @@ def ingest(
         "format": format,
         "columns": columns,
         "out": str(out),
+        "archive_limits": asdict(limits.archive),
+        "media_limits": asdict(limits.media),
         "memory_bytes": CHILD_MEMORY_BYTES,
         "cpu_seconds": int(seconds) + 1,
         "parent": os.getpid(),

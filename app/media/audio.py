@@ -146,7 +146,7 @@ def _to_pcm(blocks: Blocks, rate: int, target: int, max_seconds: float) -> Sampl
     for block in blocks:
         count += len(block)
         if count > max_seconds * rate:
-            raise MediaError(f"is longer than {max_seconds:,.0f} seconds")
+            raise MediaError(f"is longer than {max_seconds:,g} seconds")
         mono = block.mean(axis=1, dtype=np.float32)  # (frames,)
         if not math.isfinite(float(mono.sum(dtype=np.float64))):
             raise MediaError("has samples that are no finite numbers")

@@ -20,6 +20,7 @@ Decode = Callable[..., dict[str, Any]]
 
 def main() -> None:
     """Decode one file after the other; the first message has the limits."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which may need it to the end
     requests, replies = _own_pipes()
     limits = MediaLimits(**read_message(requests)[0])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

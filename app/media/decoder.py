@@ -27,10 +27,13 @@ UNDECODABLE = "could not be decoded"
 
 
 class MediaDecoder:
-    """Decodes one file at a time, for any thread; to be closed, or used as a context manager."""
+    """Decodes one file at a time, for any thread; to be closed, or used as a context manager.
 
-    def __init__(self, limits: MediaLimits = MediaLimits()) -> None:  # noqa: B008 - it is frozen
-        self.limits = limits
+    Its limits are by default those of the process, see `limit_decoding`.
+    """
+
+    def __init__(self, limits: MediaLimits | None = None) -> None:
+        self._limits = limits or process_decoder().limits
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
@@ -48,6 +51,18 @@ class MediaDecoder:
         """The child's process id; None while there is none."""
         return self._child.pid if self._child is not None else None
 
+    @property
+    def limits(self) -> MediaLimits:
+        """What one file may take and contain."""
+        return self._limits
+
+    def limit(self, limits: MediaLimits) -> None:
+        """Keep to these limits from the next file on."""
+        with self._lock:
+            if limits != self._limits:
+                self._limits = limits
+                self._stop()
+
     def close(self) -> None:
         """End the child; the next file starts another."""
         with self._lock:
@@ -55,6 +70,8 @@ class MediaDecoder:
 
     def decode(self, kind: str, content: bytes, options: Json) -> dict[str, Any]:
         """Arrays and JSON values of a file of a kind: audio, video or midi. Raises `MediaError`."""
+        if len(content) > self._limits.file_bytes:
+            raise MediaError(f"has more than {self._limits.file_bytes:,} bytes")
         with self._lock:
             if self._owner != os.getpid():  # after a fork the pipes belong to the other process
                 self._child, self._owner = None, os.getpid()
@@ -84,16 +101,15 @@ class MediaDecoder:
             stderr=subprocess.DEVNULL,
             env=confined_environment(),
             cwd=CODE_ROOT,  # where `-m` looks first: the child has the code of its parent
-            start_new_session=True,
-        )
-        write_message(cast("BinaryIO", self._child.stdin), asdict(self.limits))
+        )  # no session of its own: whoever kills the group of this process ends the child as well
+        write_message(cast("BinaryIO", self._child.stdin), asdict(self._limits))
         return self._child
 
     def _exchange(
         self, child: "subprocess.Popen[bytes]", request: Json, content: bytes
     ) -> tuple[Json, bytearray]:
         """Send a file and wait for the reply; raises `EOFError` or `OSError` where the child died."""
-        timer = threading.Timer(3 * self.limits.seconds + START_SECONDS, child.kill)
+        timer = threading.Timer(3 * self._limits.seconds + START_SECONDS, child.kill)
         timer.daemon = True
         timer.start()
         try:
@@ -109,7 +125,7 @@ class MediaDecoder:
         status = child.returncode if child is not None else None
         log.warning("the decoding child ended with status %s", status)
         if status in (-signal.SIGXCPU, -signal.SIGALRM):
-            return f"{UNDECODABLE} in {self.limits.seconds:g} seconds"
+            return f"{UNDECODABLE} in {self._limits.seconds:g} seconds"
         return UNDECODABLE
 
     def _stop(self) -> None:
@@ -132,6 +148,11 @@ class MediaDecoder:
 @cache
 def process_decoder() -> MediaDecoder:
     """The decoder that all requests of this process share."""
-    decoder = MediaDecoder()
+    decoder = MediaDecoder(MediaLimits())
     atexit.register(decoder.close)
     return decoder
+
+
+def limit_decoding(limits: MediaLimits) -> None:
+    """Have the decoder of this process, and all that are made without other limits, keep to these."""
+    process_decoder().limit(limits)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class MediaLimits:
     """What the decoding of one file may take, and what it may contain."""
 
+    file_bytes: int = 128 << 20
     seconds: float = 30.0  # processor seconds
     memory_bytes: int = 1 << 30  # address space beyond what the idle child has
     audio_seconds: float = 600.0

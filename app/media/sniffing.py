@@ -9,6 +9,8 @@ HEAD_BYTES = 4_096
 AUDIO = {
     "WAV", "AIFF", "AU", "CAF", "W64", "RF64", "FLAC", "OGG", "MP3", "MP4", "Matroska", "AAC", "AMR", "ASF",
 }  # fmt: skip
+# Of the containers of sound only the kind is read, for a message; some of videos are not known here.
+VIDEO = {"MP4", "Matroska", "ASF", "OGG", "WAV", "an AVI video", "a GIF image", ""}
 MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(pattern, re.DOTALL), name)
     for pattern, name in (
@@ -36,7 +38,7 @@ MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"%PDF", "a PDF document"),
         (rb"PK[\x03\x05]", "a zip archive"),
         (rb"\x1f\x8b", "a gzip archive"),
-        (rb"#EXTM3U", "a playlist"),
+        (rb"\s*(#EXTM3U|ffconcat)", "a playlist"),
         (rb"\s*<(!doctype html|html|head|body)", "an HTML page"),
         (rb"\s*<\?xml|\s*<svg", "an XML document"),
         (rb"\x7fELF|MZ", "a program"),

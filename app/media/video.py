@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from app.media.errors import MediaError
 from app.media.frame_selection import select_frames
 from app.media.limits import MediaLimits
+from app.media.sniffing import VIDEO, describe_content, detect_container
 
 Pixels = npt.NDArray[np.uint8]
 Fit = Literal["crop", "pad", "stretch"]
@@ -27,18 +28,6 @@ CONTAINERS = (
 MAX_ASPECT = 8  # of the longer side of a frame to the shorter one; what is longer is squeezed
 MAX_PROBE_BYTES = 5 << 20
 MAX_PROBE_MICROSECONDS = 5_000_000
-SIGNATURES = (  # first bytes of files that are often taken for videos, or named like one
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"MThd", "a MIDI file"),
-    (b"ID3", "an MP3 file"),
-    (b"fLaC", "a FLAC file"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"%PDF", "a PDF document"),
-    (b"#EXTM3U", "a playlist"),
-    (b"ffconcat", "a playlist"),
-    (b"<", "a text in HTML or XML"),
-)
 
 
 def decode_video(
@@ -122,9 +111,9 @@ def _open(content: bytes, limits: MediaLimits) -> tuple[InputContainer, VideoStr
         "probesize": str(MAX_PROBE_BYTES),
         "analyzeduration": str(MAX_PROBE_MICROSECONDS),
     }
-    kind = next((name for start, name in SIGNATURES if content[:64].lstrip().startswith(start)), None)
-    if kind is not None:
-        raise MediaError(f"is not a video: it is {kind}")
+    kind, start = detect_container(content)
+    if start or kind not in VIDEO:
+        raise MediaError(f"is not a video: it is {describe_content(content)}")
     try:
         container = av.open(
             io.BytesIO(content), "r", options=options, metadata_errors="replace", io_open=_refuse

@@ -12,6 +12,7 @@ from app.errors import Conflict, Invalid, NotFound, Problem
 from app.identifiers import new_id
 from app.infrastructure.storage import Storage
 from app.ingest import run_child
+from app.ingest.limits import FileLimits
 from app.services.paging import Paging
 from app.states import LIVE
 from app.tasks import TASKS
@@ -38,7 +39,7 @@ def prefix(dataset_id: str) -> str:
     return f"datasets/{dataset_id}"
 
 
-def ingest(upload: Upload, seconds: float) -> Dataset:
+def ingest(upload: Upload, seconds: float, limits: FileLimits = FileLimits()) -> Dataset:  # noqa: B008 - frozen
     """Parse the file in a child process and return its row; the arrays are in `arrays/` beside the file.
 
     Raises `Invalid` for an unknown task or format, and what `run_child.ingest` raises.
@@ -54,7 +55,13 @@ def ingest(upload: Upload, seconds: float) -> Dataset:
     arrays = upload.path.parent / "arrays"
     arrays.mkdir()
     result = run_child.ingest(
-        upload.path, task=task.name, format=format_name, columns=upload.columns, out=arrays, seconds=seconds
+        upload.path,
+        task=task.name,
+        format=format_name,
+        columns=upload.columns,
+        out=arrays,
+        seconds=seconds,
+        limits=limits,
     )
     return Dataset(
         id=new_id("ds"),

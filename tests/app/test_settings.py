@@ -1,10 +1,13 @@
 """Settings come from the environment and nowhere else."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from app.ingest.limits import ArchiveLimits
+from app.media.limits import MediaLimits
 from app.settings import Settings
 
 
@@ -30,3 +33,32 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECURRA_MAX_UPLOAD_BYTES", "-1")
     with pytest.raises(ValidationError):
         Settings()
+
+
+def test_every_limit_is_a_setting_with_the_same_default() -> None:
+    settings = Settings()
+    assert settings.limits("media") == asdict(MediaLimits())
+    assert settings.limits("archive") == asdict(ArchiveLimits())
+
+
+def test_limits_are_read_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECURRA_MEDIA_AUDIO_SECONDS", "20.5")
+    monkeypatch.setenv("RECURRA_ARCHIVE_MEMBERS", "7")
+    assert MediaLimits(**Settings().limits("media")) == MediaLimits(audio_seconds=20.5)
+    assert ArchiveLimits(**Settings().limits("archive")) == ArchiveLimits(members=7)
+    for name, value in (
+        ("MEDIA_SECONDS", "0"),
+        ("MEDIA_SECONDS", "inf"),
+        ("MEDIA_MEMORY_BYTES", "1000000"),
+        ("MEDIA_AUDIO_SECONDS", "nan"),
+        ("MEDIA_FRAME_PIXELS", str(1 << 31)),
+        ("MEDIA_FRAMES", "0"),
+        ("MEDIA_MIDI_EVENTS", "-1"),
+        ("MEDIA_FILE_BYTES", "0"),
+        ("ARCHIVE_RATIO", "0"),
+        ("ARCHIVE_RATIO_FREE_BYTES", "-1"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"RECURRA_{name}", value)
+            with pytest.raises(ValidationError):
+                Settings()

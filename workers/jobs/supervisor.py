@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +22,7 @@ from app.database.tables import Job
 from app.errors import AppError, NoSpace
 from app.infrastructure.disk import is_disk_full
 from app.infrastructure.storage import Storage
+from app.media.limits import MediaLimits
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease
 from app.states import LIVE, Status
@@ -79,6 +80,7 @@ class Supervisor:
         stopping: Callable[[], bool],
         command: Sequence[str] = (),  # instead of the program of the job's kind
         threads: int = 1,  # that a training may use
+        media_limits: MediaLimits = MediaLimits(),  # noqa: B008 - it is frozen
     ) -> None:
         self._sessions = sessions
         self._storage = storage
@@ -90,6 +92,7 @@ class Supervisor:
         self._command = command
         self._threads = threads
         self._fork_servers: dict[str, ForkServer] = {}  # by the children's program
+        self._media_limits = media_limits
 
     def run(self) -> None:
         """Claim the next queued job and run it to its end; return at once when there is none."""
@@ -136,7 +139,11 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - whatever a store raises
             self._fail_storage(heartbeat, error)
             return
-        request |= {"threads": self._threads, "checkpoint_seconds": self._timeouts.checkpoint}
+        request |= {
+            "threads": self._threads,
+            "checkpoint_seconds": self._timeouts.checkpoint,
+            "media_limits": asdict(self._media_limits),
+        }
         child = ChildProcess(self._launch(assignment), request)
         grace = 0.0
         try:

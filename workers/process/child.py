@@ -16,6 +16,8 @@ from typing import TextIO
 from app.errors import AppError
 from app.infrastructure import logs
 from app.infrastructure.disk import is_disk_full
+from app.media.decoder import limit_decoding
+from app.media.limits import MediaLimits
 from app.typedefs import Json
 from workers.process.lifeline import Lifeline
 
@@ -65,6 +67,7 @@ def run_work(work: WorkFunction, explain: Callable[[BaseException], Json] = expl
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     logs.configure(os.environ.get("RECURRA_LOG_LEVEL", "INFO"))
     request = json.loads(sys.stdin.readline())
+    limit_decoding(MediaLimits(**request.get("media_limits", {})))
     stop = threading.Event()
     Lifeline(stop.set, grace_seconds=GRACE_SECONDS).start(request.get("parent"))
     try:

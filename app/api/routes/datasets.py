@@ -118,7 +118,7 @@ def _create(shared: AppState, upload: Upload, key: str | None) -> CachedResponse
 
 
 def _store(shared: AppState, upload: Upload, lock: KeyLock | None) -> CachedResponse:
-    dataset = datasets.ingest(upload, shared.limits.ingest_seconds)
+    dataset = datasets.ingest(upload, shared.limits.ingest_seconds, shared.limits.files)
     try:
         datasets.store(shared.storage, dataset, upload)
         with shared.sessions.begin() as session:

@@ -1,31 +1,65 @@
-"""Live transcripts over a WebSocket: binary messages of samples in, JSON messages of texts out."""
+"""Live transcripts: over a WebSocket, or of a request in lines that is answered while it is sent."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import orjson
-from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
+from fastapi.responses import Response
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 
-from app.api.problems import as_app_error
+from app.api import sse
+from app.api.deps import StateDep
+from app.api.problems import RESPONSES, as_app_error
 from app.api.raw import DEFAULT_DEADLINE_SECONDS
-from app.errors import AppError, Invalid
+from app.errors import AppError, DeadlinePassed, Forbidden, Invalid, Problem, pointer
+from app.services.jobs.batch_predictions import parse_parameters
 from app.services.serving.listening import listen, open_listening
-from app.services.serving.version_router import MAX_VERSION, VersionSelector
+from app.services.serving.predictions import PredictionService
+from app.services.serving.version_router import MAX_VERSION, Route, VersionSelector
+from app.tasks.contract import Listener
 from app.typedefs import Json
 
 router = APIRouter(tags=["predictions"])
 
-MAX_MESSAGE_BYTES = 1 << 20
+MAX_MESSAGE_BYTES = 1 << 20  # of samples
+MAX_LINE_BYTES = 2 * MAX_MESSAGE_BYTES  # of JSON with base64
 END_MESSAGE = "end"
 REFUSED, FAILED = 1008, 1011  # closing codes of RFC 6455
+DEFAULT_PORTS = {"http": 80, "https": 443}
+LINES_TYPES = {"application/x-ndjson", "application/jsonl"}  # a page of another origin must ask to send them
+ModelVersion = Annotated[int | None, Query(ge=1, le=MAX_VERSION)]
+
+
+class RecordingChunk(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A line of a request: some samples. The first line may have the task's parameters, too."""
+
+    audio_base64: bytes = b""
+    parameters: dict[str, Any] = {}
+
+
+LINE_SCHEMA: Json = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "audio_base64": {"type": "string", "description": "16-bit little-endian mono samples."},
+        "parameters": {"type": "object", "description": "The task's parameters, in the first line."},
+    },
+}
+LISTEN_OPERATION: Json = {
+    "requestBody": {"required": True, "content": {kind: {"schema": LINE_SCHEMA} for kind in LINES_TYPES}},
+}
 
 
 @router.websocket("/v1/models/{name}/listen")
 async def listen_live(
     socket: WebSocket,
     name: str,
-    version: Annotated[int | None, Query(ge=1, le=MAX_VERSION)] = None,
+    version: ModelVersion = None,
     alias: str | None = None,
     sample_rate: int | None = None,
 ) -> None:
@@ -33,14 +67,14 @@ async def listen_live(
 
     The client sends 16-bit little-endian mono samples in binary messages, and the text `end`. The answers are
     `{"text","final","start","words"}`, where a text that is not final may change, and last the prediction
-    with `"done": true`.
+    with `"done": true`. A page of another origin is refused: browsers open a WebSocket without asking.
     """
+    if not is_same_origin(socket.headers):
+        raise Forbidden("A page of another origin may not listen here.")
     await socket.accept()
     service = socket.app.state.shared.predictions
     try:
-        if version is not None and alias is not None:
-            raise Invalid("name a version or an alias, not both")  # noqa: TRY301 - answered as all errors
-        route = (await service.versions.choose(VersionSelector(name, version, alias))).route
+        route = await choose_route(service, name, version, alias)
         listener = open_listening(route, route.task.parameters(), sample_rate)
         messages = listen(service, route, listener, received_samples(socket), DEFAULT_DEADLINE_SECONDS)
         async with aclosing(messages):
@@ -55,6 +89,125 @@ async def listen_live(
             raise
         await socket.send_text(orjson.dumps(error_message(known)).decode())
         await socket.close(REFUSED if known.status < 500 else FAILED)
+
+
+def is_same_origin(headers: Headers) -> bool:
+    """Whether a handshake comes from a page of the host that it is sent to, or from no page at all.
+
+    The scheme does not count, as a proxy may end the encryption before this server.
+    """
+    host = headers.get("host", "").lower()
+    for origin in headers.getlist("origin"):
+        scheme, _, authority = origin.lower().partition("://")
+        if not authority or host not in (authority, f"{authority}:{DEFAULT_PORTS.get(scheme)}"):
+            return False
+    return True
+
+
+@router.post(
+    "/v1/models/{name}/listen",
+    response_class=Response,
+    responses={404: RESPONSES[404], 422: RESPONSES[422], 200: {"content": {"text/event-stream": {}}}},
+    openapi_extra=LISTEN_OPERATION,
+)
+async def listen_to_lines(
+    name: str,
+    request: Request,
+    shared: StateDep,
+    version: ModelVersion = None,
+    alias: str | None = None,
+    sample_rate: int | None = None,
+) -> Response:
+    """Transcribe a recording while it is sent.
+
+    The body is JSON Lines of `{"audio_base64"}`, each some more 16-bit little-endian mono samples. It is
+    answered while it comes, by server-sent events: `{"text","final","start","words"}`, where a text that is
+    not final may change, and last `done` with the answer of a prediction, or `error`.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in LINES_TYPES:
+        detail = f"takes {' or '.join(sorted(LINES_TYPES))}"
+        raise Invalid(f"Content-Type {detail}", [Problem("/header/content-type", detail)])
+    route = await choose_route(shared.predictions, name, version, alias)
+    lines = received_lines(request)
+    first = parse_line(1, await anext(lines, b"{}"))
+    listener = open_listening(route, parse_parameters(route.task, first.parameters), sample_rate)
+    samples = samples_of_lines(first, lines)
+    return sse.EventStream(_listen_events(shared.predictions, route, listener, samples))
+
+
+async def _listen_events(
+    service: PredictionService, route: Route, listener: Listener, samples: AsyncGenerator[bytes]
+) -> AsyncGenerator[bytes]:
+    messages = listen(service, route, listener, samples, DEFAULT_DEADLINE_SECONDS)
+    async with aclosing(samples), aclosing(messages):
+        try:
+            async for message in messages:
+                if not message.pop("done", False):
+                    yield sse.event(orjson.dumps(message, None, orjson.OPT_SERIALIZE_NUMPY))
+                    continue
+                answer = {"model": route.model, "version": route.version, "predictions": [message]}
+                yield sse.event(orjson.dumps(answer, None, orjson.OPT_SERIALIZE_NUMPY), b"done")
+        except ClientDisconnect:
+            return
+
+
+async def samples_of_lines(first: RecordingChunk, lines: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The samples of a request's lines; raises `Invalid`, whose pointer has the line's number."""
+    async with aclosing(lines):
+        yield first.audio_base64
+        number = 1
+        async for line in lines:
+            number += 1
+            chunk = parse_line(number, line)
+            if chunk.parameters:
+                problem = Problem(pointer("row", number, "parameters"), "only the first line has parameters")
+                raise Invalid(problem.detail, [problem])
+            yield chunk.audio_base64
+
+
+def parse_line(number: int, line: bytes) -> RecordingChunk:
+    """A line of a request; raises `Invalid`."""
+    try:
+        return msgspec.json.decode(line, type=RecordingChunk)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"Line {number}: {error}", [Problem(pointer("row", number), str(error))]) from None
+
+
+async def received_lines(request: Request) -> AsyncGenerator[bytes]:
+    """The lines of a request's body as they come, without empty ones; raises `Invalid`, `DeadlinePassed`."""
+    parts, pending = aiter(request.stream()), bytearray()
+    while True:
+        try:
+            async with asyncio.timeout(DEFAULT_DEADLINE_SECONDS):
+                part = await anext(parts, None)
+        except TimeoutError:
+            raise DeadlinePassed("Nothing more of the recording came.") from None
+        pending += b"\n" if part is None else part
+        *lines, rest = bytes(pending).split(b"\n")
+        for line in lines:
+            _check_line(line)
+            if line.strip():
+                yield line
+        if part is None:
+            return
+        _check_line(rest)
+        pending = bytearray(rest)
+
+
+def _check_line(line: bytes) -> None:
+    if len(line) > MAX_LINE_BYTES:
+        raise Invalid(f"a line may have {MAX_LINE_BYTES:,} bytes")
+
+
+async def choose_route(
+    service: PredictionService, name: str, version: int | None, alias: str | None
+) -> Route:
+    """The version that a query names; raises `Invalid` and `NotFound`."""
+    if version is not None and alias is not None:
+        detail = "name a version or an alias, not both"
+        raise Invalid(detail, [Problem("/query/alias", detail)])
+    return (await service.versions.choose(VersionSelector(name, version, alias))).route
 
 
 async def received_samples(socket: WebSocket) -> AsyncIterator[bytes]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from app.ingest.limits import ArchiveLimits
 from app.ingest.readers.archive import Archive
 from app.ingest.readers.conll import Conll
 from app.ingest.readers.delimited import Delimited
@@ -14,18 +15,25 @@ from app.tasks.source import Faults, Source
 
 __all__ = ["Mapping", "open_source"]
 
+ARCHIVE = "zip"
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 READERS: dict[str, Callable[[Path, str, Mapping, Faults], Source]] = {
     "conll": Conll,
     "jsonl": JsonLines,
     "parquet": Parquet,
     "txt": Plain,
-    "zip": Archive,
 }
 
 
-def open_source(path: Path, format_: str, mapping: Mapping, faults: Faults) -> Source:
-    """The source for a file in this format; `mapping` gives its columns their canonical names."""
+def open_source(
+    path: Path, format_: str, mapping: Mapping, faults: Faults, limits: ArchiveLimits | None = None
+) -> Source:
+    """The source for a file in this format; `mapping` gives its columns their canonical names.
+
+    An archive is read within `limits`.
+    """
+    if format_ == ARCHIVE:
+        return Archive(path, format_, mapping, faults, limits or ArchiveLimits())
     reader = READERS.get(format_)
     if reader is not None:
         return reader(path, format_, mapping, faults)

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+from app.ingest.limits import ArchiveLimits
 from app.ingest.readers.chunks import as_chunks
 from app.ingest.readers.jsonlines import ObjectParser
 from app.ingest.readers.lines import read_lines
@@ -24,20 +24,6 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 DRIVE = re.compile(r"[A-Za-z]:")
 
 
-@dataclass(frozen=True)
-class ArchiveLimits:
-    """Bounds on an archive; a ratio is of unpacked to packed bytes."""
-
-    members: int = 100_000
-    name_bytes: int = 256
-    member_bytes: int = 1 << 30  # unpacked
-    total_bytes: int = 8 << 30  # unpacked, of all members
-    ratio: int = 200
-    ratio_free_bytes: int = 1 << 20  # what is not larger may have any ratio
-    manifest_bytes: int = 64 << 20
-    manifest_line_bytes: int = 1 << 20
-
-
 class Archive:
     """A zip archive whose directory has been checked; members are unpacked when they are read.
 
@@ -46,12 +32,12 @@ class Archive:
     """
 
     def __init__(
-        self, path: Path, format_: str, mapping: Mapping, faults: Faults, limits: ArchiveLimits | None = None
+        self, path: Path, format_: str, mapping: Mapping, faults: Faults, limits: ArchiveLimits
     ) -> None:
         self.format = format_
         self._path = path
         self._faults = faults
-        self._limits = limits or ArchiveLimits()
+        self._limits = limits
         self._parser = ObjectParser(mapping, faults)
         self._entries = self._check_entries()
         self.has_manifest = MANIFEST in self._entries

@@ -67,13 +67,13 @@ def _check_request(version: ModelVersion, state: Json, dataset: Dataset, paramet
     task = TASKS.get(version.task)
     if task is None:
         raise NotFound(f"The model {version.model} is for {version.task}, a task this server does not have")
-    parsed = _parse_parameters(task, parameters)
+    parsed = parse_parameters(task, parameters)
     if dataset.task != task.name:
         return [Problem("/dataset", f"this data set was uploaded for {dataset.task}")]
     return task.check_dataset(dataset.summary, state, parsed)
 
 
-def _parse_parameters(task: Task, parameters: Json) -> Any:
+def parse_parameters(task: Task, parameters: Json) -> Any:
     """Parse the task's parameters; raises `Invalid` with a pointer below `/parameters`."""
     try:
         return msgspec.convert(parameters, task.parameters, strict=True)

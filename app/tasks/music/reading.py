@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from app.media.decoder import MediaDecoder
-from app.media.errors import MediaError
 from app.tasks.arrays import Arrays, Ints
+from app.tasks.media_members import MediaMembers
 from app.tasks.music.codings.pieces import KEYS, MELODIC_KEYS, Coding, Piece
 from app.tasks.music.codings.selection import coding_to_json, fit_coding
 from app.tasks.shared.ragged import Ragged
@@ -19,7 +19,6 @@ from app.typedefs import Json
 MIDI = "midi"  # the field of a manifest that names a file
 SUFFIXES = (".mid", ".midi")
 SYSTEM_FOLDER = "__MACOSX"
-MAX_FILE_BYTES = 1 << 25  # a file of a million events has less
 MIN_TRAIN_NOTES = 100  # with fewer nothing can be learned
 MAX_WARNINGS = 10  # about single files
 MAX_COUNTED_PIECES = 400  # whose events are counted for the summary
@@ -40,11 +39,13 @@ def read_pieces(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]
     warnings: list[str] = []
     files = list(_list_files(source, faults, warnings))
     with MediaDecoder() as decoder:
+        members = MediaMembers(source, faults, MIDI, decoder)
         for file in files:
-            piece, remarks = _read_piece(source, decoder, file, faults)
-            warnings += [f"The member {file.name} {remark}." for remark in remarks]
-            if piece is not None:
-                pieces.append(piece)
+            member = members.decode(file.name, file.line, {})
+            if member is not None:
+                _, decoded = member
+                warnings += [f"The member {shorten(file.name)} {remark}." for remark in decoded["warnings"]]
+                pieces.append(piece_of(decoded))
                 codes.append(file.split)
     if not files and not faults.problems:
         faults.add("The archive has no MIDI files: their names end with .mid or .midi.")
@@ -56,12 +57,10 @@ def read_pieces(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]
     return pieces_to_arrays(pieces) | {SPLIT: np.array(codes, np.int8)}, summary, _limited(warnings)
 
 
-def read_contents(source: Source, faults: Faults) -> Iterator[bytes]:
-    """The content of each file."""
-    for file in _list_files(source, faults, []):
-        content = _read_member(source, file, faults)
-        if content is not None:
-            yield content
+def read_beginnings(source: Source, faults: Faults) -> list[Json]:
+    """An instance for each file, which is its beginning."""
+    files = list(_list_files(source, faults, []))
+    return MediaMembers(source, faults, MIDI).instances((file.name, file.line) for file in files)
 
 
 def _list_files(source: Source, faults: Faults, warnings: list[str]) -> Iterator[MidiFile]:
@@ -107,42 +106,6 @@ def _read_name(record: Json, line: int, faults: Faults) -> str | None:
     problem = "There is no field 'midi'." if MIDI not in record else f"{shorten(name)} is no name of a file."
     faults.add(problem, row=line, column=MIDI)
     return None
-
-
-def _read_piece(
-    source: Source, decoder: MediaDecoder, file: MidiFile, faults: Faults
-) -> tuple[Piece | None, list[str]]:
-    """A piece and remarks about its file; None if it cannot be used, which is a fault."""
-    content = _read_member(source, file, faults)
-    if content is None:
-        return None, []
-    try:
-        decoded = decoder.decode("midi", content, {})
-    except MediaError as error:
-        _add_fault(faults, file, str(error))
-        return None, []
-    return piece_of(decoded), decoded["warnings"]
-
-
-def _read_member(source: Source, file: MidiFile, faults: Faults) -> bytes | None:
-    try:
-        with source.open_member(file.name) as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-    except KeyError:
-        faults.add(f"The archive has no member {shorten(file.name)}.", row=file.line, column=MIDI)
-        return None
-    if len(content) > MAX_FILE_BYTES:
-        _add_fault(faults, file, f"has more than {MAX_FILE_BYTES:,} bytes")
-        return None
-    return content
-
-
-def _add_fault(faults: Faults, file: MidiFile, predicate: str) -> None:
-    detail = f"The member {shorten(file.name)} {predicate}."
-    if file.line is None:
-        faults.add(detail, member=file.name)
-    else:
-        faults.add(detail, row=file.line, column=MIDI)
 
 
 def _limited(warnings: list[str]) -> list[str]:

@@ -25,7 +25,6 @@ from app.tasks.contract import (
     Split,
     TensorField,
     batch_stream_problems,
-    bytes_to_json,
 )
 from app.tasks.demonstration import Demo
 from app.tasks.music.baseline import ngram_nats
@@ -50,7 +49,7 @@ from app.tasks.music.options import (
     check_options,
     training_defaults,
 )
-from app.tasks.music.reading import MIDI, StoredPieces, read_contents, read_pieces
+from app.tasks.music.reading import MIDI, StoredPieces, read_beginnings, read_pieces
 from app.tasks.shared.splits import SPLIT, partition_rows
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
@@ -104,7 +103,7 @@ class Music:
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a file, which is its beginning."""
-        return [{"midi_base64": bytes_to_json(content)} for content in read_contents(source, faults)]
+        return read_beginnings(source, faults)
 
     def check(self, summary: Json, options: MusicOptions) -> list[Problem]:
         """Report too little music, and options that contradict the data or each other."""

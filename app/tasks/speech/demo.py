@@ -1,9 +1,10 @@
 """The demo of speech recognition: short prompts of a telephone system in Russian."""
 
 from app.tasks.demonstration import Chart, Demo, Question, StyledText
+from app.tasks.media_members import MediaMembers
 from app.tasks.shared.text_checks import TEXT
 from app.tasks.source import Faults, Source
-from app.tasks.speech.reading import AUDIO, read_members
+from app.tasks.speech.reading import AUDIO
 from app.typedefs import Json
 
 MAX_DEMO_CLIPS = 4
@@ -13,7 +14,7 @@ def questions(source: Source, faults: Faults) -> list[Question]:
     """A few of the test recordings; the shortest of them is the one to be sent by hand."""
     lines = [record for _, record in source.manifest() if record.get("split") == "test"]
     chosen = lines[:: max(1, len(lines) // MAX_DEMO_CLIPS)][:MAX_DEMO_CLIPS]
-    instances = read_members(source, faults, [line[AUDIO] for line in chosen])
+    instances = MediaMembers(source, faults, AUDIO).instances((line[AUDIO], None) for line in chosen)
     brief = min(instances, key=lambda instance: len(instance["audio_base64"]))
     return [Question(instance, line, brief) for instance, line in zip(instances, chosen, strict=True)]
 

@@ -19,7 +19,7 @@ from app.tasks.speech.features import SHIFT_MS, steps_of
 from app.tasks.speech.labels import load_labels
 from app.tasks.speech.language_model import load_language_model
 from app.tasks.speech.options import KERNEL_STRIDES, SpeechInstance, SpeechParameters
-from app.tasks.speech.reading import AUDIO, RATE, decode_audio_file
+from app.tasks.speech.reading import AUDIO, RATE
 from app.typedefs import Json
 
 SAMPLE_BYTES = 2
@@ -62,7 +62,7 @@ def wav_bytes(samples: Array, rate: int) -> bytes:
 def encode_recording(state: Json, instance: SpeechInstance) -> Example:
     """Log-mel frames (time, bins) of a recording; raises `Invalid` where it cannot be decoded."""
     try:
-        decoded = decode_audio_file(process_decoder(), instance.audio_base64, {RATE: state[RATE]})
+        decoded = process_decoder().decode(AUDIO, instance.audio_base64, {RATE: state[RATE]})
     except MediaError as error:
         raise Invalid(problems=[Problem("/audio_base64", f"the audio {error}")]) from None
     frames, starts = encode_samples(decoded["samples"], state)

@@ -84,6 +84,8 @@ class SpeechParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 def check_options(summary: Json, options: SpeechOptions) -> list[Problem]:
     """The problems of these options for a data set with this summary; none if a job may have them."""
     problems = []
+    if not summary.get("trainable", True):
+        problems.append(Problem("/dataset", summary["reason"]))
     if options.tokens == "bpe":
         problems += tokenizers.vocabulary_problems(options.tokens, options.vocabulary_size)
     elif options.stride > summary["max_stride"]:

@@ -2,15 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from app.errors import DatasetInvalid
 from app.media.decoder import MediaDecoder
-from app.media.errors import MediaError
 from app.tasks.arrays import Array, Arrays
-from app.tasks.contract import bytes_to_json
+from app.tasks.media_members import MediaMembers
 from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
@@ -25,11 +22,11 @@ from app.typedefs import Json
 AUDIO, RATE = "audio", "sample_rate"
 FIELDS = (AUDIO, TEXT, SPLIT)
 MAX_SAMPLE_RATE = 16_000  # Hz, of what is stored
-MAX_AUDIO_BYTES = 128 << 20  # of one file
 MAX_TOTAL_SAMPLES = 1 << 30  # of all clips: 18 hours at 16 kHz
 MAX_TRANSCRIPT_CHARS = 1 << 20
 MAX_EASY_SECONDS = 30  # of a recording; longer ones cause a warning
 MIN_CLIPS = 3  # one for each split
+NO_TEXTS = "No recording has a text."  # why there is nothing to learn
 MAX_CHARACTERS_SHOWN = 100  # in a summary
 
 
@@ -39,7 +36,7 @@ class UploadedRecording:
 
     line: int  # 1-based, of the manifest
     name: str
-    text: str
+    text: str | None  # None: the line says nothing of it
     code: int  # of its split
     samples: Array = field(default_factory=lambda: np.zeros(0, np.int16))
     rate: int = 0  # Hz
@@ -55,34 +52,36 @@ class UploadedRecording:
         return frame_count(len(self.samples), self.rate)
 
 
-def decode_audio_file(decoder: MediaDecoder, content: bytes, options: Json) -> dict[str, Any]:
-    """What the decoder makes of an audio file that is not too large; raises `MediaError`."""
-    if len(content) > MAX_AUDIO_BYTES:
-        raise MediaError(f"is larger than {MAX_AUDIO_BYTES >> 20} MiB")
-    return decoder.decode(AUDIO, content, options)
-
-
 class SpeechReader:
     """Collects the clips of an archive; every fault names the manifest's line and field."""
 
     def __init__(self, source: Source, faults: Faults, decoder: MediaDecoder) -> None:
-        self._source, self._faults, self._decoder = source, faults, decoder
+        self._source, self._faults = source, faults
+        self._members = MediaMembers(source, faults, AUDIO, decoder)
         self.clips: dict[str, UploadedRecording] = {}  # by the member's name
         self.repeated = self.shortened = self.total_samples = 0
+        self._has_texts = False
 
     def read_manifest(self) -> None:
-        """Read every line of the manifest, then decode the recordings it names."""
+        """Read every line of the manifest, then decode the recordings it names.
+
+        Either all lines have a text, or none has one and the recordings are only to be predicted.
+        """
         for line, record in self._source.manifest():
             clip = self._read_line(line, record)
             if clip is not None and self._is_new(clip):
                 self.clips[clip.name] = clip
+        for clip in self.clips.values():
+            if self._has_texts and clip.text is None:
+                self._faults.add("The text is missing; other lines have one.", row=clip.line, column=TEXT)
         for clip in self.clips.values():
             self._decode(clip, {"max_sample_rate": MAX_SAMPLE_RATE})
             self._check_fit(clip)
 
     def _read_line(self, line: int, record: Json) -> UploadedRecording | None:
         """The clip of a line, or None after its faults."""
-        count, name, text = len(self._faults.problems), record.get(AUDIO), record.get(TEXT)
+        self._has_texts |= TEXT in record
+        count, name, text = len(self._faults.problems), record.get(AUDIO), record.get(TEXT, "")
         for other in sorted(record.keys() - set(FIELDS)):
             detail = f"There is no field {shorten(other)}; a line has {', '.join(FIELDS)}."
             self._faults.add(detail, row=line, column=other)
@@ -90,13 +89,14 @@ class SpeechReader:
             detail = "is missing" if name is None else f"is {shorten(name)}, which is no name"
             self._faults.add(f"The audio {detail}.", row=line, column=AUDIO)
         is_empty = isinstance(text, str) and not text.strip()  # a recording in which nobody speaks
-        wrong = "is missing." if text is None else text_problem(text, MAX_TRANSCRIPT_CHARS)
+        wrong = text_problem(text, MAX_TRANSCRIPT_CHARS)
         if wrong and not is_empty:
             self._faults.add(f"The text {wrong}", row=line, column=TEXT)
         code = splits.read_split(record.get(SPLIT), line, self._faults)
         if len(self._faults.problems) > count or code is None:
             return None
-        return UploadedRecording(line, str(name), normalize_transcript(str(text)), code)
+        transcript = normalize_transcript(str(text)) if TEXT in record else None
+        return UploadedRecording(line, str(name), transcript, code)
 
     def _is_new(self, clip: UploadedRecording) -> bool:
         """Whether no line before named this recording; a fault where one gave it another text."""
@@ -111,29 +111,21 @@ class SpeechReader:
         return False
 
     def _decode(self, clip: UploadedRecording, options: Json) -> None:
-        try:
-            with self._source.open_member(clip.name) as file:
-                decoded = decode_audio_file(self._decoder, file.read(MAX_AUDIO_BYTES + 1), options)
-        except KeyError:
-            detail = f"The archive has no member {shorten(clip.name)}."
-            self._faults.add(detail, row=clip.line, column=AUDIO)
-        except MediaError as error:
-            detail = f"The member {shorten(clip.name)} {error}."
-            self._faults.add(detail, row=clip.line, column=AUDIO)
-        except DatasetInvalid as error:  # the archive is damaged here
-            self._faults.add(error.problems[0].detail, row=clip.line, column=AUDIO)
-        else:
-            self.total_samples += len(decoded["samples"]) - len(clip.samples)
-            clip.samples, clip.rate = decoded["samples"], decoded[RATE]
-            self.shortened += bool(decoded["shortened"])
-            if self.total_samples > MAX_TOTAL_SAMPLES:
-                hours = MAX_TOTAL_SAMPLES // MAX_SAMPLE_RATE // 3_600
-                self._faults.add(f"There is more audio than {hours} hours at 16 kHz, which is the most.")
-                self._faults.check()
+        member = self._members.decode(clip.name, clip.line, options)
+        if member is None:
+            return
+        _, decoded = member
+        self.total_samples += len(decoded["samples"]) - len(clip.samples)
+        clip.samples, clip.rate = decoded["samples"], decoded[RATE]
+        self.shortened += bool(decoded["shortened"])
+        if self.total_samples > MAX_TOTAL_SAMPLES:
+            hours = MAX_TOTAL_SAMPLES // MAX_SAMPLE_RATE // 3_600
+            self._faults.add(f"There is more audio than {hours} hours at 16 kHz, which is the most.")
+            self._faults.check()
 
     def _check_fit(self, clip: UploadedRecording) -> None:
         """Report a transcript that has too many characters for its audio."""
-        if not clip.rate:
+        if not clip.rate or clip.text is None:
             return
         needed, steps = steps_needed(clip.text), steps_of(clip.frames, DEFAULT_STRIDE)
         if needed > steps:
@@ -170,30 +162,23 @@ def read_recordings(source: Source, faults: Faults) -> tuple[Arrays, Json, list[
     clips = list(reader.clips.values())
     arrays: Arrays = {
         **Ragged.of([clip.samples for clip in clips], np.int16).arrays(AUDIO),
-        **Texts.of([clip.text for clip in clips]).arrays(TEXT),
+        **Texts.of([clip.text or "" for clip in clips]).arrays(TEXT),
         RATE: np.array([rate], np.int64),
         SPLIT: np.array([clip.code for clip in clips], np.int8),
     }
     return arrays, _summary(clips, rate), _warnings(reader, source)
 
 
-def read_members(source: Source, faults: Faults, names: list[str] | None = None) -> list[Json]:
-    """An instance for each named member; by default for those that the manifest names, or for all."""
-    if names is None:
-        listed = [record.get(AUDIO) for _, record in source.manifest()]
-        names = [str(name) for name in listed] or [member.name for member in source.members()]
-    instances = []
-    for line, name in enumerate(names, 1):
-        try:
-            with source.open_member(name) as file:
-                instances.append({"audio_base64": bytes_to_json(file.read())})
-        except KeyError:
-            faults.add(f"The archive has no member {shorten(name)}.", row=line, column=AUDIO)
-    return instances
+def read_members(source: Source, faults: Faults) -> list[Json]:
+    """An instance for each member that the manifest names, or for all members where it names none."""
+    members = MediaMembers(source, faults, AUDIO)
+    return members.instances(members.named() or [(member.name, None) for member in source.members()])
 
 
 def _check_clips(clips: list[UploadedRecording], faults: Faults) -> None:
-    """Raise `DatasetInvalid` unless there is something to learn from."""
+    """Raise `DatasetInvalid` unless there is something to learn from, or nothing is to be learned."""
+    if all(clip.text is None for clip in clips):
+        return
     for_training = [clip for clip in clips if clip.code in splits.TRAINING_CODES]
     if len(clips) < MIN_CLIPS:
         faults.add(f"There are too few recordings: {len(clips)}; at least {MIN_CLIPS} are needed.")
@@ -206,13 +191,15 @@ def _check_clips(clips: list[UploadedRecording], faults: Faults) -> None:
 
 def _summary(clips: list[UploadedRecording], rate: int) -> Json:
     seconds = np.array([clip.seconds for clip in clips])
-    characters = Counter(character for clip in clips for character in clip.text)
+    texts = [clip.text for clip in clips if clip.text is not None]
+    characters = Counter(character for text in texts for character in text)
     fits = [
         stride
         for stride in range(1, MAX_STRIDE + 1)
-        if all(steps_needed(clip.text) <= steps_of(clip.frames, stride) for clip in clips)
+        if all(steps_needed(clip.text or "") <= steps_of(clip.frames, stride) for clip in clips)
     ]
     return {
+        **({} if texts else {"trainable": False, "reason": NO_TEXTS}),
         "examples": len(clips),
         "seconds": round(float(seconds.sum()), 2),
         "train_seconds": round(sum(clip.seconds for clip in clips if clip.code in splits.TRAINING_CODES), 2),
@@ -223,8 +210,8 @@ def _summary(clips: list[UploadedRecording], rate: int) -> Json:
             "median": round(float(np.median(seconds)), 3),
             "longest": round(float(seconds.max()), 3),
         },
-        "transcripts": len({clip.text for clip in clips}),
-        "words": len({word for clip in clips for word in clip.text.split()}),
+        "transcripts": len(set(texts)),
+        "words": len({word for text in texts for word in text.split()}),
         "characters": dict(characters.most_common(MAX_CHARACTERS_SHOWN)),
         "max_stride": max(fits, default=1),
         "splits": splits.count_splits(clip.code for clip in clips),
@@ -233,8 +220,8 @@ def _summary(clips: list[UploadedRecording], rate: int) -> Json:
 
 def _warnings(reader: SpeechReader, source: Source) -> list[str]:
     unlisted, clips = source.unlisted(reader.clips), reader.clips.values()
-    known = {c for clip in clips if clip.code in splits.TRAINING_CODES for c in clip.text}
-    unseen = {c for clip in clips for c in clip.text} - known
+    known = {c for clip in clips if clip.code in splits.TRAINING_CODES for c in clip.text or ""}
+    unseen = {c for clip in clips for c in clip.text or ""} - known
     warnings = []
     if unlisted:
         named = f"{len(unlisted):,} members are in no line of the manifest"

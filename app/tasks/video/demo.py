@@ -1,9 +1,8 @@
 """The demo of video classification: people seen by a depth camera."""
 
-from app.tasks.contract import bytes_to_json
 from app.tasks.demonstration import Chart, Demo, Question, StyledText
+from app.tasks.media_members import MediaMembers
 from app.tasks.source import Faults, Source
-from app.tasks.video.inference import FIELD
 from app.tasks.video.reading import LABEL, VIDEO
 from app.typedefs import Json
 
@@ -12,14 +11,10 @@ MAX_CLIPS_SHOWN = 6
 
 def ask_test_clips(source: Source, faults: Faults) -> list[Question]:
     """A few clips that are only for the test, from all over the archive."""
-    del faults
     rows = [row for _, row in source.manifest() if row["split"] == "test"]
-    questions = []
-    for row in rows[:: max(1, len(rows) // MAX_CLIPS_SHOWN)][:MAX_CLIPS_SHOWN]:
-        with source.open_member(row[VIDEO]) as file:
-            instance: Json = {FIELD: bytes_to_json(file.read())}
-        questions.append(Question(instance, row, instance))
-    return questions
+    chosen = rows[:: max(1, len(rows) // MAX_CLIPS_SHOWN)][:MAX_CLIPS_SHOWN]
+    instances = MediaMembers(source, faults, VIDEO).instances((row[VIDEO], None) for row in chosen)
+    return [Question(instance, row, instance) for instance, row in zip(instances, chosen, strict=True)]
 
 
 def render(question: Question, prediction: Json) -> list[StyledText | Chart]:

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from app.errors import DatasetInvalid
 from app.media.decoder import MediaDecoder
 from app.media.errors import MediaError
 from app.media.frame_selection import select_frames
@@ -78,7 +79,7 @@ def _decode_all(clips: Ragged, encoding: ClipEncoding) -> Iterator[Array]:
             try:
                 yield encoding.decode(decoder, clips[row].tobytes())
             except MediaError as error:
-                raise MediaError(f"clip {row + 1} of the data set {error}") from None
+                raise DatasetInvalid(f"The clip {row + 1} of the data set {error}.") from None
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from hashlib import sha256
 
 import numpy as np
 
-from app.errors import DatasetInvalid
 from app.media.decoder import MediaDecoder
-from app.media.errors import MediaError
 from app.tasks.arrays import Arrays
+from app.tasks.media_members import MediaMembers
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels
 from app.tasks.shared.ragged import Ragged, Texts
@@ -41,7 +40,8 @@ class VideoReader:
     """Collects the clips that a manifest names, or what is wrong with them."""
 
     def __init__(self, source: Source, decoder: MediaDecoder, faults: Faults) -> None:
-        self._source, self._decoder, self._faults = source, decoder, faults
+        self._faults = faults
+        self._members = MediaMembers(source, faults, VIDEO, decoder)
         self.clips: list[Clip] = []
         self.named: dict[str, tuple[str, int]] = {}  # label and split by the name of the member
         self.repeated = 0
@@ -59,14 +59,10 @@ class VideoReader:
             self._repeat(line, name, label, split)
             return
         self.named[name] = (label or "", splits.UNASSIGNED if split is None else split)
-        content = self._read_member(line, name)
-        if content is None:
+        member = self._members.decode(name, line, TRIAL_FRAMES)
+        if member is None:
             return
-        try:
-            facts = self._decoder.decode(VIDEO, content, TRIAL_FRAMES)
-        except MediaError as error:
-            self._faults.add(f"The member {shorten(name)} {error}.", row=line, column=VIDEO)
-            return
+        content, facts = member
         if label is not None and split is not None:
             size = (facts["width"], facts["height"])
             self.clips.append(Clip(content, label, split, facts["count"], size))
@@ -95,17 +91,6 @@ class VideoReader:
             column = LABEL if label != self.named[name][0] else SPLIT
             detail = f"The member {shorten(name)} has another {column} in an earlier line."
             self._faults.add(detail, row=line, column=column)
-
-    def _read_member(self, line: int, name: str) -> bytes | None:
-        try:
-            with self._source.open_member(name) as file:
-                return file.read()
-        except KeyError:
-            self._faults.add(f"The archive has no member {shorten(name)}.", row=line, column=VIDEO)
-        except DatasetInvalid as error:
-            for problem in error.problems:
-                self._faults.add(problem.detail, row=line, column=VIDEO)
-        return None
 
     def arrays(self) -> Arrays:
         """The clips as they were uploaded; labels are numbered in alphabetical order."""

@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from app.errors import Problem
 from app.tasks.arrays import Arrays, Floats
-from app.tasks.contract import Defaults, Example, Input, Output, Plan, Split, TensorField, bytes_to_json
+from app.tasks.contract import Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
+from app.tasks.media_members import MediaMembers
 from app.tasks.shared import label_metrics
 from app.tasks.shared.label_weights import label_weights
 from app.tasks.shared.ragged import Ragged, Texts
@@ -75,14 +76,8 @@ class VideoClassification:
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a line of the manifest."""
-        instances = []
-        for line, record in source.manifest():
-            try:
-                with source.open_member(str(record.get(VIDEO))) as file:
-                    instances.append({FIELD: bytes_to_json(file.read())})
-            except KeyError:
-                faults.add("The archive has no such member.", row=line, column=VIDEO)
-        return instances
+        members = MediaMembers(source, faults, VIDEO)
+        return members.instances(members.named())
 
     def check(self, summary: Json, options: VideoOptions) -> list[Problem]:
         """Report clips of too many pixels, and weights of labels that no clip has."""

@@ -1,16 +1,23 @@
 """Live transcripts: messages while samples come, a last one with everything, errors as a last message."""
 
 import asyncio
+import base64
 import json
+import socket
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from starlette.testclient import TestClient
+from starlette.datastructures import Headers
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from app.api.routes.listen import router
+from app.api import problems
+from app.api.routes import listen
+from app.api.routes.listen import MAX_LINE_BYTES, router
 from app.errors import NotFound, QueueFull
 from app.lanes import Answer
 from app.services.serving.metrics import PredictionMetrics
@@ -19,8 +26,11 @@ from app.services.serving.version_router import ResolvedRoute, Route, VersionSel
 from app.tasks import TASKS
 from app.tasks.contract import Plan
 from app.tasks.speech.labels import load_labels
+from tests.app.api.test_raw import served
 from tests.app.tasks.speech.conftest import small_plan
 from tests.support.factories.recordings import tone
+from tests.support.factories.speaking import events
+from tests.support.fixtures.servers import until
 
 __all__ = ["small_plan"]  # a fixture
 
@@ -29,7 +39,7 @@ class SayingLane:
     """Hears `ab` in every input."""
 
     def __init__(self, state: Any) -> None:
-        self.state, self.full = state, False
+        self.state, self.full, self.sent = state, False, 0
 
     def check_capacity(self, artifact: str, *, stepwise: bool) -> None:
         if self.full:
@@ -37,6 +47,7 @@ class SayingLane:
 
     async def send(self, artifact: str, arrays: Any, seconds: float) -> Answer:
         await asyncio.sleep(0)
+        self.sent += 1
         labels = load_labels(self.state["labels"])
         outputs = np.full((-(-len(arrays[0]) // 3), labels.count), -9.0, np.float32)
         outputs[:, 0] = -0.01
@@ -67,6 +78,7 @@ def lane(small_plan: Plan) -> SayingLane:
 def client(lane: SayingLane) -> TestClient:
     app = FastAPI()
     app.include_router(router)
+    problems.install(app)
     service = PredictionService(lane, Router(lane.state), PredictionMetrics(lane), None)  # type: ignore[arg-type]
     app.state.shared = SimpleNamespace(predictions=service)
     return TestClient(app)
@@ -130,3 +142,195 @@ def test_errors_are_the_last_message(client: TestClient, lane: SayingLane) -> No
     for model, status in (("tags", 422), ("nobody", 404)):
         with client.websocket_connect(f"/v1/models/{model}/listen") as socket:
             assert json.loads(socket.receive()["text"])["error"]["status"] == status
+
+
+def handshake(client: TestClient, host: str, origin: str | None) -> Any:
+    headers = {"host": host} | ({} if origin is None else {"origin": origin})
+    return client.websocket_connect("/v1/models/voice/listen", headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("recurra.example", "http://evil.example"),
+        ("recurra.example", "https://recurra.example.evil.example"),
+        ("recurra.example", "https://evil-recurra.example"),
+        ("recurra.example", "https://recurra.example@evil.example"),
+        ("127.0.0.1:8000", "http://127.0.0.1:3000"),
+        ("127.0.0.1:8000", "http://127.0.0.1"),
+        ("recurra.example:443", "http://recurra.example"),
+        ("recurra.example", "null"),
+        ("recurra.example", ""),
+        ("", "null"),
+    ],
+)
+def test_a_page_of_another_origin_may_not_listen(client: TestClient, host: str, origin: str) -> None:
+    with pytest.raises(WebSocketDenialResponse) as refused, handshake(client, host, origin):
+        pass
+    answer = refused.value
+    assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
+    assert answer.json()["type"] == "/problems/forbidden"
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("recurra.example", None),
+        ("recurra.example", "https://recurra.example"),
+        ("recurra.example:443", "https://recurra.example"),
+        ("Recurra.example:8000", "http://recurra.EXAMPLE:8000"),
+        ("[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_a_page_of_this_server_and_a_program_may_listen(
+    client: TestClient, host: str, origin: str | None
+) -> None:
+    with handshake(client, host, origin) as socket:
+        socket.send_text("end")
+        assert json.loads(socket.receive()["text"])["done"]
+
+
+def test_every_origin_that_is_named_counts() -> None:
+    same, other = (b"origin", b"https://a.example"), (b"origin", b"https://b.example")
+    assert listen.is_same_origin(Headers(raw=[(b"host", b"a.example"), same, same]))
+    assert not listen.is_same_origin(Headers(raw=[(b"host", b"a.example"), same, other]))
+
+
+LINES = {"content-type": "application/x-ndjson"}
+
+
+def line(samples: bytes, **fields: Any) -> bytes:
+    return json.dumps({"audio_base64": base64.b64encode(samples).decode(), **fields}).encode() + b"\n"
+
+
+def test_a_request_in_lines_has_the_events_of_a_conversation(client: TestClient) -> None:
+    pieces = [pcm(1.0), pcm(0.5) + bytes(8_000), b"\0", b""] * 8
+    body = line(b"", parameters={"stream": True, "beam_size": 1}) + b"\n \n" + b"".join(map(line, pieces))
+    for content in (body, body.removesuffix(b"\n")):
+        answer = client.post("/v1/models/voice/listen", content=content, headers=LINES)
+        assert answer.headers["content-type"] == "text/event-stream"
+        *messages, (name, done) = events(answer.content)
+        *expected, last = conversation(client, "", pieces)
+        assert messages == [("message", message) for message in expected]
+        assert last.pop("done")
+        assert (name, done) == ("done", {"model": "voice", "version": 1, "predictions": [last]})
+        assert done["predictions"][0]["duration_seconds"] > 10
+
+
+def test_nothing_that_is_sent_is_a_recording_too(client: TestClient) -> None:
+    answer = client.post("/v1/models/voice/listen?sample_rate=16000", content=b"", headers=LINES)
+    ((name, done),) = events(answer.content)
+    assert (name, done["predictions"][0]["text"]) == ("done", "")
+
+
+class Upload:
+    """A request whose body is sent by and by, and the bytes that answer it."""
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        self.socket = socket.create_connection((address.hostname, address.port or 80), timeout=20)
+        head = f"POST /v1/models/voice/listen HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        head += "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.socket.sendall(head.encode())
+        self.received = b""
+
+    def send(self, part: bytes) -> None:
+        self.socket.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+
+    def read_until(self, word: bytes) -> None:
+        while word not in self.received:
+            part = self.socket.recv(65_536)
+            assert part, self.received
+            self.received += part
+
+
+@pytest.fixture
+def upload(client: TestClient) -> Iterator[Upload]:
+    with served(client.app) as url:
+        made = Upload(url)
+        with made.socket:
+            yield made
+
+
+def test_a_request_is_answered_while_it_is_sent(upload: Upload) -> None:
+    upload.send(line(pcm(0.6)))
+    upload.read_until(b'"final":false')
+    assert b"200 OK" in upload.received
+    assert b"event: done" not in upload.received
+    half = line(pcm(0.6))
+    upload.send(half[:100])
+    upload.send(half[100:])
+    upload.send(b"")
+    upload.read_until(b"event: done")
+    assert upload.received.count(b'"final":false') == 2
+    upload.read_until(b"\r\n0\r\n\r\n")
+
+
+def test_a_client_that_leaves_is_no_error(
+    upload: Upload, caplog: pytest.LogCaptureFixture, lane: SayingLane
+) -> None:
+    upload.send(line(pcm(0.6)))
+    upload.read_until(b'"final":false')
+    upload.socket.close()
+    until(lambda: lane.sent == 1, what="the one input that was computed")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_recording_that_stops_coming_is_not_waited_for(
+    upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload.send(line(pcm(0.6)))
+    upload.read_until(b'"final":false')
+    monkeypatch.setattr(listen, "DEFAULT_DEADLINE_SECONDS", 0.05)
+    upload.send(line(b""))
+    upload.read_until(b"event: error")
+    upload.read_until(b"deadline-passed")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "where"),
+    [
+        ("nobody/listen", line(b""), 404, None),
+        ("tags/listen", line(b""), 422, ""),
+        ("voice/listen?sample_rate=7", line(b""), 422, "/query/sample_rate"),
+        ("voice/listen?version=1&alias=a", line(b""), 422, "/query/alias"),
+        ("voice/listen", b"[" * 100_000, 422, "/row/1"),
+        ("voice/listen", b"RIFF", 422, "/row/1"),
+        ("voice/listen", b'{"audio_base64": "not base64!"}', 422, "/row/1"),
+        ("voice/listen", b'{"audio": "AAAA"}', 422, "/row/1"),
+        ("voice/listen", line(b"", parameters={"beam_size": 0}), 422, "/parameters/beam_size"),
+        ("voice/listen", b" " * (MAX_LINE_BYTES + 1), 422, None),
+    ],
+)
+def test_a_fault_before_the_first_samples_has_a_status(
+    client: TestClient, path: str, body: bytes, status: int, where: str | None
+) -> None:
+    answer = client.post(f"/v1/models/{path}", content=body, headers=LINES)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert [error["pointer"] for error in answer.json()["errors"]] == ([] if where is None else [where])
+
+
+def test_a_later_fault_is_the_last_event(client: TestClient, lane: SayingLane) -> None:
+    for later, kind, pointers in (
+        (b'{"audio_base64": 7}', "invalid-request", ["/row/2"]),
+        (line(b"", parameters={"beam_size": 1}), "invalid-request", ["/row/2/parameters"]),
+        (line(bytes(MAX_LINE_BYTES)), "invalid-request", []),
+    ):
+        body = line(pcm(0.6)) + later
+        answer = client.post("/v1/models/voice/listen", content=body, headers=LINES)
+        assert answer.status_code == 200
+        name, last = events(answer.content)[-1]
+        assert (name, last["type"]) == ("error", f"/problems/{kind}")
+        assert [error["pointer"] for error in last["errors"]] == pointers
+    lane.full = True
+    ((name, last),) = events(
+        client.post("/v1/models/voice/listen", content=line(pcm(1)), headers=LINES).content
+    )
+    assert (name, last["type"]) == ("error", "/problems/queue-full")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json", ""])
+def test_a_page_of_another_origin_cannot_send_lines_unasked(client: TestClient, kind: str) -> None:
+    answer = client.post("/v1/models/voice/listen", content=line(b""), headers={"content-type": kind})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/header/content-type"

@@ -188,6 +188,23 @@ def test_bodies_are_bounded_however_they_come(http: httpx.Client, size: int, chu
         assert answer.json()["size"] == size
 
 
+def test_a_body_that_is_announced_to_be_too_large_is_not_read(endpoints: Endpoints) -> None:
+    app = Application([RawRoute("/raw/{name}/echo/{number}", endpoints.echo, {})])
+    app.state.shared = SimpleNamespace(limits=SimpleNamespace(request_bytes=LIMIT))
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("nothing of the body is needed")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/raw/a/echo/1", "query_string": b"", "app": app}
+    scope |= {"headers": [(b"content-length", b"%d" % (LIMIT + 1))]}
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 413
+
+
 def test_a_request_whose_client_went_away_is_dropped(http: httpx.Client, endpoints: Endpoints) -> None:
     address = (http.base_url.host, http.base_url.port)
     with closing(socket.create_connection(address)) as client:

@@ -12,11 +12,14 @@ import pytest
 
 from app.errors import DatasetInvalid, NoSpace
 from app.ingest.child import read_upload
+from app.ingest.limits import ArchiveLimits, FileLimits
 from app.ingest.run_child import detect_format, ingest
+from app.media.limits import MediaLimits
 from app.tasks import TASKS
 from app.tasks.forecasting.series import SeriesSet
 from tests.app.malformations import TABLES
 from tests.app.malformed import DAYS, GOOD_PARQUET, HEAD, MALFORMED, Malformed, item, lines, table
+from tests.support.factories.recordings import archive, tone, written
 from tests.support.fixtures.real_data import shared
 
 FORECASTING = TASKS["forecasting"]
@@ -38,7 +41,7 @@ def read_here(case: Malformed, directory: Path) -> list[dict[str, str]]:
     if kind not in task.formats:
         return [{"pointer": "/format", "detail": ", ".join(task.formats)}]
     columns = json.loads(case.fields.get("columns", "{}"))
-    spec = {"path": str(path), "format": kind, "columns": columns, "out": str(out)}
+    spec = {"path": str(path), "format": kind, "columns": columns, "out": str(out), "archive_limits": {}}
     answer = read_upload(spec, task)
     assert not answer["ok"]
     assert not list(out.iterdir())
@@ -210,6 +213,30 @@ def test_the_child_learns_no_secrets(
     assert "secret" not in str(result.summary)
 
 
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("limits", "pointer", "word"),
+    [
+        (FileLimits(archive=ArchiveLimits(members=3)), "/file", "4 members; at most 3"),
+        (
+            FileLimits(media=MediaLimits(audio_seconds=0.4)),
+            "/file/row/1/column/audio",
+            "longer than 0.4 seconds",
+        ),
+        (FileLimits(media=MediaLimits(file_bytes=1000)), "/file/row/1/column/audio", "more than 1,000 bytes"),
+    ],
+)
+def test_the_limits_on_archives_and_media_reach_the_child(
+    limits: FileLimits, pointer: str, word: str, tmp_path: Path
+) -> None:
+    clips = [{"audio": f"{name}.wav", "text": "ab"} for name in "abc"]
+    path, out = upload(tmp_path, archive({line["audio"]: written(tone()) for line in clips}, clips))
+    with pytest.raises(DatasetInvalid) as caught:
+        ingest(path, task="speech", format="zip", columns={}, out=out, seconds=60, limits=limits)
+    assert caught.value.problems[0].pointer == pointer
+    assert word in caught.value.problems[0].detail
+
+
 def test_a_full_disk_is_not_the_files_fault(child: Callable[[str], str], tmp_path: Path) -> None:
     with pytest.raises(NoSpace):
         take(tmp_path, b"", module=child(LEAVE + "print(json.dumps({'ok': False, 'no_space': True}))"))
@@ -222,6 +249,7 @@ def test_a_full_disk_is_not_taken_for_a_bad_file(tmp_path: Path) -> None:
         pytest.skip("/dev/full is a device of Linux")
     (tmp_path / "arrays" / "arrays.npz").symlink_to(full)
     spec = {"path": str(path), "format": "csv", "columns": {}, "out": str(tmp_path / "arrays")}
+    spec |= {"archive_limits": {}}
     assert read_upload(spec, FORECASTING) == {"ok": False, "no_space": True}
 
 
@@ -234,6 +262,8 @@ def confined(tmp_path: Path, body: bytes, **limits: int) -> subprocess.Completed
         "format": "csv",
         "columns": {},
         "out": str(out),
+        "archive_limits": {},
+        "media_limits": {},
         **limits,
     }
     return subprocess.run(

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from app.infrastructure.processes import is_alive
-from app.media.decoder import MediaDecoder, process_decoder
+from app.media.decoder import MediaDecoder, limit_decoding, process_decoder
 from app.media.errors import MediaError
 from app.media.limits import MediaLimits
 from tests.support.factories.recordings import RATE, tone, written
+from tests.support.fixtures.processes import has_ended
+from tests.support.fixtures.servers import until
 
 TONE = written(tone())
 # Two seconds of work for the decoder: an hour at a high rate.
@@ -87,19 +89,58 @@ def test_closing_ends_the_child_and_a_closed_decoder_starts_another() -> None:
     assert process_decoder() is process_decoder()
 
 
-def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+def test_a_process_keeps_to_its_limits_whoever_decodes() -> None:
+    process_decoder().decode("audio", TONE, {})  # a child with other limits
+    try:
+        limit_decoding(MediaLimits(audio_seconds=0.25))
+        with pytest.raises(MediaError, match=r"is longer than 0\.25 seconds"):
+            process_decoder().decode("audio", TONE, {})
+        with MediaDecoder() as decoder, pytest.raises(MediaError, match=r"is longer than 0\.25 seconds"):
+            decoder.decode("audio", TONE, {})
+        with MediaDecoder(LONG) as decoder:
+            assert decoder.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+    finally:
+        limit_decoding(MediaLimits())
+    assert process_decoder().decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+
+
+def test_a_file_that_is_too_large_is_not_even_sent_to_the_child() -> None:
+    with MediaDecoder(MediaLimits(file_bytes=len(TONE) - 1)) as decoder:
+        with pytest.raises(MediaError, match=f"has more than {len(TONE) - 1:,} bytes"):
+            decoder.decode("audio", TONE, {})
+        assert decoder.pid is None
+    with MediaDecoder(MediaLimits(file_bytes=len(TONE))) as decoder:
+        assert decoder.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "os.kill(os.getpid(), 9)",  # an idle child sees the end of its pipe
+        "os.kill(decoder.pid, signal.SIGSTOP); os.killpg(0, 9)",  # one that hangs is killed with the group
+    ],
+)
+def test_a_child_ends_with_its_parent(tmp_path: Path, end: str) -> None:
     (tmp_path / "tone.wav").write_bytes(TONE)
     code = (
-        "import os, sys; from pathlib import Path; from app.media.decoder import MediaDecoder\n"
+        "import os, signal, sys; from pathlib import Path; from app.media.decoder import MediaDecoder\n"
         "decoder = MediaDecoder(); decoder.decode('audio', Path(sys.argv[1]).read_bytes(), {})\n"
-        "print(decoder.pid, flush=True); os.kill(os.getpid(), 9)"
+        f"print(decoder.pid, flush=True); {end}"
     )
     root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "tone.wav")],
         cwd=root, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(root)},
+        start_new_session=True,
     )  # fmt: skip
-    child, end = int(done.stdout), time.monotonic() + 5
-    while is_alive(child) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not is_alive(child)
+    until(lambda: has_ended(int(done.stdout)), what="the end of the child")
+
+
+def test_an_interrupt_from_the_terminal_is_not_for_the_child() -> None:
+    with MediaDecoder() as decoder:
+        decoder.decode("audio", TONE, {})
+        child = decoder.pid
+        assert child is not None
+        os.kill(child, signal.SIGINT)
+        decoder.decode("audio", TONE, {})
+        assert decoder.pid == child

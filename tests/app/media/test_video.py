@@ -168,7 +168,11 @@ def test_damage_costs_frames_and_not_the_clip() -> None:
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "is not a video: it is a PNG image"),
         (b"\xff\xd8\xff\xe0" + bytes(50), "is not a video: it is a JPEG image"),
         (b"MThd\0\0\0\6\0\0\0\1\0\x60", "is not a video: it is a MIDI file"),
-        (b"<html></html>", "is not a video: it is a text in HTML or XML"),
+        (b"<html></html>", "is not a video: it is an HTML page"),
+        (b"<?xml version='1.0'?><svg/>", "is not a video: it is an XML document"),
+        (b"\n ffconcat version 1.0\nfile /etc/passwd\n", "is not a video: it is a playlist"),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "is not a video: it is a playlist"),
+        (b"ID3\4\0\0\0\0\0\0\xff\xfb\x90\x64" + bytes(50), "is not a video: it is a file in MP3 format"),
     ],
 )
 def test_other_files_are_refused(content: bytes, reason: str) -> None:

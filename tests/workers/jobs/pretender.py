@@ -49,7 +49,13 @@ def behave(request: dict[str, Any], behaviour: str, stop: threading.Event) -> No
     if behaviour in {"done", "slow"}:
         out = Path(request["out_dir"])
         (out / "manifest.json").write_text(
-            json.dumps({"state": {}, "device": request["spec"]["training"]["device"]})
+            json.dumps(
+                {
+                    "state": {},
+                    "device": request["spec"]["training"]["device"],
+                    "limits": request["media_limits"],
+                }
+            )
         )
         (out / "model.onnx").write_bytes(b"graph")
         send(type="warning", message="careful")

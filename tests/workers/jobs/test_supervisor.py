@@ -18,6 +18,7 @@ from app.database.tables import Job, ModelVersion
 from app.errors import NoSpace
 from app.infrastructure.checkpoint_name import step_of
 from app.infrastructure.storage import Storage
+from app.media.limits import MediaLimits
 from app.services.jobs import checkpoints, control, leases, queries
 from app.states import Status
 from tests.app.services.jobs.test_leases import submit
@@ -42,12 +43,17 @@ def job_id(sessions: Sessions, storage: Storage, tmp_path: Path) -> str:
 @pytest.fixture
 def supervise(sessions: Sessions, storage: Storage, tmp_path: Path) -> Callable[..., Supervisor]:
     def make(
-        behaviour: str, stopping: Callable[[], bool] = lambda: False, lease: float = 60, stall: float = 60
+        behaviour: str,
+        stopping: Callable[[], bool] = lambda: False,
+        lease: float = 60,
+        stall: float = 60,
+        **settings: Any,
     ) -> Supervisor:
         command = (sys.executable, str(PRETENDER), behaviour)
         timeouts = Timeouts(lease, stall)
+        work_dir = tmp_path / "work"
         return Supervisor(
-            sessions, storage, tmp_path / "work", "worker_1", timeouts, "cpu", stopping, command
+            sessions, storage, work_dir, "worker_1", timeouts, "cpu", stopping, command, **settings
         )
 
     return make
@@ -77,6 +83,15 @@ def test_a_training_that_ends_well_becomes_a_version(
     assert types == ["status", "status", "epoch", "warning", "status"]
     assert b'"device": "cpu"' in b"".join(storage.read(f"{version.artifact}/manifest.json"))
     assert leftovers(tmp_path) == []
+
+
+def test_the_child_gets_the_limits_on_media(
+    supervise: Callable[..., Supervisor], sessions: Sessions, storage: Storage, job_id: str
+) -> None:
+    supervise("done", media_limits=MediaLimits(audio_seconds=7.5)).run()
+    with sessions() as session:
+        version = session.get_one(ModelVersion, ("m", 1))
+    assert b'"audio_seconds": 7.5' in b"".join(storage.read(f"{version.artifact}/manifest.json"))
 
 
 def test_a_run_of_a_sweep_stores_its_outcome_and_becomes_no_version(

@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.errors import Problem
+from app.tasks import TASKS
 from app.tasks.shared.ragged import Ragged
+from app.tasks.speech.options import SpeechOptions, SpeechParameters
 from tests.app.tasks.speech.conftest import ReadArchive
 from tests.support.factories.recordings import archive, muxed, tone, written
 
@@ -127,3 +130,31 @@ def test_too_little_to_learn_from(
 def test_a_shortened_recording_is_read_with_a_warning(read_archive: ReadArchive) -> None:
     reading = read_archive(archive(files(3, TONE[:-4_000]), lines(3)))
     assert reading.warnings == ["3 recordings end before their headers say; what is there was read."]
+
+
+def test_recordings_without_texts_are_only_to_be_predicted(read_archive: ReadArchive) -> None:
+    reading = read_archive(archive(files(2), [{"audio": "0.wav"}, {"audio": "1.wav", "split": "test"}]))
+    summary = reading.summary
+    assert (summary["trainable"], summary["reason"]) == (False, "No recording has a text.")
+    assert (summary["examples"], summary["transcripts"], summary["characters"]) == (2, 0, {})
+    task = TASKS["speech"]
+    problems = task.check(summary, SpeechOptions())
+    assert problems == [Problem("/dataset", "No recording has a text.")]
+    assert task.check_dataset(summary, {}, SpeechParameters()) == []
+    assert len(task.instances(reading.arrays, {})) == 2
+
+
+def test_recordings_of_silence_have_texts(problems_of: Problems) -> None:
+    manifest = [{"audio": f"{number}.wav", "text": ""} for number in range(4)]
+    assert problems_of(archive(files(4), manifest)) == {
+        "/file/column/text": "Every text for training is empty."
+    }
+
+
+def test_a_line_without_a_text_among_others_is_refused(problems_of: Problems) -> None:
+    manifest = [*lines(3), {"audio": "3.wav"}, {"audio": "4.wav", "text": "a"}, {"audio": "5.wav"}]
+    missing = "The text is missing; other lines have one."
+    assert problems_of(archive(files(6), manifest)) == {
+        "/file/row/4/column/text": missing,
+        "/file/row/6/column/text": missing,
+    }
