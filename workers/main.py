@@ -13,6 +13,7 @@ from app.database.engine import Sessions, make_engine, make_readers, make_sessio
 from app.identifiers import new_id
 from app.infrastructure import logs
 from app.infrastructure.broker import SERVE, TRAIN, Broker, make_celery
+from app.infrastructure.liveness import LivenessFile
 from app.infrastructure.storage import Storage
 from app.services.jobs.dispatcher import Dispatcher
 from app.services.maintenance.janitor import Janitor
@@ -55,6 +56,10 @@ def _supervisor() -> Supervisor:
     )
 
 
+def _liveness(role: str, worker_id: str) -> LivenessFile:
+    return LivenessFile(settings.data_dir, role, worker_id)
+
+
 celery_task.register(app, lambda: _supervisor().run())
 
 
@@ -85,7 +90,9 @@ def devices(device: str, predictors: int, gpus: Path = NVIDIA_GPUS) -> tuple[str
 def train(worker_id: str) -> None:
     """Run a training worker until a signal stops it."""
     device = devices(settings.device, 1)[0]
-    registration = WorkerRegistration(_sessions(), worker_id, TRAIN, device, loaded=list)
+    registration = WorkerRegistration(
+        _sessions(), worker_id, TRAIN, device, list, _liveness(TRAIN, worker_id)
+    )
     dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
     storage, data_dir = Storage(settings.storage), settings.data_dir.resolve()
     janitor = Janitor(_sessions(), storage, data_dir, settings.cleanup_seconds)
@@ -118,9 +125,9 @@ def serve(worker_id: str) -> None:
     )
     step = predictor_step(config)
     app.steps["worker"].add(step)
-    registration = WorkerRegistration(
-        _sessions(), worker_id, SERVE, ",".join(dict.fromkeys(config.devices)), loaded=step.loaded_artifacts
-    )
+    device = ",".join(dict.fromkeys(config.devices))
+    liveness = _liveness(SERVE, worker_id)
+    registration = WorkerRegistration(_sessions(), worker_id, SERVE, device, step.loaded_artifacts, liveness)
     signals.worker_ready.connect(lambda **_: registration.start(), weak=False)
     try:
         _run(SERVE, pool="solo", worker_id=worker_id)
