@@ -47,7 +47,7 @@ def supervise(sessions: Sessions, storage: Storage, tmp_path: Path) -> Callable[
         command = (sys.executable, str(PRETENDER), behaviour)
         timeouts = Timeouts(lease, stall)
         return Supervisor(
-            sessions, storage, tmp_path / "work", "worker_1", timeouts, "cpu", stopping, command
+            sessions, storage, tmp_path / "work", "worker_1", timeouts, ["cpu"], stopping, command
         )
 
     return make
