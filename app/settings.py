@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     media_frames: int = Field(default=2_000, gt=0)  # of a clip, that are decoded
     media_midi_events: int = Field(default=1_000_000, gt=0)
     log_level: str = "INFO"
-    device: str = "auto"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]?))?)$")
     lease_seconds: float = Field(default=60.0, gt=1)
     stall_seconds: float = Field(default=600.0, gt=0)  # without a report of a training before it is killed
     checkpoint_seconds: float = Field(default=30.0, gt=0)  # between checkpoints within an epoch

@@ -3,7 +3,6 @@
 import argparse
 import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
@@ -12,14 +11,16 @@ from sqlalchemy import Engine
 from app.database.engine import Sessions, make_engine, make_readers, make_sessions
 from app.identifiers import new_id
 from app.infrastructure import logs
-from app.infrastructure.broker import SERVE, TRAIN, Broker, make_celery
+from app.infrastructure.broker import SERVE, TRAIN, Broker, make_celery, queue_of
+from app.infrastructure.liveness import LivenessFile
 from app.infrastructure.storage import Storage
 from app.media.limits import MediaLimits
+from app.services.jobs.devices import CPU, accepted
 from app.services.jobs.dispatcher import Dispatcher
 from app.services.maintenance.janitor import Janitor
 from app.settings import Settings
 from workers.jobs import celery_task
-from workers.jobs.kinds import NVIDIA_GPUS
+from workers.jobs.machine import worker_devices
 from workers.jobs.registration import WorkerRegistration
 from workers.jobs.supervisor import Supervisor, Timeouts
 from workers.serving.processes import ServingConfig, predictor_step
@@ -50,11 +51,15 @@ def _supervisor() -> Supervisor:
         work_dir=settings.data_dir.resolve() / "work",
         owner=os.environ[WORKER_ID],
         timeouts=Timeouts(settings.lease_seconds, settings.stall_seconds, settings.checkpoint_seconds),
-        device=settings.device,
+        devices=worker_devices(settings.device),
         stopping=celery_task.released.is_set,
         threads=settings.training_threads,
         media_limits=MediaLimits(**settings.limits("media")),
     )
+
+
+def _liveness(role: str, worker_id: str) -> LivenessFile:
+    return LivenessFile(settings.data_dir, role, worker_id)
 
 
 celery_task.register(app, lambda: _supervisor().run())
@@ -73,21 +78,16 @@ signals.worker_process_init.connect(_in_pool_child)
 signals.setup_logging.connect(_configure_logs)
 
 
-def devices(device: str, predictors: int, gpus: Path = NVIDIA_GPUS) -> tuple[str, ...]:
-    """Return each predictor's device: one predictor a GPU, or `predictors` on the CPU.
-
-    GPUs are counted without torch, which is never imported in this process.
-    """
-    if device.startswith("cuda:"):
-        return (device,)
-    count = len(list(gpus.glob("*"))) if device != "cpu" else 0
-    return tuple(f"cuda:{number}" for number in range(count)) or ("cpu",) * predictors
+def predictor_devices(devices: tuple[str, ...], predictors: int) -> tuple[str, ...]:
+    """Return each predictor's device: one predictor a GPU, or `predictors` on the CPU."""
+    return devices * predictors if devices == (CPU,) else devices
 
 
 def train(worker_id: str) -> None:
     """Run a training worker until a signal stops it."""
-    device = devices(settings.device, 1)[0]
-    registration = WorkerRegistration(_sessions(), worker_id, TRAIN, device, loaded=list)
+    devices = worker_devices(settings.device)
+    liveness = _liveness(TRAIN, worker_id)
+    registration = WorkerRegistration(_sessions(), worker_id, TRAIN, ",".join(devices), list, liveness)
     dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
     storage, data_dir = Storage(settings.storage), settings.data_dir.resolve()
     janitor = Janitor(_sessions(), storage, data_dir, settings.cleanup_seconds)
@@ -101,7 +101,8 @@ def train(worker_id: str) -> None:
     signals.worker_shutting_down.connect(lambda **_: celery_task.release_children(), weak=False)
 
     try:
-        _run(TRAIN, pool="prefork", worker_id=worker_id)
+        queues = list(dict.fromkeys(queue_of(device) for device in accepted(devices)))
+        _run(queues, pool="prefork", worker_id=worker_id)
     finally:
         for part in (sweeps, janitor, dispatcher, registration):
             part.stop()
@@ -114,28 +115,28 @@ def serve(worker_id: str) -> None:
         storage_url=settings.storage,
         cache_dir=str(settings.data_dir.resolve() / "cache"),
         worker_id=worker_id,
-        devices=devices(settings.device, settings.predictors),
+        devices=predictor_devices(worker_devices(settings.device), settings.predictors),
         lane=settings.lane,
         max_batch=settings.max_batch,
     )
     step = predictor_step(config)
     app.steps["worker"].add(step)
-    registration = WorkerRegistration(
-        _sessions(), worker_id, SERVE, ",".join(dict.fromkeys(config.devices)), loaded=step.loaded_artifacts
-    )
+    device = ",".join(dict.fromkeys(config.devices))
+    liveness = _liveness(SERVE, worker_id)
+    registration = WorkerRegistration(_sessions(), worker_id, SERVE, device, step.loaded_artifacts, liveness)
     signals.worker_ready.connect(lambda **_: registration.start(), weak=False)
     try:
-        _run(SERVE, pool="solo", worker_id=worker_id)
+        _run([SERVE], pool="solo", worker_id=worker_id)
     finally:
         registration.stop()
 
 
-def _run(queue: str, pool: str, worker_id: str) -> None:
+def _run(queues: list[str], pool: str, worker_id: str) -> None:
     os.environ[WORKER_ID] = worker_id
     command = [
         "worker",
         "--queues",
-        queue,
+        ",".join(queues),
         "--pool",
         pool,
         "--concurrency",

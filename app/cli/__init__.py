@@ -1,29 +1,87 @@
-"""The command line `recurra`."""
+"""The command line `recurra`. A command's module is imported only when the command is run."""
+
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
-from app.cli.commands import batch, doctor, jobs, models, predict, serve, sweep, train
-from app.cli.demo import command
+from app.cli.lazy_group import LazyCommand, LazyGroup
+
+# The summaries are the first lines of the commands' own helps.
+MEMBERS = (
+    LazyCommand(
+        "up",
+        "app.cli.commands.serve:up",
+        "Run everything in the foreground until Ctrl-C or SIGTERM.",
+    ),
+    LazyCommand("api", "app.cli.commands.parts:api", "Run the API server alone (this process becomes it)."),
+    LazyCommand("worker", "app.cli.commands.parts:worker", "Run one worker alone (this process becomes it)."),
+    LazyCommand("migrate", "app.cli.commands.serve:migrate", "Bring the database to this version's schema."),
+    LazyCommand(
+        "doctor",
+        "app.cli.commands.doctor:doctor",
+        "Check an installation; exit with 1 if there are problems that have not been repaired.",
+    ),
+    LazyCommand(
+        "demo",
+        "app.cli.demo.command:demo",
+        "Train on a small real sample, compare with the baseline, and predict.",
+    ),
+    LazyCommand(
+        "train",
+        "app.cli.commands.train:train",
+        "Upload a file, train a network on it, and compare it with the baseline.",
+    ),
+    LazyCommand(
+        "sweep",
+        "app.cli.commands.sweep:sweep",
+        "Train a network for each setting of a search, over several seeds; the best becomes the version.",
+    ),
+    LazyCommand(
+        "predict",
+        "app.cli.commands.predict:predict",
+        "Predict each instance of a file, or one text; one prediction a line, in order.",
+    ),
+    LazyCommand(
+        "batch",
+        "app.cli.commands.batch:batch",
+        "Predict every example of a data set; the result is JSON Lines, one prediction a line, in order.",
+    ),
+    LazyCommand("jobs", "app.cli.commands.jobs:app", "Jobs: list, show, watch, cancel, pause, resume."),
+    LazyCommand("models", "app.cli.commands.models:app", "Trained models: list, show, promote, download."),
+)
+
+
+class Recurra(LazyGroup):
+    """The commands of `recurra`."""
+
+    members = MEMBERS
+
 
 app = typer.Typer(
     name="recurra",
-    help="Train and serve recurrent networks over REST.",
+    cls=Recurra,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(serve.up)
-app.command()(serve.api)
-app.command()(serve.worker)
-app.command()(serve.migrate)
-app.command()(doctor.doctor)
-app.command()(command.demo)
-app.command()(train.train)
-app.command()(sweep.sweep)
-app.command()(predict.predict)
-app.command()(batch.batch)
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(models.app, name="models")
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - typer passes it so
+    if value:
+        typer.echo(f"recurra {version('recurra')}")
+        raise typer.Exit
+
+
+@app.callback()
+def recurra(
+    *,
+    version_: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Train and serve recurrent networks over REST."""
 
 
 def main() -> None:

@@ -155,7 +155,7 @@ class Worker(Base):
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     role: Mapped[str] = mapped_column(String(16))
-    device: Mapped[str] = mapped_column(String(64))
+    device: Mapped[str] = mapped_column(String(255))  # those it has, with commas between them
     host: Mapped[str] = mapped_column(String(255))
     pid: Mapped[int] = mapped_column(Integer)
     loaded: Mapped[list[str]] = mapped_column(JSON)

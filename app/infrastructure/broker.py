@@ -56,19 +56,27 @@ def make_celery(redis_url: str, prefix: str = KEY_PREFIX) -> "celery.Celery":
     return app
 
 
+def queue_of(device: str) -> str:
+    """Return the queue of wake-ups for jobs that ask for this device; what every worker has shares one."""
+    return TRAIN if device in {"auto", "cpu"} else f"{TRAIN}-{device}"
+
+
 class Broker:
     """Sends wake-ups; a failure is only logged, because a dispatch pass sends the wake-up again."""
 
     def __init__(self, redis_url: str, prefix: str = KEY_PREFIX) -> None:
         self._app = make_celery(redis_url, prefix)
 
-    def notify(self, job_id: str) -> bool:
-        """Wake a training worker up for a queued job; False when the broker cannot be reached."""
+    def notify(self, job_id: str, device: str = "auto") -> bool:
+        """Wake up a training worker that has the device a queued job asks for.
+
+        False when the broker cannot be reached.
+        """
         try:
             self._app.send_task(
                 WAKE_UP_TASK,
                 args=[job_id],
-                queue=TRAIN,
+                queue=queue_of(device),
                 ignore_result=True,
                 retry=True,
                 retry_policy={"max_retries": 1, "interval_start": 0.05},
@@ -78,13 +86,16 @@ class Broker:
             return False
         return True
 
-    def pending(self) -> int:
-        """Return how many wake-ups no worker has received; raises `Unavailable` without the broker."""
+    def pending(self, device: str = "auto") -> int:
+        """Return how many wake-ups for a device no worker has received.
+
+        Raises `Unavailable` without the broker.
+        """
         try:
             with self._app.connection_for_read() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0.05)
                 with connection.channel() as channel:
-                    return int(channel.queue_declare(TRAIN, durable=True).message_count)
+                    return int(channel.queue_declare(queue_of(device), durable=True).message_count)
         except Exception as error:
             raise Unavailable(f"The broker cannot be reached: {error}") from error
 

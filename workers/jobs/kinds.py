@@ -12,19 +12,12 @@ from app.database.tables import Job
 from app.errors import NoSpace, NotFound
 from app.infrastructure.checkpoint_name import CheckpointDamaged, step_of, verify_checkpoint
 from app.infrastructure.storage import Storage
-from app.services.jobs import batch_predictions, checkpoints, leases, queries
+from app.services.jobs import batch_predictions, checkpoints, devices, leases, queries
 from app.services.jobs.leases import Lease
 from app.services.models import versions
 from app.services.models.versions import TrainingOutcome
 from app.states import Status
 from app.typedefs import Json
-
-NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")  # one directory a GPU; needs no torch
-
-
-def has_gpu() -> bool:
-    """Return whether this machine has a GPU, without asking torch."""
-    return NVIDIA_GPUS.is_dir() and any(NVIDIA_GPUS.iterdir())
 
 
 class PrerequisiteMissing(Exception):
@@ -71,12 +64,10 @@ class TrainingJob:
     # Imported at an optimizer's first step, and by the evaluation.
     PRELOADED: ClassVar[Sequence[str]] = ("torch._dynamo", "torch._inductor.config", "sklearn.metrics")
 
-    def __init__(self, sessions: Sessions, storage: Storage, device: str, job: Job) -> None:
+    def __init__(self, sessions: Sessions, storage: Storage, worker_devices: Sequence[str], job: Job) -> None:
         self._sessions, self._storage, self._job = sessions, storage, job
-        requested = job.training["device"]
-        self._device = device if requested == "auto" else requested
-        on_cpu = self._device == "cpu" or (self._device == "auto" and not has_gpu())
-        self.preloaded = self.PRELOADED if on_cpu else None
+        self._device = devices.choose(job.training["device"], worker_devices)
+        self.preloaded = self.PRELOADED if self._device == devices.CPU else None
         self._lease = Lease(job.id, job.attempt)
         self._out, self._checkpoints = Path(), Path()
 
@@ -168,9 +159,9 @@ class BatchPredictionJob:
     preloaded: Sequence[str] | None = None
     MODULES: ClassVar[dict[str, str]] = {"cpu": "workers.batch.child", "cuda": "workers.batch.child_cuda"}
 
-    def __init__(self, sessions: Sessions, storage: Storage, device: str, job: Job) -> None:
+    def __init__(self, sessions: Sessions, storage: Storage, worker_devices: Sequence[str], job: Job) -> None:
         self._sessions, self._storage, self._job = sessions, storage, job
-        self._device = device if device != "auto" else "cuda:0" if has_gpu() else "cpu"
+        self._device = worker_devices[0]
         self.module = self.MODULES[self._device.partition(":")[0]]
         self._out = Path()
 
@@ -222,7 +213,7 @@ def fetch_data(storage: Storage, job: Job, directory: Path) -> Path:
         raise PrerequisiteMissing("dataset_missing", message) from None
 
 
-JOB_KINDS: dict[str, Callable[[Sessions, Storage, str, Job], Assignment]] = {
+JOB_KINDS: dict[str, Callable[[Sessions, Storage, Sequence[str], Job], Assignment]] = {
     "train": TrainingJob,
     batch_predictions.BATCH_PREDICT: BatchPredictionJob,
 }

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions
 from app.database.tables import Worker
+from app.infrastructure.liveness import LivenessFile
 from app.infrastructure.periodic_thread import PeriodicThread
 from app.services.jobs import workers
 
@@ -18,16 +19,26 @@ REPORT_SECONDS = 5.0
 
 
 class WorkerRegistration:
-    """Keeps one worker's row fresh from a thread; an outage of the database only delays it."""
+    """Keeps one worker's row, and its liveness file, fresh from a thread.
+
+    An outage of the database only delays both.
+    """
 
     def __init__(
-        self, sessions: Sessions, worker_id: str, role: str, device: str, loaded: Callable[[], list[str]]
+        self,
+        sessions: Sessions,
+        worker_id: str,
+        role: str,
+        device: str,
+        loaded: Callable[[], list[str]],
+        liveness: LivenessFile,
     ) -> None:
         self._sessions = sessions
         self._worker_id = worker_id
         self._role = role
         self._device = device
         self._loaded = loaded
+        self._liveness = liveness
         self._thread = PeriodicThread("registration", self._report, REPORT_SECONDS, first_seconds=0.0)
 
     def start(self) -> None:
@@ -37,6 +48,7 @@ class WorkerRegistration:
     def stop(self) -> None:
         """End the thread and delete the row, so that the worker is gone before the row is stale."""
         self._thread.stop(REPORT_SECONDS)
+        self._liveness.remove()
         try:
             with self._sessions.begin() as session:
                 workers.remove(session, self._worker_id)
@@ -49,6 +61,8 @@ class WorkerRegistration:
                 workers.report_alive(session, self._row())
         except SQLAlchemyError as error:
             log.warning("refreshing the worker's row: %s", error)
+        else:
+            self._liveness.touch()
 
     def _row(self) -> Worker:
         return Worker(

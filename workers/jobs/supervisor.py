@@ -76,7 +76,7 @@ class Supervisor:
         work_dir: Path,
         owner: str,
         timeouts: Timeouts,
-        device: str,
+        devices: Sequence[str],  # that this worker has, the one it prefers first
         stopping: Callable[[], bool],
         command: Sequence[str] = (),  # instead of the program of the job's kind
         threads: int = 1,  # that a training may use
@@ -87,7 +87,7 @@ class Supervisor:
         self._work_dir = work_dir
         self._owner = owner
         self._timeouts = timeouts
-        self._device = device
+        self._devices = devices
         self._stopping = stopping
         self._command = command
         self._threads = threads
@@ -106,7 +106,7 @@ class Supervisor:
         lease = Lease(job.id, job.attempt)
         heartbeat = Heartbeat(self._sessions, lease, self._timeouts.lease, self._stopping)
         directory = self._work_dir / f"{job.id}-{job.attempt}-{secrets.token_hex(4)}"
-        assignment = JOB_KINDS[job.kind](self._sessions, self._storage, self._device, job)
+        assignment = JOB_KINDS[job.kind](self._sessions, self._storage, self._devices, job)
         heartbeat.start()
         try:
             self._run(assignment, heartbeat, directory)
@@ -118,7 +118,7 @@ class Supervisor:
     def _claim(self) -> Job | None:
         while not self._stopping():
             with self._sessions.begin() as session:
-                job_id = leases.next_queued(session)
+                job_id = leases.next_queued(session, self._devices)
                 if job_id is None:
                     return None
                 if (job := leases.claim(session, job_id, self._owner, self._timeouts.lease)) is not None:

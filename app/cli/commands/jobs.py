@@ -9,7 +9,9 @@ from app.cli.watch import describe_job, until_done
 from app.states import TERMINAL
 from app.typedefs import Json
 
-app = typer.Typer(help="Jobs: list, show, watch, cancel, pause, resume.", no_args_is_help=True)
+app = typer.Typer(
+    help="Jobs: list, show, watch, cancel, pause, resume.", no_args_is_help=True, rich_markup_mode=None
+)
 
 JobId = Annotated[str, typer.Argument(help="The job, job_…")]
 NESTED = ("network", "training", "options", "search", "trial", "metadata", "progress")

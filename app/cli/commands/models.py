@@ -19,7 +19,9 @@ from app.cli.console import (
 from app.cli.values import parse_pairs
 from app.typedefs import Json
 
-app = typer.Typer(help="Trained models: list, show, promote, download.", no_args_is_help=True)
+app = typer.Typer(
+    help="Trained models: list, show, promote, download.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Name = Annotated[str, typer.Argument(help="Name of the model.")]
 Number = Annotated[int | None, typer.Option("--version", min=1, help="A version; the newest if not named.")]

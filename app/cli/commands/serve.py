@@ -1,12 +1,9 @@
-"""`recurra up` and the commands that run its parts alone."""
+"""`recurra up` and `recurra migrate`."""
 
 import errno
-import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,35 +13,18 @@ from rich.console import Console
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.cli.commands.parts import Host, Port
+from app.cli.stack.command_lines import PackagesMissing, check_worker_packages
 from app.cli.stack.embedded_servers import DirectoryInUse
-from app.cli.stack.parts import (
-    SAFE_PATH,
-    NotReady,
-    Signals,
-    Stack,
-    StopRequested,
-    api_command,
-    open_listener,
-    worker_command,
-)
-from app.database.engine import make_engine, make_readers
+from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener
+from app.database.engine import make_engine
 from app.database.migrate import upgrade
 from app.infrastructure.server_binary import ServerMissing
-from app.services.jobs.workers import list_live
 from app.settings import Settings
 
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="RECURRA_DATA_DIR", help="Directory for all files.")
 ]
-
-
-class WorkerRole(StrEnum):
-    """The kinds of workers."""
-
-    TRAIN = "train"
-    SERVE = "serve"
 
 
 def up(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = Path(".recurra")) -> None:
@@ -52,7 +32,10 @@ def up(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = Path(".r
     console = Console(stderr=True, highlight=False)
     settings = read_settings(data_dir)
     try:
+        check_worker_packages()
         listener = open_listener(host, port)
+    except PackagesMissing as error:
+        fail(console, f"{error}. `recurra api` runs without them")
     except OSError as error:
         fail(console, explain_listen_error(host, port, error))
     signals = Signals()
@@ -71,26 +54,6 @@ def up(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = Path(".r
         fail(console, str(error))
     finally:
         signals.restore()
-
-
-def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
-    """Run the API server alone (this process becomes it)."""
-    exec_command(api_command("--host", host, "--port", str(port)))
-
-
-def worker(
-    *,
-    role: Annotated[WorkerRole, typer.Option(help="Whether it trains or serves.")],
-    check: Annotated[
-        bool, typer.Option("--check", help="Run none; exit 0 if a worker of this role runs on this host.")
-    ] = False,
-) -> None:
-    """Run one worker alone (this process becomes it)."""
-    if not check:
-        exec_command(worker_command(role))
-    with open_database() as engine, make_readers(engine)() as session:
-        lives = any(row.role == role and row.host == socket.gethostname() for row, _ in list_live(session))
-    raise typer.Exit(0 if lives else 1)
 
 
 def migrate() -> None:
@@ -120,11 +83,6 @@ def read_settings(data_dir: Path | None) -> Settings:
         raise typer.BadParameter(
             "; ".join(f"RECURRA_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         ) from None
-
-
-def exec_command(command: list[str]) -> NoReturn:
-    """Replace this process by a command, so that signals reach it directly."""
-    os.execve(command[0], command, {**os.environ, **SAFE_PATH})  # noqa: S606 - our own command lines, no shell
 
 
 def explain_listen_error(host: str, port: int, error: OSError) -> str:

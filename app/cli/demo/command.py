@@ -11,6 +11,7 @@ from app.cli.client import ClientError
 from app.cli.commands.serve import fail, read_settings
 from app.cli.console import notes
 from app.cli.demo.run import DemoFailed, run_demo
+from app.cli.stack.command_lines import PackagesMissing, check_worker_packages
 from app.cli.stack.embedded_servers import DirectoryInUse
 from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener
 from app.infrastructure.server_binary import ServerMissing
@@ -35,6 +36,7 @@ def demo(
         raise typer.BadParameter(f"there is no task {task}; name one of {', '.join(sorted(TASKS))}, or all")
     console, signals = notes(), Signals()
     try:
+        check_worker_packages()
         with ExitStack() as cleanup:
             directory = data_dir or Path(
                 cleanup.enter_context(tempfile.TemporaryDirectory(prefix="recurra-"))
@@ -48,7 +50,7 @@ def demo(
                 run_demo(stack.url, TASKS[name], directory)
     except (StopRequested, KeyboardInterrupt):
         console.print("Stopped", style="dim")
-    except (DirectoryInUse, NotReady, ServerMissing, DemoFailed, ClientError) as error:
+    except (PackagesMissing, DirectoryInUse, NotReady, ServerMissing, DemoFailed, ClientError) as error:
         fail(console, f"The demo failed: {error}")
     finally:
         signals.restore()

@@ -4,7 +4,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Self
 
 import httpx
 
+from app.cli.stack.command_lines import SAFE_PATH, api_command, worker_command
 from app.cli.stack.embedded_servers import DirectoryLock, is_responding, valkey_process
 from app.database.engine import make_engine
 from app.database.migrate import upgrade
@@ -26,8 +26,6 @@ STABLE_SECONDS = 60.0  # after which the delay is reset
 WORKER_STOP_SECONDS, SERVER_STOP_SECONDS = 45.0, 10.0  # a training writes a checkpoint before it stops
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ROOT = Path(__file__).parents[3]
-# Without it an `app/` in the current directory would be imported, by any descendant.
-SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 
 class NotReady(Exception):
@@ -95,16 +93,6 @@ def url_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def api_command(*arguments: str) -> list[str]:
-    """The API server's command line."""
-    return [sys.executable, "-m", "app.server", *arguments]
-
-
-def worker_command(role: str) -> list[str]:
-    """A worker's command line."""
-    return [sys.executable, "-m", "workers.main", "--role", role]
 
 
 @dataclass

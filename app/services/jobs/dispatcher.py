@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -28,12 +29,12 @@ RENOTIFY_SECONDS = 10.0  # until a wake-up that no worker reacted to is sent aga
 class Notifier(Protocol):
     """Carries wake-ups to the workers; in service, the broker."""
 
-    def notify(self, job_id: str) -> bool:
-        """Send a wake-up for a job; False when the broker cannot be reached."""
+    def notify(self, job_id: str, device: str) -> bool:
+        """Send a wake-up for a job that asks for a device; False when the broker cannot be reached."""
         ...
 
-    def pending(self) -> int:
-        """Return how many wake-ups no worker has received yet; raises `Unavailable`."""
+    def pending(self, device: str) -> int:
+        """Return how many wake-ups for a device no worker has received yet; raises `Unavailable`."""
         ...
 
 
@@ -97,7 +98,9 @@ class Dispatcher:
 
     def _try_notify(self, ids: list[str]) -> None:
         try:
-            self._notify(ids)
+            with self._sessions() as session:
+                jobs = reaper.requested_devices(session, ids)
+            self._notify(jobs)
         except SQLAlchemyError as error:
             log.warning("notify: %s", error)
 
@@ -107,18 +110,21 @@ class Dispatcher:
             reaper.reap(session, self._expired)
             self._expired = set(reaper.expired_leases(session))
         with self._sessions() as session:
-            new = reaper.unnotified(session, None)
-            overdue = reaper.unnotified(session, self._renotify_seconds)
-        # A wake-up that still waits in the queue is not lost: sending it again would only pile them up.
-        if overdue and self._broker.pending() == 0:
-            self._notify(overdue)
-        elif new:
-            self._notify(new)
+            devices = reaper.waiting_devices(session)
+            new = {device: reaper.unnotified(session, None, device) for device in devices}
+            overdue = {
+                device: reaper.unnotified(session, self._renotify_seconds, device) for device in devices
+            }
+        # A wake-up that still waits in its queue is not lost: sending it again would only pile them up.
+        for device in devices:
+            lost = overdue[device] and self._broker.pending(device) == 0
+            self._notify(dict.fromkeys(overdue[device] if lost else new[device], device))
 
-    def _notify(self, ids: list[str]) -> None:
+    def _notify(self, jobs: Mapping[str, str]) -> None:
+        """Send a wake-up for each job, by its id, to workers that have the device it asks for."""
         sent = []
-        for job_id in ids:
-            if not self._broker.notify(job_id):
+        for job_id, device in jobs.items():
+            if not self._broker.notify(job_id, device):
                 break
             sent.append(job_id)
         if sent:

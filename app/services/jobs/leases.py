@@ -6,6 +6,7 @@ A job has two budgets: `crashes` counts lost workers and dead children, `failure
 recur. A worker that is stopped or cannot reach the database charges neither.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import ColumnElement, func, or_, select, update
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.database.engine import db_now
 from app.database.tables import Job
 from app.infrastructure.job_events import append_events
+from app.services.jobs import devices
 from app.services.models.versions import TrainingOutcome, publish
 from app.states import SWEEP, Status
 from app.typedefs import Json
@@ -44,10 +46,14 @@ class ControlFlags:
     pause: bool = False
 
 
-def next_queued(session: Session) -> str | None:
-    """Return the id of the job to run next, first submitted first; None when no job is ready."""
+def next_queued(session: Session, worker_devices: Sequence[str]) -> str | None:
+    """Return the id of the job that a worker with these devices is to run next, first submitted first.
+
+    None when no job is ready that it can run.
+    """
     ready = or_(Job.due_at.is_(None), Job.due_at <= db_now())
-    query = select(Job.id).where(Job.status == Status.QUEUED, claimable(), ready)
+    can_run = devices.runnable(worker_devices)
+    query = select(Job.id).where(Job.status == Status.QUEUED, claimable(), ready, can_run)
     return session.scalar(query.order_by(Job.id).limit(1))
 
 

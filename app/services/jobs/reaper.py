@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
 from app.database.tables import Job
-from app.services.jobs import leases
+from app.services.jobs import devices, leases
 from app.services.jobs.leases import Lease
 from app.states import Status
 
@@ -52,16 +52,32 @@ def reap(session: Session, earlier: Collection[ExpiredLease] | None = None) -> l
     return [lease.job_id for lease in expired]
 
 
-def unnotified(session: Session, seconds: float | None) -> list[str]:
+def waiting_devices(session: Session) -> list[str]:
+    """Return what queued jobs ask for, each device once."""
+    device = devices.requested_device()
+    query = select(device).where(Job.status == Status.QUEUED, leases.claimable()).distinct()
+    return sorted(session.scalars(query))
+
+
+def requested_devices(session: Session, ids: Collection[str]) -> dict[str, str]:
+    """Return the device that each of these jobs asks for, by its id; a job that is gone has none."""
+    query = select(Job.id, devices.requested_device()).where(Job.id.in_(ids)).order_by(Job.id)
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def unnotified(session: Session, seconds: float | None, device: str | None = None) -> list[str]:
     """Return the oldest queued jobs whose workers were never notified.
 
-    With `seconds`, also jobs whose last notification is at least that old.
+    With `seconds`, also jobs whose last notification is at least that old; with `device`, only jobs that ask
+    for it.
     """
     due: ColumnElement[bool] = Job.dispatched_at.is_(None)
     if seconds is not None:
         due |= Job.dispatched_at < db_now() - seconds
     ready = or_(Job.due_at.is_(None), Job.due_at <= db_now())
     query = select(Job.id).where(Job.status == Status.QUEUED, leases.claimable(), due, ready)
+    if device is not None:
+        query = query.where(devices.requested_device() == device)
     return list(session.scalars(query.order_by(Job.id).limit(MAX_JOBS_PER_PASS)))
 
 

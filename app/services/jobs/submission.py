@@ -11,7 +11,9 @@ from app.database.tables import Dataset, Job, JobEvent, Model
 from app.errors import Invalid, NotFound, Problem, pointer
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.identifiers import new_id
+from app.infrastructure.job_events import append_events
 from app.schemas import JobIn
+from app.services.jobs import devices
 from app.states import Status
 from app.tasks import TASKS
 from app.tasks.contract import Defaults, Task
@@ -30,8 +32,12 @@ class ResolvedJobConfig:
 def submit(session: Session, request: JobIn) -> Job:
     """Check a request and queue its training job; the caller commits, then notifies the workers."""
     task, dataset = load_task_and_dataset(session, request)
-    config = resolve(task, dataset, request, check_model_task(session, request))
-    return add_job(session, request, "train", **asdict(config))
+    device = request.training.device or devices.AUTO
+    problems = devices.check_device(session, device, pointer("training", "device"))
+    config = resolve(task, dataset, request, [*check_model_task(session, request), *problems])
+    job = add_job(session, request, "train", **asdict(config))
+    warn_without_worker(session, job, device)
+    return job
 
 
 def load_task_and_dataset(session: Session, request: JobIn) -> tuple[Task, Dataset]:
@@ -70,6 +76,13 @@ def add_job(session: Session, request: JobIn, kind: str, **columns: Any) -> Job:
     session.add_all([job, queued])  # and no UPDATE of the event counter: jobs come in bursts
     session.flush()
     return job
+
+
+def warn_without_worker(session: Session, job: Job, device: str) -> None:
+    """Add a warning to a queued job if it asks for a CUDA device while no training worker lives."""
+    if device not in devices.ANYWHERE and not devices.live_devices(session):
+        message = f"No training worker is running; the job waits for one that has {device}."
+        append_events(session, job.id, [("warning", {"message": message})])
 
 
 def explicit_fields(part: BaseModel) -> Json:

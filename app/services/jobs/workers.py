@@ -5,9 +5,9 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
 from app.database.tables import Job, Worker
+from app.infrastructure.liveness import LIVE_SECONDS
 from app.states import Status
 
-LIVE_SECONDS = 20.0  # without a report for longer, a worker counts as gone
 DELETE_AFTER_SECONDS = 3600.0  # without a report for longer, its row is deleted
 
 

@@ -23,7 +23,7 @@ from app.hyperparameters.space import (
     setting_type,
 )
 from app.schemas import JobIn
-from app.services.jobs import submission
+from app.services.jobs import devices, submission
 from app.services.jobs.submission import ResolvedJobConfig
 from app.services.sweeps.search import MAXIMIZE, MINIMIZE, SweepIn
 from app.states import SWEEP
@@ -35,7 +35,7 @@ from app.typedefs import Json
 MAX_CHECKED_TRIALS = 500  # a smaller space is checked trial by trial, a larger one value by value
 MAX_GRID_TRIALS = 10_000
 MAX_PROBLEMS = 20  # of one sweep, that are reported
-SEED = "training.seed"
+SEED, DEVICE = "training.seed", "training.device"
 
 
 def submit(session: Session, request: SweepIn) -> Job:
@@ -44,6 +44,7 @@ def submit(session: Session, request: SweepIn) -> Job:
     space = _space(task, request)
     also = submission.check_model_task(session, request)
     base = _base(request)
+    also += _device_problems(session, request, space)
     _check_trials(task, dataset, base, space, also)
     sweep_metrics = {VALIDATION_LOSS: False, **task.sweep_metrics(dataset.summary)}
     _refuse(list(_metric_problems(request, task, sweep_metrics)))
@@ -124,6 +125,15 @@ def _metric_problems(request: SweepIn, task: Task, sweep_metrics: Json) -> Itera
             yield Problem(pointer("search", name), detail)
         elif request.prune:
             yield Problem("/prune", f"pruning compares losses, and those change their meaning with {name}")
+
+
+def _device_problems(session: Session, request: SweepIn, space: Space) -> list[Problem]:
+    """Why a trial's device is one that no live worker has."""
+    if DEVICE not in space:
+        device = request.training.device or devices.AUTO
+        return devices.check_device(session, device, pointer("training", "device"))
+    at = pointer("search", DEVICE)
+    return [one for value in space[DEVICE].bounds for one in devices.check_device(session, value, at)]
 
 
 def _base(request: SweepIn) -> Json:

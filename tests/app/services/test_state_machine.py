@@ -193,7 +193,7 @@ class Machine(RuleBasedStateMachine):
 
     def _claim(self) -> Lease | None:
         with self.sessions.begin() as session:
-            job_id = leases.next_queued(session)
+            job_id = leases.next_queued(session, ["cpu"])
             assert job_id == min((one for one in self.queued() if self.lives[one].due), default=None)
             if job_id is None:
                 return None
@@ -319,7 +319,7 @@ class Machine(RuleBasedStateMachine):
                 for job_id, row in look(session).jobs.items():
                     if row.status == Status.PAUSED:
                         control.resume(session, job_id)
-                if (next_id := leases.next_queued(session)) is not None:
+                if (next_id := leases.next_queued(session, ["cpu"])) is not None:
                     job = leases.claim(session, next_id, "last", LEASE)
                     assert job is not None
                     assert deliver(session, Lease(job.id, job.attempt))

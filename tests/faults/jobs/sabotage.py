@@ -8,7 +8,7 @@ import importlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -45,7 +45,7 @@ def claim() -> None:
     put(leases, claim=taken, next_queued=_oldest_alive)
 
 
-def _oldest_alive(session: Session) -> str | None:
+def _oldest_alive(session: Session, _devices: Sequence[str]) -> str | None:
     alive = Job.status.in_([Status.QUEUED, Status.RUNNING])
     return session.scalar(select(Job.id).where(alive).order_by(Job.id).limit(1))
 

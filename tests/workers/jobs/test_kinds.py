@@ -24,7 +24,6 @@ from tests.support.factories.series import series_set
 from tests.support.fixtures.processes import processes_below
 from tests.support.fixtures.servers import until
 from workers.batch.predict import PART_INSTANCES
-from workers.jobs import kinds
 from workers.jobs.kinds import BatchPredictionJob, TrainingJob
 from workers.jobs.supervisor import Supervisor, Timeouts
 
@@ -67,7 +66,7 @@ class Rig:
 
     def supervisor(self, device: str = "cpu") -> Supervisor:
         return Supervisor(
-            self.sessions, self.storage, self.work, "w1", Timeouts(), device, self.stopping.is_set
+            self.sessions, self.storage, self.work, "w1", Timeouts(), [device], self.stopping.is_set
         )
 
     def start(self, job_id: str) -> threading.Thread:
@@ -260,26 +259,20 @@ def test_a_data_set_that_is_gone_fails_the_batch(rig: Rig) -> None:
 
 @on_sqlite
 @pytest.mark.parametrize(
-    ("device", "gpus", "module", "chosen"),
+    ("devices", "module"),
     [
-        ("auto", [], "workers.batch.child", "cpu"),
-        ("auto", ["0000:01:00.0"], "workers.batch.child_cuda", "cuda:0"),
-        ("cpu", ["0000:01:00.0"], "workers.batch.child", "cpu"),
-        ("cuda:1", [], "workers.batch.child_cuda", "cuda:1"),
+        (["cpu"], "workers.batch.child"),
+        (["cuda:1", "cuda:2"], "workers.batch.child_cuda"),
     ],
 )
-def test_the_child_is_the_one_for_the_device(
-    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    device: str, gpus: list[str], module: str, chosen: str,
-) -> None:  # fmt: skip
-    for gpu in gpus:
-        (tmp_path / "gpus" / gpu).mkdir(parents=True)
-    monkeypatch.setattr(kinds, "NVIDIA_GPUS", tmp_path / "gpus")
-    work = BatchPredictionJob(rig.sessions, rig.storage, device, rig.job(rig.submit()))
+def test_the_child_is_the_one_for_the_worker_s_device(
+    rig: Rig, tmp_path: Path, devices: list[str], module: str
+) -> None:
+    work = BatchPredictionJob(rig.sessions, rig.storage, devices, rig.job(rig.submit()))
     assert work.module == module
     (tmp_path / "prepared").mkdir()
     request = work.prepare(tmp_path / "prepared", report=lambda _: None)
-    assert request["device"] == chosen
+    assert request["device"] == devices[0]
     spec = {"task": "forecasting", "parameters": {"horizon": 2}, "parts": 0, "failed": 0}
     assert request["spec"] == spec
     json.dumps(request)
@@ -287,23 +280,24 @@ def test_the_child_is_the_one_for_the_device(
 
 @on_sqlite
 @pytest.mark.parametrize(
-    ("requested", "device", "gpus", "forked"),
+    ("requested", "devices", "chosen"),
     [
-        ("auto", "auto", [], True),
-        ("auto", "auto", ["0000:01:00.0"], False),
-        ("auto", "cuda:0", ["0000:01:00.0"], False),
-        ("cuda", "auto", [], False),
-        ("cpu", "cuda:0", ["0000:01:00.0"], True),
+        ("auto", ["cpu"], "cpu"),
+        ("cpu", ["cpu"], "cpu"),
+        ("auto", ["cuda:1", "cuda:2"], "cuda:1"),
+        ("cuda", ["cuda:1", "cuda:2"], "cuda:1"),
+        ("cuda:2", ["cuda:1", "cuda:2"], "cuda:2"),
+        ("cpu", ["cuda:1"], "cpu"),
     ],
 )
-def test_only_a_training_on_a_processor_is_forked(
-    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    requested: str, device: str, gpus: list[str], forked: bool,
-) -> None:  # fmt: skip
-    for gpu in gpus:
-        (tmp_path / "gpus" / gpu).mkdir(parents=True)
-    monkeypatch.setattr(kinds, "NVIDIA_GPUS", tmp_path / "gpus")
+def test_a_training_runs_on_the_worker_s_device_and_is_forked_on_a_processor(
+    rig: Rig, tmp_path: Path, requested: str, devices: list[str], chosen: str
+) -> None:
     job = rig.job(rig.submit())
     job.training = {"device": requested}
-    work = TrainingJob(rig.sessions, rig.storage, device, job)
-    assert (work.preloaded is not None) == forked
+    work = TrainingJob(rig.sessions, rig.storage, devices, job)
+    (tmp_path / "prepared").mkdir()
+    assert work.prepare(tmp_path / "prepared", report=lambda _: None)["spec"]["training"] == {
+        "device": chosen
+    }
+    assert (work.preloaded is not None) == (chosen == "cpu")

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import Engine, event, select, update
 
 from app.database.engine import Sessions, db_now
 from app.database.tables import Worker
+from app.infrastructure.liveness import LivenessFile, lives
 from app.services.jobs import workers
 from tests.support.fixtures.servers import until
 from workers.jobs import registration
@@ -32,8 +34,9 @@ def loaded() -> list[str]:
 
 
 @pytest.fixture
-def made(sessions: Sessions, loaded: list[str]) -> Iterator[WorkerRegistration]:
-    one = WorkerRegistration(sessions, "w1", "serve", "cpu", lambda: list(loaded))
+def made(sessions: Sessions, loaded: list[str], tmp_path: Path) -> Iterator[WorkerRegistration]:
+    liveness = LivenessFile(tmp_path, "serve", "w1")
+    one = WorkerRegistration(sessions, "w1", "serve", "cpu", lambda: list(loaded), liveness)
     yield one
     one.stop()
 
@@ -56,6 +59,17 @@ def test_a_worker_is_listed_while_it_lives_and_gone_when_it_stops(
         assert [worker.id for worker, _ in workers.list_live(session)] == ["w1"]
     made.stop()
     assert row(sessions) is None
+
+
+def test_a_health_check_sees_it_from_its_first_report_to_its_stop(
+    made: WorkerRegistration, tmp_path: Path
+) -> None:
+    assert not lives(tmp_path, "serve")
+    made.start()
+    until(lambda: lives(tmp_path, "serve"), what="its liveness file")
+    assert not lives(tmp_path, "train")
+    made.stop()
+    assert not lives(tmp_path, "serve")
 
 
 def test_its_row_stays_fresh_and_says_what_is_loaded(
@@ -87,7 +101,11 @@ def test_a_row_that_was_deleted_comes_back(made: WorkerRegistration, sessions: S
 
 
 def test_a_database_that_is_away_makes_it_late_and_no_more(
-    made: WorkerRegistration, sessions: Sessions, engine: Engine, caplog: pytest.LogCaptureFixture
+    made: WorkerRegistration,
+    sessions: Sessions,
+    engine: Engine,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     away = [True]
 
@@ -99,6 +117,7 @@ def test_a_database_that_is_away_makes_it_late_and_no_more(
     with caplog.at_level(logging.WARNING, "workers.jobs.registration"):
         made.start()
         until(lambda: len(caplog.records) >= 2, what="two failed reports")
+        assert not lives(tmp_path, "serve")
         away[0] = False
         until(lambda: row(sessions) is not None, what="the worker's row")
         away[0] = True

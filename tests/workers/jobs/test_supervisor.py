@@ -53,7 +53,7 @@ def supervise(sessions: Sessions, storage: Storage, tmp_path: Path) -> Callable[
         timeouts = Timeouts(lease, stall)
         work_dir = tmp_path / "work"
         return Supervisor(
-            sessions, storage, work_dir, "worker_1", timeouts, "cpu", stopping, command, **settings
+            sessions, storage, work_dir, "worker_1", timeouts, ["cpu"], stopping, command, **settings
         )
 
     return make

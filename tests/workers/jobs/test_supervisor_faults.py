@@ -40,7 +40,7 @@ def supervise(sessions: Sessions, storage: Storage, tmp_path: Path) -> Callable[
         command = (sys.executable, str(PRETENDER), behaviour)
         timeouts = Timeouts(lease)
         return Supervisor(
-            sessions, storage, tmp_path / "work", "worker_1", timeouts, "cpu", lambda: False, command
+            sessions, storage, tmp_path / "work", "worker_1", timeouts, ["cpu"], lambda: False, command
         )
 
     return make

@@ -16,7 +16,7 @@ from app.infrastructure.processes import is_alive
 from app.lanes import PredictorPresence, RequestConsumer
 from app.settings import Settings, usable_cores
 from tests.support.fixtures.servers import Valkey, until
-from workers.main import devices
+from workers.main import predictor_devices
 from workers.serving.processes import ServingConfig
 
 SERVE = [sys.executable, "-m", "workers.main", "--role", "serve"]
@@ -33,13 +33,9 @@ def test_half_of_the_cores_predict_unless_configured_otherwise(monkeypatch: pyte
         Settings()
 
 
-def test_predictors_are_on_the_cpu_or_one_on_each_card(tmp_path: Path) -> None:
-    assert devices("auto", 3, tmp_path) == ("cpu", "cpu", "cpu")
-    for card in ("0000:17:00.0", "0000:65:00.0"):
-        (tmp_path / card).mkdir()
-    assert devices("auto", 3, tmp_path) == ("cuda:0", "cuda:1")
-    assert devices("cpu", 2, tmp_path) == ("cpu", "cpu")
-    assert devices("cuda:1", 3, tmp_path) == ("cuda:1",)
+def test_predictors_are_on_the_cpu_or_one_on_each_card() -> None:
+    assert predictor_devices(("cpu",), 3) == ("cpu", "cpu", "cpu")
+    assert predictor_devices(("cuda:0", "cuda:1"), 3) == ("cuda:0", "cuda:1")
 
 
 def test_each_predictor_has_an_id_of_its_own() -> None:

@@ -154,11 +154,11 @@ def test_a_job_that_does_not_exist_is_not_found(sessions: Sessions, name: str) -
 def test_a_paused_job_is_not_claimed_until_it_is_resumed(sessions: Sessions) -> None:
     job_id = job_in_status(sessions, PAUSED)
     with sessions.begin() as session:
-        assert leases.next_queued(session) is None
+        assert leases.next_queued(session, ["cpu"]) is None
         assert leases.claim(session, job_id, "w", 60) is None
         assert reaper.unnotified(session, 0.0) == []
         control.resume(session, job_id)
-        assert leases.next_queued(session) == job_id
+        assert leases.next_queued(session, ["cpu"]) == job_id
         assert reaper.unnotified(session, None) == [job_id]
 
 
@@ -226,10 +226,10 @@ def test_errors_that_may_not_come_again_are_tried_again_later_and_later(sessions
             assert fail_storage(session, lease) is None  # the answer to the commit was lost
         with sessions.begin() as session:
             waits.append(session.scalars(select(Job.due_at - db_now())).one())
-            assert leases.next_queued(session) is None
+            assert leases.next_queued(session, ["cpu"]) is None
             assert reaper.unnotified(session, None) == []
             session.execute(update(Job).values(due_at=db_now() - 0.1))
-            assert leases.next_queued(session) == job_id
+            assert leases.next_queued(session, ["cpu"]) == job_id
             assert reaper.unnotified(session, None) == [job_id]
         assert (read(sessions, job_id).failures, read(sessions, job_id).crashes) == (failures, 0)
     assert waits == pytest.approx(
@@ -248,7 +248,7 @@ def test_a_request_to_pause_outlives_an_error(sessions: Sessions) -> None:
         control.pause(session, job_id)
         assert fail_storage(session, Lease(job_id, 1)) is PAUSED
         control.resume(session, job_id)
-        assert leases.next_queued(session) == job_id, "its owner wants it now"
+        assert leases.next_queued(session, ["cpu"]) == job_id, "its owner wants it now"
 
 
 def test_the_two_budgets_are_apart(sessions: Sessions) -> None:

@@ -24,16 +24,19 @@ class RecordingNotifier:
 
     def __init__(self, pending: int = 0, reachable: bool = True) -> None:
         self.job_ids: list[str] = []
+        self.devices: dict[str, str] = {}  # that a job asked for, by its id
         self.queue = pending
+        self.waiting = dict[str, int]()  # wake-ups for a device, where there are more or fewer than `pending`
         self.reachable = reachable
 
-    def notify(self, job_id: str) -> bool:
+    def notify(self, job_id: str, device: str) -> bool:
         if self.reachable:
             self.job_ids.append(job_id)
+            self.devices[job_id] = device
         return self.reachable
 
-    def pending(self) -> int:
-        return self.queue
+    def pending(self, device: str) -> int:
+        return self.waiting.get(device, self.queue)
 
 
 def dispatcher(sessions: Sessions, notifier: RecordingNotifier, pass_seconds: float = 0.05) -> Dispatcher:
@@ -71,6 +74,34 @@ def test_a_lost_wake_up_is_sent_again_but_a_pending_one_is_not(sessions: Session
     dispatcher(sessions, pending).run_pass()
     dispatcher(sessions, lost).run_pass()
     assert (pending.job_ids, lost.job_ids) == ([], [job_id])
+
+
+def test_a_wake_up_goes_to_workers_that_have_the_device(sessions: Sessions) -> None:
+    asked = ["auto", "cuda", "cpu", "cuda:1"]
+    with sessions.begin() as session:
+        ids = {submit(session, device=device): device for device in asked}
+    passing, at_once = RecordingNotifier(), RecordingNotifier()
+    dispatcher(sessions, passing).run_pass()
+    assert passing.devices == ids
+    made = dispatcher(sessions, at_once, pass_seconds=60)
+    made.start()
+    for job_id in ids:
+        made.notify(job_id)
+    until(lambda: at_once.devices == ids)
+    made.stop()
+
+
+def test_wake_ups_that_wait_for_one_device_hold_up_no_other(sessions: Sessions) -> None:
+    """More jobs than one pass announces wait for a worker with CUDA; the wake-up of a later job was lost."""
+    with sessions.begin() as session:
+        for _ in range(reaper.MAX_JOBS_PER_PASS):
+            submit(session, device="cuda")
+        job_id = submit(session, device="cpu")
+        session.execute(update(Job).values(dispatched_at=db_now() - 60))
+    notifier = RecordingNotifier()
+    notifier.waiting = {"cuda": 1}
+    dispatcher(sessions, notifier).run_pass()
+    assert notifier.job_ids == [job_id]
 
 
 def test_an_unreachable_broker_loses_nothing(sessions: Sessions) -> None:
@@ -145,6 +176,8 @@ def test_wake_ups_wait_in_a_real_queue(redis_url: str, prefix: str) -> None:
     assert broker.notify("job_1")
     assert broker.notify("job_2")
     assert broker.pending() == 2
+    assert broker.notify("job_3", "cuda:1")
+    assert (broker.pending("cpu"), broker.pending("cuda:1"), broker.pending("cuda")) == (2, 1, 0)
     with redis.Redis.from_url(redis_url) as client:
         assert client.llen(f"{prefix}{TRAIN}") == 2
         assert b"job_1" not in (client.get("job_1") or b"")

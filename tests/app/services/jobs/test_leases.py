@@ -19,7 +19,7 @@ from app.states import Status
 OUTCOME = TrainingOutcome("artifacts/x/1", 10, 100, "00", {"smape": 1.0}, {"smape": 2.0})
 
 
-def submit(session: Session, model: str = "m") -> str:
+def submit(session: Session, model: str = "m", device: str | None = None) -> str:
     job = Job(
         id=new_id("job"),
         kind="train",
@@ -27,7 +27,7 @@ def submit(session: Session, model: str = "m") -> str:
         dataset_id="ds_1",
         model=model,
         network={},
-        training={},
+        training={} if device is None else {"device": device},
         options={},
         job_metadata={},
     )
@@ -204,7 +204,7 @@ def test_an_expired_lease_is_charged_before_anyone_else_claims_the_job(
     claimed(sessions, job_id)
     expire(sessions, job_id)
     with sessions.begin() as session:
-        assert leases.next_queued(session) is None
+        assert leases.next_queued(session, ["cpu"]) is None
         assert leases.claim(session, job_id, "w2", 60) is None
         assert reaper.reap(session) == [job_id]
     assert claimed(sessions, job_id, "w2").attempt == 2

@@ -5,8 +5,9 @@ from sqlalchemy import select, update
 
 from app.database.engine import Sessions, db_now
 from app.database.tables import Worker
+from app.infrastructure.liveness import LIVE_SECONDS
 from app.services.jobs import leases, workers
-from app.services.jobs.workers import DELETE_AFTER_SECONDS, LIVE_SECONDS
+from app.services.jobs.workers import DELETE_AFTER_SECONDS
 from app.states import Status
 from tests.app.services.jobs.test_leases import claimed, submit
 

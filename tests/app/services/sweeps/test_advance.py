@@ -334,7 +334,7 @@ def test_a_paused_sweep_begins_nothing_until_it_is_resumed(sessions: Sessions) -
     assert played.step().started == ()
     with sessions.begin() as session:
         assert control.resume(session, played.id).status == Status.QUEUED
-        assert leases.next_queued(session) == second.job_id
+        assert leases.next_queued(session, ["cpu"]) == second.job_id
     assert len(played.step().started) == 1
     assert (played.job().status, played.job().attempt) == (Status.RUNNING, 2)
     assert played.to_the_end(GOOD).status == Status.SUCCEEDED
@@ -343,7 +343,7 @@ def test_a_paused_sweep_begins_nothing_until_it_is_resumed(sessions: Sessions) -
 def test_no_worker_claims_a_sweep_and_no_reaper_takes_it(sessions: Sessions) -> None:
     played = Played(sessions)
     with sessions.begin() as session:
-        assert leases.next_queued(session) is None
+        assert leases.next_queued(session, ["cpu"]) is None
         assert leases.claim(session, played.id, "w1", 60) is None
         assert reaper.unnotified(session, None) == []
     played.step()
@@ -436,7 +436,7 @@ def work(played: Played, deadline: float, name: int) -> None:
     taken = 0
     while has_work(played, deadline):
         with played.sessions.begin() as session:
-            job_id = leases.next_queued(session)
+            job_id = leases.next_queued(session, ["cpu"])
             job = leases.claim(session, job_id, f"w{name}", 60) if job_id else None
         if job is None or job.trial is None:
             continue

@@ -1,0 +1,55 @@
+"""`recurra api` and `recurra worker`: one part alone. Imports little, for the health check of a worker."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.stack.command_lines import (
+    PackagesMissing,
+    api_command,
+    check_worker_packages,
+    exec_command,
+    worker_command,
+)
+from app.infrastructure import liveness
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+
+
+class WorkerRole(StrEnum):
+    """The kinds of workers."""
+
+    TRAIN = "train"
+    SERVE = "serve"
+
+
+def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
+    """Run the API server alone (this process becomes it)."""
+    exec_command(api_command("--host", host, "--port", str(port)))
+
+
+def worker(
+    *,
+    role: Annotated[WorkerRole, typer.Option(help="Whether it trains or serves.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Run none; exit 0 if a worker of this role runs on this host.")
+    ] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", envvar="RECURRA_DATA_DIR", help="Directory for its files.")
+    ] = None,
+) -> None:
+    """Run one worker alone (this process becomes it)."""
+    if check:
+        if liveness.lives(data_dir or Path(".recurra"), role):
+            return
+        typer.echo(f"No {role} worker on this host has reported to the database lately", err=True)
+        raise typer.Exit(1)
+    try:
+        check_worker_packages()
+    except PackagesMissing as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    exec_command(worker_command(role), {"RECURRA_DATA_DIR": str(data_dir)} if data_dir else {})
