@@ -12,10 +12,13 @@ from app.errors import Invalid, NotFound, Problem, pointer
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.identifiers import new_id
 from app.schemas import JobIn
+from app.services.jobs.field_names import OPTIONS, unknown_field
 from app.states import Status
 from app.tasks import TASKS
 from app.tasks.contract import Defaults, Task
 from app.typedefs import Json
+from app.validation.names import unknown_name
+from app.validation.schema_errors import pydantic_problems
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def load_task_and_dataset(session: Session, request: JobIn) -> tuple[Task, Datas
     """Return task and data set, the row locked against deletion; raises `Invalid` or `NotFound`."""
     task = TASKS.get(request.task)
     if task is None:
-        raise Invalid(problems=[Problem("/task", f"no such task; there are {', '.join(sorted(TASKS))}")])
+        raise Invalid(problems=[Problem("/task", unknown_name("task", request.task, sorted(TASKS)))])
     dataset = session.get(Dataset, request.dataset, with_for_update={"read": True})
     if dataset is None:
         raise NotFound(f"There is no data set {request.dataset}")
@@ -82,10 +85,8 @@ def check_options(task: Task, options: Json) -> Any:
     try:
         return task.options.model_validate(options, strict=True)
     except ValidationError as invalid:
-        problems = [
-            Problem(pointer("options", *error["loc"]), error["msg"])
-            for error in invalid.errors(include_url=False)
-        ]
+        errors = [error | {"loc": (OPTIONS, *error["loc"])} for error in invalid.errors(include_url=False)]
+        problems = pydantic_problems(errors, {OPTIONS: options}, unknown_field(JobIn, task.name))
         raise Invalid(f"The options do not fit the task: {problems[0].detail}", problems) from None
 
 
