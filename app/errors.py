@@ -48,6 +48,13 @@ class NotFound(AppError):
     code = "not-found"
 
 
+class ModelNotTrained(NotFound):
+    """The model has no version yet: its first training has not ended."""
+
+    code = "model-not-trained"
+    retry_after = 5
+
+
 class Conflict(AppError):
     """The present state forbids this request."""
 

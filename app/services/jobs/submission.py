@@ -13,6 +13,7 @@ from app.hyperparameters.options import NETWORK, TRAINING
 from app.identifiers import new_id
 from app.schemas import JobIn
 from app.services.jobs.field_names import OPTIONS, unknown_field
+from app.services.models.versions import latest_number
 from app.states import Status
 from app.tasks import TASKS
 from app.tasks.contract import Defaults, Task
@@ -118,4 +119,7 @@ def check_model_task(session: Session, request: JobIn) -> list[Problem]:
     model = session.get(Model, request.model)
     if model is None or model.task == request.task:
         return []
-    return [Problem("/model", f"the model {request.model} is for {model.task}")]
+    detail = f"the model {request.model} is for {model.task}"
+    if latest_number(session, request.model) is None:
+        detail += "; it has no version left, so DELETE it to use its name for another task"
+    return [Problem("/model", detail)]

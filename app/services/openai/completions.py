@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.database.tables import Model
 from app.errors import Invalid, NotFound, Problem, pointer
+from app.services.models import versions
 from app.services.serving.predictions import PredictionService, encode
 from app.services.serving.request_errors import not_json
 from app.services.serving.streaming import InstanceEnd, StreamEnd, TextDelta, stream_predictions
@@ -133,9 +134,12 @@ def list_models(session: Session) -> list[Model]:
 
 def find_model(session: Session, name: str) -> Model:
     """A model that completes prompts; raises `CompletionModelNotFound`."""
-    model = session.get(Model, name)
-    if model is None or not is_completion_task(TASKS.get(model.task)):
-        raise CompletionModelNotFound(f"The model `{name}` does not exist")
+    try:
+        model = versions.get_model(session, name)
+    except NotFound as error:
+        raise CompletionModelNotFound(error.message) from None
+    if not is_completion_task(TASKS.get(model.task)):
+        raise CompletionModelNotFound(f"The model {name} is for {model.task}; it completes no prompts")
     return model
 
 

@@ -29,6 +29,7 @@ OURS = [
 ]
 KNOWN = {
     "NotFound": (404, "not-found", None),
+    "ModelNotTrained": (404, "model-not-trained", "5"),
     "Conflict": (409, "conflict", None),
     "Invalid": (422, "invalid-request", None),
     "DatasetInvalid": (422, "dataset-invalid", None),
