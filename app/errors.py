@@ -16,16 +16,28 @@ def pointer(*steps: str | int) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
+def describe_problems(problems: Sequence[Problem]) -> str:
+    """The first problem with its place, and how many more there are; empty without problems."""
+    if not problems:
+        return ""
+    first, more = problems[0], len(problems) - 1
+    text = f"{first.pointer}: {first.detail}" if first.pointer else first.detail
+    return f"{text} (and {more} more)" if more else text
+
+
 class AppError(Exception):
-    """An error the caller can act on; the docstring of each subclass is its default message."""
+    """An error the caller can act on.
+
+    Its default message is the first of its problems, or else the docstring of its class.
+    """
 
     status = 500
     code = "internal"
     retry_after: int | None = None
 
     def __init__(self, message: str | None = None, problems: Sequence[Problem] = ()) -> None:
-        self.message = message or (type(self).__doc__ or "").strip()
         self.problems = list(problems)
+        self.message = message or describe_problems(self.problems) or (type(self).__doc__ or "").strip()
         super().__init__(self.message)
 
 
@@ -41,6 +53,13 @@ class NotFound(AppError):
 
     status = 404
     code = "not-found"
+
+
+class ModelNotTrained(NotFound):
+    """The model has no version yet: its first training has not ended."""
+
+    code = "model-not-trained"
+    retry_after = 5
 
 
 class Conflict(AppError):
@@ -66,6 +85,13 @@ class DatasetInvalid(Invalid):
     def of(cls, problems: Sequence[Problem]) -> "DatasetInvalid":
         """The error for some problems, whose message names the first of them."""
         return cls(f"The file cannot be used: {problems[0].detail}", problems)
+
+
+class UnsupportedMediaType(AppError):
+    """The body is of a kind that is not read here."""
+
+    status = 415
+    code = "unsupported-media-type"
 
 
 class TooLarge(AppError):

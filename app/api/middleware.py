@@ -12,7 +12,8 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import internal_error
+from app.api.codings import UnsupportedCoding, decoded
+from app.api.problems import error_response, internal_error
 from app.services.serving.metrics import Histogram
 
 log = logging.getLogger("recurra.access")
@@ -20,6 +21,7 @@ log = logging.getLogger("recurra.access")
 SAFE_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
 _random = random.Random()  # noqa: S311 - an id is not a secret, and the system's source costs a system call
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+BODY_HEADERS = (b"content-encoding", b"content-length")  # they describe a body before it is decoded
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -71,7 +73,10 @@ def assign_request_id(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
 
 
 class RequestIdMiddleware:
-    """Gives each request an id, logs it, counts it, and answers unexpected errors with status 500."""
+    """Gives each request an id, logs it, counts it, and answers unexpected errors with status 500.
+
+    The application behind it sees bodies without their content coding, and HEAD as GET (RFC 9110, 9.3.2).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -81,33 +86,61 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = assign_request_id(scope, dict(scope["headers"]))
-        status, responding = 500, False
+        headers = dict(scope["headers"])
+        response = _ResponseSender(
+            send, assign_request_id(scope, headers), headers_only=scope["method"] == "HEAD"
+        )
+        plain = _plain_scope(scope)
         started = time.perf_counter()
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status, responding
-            if message["type"] == "http.response.start":
-                responding = True
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-            await send(message)
-
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(plain, decoded(receive, headers), response)
+        except UnsupportedCoding as error:
+            await error_response(Request(plain), error)(plain, receive, response)
         except Exception:
-            log.exception("unexpected", extra={"request_id": scope["request_id"]})
-            if responding:
-                raise
-            await internal_error(Request(scope))(scope, receive, send_with_id)
+            if not response.complete:
+                log.exception("unexpected", extra={"request_id": scope["request_id"]})
+                if response.begun:
+                    raise
+                await internal_error(Request(plain))(plain, receive, response)
         finally:
-            self._record(scope, status, time.perf_counter() - started)
+            self._record(scope, plain, response.status, time.perf_counter() - started)
 
     @staticmethod
-    def _record(scope: Scope, status: int, seconds: float) -> None:
-        record_request(scope["method"], getattr(scope.get("route"), "path", "unknown"), status, seconds)
+    def _record(scope: Scope, plain: Scope, status: int, seconds: float) -> None:
+        record_request(scope["method"], getattr(plain.get("route"), "path", "unknown"), status, seconds)
         if log.isEnabledFor(logging.INFO):
             log.info(
                 "%s %s %d %.1f ms", scope["method"], scope["path"], status, 1000 * seconds,
                 extra={"request_id": scope["request_id"]},
             )  # fmt: skip
+
+
+def _plain_scope(scope: Scope) -> Scope:
+    """The scope of the same request with GET for HEAD, and without what describes a coded body."""
+    if scope["method"] == "HEAD":
+        scope = {**scope, "method": "GET"}
+    if any(name == b"content-encoding" for name, _ in scope["headers"]):
+        headers = [header for header in scope["headers"] if header[0] not in BODY_HEADERS]
+        scope = {**scope, "headers": headers}
+    return scope
+
+
+class _ResponseSender:
+    """Sends the messages of a response with the request's id, or only its head."""
+
+    def __init__(self, send: Send, request_id: bytes, *, headers_only: bool) -> None:
+        self._send, self._request_id, self._headers_only = send, request_id, headers_only
+        self.status = 500
+        self.begun = self.complete = False
+
+    async def __call__(self, message: Message) -> None:
+        if self.complete:
+            raise OSError("the response is complete")  # which ends a stream, as a client that is gone does
+        if message["type"] == "http.response.start":
+            self.begun = True
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id)]
+        elif self._headers_only:
+            self.complete = True
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)

@@ -12,7 +12,10 @@ from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from app.errors import AppError, Invalid, Problem, Unavailable, pointer
+from app.api.codings import ACCEPTED_CODINGS, UnsupportedCoding
+from app.api.paths import PathIndex
+from app.api.request_errors import invalid_request, unreadable_body
+from app.errors import AppError, Invalid, Problem, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,8 @@ TITLES = {
     405: "Method not allowed",
     409: "Conflict",
     413: "Too large",
+    415: "Unsupported media type",
+    416: "Range not satisfiable",
     422: "Not valid",
     429: "Too many requests",
     500: "Internal error",
@@ -59,11 +64,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 STATUSES = (400, 404, 409, 413, 422, 429, 500, 503, 504)
 OPEN_INFERENCE_PREFIX = "/v2/"  # of paths whose errors have the form of the Open Inference Protocol
 OPENAI_PREFIX = "/openai/"  # of paths whose errors have OpenAI's form
-OPENAI_ERROR_TYPES = {
-    404: "invalid_request_error",
-    422: "invalid_request_error",
-    429: "rate_limit_error",
-}  # any other status is "server_error"
+OPENAI_ERROR_TYPES = {429: "rate_limit_error"}  # of others: see `_openai`
 OPEN_INFERENCE_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 OPEN_INFERENCE_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": TITLES[status], "content": {"application/json": {"schema": OPEN_INFERENCE_ERROR}}}
@@ -89,6 +90,7 @@ OPENAI_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": TITLES[status], "content": {"application/json": {"schema": OPENAI_ERROR}}}
     for status in STATUSES
 }
+MAX_PATH_CHARS = 200  # of an unknown path that are quoted
 NO_RETRY = {"x-should-retry": "false"}  # two well-known clients repeat every 409 without this header
 
 
@@ -135,7 +137,7 @@ def _openai(
     message = f"{detail}: {problems[0].detail}" if problems and problems[0].detail not in detail else detail
     error = {
         "message": message,
-        "type": OPENAI_ERROR_TYPES.get(status, "server_error"),
+        "type": OPENAI_ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error"),
         "param": steps[1] if len(steps) > 1 else None,
         "code": code.replace("-", "_"),
     }
@@ -154,6 +156,8 @@ def error_response(request: Request, error: AppError) -> Response:
     headers = dict(NO_RETRY) if error.status == 409 else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, UnsupportedCoding):
+        headers["Accept-Encoding"] = ACCEPTED_CODINGS
     return problem(request, error.status, error.code, error.message, error.problems, headers)
 
 
@@ -166,20 +170,42 @@ async def _handle_app_error(request: Request, error: Exception) -> Response:
 async def _handle_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    problems = [Problem(_pointer(fault["loc"]), fault["msg"]) for fault in error.errors()]
-    detail = f"{problems[0].pointer}: {problems[0].detail}" if problems else "The request is not valid"
-    return problem(request, 422, "invalid-request", detail, problems)
+    return error_response(request, invalid_request(request, error))
 
 
-def _pointer(loc: Sequence[str | int]) -> str:
-    return pointer(*(loc[1:] if loc[:1] == ("body",) else loc))
+class HttpExceptionHandler:
+    """The responses to exceptions of the framework: above all to paths and methods that there are not."""
 
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._paths: PathIndex | None = None
 
-async def _handle_http_exception(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    code = TITLES.get(error.status_code, "error").lower().replace(" ", "-")
-    return problem(request, error.status_code, code, error.detail, headers=dict(error.headers or {}))
+    async def __call__(self, request: Request, error: Exception) -> Response:
+        """The response to an exception."""
+        if not isinstance(error, HTTPException):
+            raise error
+        if error.status_code in (404, 405) and (unrouted := self._unrouted(request)) is not None:
+            return unrouted
+        if (known := unreadable_body(error)) is not None:
+            return error_response(request, known)
+        code = TITLES.get(error.status_code, "error").lower().replace(" ", "-")
+        return problem(request, error.status_code, code, error.detail, headers=dict(error.headers or {}))
+
+    def _unrouted(self, request: Request) -> Response | None:
+        """The response where no route has the request's path and method."""
+        if self._paths is None:
+            self._paths = PathIndex(self._app.openapi())
+        path = request.scope["path"]
+        allowed = self._paths.allowed_methods(path)
+        if request.method in allowed:
+            return None
+        if allowed:
+            detail = f"{request.method} is not allowed on this path; allowed is {', '.join(allowed)}"
+            return problem(request, 405, "method-not-allowed", detail, headers={"Allow": ", ".join(allowed)})
+        hint = self._paths.hint(path)
+        advice = f"did you mean {hint}?" if hint else "GET /openapi.json lists the paths."
+        shown = path if len(path) <= MAX_PATH_CHARS else path[:MAX_PATH_CHARS] + "…"
+        return problem(request, 404, "not-found", f"There is no path {shown}; {advice}")
 
 
 async def _handle_database_error(request: Request, error: Exception) -> Response:
@@ -213,5 +239,5 @@ def install(app: FastAPI) -> None:
     """Register the handlers of all errors with the application."""
     app.add_exception_handler(AppError, _handle_app_error)
     app.add_exception_handler(RequestValidationError, _handle_validation_error)
-    app.add_exception_handler(HTTPException, _handle_http_exception)
+    app.add_exception_handler(HTTPException, HttpExceptionHandler(app))
     app.add_exception_handler(SQLAlchemyError, _handle_database_error)

@@ -16,6 +16,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from starlette.types import Receive, Scope, Send
 
+from app.api.codings import decoded
 from app.api.deps import AppState
 from app.api.middleware import assign_request_id, record_request
 from app.api.problems import as_app_error, error_event, error_response, internal_error
@@ -113,7 +114,7 @@ class RawRoute:
         status, disconnected = 200, False
         content: Body
         try:
-            body = await _read_body(receive, headers, shared.limits.request_bytes)
+            body = await _read_body(decoded(receive, headers), headers, shared.limits.request_bytes)
             app.disconnects.add(task, receive)
             call = Call(shared, match.groupdict(), scope["query_string"], headers, body, started)
             content, response_headers = await self._endpoint(call)

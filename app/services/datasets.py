@@ -16,6 +16,7 @@ from app.ingest.limits import FileLimits
 from app.services.paging import Paging
 from app.states import LIVE
 from app.tasks import TASKS
+from app.validation.names import unknown_name
 
 SNIFF_BYTES = 4096  # of a file, read to detect its format
 
@@ -46,7 +47,7 @@ def ingest(upload: Upload, seconds: float, limits: FileLimits = FileLimits()) ->
     """
     task = TASKS.get(upload.task)
     if task is None:
-        raise Invalid(problems=[Problem("/task", f"no such task; there are {', '.join(sorted(TASKS))}")])
+        raise Invalid(problems=[Problem("/task", unknown_name("task", upload.task, sorted(TASKS)))])
     with upload.path.open("rb") as file:
         head = file.read(SNIFF_BYTES)
     format_name = upload.format or run_child.detect_format(task.formats, upload.filename, head)

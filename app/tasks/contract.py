@@ -170,6 +170,7 @@ class TensorField:
     required: bool = True
     missing: bool = False  # NaN, `null` in JSON, stands for a missing value
     binary: bool = False  # the elements are bytes, not text
+    alternative: bool = False  # an instance has exactly one of the fields that are
 
 
 def bytes_to_json(value: object) -> str:

@@ -28,12 +28,13 @@ from app.schemas import DatasetOut, Page
 from app.services import datasets, idempotency
 from app.services.datasets import Upload
 from app.services.idempotency import CachedResponse, KeyedRequest, KeyLock
+from app.validation.names import unknown_name
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
 UPLOAD_LOCK_SECONDS = 900.0
 RESERVE_BYTES = 64 << 20  # disk space an upload must leave
-FORM_FIELDS = {"task", "name", "format", "columns"}
+FORM_FIELDS = ("task", "name", "format", "columns")
 COLUMNS_JSON = TypeAdapter(dict[str, str])
 UPLOAD_SCHEMA = {
     "requestBody": {
@@ -80,9 +81,12 @@ def _upload(form: UploadForm) -> Upload:
     """The upload that a form describes; raises `Invalid` for missing and unknown fields."""
     required = {"file": form.filename, "task": form.fields.get("task")}
     problems = [Problem(f"/{name}", "missing") for name, value in required.items() if not value]
-    problems += [Problem(pointer(name), "no such field") for name in sorted(form.fields.keys() - FORM_FIELDS)]
+    problems += [
+        Problem(pointer(name), unknown_name("field", name, ["file", *FORM_FIELDS]))
+        for name in sorted(form.fields.keys() - set(FORM_FIELDS))
+    ]
     if problems:
-        raise Invalid(f"{problems[0].pointer}: {problems[0].detail}", problems)
+        raise Invalid(problems=problems)
     fields = {name: value for name, value in form.fields.items() if value}
     return Upload(
         path=form.path,

@@ -1,7 +1,6 @@
 """Inference by the Open Inference Protocol v2, as `tritonclient.http` and KServe's client speak it."""
 
 import asyncio
-import zlib
 
 from app.api.problems import OPEN_INFERENCE_RESPONSES
 from app.api.raw import (
@@ -13,7 +12,7 @@ from app.api.raw import (
     Headers,
     RawRoute,
 )
-from app.errors import Invalid, TooLarge
+from app.errors import Invalid
 from app.services.open_inference.codec import parse_inference_request, write_response
 from app.services.open_inference.predict import run_network, run_task, signature, split_name, version_selector
 from app.typedefs import Json
@@ -21,14 +20,14 @@ from app.typedefs import Json
 # A body with so many bytes of JSON, or so many in all, is parsed in a thread.
 MIN_THREAD_JSON_BYTES, MIN_THREAD_BYTES = 1 << 18, 1 << 21
 BINARY_TYPE = (b"content-type", b"application/octet-stream")
-GZIP_OR_ZLIB = 47  # window bits for zlib: the header says which of the two
 DESCRIPTION = """The outputs for one batch of input tensors, JSON or binary, all by one version.
 
 `{model}` is the task with its own fields as tensors, `{model}:network` the exported graph itself. An input
 may have any numeric datatype that its own can hold: floats are rounded, nothing overflows. `lengths` says how
 many steps of each row count; what follows is padding. `null`, or NaN, is a missing value where the task knows
-such, and an empty text leaves an optional field out. BYTES are UTF-8, or, where a task's field holds files,
-any bytes in binary data and base64 in JSON. A version is a number or an alias."""
+such. An empty text leaves an optional field out, unless the row has no other field. BYTES are UTF-8, or,
+where a task's field holds files, any bytes in binary data and base64 in JSON. A version is a number or an
+alias."""
 CONTENT_TYPES = ("application/json", "application/octet-stream")
 
 
@@ -39,7 +38,7 @@ async def infer(call: Call) -> tuple[bytes, Headers]:
     service.admit(resolved.route)
     network = split_name(name)[1]
     tensors = signature(resolved.route, network=network)
-    body, length = await _decoded_body(call), call.json_length()
+    body, length = call.body, call.json_length()
     json_length = len(body) if length is None else length
     if json_length >= MIN_THREAD_JSON_BYTES or len(body) >= MIN_THREAD_BYTES:
         request = await asyncio.to_thread(parse_inference_request, body, length, tensors)
@@ -55,30 +54,6 @@ async def infer(call: Call) -> tuple[bytes, Headers]:
     if length is not None:
         headers.append((b"inference-header-content-length", b"%d" % length))
     return content, headers
-
-
-async def _decoded_body(call: Call) -> bytes:
-    """The body without its `Content-Encoding`."""
-    encoding = call.headers.get(b"content-encoding", b"identity").lower()
-    if encoding == b"identity":
-        return call.body
-    if encoding not in (b"gzip", b"deflate"):
-        raise Invalid("Content-Encoding may be gzip, deflate or identity")
-    return await asyncio.to_thread(decompress, call.body, call.shared.limits.request_bytes)
-
-
-def decompress(body: bytes, limit: int) -> bytes:
-    """The content of a gzip or zlib stream; raises `TooLarge` before it takes more than `limit` bytes."""
-    stream = zlib.decompressobj(GZIP_OR_ZLIB)
-    try:
-        content = stream.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise Invalid(f"The body cannot be decompressed: {error}") from None
-    if len(content) > limit:
-        raise TooLarge(f"A prediction request may have {limit} bytes, decompressed")
-    if not stream.eof or stream.unused_data:
-        raise Invalid("The body is not one whole compressed stream")
-    return content
 
 
 def _deadline(call: Call, parameters: Json) -> float:

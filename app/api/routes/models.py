@@ -43,6 +43,19 @@ def read(name: str, session: ReadSession) -> Response:
     return json_response(_represent(session, models.get_model(session, name)))
 
 
+@router.delete("/{name}", status_code=204)
+async def remove(name: str, shared: StateDep) -> Response:
+    """Delete a model that has no version left: its name is then free, also for another task."""
+    await asyncio.to_thread(_remove, shared.sessions, name)
+    await shared.notices.invalidate(name)
+    return Response(status_code=204)
+
+
+def _remove(sessions: Sessions, name: str) -> None:
+    with sessions.begin() as session:
+        models.remove_model(session, name)
+
+
 @router.get("/{name}/versions", response_model=Page[VersionOut])
 def versions(name: str, session: ReadSession, paging: PagingDep) -> Response:
     """A model's versions, newest first."""

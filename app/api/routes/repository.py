@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from app.api.deps import AppState, StateDep
@@ -24,7 +24,6 @@ PROTOCOL_EXTENSIONS = [
     "model_configuration",
     "statistics",
 ]
-OTHER_METHODS = ["GET", "PUT", "PATCH", "DELETE"]
 
 
 def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -158,10 +157,3 @@ async def unload(shared: StateDep, model: str) -> Response:
     """Refused: workers unload by themselves versions that are not requested."""
     await _route(shared, model, None)
     raise Invalid("Models cannot be unloaded: a worker that needs memory unloads the least used version")
-
-
-@router.api_route("/models/{model}/infer", methods=OTHER_METHODS, include_in_schema=False)
-@router.api_route("/models/{model}/versions/{version}/infer", methods=OTHER_METHODS, include_in_schema=False)
-async def only_posted() -> Response:
-    """Inference by a method other than POST."""
-    raise HTTPException(405, "Method Not Allowed", {"Allow": "POST"})

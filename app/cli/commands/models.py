@@ -20,7 +20,7 @@ from app.cli.values import parse_pairs
 from app.typedefs import Json
 
 app = typer.Typer(
-    help="Trained models: list, show, promote, download.", no_args_is_help=True, rich_markup_mode=None
+    help="Trained models: list, show, promote, download, delete.", no_args_is_help=True, rich_markup_mode=None
 )
 
 Name = Annotated[str, typer.Argument(help="Name of the model.")]
@@ -103,6 +103,29 @@ def download(
         size = client.download(name, number, target)
     result = {"model": name, "version": number, "path": str(target), "bytes": size}
     print_json(result) if as_json else output().print(f"{target} ({size:,} bytes)")
+
+
+@app.command()
+def delete(
+    name: Name,
+    *,
+    version: Annotated[int | None, typer.Option(min=1, help="A version that no alias names.")] = None,
+    alias: Annotated[str | None, typer.Option(help="An alias.")] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a version, an alias, or else a model that has no version left: its name is then free."""
+    if version is not None and alias is not None:
+        raise typer.BadParameter("name a version or an alias, not both")
+    path, what = f"/v1/models/{name}", name
+    if version is not None:
+        path, what = f"{path}/versions/{version}", f"{name} version {version}"
+    if alias is not None:
+        path, what = f"{path}/aliases/{alias}", f"{name} {alias}"
+    with connect(url, as_json=as_json) as client:
+        client.send("DELETE", path)
+    result = {"model": name, "version": version, "alias": alias, "deleted": True}
+    print_json(result) if as_json else output().print(f"{what} is deleted")
 
 
 def _aliases(aliases: dict[str, int]) -> str:

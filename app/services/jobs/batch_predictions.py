@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy.orm import Session
 
 from app.database.tables import Dataset, Job, ModelVersion
-from app.errors import Conflict, Invalid, NotFound, Problem, pointer
+from app.errors import Conflict, Invalid, NotFound, Problem
 from app.identifiers import new_id
 from app.infrastructure.job_events import append_events
 from app.infrastructure.storage import Storage
@@ -18,6 +18,8 @@ from app.states import Status
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.typedefs import Json
+from app.validation.names import unknown_name
+from app.validation.schema_errors import UNKNOWN_FIELD, msgspec_problem
 
 BATCH_PREDICT = "batch_predict"  # the kind of job
 RESULTS_ROOT = "results"
@@ -80,9 +82,10 @@ def parse_parameters(task: Task, parameters: Json) -> Any:
     except UnicodeEncodeError as error:  # a lone surrogate in a field name
         raise Invalid(problems=[Problem("/parameters", str(error))]) from None
     except msgspec.ValidationError as error:
-        detail, _, path = str(error).removesuffix("`").partition(" - at `$")
-        steps = path.replace("[", ".").replace("]", "").split(".")
-        raise Invalid(problems=[Problem(pointer("parameters", *filter(None, steps)), detail)]) from None
+        place, detail = msgspec_problem(str(error))
+        if match := UNKNOWN_FIELD.search(detail):
+            detail = unknown_name("parameter", match["name"], task.parameters.__struct_fields__)
+        raise Invalid(problems=[Problem(f"/parameters{place}", detail)]) from None
 
 
 def results_prefix(job_id: str) -> str:

@@ -14,10 +14,14 @@ from app.identifiers import new_id
 from app.infrastructure.job_events import append_events
 from app.schemas import JobIn
 from app.services.jobs import devices
+from app.services.jobs.field_names import OPTIONS, unknown_field
+from app.services.models.versions import latest_number
 from app.states import Status
 from app.tasks import TASKS
 from app.tasks.contract import Defaults, Task
 from app.typedefs import Json
+from app.validation.names import unknown_name
+from app.validation.schema_errors import pydantic_problems
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def load_task_and_dataset(session: Session, request: JobIn) -> tuple[Task, Datas
     """Return task and data set, the row locked against deletion; raises `Invalid` or `NotFound`."""
     task = TASKS.get(request.task)
     if task is None:
-        raise Invalid(problems=[Problem("/task", f"no such task; there are {', '.join(sorted(TASKS))}")])
+        raise Invalid(problems=[Problem("/task", unknown_name("task", request.task, sorted(TASKS)))])
     dataset = session.get(Dataset, request.dataset, with_for_update={"read": True})
     if dataset is None:
         raise NotFound(f"There is no data set {request.dataset}")
@@ -95,10 +99,8 @@ def check_options(task: Task, options: Json) -> Any:
     try:
         return task.options.model_validate(options, strict=True)
     except ValidationError as invalid:
-        problems = [
-            Problem(pointer("options", *error["loc"]), error["msg"])
-            for error in invalid.errors(include_url=False)
-        ]
+        errors = [error | {"loc": (OPTIONS, *error["loc"])} for error in invalid.errors(include_url=False)]
+        problems = pydantic_problems(errors, {OPTIONS: options}, unknown_field(JobIn, task.name))
         raise Invalid(f"The options do not fit the task: {problems[0].detail}", problems) from None
 
 
@@ -130,4 +132,7 @@ def check_model_task(session: Session, request: JobIn) -> list[Problem]:
     model = session.get(Model, request.model)
     if model is None or model.task == request.task:
         return []
-    return [Problem("/model", f"the model {request.model} is for {model.task}")]
+    detail = f"the model {request.model} is for {model.task}"
+    if latest_number(session, request.model) is None:
+        detail += "; it has no version left, so DELETE it to use its name for another task"
+    return [Problem("/model", detail)]

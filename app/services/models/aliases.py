@@ -82,7 +82,7 @@ def get(session: Session, name: str, alias: str) -> Alias:
     row = session.get(Alias, (name, alias), populate_existing=True)
     if row is None:
         versions.get_model(session, name)
-        raise NotFound(f"The model {name} has no alias {alias}")
+        raise versions.missing_alias(session, name, alias)
     return row
 
 

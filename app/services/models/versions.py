@@ -8,13 +8,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.database.tables import Alias, Job, Model, ModelVersion
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, ModelNotTrained, NotFound
 from app.identifiers import new_id
 from app.services.paging import Paging
-from app.states import LIVE
+from app.states import LIVE, SWEEP
 from app.typedefs import Json
 
 PRODUCTION = "production"  # the alias that answers predictions
+TRAINING_KINDS = ("train", SWEEP)  # of jobs, that end with a version
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,35 @@ def list_models(session: Session, paging: Paging) -> list[Model]:
 
 
 def get_model(session: Session, name: str) -> Model:
-    """Return the model; raises `NotFound`."""
+    """Return the model; raises `NotFound`, or `ModelNotTrained` while a job makes its first version."""
     model = session.get(Model, name)
     if model is None:
-        raise NotFound(f"There is no model {name}")
+        raise _without_version(session, name, f"There is no model {name}")
     return model
+
+
+def missing_alias(session: Session, name: str, alias: str) -> NotFound:
+    """The error for an alias that an existing model does not have."""
+    others = [row.alias for row in list_aliases(session, name)]
+    if others:
+        return NotFound(f"The model {name} has no alias {alias}; it has {', '.join(others)}")
+    if (number := latest_number(session, name)) is not None:
+        return NotFound(f"The model {name} has no alias {alias}; its newest version is {number}")
+    return _without_version(session, name, f"The model {name} has no version left")
+
+
+def _without_version(session: Session, name: str, reason: str) -> NotFound:
+    """The error for a model without a version, by what has become of its newest job."""
+    trains = (Job.model == name, Job.kind.in_(TRAINING_KINDS), Job.sweep_id.is_(None))
+    job = session.scalar(select(Job).where(*trains).order_by(Job.id.desc()).limit(1))
+    if job is None:
+        return NotFound(reason)
+    if job.status in LIVE:
+        fraction = (job.progress or {}).get("fraction")
+        state = job.status if fraction is None else f"{job.status}, {fraction:.0%}"
+        return ModelNotTrained(f"The model {name} has no version yet: its job {job.id} is {state}")
+    cause = f": {job.error_message}" if job.error_message else ""
+    return NotFound(f"{reason}; its newest job {job.id} is {job.status}{cause}")
 
 
 def list_aliases(session: Session, name: str) -> list[Alias]:
@@ -122,7 +147,7 @@ def resolve_version(session: Session, name: str, number: int | None, alias: str 
         get_model(session, name)
         row = session.get(Alias, (name, alias))
         if row is None:
-            raise NotFound(f"The model {name} has no alias {alias}")
+            raise missing_alias(session, name, alias)
         number = row.version
     return get_version(session, name, number)
 
@@ -145,3 +170,21 @@ def remove_version(session: Session, name: str, number: int) -> str:
     artifact = row.artifact
     session.delete(row)
     return artifact
+
+
+def remove_model(session: Session, name: str) -> None:
+    """Delete a model that has no version, so that its name is free, also for another task.
+
+    Raises `NotFound`, and `Conflict` while it has versions or a live job is to make one.
+    """
+    model = session.get(Model, name, with_for_update=True)
+    if model is None:
+        raise NotFound(f"There is no model {name}")
+    numbers = select(ModelVersion.version).where(ModelVersion.model == name)
+    if versions := sorted(session.scalars(numbers)):
+        raise Conflict(f"The model {name} has version {', '.join(map(str, versions))}; delete versions first")
+    trains = (Job.model == name, Job.kind.in_(TRAINING_KINDS), Job.status.in_(LIVE))
+    job_id = session.scalar(select(Job.id).where(*trains).limit(1))
+    if job_id is not None:
+        raise Conflict(f"The job {job_id} trains the model {name}")
+    session.delete(model)

@@ -18,13 +18,13 @@ from app.services.open_inference.tensors import (
     to_bytes,
     to_json,
 )
+from app.services.serving.request_errors import not_json
 from app.tasks.arrays import Array
 from app.tasks.contract import TensorField
 from app.typedefs import Json
 
 MAX_ROWS = 4096
 MAX_DIMENSION = 2**31
-NO_JSON = "The body is not JSON"
 
 
 class Signature(NamedTuple):
@@ -123,7 +123,7 @@ def _parse_json(text: bytes | memoryview) -> Json:
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Invalid(f"{NO_JSON}: {error}") from None
+        raise not_json(text, error) from None
     if not isinstance(message, dict):
         _refuse("The request is no JSON object")
     return message

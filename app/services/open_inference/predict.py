@@ -15,6 +15,7 @@ from app.lanes import Answer
 from app.services.open_inference.codec import InferenceRequest, OutputTensor, Signature
 from app.services.open_inference.tensors import DTYPES
 from app.services.serving.predictions import PredictionService
+from app.services.serving.request_errors import parameter_reason
 from app.services.serving.version_router import ResolvedRoute, Route, VersionSelector, parse_version
 from app.tasks.arrays import Array
 from app.tasks.contract import Output, Task, TensorField
@@ -159,7 +160,7 @@ def _task_parameters(task: Task, request: InferenceRequest) -> Any:
     try:
         parameters = msgspec.convert(values, task.parameters)
     except msgspec.ValidationError as error:
-        raise Invalid(f"parameters: {error}") from None
+        raise Invalid(f"parameters: {parameter_reason(task, str(error))}") from None
     if getattr(parameters, "stream", False):
         raise Invalid('parameter "stream": this protocol gives answers as a whole')
     return parameters
@@ -192,12 +193,19 @@ def _instance(task: Task, request: InferenceRequest, row: int, length: int | Non
         if tensor is None:
             continue
         value = _value(field, tensor[row][:length] if _is_ragged(field) else tensor[row])
-        if field.required or value not in ("", b"", []):  # a batch holds rows with and without the field
+        # A batch holds rows with and without an optional field, but of alternatives a row needs one.
+        is_needed = field.required or (field.alternative and _is_only_alternative(task, request))
+        if is_needed or value not in ("", b"", []):
             values[field.name] = value
     try:
         return msgspec.convert(values, task.instance)
     except msgspec.ValidationError as error:
         raise Invalid(f"row {row}: {error}") from None
+
+
+def _is_only_alternative(task: Task, request: InferenceRequest) -> bool:
+    names = [field.name for field in task.tensor_inputs if field.alternative]
+    return sum(name in request.tensors for name in names) == 1
 
 
 def _value(field: TensorField, row: Any) -> Any:

@@ -13,17 +13,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.tables import Model
-from app.errors import Invalid, NotFound, Problem
+from app.errors import Invalid, NotFound, Problem, pointer
+from app.services.models import versions
 from app.services.serving.predictions import PredictionService, encode
+from app.services.serving.request_errors import not_json
 from app.services.serving.streaming import InstanceEnd, StreamEnd, TextDelta, stream_predictions
 from app.services.serving.version_router import Route
 from app.tasks import TASKS
 from app.tasks.contract import Example, Task
 from app.typedefs import Json
+from app.validation.names import unknown_name
+from app.validation.schema_errors import UNKNOWN_FIELD
 
 MAX_COMPLETIONS = 128  # of one request, over all prompts
 DEFAULT_MAX_TOKENS = 16  # of a completion, as OpenAI has it
-UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
 FIELD_PATH = re.compile(r" - at `\$\.([^`.\[]*)[^`]*`$")
 
 
@@ -91,7 +94,11 @@ class CompletionRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True)
 
 
 def _refuse(name: str, detail: str) -> NoReturn:
-    raise Invalid(f"{name}: {detail}", [Problem(f"/{name}", detail)])
+    raise _invalid(name, detail)
+
+
+def _invalid(name: str, detail: str) -> Invalid:
+    return Invalid(f"{name}: {detail}", [Problem(pointer(name), detail)])
 
 
 _decode = msgspec.json.Decoder(CompletionRequest).decode
@@ -102,10 +109,13 @@ def parse_completion_request(body: bytes) -> CompletionRequest:
     try:
         request = _decode(body)
     except msgspec.ValidationError as error:
-        match = UNKNOWN_FIELD.search(str(error)) or FIELD_PATH.search(str(error))
+        if match := UNKNOWN_FIELD.search(str(error)):
+            fields = CompletionRequest.__struct_fields__
+            raise _invalid(match["name"], unknown_name("field", match["name"], fields)) from None
+        match = FIELD_PATH.search(str(error))
         raise Invalid(str(error), [Problem(f"/{match[1]}", str(error))] if match else []) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(f"The body is not JSON: {error}") from None
+        raise not_json(body, error) from None
     request.check()
     return request
 
@@ -124,9 +134,12 @@ def list_models(session: Session) -> list[Model]:
 
 def find_model(session: Session, name: str) -> Model:
     """A model that completes prompts; raises `CompletionModelNotFound`."""
-    model = session.get(Model, name)
-    if model is None or not is_completion_task(TASKS.get(model.task)):
-        raise CompletionModelNotFound(f"The model `{name}` does not exist")
+    try:
+        model = versions.get_model(session, name)
+    except NotFound as error:
+        raise CompletionModelNotFound(error.message) from None
+    if not is_completion_task(TASKS.get(model.task)):
+        raise CompletionModelNotFound(f"The model {name} is for {model.task}; it completes no prompts")
     return model
 
 

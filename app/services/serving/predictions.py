@@ -1,7 +1,6 @@
 """Predictions: from a request's instances to its answers, the same way for every protocol."""
 
 import asyncio
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from app.errors import AppError, Invalid, Problem, pointer
+from app.errors import AppError, Invalid, Problem
 from app.lanes import Answer, Lane
 from app.services.serving.metrics import PredictionMetrics, VersionMetrics
+from app.services.serving.request_errors import not_json, refused_request
 from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route, VersionRouter
 from app.tasks import TASKS
@@ -22,8 +22,6 @@ from app.typedefs import Json
 
 MAX_INLINE_INSTANCES = 4  # that are encoded or decoded on the event loop; more of them in a thread
 MAX_INSTANCES = 4096  # of one request
-PATH_SUFFIX = re.compile(r" - at `\$(?P<path>[^`]*)`$")  # where msgspec's messages say what is wrong
-PATH_STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
 
 
 @cache
@@ -41,23 +39,12 @@ def parse_request(task: Task, body: bytes) -> Any:
     try:
         request = _request_decoder(task.name).decode(body)
     except msgspec.ValidationError as error:
-        raise Invalid(problems=[_problem(str(error))]) from None
+        raise refused_request(task, error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(f"The body is not JSON: {error}", [Problem("", f"not JSON: {error}")]) from None
+        raise not_json(body, error) from None
     if not 0 < len(request.instances) <= MAX_INSTANCES:
         raise Invalid(problems=[Problem("/instances", f"takes 1 to {MAX_INSTANCES} instances")])
     return request
-
-
-def _problem(message: str) -> Problem:
-    """A message of msgspec as a problem, with the path at its end as the pointer."""
-    match = PATH_SUFFIX.search(message)
-    if match is None:
-        return Problem("", message)
-    steps = [name or index for name, index in PATH_STEP.findall(match["path"])]
-    # msgspec writes `...` for any key of a mapping: the pointer ends before it.
-    known = steps[: steps.index("...")] if "..." in steps else steps
-    return Problem(pointer(*known), message[: match.start()])
 
 
 @dataclass(frozen=True)

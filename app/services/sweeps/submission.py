@@ -4,7 +4,7 @@ A sweep is checked and stored here, read in `state`, and advanced in `advance`.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -31,6 +31,8 @@ from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.tasks.shared.validation_metrics import VALIDATION_LOSS
 from app.typedefs import Json
+from app.validation.names import unknown_name
+from app.validation.schema_errors import pydantic_problems
 
 MAX_CHECKED_TRIALS = 500  # a smaller space is checked trial by trial, a larger one value by value
 MAX_GRID_TRIALS = 10_000
@@ -80,12 +82,28 @@ def space_of(task: Task, search: Json) -> Space:
     }
     space, problems = {}, []
     for name, dimension in search.items():
+        if reason := _unknown_setting(name, parts):
+            problems.append(Problem(pointer("search", name), reason))
+            continue
         try:
             space[name] = parse_axis(dimension, setting_type(name, parts))
         except ValueError as error:
             problems.append(Problem(pointer("search", name), str(error)))
     _refuse(problems)
     return space
+
+
+def _unknown_setting(name: str, parts: Mapping[str, type[BaseModel]]) -> str | None:
+    """A sentence about a setting that its part does not have, or that is named without its part."""
+    fields = {part: model.model_fields.keys() for part, model in parts.items()}
+    part, _, setting = name.rpartition(".")
+    is_known = (
+        setting in fields.get(part, ()) if part else all(setting not in names for names in fields.values())
+    )
+    if is_known or (part and part not in fields):
+        return None
+    known = fields.pop(part, ())
+    return unknown_name("setting", setting, known, {f"`{part}.…`": names for part, names in fields.items()})
 
 
 def base_of(sweep: Job) -> Json:
@@ -100,11 +118,11 @@ def resolve(task: Task, dataset: Dataset, base: Json, parameters: Json, also: An
 
     `also` are problems that are known already.
     """
+    content = base | apply_parameters(base, parameters)
     try:
-        request = JobIn.model_validate(base | apply_parameters(base, parameters))
+        request = JobIn.model_validate(content)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        raise Invalid(problems=[Problem(pointer(*one["loc"]), one["msg"]) for one in details]) from None
+        raise Invalid(problems=pydantic_problems(error.errors(include_url=False), content)) from None
     return submission.resolve(task, dataset, request, also)
 
 

@@ -99,8 +99,8 @@ class Classification:
     slow_to_encode: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset()
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
-        TensorField(TEXT, "BYTES", (), required=False),
-        TensorField(VALUES, "FP64", (-1, -1), required=False),  # (time, channels)
+        TensorField(TEXT, "BYTES", (), required=False, alternative=True),
+        TensorField(VALUES, "FP64", (-1, -1), required=False, alternative=True),  # (time, channels)
     )
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField(LABEL, "BYTES", ()),

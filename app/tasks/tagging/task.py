@@ -93,8 +93,8 @@ class Tagging:
         {"network.crf", "options.scheme", "options.max_length"}
     )
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
-        TensorField("text", "BYTES", (), required=False),
-        TensorField("tokens", "BYTES", (-1,), required=False),
+        TensorField("text", "BYTES", (), required=False, alternative=True),
+        TensorField("tokens", "BYTES", (-1,), required=False, alternative=True),
     )
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("tokens", "BYTES", (-1,)),

@@ -125,3 +125,24 @@ def test_what_is_not_http_passes_through() -> None:
     with pytest.raises(StopIteration):
         coroutine.send(None)
     assert observed == ["lifespan"]
+
+
+def test_head_is_get_without_the_body(http: Asgi) -> None:
+    before = counted("/middleware/things/{thing_id}", 200, "HEAD")
+    whole, head = (http.request(method, "/middleware/things/1") for method in ("GET", "HEAD"))
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert counted("/middleware/things/{thing_id}", 200, "HEAD") == before + 1
+    assert http.request("HEAD", "/nothing").status_code == 404
+
+
+def test_head_of_a_stream_ends_before_its_content(http: Asgi, caplog: pytest.LogCaptureFixture) -> None:
+    answer = http.request("HEAD", "/middleware/halfway")
+    assert (answer.status_code, answer.content, answer.headers["x-own"]) == (200, b"", "1")
+    assert "secret" not in caplog.text
+
+
+def test_head_of_a_fault_is_its_status(http: Asgi) -> None:
+    answer = http.request("HEAD", "/middleware/broken")
+    assert (answer.status_code, answer.content) == (500, b"")

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI, Query
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import Field
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
@@ -18,6 +18,8 @@ from app.api import problems
 from app.api.middleware import RequestIdMiddleware
 from app.api.problems import TITLES
 from app.errors import AppError, Invalid, Problem, Unavailable, pointer
+from app.hyperparameters.options import StrictModel
+from app.schemas import Text
 from tests.support.fakes.asgi import Asgi
 
 OURS = [
@@ -27,9 +29,11 @@ OURS = [
 ]
 KNOWN = {
     "NotFound": (404, "not-found", None),
+    "ModelNotTrained": (404, "model-not-trained", "5"),
     "Conflict": (409, "conflict", None),
     "Invalid": (422, "invalid-request", None),
     "DatasetInvalid": (422, "dataset-invalid", None),
+    "UnsupportedMediaType": (415, "unsupported-media-type", None),
     "TooLarge": (413, "too-large", None),
     "QueueFull": (429, "queue-full", "1"),
     "Unavailable": (503, "unavailable", "2"),
@@ -39,11 +43,11 @@ KNOWN = {
 }
 
 
-class Body(BaseModel):
+class Body(StrictModel):
     """Something with depth."""
 
-    name: str
-    parts: dict[str, list[int]] = {}
+    name: Text
+    parts: dict[str, list[int]] = Field(default_factory=dict)
 
 
 class Stage:
@@ -220,3 +224,75 @@ def test_whatever_a_request_had_can_be_quoted(stage: Stage, text: str) -> None:
     result = document(stage.tell(Invalid(f"Odd: {text}", [Problem(pointer("a", text), text)])))
     assert result["detail"] == f"Odd: {text}"
     assert result["errors"] == [{"pointer": f"/a/{text}", "detail": text}]
+
+
+def test_a_body_without_its_type_says_which_header_is_missing(stage: Stage) -> None:
+    for headers in (
+        {},
+        {"content-type": "application/x-www-form-urlencoded"},
+        {"content-type": "text/plain"},
+    ):
+        result = document(stage.http.post("/body", content=b'{"name": "n"}', headers=headers))
+        assert (result["status"], result["type"]) == (415, "/problems/unsupported-media-type")
+        assert "Content-Type: application/json" in result["detail"]
+        assert result["detail"].endswith(f"it says {headers['content-type']}" if headers else "there is none")
+        assert [error["pointer"] for error in result["errors"]] == ["/header/Content-Type"]
+
+
+def test_no_body_is_said_to_be_missing(stage: Stage) -> None:
+    result = document(stage.http.post("/body"))
+    assert (result["status"], result["detail"]) == (422, "the body is missing; it is a JSON object")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (
+            b'{"name": "n",\n "parts": {,}}',
+            "line 2, column 12: Expecting property name enclosed in double quotes",
+        ),
+        (b"{'name': 1}", "line 1, column 2: Expecting property name enclosed in double quotes"),
+        (b'{"name": "gr\xfcn"}', "line 1, column 13: the byte 0xfc is not UTF-8"),
+        (b'{"parts": ' + b"[" * 100_000, "it is nested too deeply"),
+        (b'{"parts": ' + b"9" * 5_000 + b"}", "a number has too many digits"),
+    ],
+)
+def test_a_syntax_error_has_line_column_and_reason(stage: Stage, content: bytes, reason: str) -> None:
+    headers = {"content-type": "application/json"}
+    result = document(stage.http.post("/body", content=content, headers=headers))
+    assert (result["status"], result["detail"]) == (422, f"The body is not JSON: {reason}")
+    assert result["errors"] == [{"pointer": "", "detail": f"not JSON: {reason}"}]
+
+
+def test_the_detail_is_the_first_fault_and_how_many_there_are(stage: Stage) -> None:
+    result = document(stage.http.post("/body", json={"parts": {"a": ["x", "y"]}}))
+    assert result["detail"] == "/name: Field required (and 2 more)"
+    assert stage.tell(Invalid(problems=[Problem("", "odd")])).json()["detail"] == "odd"
+
+
+def test_half_a_surrogate_pair_is_pointed_at(stage: Stage) -> None:
+    headers = {"content-type": "application/json"}
+    result = document(stage.http.post("/body", content=rb'{"name": "bad \ud83d"}', headers=headers))
+    detail = "The name is no Unicode text: character 4 is half of a surrogate pair."
+    assert result["errors"] == [{"pointer": "/name", "detail": detail}]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/body", "POST"),
+        ("HEAD", "/body", "POST"),
+        ("PUT", "/query", "GET, HEAD"),
+        ("BREW", "/raise", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_told_which_there_are(stage: Stage, method: str, path: str, allow: str) -> None:
+    answer = stage.http.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allow)
+    if method != "HEAD":
+        assert allow in document(answer)["detail"]
+
+
+def test_an_unknown_path_gets_a_hint(stage: Stage) -> None:
+    assert document(stage.http.get("/quary"))["detail"] == "There is no path /quary; did you mean GET /query?"
+    assert "lists the paths" in document(stage.http.get("/elsewhere/" + "x" * 1000))["detail"]

@@ -217,6 +217,23 @@ def test_models_are_listed_shown_promoted_and_downloaded(
     assert run("models", "promote", "demand", 9).exit_code == 1
 
 
+def test_a_name_is_freed_alias_by_alias_and_version_by_version(
+    run: Run, on_sqlite: Service, tmp_path: Path
+) -> None:
+    on_sqlite.version(tmp_path / "one")
+    refused = run("models", "delete", "demand")
+    assert (refused.exit_code, "has version 1" in refused.stderr) == (1, True)
+    assert run("models", "delete", "demand", "--version", 1, "--alias", "production").exit_code == 2
+    assert (
+        run("models", "delete", "demand", "--alias", "production").stdout == "demand production is deleted\n"
+    )
+    assert run("models", "delete", "demand", "--version", 1).stdout == "demand version 1 is deleted\n"
+    assert json.loads(run("models", "delete", "demand", "--json").stdout) == {
+        "model": "demand", "version": None, "alias": None, "deleted": True,
+    }  # fmt: skip
+    assert on_sqlite.http.get("/v1/models").json()["data"] == []
+
+
 def test_an_alias_is_split_and_shadowed(run: Run, on_sqlite: Service, tmp_path: Path) -> None:
     for number in (1, 2, 3):
         on_sqlite.version(tmp_path / str(number))

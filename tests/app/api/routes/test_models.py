@@ -230,3 +230,75 @@ def test_models_are_listed_newest_first(running: Service, tmp_path: Path) -> Non
     first = running.http.get("/v1/models", params={"limit": 2}).json()
     rest = running.http.get("/v1/models", params={"limit": 2, "cursor": first["next_cursor"]}).json()
     assert [model["name"] for page in (first, rest) for model in page["data"]] == ["mole", "ant", "zebra"]
+
+
+def test_an_empty_model_frees_its_name_for_another_task(on_sqlite: Service, tmp_path: Path) -> None:
+    on_sqlite.version(tmp_path / "one")
+    path = "/v1/models/demand"
+    assert "has version 1" in problem(on_sqlite.http.delete(path), 409)["detail"]
+    assert on_sqlite.http.delete(PRODUCTION).status_code == 204
+    assert on_sqlite.http.delete(f"{path}/versions/1").status_code == 204
+    pairs = "text,label\n" + "".join(f"good {n},a\nbad {n},b\n" for n in range(30))
+    texts = on_sqlite.upload(pairs.encode(), "texts.csv", task="classification").json()["id"]
+    refused = on_sqlite.submit(texts, task="classification", options={})
+    assert "DELETE it" in problem(refused, 422)["detail"]
+    assert on_sqlite.http.delete(path).status_code == 204
+    problem(on_sqlite.http.get(path), 404)
+    problem(on_sqlite.http.delete(path), 404)
+    assert on_sqlite.submit(texts, task="classification", options={}).status_code == 202
+
+
+def test_a_model_that_a_job_trains_is_kept(on_sqlite: Service, tmp_path: Path) -> None:
+    on_sqlite.version(tmp_path / "one")
+    job = on_sqlite.job()
+    on_sqlite.http.delete(PRODUCTION)
+    on_sqlite.http.delete("/v1/models/demand/versions/1")
+    assert job in problem(on_sqlite.http.delete("/v1/models/demand"), 409)["detail"]
+    on_sqlite.finish(on_sqlite.claim(job), tmp_path / "two")
+    assert on_sqlite.http.get("/v1/models/demand/versions").json()["data"][0]["version"] == 2
+
+
+UNTRAINED = ["", "/versions", "/versions/1", "/aliases", "/aliases/production"]
+
+
+@pytest.mark.parametrize("below", UNTRAINED)
+def test_a_model_that_is_still_training_is_not_no_model(running: Service, below: str) -> None:
+    job = running.job()
+    result = problem(running.http.get(f"/v1/models/demand{below}"), 404)
+    assert result["type"] == "/problems/model-not-trained"
+    assert result["detail"] == f"The model demand has no version yet: its job {job} is queued"
+    lease = running.claim(job)
+    running.tell(lease, progress={"fraction": 0.414})
+    answer = running.http.get(f"/v1/models/demand{below}")
+    assert answer.json()["detail"].endswith(f"its job {job} is running, 41%")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_every_protocol_says_that_a_model_is_still_training(running: Service) -> None:
+    job = running.job()
+    expected = f"The model demand has no version yet: its job {job} is queued"
+    predicted = running.http.post("/v1/models/demand/predict", json={"instances": [{"values": [1]}]})
+    assert problem(predicted, 404)["detail"] == expected
+    batch = running.http.post("/v1/models/demand/batch-predictions", json={"dataset": "ds_1"})
+    assert problem(batch, 404)["detail"] == expected
+    for method, path in (("POST", "/v2/models/demand/infer"), ("GET", "/v2/models/demand")):
+        assert running.http.request(method, path, json={"inputs": []}).json() == {"error": expected}
+    completion = running.http.post("/openai/v1/completions", json={"model": "demand", "prompt": "a"})
+    assert (completion.status_code, completion.json()["error"]["message"]) == (404, expected)
+    assert running.http.get("/openai/v1/models/demand").json()["error"]["message"] == expected
+
+
+def test_a_training_that_ended_without_a_version_is_named(running: Service) -> None:
+    job = running.job()
+    running.http.post(f"/v1/jobs/{job}/cancel")
+    detail = problem(running.http.get("/v1/models/demand"), 404)["detail"]
+    assert detail == f"There is no model demand; its newest job {job} is cancelled"
+    assert problem(running.http.get("/v1/models/other"), 404)["detail"] == "There is no model other"
+
+
+def test_a_missing_alias_is_told_which_there_are(two: Service) -> None:
+    detail = problem(two.http.get("/v1/models/demand/aliases/canary"), 404)["detail"]
+    assert detail == "The model demand has no alias canary; it has production"
+    two.http.delete(PRODUCTION)
+    detail = problem(two.http.get(PRODUCTION), 404)["detail"]
+    assert detail == "The model demand has no alias production; its newest version is 2"

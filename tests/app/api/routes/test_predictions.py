@@ -239,7 +239,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "a byte order mark": (b'\xef\xbb\xbf{"instances":[]}', ""),
     "UTF-16": ('{"instances":[]}'.encode("utf-16"), ""),
     "invalid UTF-8": (b'{"instances":[{"values":[1],"item_id":"\xff"}]}', ""),
-    "half a surrogate": ('{"instances":[{"values":[1],"item_id":"\\ud800"}]}', ""),
+    "half a surrogate": ('{"instances":[{"values":[1],"item_id":"\\ud800"}]}', "/instances/0/item_id"),
     "cut off": ('{"instances":[{"values":[1', ""),
     "deep": ("[" * 100_000, ""),
     "deep inside": ('{"instances":' + "[" * 100_000, "/instances/0"),

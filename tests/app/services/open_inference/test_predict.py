@@ -199,7 +199,7 @@ def test_parameters_are_the_tasks_own_or_the_protocols(parameters: Json) -> None
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"magic": 1}, "parameters: Object contains unknown field `magic`"),
+        ({"magic": 1}, "parameters: unknown field magic; there are top_k, levels"),
         ({"top_k": "3"}, "parameters: Expected `int`, got `str` - at `$.top_k`"),
         ({"levels": "[0.1"}, "parameters: Expected `array`, got `str` - at `$.levels`"),
         ({"levels": ["x"]}, "parameters: Expected `float`, got `str` - at `$.levels[0]`"),
@@ -366,8 +366,8 @@ class WordsTask(NumbersTask):
 
     instance, parameters = WordsInstance, StreamParameters  # type: ignore[assignment]
     tensor_inputs = (  # type: ignore[assignment]
-        TensorField("text", "BYTES", (), required=False),
-        TensorField("tokens", "BYTES", (-1,), required=False),
+        TensorField("text", "BYTES", (), required=False, alternative=True),
+        TensorField("tokens", "BYTES", (-1,), required=False, alternative=True),
     )
     tensor_outputs = (TensorField("said", "BYTES", ()), TensorField("scores", "FP64", (-1,)))  # type: ignore[assignment]
 
@@ -398,6 +398,11 @@ def test_of_alternatives_a_row_has_one() -> None:
     assert both["said"].array.tolist() == ["a b", "c|d"]
     with pytest.raises(Invalid, match="row 1: takes a text or tokens"):
         run_words(text=["a", ""], tokens=[["", ""], ["", ""]])
+
+
+def test_an_empty_text_alone_is_an_empty_text_as_in_the_json_protocol() -> None:
+    assert run_words(text=["great movie", ""])["said"].array.tolist() == ["great movie", ""]
+    assert run_words(tokens=[["a", "b"], ["", ""]])["said"].array.tolist() == ["a|b", ""]
 
 
 def test_short_rows_of_texts_end_where_their_lengths_or_the_empty_ones_say() -> None:

@@ -1,0 +1,1 @@
+"""What is wrong with a request, in words and places that its sender knows."""
