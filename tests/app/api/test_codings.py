@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-import os
+import random
 import zlib
 from collections.abc import Iterator
 
@@ -65,7 +65,11 @@ def test_the_content_is_what_was_packed(coding: bytes, packed: bytes, size: int)
     assert read(packed, coding, size) == TEXT[:5000]
 
 
-@pytest.mark.parametrize("content", [b"", b"x", TEXT, b"\0" * PIECE_BYTES, os.urandom(3 * PIECE_BYTES)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x", TEXT, b"\0" * PIECE_BYTES, random.Random(0).randbytes(3 * PIECE_BYTES)],
+    ids=["empty", "byte", "text", "zeros", "noise"],
+)
 def test_pieces_join_to_the_whole(content: bytes) -> None:
     assert read(gzip.compress(content), b"gzip") == content
 
@@ -74,7 +78,11 @@ def test_an_empty_body_has_no_stream() -> None:
     assert read(b"", b"gzip") == b""
 
 
-@pytest.mark.parametrize("content", [b"{}", gzip.compress(TEXT)[:-1], gzip.compress(b"{}") + b"more"])
+@pytest.mark.parametrize(
+    "content",
+    [b"{}", gzip.compress(TEXT)[:-1], gzip.compress(b"{}") + b"more"],
+    ids=["plain", "cut", "longer"],
+)
 def test_a_damaged_body_is_refused(content: bytes) -> None:
     with pytest.raises(Invalid, match="gzip"):
         read(content, b"gzip")
