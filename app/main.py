@@ -47,7 +47,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
-        responses=problems.RESPONSES,
     )
     for router in ROUTERS:
         app.include_router(router)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, PlainSerializer, StringConstraints, WithJ
 from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
 from app.hyperparameters.options import NetworkIn, StrictModel, TrainingIn
 from app.states import Status
+from app.tasks import TASKS
 from app.times import rfc3339
 from app.typedefs import Json
 
@@ -22,6 +23,10 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]  # as the database can hold it
 Text = Annotated[str, StringConstraints(max_length=1 << 16)]  # which also refuses lone surrogates
 AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
+
+
+# A task by its name. Requests take any text, so that an unknown task is told with the nearest known one.
+TaskName = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(TASKS)})]
 
 
 class JobIn(StrictModel):
@@ -54,7 +59,7 @@ class DatasetOut(BaseModel):
     id: str
     object: Literal["dataset"] = "dataset"
     name: str
-    task: str
+    task: TaskName
     format: str
     bytes: int
     sha256: str
@@ -82,7 +87,7 @@ class JobOut(BaseModel):
     object: Literal["job"] = "job"
     kind: str
     status: Status
-    task: str
+    task: TaskName
     dataset: str
     model: str
     network: Json
@@ -138,7 +143,7 @@ class VersionOut(BaseModel):
 
     model: str
     version: int
-    task: str
+    task: TaskName
     job: str
     dataset: str
     network: Json
@@ -162,7 +167,7 @@ class ModelOut(BaseModel):
 
     name: str
     object: Literal["model"] = "model"
-    task: str
+    task: TaskName
     aliases: dict[str, int]
     latest_version: int | None
     created_at: Time

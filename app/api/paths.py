@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 
 from app.typedefs import Json
 
-MIN_SIMILARITY = 0.7  # of a path to the one it is taken for
+MIN_PATH_SIMILARITY = 0.7  # of a path to the one it is taken for
 MIN_STEP_SIMILARITY = 0.8
 SAME_END_BONUS = 0.15  # the last step says most about what is wanted
 MAX_HINT_CHARS = 300  # of a path that hints are looked up for
@@ -43,7 +43,7 @@ class PathIndex:
         steps = path.strip("/").replace(":", "/").split("/")  # others write `models/{name}:predict`
         similarities = {template: _similarity(steps, template) for template in self._methods}
         best = max(similarities, key=lambda template: similarities[template], default="")
-        if not best or similarities[best] < MIN_SIMILARITY:
+        if not best or similarities[best] < MIN_PATH_SIMILARITY:
             return None
         return f"{' or '.join(self._methods[best])} {best}"
 

@@ -2,8 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +15,7 @@ from app.api.codings import ACCEPTED_CODINGS, UnsupportedCoding
 from app.api.paths import PathIndex
 from app.api.request_errors import invalid_request, unreadable_body
 from app.errors import AppError, Invalid, Problem, Unavailable
+from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
@@ -54,22 +54,7 @@ PROBLEM_SCHEMA = {
         },
     },
 }
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": TITLES[status],
-        "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},
-    }
-    for status in (404, 409, 422, 503)
-}  # documented for every route
-STATUSES = (400, 404, 409, 413, 422, 429, 500, 503, 504)
-OPEN_INFERENCE_PREFIX = "/v2/"  # of paths whose errors have the form of the Open Inference Protocol
-OPENAI_PREFIX = "/openai/"  # of paths whose errors have OpenAI's form
-OPENAI_ERROR_TYPES = {429: "rate_limit_error"}  # of others: see `_openai`
 OPEN_INFERENCE_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
-OPEN_INFERENCE_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": TITLES[status], "content": {"application/json": {"schema": OPEN_INFERENCE_ERROR}}}
-    for status in STATUSES
-}
 OPENAI_ERROR = {
     "type": "object",
     "required": ["error"],
@@ -86,10 +71,16 @@ OPENAI_ERROR = {
         }
     },
 }
-OPENAI_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": TITLES[status], "content": {"application/json": {"schema": OPENAI_ERROR}}}
-    for status in STATUSES
+# The schemas of errors: of this interface, of the Open Inference Protocol, and of OpenAI's.
+COMPONENTS: Json = {
+    "Problem": PROBLEM_SCHEMA | {"description": "What is wrong (RFC 9457), with pointers into the request."},
+    "InferenceError": OPEN_INFERENCE_ERROR | {"description": "What is wrong, in one sentence."},
+    "CompletionError": OPENAI_ERROR | {"description": "What is wrong, as OpenAI's clients read it."},
 }
+OPEN_INFERENCE_PREFIX = "/v2/"  # of paths whose errors have the form of the Open Inference Protocol
+OPENAI_PREFIX = "/openai/"  # of paths whose errors have OpenAI's form
+PROTOCOL_STATUSES = ("400", "413", "415", "429", "504")  # that every path of the two may answer with
+OPENAI_ERROR_TYPES = {429: "rate_limit_error"}  # of others: see `_openai`
 MAX_PATH_CHARS = 200  # of an unknown path that are quoted
 NO_RETRY = {"x-should-retry": "false"}  # two well-known clients repeat every 409 without this header
 
@@ -171,6 +162,21 @@ async def _handle_validation_error(request: Request, error: Exception) -> Respon
     if not isinstance(error, RequestValidationError):
         raise error
     return error_response(request, invalid_request(request, error))
+
+
+def error_responses(path: str, statuses: Collection[str]) -> Json:
+    """The OpenAPI responses of errors with these statuses, in the form of the interface of a path."""
+    kind, name = "application/problem+json", "Problem"
+    if f"{path}/".startswith(OPEN_INFERENCE_PREFIX):
+        kind, name = "application/json", "InferenceError"
+    elif path.startswith(OPENAI_PREFIX):
+        kind, name = "application/json", "CompletionError"
+    further = () if name == "Problem" else PROTOCOL_STATUSES
+    schema = {"$ref": f"#/components/schemas/{name}"}
+    return {
+        status: {"description": TITLES[int(status)], "content": {kind: {"schema": schema}}}
+        for status in {*statuses, *further}
+    }
 
 
 class HttpExceptionHandler:

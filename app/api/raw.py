@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.codings import decoded
 from app.api.deps import AppState
 from app.api.middleware import assign_request_id, record_request
+from app.api.openapi import complete_document
 from app.api.problems import as_app_error, error_event, error_response, internal_error
 from app.errors import Invalid, Problem, TooLarge
 from app.lanes import Answer
@@ -240,7 +241,6 @@ class Application(FastAPI):
     def openapi(self) -> Json:
         """The OpenAPI document, raw routes included."""
         if self.openapi_schema is None:
-            document = super().openapi()
-            for route in self._raw:
-                document["paths"].setdefault(route.path, {})["post"] = route.operation
+            raw = [(route.path, route.operation) for route in self._raw]
+            complete_document(super().openapi(), raw)
         return super().openapi()

@@ -8,7 +8,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypedDict, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -180,6 +180,12 @@ def bytes_to_json(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
+class Prediction(TypedDict, total=False):
+    """What every prediction may have; a task's own type adds its fields."""
+
+    warnings: list[str]
+
+
 class Instances(Protocol):
     """The examples of a data set as instances; each is made when it is read."""
 
@@ -198,6 +204,8 @@ class Task(Protocol):
     options: ClassVar[type[BaseModel]]
     instance: ClassVar[type[msgspec.Struct]]
     parameters: ClassVar[type[msgspec.Struct]]
+    prediction: ClassVar[type[object]]  # a `Prediction`: the documented form of what `decode` returns
+    example_instance: ClassVar[Json]
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]]  # summaries and options with other defaults
     loss_changing: ClassVar[frozenset[str]]  # settings whose losses cannot be compared with each other
     slow_to_encode: ClassVar[

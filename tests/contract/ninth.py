@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.errors import Invalid, Problem
 from app.tasks.arrays import Arrays, Floats, Ints
-from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
+from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Prediction, Split, TensorField
 from app.tasks.demonstration import Demo
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import UNASSIGNED, partition_rows
@@ -38,6 +38,12 @@ class MelodyInstance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class MelodyParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None."""
+
+
+class MelodyPrediction(Prediction):
+    """The notes of a recording."""
+
+    notes: str
 
 
 def frames_of(samples: bytes) -> Floats:
@@ -90,6 +96,8 @@ class Melody:
     options: ClassVar[type[BaseModel]] = MelodyOptions
     instance: ClassVar[type[msgspec.Struct]] = MelodyInstance
     parameters: ClassVar[type[msgspec.Struct]] = MelodyParameters
+    prediction: ClassVar[type[object]] = MelodyPrediction
+    example_instance: ClassVar[Json] = {"samples": ""}
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"recordings": ({}, {})}
     loss_changing: ClassVar[frozenset[str]] = frozenset()
     slow_to_encode: ClassVar[bool] = True

@@ -471,6 +471,8 @@ def test_what_is_trained_is_scored_stored_and_answers(
         found = case.task.decode(manifest["state"], example, outputs, parameters)
         written = json.dumps(found, allow_nan=False, default=bytes_to_json)
         assert case.sample.answer <= json.loads(written).keys()
+        assert json.loads(written).keys() <= case.task.prediction.__annotations__.keys()
+        msgspec.json.decode(written, type=case.task.prediction)
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))

@@ -35,7 +35,11 @@ class BatchIn(StrictModel):
 
 
 @router.post(
-    "/models/{name}/batch-predictions", status_code=202, response_model=JobOut, max_body_size=MAX_JSON_BYTES
+    "/models/{name}/batch-predictions",
+    status_code=202,
+    response_model=JobOut,
+    max_body_size=MAX_JSON_BYTES,
+    operation_id="submit_batch_prediction",
 )
 def submit(
     name: str,
@@ -60,7 +64,17 @@ def submit(
     return submit_once(shared, keyed, make)
 
 
-@router.get("/jobs/{job_id}/result", response_class=StreamingResponse)
+@router.get(
+    "/jobs/{job_id}/result",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "The predictions", "content": {NDJSON: {"schema": {"type": "string"}}}},
+        206: {"description": "The requested range", "content": {NDJSON: {"schema": {"type": "string"}}}},
+        304: {"description": "Nothing has changed"},
+        416: {"description": "No such range"},
+    },
+    operation_id="download_job_result",
+)
 def result(
     job_id: str,
     shared: StateDep,

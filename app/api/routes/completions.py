@@ -10,8 +10,8 @@ from fastapi.responses import Response
 
 from app.api import sse
 from app.api.deps import ReadSession
-from app.api.problems import OPENAI_RESPONSES
 from app.api.raw import DEADLINE_PARAMETER, JSON_TYPE, Body, Call, Headers, RawRoute
+from app.api.response_schemas import CompletionModel, CompletionModels, documented
 from app.database.tables import Model
 from app.errors import NotFound
 from app.services.openai.completions import (
@@ -25,16 +25,16 @@ from app.services.serving.predictions import MAX_INLINE_INSTANCES
 from app.services.serving.version_router import VersionSelector
 from app.typedefs import Json
 
-router = APIRouter(prefix="/openai/v1", tags=["openai"], responses=OPENAI_RESPONSES)
+router = APIRouter(prefix="/openai/v1", tags=["openai"])
 
 
-@router.get("/models")
+@router.get("/models", responses=documented(CompletionModels), operation_id="list_completion_models")
 def models(session: ReadSession) -> Response:
     """All models that complete prompts."""
     return _json({"object": "list", "data": [_model(row) for row in list_models(session)]})
 
 
-@router.get("/models/{model}")
+@router.get("/models/{model}", responses=documented(CompletionModel), operation_id="get_completion_model")
 def model(model: str, session: ReadSession) -> Response:
     """One model that completes prompts."""
     return _json(_model(find_model(session, model)))
@@ -90,7 +90,14 @@ REQUEST_SCHEMA: Json = {
         "seed": {"type": "integer"},
         "echo": {"type": "boolean", "default": False},
         "stream": {"type": "boolean", "default": False},
-        "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
+        "stream_options": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "include_usage": {"type": "boolean"},
+                "include_obfuscation": {"type": "boolean"},
+            },
+        },
         "user": {"type": "string"},
     },
 }
@@ -98,7 +105,7 @@ OPERATION: Json = {
     "tags": ["openai"],
     "summary": "Complete",
     "description": "Completions of prompts by one version, in the form of OpenAI's `completions`.",
-    "operationId": "complete",
+    "operationId": "create_completion",
     "parameters": [
         DEADLINE_PARAMETER,
     ],
@@ -106,9 +113,11 @@ OPERATION: Json = {
     "responses": {
         "200": {
             "description": "The completions",
-            "content": {"application/json": {}, "text/event-stream": {}},
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/CompletionOut"}},
+                "text/event-stream": {"schema": {"type": "string"}},
+            },
         },
-        **{str(status): response for status, response in OPENAI_RESPONSES.items()},
     },
 }
 ROUTE = RawRoute("/openai/v1/completions", complete, OPERATION)

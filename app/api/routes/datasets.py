@@ -28,6 +28,7 @@ from app.schemas import DatasetOut, Page
 from app.services import datasets, idempotency
 from app.services.datasets import Upload
 from app.services.idempotency import CachedResponse, KeyedRequest, KeyLock
+from app.tasks import TASKS
 from app.validation.names import unknown_name
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -35,7 +36,9 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 UPLOAD_LOCK_SECONDS = 900.0
 RESERVE_BYTES = 64 << 20  # disk space an upload must leave
 FORM_FIELDS = ("task", "name", "format", "columns")
+FORMATS = sorted({name for task in TASKS.values() for name in task.formats})
 COLUMNS_JSON = TypeAdapter(dict[str, str])
+BINARY = {"schema": {"type": "string", "format": "binary"}}
 UPLOAD_SCHEMA = {
     "requestBody": {
         "required": True,
@@ -44,11 +47,12 @@ UPLOAD_SCHEMA = {
                 "schema": {
                     "type": "object",
                     "required": ["file", "task"],
+                    "additionalProperties": False,
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
-                        "task": {"type": "string"},
+                        "task": {"$ref": "#/components/schemas/TaskName"},
                         "name": {"type": "string"},
-                        "format": {"type": "string"},
+                        "format": {"type": "string", "enum": FORMATS},
                         "columns": {
                             "type": "string",
                             "description": "JSON: canonical name → column in the file",
@@ -61,7 +65,9 @@ UPLOAD_SCHEMA = {
 }
 
 
-@router.post("", status_code=201, response_model=DatasetOut, openapi_extra=UPLOAD_SCHEMA)
+@router.post(
+    "", status_code=201, response_model=DatasetOut, openapi_extra=UPLOAD_SCHEMA, operation_id="create_dataset"
+)
 async def create(request: Request, shared: StateDep, key: IdempotencyKey) -> Response:
     """Upload a file, which is checked and stored; nothing is left of a file with faults."""
     expected_bytes = int(request.headers.get("content-length") or 0)
@@ -145,19 +151,24 @@ def _fingerprint(upload: Upload) -> str:
     return hashlib.sha256(orjson.dumps(content)).hexdigest()
 
 
-@router.get("", response_model=Page[DatasetOut])
+@router.get("", response_model=Page[DatasetOut], operation_id="list_datasets")
 def find(session: ReadSession, paging: PagingDep) -> Response:
     """Data sets newest first."""
     return page_response(paging, datasets.list_page(session, paging), "id", DatasetOut.of)
 
 
-@router.get("/{dataset_id}", response_model=DatasetOut)
+@router.get("/{dataset_id}", response_model=DatasetOut, operation_id="get_dataset")
 def read(dataset_id: str, session: ReadSession) -> Response:
     """One data set."""
     return json_response(DatasetOut.of(datasets.get(session, dataset_id)))
 
 
-@router.get("/{dataset_id}/content")
+@router.get(
+    "/{dataset_id}/content",
+    response_class=StreamingResponse,
+    responses={200: {"description": "The file", "content": {"application/octet-stream": BINARY}}},
+    operation_id="download_dataset",
+)
 def content(dataset_id: str, shared: StateDep) -> StreamingResponse:
     """The file as it was uploaded."""
     with shared.readers() as session:
@@ -167,7 +178,7 @@ def content(dataset_id: str, shared: StateDep) -> StreamingResponse:
     return StreamingResponse(chunks, media_type="application/octet-stream", headers=headers)
 
 
-@router.delete("/{dataset_id}", status_code=204)
+@router.delete("/{dataset_id}", status_code=204, operation_id="delete_dataset")
 def remove(dataset_id: str, shared: StateDep, later: BackgroundTasks) -> Response:
     """Delete a data set that no live job needs."""
     with shared.sessions.begin() as session:

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from app.api.problems import OPEN_INFERENCE_RESPONSES
 from app.api.raw import (
     DEADLINE_PARAMETER,
     JSON_LENGTH_PARAMETER,
@@ -28,7 +27,6 @@ many steps of each row count; what follows is padding. `null`, or NaN, is a miss
 such. An empty text leaves an optional field out, unless the row has no other field. BYTES are UTF-8, or,
 where a task's field holds files, any bytes in binary data and base64 in JSON. A version is a number or an
 alias."""
-CONTENT_TYPES = ("application/json", "application/octet-stream")
 
 
 async def infer(call: Call) -> tuple[bytes, Headers]:
@@ -69,7 +67,7 @@ def _deadline(call: Call, parameters: Json) -> float:
 def _operation(path: str) -> Json:
     """The OpenAPI operation of one of the paths."""
     names = [name for name in ("model", "version") if f"{{{name}}}" in path]
-    body = {"type": "object", "description": "An inference request of the Open Inference Protocol v2."}
+    tensors = {"type": "string", "format": "binary", "description": "JSON, and the tensors' bytes behind it."}
     return {
         "tags": ["open inference protocol"],
         "summary": "Infer",
@@ -82,14 +80,19 @@ def _operation(path: str) -> Json:
         ],
         "requestBody": {
             "required": True,
-            "content": {kind: {"schema": body} for kind in CONTENT_TYPES},
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+                "application/octet-stream": {"schema": tensors},
+            },
         },
         "responses": {
             "200": {
                 "description": "The outputs",
-                "content": {"application/json": {}, "application/octet-stream": {}},
+                "content": {
+                    "application/json": {"schema": {"$ref": "#/components/schemas/InferResponse"}},
+                    "application/octet-stream": {"schema": tensors},
+                },
             },
-            **{str(status): response for status, response in OPEN_INFERENCE_RESPONSES.items()},
         },
     }
 

@@ -23,6 +23,7 @@ from app.api.deps import (
     page_response,
 )
 from app.api.polling import etag, fingerprint, job_response, submit_once
+from app.api.response_schemas import LearningCurvesOut, documented
 from app.database.tables import Job, JobEvent
 from app.errors import NotFound
 from app.infrastructure.storage import Storage
@@ -42,14 +43,16 @@ MAX_SEQ, MAX_SEQ_DIGITS = 2**31 - 1, 10  # of an event
 PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])")
 
 
-@router.post("", status_code=202, response_model=JobOut, max_body_size=MAX_JSON_BYTES)
+@router.post(
+    "", status_code=202, response_model=JobOut, max_body_size=MAX_JSON_BYTES, operation_id="submit_job"
+)
 def submit(request: JobIn, shared: StateDep, key: IdempotencyKey) -> Response:
     """Queue a training job; a task, data set and options that do not fit together are refused at once."""
     keyed = KeyedRequest("POST /v1/jobs", key, fingerprint(request)) if key is not None else None
     return submit_once(shared, keyed, lambda session: submission.submit(session, request))
 
 
-@router.get("", response_model=Page[JobOut])
+@router.get("", response_model=Page[JobOut], operation_id="list_jobs")
 def find(
     session: ReadSession,
     paging: PagingDep,
@@ -65,7 +68,12 @@ def find(
     return page_response(paging, queries.list_jobs(session, paging, filters), "id", JobOut.of)
 
 
-@router.get("/{job_id}", response_model=JobOut)
+@router.get(
+    "/{job_id}",
+    response_model=JobOut,
+    responses={304: {"description": "Nothing has changed"}},
+    operation_id="get_job",
+)
 async def read(
     job_id: str,
     shared: StateDep,
@@ -93,14 +101,14 @@ def _get(shared: AppState, job_id: str) -> Job:
         return queries.get_job(session, job_id)
 
 
-@router.get("/{job_id}/metrics")
+@router.get("/{job_id}/metrics", responses=documented(LearningCurvesOut), operation_id="get_job_metrics")
 def metrics(job_id: str, session: ReadSession) -> Response:
     """The learning curves: one entry an epoch."""
     body = orjson.dumps({"epochs": queries.learning_curves(session, job_id)})
     return Response(body, media_type="application/json")
 
 
-@router.post("/{job_id}/cancel", status_code=202, response_model=JobOut)
+@router.post("/{job_id}/cancel", status_code=202, response_model=JobOut, operation_id="cancel_job")
 def cancel(job_id: str, shared: StateDep) -> Response:
     """Ask a job to end; one that runs stops at its next step."""
     response, job = _control(shared, job_id, control.cancel)
@@ -111,13 +119,13 @@ def cancel(job_id: str, shared: StateDep) -> Response:
     return response
 
 
-@router.post("/{job_id}/pause", status_code=202, response_model=JobOut)
+@router.post("/{job_id}/pause", status_code=202, response_model=JobOut, operation_id="pause_job")
 def pause(job_id: str, shared: StateDep) -> Response:
     """Ask a running job to write a checkpoint and release its device; a queued job is paused at once."""
     return _control(shared, job_id, control.pause)[0]
 
 
-@router.post("/{job_id}/resume", status_code=202, response_model=JobOut)
+@router.post("/{job_id}/resume", status_code=202, response_model=JobOut, operation_id="resume_job")
 def resume(job_id: str, shared: StateDep) -> Response:
     """Queue a paused job again; it continues from its checkpoint to the result it would have had."""
     response, job = _control(shared, job_id, control.resume)
@@ -148,7 +156,7 @@ def _discard_runs(shared: AppState, sweep_id: str) -> None:
         shared.storage.delete(checkpoints.prefix(job_id))
 
 
-@router.delete("/{job_id}", status_code=204)
+@router.delete("/{job_id}", status_code=204, operation_id="delete_job")
 def remove(job_id: str, shared: StateDep) -> Response:
     """Delete a finished job, its history and its result; the model version it made stays."""
     with shared.sessions.begin() as session:
@@ -156,7 +164,12 @@ def remove(job_id: str, shared: StateDep) -> Response:
     return Response(status_code=204, background=BackgroundTask(_discard, shared.storage, job_id))
 
 
-@router.get("/{job_id}/events", response_model=Page[EventOut])
+@router.get(
+    "/{job_id}/events",
+    response_model=Page[EventOut],
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    operation_id="list_job_events",
+)
 async def events(
     job_id: str,
     request: Request,

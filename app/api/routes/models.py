@@ -11,7 +11,15 @@ from fastapi import APIRouter, BackgroundTasks
 from fastapi.responses import Response, StreamingResponse
 from sqlalchemy.orm import Session
 
-from app.api.deps import AppState, PagingDep, ReadSession, StateDep, json_response, page_response
+from app.api.deps import (
+    MAX_JSON_BYTES,
+    AppState,
+    PagingDep,
+    ReadSession,
+    StateDep,
+    json_response,
+    page_response,
+)
 from app.database.engine import Sessions
 from app.database.tables import Model
 from app.infrastructure.storage import CHUNK_BYTES, Storage
@@ -23,10 +31,11 @@ from app.services.models.aliases import AliasTarget
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 MAX_MEMORY_ZIP_BYTES = 16 << 20  # a larger archive goes through a temporary file
+ZIP_FILE = {"schema": {"type": "string", "format": "binary"}}
 LOAD_AHEAD_SECONDS = 1.0  # the longest that a move waits for the message to the predictors
 
 
-@router.get("", response_model=Page[ModelOut])
+@router.get("", response_model=Page[ModelOut], operation_id="list_models")
 def find(session: ReadSession, paging: PagingDep) -> Response:
     """All models."""
     rows = models.list_models(session, paging)
@@ -37,13 +46,13 @@ def _represent(session: Session, row: Model) -> ModelOut:
     return ModelOut.of(row, models.list_aliases(session, row.name), models.latest_number(session, row.name))
 
 
-@router.get("/{name}", response_model=ModelOut)
+@router.get("/{name}", response_model=ModelOut, operation_id="get_model")
 def read(name: str, session: ReadSession) -> Response:
     """One model."""
     return json_response(_represent(session, models.get_model(session, name)))
 
 
-@router.delete("/{name}", status_code=204)
+@router.delete("/{name}", status_code=204, operation_id="delete_model")
 async def remove(name: str, shared: StateDep) -> Response:
     """Delete a model that has no version left: its name is then free, also for another task."""
     await asyncio.to_thread(_remove, shared.sessions, name)
@@ -56,19 +65,24 @@ def _remove(sessions: Sessions, name: str) -> None:
         models.remove_model(session, name)
 
 
-@router.get("/{name}/versions", response_model=Page[VersionOut])
+@router.get("/{name}/versions", response_model=Page[VersionOut], operation_id="list_model_versions")
 def versions(name: str, session: ReadSession, paging: PagingDep) -> Response:
     """A model's versions, newest first."""
     return page_response(paging, models.list_versions(session, name, paging), "version", VersionOut.of)
 
 
-@router.get("/{name}/versions/{number}", response_model=VersionOut)
+@router.get("/{name}/versions/{number}", response_model=VersionOut, operation_id="get_model_version")
 def version(name: str, number: VersionNumber, session: ReadSession) -> Response:
     """One version with its metrics beside the baseline's."""
     return json_response(VersionOut.of(models.get_version(session, name, number)))
 
 
-@router.get("/{name}/versions/{number}/artifact")
+@router.get(
+    "/{name}/versions/{number}/artifact",
+    response_class=StreamingResponse,
+    responses={200: {"description": "The files", "content": {"application/zip": ZIP_FILE}}},
+    operation_id="download_model_artifact",
+)
 def artifact(name: str, number: VersionNumber, shared: StateDep) -> StreamingResponse:
     """The version's files as a zip: manifest, weights, and the ONNX graph."""
     with shared.readers() as session:
@@ -91,7 +105,7 @@ def _zip_files(storage: Storage, prefix: str) -> Iterator[bytes]:
             yield chunk
 
 
-@router.delete("/{name}/versions/{number}", status_code=204)
+@router.delete("/{name}/versions/{number}", status_code=204, operation_id="delete_model_version")
 async def remove_version(
     name: str, number: VersionNumber, shared: StateDep, later: BackgroundTasks
 ) -> Response:
@@ -107,19 +121,24 @@ def _remove_version(sessions: Sessions, name: str, number: int) -> str:
         return models.remove_version(session, name, number)
 
 
-@router.get("/{name}/aliases", response_model=Page[AliasOut])
+@router.get("/{name}/aliases", response_model=Page[AliasOut], operation_id="list_model_aliases")
 def find_aliases(name: str, session: ReadSession, paging: PagingDep) -> Response:
     """A model's aliases, in the order of their names."""
     return page_response(paging, aliases.list_page(session, name, paging), "alias", AliasOut.of)
 
 
-@router.get("/{name}/aliases/{alias}", response_model=AliasOut)
+@router.get("/{name}/aliases/{alias}", response_model=AliasOut, operation_id="get_model_alias")
 def alias(name: str, alias: str, session: ReadSession) -> Response:
     """The versions that answer an alias, each with its share, and the one that shadows them."""
     return json_response(AliasOut.of(aliases.get(session, name, alias)))
 
 
-@router.put("/{name}/aliases/{alias}", response_model=AliasOut)
+@router.put(
+    "/{name}/aliases/{alias}",
+    response_model=AliasOut,
+    max_body_size=MAX_JSON_BYTES,
+    operation_id="move_model_alias",
+)
 async def move_alias(name: ModelName, alias: AliasName, request: AliasIn, shared: StateDep) -> Response:
     """Point an alias at a version, or at several by shares: in every process at once, nothing restarts."""
     target = AliasTarget.from_request(request)
@@ -147,7 +166,7 @@ def _move_alias(sessions: Sessions, name: str, alias: str, target: AliasTarget) 
         return AliasOut.of(aliases.move(session, name, alias, target))
 
 
-@router.delete("/{name}/aliases/{alias}", status_code=204)
+@router.delete("/{name}/aliases/{alias}", status_code=204, operation_id="delete_model_alias")
 async def remove_alias(name: str, alias: str, shared: StateDep) -> Response:
     """Delete an alias."""
     await asyncio.to_thread(_remove_alias, shared.sessions, name, alias)

@@ -7,7 +7,6 @@ from urllib.parse import parse_qsl
 import orjson
 
 from app.api import sse
-from app.api.problems import RESPONSES
 from app.api.raw import (
     DEADLINE_PARAMETER,
     JSON_LENGTH_PARAMETER,
@@ -20,7 +19,7 @@ from app.api.raw import (
 from app.errors import Invalid, Problem
 from app.services.open_inference.codec import parse_inference_request
 from app.services.open_inference.predict import instances_from_tensors, signature
-from app.services.serving.predictions import MAX_INSTANCES, encode_async, parse_request
+from app.services.serving.predictions import encode_async, parse_request
 from app.services.serving.streaming import (
     InstanceEnd,
     StreamEvent,
@@ -29,7 +28,6 @@ from app.services.serving.streaming import (
     streaming_task,
 )
 from app.services.serving.version_router import MAX_VERSION, Route, VersionSelector, parse_version
-from app.tasks import TASKS
 from app.tasks.contract import bytes_to_json
 from app.typedefs import Json
 
@@ -102,33 +100,10 @@ DESCRIPTION = """One prediction per instance, in order, all by one version.
 With the parameter `stream` of tasks that have it the answer is a stream of server-sent events: the text of
 each instance as it is generated, `{"index","text"}`, and at its end `finish_reason` and `tokens`. The last
 event is `done` with the answer that a request without `stream` gets, or `error` with a problem."""
-REQUEST_SCHEMA: Json = {
-    "type": "object",
-    "required": ["instances"],
-    "additionalProperties": False,
-    "properties": {
-        "instances": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": MAX_INSTANCES,
-            "description": "`GET /v1/tasks` has each task's instance schema: " + ", ".join(sorted(TASKS)),
-        },
-        "parameters": {"type": "object", "description": "The task's prediction parameters."},
-    },
-}
 TENSORS_SCHEMA: Json = {
     "type": "string",
     "format": "binary",
     "description": "The task's tensors as the Open Inference Protocol v2 sends them.",
-}
-RESPONSE_SCHEMA: Json = {
-    "type": "object",
-    "required": ["model", "version", "predictions"],
-    "properties": {
-        "model": {"type": "string"},
-        "version": {"type": "integer"},
-        "predictions": {"type": "array"},
-    },
 }
 OPERATION: Json = {
     "tags": ["predictions"],
@@ -137,26 +112,35 @@ OPERATION: Json = {
     "operationId": "predict",
     "parameters": [
         {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
-        {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1}},
-        {"name": "alias", "in": "query", "schema": {"type": "string", "default": "production"}},
+        {
+            "name": "version",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
+        },
+        {
+            "name": "alias",
+            "in": "query",
+            "description": "Without an alias or a version `production` answers.",
+            "schema": {"type": "string"},
+        },
         JSON_LENGTH_PARAMETER,
         DEADLINE_PARAMETER,
     ],
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": REQUEST_SCHEMA},
+            "application/json": {"schema": {"$ref": "#/components/schemas/PredictIn"}},
             BINARY_CONTENT.decode(): {"schema": TENSORS_SCHEMA},
         },
     },
     "responses": {
         "200": {
             "description": "The predictions",
-            "content": {"application/json": {"schema": RESPONSE_SCHEMA}, "text/event-stream": {}},
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/PredictOut"}},
+                "text/event-stream": {"schema": {"type": "string"}},
+            },
         },
-        **{str(status): RESPONSES[status] for status in (404, 422, 503)},
-        "429": {"description": "Queue full"},
-        "504": {"description": "Deadline passed"},
     },
 }
 ROUTE = RawRoute("/v1/models/{name}/predict", predict, OPERATION)

@@ -8,15 +8,26 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from app.api.deps import AppState, StateDep
-from app.api.problems import OPEN_INFERENCE_RESPONSES
+from app.api.response_schemas import (
+    EmptyObject,
+    ModelConfiguration,
+    ModelMetadata,
+    ModelStatistics,
+    Readiness,
+    RepositoryEntry,
+    ServerLiveness,
+    ServerMetadata,
+    documented,
+)
 from app.errors import Invalid, Unavailable
 from app.services.open_inference import metadata as repository
 from app.services.open_inference.predict import split_name, version_selector
 from app.services.serving.version_router import Route
 from app.typedefs import Json
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=OPEN_INFERENCE_RESPONSES)
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
+READINESS = documented(Readiness) | documented(Readiness, 503, "Not ready")
 PROTOCOL_EXTENSIONS = [
     "binary_tensor_data",
     "parameters",
@@ -30,19 +41,19 @@ def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
     return Response(orjson.dumps(body), status, headers, media_type="application/json")
 
 
-@router.get("")
+@router.get("", responses=documented(ServerMetadata), operation_id="get_server_metadata")
 async def server(request: Request) -> Response:
     """The server's name, version and protocol extensions."""
     return _json({"name": "recurra", "version": request.app.version, "extensions": PROTOCOL_EXTENSIONS})
 
 
-@router.get("/health/live")
+@router.get("/health/live", responses=documented(ServerLiveness), operation_id="get_server_liveness")
 async def live() -> Response:
     """Whether the process is alive."""
     return _json({"live": True})
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", responses=READINESS, operation_id="get_server_readiness")
 async def ready(shared: StateDep) -> Response:
     """Whether an inference request would be answered now."""
     return await _readiness(shared, {"live": True})
@@ -75,19 +86,23 @@ async def _versions(shared: AppState, model: str, version: str | None) -> list[i
 
 
 # This route hides the metadata of a model that is called `stats`, and nothing else.
-@router.get("/models/stats")
+@router.get("/models/stats", responses=documented(ModelStatistics), operation_id="get_all_statistics")
 async def all_statistics(shared: StateDep) -> Response:
     """Statistics of every version that this process has predicted with."""
     return _json(repository.statistics(shared.predictions.metrics, None, None))
 
 
-@router.get("/models/{model}")
+@router.get("/models/{model}", responses=documented(ModelMetadata), operation_id="get_tensor_metadata")
 async def metadata(shared: StateDep, model: str) -> Response:
     """The input and output tensors of a model."""
     return await _metadata(shared, model, None)
 
 
-@router.get("/models/{model}/versions/{version}")
+@router.get(
+    "/models/{model}/versions/{version}",
+    responses=documented(ModelMetadata),
+    operation_id="get_version_tensor_metadata",
+)
 async def version_metadata(shared: StateDep, model: str, version: str) -> Response:
     """The input and output tensors of a version."""
     return await _metadata(shared, model, version)
@@ -98,61 +113,81 @@ async def _metadata(shared: AppState, model: str, version: str | None) -> Respon
     return _json(repository.metadata(model, await _versions(shared, model, None), route))
 
 
-@router.get("/models/{model}/ready")
+@router.get("/models/{model}/ready", responses=READINESS, operation_id="get_model_readiness")
 async def model_ready(shared: StateDep, model: str) -> Response:
     """Whether a model would answer now; every model does while a serving worker runs."""
     await _route(shared, model, None)
     return await _readiness(shared, {"name": model})
 
 
-@router.get("/models/{model}/versions/{version}/ready")
+@router.get(
+    "/models/{model}/versions/{version}/ready",
+    responses=READINESS,
+    operation_id="get_version_readiness",
+)
 async def version_ready(shared: StateDep, model: str, version: str) -> Response:
     """Whether a version would answer now."""
     await _route(shared, model, version)
     return await _readiness(shared, {"name": model})
 
 
-@router.get("/models/{model}/config")
+@router.get(
+    "/models/{model}/config", responses=documented(ModelConfiguration), operation_id="get_model_config"
+)
 async def config(shared: StateDep, model: str) -> Response:
     """The tensors in the form of Triton's model configuration."""
     return _json(repository.config(model, await _route(shared, model, None)))
 
 
-@router.get("/models/{model}/versions/{version}/config")
+@router.get(
+    "/models/{model}/versions/{version}/config",
+    responses=documented(ModelConfiguration),
+    operation_id="get_version_config",
+)
 async def version_config(shared: StateDep, model: str, version: str) -> Response:
     """The tensors of one version in the form of Triton's model configuration."""
     return _json(repository.config(model, await _route(shared, model, version)))
 
 
-@router.get("/models/{model}/stats")
+@router.get(
+    "/models/{model}/stats", responses=documented(ModelStatistics), operation_id="get_model_statistics"
+)
 async def statistics(shared: StateDep, model: str) -> Response:
     """Statistics of all versions of a model, from this process."""
     numbers = await _versions(shared, model, None)
     return _json(repository.statistics(shared.predictions.metrics, model, numbers))
 
 
-@router.get("/models/{model}/versions/{version}/stats")
+@router.get(
+    "/models/{model}/versions/{version}/stats",
+    responses=documented(ModelStatistics),
+    operation_id="get_version_statistics",
+)
 async def version_statistics(shared: StateDep, model: str, version: str) -> Response:
     """Statistics of one version, from this process."""
     numbers = await _versions(shared, model, version)
     return _json(repository.statistics(shared.predictions.metrics, model, numbers))
 
 
-@router.post("/repository/index")
+@router.post(
+    "/repository/index", responses=documented(list[RepositoryEntry]), operation_id="index_repository"
+)
 def index(shared: StateDep) -> Response:
     """Every version of every model; each is ready, as it is loaded with its first request."""
     with shared.readers() as session:
         return _json(repository.index(session))
 
 
-@router.post("/repository/models/{model}/load")
+@router.post("/repository/models/{model}/load", responses=documented(EmptyObject), operation_id="load_model")
 async def load(shared: StateDep, model: str) -> Response:
     """Have every serving worker load the version that answers, before it is requested."""
     await shared.lane.preload((await _route(shared, model, None)).artifact)
     return _json({})
 
 
-@router.post("/repository/models/{model}/unload")
+@router.post(
+    "/repository/models/{model}/unload", responses=documented(EmptyObject), operation_id="unload_model"
+)
 async def unload(shared: StateDep, model: str) -> Response:
     """Refused: workers unload by themselves versions that are not requested."""
     await _route(shared, model, None)

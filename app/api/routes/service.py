@@ -6,12 +6,13 @@ from functools import cache
 import msgspec
 import orjson
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.deps import AppState, ReadSession, StateDep, json_response
+from app.api.response_schemas import HealthOut, ReadinessOut, TasksOut, documented
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
 from app.services.jobs import workers
@@ -25,13 +26,17 @@ CHECK_SECONDS = 2.0
 NETWORK_IN, TRAINING_IN = NetworkIn.model_json_schema(), TrainingIn.model_json_schema()
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses=documented(HealthOut), operation_id="get_health")
 async def health() -> Response:
     """Whether the process is alive; checks nothing else."""
     return Response(b'{"status":"ok"}', media_type="application/json")
 
 
-@router.get("/readyz")
+@router.get(
+    "/readyz",
+    responses=documented(ReadinessOut) | documented(ReadinessOut, 503, "Something is missing"),
+    operation_id="get_readiness",
+)
 async def ready(shared: StateDep) -> Response:
     """Whether a job could be submitted, trained and served now."""
     try:
@@ -59,7 +64,7 @@ def _roles(shared: AppState) -> set[str]:
         return {worker.role for worker, _ in workers.list_live(session)}
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse, operation_id="get_service_metrics")
 async def metrics(shared: StateDep) -> Response:
     """Prometheus text."""
     await shared.lane.predictors()
@@ -68,7 +73,7 @@ async def metrics(shared: StateDep) -> Response:
     return Response(generate_latest() + generate_latest(own), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/v1/tasks")
+@router.get("/v1/tasks", responses=documented(TasksOut), operation_id="list_tasks")
 def tasks() -> Response:
     """Each task: its options, data set formats, the shapes of instances and parameters, and its defaults.
 
@@ -90,6 +95,7 @@ def _describe_task(name: str) -> Json:
         "options": task.options.model_json_schema(),
         "instance": msgspec.json.schema(task.instance),
         "parameters": msgspec.json.schema(task.parameters),
+        "prediction": msgspec.json.schema(task.prediction),
         "defaults": [
             {"data": data, **_describe_defaults(task, *kind)} for data, kind in task.example_datasets.items()
         ],
@@ -103,7 +109,7 @@ def _describe_defaults(task: Task, summary: Json, options: Json) -> Json:
     return {"options": options, "network": network, "training": training}
 
 
-@router.get("/v1/workers", response_model=Page[WorkerOut])
+@router.get("/v1/workers", response_model=Page[WorkerOut], operation_id="list_workers")
 def list_workers(session: ReadSession) -> Response:
     """Live workers."""
     data = [WorkerOut.of(worker, busy_with) for worker, busy_with in workers.list_live(session)]

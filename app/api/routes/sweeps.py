@@ -71,7 +71,9 @@ class SweepOut(JobOut):
         return cls(**dict(JobOut.of(sweep_state.sweep)), **facts, best=best, leaderboard=board)
 
 
-@router.post("", status_code=202, response_model=JobOut, max_body_size=MAX_JSON_BYTES)
+@router.post(
+    "", status_code=202, response_model=JobOut, max_body_size=MAX_JSON_BYTES, operation_id="submit_sweep"
+)
 def submit(request: SweepIn, shared: StateDep, key: IdempotencyKey) -> Response:
     """Queue a sweep, which trains its trials as jobs of their own and makes the best one a version.
 
@@ -82,13 +84,13 @@ def submit(request: SweepIn, shared: StateDep, key: IdempotencyKey) -> Response:
     return submit_once(shared, keyed, lambda session: submission.submit(session, request))
 
 
-@router.get("", response_model=Page[JobOut])
+@router.get("", response_model=Page[JobOut], operation_id="list_sweeps")
 def find(session: ReadSession, paging: PagingDep) -> Response:
     """Sweeps newest first, as jobs."""
     return page_response(paging, queries.list_jobs(session, paging, {"kind": SWEEP}), "id", JobOut.of)
 
 
-@router.get("/{sweep_id}", response_model=SweepOut)
+@router.get("/{sweep_id}", response_model=SweepOut, operation_id="get_sweep")
 def read(sweep_id: str, session: ReadSession) -> Response:
     """The sweep with its leaderboard; to wait for its end, poll the job of the same id."""
     return json_response(SweepOut.of_state(state.load(session, sweep_id)))

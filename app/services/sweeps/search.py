@@ -72,7 +72,12 @@ Dimension = Annotated[
     list[Any] | Json,
     PlainValidator(_dimension),
     WithJsonSchema(
-        {"anyOf": [{"type": "array", "minItems": 1, "maxItems": MAX_VALUES}, Range.model_json_schema()]}
+        {
+            "anyOf": [
+                {"type": "array", "items": {}, "minItems": 1, "maxItems": MAX_VALUES, "uniqueItems": True},
+                Range.model_json_schema(),
+            ]
+        }
     ),
 ]
 

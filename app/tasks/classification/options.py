@@ -141,6 +141,9 @@ class ClassificationParameters(msgspec.Struct, forbid_unknown_fields=True, froze
     top_k: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
 
 
+EXAMPLE_INSTANCE: Json = {"text": "A lovely film."}
+
+
 def check_options(summary: Json, options: ClassificationOptions) -> list[Problem]:
     """The problems of these options for a data set with this summary; none if a job may have them."""
     problems = []

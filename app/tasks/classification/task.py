@@ -12,6 +12,7 @@ from app.tasks.arrays import Arrays, Floats, Ints
 from app.tasks.classification import baseline
 from app.tasks.classification.demo import DEMO
 from app.tasks.classification.options import (
+    EXAMPLE_INSTANCE,
     ClassificationInstance,
     ClassificationOptions,
     ClassificationParameters,
@@ -92,6 +93,8 @@ class Classification:
     options: ClassVar[type[BaseModel]] = ClassificationOptions
     instance: ClassVar[type[msgspec.Struct]] = ClassificationInstance
     parameters: ClassVar[type[msgspec.Struct]] = ClassificationParameters
+    prediction: ClassVar[type[object]] = label_metrics.LabelPrediction
+    example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "10,000 texts": ({"kind": TEXT, "examples": 10_000}, {}),
         "sensor readings": ({"kind": VALUES, "examples": 1_000}, {}),

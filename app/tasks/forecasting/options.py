@@ -1,10 +1,11 @@
 """Options of a forecasting job, and whether a data set allows them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.errors import Problem
+from app.tasks.contract import Prediction
 from app.tasks.forecasting.backtest import MIN_EXTRA_POINTS, min_length
 from app.typedefs import Json
 
@@ -54,6 +55,24 @@ class ForecastingOptions(BaseModel):
         if len(set(quantiles)) < len(quantiles):
             raise ValueError("quantiles must differ from each other")
         return sorted(quantiles)
+
+
+class ForecastPrediction(Prediction):
+    """The future of a series; `timestamps` only where the series is dated."""
+
+    item_id: str | int | None
+    mean: list[float]
+    median: NotRequired[list[float]]
+    quantiles: dict[str, list[float]]
+    timestamps: NotRequired[list[str | int]]
+
+
+EXAMPLE_INSTANCE: Json = {
+    "values": [12.0, 15.0, 14.0, None, 13.0, 17.0, 21.0],
+    "start": "2026-01-01",
+    "freq": "D",
+    "item_id": "shop 1",
+}
 
 
 def check_options(summary: Json, options: ForecastingOptions) -> list[Problem]:

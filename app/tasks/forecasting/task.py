@@ -31,7 +31,12 @@ from app.tasks.forecasting.inference import (
 from app.tasks.forecasting.instances import ForecastingInstanceView, check_dataset
 from app.tasks.forecasting.metrics import ForecastScores, naive_errors, naive_scale, seasonal_naive
 from app.tasks.forecasting.normalization import build_panel, normalize
-from app.tasks.forecasting.options import ForecastingOptions, check_options
+from app.tasks.forecasting.options import (
+    EXAMPLE_INSTANCE,
+    ForecastingOptions,
+    ForecastPrediction,
+    check_options,
+)
 from app.tasks.forecasting.preprocessing import (
     MAX_SAMPLED_SERIES,
     NOTHING_OBSERVED,
@@ -70,6 +75,8 @@ class Forecasting:
     options: ClassVar[type[BaseModel]] = ForecastingOptions
     instance: ClassVar[type[msgspec.Struct]] = ForecastingInstance
     parameters: ClassVar[type[msgspec.Struct]] = ForecastingParameters
+    prediction: ClassVar[type[object]] = ForecastPrediction
+    example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"series": ({}, {"horizon": 24})}
     slow_to_encode: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset(

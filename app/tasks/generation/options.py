@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
+from app.tasks.contract import Prediction
 from app.tasks.generation.reading import MIN_TRAIN_CHARS
 from app.tasks.shared import tokenizers
 from app.typedefs import Json
@@ -80,6 +81,17 @@ class GenerationOptions(BaseModel):
     def min_token_count(self) -> int:
         """How often a token must occur in training to be known."""
         return self.min_count or DEFAULT_MIN_COUNT
+
+
+class GenerationPrediction(Prediction):
+    """The continuation of a prompt, why it ended (`stop` or `length`), and its number of tokens."""
+
+    text: str
+    finish_reason: str
+    tokens: int
+
+
+EXAMPLE_INSTANCE: Json = {"prompt": "Once upon a time"}
 
 
 def check_options(summary: Json, options: GenerationOptions) -> list[Problem]:

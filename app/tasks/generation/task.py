@@ -47,7 +47,9 @@ from app.tasks.generation.inference import (
 from app.tasks.generation.metrics import metrics_per_character, metrics_per_token
 from app.tasks.generation.options import (
     DEFAULT_BPTT_STEPS,
+    EXAMPLE_INSTANCE,
     GenerationOptions,
+    GenerationPrediction,
     check_options,
     network_defaults,
     training_defaults,
@@ -96,6 +98,8 @@ class Generation:
     options: ClassVar[type[BaseModel]] = GenerationOptions
     instance: ClassVar[type[msgspec.Struct]] = GenerationInstance
     parameters: ClassVar[type[msgspec.Struct]] = GenerationParameters
+    prediction: ClassVar[type[object]] = GenerationPrediction
+    example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         f"a million characters, read by {unit}": ({"train_characters": 1_000_000}, {"tokens": unit.value})
         for unit in TokenUnit

@@ -1,11 +1,12 @@
 """Options of a music job, their check against a data set, and the defaults of a job."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
+from app.tasks.contract import Prediction
 from app.tasks.music.reading import MIN_TRAIN_NOTES
 from app.typedefs import Json
 
@@ -68,6 +69,27 @@ class MusicOptions(BaseModel):
             description="By how much of its length each training pass may shorten or lengthen a performance.",
         ),
     ] = 0.05
+
+
+class ComposedNote(TypedDict):
+    """A note: MIDI pitch and velocity, start and end in seconds."""
+
+    pitch: int
+    start: float
+    end: float
+    velocity: int
+
+
+class MusicPrediction(Prediction):
+    """A MIDI file, base64 in JSON, with its notes and some statistics of them."""
+
+    midi_base64: bytes
+    notes: list[ComposedNote]
+    finish_reason: str
+    statistics: dict[str, str | float | None]
+
+
+EXAMPLE_INSTANCE: Json = {}
 
 
 def check_options(summary: Json, options: MusicOptions) -> list[Problem]:

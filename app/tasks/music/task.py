@@ -44,8 +44,10 @@ from app.tasks.music.metrics import describe_notes, likelihood_metrics
 from app.tasks.music.midi_file import write_notes
 from app.tasks.music.options import (
     BPTT_EVENTS,
+    EXAMPLE_INSTANCE,
     NETWORK_DEFAULTS,
     MusicOptions,
+    MusicPrediction,
     check_options,
     training_defaults,
 )
@@ -81,6 +83,8 @@ class Music:
     options: ClassVar[type[BaseModel]] = MusicOptions
     instance: ClassVar[type[msgspec.Struct]] = MusicInstance
     parameters: ClassVar[type[msgspec.Struct]] = MusicParameters
+    prediction: ClassVar[type[object]] = MusicPrediction
+    example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "300 chorales": ({"train_events": 60_000}, {}),
         "100 pieces for the piano": ({"train_events": 300_000}, {}),

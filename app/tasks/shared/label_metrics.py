@@ -6,6 +6,7 @@ from importlib import import_module  # only a worker that evaluates pays for the
 import numpy as np
 
 from app.tasks.arrays import Array, Ints
+from app.tasks.contract import Prediction
 from app.typedefs import Json
 
 CALIBRATION_BINS = 15
@@ -21,6 +22,13 @@ def probabilities(log_probabilities: Array, temperature: float) -> Array:
     odds = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     normalized: Array = odds / odds.sum(axis=-1, keepdims=True)
     return normalized
+
+
+class LabelPrediction(Prediction):
+    """A label, and the probabilities of the most probable labels."""
+
+    label: str
+    scores: dict[str, float]
 
 
 def label_answer(state: Json, outputs: Array, top_k: int | None) -> Json:

@@ -1,11 +1,12 @@
 """Options of a speech job, instances and parameters of a request, and the defaults of a job."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
+from app.tasks.contract import Prediction
 from app.tasks.shared import tokenizers
 from app.typedefs import Json
 
@@ -79,6 +80,27 @@ class SpeechParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     beam_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BEAM_SIZE)] | None = None  # 1: the best path
     stream: bool = False
+
+
+class TranscribedWord(TypedDict):
+    """A word, when it is spoken, in seconds, and how sure that is."""
+
+    word: str
+    start: float
+    end: float
+    confidence: float | None
+
+
+class SpeechPrediction(Prediction):
+    """The words of a recording."""
+
+    text: str
+    duration_seconds: float
+    confidence: float | None
+    words: list[TranscribedWord]
+
+
+EXAMPLE_INSTANCE: Json = {"audio_base64": "UklGRiQAAABXQVZFZm10IBAAAAABAAEAgD4AAAB9AAACABAAZGF0YQAAAAA="}
 
 
 def check_options(summary: Json, options: SpeechOptions) -> list[Problem]:

@@ -44,10 +44,12 @@ from app.tasks.speech.inference import (
 from app.tasks.speech.labels import load_labels, steps_needed
 from app.tasks.speech.metrics import choose_search, error_rates
 from app.tasks.speech.options import (
+    EXAMPLE_INSTANCE,
     KERNEL_STRIDES,
     SpeechInstance,
     SpeechOptions,
     SpeechParameters,
+    SpeechPrediction,
     check_options,
     default_hyperparameters,
 )
@@ -67,6 +69,8 @@ class Speech:
     options: ClassVar[type[BaseModel]] = SpeechOptions
     instance: ClassVar[type[msgspec.Struct]] = SpeechInstance
     parameters: ClassVar[type[msgspec.Struct]] = SpeechParameters
+    prediction: ClassVar[type[object]] = SpeechPrediction
+    example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "an hour of audio": ({"train_seconds": 3_600.0}, {}),
         "ten minutes of audio": ({"train_seconds": 600.0}, {}),

@@ -1,12 +1,13 @@
 """The options of a tagging job, whether a data set allows them, and the defaults that suit it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
+from app.tasks.contract import Prediction
 from app.tasks.tagging.reading import MAX_SENTENCE_TOKENS
 from app.tasks.tagging.tag_schemes import PLAIN
 from app.typedefs import Json
@@ -83,6 +84,26 @@ class TaggingOptions(BaseModel):
             f"within an entity. Requests of up to {MAX_SENTENCE_TOKENS:,} tokens are read whole.",
         ),
     ] = 256
+
+
+class TaggedEntity(TypedDict):
+    """An entity: characters `start` to `end`, exclusive, of the text."""
+
+    type: str
+    text: str
+    start: int
+    end: int
+
+
+class TaggingPrediction(Prediction):
+    """The words of a text with a tag for each, and the entities that the tags mark."""
+
+    tokens: list[str]
+    tags: list[str]
+    entities: list[TaggedEntity]
+
+
+EXAMPLE_INSTANCE: Json = {"text": "Ada Lovelace was born in London."}
 
 
 def vocabulary_settings(options: TaggingOptions, counts: npt.NDArray[Any]) -> Json:

@@ -27,7 +27,9 @@ from app.tasks.tagging.inference import (
 )
 from app.tasks.tagging.metrics import evaluate_tags
 from app.tasks.tagging.options import (
+    EXAMPLE_INSTANCE,
     TaggingOptions,
+    TaggingPrediction,
     check_options,
     network_defaults,
     training_defaults,
@@ -84,6 +86,8 @@ class Tagging:
     options: ClassVar[type[BaseModel]] = TaggingOptions
     instance: ClassVar[type[msgspec.Struct]] = TaggingInstance
     parameters: ClassVar[type[msgspec.Struct]] = TaggingParameters
+    prediction: ClassVar[type[object]] = TaggingPrediction
+    example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "entities in 50,000 words": ({"scheme": "bio", "train_tokens": 50_000}, {}),
         "parts of speech of a million words": ({"scheme": PLAIN, "train_tokens": 1_000_000}, {}),

@@ -1,11 +1,12 @@
 """Options of a translation job, instances and parameters of a request, and the defaults of a job."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
+from app.tasks.contract import Prediction
 from app.tasks.shared import tokenizers
 from app.tasks.shared.text_checks import MAX_TEXT_CHARS
 from app.typedefs import Json
@@ -112,6 +113,26 @@ class TranslationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=T
     length_penalty: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.8
     coverage_penalty: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.0
     attention: bool = False
+
+
+class TranslationAttention(TypedDict):
+    """For each piece of the translation (`target`) the weights of those of the source, if asked for."""
+
+    source: list[str]
+    target: list[str]
+    weights: list[list[float]]
+
+
+class TranslationPrediction(Prediction):
+    """The translation, and its score (log-probability with the penalties of the search)."""
+
+    text: str
+    score: float
+    truncated: NotRequired[bool]
+    attention: NotRequired[TranslationAttention]
+
+
+EXAMPLE_INSTANCE: Json = {"text": "Good morning!"}
 
 
 def check_options(summary: Json, options: TranslationOptions) -> list[Problem]:

@@ -42,12 +42,14 @@ from app.tasks.translation.inference import (
 )
 from app.tasks.translation.metrics import score_translations
 from app.tasks.translation.options import (
+    EXAMPLE_INSTANCE,
     MAX_REQUEST_RATIO,
     NETWORK_DEFAULTS,
     TRAINING_DEFAULTS,
     TranslationInstance,
     TranslationOptions,
     TranslationParameters,
+    TranslationPrediction,
     check_options,
 )
 from app.tasks.translation.reading import SOURCE, TARGET, Pairs, read_pairs
@@ -97,6 +99,8 @@ class Translation:
     options: ClassVar[type[BaseModel]] = TranslationOptions
     instance: ClassVar[type[msgspec.Struct]] = TranslationInstance
     parameters: ClassVar[type[msgspec.Struct]] = TranslationParameters
+    prediction: ClassVar[type[object]] = TranslationPrediction
+    example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"pairs of texts": ({}, {})}
     slow_to_encode: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = TOKENIZER_SETTINGS | {"options.max_length"}

@@ -109,6 +109,9 @@ class VideoParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     top_k: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
 
 
+EXAMPLE_INSTANCE: Json = {"video_base64": "AAAAHGZ0eXBpc29tAAACAGlzb21pc28ybXA0MQ=="}
+
+
 def check_options(summary: Json, options: VideoOptions) -> list[Problem]:
     """The problems of these options for a data set with this summary; none if a job may have them."""
     problems = []

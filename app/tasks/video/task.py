@@ -24,6 +24,7 @@ from app.tasks.video.encoding import ClipEncoding, VideoData, VideoSplit, cache_
 from app.tasks.video.inference import FIELD, VideoInstances, encode_instance
 from app.tasks.video.metrics import evaluate_labels
 from app.tasks.video.options import (
+    EXAMPLE_INSTANCE,
     VideoInstance,
     VideoOptions,
     VideoParameters,
@@ -56,6 +57,8 @@ class VideoClassification:
     options: ClassVar[type[BaseModel]] = VideoOptions
     instance: ClassVar[type[msgspec.Struct]] = VideoInstance
     parameters: ClassVar[type[msgspec.Struct]] = VideoParameters
+    prediction: ClassVar[type[object]] = label_metrics.LabelPrediction
+    example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "200 clips": ({"examples": 200}, {}),
         "1,000 clips": ({"examples": 1_000}, {}),

@@ -1,0 +1,138 @@
+"""Schemas that differ from task to task: of jobs and sweeps by their task, of predictions by the model's."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+from pydantic import BaseModel, create_model
+
+from app.api.response_schemas import REF
+from app.schemas import JobIn
+from app.services.serving.predictions import MAX_INSTANCES
+from app.services.sweeps.search import SweepIn
+from app.tasks import TASKS
+from app.tasks.contract import Task
+from app.typedefs import Json
+
+TASK_NAME = {"type": "string", "enum": sorted(TASKS)}
+EXAMPLE_DATASET = "ds_0123456789abcdef"
+EXAMPLE_SEARCH = {"network.cell": ["lstm", "gru"], "training.learning_rate": {"min": 0.001, "max": 0.01}}
+
+
+def reference(name: str) -> Json:
+    """A reference to a component."""
+    return {"$ref": REF + name}
+
+
+def task_components() -> Json:
+    """The components of all tasks, by name; `JobIn` and `SweepIn` are unions by `task`."""
+    components: Json = {}
+    for task in TASKS.values():
+        components |= _msgspec_components(task)
+        for model in (JobIn, SweepIn):
+            components |= _request_components(task, model)
+        components[f"{_title(task)}PredictIn"] = _predict_request(task)
+        components[f"{_title(task)}PredictOut"] = _predict_response(task)
+    for model in (JobIn, SweepIn):
+        components[model.__name__] = _union_by_task(model)
+    for name in ("PredictIn", "PredictOut"):
+        components[name] = {
+            "description": "By the task of the model that the path names.",
+            "anyOf": [reference(_title(task) + name) for task in _tasks()],
+        }
+    return components
+
+
+def job_examples(model: type[BaseModel]) -> Json:
+    """One example of a request for each task."""
+    more = {"search": EXAMPLE_SEARCH} if model is SweepIn else {}
+    return {
+        task.name: {
+            "value": {
+                "task": task.name,
+                "dataset": EXAMPLE_DATASET,
+                "model": f"my-{task.name}",
+                "options": _example_options(task),
+                **more,
+            }
+        }
+        for task in _tasks()
+    }
+
+
+def predict_examples() -> Json:
+    """One example of a request for predictions for each task."""
+    return {task.name: {"value": {"instances": [task.example_instance]}} for task in _tasks()}
+
+
+def _tasks() -> Iterator[Task]:
+    return (TASKS[name] for name in sorted(TASKS))
+
+
+def _title(task: Task) -> str:
+    return task.name.capitalize()
+
+
+def _example_options(task: Task) -> Json:
+    return next(iter(task.example_datasets.values()))[1]
+
+
+def _msgspec_components(task: Task) -> Json:
+    kinds = [task.instance, task.parameters, task.prediction]
+    _, components = msgspec.json.schema_components(kinds, ref_template=REF + "{name}")
+    return components
+
+
+def _request_components(task: Task, base: type[BaseModel]) -> Json:
+    """The request of one task with the models that it refers to."""
+    needs_options = any(field.is_required() for field in task.options.model_fields.values())
+    fields: Any = {
+        "task": (Literal[task.name], ...),
+        "options": (task.options, ... if needs_options else task.options()),
+    }
+    name = f"{_title(task)}{base.__name__}"
+    model: type[BaseModel] = create_model(name, __base__=base, **fields)
+    schema = model.model_json_schema(ref_template=REF + "{model}")
+    components: Json = schema.pop("$defs", {})
+    schema["properties"]["options"].pop("default", None)  # the options say their defaults themselves
+    return components | {name: schema | {"description": base.__doc__}}
+
+
+def _union_by_task(base: type[BaseModel]) -> Json:
+    mapping = {task.name: f"{REF}{_title(task)}{base.__name__}" for task in _tasks()}
+    return {
+        "description": base.__doc__,
+        "oneOf": [{"$ref": ref} for ref in mapping.values()],
+        "discriminator": {"propertyName": "task", "mapping": mapping},
+    }
+
+
+def _predict_request(task: Task) -> Json:
+    return {
+        "type": "object",
+        "description": f"Instances to predict by a {task.name} model.",
+        "required": ["instances"],
+        "additionalProperties": False,
+        "properties": {
+            "instances": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_INSTANCES,
+                "items": reference(task.instance.__name__),
+            },
+            "parameters": reference(task.parameters.__name__),
+        },
+    }
+
+
+def _predict_response(task: Task) -> Json:
+    return {
+        "type": "object",
+        "description": f"The predictions of a {task.name} model, in the order of the instances.",
+        "required": ["model", "version", "predictions"],
+        "properties": {
+            "model": {"type": "string"},
+            "version": {"type": "integer"},
+            "predictions": {"type": "array", "items": reference(task.prediction.__name__)},
+        },
+    }

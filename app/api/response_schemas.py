@@ -1,0 +1,276 @@
+"""Answers of routes that write JSON themselves, for the OpenAPI document.
+
+Structs, because a model of pydantic that only documents would cost the web process memory.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from app.tasks import TASKS
+from app.typedefs import Json
+
+REF = "#/components/schemas/"  # of the document
+
+TaskName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": sorted(TASKS)})]
+
+
+def documented(kind: Any, status: int = 200, description: str = "The answer") -> dict[int | str, Json]:
+    """The `responses` of a route whose answer with a status is of one of the kinds below."""
+    schema, _ = msgspec.json.schema_components([kind], ref_template=REF + "{name}")
+    return {status: {"description": description, "content": {"application/json": {"schema": schema[0]}}}}
+
+
+class HealthOut(msgspec.Struct):
+    """That the process is alive."""
+
+    status: Literal["ok"]
+
+
+Check = Literal["ok", "unavailable"]
+
+
+class ReadinessChecks(msgspec.Struct):
+    """What a job needs to be submitted, trained and served."""
+
+    database: Check
+    redis: Check
+    train_workers: Check
+    serve_workers: Check
+
+
+class ReadinessOut(msgspec.Struct):
+    """Whether the service is ready, and what is missing."""
+
+    status: Check
+    checks: ReadinessChecks
+
+
+class TaskDefaultsOut(msgspec.Struct):
+    """Network and training of a job that sets only these options, on this kind of data."""
+
+    data: str
+    options: Json
+    network: Json
+    training: Json
+
+
+class TaskOut(msgspec.Struct):
+    """A task: the JSON schemas of its options, instances, parameters, predictions; its defaults."""
+
+    name: TaskName
+    bidirectional: bool
+    formats: list[str]
+    columns: list[str]
+    options: Json
+    instance: Json
+    parameters: Json
+    prediction: Json
+    defaults: list[TaskDefaultsOut]
+
+
+class TasksOut(msgspec.Struct):
+    """All tasks, and the JSON schemas of what jobs of any task can set."""
+
+    data: list[TaskOut]
+    network: Json
+    training: Json
+
+
+class EpochOut(msgspec.Struct):
+    """One epoch of a training; stages have further fields."""
+
+    epoch: int
+    stage: int | None = None
+    train_loss: float | None = None
+    valid_loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    seconds: float | None = None
+
+
+class LearningCurvesOut(msgspec.Struct):
+    """The learning curves of a job: one entry an epoch."""
+
+    epochs: list[EpochOut]
+
+
+class TensorMetadata(msgspec.Struct):
+    """A tensor: its datatype, and its shape with -1 for what varies."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ServerMetadata(msgspec.Struct):
+    """The server, and the extensions of the protocol that it has."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ServerLiveness(msgspec.Struct):
+    """That the process is alive."""
+
+    live: bool
+
+
+class Readiness(msgspec.Struct):
+    """Whether a request would be answered now; otherwise `error` says why not."""
+
+    ready: bool
+    name: str | None = None  # of a model
+    live: bool | None = None  # of the server
+    error: str | None = None
+
+
+class ModelMetadata(msgspec.Struct):
+    """The tensors that a model takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class TensorConfig(msgspec.Struct):
+    """A tensor in the words of Triton's model configuration."""
+
+    name: str
+    data_type: str
+    dims: list[int]
+    allow_ragged_batch: bool | None = None
+    optional: bool | None = None
+
+
+class ModelConfiguration(msgspec.Struct):
+    """A model in the words of Triton's model configuration."""
+
+    name: str
+    platform: str
+    backend: str
+    version_policy: Json
+    max_batch_size: int
+    input: list[TensorConfig]
+    output: list[TensorConfig]
+    dynamic_batching: Json
+
+
+class PhaseStatistics(msgspec.Struct):
+    """How often something took place, and how many nanoseconds it took in all."""
+
+    count: int
+    ns: int
+
+
+class VersionStatistics(msgspec.Struct):
+    """The counters of one version, of the process that answers."""
+
+    name: str
+    version: str
+    last_inference: int
+    inference_count: int
+    execution_count: int
+    inference_stats: dict[str, PhaseStatistics]
+    batch_stats: list[Json]
+
+
+class ModelStatistics(msgspec.Struct):
+    """The counters of versions."""
+
+    model_stats: list[VersionStatistics]
+
+
+class RepositoryEntry(msgspec.Struct):
+    """One version of a model."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
+class EmptyObject(msgspec.Struct):
+    """An object without fields."""
+
+
+class InferTensor(msgspec.Struct):
+    """A tensor of a request; `data` is missing where it follows the JSON as bytes."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: Annotated[list[Any], msgspec.Meta(extra_json_schema={"items": {}})] | None = None
+    parameters: Json | None = None
+
+
+class InferRequestedOutput(msgspec.Struct):
+    """An output that is to be returned."""
+
+    name: str
+    parameters: Json | None = None
+
+
+class InferRequest(msgspec.Struct):
+    """An inference request of the Open Inference Protocol v2."""
+
+    inputs: list[InferTensor]
+    id: str | None = None
+    outputs: list[InferRequestedOutput] | None = None
+    parameters: Json | None = None
+
+
+class InferResponse(msgspec.Struct):
+    """An inference response of the Open Inference Protocol v2."""
+
+    model_name: str
+    model_version: str
+    outputs: list[InferTensor]
+    id: str | None = None
+
+
+class CompletionModel(msgspec.Struct):
+    """A model that completes prompts."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class CompletionModels(msgspec.Struct):
+    """All models that complete prompts."""
+
+    object: Literal["list"]
+    data: list[CompletionModel]
+
+
+class CompletionChoice(msgspec.Struct):
+    """One completion."""
+
+    text: str
+    index: int
+    logprobs: None
+    finish_reason: str | None
+
+
+class CompletionUsage(msgspec.Struct):
+    """Numbers of tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class CompletionOut(msgspec.Struct):
+    """Completions in the form of OpenAI's interface."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: CompletionUsage | None = None
