@@ -48,7 +48,9 @@ MEMBERS = (
         "Predict every example of a data set; the result is JSON Lines, one prediction a line, in order.",
     ),
     LazyCommand("jobs", "app.cli.commands.jobs:app", "Jobs: list, show, watch, cancel, pause, resume."),
-    LazyCommand("models", "app.cli.commands.models:app", "Trained models: list, show, promote, download."),
+    LazyCommand(
+        "models", "app.cli.commands.models:app", "Trained models: list, show, promote, download, delete."
+    ),
 )
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 LIVE_SECONDS = 20.0  # without a report for longer, a worker counts as gone
-DELETE_AFTER_SECONDS = 3600.0  # the file of a worker that was killed
+STALE_FILE_SECONDS = 3600.0  # the file of a worker that was killed
 
 
 class LivenessFile:
@@ -25,7 +25,7 @@ class LivenessFile:
         self._path.touch()
         for other in self._path.parent.iterdir():
             with suppress(FileNotFoundError):  # its worker, or another one, was quicker
-                if _age(other) > DELETE_AFTER_SECONDS:
+                if _age(other) > STALE_FILE_SECONDS:
                     other.unlink()
 
     def remove(self) -> None:

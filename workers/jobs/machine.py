@@ -12,14 +12,14 @@ WSL_GPU = "dev/dxg"  # under Windows; it does not say how many there are
 CUDA_BUILD = re.compile(r"^cuda\b[^=]*=\s*['\"]", re.MULTILINE)  # in torch/version.py; else it is None
 
 
-class DeviceMissing(Exception):
+class ConfiguredDeviceMissing(Exception):
     """The worker is configured for a device that this machine does not have."""
 
 
 def worker_devices(setting: str, gpus: int | None = None) -> tuple[str, ...]:
     """Return the devices for `RECURRA_DEVICE`, the preferred one first: `cpu`, every GPU, or the one named.
 
-    `gpus` is the number of usable GPUs, by default this machine's. Raises `DeviceMissing`.
+    `gpus` is the number of usable GPUs, by default this machine's. Raises `ConfiguredDeviceMissing`.
     """
     if setting == CPU:
         return (CPU,)
@@ -29,7 +29,7 @@ def worker_devices(setting: str, gpus: int | None = None) -> tuple[str, ...]:
         return every or (CPU,)
     if not every or (setting != CUDA and setting not in every):
         there = ", ".join(every) or "none, or this torch is built without CUDA"
-        raise DeviceMissing(f"RECURRA_DEVICE is {setting}; the CUDA devices here: {there}")
+        raise ConfiguredDeviceMissing(f"RECURRA_DEVICE is {setting}; the CUDA devices here: {there}")
     return every if setting == CUDA else (setting,)
 
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import gzip
-import random
 import zlib
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
@@ -67,7 +67,7 @@ def test_the_content_is_what_was_packed(coding: bytes, packed: bytes, size: int)
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"x", TEXT, b"\0" * PIECE_BYTES, random.Random(0).randbytes(3 * PIECE_BYTES)],
+    [b"", b"x", TEXT, b"\0" * PIECE_BYTES, np.random.default_rng(0).bytes(3 * PIECE_BYTES)],
     ids=["empty", "byte", "text", "zeros", "noise"],
 )
 def test_pieces_join_to_the_whole(content: bytes) -> None:

@@ -129,7 +129,7 @@ def test_silence_is_answered_too(client: TestClient) -> None:
 
 def test_errors_are_the_last_message(client: TestClient, lane: SayingLane) -> None:
     for query, end, detail in (
-        ("?sample_rate=7", "end", "does not fit"),
+        ("?sample_rate=7", "end", "takes 8,000 to 48,000 Hz"),
         ("", "stop", "a text message can only be end"),
         ("?version=1&alias=a", "end", "not both"),
     ):

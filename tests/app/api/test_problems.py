@@ -30,6 +30,7 @@ OURS = [
 KNOWN = {
     "NotFound": (404, "not-found", None),
     "ModelNotTrained": (404, "model-not-trained", "5"),
+    "Forbidden": (403, "forbidden", None),
     "Conflict": (409, "conflict", None),
     "Invalid": (422, "invalid-request", None),
     "DatasetInvalid": (422, "dataset-invalid", None),

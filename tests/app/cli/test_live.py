@@ -174,7 +174,15 @@ def test_a_running_job_is_cancelled_and_watching_it_is_exit_one(run: Run, csv: P
 
 
 def test_a_job_that_fails_is_exit_one_with_its_reason(run: Run, csv: Path) -> None:
-    done = run("train", csv, *FORECAST, "--model", "nowhere", *TINY, "--training", "device=cuda:99", "--json")
+    exploding = {
+        "optimizer": "adamw",
+        "learning_rate": 10,
+        "weight_decay": 1,
+        "clip_norm": 1e9,
+        "batch_size": 16,
+    }
+    options = [part for name, value in exploding.items() for part in ("--training", f"{name}={value}")]
+    done = run("train", csv, *FORECAST, "--model", "nowhere", *TINY, *options, "--json")
     assert done.exit_code == 1, done.output
     job = json.loads(done.stdout)
     assert job["status"] == "failed"

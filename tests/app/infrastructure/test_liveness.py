@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.infrastructure.liveness import DELETE_AFTER_SECONDS, LIVE_SECONDS, LivenessFile, lives
+from app.infrastructure.liveness import LIVE_SECONDS, STALE_FILE_SECONDS, LivenessFile, lives
 
 
 def age(directory: Path, seconds: float) -> None:
@@ -39,6 +39,6 @@ def test_another_host_with_the_same_directory_is_not_this_one(
 
 def test_files_of_killed_workers_are_deleted_by_the_next(tmp_path: Path) -> None:
     LivenessFile(tmp_path, "train", "killed").touch()
-    age(tmp_path, DELETE_AFTER_SECONDS + 1)
+    age(tmp_path, STALE_FILE_SECONDS + 1)
     LivenessFile(tmp_path, "serve", "worker_2").touch()
     assert [path.name for path in tmp_path.rglob("*.*") if path.is_file()] == ["serve.worker_2"]

@@ -6,7 +6,7 @@ import pytest
 
 from app.settings import Settings
 from workers.jobs import machine
-from workers.jobs.machine import DeviceMissing, torch_has_cuda, usable_gpus, worker_devices
+from workers.jobs.machine import ConfiguredDeviceMissing, torch_has_cuda, usable_gpus, worker_devices
 
 CUDA, PLAIN = "cuda: Optional[str] = '13.0'\n", "cuda: Optional[str] = None\n"
 
@@ -48,7 +48,9 @@ def test_the_setting_chooses_among_the_devices_there(setting: str, gpus: int, de
 
 @pytest.mark.parametrize(("setting", "gpus", "there"), [("cuda", 0, "none"), ("cuda:2", 2, "cuda:0, cuda:1")])
 def test_a_device_that_is_not_there_is_refused_at_the_start(setting: str, gpus: int, there: str) -> None:
-    with pytest.raises(DeviceMissing, match=f"RECURRA_DEVICE is {setting}; the CUDA devices here: {there}"):
+    with pytest.raises(
+        ConfiguredDeviceMissing, match=f"RECURRA_DEVICE is {setting}; the CUDA devices here: {there}"
+    ):
         worker_devices(setting, gpus)
 
 
