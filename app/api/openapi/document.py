@@ -23,6 +23,7 @@ BODY_ERRORS = ("409", "413", "415")  # of operations with a body
 FURTHER_ERRORS = {
     "create_dataset": ("507",),
     "predict": ("429", "504"),
+    "listen": ("429", "504"),
 }
 FRAMEWORK_COMPONENTS = ("HTTPValidationError", "ValidationError")  # errors as FastAPI would answer them
 CHANGING = ("post", "put", "delete")  # methods that the present state may forbid

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from app.api import sse
 from app.api.deps import StateDep
-from app.api.problems import RESPONSES, as_app_error
+from app.api.problems import as_app_error
 from app.api.raw import DEFAULT_DEADLINE_SECONDS
 from app.errors import AppError, DeadlinePassed, Forbidden, Invalid, Problem, pointer
 from app.services.jobs.batch_predictions import parse_parameters
@@ -107,8 +107,9 @@ def is_same_origin(headers: Headers) -> bool:
 @router.post(
     "/v1/models/{name}/listen",
     response_class=Response,
-    responses={404: RESPONSES[404], 422: RESPONSES[422], 200: {"content": {"text/event-stream": {}}}},
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
     openapi_extra=LISTEN_OPERATION,
+    operation_id="listen",
 )
 async def listen_to_lines(
     name: str,
