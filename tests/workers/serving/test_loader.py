@@ -210,11 +210,12 @@ def test_a_cancellation_takes_none_but_its_own_request(server: Valkey, fake_stor
 
     async def scenario(lane: Lane) -> None:
         calls = [asyncio.create_task(lane.send("a/1", ROWS, 20, [{}])) for _ in range(2)]
-        await wait_until(lambda: lane.waiting_rows == 2)
-        await asyncio.to_thread(predictor.serve_once)  # parks both; nothing loads, since no loader runs
+        while len(predictor._parked.get("a/1", [])) < 2:  # nothing loads, since no loader runs
+            await asyncio.to_thread(predictor.serve_once)
         first, second = predictor._parked["a/1"]
         calls[0].cancel()
-        await asyncio.to_thread(predictor.serve_once)
+        while len(predictor._parked["a/1"]) == 2:
+            await asyncio.to_thread(predictor.serve_once)
         assert predictor._parked == {"a/1": [second]}
         assert first.reply_to == second.reply_to
         calls[1].cancel()
