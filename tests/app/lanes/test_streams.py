@@ -226,6 +226,27 @@ def test_after_a_death_another_predictor_continues_the_stream(
     run(scenario())
 
 
+def test_a_stream_that_no_predictor_has_taken_waits_in_the_lane_once(
+    url: str, name: str, manual: ManualPredictor
+) -> None:
+    """Sent again under another id, it would else be decoded twice."""
+
+    async def scenario() -> None:
+        async with open_lane(url, name) as lane:
+            task = asyncio.create_task(stream(lane, 20))
+            await wait_until(lambda: lane.depth == 1)
+            (first,) = lane._pending
+            manual.announce("second")
+            await wait_until(partial(gone, lane, first))
+            (request,) = await receive(manual.consumer)
+            assert list(lane._pending) == [request.id]
+            assert await asyncio.to_thread(manual.consumer.receive, 8, 0.1) == []
+            manual.consumer.send_replies([whole(request, 7)])
+            await task
+
+    run(scenario())
+
+
 def test_the_death_of_another_predictor_changes_nothing(url: str, name: str, manual: ManualPredictor) -> None:
     async def scenario(other: RequestConsumer) -> None:
         other.announce(PredictorPresence("other", "theirs", 1, "cpu", name, []))
@@ -321,3 +342,17 @@ def test_admission_counts_one_step_of_a_request_and_not_all_of_it(
 
     with fake_predictor(url, name, slow) as fake:
         run(scenario(fake))
+
+
+def test_decoded_requests_make_room_for_as_many(url: str, name: str) -> None:
+    def slow(request: Request) -> Reply:
+        return whole(request, 7, steps=1000, compute_seconds=2.0, batch=4)[1]
+
+    async def scenario() -> None:
+        async with open_lane(url, name) as lane:
+            for count in (1, 60, 60):  # of at most 90 together
+                calls = [lane.send("a/1", [PROMPT], 20, [DECODING]) for _ in range(count)]
+                assert len(await asyncio.gather(*calls)) == count
+
+    with fake_predictor(url, name, slow):
+        run(scenario())

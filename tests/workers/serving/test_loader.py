@@ -202,6 +202,31 @@ def test_a_parked_request_is_answered_as_expired_when_its_time_comes(
     consumer.close()
 
 
+def test_a_cancellation_takes_none_but_its_own_request(server: Valkey, fake_store: FakeStore) -> None:
+    spec = PredictorSpec(server.url, "", "", fake_store.root.name, lane=fake_store.root.name)
+    engines = Engines(ArtifactCache(fake_store.fetch, fake_store.root / "cache", 1 << 30), open_cpu, 1 << 30)
+    consumer = RequestConsumer(spec.redis_url, spec.lane, spec.worker_id)
+    predictor = Predictor(spec, consumer, engines)
+
+    async def scenario(lane: Lane) -> None:
+        calls = [asyncio.create_task(lane.send("a/1", ROWS, 20, [{}])) for _ in range(2)]
+        while len(predictor._parked.get("a/1", [])) < 2:  # nothing loads, since no loader runs
+            await asyncio.to_thread(predictor.serve_once)
+        first, second = predictor._parked["a/1"]
+        calls[0].cancel()
+        while len(predictor._parked["a/1"]) == 2:
+            await asyncio.to_thread(predictor.serve_once)
+        assert predictor._parked == {"a/1": [second]}
+        assert first.reply_to == second.reply_to
+        calls[1].cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    consumer.announce(predictor.presence())
+    call_lane(server, fake_store, scenario)
+    consumer.withdraw()
+    consumer.close()
+
+
 def test_a_preload_loads_a_version_before_it_is_used(server: Valkey, fake_store: FakeStore) -> None:
     sender = RequestConsumer(server.url, fake_store.root.name, fake_store.root.name)
     with serving(server, fake_store) as engines:

@@ -23,7 +23,7 @@ from workers.training import checkpointer, device
 from workers.training.checkpoint import read
 from workers.training.checkpointer import Checkpointer
 from workers.training.fit import CheckpointConfig, FitResult, RefitPlan, fit
-from workers.training.loop import TrainingConfig
+from workers.training.loop import Loop, TrainingConfig
 from workers.training.run import train
 from workers.training.snapshot import Snapshot
 from workers.training.stages import TrainingResult, TrainSpec
@@ -338,3 +338,26 @@ def test_checkpoints_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert saver.due(epoch_ended=True)
     assert saver.due(epoch_ended=False)
     saver.close()
+
+
+def test_a_snapshot_is_not_changed_by_the_steps_after_it() -> None:
+    """Its file is written while the training goes on."""
+    loop = Loop(network("gru"), CONFIG, CPU, STEPS)
+    batch = Sums().batch(np.arange(16), None)
+    loop.step(batch)
+    taken = loop.snapshot()
+    before = {name: tensor.clone() for name, tensor in taken.tensors.items()}
+    loop.step(batch)
+    assert all(tensor.equal(taken.tensors[name]) for name, tensor in before.items())
+    assert not all(tensor.equal(before[name]) for name, tensor in loop.snapshot().tensors.items())
+
+
+def test_the_time_before_an_interruption_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by one each time it is read; the limit is what the first attempt took."""
+    ticks = count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
+    first, _, _ = run(tmp_path, stop_at=14, seconds=NEVER)
+    spent = read(newest(tmp_path)).facts["seconds"]
+    rest, _, _ = run(tmp_path, replace(CONFIG, max_seconds=spent), resume=newest(tmp_path), seconds=NEVER)
+    assert (first.stopped, rest.stopped) == (True, False)
+    assert len(rest.history) == len(first.history) + 1  # the epoch that was begun

@@ -20,7 +20,8 @@ from tests.support.factories.clips import sides
 from tests.support.factories.labels import jsonl, snippets
 from tests.support.factories.series import series_set, store, waves
 from tests.support.factories.texts import poems
-from tests.workers.training.test_resume import both
+from tests.workers.training.test_resume import NEVER, both, newest
+from workers.training.checkpointer import Checkpointer
 from workers.training.fit import FitResult
 from workers.training.pipeline import best_epochs
 from workers.training.run import train
@@ -110,6 +111,27 @@ def test_wherever_it_is_stopped_it_ends_the_same(kind: str, tmp_path: Path) -> N
         assert fractions == sorted(fractions)
         assert {(event["stage"], event["epoch"]) for event in told if event["type"] == "epoch"} == epochs
     assert seen == stages
+
+
+def test_a_training_that_is_stopped_again_and_again_gets_to_its_end(tmp_path: Path) -> None:
+    """Each attempt continues from the checkpoint of the highest number, in whatever stage that was taken."""
+    given, points, events = ensemble(tmp_path), tmp_path / "points", list[Json]()
+    for attempt in count():
+        looks = iter(range(10))
+        result = train(
+            given,
+            tmp_path,
+            tmp_path / "out",
+            on=events.append,
+            should_stop=lambda: next(looks, None) is None,  # noqa: B023 - called within this turn
+            checkpointer=Checkpointer(points, NEVER, events.append),
+            resume=newest(points) if attempt else None,
+        )
+        steps = [event["step"] for event in events if event["type"] == "checkpoint"]
+        assert steps == sorted(steps)
+        if not result.stopped:
+            break
+    assert {event["stage"] for event in events if event["type"] == "checkpoint"} == {1, 2, 3, 4}
 
 
 def test_an_ensemble_is_no_worse_than_its_mean_member(tmp_path: Path) -> None:

@@ -88,6 +88,13 @@ def test_blank_lines_anywhere_change_nothing_but_the_line_numbers(
     assert records(body.rstrip()) == expected  # nor does a last line without its end
 
 
+@pytest.mark.parametrize("size", range(1, 5))
+def test_lines_are_counted_on_from_chunk_to_chunk(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delimited, "CHUNK_ROWS", size)
+    body = b'text,label\n"in two\nlines",0\n\nin one,1\n"\nin\nfour\n",0\nlast,1\n'
+    assert [line for line, _ in records(body)] == [2, 5, 6, 10]
+
+
 def test_text_and_label_as_a_later_task_will_read_them() -> None:
     body = b'text,label\r\n"Great, isn\'t it?\r\nYes",1\r\n"She said ""no""",0\r\n,1\r\n'
     assert records(body) == [

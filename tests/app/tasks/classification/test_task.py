@@ -212,6 +212,9 @@ def test_a_temperature_makes_an_overconfident_network_honest(read: Any) -> None:
         PARAMETERS,
     )
     assert max(sure["scores"].values()) == pytest.approx((predicted == labels).mean(), abs=0.03)
+    metrics, _ = TASK.score(calibrated, plan.valid, logs)
+    assert metrics["calibration_error"] < 0.05
+    assert metrics["calibration_error_before"] == pytest.approx(0.99 - metrics["accuracy"])
     off = planned(read, snippets(400), calibrate=False)
     assert TASK.calibrate(off.state, off.valid, logs)["temperature"] == 1.0
 

@@ -17,7 +17,9 @@ def test_error_rates_are_those_counted_by_hand() -> None:
 
 
 def test_words_in_answer_to_silence_are_errors() -> None:
-    assert error_rates(["", "a b"], ["c", "a b"])["wer"] == pytest.approx(50)
+    rates = error_rates(["", "a b"], ["cd", "a b"])
+    assert (rates["wer"], rates["cer"]) == (pytest.approx(100 * 1 / 2), pytest.approx(100 * 2 / 3, abs=1e-4))
+    assert (rates["insertions"], rates["sentence_error_rate"]) == (1, 50)
     assert error_rates([""], [""]) | {"wer": 0.0, "cer": 0.0} == error_rates([""], [""])
 
 

@@ -168,6 +168,7 @@ def test_repeated_pairs_without_a_split_are_warned_of(tmp_path: Path) -> None:
         (7, "no text"),
         (None, "no text"),
         (" \u2003\n", "empty"),
+        ("x" * 100_000, None),
         ("x" * 100_001, "100,001"),
         ("a\0", "NUL"),
         ("a\ud800", "character 1"),
