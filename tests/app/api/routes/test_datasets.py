@@ -162,8 +162,9 @@ def test_an_upload_over_the_limit_is_refused_and_leaves_nothing(
     (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
     url = f"sqlite:///{tmp_path / 'test.db'}"
     with service(tmp_path, url, redis_server.url, max_upload_bytes=1000) as small:
-        problem(small.upload(monthly()), 413)
-        problem(small.upload(b"x" * 3_000_000), 413)
+        for content in (monthly(), b"x" * 3_000_000):
+            (fault,) = problem(small.upload(content), 413)["errors"]
+            assert fault["pointer"] == "/file"
         assert stored(small) == []
 
 
