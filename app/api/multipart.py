@@ -89,7 +89,7 @@ async def receive_upload(request: Request, path: Path, limit: int) -> UploadForm
             problems=[Problem("/header/Content-Type", "must be multipart/form-data with a boundary")]
         )
     if int(request.headers.get("content-length", "0") or 0) > limit + (MAX_FIELDS + 1) * MAX_FIELD_BYTES:
-        raise TooLarge(f"An upload may have {limit} bytes")
+        raise _too_large(limit)
     receiver = _Receiver()
     parser = MultipartParser(boundary, receiver.callbacks())  # type: ignore[arg-type]
     form, digest = UploadForm(path), hashlib.sha256()
@@ -112,6 +112,11 @@ async def receive_upload(request: Request, path: Path, limit: int) -> UploadForm
     return form
 
 
+def _too_large(limit: int) -> TooLarge:
+    detail = f"An upload may have {limit} bytes"
+    return TooLarge(detail, [Problem("/file", detail)])
+
+
 def _check_end(parser: MultipartParser) -> None:
     if parser.state != MultipartState.END:  # the parser's own finalize() does not check this
         raise FormParserError("it ends before its last boundary")
@@ -124,7 +129,7 @@ async def _flush(
     receiver.pending.clear()
     form.bytes += len(data)
     if form.bytes > limit:
-        raise TooLarge(f"An upload may have {limit} bytes")
+        raise _too_large(limit)
     await asyncio.to_thread(file.write, data)
     digest.update(data)
 

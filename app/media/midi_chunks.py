@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from app.media.errors import MediaError
+from app.media.sniffing import describe_content
 
 HEADER_BYTES = 14
 MAX_TRACKS = 1024
@@ -17,18 +18,6 @@ META, SYSEX_STATUSES = 0xFF, (0xF0, 0xF7)
 TEXT, END_OF_TRACK, TEMPO, TEMPO_BYTES = 0x01, 0x2F, 0x51, 3
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, PRESSURE = 0x80, 0x90, 0xC0, 0xD0  # upper halves of status bytes
 ONE_DATA_BYTE, WRITTEN = (PROGRAM_CHANGE, PRESSURE), (NOTE_OFF, NOTE_ON, PROGRAM_CHANGE)
-SIGNATURES = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"RIFF", "a RIFF file such as WAV or AVI"),
-    (b"OggS", "an Ogg file"),
-    (b"fLaC", "FLAC audio"),
-    (b"ID3", "MP3 audio"),
-    (b"PK", "a zip archive"),
-    (b"%PDF", "a PDF document"),
-    (b"<", "a text of markup"),
-)
 
 
 @dataclass(frozen=True)
@@ -78,8 +67,7 @@ def check_midi(content: bytes, max_events: int) -> CheckedMidi:
 def _read_header(content: bytes) -> tuple[int, int]:
     """The ticks of a quarter note, and the number of tracks that the header declares."""
     if content[:4] != b"MThd":
-        kind = next((name for start, name in SIGNATURES if content.startswith(start)), None)
-        raise MediaError("is not MIDI" + (f": it is {kind}" if kind else ""))
+        raise MediaError(f"is not MIDI: it is {describe_content(content)}")
     if len(content) < HEADER_BYTES:
         raise MediaError("is cut off in its header")
     size, form, declared, division = struct.unpack_from(">IHHH", content, 4)

@@ -35,6 +35,7 @@ MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"RIFF....AVI ", "an AVI video"),
         (rb"RIFF....WEBP", "a WebP image"),
         (rb"MThd", "a MIDI file"),
+        (rb"RIFF....RMID", "a MIDI file within RIFF"),
         (rb"%PDF", "a PDF document"),
         (rb"PK[\x03\x05]", "a zip archive"),
         (rb"\x1f\x8b", "a gzip archive"),

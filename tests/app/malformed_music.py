@@ -32,7 +32,7 @@ MALFORMED = [
     mus("empty file", {"b.MIDI": b""}, "/file/member/b.MIDI", "is not MIDI"),
     mus("silence", {"b.mid": music.midi([[]])}, "/file/member/b.mid", "no notes"),
     mus("too large", {"b.mid": GOOD + bytes((1 << 25) + 1)}, "/file", "times its size"),
-    mus("web page that is named", {"b.mid": PAGE}, "/file/row/2/column/midi", "markup", lines(
+    mus("web page that is named", {"b.mid": PAGE}, "/file/row/2/column/midi", "HTML", lines(
         {"midi": "a.mid"}, {"midi": "b.mid"})),
     mus("manifest of nothing", {}, "/file/member/manifest.jsonl", "no members", "\n"),
     row("file missing", "/file/row/2/column/midi", "no member 'c.mid'", {"midi": "c.mid"}),

@@ -76,7 +76,8 @@ async def create(request: Request, shared: StateDep, key: IdempotencyKey) -> Res
     directory = Path(tempfile.mkdtemp(dir=shared.incoming))
     try:
         form = await receive_upload(request, directory / "content", shared.limits.upload_bytes)
-        response = await asyncio.to_thread(_create, shared, _upload(form), key)
+        loop = asyncio.get_running_loop()
+        response = await loop.run_in_executor(shared.upload_threads, _create, shared, _upload(form), key)
     finally:
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
     headers = {"Location": f"/v1/datasets/{response.body['id']}"}

@@ -54,7 +54,7 @@ async def predict(call: Call) -> tuple[Body, Headers]:
         instances, parameters = request.instances, request.parameters
     if getattr(parameters, "stream", False):
         streaming_task(resolved.route)
-        examples = await encode_async(resolved.route, instances, parameters)
+        examples = await encode_async(resolved.route, instances, parameters, seconds)
         events = stream_predictions(service, resolved.route, examples, parameters, seconds, call.started)
         return await sse.after_first_chunk(_stream_events(resolved.route, events)), [*sse.SSE_HEADERS]
     predictions, answer = await service.predict(resolved, instances, parameters, seconds)

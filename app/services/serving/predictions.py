@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 import msgspec
 
-from app.errors import AppError, Invalid, Problem
+from app.errors import AppError, DeadlinePassed, Invalid, Problem
 from app.lanes import Answer, Lane
 from app.services.serving.metrics import PredictionMetrics, VersionMetrics
 from app.services.serving.request_errors import not_json, refused_request
@@ -22,6 +23,7 @@ from app.typedefs import Json
 
 MAX_INLINE_INSTANCES = 4  # that are encoded or decoded on the event loop; more of them in a thread
 MAX_INSTANCES = 4096  # of one request
+SLOW_ENCODINGS = 2  # at a time, of tasks that are slow to encode; the rest of them waits
 
 
 @cache
@@ -77,8 +79,9 @@ class PredictionService:
         the lane raises.
         """
         route, begun = resolved.route, time.perf_counter()
-        examples = await encode_async(route, instances, parameters)
-        predictions, answer = await self.predict_examples(route, examples, parameters, seconds, begun)
+        examples = await encode_async(route, instances, parameters, seconds)
+        left = max(seconds - (time.perf_counter() - begun), 0.0)
+        predictions, answer = await self.predict_examples(route, examples, parameters, left, begun)
         if resolved.shadow is not None:
             settings = decoding_settings(examples)
             again = partial(self._predict_again, resolved.shadow, instances, parameters, seconds, settings)
@@ -121,7 +124,7 @@ class PredictionService:
         first_settings: Sequence[Json],
     ) -> list[Json]:
         """The predictions of a shadow, with the random seeds that were drawn for the first ones."""
-        examples = await asyncio.to_thread(encode, route, instances, parameters)
+        examples = await encode_async(route, instances, parameters, seconds)
         settings = [
             own | ({"seed": first["seed"]} if "seed" in first else {})
             for own, first in zip(decoding_settings(examples), first_settings, strict=False)
@@ -136,12 +139,30 @@ def decoding_settings(examples: Sequence[Example]) -> Sequence[Json]:
     return [example.decoding for example in examples if example.decoding is not None]
 
 
-async def encode_async(route: Route, instances: Sequence[Any], parameters: Any) -> list[Example]:
-    """The same as `encode`; many instances, and those of a task that is slow to encode, in a thread."""
+@cache
+def slow_encoder() -> ThreadPoolExecutor:
+    """The threads for tasks that are slow to encode: what they wait for keeps nobody else from a thread."""
+    return ThreadPoolExecutor(SLOW_ENCODINGS, "encoder")
+
+
+async def encode_async(
+    route: Route, instances: Sequence[Any], parameters: Any, seconds: float
+) -> list[Example]:
+    """The same as `encode`; many instances, and those of a task that is slow to encode, in a thread.
+
+    Raises `DeadlinePassed` where the latter take, or wait for each other, longer than `seconds`.
+    """
     arguments = (route, instances, parameters)
-    if len(instances) <= MAX_INLINE_INSTANCES and not route.task.slow_to_encode:
-        return encode(*arguments)
-    return await asyncio.to_thread(encode, *arguments)
+    if not route.task.slow_to_encode:
+        if len(instances) <= MAX_INLINE_INSTANCES:
+            return encode(*arguments)
+        return await asyncio.to_thread(encode, *arguments)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(seconds):
+            return await loop.run_in_executor(slow_encoder(), encode, *arguments)
+    except TimeoutError:
+        raise DeadlinePassed from None
 
 
 async def decode_async(

@@ -28,7 +28,6 @@ OURS = [
     if isinstance(child, type) and issubclass(child, AppError) and child is not AppError
 ]
 KNOWN = {
-    "Forbidden": (403, "forbidden", None),
     "NotFound": (404, "not-found", None),
     "ModelNotTrained": (404, "model-not-trained", "5"),
     "Forbidden": (403, "forbidden", None),

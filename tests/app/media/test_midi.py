@@ -103,10 +103,12 @@ def test_what_is_whole_of_a_file_that_breaks_off_is_read_with_a_warning() -> Non
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is not MIDI"),
+        (b"", "is not MIDI: it is empty"),
+        (b"no music", "is not MIDI: it is text"),
         (b"\x89PNG\r\n\x1a\n", "is not MIDI: it is a PNG image"),
-        (b"RIFF....WAVE", "RIFF"),
-        (b"<!doctype html>", "markup"),
+        (b"RIFF....WAVE", "it is a file in WAV format"),
+        (b"RIFF....RMIDdata", "it is a MIDI file within RIFF"),
+        (b"<!doctype html>", "it is an HTML page"),
         (b"MThd\x00\x00", "cut off in its header"),
         (b"MThd\xff\xff\xff\xff" + b"\x00" * 20, "a header of 4,294,967,295 bytes"),
         (file(TRACK_END, division=0), "into 0 ticks"),

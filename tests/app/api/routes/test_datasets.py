@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import httpx
 import pytest
 
 from app.database.tables import Dataset
+from app.errors import DatasetInvalid
+from app.services import datasets
 from tests.app.malformations import TABLES
 from tests.app.malformed import MALFORMED, Malformed
 from tests.support.fixtures.servers import Valkey, until
@@ -41,6 +45,28 @@ def test_an_upload_becomes_a_data_set(running: Service) -> None:
     assert running.http.get("/v1/datasets").json()["data"] == [dataset]
     again = running.http.get(f"/v1/datasets/{dataset['id']}/content")
     assert again.content == content
+
+
+def test_uploads_that_take_long_keep_nobody_else_from_an_answer(
+    on_sqlite: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> Dataset:
+        begun.set()
+        assert go_on.wait(60)
+        raise DatasetInvalid("It took long enough.")
+
+    monkeypatch.setattr(datasets, "ingest", wait)
+    with ThreadPoolExecutor(50) as threads:
+        uploads = [threads.submit(on_sqlite.upload, b"x") for _ in range(50)]
+        try:
+            assert begun.wait(30)
+            assert on_sqlite.http.get("/readyz").json()["checks"]["database"] == "ok"
+            assert on_sqlite.http.get("/v1/jobs/job_x/events").status_code == 404
+        finally:
+            go_on.set()
+        assert {upload.result().status_code for upload in uploads} == {422}
 
 
 def test_a_column_mapping_makes_a_foreign_table_fit(on_sqlite: Service) -> None:
@@ -136,8 +162,9 @@ def test_an_upload_over_the_limit_is_refused_and_leaves_nothing(
     (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
     url = f"sqlite:///{tmp_path / 'test.db'}"
     with service(tmp_path, url, redis_server.url, max_upload_bytes=1000) as small:
-        problem(small.upload(monthly()), 413)
-        problem(small.upload(b"x" * 3_000_000), 413)
+        for content in (monthly(), b"x" * 3_000_000):
+            (fault,) = problem(small.upload(content), 413)["errors"]
+            assert fault["pointer"] == "/file"
         assert stored(small) == []
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions
 from app.database.tables import Dataset, Job, Model
-from app.errors import Invalid, NotFound
+from app.errors import Invalid, NotFound, Problem
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import JobIn
 from app.services.jobs import control, queries, submission
@@ -29,6 +29,13 @@ def session(sessions: Sessions) -> Any:
         row = {"name": "n", "format": "csv", "bytes": 1, "sha256": "0", "filename": "f", "warnings": []}
         opened.add(Dataset(id="ds_1", task="forecasting", summary=SUMMARY, **row))
         opened.add(Dataset(id="ds_2", task="tagging", summary=SUMMARY, **row))
+        untold = {
+            "trainable": False,
+            "reason": "No recording has a text.",
+            "train_seconds": 9,
+            "max_stride": 8,
+        }
+        opened.add(Dataset(id="ds_3", task="speech", summary=untold, **row))
         opened.flush()
         yield opened
 
@@ -44,6 +51,12 @@ def test_a_task_overrides_the_service_and_a_request_both(session: Session) -> No
     assert job.training == TRAINING | TASK.training_defaults | {"epochs": 3, "seed": 0}
     assert TASK.training_defaults["learning_rate"] != TRAINING["learning_rate"]  # else this shows nothing
     assert job.training["learning_rate"] == TASK.training_defaults["learning_rate"]
+
+
+def test_data_without_answers_is_not_trained_on(session: Session) -> None:
+    with pytest.raises(Invalid) as refused:
+        submit(session, task="speech", dataset="ds_3", options={})
+    assert refused.value.problems == [Problem("/dataset", "No recording has a text.")]
 
 
 def test_the_service_has_defaults_for_fields_only() -> None:

@@ -3,15 +3,22 @@
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app.errors import Invalid, Problem, QueueFull
+from app.errors import DeadlinePassed, Invalid, Problem, QueueFull
 from app.lanes import Answer
 from app.services.serving.metrics import PredictionMetrics
-from app.services.serving.predictions import MAX_INLINE_INSTANCES, PredictionService, parse_request
+from app.services.serving.predictions import (
+    MAX_INLINE_INSTANCES,
+    SLOW_ENCODINGS,
+    PredictionService,
+    encode_async,
+    parse_request,
+)
 from app.services.serving.shadowing import MAX_COMPARISONS, MAX_WAITING_ROWS, ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route
 from app.tasks import TASKS
@@ -105,7 +112,9 @@ def predict(*instances: Any, **parameters: Any) -> tuple[list[Json], Caller]:
 def test_many_instances_keep_their_order_and_leave_the_loop_free(count: int) -> None:
     predictions, caller = predict(*({"values": [k, k], "item_id": str(k)} for k in range(count)))
     assert predictions == [{"id": str(k), "sum": 2.0 * k, "shift": 1} for k in range(count)]
-    assert caller.lane.sent == [("artifacts/3", count, 7.5)]
+    ((artifact, rows, seconds),) = caller.lane.sent
+    assert (artifact, rows) == ("artifacts/3", count)
+    assert 0 < seconds <= 7.5  # what encoding has left of them
     assert (threading.get_ident() in caller.task.threads) == (count <= MAX_INLINE_INSTANCES)
 
 
@@ -114,6 +123,40 @@ def test_a_task_that_is_slow_to_encode_never_does_so_on_the_loop() -> None:
     caller.task.slow_to_encode = True
     assert caller({"values": [1]})[0]["sum"] == 1.0
     assert threading.get_ident() not in caller.task.threads
+
+
+def test_slow_encodings_wait_for_each_other_and_keep_nobody_else_from_a_thread() -> None:
+    caller, begun, go_on = Caller(), threading.Semaphore(0), threading.Event()
+
+    class Waiting(Summing):
+        """Encodes when it may go on."""
+
+        slow_to_encode = True
+
+        def encode(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
+            begun.release()
+            assert go_on.wait(30)
+            return super().encode(state, instance, parameters)
+
+    request = parse_request(TASKS["forecasting"], b'{"instances":[{"values":[1]}]}')
+    route = replace(caller.route, task=Waiting())  # type: ignore[arg-type]
+
+    async def scenario() -> None:
+        arguments = (route, request.instances, request.parameters)
+        patient = [asyncio.create_task(encode_async(*arguments, 60)) for _ in range(50)]
+        for _ in range(SLOW_ENCODINGS):
+            assert await asyncio.wait_for(asyncio.to_thread(begun.acquire), 30)
+        with pytest.raises(DeadlinePassed):
+            await encode_async(*arguments, 0.01)
+        go_on.set()
+        for (example,) in await asyncio.gather(*patient):
+            assert example.inputs.tolist() == [[1]]
+        assert sum(begun.acquire(blocking=False) for _ in range(60)) == 50 - SLOW_ENCODINGS
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        go_on.set()
 
 
 @pytest.mark.parametrize("before", [0, 7])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.errors import DatasetInvalid
+from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, open_source
 from app.tasks.contract import bytes_to_json
 from app.tasks.music.codings.pieces import Piece
@@ -17,6 +17,7 @@ from app.typedefs import Json
 from tests.app.malformed import Malformed
 from tests.app.malformed_music import MALFORMED
 from tests.support.factories import music
+from tests.support.factories.zips import Zip
 
 
 def opened(path: Path, content: bytes, faults: Faults) -> Any:
@@ -115,3 +116,22 @@ def test_files_are_instances_as_they_are(tmp_path: Path) -> None:
     faults, files = Faults(), {"a.mid": music.chorale(1), "b.mid": music.chorale(2)}
     instances = read_beginnings(opened(tmp_path, music.archive(files), faults), faults)
     assert instances == [{"midi_base64": bytes_to_json(content)} for content in files.values()]
+
+
+def test_a_member_that_is_damaged_does_not_hide_the_next_one(tmp_path: Path) -> None:
+    path, faults = tmp_path / "pieces.zip", Faults()
+    path.write_bytes(Zip().add(b"a.mid", music.chorale(1), crc=1).add(b"b.mid", b"<html>").close())
+    source = open_source(path, "zip", Mapping({}), faults)
+    with pytest.raises(DatasetInvalid) as refused:
+        read_pieces(source, faults)
+    assert [(one.pointer, one.detail) for one in refused.value.problems] == [
+        ("/file/member/a.mid", "The member 'a.mid' is damaged: its checksum is wrong."),
+        ("/file/member/b.mid", "The member 'b.mid' is not MIDI: it is an HTML page."),
+    ]
+
+
+def test_beginnings_that_cannot_be_read_are_named_by_their_line(tmp_path: Path) -> None:
+    faults = Faults()
+    body = music.archive({"a.mid": b"x"}, '{"midi": "a.mid"}\n\n{"midi": "b.mid"}\n')
+    assert len(read_beginnings(opened(tmp_path, body, faults), faults)) == 1
+    assert faults.problems == [Problem("/file/row/3/column/midi", "The archive has no member 'b.mid'.")]
