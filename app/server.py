@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.infrastructure import logs
 from app.main import create_app
 
 SHUTDOWN_SECONDS = 5
@@ -64,6 +65,7 @@ def run(listener: socket.socket | None, host: str, port: int) -> None:
         http=CoalescingProtocol,
         ws="websockets-sansio",
         access_log=False,
+        log_config=None,  # its lines go through the root logger, as all others
         proxy_headers=False,  # nothing here reads the client's address
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -79,6 +81,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--fd", type=int, help="a listening socket inherited from the parent")
     arguments = parser.parse_args()
+    logs.configure_process()
     listener = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
     run(listener, arguments.host, arguments.port)
 

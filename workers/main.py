@@ -1,7 +1,9 @@
 """The workers' composition root: `python -m workers.main --role train|serve`."""
 
 import argparse
+import logging
 import os
+import sys
 from functools import cache
 from typing import Any
 
@@ -20,13 +22,15 @@ from app.services.jobs.dispatcher import Dispatcher
 from app.services.maintenance.janitor import Janitor
 from app.settings import Settings
 from workers.jobs import celery_task
-from workers.jobs.machine import worker_devices
+from workers.jobs.machine import DeviceMissing, worker_devices
 from workers.jobs.registration import WorkerRegistration
 from workers.jobs.supervisor import Supervisor, Timeouts
 from workers.serving.processes import ServingConfig, predictor_step
 from workers.sweeps.runner import SweepRunner
 
 WORKER_ID = "RECURRA_WORKER_ID"  # environment variable through which pool children know their worker
+
+log = logging.getLogger(__name__)
 
 settings = Settings()
 app: Celery = make_celery(settings.redis, settings.redis_prefix)
@@ -69,13 +73,18 @@ def _in_pool_child(**_: Any) -> None:
     celery_task.listen_for_release()
 
 
+def _silence_pool(**_: Any) -> None:
+    celery_task.silence_pool()
+
+
 def _configure_logs(**_: Any) -> None:
-    logs.configure(settings.log_level)
+    logs.configure_process(settings.log_level)
 
 
 # At import, so that the pool's spawned children, which import this module, do the same.
 signals.worker_process_init.connect(_in_pool_child)
 signals.setup_logging.connect(_configure_logs)
+signals.celeryd_after_setup.connect(_silence_pool)
 
 
 def predictor_devices(devices: tuple[str, ...], predictors: int) -> tuple[str, ...]:
@@ -144,7 +153,8 @@ def _run(queues: list[str], pool: str, worker_id: str) -> None:
         "--hostname",
         f"{worker_id}@%h",
     ]
-    app.worker_main([*command, "--loglevel", settings.log_level, "--without-gossip", "--without-mingle"])
+    options = ["--loglevel", settings.log_level, "--without-gossip", "--without-mingle"]
+    app.worker_main(["--quiet", *command, *options])  # without the banner, which is no line of a log
 
 
 def main() -> None:
@@ -152,7 +162,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m workers.main", description="Run one Recurra worker.")
     parser.add_argument("--role", choices=[TRAIN, SERVE], required=True)
     role = parser.parse_args().role
-    {TRAIN: train, SERVE: serve}[role](new_id("worker"))
+    logs.configure_process(settings.log_level)
+    celery_task.log_shutdown()
+    try:
+        {TRAIN: train, SERVE: serve}[role](new_id("worker"))
+    except DeviceMissing as error:
+        log.critical("%s", error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """Output of the commands: tables and messages for people, JSON on stdout for programs."""
 
 import json
+import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from app.cli.client import Client, ClientError, RequestRefused, ServerNotFound
+from app.cli.table import format_table
 from app.typedefs import Json
 
 Url = Annotated[str, typer.Option("--url", envvar="RECURRA_URL", help="The server.")]
@@ -20,7 +23,8 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 def output() -> Console:
     """The console of results, on stdout; a pipe has no width, so that lines are not broken."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 250)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 250
+    return Console(highlight=False, width=width)
 
 
 def notes() -> Console:
@@ -61,13 +65,18 @@ def print_error(error: ClientError, *, as_json: bool = False) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """Print a table; a column of numbers has a name that ends with `#`."""
-    grid = Table(title=title, box=None, header_style="bold", title_justify="left", pad_edge=False)
-    for name in columns:
-        grid.add_column(name.rstrip("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(format_cell(cell) for cell in row))
-    output().print(grid)
+    """Print a table that fits the terminal; a column of numbers has a name that ends with `#`.
+
+    In a pipe a row is one line, unless COLUMNS says how wide it may be.
+    """
+    console = output()
+    width = console.width if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+    header, *lines = format_table(columns, [[format_cell(cell) for cell in row] for row in rows], width)
+    if title is not None:
+        console.print(title, style="italic", markup=False)
+    console.print(header, style="bold", markup=False, soft_wrap=True)
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def format_cell(value: object) -> str:
@@ -75,6 +84,15 @@ def format_cell(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def age(moment: str) -> str:
+    """The time since an RFC 3339 moment in one unit: `12 s`, `3 min`, `5 h`, `40 d`."""
+    seconds = max(0, int(time.time() - datetime.fromisoformat(moment).timestamp()))
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 def print_comparison(version: Json, against: str = "baseline") -> None:

@@ -35,18 +35,21 @@ def follow_job(jobs: Iterable[Json], console: Console, name: str) -> Json:
 
 
 def log_key(job: Json) -> str:
-    """The part of a job's state whose change is logged: the status and the epoch or the number of runs."""
+    """The part of a job's state whose change is logged: status, stage and epoch, or the number of runs."""
     progress = job.get("progress") or {}
-    return f"{job['status']} {progress.get('epoch', progress.get('runs'))}"
+    place = (progress.get(name) for name in ("phase", "member", "epoch", "runs"))
+    return " ".join(map(str, (job["status"], *place)))
 
 
 def describe_job(job: Json) -> str:
-    """A job in a few words: `epoch 9/20, loss 0.127, 10,412 samples/s, 31 s left`."""
+    """A job in a few words: `refit on all data, epoch 9/20, loss 0.127, 10,412 samples/s, 31 s left`."""
     if job["status"] != "running":
         return str(job["status"])
     progress: dict[str, Any] = job.get("progress") or {}
     metrics: dict[str, Any] = job.get("metrics") or {}
     parts = ["stopping"] if job.get("cancel_requested") else ["pausing"] if job.get("pause_requested") else []
+    if stage := describe_stage(job):
+        parts.append(stage)
     if progress.get("epoch") is not None:
         parts.append(f"epoch {progress['epoch']}/{progress.get('epochs', '?')}")
     if progress.get("instances") is not None:
@@ -62,6 +65,21 @@ def describe_job(job: Json) -> str:
     if progress.get("eta_seconds") is not None:
         parts.append(f"{progress['eta_seconds']:.0f} s left")
     return ", ".join(parts) or "running"
+
+
+def describe_stage(job: Json) -> str:
+    """What a training is at, where that is not simply its network: `refit of network 2/3 on all data`."""
+    progress, count = job.get("progress") or {}, (job.get("training") or {}).get("ensemble") or 1
+    network = f" of network {progress['member'] + 1}/{count}" if "member" in progress else ""
+    match progress.get("phase"):
+        case "pretrain":
+            return "pretraining on the texts alone"
+        case "ablation":
+            return "a simpler network, to compare with"
+        case "refit":
+            return f"refit{network} on all data"
+        case _:
+            return network.removeprefix(" of ")
 
 
 def until_done(client: Client, job: Json, *, as_json: bool) -> bool:

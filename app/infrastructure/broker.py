@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import celery
 
 from app.errors import Unavailable
+from app.infrastructure.outages import OutageLog
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def make_celery(redis_url: str, prefix: str = KEY_PREFIX) -> "celery.Celery":
             "socket_keepalive": True,
             "health_check_interval": 10,
         },
+        broker_connection_max_retries=None,  # a worker waits for Redis however long that takes
     )
     return app
 
@@ -66,6 +68,7 @@ class Broker:
 
     def __init__(self, redis_url: str, prefix: str = KEY_PREFIX) -> None:
         self._app = make_celery(redis_url, prefix)
+        self._outage = OutageLog(log, "could not notify workers of a queued job")
 
     def notify(self, job_id: str, device: str = "auto") -> bool:
         """Wake up a training worker that has the device a queued job asks for.
@@ -82,8 +85,9 @@ class Broker:
                 retry_policy={"max_retries": 1, "interval_start": 0.05},
             )
         except Exception as error:  # noqa: BLE001 - whatever the client raises, a dispatch pass tries again
-            log.warning("could not notify workers of %s: %s", job_id, error)
+            self._outage.failed(error)
             return False
+        self._outage.worked()
         return True
 
     def pending(self, device: str = "auto") -> int:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions, db_now
 from app.database.tables import Job, JobEvent
+from app.infrastructure.outages import OutageLog
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class JobFollower:
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._revisions: dict[str, int] = {}  # as last queried
         self._task: asyncio.Task[None] | None = None
+        self._outage = OutageLog(log, "polling job revisions")
         self.closed = False
 
     async def wait_for_change(self, job_id: str, revision: int, seconds: float) -> bool:
@@ -96,8 +98,10 @@ class JobFollower:
             try:
                 revisions = await self._run(self._query, list(self._waiting))
             except SQLAlchemyError as error:
-                log.warning("polling job revisions: %s", error)
+                self._outage.failed(error)
                 revisions = {}  # the database is unavailable: whoever waits runs into the time limit
+            else:
+                self._outage.worked()
             for job_id in list(self._waiting):
                 if job_id in revisions and self._revisions.get(job_id) != revisions[job_id]:
                     self._revisions[job_id] = revisions[job_id]

@@ -2,7 +2,11 @@
 
 import json
 import logging
+import os
 import sys
+import threading
+from contextlib import suppress
+from types import TracebackType
 
 import orjson
 
@@ -29,6 +33,37 @@ class JsonFormatter(logging.Formatter):
             return orjson.dumps(line).decode()
         except TypeError:  # a lone surrogate, which only an escape can represent
             return json.dumps(line)
+
+
+def configure_process(level: str | None = None) -> None:
+    """Configure a process of its own: warnings and what nobody catches become lines of the log, too.
+
+    The level is by default that of RECURRA_LOG_LEVEL, as a process reads it before its settings.
+    """
+    configure("INFO")
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda thread: _log_uncaught(
+        thread.exc_type, thread.exc_value or thread.exc_type(), thread.exc_traceback
+    )
+    configure(level or os.environ.get("RECURRA_LOG_LEVEL", "INFO"))
+
+
+def format_line(message: str, logger: str, level: int = logging.INFO) -> str:
+    """Return a line of the log, of this moment."""
+    return JsonFormatter().format(logging.LogRecord(logger, level, "", 0, message, None, None))
+
+
+def write_line(message: str, logger: str) -> None:
+    """Write a line past all buffers and locks, which a signal handler may have interrupted."""
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), format_line(message, logger).encode() + b"\n")
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger(__name__).critical("unexpected: %s", error, exc_info=(kind, error, trace))
 
 
 def configure(level: str) -> None:

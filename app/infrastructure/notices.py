@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from app.infrastructure.outages import OutageLog
 from app.infrastructure.redis_failures import REDIS_FAILURES
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Notices:
         self._name = secrets.token_hex(8)
         retry = Retry(NoBackoff(), 1)  # a pooled connection may have died with an earlier server
         self._redis: Any = Redis.from_url(url, protocol=2, socket_timeout=None, retry=retry)
+        self._outage = OutageLog(log, "notices cannot be received")
         self._tried = asyncio.Event()  # set once the first attempt to connect has ended
         self._task: asyncio.Task[None] | None = None
         self.connected = False
@@ -87,7 +89,7 @@ class Notices:
             try:
                 await self._listen()
             except REDIS_FAILURES as error:
-                log.warning("notices cannot be received: %s", str(error) or "no answer in time")
+                self._outage.failed(str(error) or "no answer in time")
             pause = MIN_RETRY_SECONDS if self.connected else min(2 * pause, MAX_RETRY_SECONDS)
             self.connected = False
             self._tried.set()
@@ -113,6 +115,7 @@ class Notices:
     async def _handle(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":  # the client subscribes again by itself when it reconnects
             self._forget_all()
+            self._outage.worked()
             self.connected = True
             self._tried.set()
         elif message["type"] == "message":

@@ -5,14 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import IO, cast
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 TAIL_BYTES = 64 << 10
+COPY_SECONDS = 2.0  # for the last lines of a process that has ended
 PASSED_VARIABLES = (  # of the environment; none of them holds a secret
     "PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TMPDIR",
 )  # fmt: skip
@@ -77,6 +81,8 @@ class ManagedProcess:
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)  # in addition to this process's own
     pass_fds: Sequence[int] = ()  # file descriptors that the process inherits
+    rewrite: Callable[[str], str] | None = None  # of each line, for a program whose log is not ours
+    _copier: threading.Thread | None = None  # of its lines into the log
     _process: subprocess.Popen[bytes] | None = None
     _log_offset: int = 0  # bytes in the log at the last start
     started: float = 0.0  # time.monotonic()
@@ -89,13 +95,18 @@ class ManagedProcess:
             self._process = subprocess.Popen(  # noqa: S603 - our own command lines, no shell
                 [str(part) for part in self.command],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log if self.rewrite is None else subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
                 pass_fds=tuple(self.pass_fds),
                 preexec_fn=dying_with(os.getpid()),  # noqa: PLW1509 - prctl only, from the main thread
             )
+        if self.rewrite is not None:
+            stream = cast("IO[bytes]", self._process.stdout)
+            copy = partial(_copy_lines, stream, self.log, self.rewrite)
+            self._copier = threading.Thread(target=copy, name=f"log of {self.name}", daemon=True)
+            self._copier.start()
         self.started = time.monotonic()
 
     @property
@@ -109,6 +120,8 @@ class ManagedProcess:
 
     def tail(self, lines: int = 20) -> str:
         """Return the last lines in the log that were written since the last start."""
+        if self._copier is not None and self.poll() is not None:
+            self._copier.join(COPY_SECONDS)
         try:
             with self.log.open("rb") as log:
                 log.seek(max(self._log_offset, self.log.stat().st_size - TAIL_BYTES))
@@ -128,6 +141,16 @@ class ManagedProcess:
             signal_group(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+        if self._copier is not None:
+            self._copier.join(COPY_SECONDS)
+            self._copier = None
+
+
+def _copy_lines(stream: IO[bytes], log: Path, rewrite: Callable[[str], str]) -> None:
+    """Append each line of a stream to a log, rewritten, until the stream ends."""
+    with stream, log.open("ab", buffering=0) as file:
+        for line in stream:
+            file.write(rewrite(line.decode(errors="replace").rstrip()).encode() + b"\n")
 
 
 def rotate_log(log: Path, keep: int = 3) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from app.infrastructure.outages import OutageLog
 from app.infrastructure.redis_failures import REDIS_FAILURES
 from app.lanes import wire
 from app.lanes.redis_connections import AsyncRedisConnection, Command
@@ -37,6 +38,7 @@ class PredictorMonitor:
         self._lane, self._members = wire.lane_key(lane), wire.predictors_key(lane)
         self._connection = AsyncRedisConnection(url)
         self._on_unavailable, self._on_death = on_unavailable, on_death
+        self._outage = OutageLog(logger, "lane probe failed")
         self._probing = asyncio.Lock()
         self._probed = float("-inf")  # when the last probe ended
         self._timed_out = False  # whether the last probe, and none before it, had no answer in time
@@ -53,8 +55,9 @@ class PredictorMonitor:
             try:
                 self.predictors = await self._read_predictors()
                 self.unavailable, self._timed_out = None if self.predictors else NO_PREDICTOR, False
+                self._outage.worked()
             except (*REDIS_FAILURES, msgspec.MsgspecError) as error:
-                logger.warning("lane probe failed: %s", error or "no answer in time")
+                self._outage.failed(error or "no answer in time")
                 self._timed_out = isinstance(error, TimeoutError) and not self._timed_out
                 if not self._timed_out:  # a single pause, of Redis or of this process, is no outage
                     self.predictors, self.unavailable = [], NO_REDIS

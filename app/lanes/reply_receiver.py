@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from app.infrastructure.outages import OutageLog
 from app.lanes import wire
 from app.lanes.redis_connections import AsyncRedisConnection
 from app.lanes.wire import Reply
@@ -25,6 +26,7 @@ class ReplyReceiver:
         self.key = wire.reply_key(secrets.token_hex(8))
         self._connection, self._deliver = AsyncRedisConnection(url), deliver
         self._closed = False
+        self._outage = OutageLog(logger, "lane replies cannot be read")
         self.interrupted = False  # the connection was lost, and perhaps replies or waiting requests with it
 
     def listen(self) -> None:
@@ -37,9 +39,10 @@ class ReplyReceiver:
         if error is not None:
             self.interrupted = True
             if not self._closed:
-                logger.warning("lane replies cannot be read: %s", error)
+                self._outage.failed(error)
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self.listen)
             return
+        self._outage.worked()
         self.listen()
         for blob in results[0][1] if results[0] else ():
             try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from app.infrastructure.outages import OutageLog
 from app.lanes import wire
 from app.lanes.predictor_monitor import REDIS_TIMEOUT_SECONDS
 from app.lanes.redis_connections import AsyncRedisConnection, Command
@@ -33,6 +34,7 @@ class RequestSender:
     ) -> None:
         self._lane, self._connection = wire.lane_key(lane), AsyncRedisConnection(url)
         self._on_push, self._on_failure = on_push, on_failure
+        self._outage = OutageLog(logger, "lane push failed")
         self._outgoing: dict[int, bytes] = {}  # encoded requests that are not pushed yet, by id
         self._expiry_renewed = float("-inf")  # when the lane's expiry was last renewed
 
@@ -70,10 +72,11 @@ class RequestSender:
 
     def _after_push(self, batch: dict[int, bytes], results: list[Any], error: Exception | None) -> None:
         if error is not None:
-            logger.warning("lane push failed: %s", error)
+            self._outage.failed(error)
             self._expiry_renewed = float("-inf")
             self._on_failure(batch)
         else:
+            self._outage.worked()
             self._on_push(results[0])
 
     async def close(self) -> None:

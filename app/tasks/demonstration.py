@@ -17,12 +17,12 @@ class StyledText(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A line of a chart, or dots; None is a gap."""
+    """A line of a chart, or markers; None is a gap. It must be told from the others without colors."""
 
     values: Sequence[float | None]
     start: int  # of the first value on the axis of steps
     color: str  # one of a terminal's eight
-    dots: bool = False
+    marker: str | None = None  # drawn at each value instead of a line
 
 
 @dataclass(frozen=True)

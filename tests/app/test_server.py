@@ -1,14 +1,23 @@
 """The server's own part: what is written in one turn leaves in one piece."""
 
 import asyncio
+import json
+import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from app.database.engine import make_engine
+from app.database.migrate import upgrade
 from app.server import CoalescingTransport
 from tests.app.api.test_raw import served
+from tests.support.fixtures.processes import ENVIRONMENT
+from tests.support.fixtures.servers import until
 
 
 class Transport:
@@ -121,3 +130,39 @@ def test_pipelined_requests_are_answered_in_order(count: int) -> None:
         observed = exchange(url, requested, b"/%d" % (count - 1))
     places = [observed.index(b"\r\n\r\n/%d" % number) for number in range(count)]
     assert places == sorted(places)
+
+
+def test_every_line_of_the_server_s_log_is_json(tmp_path: Path) -> None:
+    """Also uvicorn's own; without Redis, whose absence is told ever more rarely."""
+    upgrade(make_engine(f"sqlite:///{tmp_path / 'test.db'}"))
+    log = tmp_path / "log"
+    variables = {
+        "RECURRA_DATA_DIR": str(tmp_path),
+        "RECURRA_DATABASE_URL": f"sqlite:///{tmp_path / 'test.db'}",
+        "RECURRA_REDIS_URL": "redis://127.0.0.1:1/0",
+    }
+    with log.open("wb") as file:
+        command = [sys.executable, "-m", "app.server", "--port", "0"]
+        process = subprocess.Popen(command, env=ENVIRONMENT | variables, stdout=file, stderr=file)
+    try:
+        until(lambda: log.read_text().count("lane replies cannot be read") >= 2, 60, "the second warning")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in (0, -signal.SIGTERM)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"uvicorn.error", "app.lanes.reply_receiver", "app.infrastructure.notices"} <= {
+        line["logger"] for line in lines
+    }
+    second = [line["message"] for line in lines if "lane replies" in line["message"]][1]
+    assert int(second.partition("(")[2].split()[0]) > 5  # so many have not been told
+
+
+def test_a_setting_that_is_wrong_ends_the_server_with_a_line_of_json(tmp_path: Path) -> None:
+    variables = {"RECURRA_DATA_DIR": str(tmp_path), "RECURRA_MAX_WAITING": "-1"}
+    command = [sys.executable, "-m", "app.server", "--port", "0"]
+    done = subprocess.run(
+        command, env=ENVIRONMENT | variables, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode != 0
+    assert "max_waiting" in json.loads(done.stderr.splitlines()[-1])["message"]
+    assert done.stdout == ""

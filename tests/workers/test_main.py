@@ -1,5 +1,6 @@
 """Training workers as real processes: stopped, killed, competing, and with a killed child."""
 
+import json
 import os
 import signal
 import subprocess
@@ -17,10 +18,11 @@ from app.infrastructure.broker import Broker
 from app.infrastructure.storage import Storage
 from app.services.jobs import control, queries
 from app.states import Status
+from app.typedefs import Json
 from tests.app.services.jobs.test_leases import submit
 from tests.support.factories.series import series_set, store, waves
 from tests.support.fixtures.processes import descendants, has_ended, processes_below
-from tests.support.fixtures.servers import Valkey, until
+from tests.support.fixtures.servers import Valkey, until, valkey
 
 QUICK, LONG = 1, 10_000  # epochs
 PREFIX = "test-workers:"
@@ -42,8 +44,8 @@ class Rig:
         store(directory, series_set(waves(6, 60)))
         self.storage.put("datasets/ds_1/arrays/arrays.npz", directory / "arrays.npz")
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """One more training worker; returns when it is ready."""
+    def start(self, *, ready: bool = True, **variables: str) -> subprocess.Popen[bytes]:
+        """One more training worker; returns when it is `ready`, if it can be."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RECURRA_")}
         environment |= {
             "RECURRA_DATA_DIR": str(self.directory / "data"),
@@ -54,7 +56,7 @@ class Rig:
             "RECURRA_LEASE_SECONDS": "2",
             "RECURRA_DEVICE": "cpu",
             "OMP_NUM_THREADS": "1",
-        }
+        } | variables
         with (self.directory / "workers.log").open("ab") as log:
             worker = subprocess.Popen(
                 [sys.executable, "-m", "workers.main", "--role", "train"],
@@ -64,7 +66,8 @@ class Rig:
                 start_new_session=True,
             )
         self.workers.append(worker)
-        until(lambda: worker.pid in self.present(), 60, "the worker's presence")
+        if ready:
+            until(lambda: worker.pid in self.present(), 60, "the worker's presence")
         return worker
 
     def kill_workers(self) -> None:
@@ -77,6 +80,10 @@ class Rig:
                 if not has_ended(pid):
                     os.kill(pid, signal.SIGKILL)
         self.workers.clear()
+
+    def log(self) -> list[Json]:
+        """What all workers have logged; every line is JSON."""
+        return [json.loads(line) for line in (self.directory / "workers.log").read_text().splitlines()]
 
     def present(self) -> set[int]:
         with self.sessions() as session:
@@ -147,6 +154,12 @@ def test_a_job_is_trained_and_published(rig: Rig, worker: subprocess.Popen[bytes
     until(lambda: not list((rig.directory / "data" / "work").iterdir()), 10, "an empty work directory")
 
 
+def test_workers_pools_and_children_log_json(rig: Rig, worker: subprocess.Popen[bytes]) -> None:
+    rig.wait(rig.submit(QUICK), trained, "success")
+    loggers = {line["logger"] for line in rig.log()}
+    assert {"celery.apps.worker", "workers.jobs.celery_task"} <= loggers
+
+
 def test_a_training_child_that_is_killed_is_tried_again(rig: Rig, worker: subprocess.Popen[bytes]) -> None:
     job_id = rig.submit(QUICK)
     until(lambda: bool(rig.children(worker)), 60, "the training child")
@@ -201,3 +214,52 @@ def test_a_killed_worker_leaves_no_process_and_another_finishes(rig: Rig) -> Non
     assert job.attempt == 2
     assert job.crashes == 1
     assert rig.statuses(job_id) == ["queued", "running", "queued", "running", "succeeded"]
+
+
+@pytest.fixture
+def fragile_rig(tmp_path: Path, sqlite_template: Path) -> Iterator[tuple[Rig, Valkey]]:
+    """A rig with a Redis server of its own, which may be killed."""
+    with valkey() as server:
+        made = Rig(tmp_path, sqlite_template, server.url)
+        yield made, server
+        made.close()
+        server.start()
+
+
+def assert_no_traceback(rig: Rig) -> None:
+    assert [line for line in rig.log() if "traceback" in line] == []
+
+
+def test_a_worker_that_is_stopped_while_redis_is_away_releases_its_job(
+    fragile_rig: tuple[Rig, Valkey],
+) -> None:
+    rig, server = fragile_rig
+    worker = rig.start()
+    job_id = rig.submit(LONG)
+    rig.wait(job_id, lambda job: job.progress is not None, "progress")
+    below = descendants(worker.pid)
+    server.kill()
+    until(lambda: any("Connection to broker lost" in line["message"] for line in rig.log()), 30, "the loss")
+    worker.send_signal(signal.SIGTERM)
+    job = rig.wait(job_id, lambda job: job.status == Status.QUEUED, "the job's return")
+    assert worker.wait(30) == 0
+    until(lambda: all(map(has_ended, below)), 5, "the end of its processes")
+    assert (job.attempt, job.crashes, job.owner) == (1, 0, None)
+    assert worker.pid not in rig.present()
+    assert_no_traceback(rig)
+
+
+def test_a_worker_that_never_saw_redis_stops_as_cleanly(fragile_rig: tuple[Rig, Valkey]) -> None:
+    rig, server = fragile_rig
+    server.kill()
+    worker = rig.start(ready=False)
+    until(lambda: any("Cannot connect" in line["message"] for line in rig.log()), 60, "the first attempt")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert_no_traceback(rig)
+
+
+def test_a_worker_without_its_device_says_so_and_ends(rig: Rig, tmp_path: Path) -> None:
+    worker = rig.start(ready=False, RECURRA_DEVICE="cuda:99")
+    assert worker.wait(60) == 1
+    assert any("RECURRA_DEVICE is cuda:99" in line["message"] for line in rig.log())

@@ -17,7 +17,9 @@ from types import FrameType
 
 from billiard.process import active_children
 from celery import Celery
+from celery.apps import worker as worker_program
 
+from app.infrastructure import logs
 from app.infrastructure.broker import WAKE_UP_TASK
 
 # Sent to the pool children when the worker stops. Not SIGUSR1, which is the pool's own soft time limit.
@@ -40,6 +42,21 @@ def register(app: Celery, run: Callable[[], None]) -> None:
         run()
 
     app.task(wake_up, name=WAKE_UP_TASK, bind=False)
+
+
+def log_shutdown() -> None:
+    """Have what Celery prints in its signal handlers written as lines of the log."""
+    worker_program.safe_say = lambda message, *_: logs.write_line(message.strip(), worker_program.__name__)
+
+
+def silence_pool() -> None:
+    """Keep the pool's processes from logging in words before, or without, configuring their logs.
+
+    Its tracker of semaphores, which only warns of those that a killed worker has left, never configures any.
+    """
+    os.environ.pop("_MP_FORK_LOGLEVEL_", None)
+    filters = (os.environ.get("PYTHONWARNINGS"), "ignore::UserWarning:billiard.semaphore_tracker")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, filters))
 
 
 def listen_for_release() -> None:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions
+from app.infrastructure.outages import OutageLog
 from app.services.jobs import leases
 from app.services.jobs.leases import ControlFlags, Lease
 from app.typedefs import Json
@@ -72,6 +73,7 @@ class Heartbeat:
         self._stopping = stopping
         self._report, self._report_lock = PendingReport(), threading.Lock()
         self._renewing = threading.Lock()
+        self._outage = OutageLog(log, f"heartbeat of {lease.job_id}")
         self._flags: ControlFlags | None = ControlFlags(cancel=False)  # None: the lease was lost
         self._renewed = time.monotonic()  # when the last successful renewal began
         self._ended = threading.Event()
@@ -126,9 +128,10 @@ class Heartbeat:
                 parts = (report.progress, report.metrics, report.events)
                 self._flags = leases.renew(session, self.lease, self._seconds, *parts)
         except SQLAlchemyError as error:
-            log.warning("heartbeat: %s", error, extra={"job_id": self.lease.job_id})
+            self._outage.failed(error)
             with self._report_lock:
                 self._report = report.merge(self._report)
             return False
         self._renewed = begun
+        self._outage.worked()
         return True

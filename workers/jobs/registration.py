@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.database.engine import Sessions
 from app.database.tables import Worker
 from app.infrastructure.liveness import LivenessFile
+from app.infrastructure.outages import OutageLog
 from app.infrastructure.periodic_thread import PeriodicThread
 from app.services.jobs import workers
 
@@ -39,6 +40,7 @@ class WorkerRegistration:
         self._device = device
         self._loaded = loaded
         self._liveness = liveness
+        self._outage = OutageLog(log, "refreshing the worker's row")
         self._thread = PeriodicThread("registration", self._report, REPORT_SECONDS, first_seconds=0.0)
 
     def start(self) -> None:
@@ -60,8 +62,9 @@ class WorkerRegistration:
             with self._sessions.begin() as session:
                 workers.report_alive(session, self._row())
         except SQLAlchemyError as error:
-            log.warning("refreshing the worker's row: %s", error)
+            self._outage.failed(error)
         else:
+            self._outage.worked()
             self._liveness.touch()
 
     def _row(self) -> Worker:

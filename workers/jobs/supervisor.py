@@ -21,6 +21,7 @@ from app.database.engine import Sessions
 from app.database.tables import Job
 from app.errors import AppError, NoSpace
 from app.infrastructure.disk import is_disk_full
+from app.infrastructure.outages import OutageLog
 from app.infrastructure.storage import Storage
 from app.media.limits import MediaLimits
 from app.services.jobs import leases
@@ -236,6 +237,7 @@ class Supervisor:
         nothing. A worker that stops gives up after some seconds; then its lease expires.
         """
         backoff, deadline = FIRST_RETRY_SECONDS, float("inf")
+        outage = OutageLog(log, f"database unavailable to {heartbeat.lease.job_id}")
         while True:
             try:
                 if heartbeat.renew():
@@ -244,7 +246,7 @@ class Supervisor:
             except (DataError, IntegrityError, ProgrammingError):
                 raise  # permanent errors; the lease expires
             except SQLAlchemyError as error:
-                log.warning("database unavailable: %s", error)
+                outage.failed(error)
             if self._stopping():
                 deadline = min(deadline, time.monotonic() + STOP_GRACE_SECONDS)
             if time.monotonic() > deadline:

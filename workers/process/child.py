@@ -5,10 +5,10 @@ supervisor dies, the child is killed, since nobody would store what it makes.
 """
 
 import json
+import logging
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
@@ -23,6 +23,8 @@ from workers.process.lifeline import Lifeline
 
 # Arguments: the request, what sends a message, what says whether to stop. Result: the last message.
 WorkFunction = Callable[[Json, Callable[[Json], None], Callable[[], bool]], Json]
+
+log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 0.25  # between two reports of progress
 GRACE_SECONDS = 30.0  # from the request to stop to the forced end; a supervisor that lives is quicker
@@ -65,15 +67,15 @@ def run_work(work: WorkFunction, explain: Callable[[BaseException], Json] = expl
     writer = MessageWriter(os.fdopen(os.dup(sys.stdout.fileno()), "w"))
     # Whatever a library prints goes to stderr: it must not look like a message.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    logs.configure(os.environ.get("RECURRA_LOG_LEVEL", "INFO"))
+    logs.configure_process()
     request = json.loads(sys.stdin.readline())
     limit_decoding(MediaLimits(**request.get("media_limits", {})))
     stop = threading.Event()
     Lifeline(stop.set, grace_seconds=GRACE_SECONDS).start(request.get("parent"))
     try:
         last = work(request, writer.send, stop.is_set)
-    except Exception as error:  # noqa: BLE001 - the last frame of the process: everything becomes a message
+    except Exception as error:
         with suppress(OSError):  # a disk that has no room for the job may have none for the log
-            traceback.print_exc()
+            log.exception("the work failed")
         last = explain(error)
     writer.send(last)

@@ -9,20 +9,23 @@ Never for a child that uses a GPU: a CUDA context does not survive a fork.
 
 import gc
 import importlib
+import logging
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, NoReturn
 
+from app.infrastructure import logs
 from app.infrastructure.processes import die_with_parent
 from workers.process.launch import CHILD_ENVIRONMENT
+
+log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0  # without a child, after which the server ends
 ANSWER_SECONDS = 120.0  # for the imports and a fork, on however slow a machine
@@ -167,8 +170,8 @@ def _run_child(program: Callable[[], None], stdin: int, stdout: int) -> NoReturn
         os.close(stdout)
         program()
         exit_status = 0
-    except BaseException:  # noqa: BLE001 - the last frame of the process
-        traceback.print_exc()
+    except BaseException:
+        log.exception("the child failed")
     finally:
         with suppress(OSError):
             sys.stdout.flush()
@@ -179,6 +182,7 @@ def _run_child(program: Callable[[], None], stdin: int, stdout: int) -> NoReturn
 def main() -> None:
     """Serve on the inherited socket; arguments: its descriptor, the worker's id, seconds, modules."""
     descriptor, parent, idle_seconds, module, *preloaded = sys.argv[1:]
+    logs.configure_process()
     die_with_parent(int(parent), signal.SIGKILL)
     connection = socket.socket(fileno=int(descriptor))
     program = importlib.import_module(module).main

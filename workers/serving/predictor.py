@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from app.infrastructure import logs
+from app.infrastructure.outages import OutageLog
 from app.infrastructure.redis_failures import REDIS_FAILURES
 from app.infrastructure.storage import Storage
 from app.lanes import PredictorPresence, Request, RequestConsumer
@@ -42,7 +44,8 @@ class Predictor:
 
     def __init__(self, spec: PredictorSpec, consumer: RequestConsumer, engines: Engines) -> None:
         self._spec, self._consumer, self._engines = spec, consumer, engines
-        self._loader = Loader(engines.load, lambda: _log_failure(consumer.interrupt))
+        self._outage = OutageLog(logger, "Redis is unreachable")
+        self._loader = Loader(engines.load, lambda: self._log_failure(consumer.interrupt))
         self._parked: dict[str, list[Request]] = {}  # by artifact
         self._replies: Replies = []  # to be sent when requests are next received
         self._next_deadline = inf  # no later than the earliest deadline of a parked request
@@ -60,10 +63,10 @@ class Predictor:
         try:
             while not self._stopping.is_set():
                 self._retry(self.serve_once)
-            _log_failure(self._drain)
+            self._log_failure(self._drain)
         finally:  # once the loop has ended, nothing may announce that it lives
             self._stopping.set()
-            _log_failure(lambda: self._consumer.send_replies(self._replies))
+            self._log_failure(lambda: self._consumer.send_replies(self._replies))
             self._ended.set()
             presence.join()
             self._loader.stop()
@@ -164,23 +167,31 @@ class Predictor:
             try:
                 call()
             except REDIS_FAILURES as error:
-                logger.warning("Redis is unreachable: %s", error)
+                self._outage.failed(error)
                 self._stopping.wait(backoff)
                 backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
             else:
+                self._outage.worked()
                 return
+
+    def _log_failure(self, call: Callable[[], None]) -> None:
+        """Call once; a failure of Redis is only logged."""
+        try:
+            call()
+        except REDIS_FAILURES as error:
+            self._outage.failed(error)
 
     def _announce_presence(self) -> None:
         """Announce the presence and check for a hang every second: until `stop`, and then while it drains."""
         while not self._stopping.is_set():
-            _log_failure(lambda: self._consumer.announce(self.presence()))
+            self._log_failure(lambda: self._consumer.announce(self.presence()))
             self._stopping.wait(PRESENCE_SECONDS)
             self._exit_if_hung()
-        _log_failure(self._consumer.interrupt)
+        self._log_failure(self._consumer.interrupt)
         while self._decoding and not self._ended.wait(PRESENCE_SECONDS):
-            _log_failure(lambda: self._consumer.announce(self.presence()))
+            self._log_failure(lambda: self._consumer.announce(self.presence()))
             self._exit_if_hung()
-        _log_failure(self._consumer.withdraw)
+        self._log_failure(self._consumer.withdraw)
 
     def _exit_if_hung(self) -> None:
         """End the process if its loop hangs; the parent starts another."""
@@ -190,17 +201,9 @@ class Predictor:
             os._exit(HUNG_EXIT_STATUS)
 
 
-def _log_failure(call: Callable[[], None]) -> None:
-    """Call once; a failure of Redis is only logged."""
-    try:
-        call()
-    except REDIS_FAILURES as error:
-        logger.warning("Redis is unreachable: %s", error)
-
-
 def main(open_engine: Callable[[Path, str], Engine]) -> None:
     """Serve as configured by the JSON line on stdin until told to stop; exits with status 0."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure_process()
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=PredictorSpec)
     consumer = RequestConsumer(spec.redis_url, spec.lane, spec.worker_id)
     artifacts = ArtifactCache(Storage(spec.storage_url).fetch, Path(spec.cache_dir), spec.disk_bytes)

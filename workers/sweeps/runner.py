@@ -12,6 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlche
 
 from app.database.engine import Sessions
 from app.errors import NotFound
+from app.infrastructure.outages import OutageLog
 from app.infrastructure.periodic_thread import PeriodicThread
 from app.infrastructure.storage import Storage
 from app.services.jobs import checkpoints
@@ -33,6 +34,7 @@ class SweepCache:
 
     curves: dict[str, LossCurve] = field(default_factory=dict)  # by job id, of runs that ended
     discarded: set[str] = field(default_factory=set)  # ids of runs whose files are deleted
+    outage: OutageLog = field(default_factory=lambda: OutageLog(log, "A sweep cannot be advanced now"))
 
 
 class SweepRunner:
@@ -52,6 +54,7 @@ class SweepRunner:
         self._notify = notify  # wakes a worker up for a queued job
         self._sampler, self._pruner = sampler or OptunaSampler(), pruner or OptunaPruner()
         self._caches: dict[str, SweepCache] = {}  # by sweep id
+        self._outage = OutageLog(log, "Sweeps cannot be advanced now")
         self._thread = PeriodicThread("sweeps", self.advance_all, tick)
 
     def start(self) -> None:
@@ -71,16 +74,19 @@ class SweepRunner:
             for sweep_id, cache in self._caches.items():
                 self._advance_or_fail(sweep_id, cache)
         except SQLAlchemyError as error:
-            log.warning("Sweeps cannot be advanced now: %s", error)
+            self._outage.failed(error)
+        else:
+            self._outage.worked()
 
     def _advance_or_fail(self, sweep_id: str, cache: SweepCache) -> None:
         try:
             self._advance(sweep_id, cache)
+            cache.outage.worked()
         except NotFound:
             pass  # it was deleted meanwhile
         except Exception as error:
             if isinstance(error, SQLAlchemyError) and not isinstance(error, PERMANENT_ERRORS):
-                log.warning("The sweep cannot be advanced now: %s", error, extra={"job_id": sweep_id})
+                cache.outage.failed(f"{sweep_id}: {error}")
                 return
             # Any other error would come back on the next pass, and on every other worker.
             log.exception("The sweep failed", extra={"job_id": sweep_id})

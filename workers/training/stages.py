@@ -140,5 +140,6 @@ class StageProgress:
             self._first, self._began = fraction, now
         elapsed, done = now - self._began, fraction - self._first
         eta = round(elapsed * (1 - fraction) / done, 1) if done > 0 else None
-        progress = {key: event[key] for key in ("epoch", "epochs", "step", "steps", "samples_per_second")}
+        names = ("epoch", "epochs", "step", "steps", "samples_per_second", "phase", "member")
+        progress = {name: event[name] for name in names if name in event}
         self._on({"type": "progress", "fraction": round(fraction, 4), "eta_seconds": eta, **progress})

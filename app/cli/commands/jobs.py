@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import DEFAULT_URL, AsJson, Url, connect, notes, output, print_json, print_table
-from app.cli.watch import describe_job, until_done
+from app.cli.console import DEFAULT_URL, AsJson, Url, age, connect, notes, output, print_json, print_table
+from app.cli.watch import until_done
 from app.states import TERMINAL
 from app.typedefs import Json
 
@@ -37,14 +37,15 @@ def list_(
     if as_json:
         print_json(entries)
         return
-    print_table(["job", "kind", "task", "model", "status", "", "created"], [_row(job) for job in entries])
+    print_table(["job", "kind", "model", "status", "age#"], [_row(job) for job in entries])
 
 
 def _row(job: Json) -> tuple[str, ...]:
-    kind = job["kind"] if job.get("sweep") is None else "run"
-    progress = describe_job(job)
-    progress = progress if progress != job["status"] else ""
-    return job["id"], kind, job["task"], job["model"], job["status"], progress, job["created_at"]
+    kind = "run" if job.get("sweep") is not None else "" if job["kind"] == "train" else job["kind"]
+    fraction = (job.get("progress") or {}).get("fraction")
+    done = f" {fraction:.0%}" if fraction and job["status"] not in TERMINAL else ""
+    status = job["status"] + done
+    return job["id"], f"{kind} {job['task']}".strip(), job["model"], status, age(job["created_at"])
 
 
 @app.command()

@@ -10,6 +10,7 @@ from app.cli.console import (
     DEFAULT_URL,
     AsJson,
     Url,
+    age,
     connect,
     output,
     print_comparison,
@@ -41,9 +42,10 @@ def list_(
         print_json(entries)
         return
     rows = [
-        (m["name"], m["task"], m["latest_version"], _aliases(m["aliases"]), m["created_at"]) for m in entries
+        (m["name"], m["task"], m["latest_version"], _aliases(m["aliases"]), age(m["created_at"]))
+        for m in entries
     ]
-    print_table(["model", "task", "versions#", "aliases", "created"], rows)
+    print_table(["model", "task", "versions#", "aliases", "age#"], rows)
 
 
 @app.command()
@@ -58,11 +60,12 @@ def show(name: Name, *, version: Number = None, url: Url = DEFAULT_URL, as_json:
         print_json({**model, "targets": aliases, "versions": versions, "version": details})
         return
     rows = [
-        (v["version"], v["network"].get("cell"), v["parameters"], v["job"], v["created_at"]) for v in versions
+        (v["version"], v["network"].get("cell"), v["parameters"], v["job"], age(v["created_at"]))
+        for v in versions
     ]
     targets = "; ".join(f"{alias['alias']} = {_describe_target(alias)}" for alias in aliases)
     title = f"{name}: {model['task']}; {targets or 'no alias'}"
-    print_table(["version#", "cell", "parameters#", "job", "created"], rows, title=title)
+    print_table(["version#", "cell", "parameters#", "job", "age#"], rows, title=title)
     if details:
         output().print()
         print_comparison(details)

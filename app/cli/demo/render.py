@@ -39,7 +39,7 @@ def draw_chart(chart: Chart) -> Text:
             [x for x, _ in points],
             [y for _, y in points],
             lc=curve.color,
-            marker="•" if curve.dots else None,
-            interp=None if curve.dots else "linear",
+            marker=curve.marker,
+            interp=None if curve.marker else "linear",
         )
     return Text.from_ansi(f"{figure.show()}\n{chart.legend}", no_wrap=True, overflow="ignore")

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from app.cli.client import Client
 from app.cli.commands.train import upload
-from app.cli.console import notes, output, print_comparison
+from app.cli.console import DEFAULT_URL, notes, output, print_comparison
 from app.cli.demo.by_hand import commands
 from app.cli.demo.render import STYLES, print_prediction
 from app.cli.watch import follow_job
@@ -40,7 +40,8 @@ def run_demo(url: str, task: Task, directory: Path) -> None:
             output().print(f"\n{job['model']} on data it was not trained on:", style="bold")
             print_answers(client, demo, job["model"], questions)
     request = job_request(task, dataset["id"], jobs[-1]["model"])
-    for line in commands(url, sample, request, jobs[-1], prediction_request(demo, questions[0].brief)):
+    # The demo's own service ends with it.
+    for line in commands(DEFAULT_URL, sample, request, prediction_request(demo, questions[0].brief)):
         output().print(line, soft_wrap=True, markup=False)
     print_verdict(demo, versions)
 

@@ -1,18 +1,25 @@
 """The embedded Valkey server of `recurra up`, and the lock on its data directory."""
 
 import fcntl
+import logging
 import os
+import re
 import stat
 import time
 from pathlib import Path
 
 import redis
 
+from app.infrastructure import logs
 from app.infrastructure.processes import ManagedProcess, is_alive
 from app.infrastructure.server_binary import redis_server_binary
 from app.settings import Settings
 
 LOCK_WAIT_SECONDS = 10.0  # for the servers of a killed `up` to notice and end
+
+
+VALKEY_LINE = re.compile(r"\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ (?P<level>[-.*#]) (?P<message>.*)")
+VALKEY_LEVELS = {".": logging.DEBUG, "-": logging.INFO, "*": logging.INFO, "#": logging.WARNING}
 
 
 class DirectoryInUse(Exception):
@@ -82,7 +89,16 @@ def valkey_process(settings: Settings, lock: DirectoryLock) -> ManagedProcess:
         "--maxmemory-policy", "noeviction", "--daemonize", "no",
     ]
     # fmt: on
-    return ManagedProcess("valkey", command, data_dir / "logs" / "valkey.log", pass_fds=(lock.descriptor,))
+    log = data_dir / "logs" / "valkey.log"
+    return ManagedProcess("valkey", command, log, pass_fds=(lock.descriptor,), rewrite=valkey_line)
+
+
+def valkey_line(text: str) -> str:
+    """A line that Valkey writes, such as `8:M 29 Nov 2026 16:06:36.377 * Ready`, as one of our logs."""
+    match = VALKEY_LINE.fullmatch(text)
+    if match is None:
+        return logs.format_line(text, "valkey")
+    return logs.format_line(match["message"], "valkey", VALKEY_LEVELS[match["level"]])
 
 
 def is_responding(url: str) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions
 from app.errors import Unavailable
+from app.infrastructure.outages import OutageLog
 from app.services.jobs import reaper
 from app.services.jobs.reaper import ExpiredLease
 
@@ -56,16 +57,18 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._expired: set[ExpiredLease] = set()  # at the last pass
         self._stopping = False
+        self._pass_outage, self._notify_outage = OutageLog(log, "dispatch pass"), OutageLog(log, "notify")
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the current pass and end the thread."""
+        """Finish the current pass and end the thread; harmless before `start`."""
         self._stopping = True
         self._committed.put(None)
-        self._thread.join(timeout=5)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=5)
 
     def notify(self, job_id: str) -> None:
         """Have the workers notified of a job that was just committed."""
@@ -94,7 +97,9 @@ class Dispatcher:
         try:
             self.run_pass()
         except (SQLAlchemyError, Unavailable) as error:
-            log.warning("dispatch pass: %s", error)
+            self._pass_outage.failed(error)
+        else:
+            self._pass_outage.worked()
 
     def _try_notify(self, ids: list[str]) -> None:
         try:
@@ -102,7 +107,9 @@ class Dispatcher:
                 jobs = reaper.requested_devices(session, ids)
             self._notify(jobs)
         except SQLAlchemyError as error:
-            log.warning("notify: %s", error)
+            self._notify_outage.failed(error)
+        else:
+            self._notify_outage.worked()
 
     def run_pass(self) -> None:
         """Take expired leases back, and notify workers of jobs that no wake-up is on its way for."""

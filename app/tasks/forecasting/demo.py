@@ -11,7 +11,7 @@ from app.typedefs import Json
 
 HORIZON = 28  # days
 HISTORY_SHOWN = 2 * HORIZON  # days
-LEGEND = "past (white), forecast (red), its 0.1 to 0.9 band (blue), • what came (green)"
+LEGEND = "line: the past, =: forecast, ·: its 0.1 to 0.9 band, •: what came"
 
 
 def hold_out(sample: Path, target: Path) -> None:
@@ -42,10 +42,10 @@ def render(question: Question, prediction: Json) -> list[StyledText | Chart]:
     past = question.instance["values"][-HISTORY_SHOWN:]
     curves = (
         Curve(past, 1 - len(past), "white"),
-        Curve(prediction["quantiles"]["0.1"], 1, "blue"),
-        Curve(prediction["quantiles"]["0.9"], 1, "blue"),
-        Curve(prediction["mean"], 1, "red"),
-        Curve(question.example["actual"], 1, "green", dots=True),
+        Curve(prediction["quantiles"]["0.1"], 1, "blue", "·"),
+        Curve(prediction["quantiles"]["0.9"], 1, "blue", "·"),
+        Curve(prediction["mean"], 1, "red", "="),
+        Curve(question.example["actual"], 1, "green", "•"),
     )
     return [Chart(f"The next {HORIZON} steps of {question.instance['item_id']}", curves, LEGEND)]
 

@@ -43,7 +43,7 @@ def render(question: Question, prediction: Json) -> list[StyledText | Chart]:
         for step in range(count)
     ]
     curves = tuple(
-        Curve([column[rank] if rank < len(column) else None for column in columns], 0, color, dots=True)
+        Curve([column[rank] if rank < len(column) else None for column in columns], 0, color, "•")
         for rank, color in enumerate(COLORS)
     )
     summary = (

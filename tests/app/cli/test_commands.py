@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from app.cli import app
 from app.cli.console import notes
-from app.cli.watch import describe_job, follow_job
+from app.cli.watch import describe_job, follow_job, log_key
 from tests.support.fixtures.servers import until
 from tests.support.fixtures.service import Service, monthly
 
@@ -372,5 +372,17 @@ def test_a_job_is_described_in_a_few_words() -> None:
     }
     assert describe_job(running) == "epoch 9/20, loss 0.127, 10,412 samples/s, 31 s left"
     assert describe_job({"status": "running", "progress": None, "metrics": None}) == "running"
+    for phase, member, words in (
+        ("fit", None, "epoch 9/20"),
+        ("fit", 1, "network 2/3, epoch 9/20"),
+        ("refit", None, "refit on all data, epoch 9/20"),
+        ("refit", 0, "refit of network 1/3 on all data, epoch 9/20"),
+        ("ablation", None, "a simpler network, to compare with, epoch 9/20"),
+        ("pretrain", None, "pretraining on the texts alone, epoch 9/20"),
+    ):
+        stage = {"phase": phase} | ({} if member is None else {"member": member})
+        job = running | {"progress": progress | stage, "training": {"ensemble": 3}}
+        assert describe_job(job).startswith(words + ", loss 0.127")
+        assert log_key(job) != log_key(running)
     assert describe_job({"status": "paused"}) == "paused"
     assert follow_job([running, {"status": "failed"}], notes(), "demand") == {"status": "failed"}

@@ -13,6 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
+from app.cli.demo.by_hand import commands
+from app.cli.demo.run import SAMPLES
 from app.typedefs import Json
 from tests.support.fixtures.processes import ENVIRONMENT, RECURRA
 from tests.support.fixtures.servers import until
@@ -321,3 +323,34 @@ def test_ctrl_c_lets_the_job_go_on_and_says_how_to_come_back(url: str, run: Run,
     step = job["progress"]["step"] if job["progress"] else 0
     until(lambda: (show(run, job["id"])["progress"] or {}).get("step", 0) > step, 60, "more steps")
     assert run("jobs", "cancel", job["id"]).exit_code == 0
+
+
+def test_the_lines_of_a_demo_work_on_another_service(url: str) -> None:
+    request = {
+        "task": "forecasting", "dataset": "ds_gone", "model": "by-hand",
+        "network": {"cell": "gru", "hidden_size": 8}, "training": {"epochs": 1}, "options": {"horizon": 6},
+    }  # fmt: skip
+    prediction = {"instances": [{"values": [float(n) for n in range(48)]}]}
+    _, *lines = commands(url, SAMPLES / "seattle_weather.csv", request, prediction)
+    script = "\n".join(["set -euo pipefail", *lines])
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=170)
+    assert done.returncode == 0, done.stderr
+    *_, version, answer = (json.loads(line) for line in done.stdout.replace("}{", "}\n{").splitlines())
+    assert (version["model"], version["network"]["hidden_size"]) == ("by-hand", 8)
+    assert len(answer["predictions"][0]["mean"]) == 6
+
+
+def test_tables_fit_a_terminal_and_ids_are_whole(
+    run: Run, trained: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in (
+        ("jobs", "list"),
+        ("jobs", "show", trained["id"]),
+        ("models", "list"),
+        ("models", "show", "sales"),
+    ):
+        shown = run(*command).stdout
+        assert max(map(len, shown.splitlines())) <= 80, shown
+        assert "models" in command[:2] or trained["id"] in shown
+    assert trained["id"] in run("models", "show", "sales").stdout

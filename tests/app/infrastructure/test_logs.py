@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -88,3 +90,43 @@ def test_configuring_twice_logs_once_and_nothing_goes_to_stdout(
 def test_an_unknown_level_is_refused(root: logging.Logger) -> None:
     with pytest.raises(ValueError, match="LOUD"):
         logs.configure("loud")
+
+
+PROGRAM = """
+import logging, os, sys, threading, warnings
+from app.infrastructure import logs
+logs.configure_process()
+warnings.warn("old ways", stacklevel=1)
+thread = threading.Thread(target=int, args=("odd",))
+thread.start()
+thread.join()
+logs.write_line("told to stop", "signals")
+raise SystemExit(3) if len(sys.argv) > 1 else RuntimeError("broken")
+"""
+
+
+def run_program(*arguments: str, **variables: str) -> tuple[int, str, list[dict[str, Any]]]:
+    """A program's exit status, its stdout, and the lines of its log."""
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", PROGRAM, *arguments],
+        capture_output=True, text=True, check=False, env=os.environ | variables,
+    )  # fmt: skip
+    return done.returncode, done.stdout, [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_what_a_process_says_of_itself_is_json_too() -> None:
+    status, out, lines = run_program()
+    assert (status, out) == (1, "")
+    warning, thread, signal_line, last = lines
+    assert "old ways" in warning["message"]
+    assert "invalid literal" in thread["traceback"]
+    assert (signal_line["logger"], signal_line["message"]) == ("signals", "told to stop")
+    assert (last["level"], last["message"]) == ("critical", "unexpected: broken")
+    assert last["traceback"].startswith("Traceback")
+    assert run_program("exit")[0] == 3
+
+
+def test_a_level_that_does_not_exist_is_told_as_json() -> None:
+    status, _, (line,) = run_program(RECURRA_LOG_LEVEL="loud")
+    assert status == 1
+    assert "LOUD" in line["message"]

@@ -36,6 +36,6 @@ def test_the_whole_demo(task: Any, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for model in task.demo.jobs:
         assert (f"{model} is better than {task.demo.baseline}" in done.stdout) or not task.demo.must_win
-    assert "The same by hand:" in done.stdout
+    assert "The same by hand, while `recurra up` runs in another terminal:" in done.stdout
     assert "Traceback" not in done.stderr
     assert not any(tmp_path.iterdir())

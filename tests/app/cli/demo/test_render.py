@@ -3,7 +3,11 @@
 import pytest
 
 from app.cli.demo.render import STYLES, draw_chart, print_prediction
+from app.cli.demo.run import SAMPLES, read_questions
+from app.tasks import TASKS
+from app.tasks.contract import Task
 from app.tasks.demonstration import Chart, Curve, StyledText
+from tests.app.cli.demo.test_run import right_prediction
 
 
 def chart(*curves: Curve) -> Chart:
@@ -15,15 +19,30 @@ def test_a_chart_fits_a_terminal_and_bears_missing_values() -> None:
     drawn = draw_chart(
         chart(
             Curve(past, -40, "white"),
-            Curve([39.0, 40.0, 40.0], 1, "blue"),
-            Curve([41.0, 42.0, 43.0], 1, "red"),
-            Curve([41.0, None, 43.0], 1, "green", dots=True),
+            Curve([10.0, 10.0, 15.0], 1, "blue", "·"),
+            Curve([30.0, 20.0, 25.0], 1, "red", "="),
+            Curve([41.0, None, 43.0], 1, "green", "•"),
         )
     )
     lines = drawn.plain.splitlines()
     assert max(map(len, lines)) <= 85
     assert drawn.plain.count("•") == 3  # two values, and the legend's
     assert len(lines) < 24
+    assert (drawn.plain.count("="), drawn.plain.count("·")) == (3, 3)  # as many as there are values
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_curves_of_several_kinds_are_told_apart_without_colors(task: Task) -> None:
+    """Curves of one kind share a marker; where there are several, the legend names each."""
+    if task.demo.render is None:
+        return
+    question = read_questions(task, SAMPLES / task.demo.sample)[0]
+    for part in task.demo.render(question, right_prediction(question)):
+        if isinstance(part, Chart):
+            kinds = {(curve.color, curve.marker) for curve in part.curves}
+            markers = {marker for _, marker in kinds}
+            assert len(markers) in {1, len(kinds)}
+            assert len(markers) == 1 or all(marker in part.legend for marker in markers if marker)
 
 
 def test_texts_are_one_paragraph_and_charts_have_titles(capsys: pytest.CaptureFixture[str]) -> None:

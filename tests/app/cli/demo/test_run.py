@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from app.cli.client import Client
+from app.cli.console import DEFAULT_URL
 from app.cli.demo import run
 from app.cli.demo.by_hand import MAX_BODY_CHARS
 from app.cli.demo.run import SAMPLES, DemoFailed, is_better, job_request, read_questions, run_demo, train
@@ -154,8 +155,11 @@ def test_a_demo_from_upload_to_prediction(
     for question in questions_of(task):
         texts = [value for value in question.example.values() if isinstance(value, str) and value != "test"]
         assert all(text in shown for text in texts)
-    by_hand = [line for line in shown.splitlines() if line.startswith(("  curl", "  recurra predict"))]
-    assert len(by_hand) == 6
+    _, _, after = shown.partition("The same by hand, while `recurra up` runs")
+    by_hand = after.split("\n\n")[0].splitlines()[1:]
+    assert len(by_hand) == 9
+    assert by_hand[0] == f"  URL={DEFAULT_URL}"
+    assert "http://server" not in "".join(by_hand)  # which is gone when they are read
     assert server.predictions[0]["instances"][0] == questions_of(task)[0].instance
     if by_hand[-1].startswith("  curl"):
         body = json.loads(by_hand[-1].split("'")[3])

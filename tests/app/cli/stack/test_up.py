@@ -1,5 +1,6 @@
 """`recurra up`, the real thing: ready when it is, alone on its directory, gone without a trace."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -29,6 +30,10 @@ def test_it_is_ready_serves_alone_and_stops_in_order(tmp_path: Path) -> None:
         assert process.returncode == 0
         assert "Traceback" not in errors
         until(lambda: all(has_ended(pid) for pid in below), what="the end of all parts")
+    for log in (tmp_path / "data" / "logs").iterdir():
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert lines, log
+        assert all({"at", "level", "logger", "message"} <= line.keys() for line in lines)
     assert {log.name for log in (tmp_path / "data" / "logs").iterdir()} >= {
         "api.log", "serve.log", "train.log", "valkey.log",
     }  # fmt: skip

@@ -18,11 +18,10 @@ def test_questions_are_about_test_clips_of_several_labels() -> None:
     assert len({question.example["label"] for question in questions}) >= 4
     for question in questions:
         msgspec.convert(question.instance, TASK.instance)
-    job = {"task": "video", "dataset": "ds_1", "id": "job_1", "model": "m", "model_version": 1}
-    *_, last = commands(
-        "http://x", SAMPLES / DEMO.sample, {}, job, prediction_request(DEMO, questions[0].brief)
-    )
-    assert last == f"  recurra predict m {SAMPLES / DEMO.sample} --url http://x"
+    request = {"task": "video", "dataset": "ds_1", "model": "m"}
+    prediction = prediction_request(DEMO, questions[0].brief)
+    *_, last = commands("http://x", SAMPLES / DEMO.sample, request, prediction)
+    assert last == f"  recurra predict m {SAMPLES / DEMO.sample} --url $URL"
 
 
 def test_a_label_with_its_probability_and_the_right_one() -> None:
