@@ -67,7 +67,7 @@ def fit_preprocessing(series: SeriesSet, ends: Sequence[int], options: Forecasti
         **INITIAL_SCALE,
         "non_negative": all(bool(np.nanmin(values) >= 0) for values in train),
         "counts": are_counts(train),
-        "still": fit_still(train),
+        "still": fit_still(train, horizon),
     }
 
 

@@ -62,11 +62,18 @@ def test_how_many_equal_values_show_it_is_measured() -> None:
     rng = np.random.default_rng(3)
     parts = [(rng.random(200) < 0.3) * rng.integers(1, 4, 200).astype(float) for _ in range(12)]
     longest = max(len(run) for part in parts for run in "".join("x "[int(v > 0)] for v in part).split())
-    assert fit_still([ALIVE]) == MIN_STILL
-    assert fit_still([DEAD, ALIVE]) == MIN_STILL
-    assert 8 < fit_still(parts) <= longest + 1
-    assert fit_still([*parts, *[DEAD] * 12]) > MIN_STILL
-    assert fit_still([np.array([1.0, NAN])]) == MIN_STILL
+    assert fit_still([ALIVE], HORIZON) == MIN_STILL
+    assert fit_still([DEAD, ALIVE], HORIZON) == MIN_STILL
+    assert 8 < fit_still(parts, HORIZON) <= longest + 1
+    assert fit_still([*parts, *[DEAD] * 12], HORIZON) > MIN_STILL  # runs of parts still break
+    assert fit_still([np.array([1.0, NAN])], HORIZON) == MIN_STILL
+    assert fit_still([np.array([NAN, NAN])], HORIZON) == MIN_STILL
+
+
+def test_a_season_of_zeros_is_no_dead_series() -> None:
+    summers = np.where(np.arange(3 * 365) % 365 < 150, 0.0, 5.0 + np.arange(3 * 365) % 2)
+    assert fit_still([summers], 1) == MIN_STILL
+    assert fit_still([summers], 14) > 100
 
 
 def test_a_few_zeros_of_a_part_in_stock_are_no_dead_series() -> None:
