@@ -53,10 +53,21 @@ class ForecastContext:
     history: Array  # (time,) float64, NaN = missing
     normalized: NormalizedHistory
     lower_bound: float  # of all forecasts; -inf for none
+    still: float | None  # the value of a series that never moved
     item_id: str | None = None
     origin: int | None = None  # ordinal of the first step to forecast; None = undated
     phase: int = 0  # of the time stamps, see `Frequency.phase`
     warnings: Sequence[str] = ()
+
+
+def forecast_context(state: Json, history: History, normalized: NormalizedHistory) -> ForecastContext:
+    """The context of a forecast whose steps have no names.
+
+    Its lower bound is 0 if neither the series nor the training data has a negative value.
+    """
+    values = history.values
+    bounded = state["non_negative"] and np.nanmin(values) >= 0
+    return ForecastContext(values, normalized, 0.0 if bounded else -np.inf, still_value(state, values))
 
 
 def read_values(values: Sequence[float | str | None]) -> Array:
@@ -164,53 +175,47 @@ def input_warnings(state: Json, instance: ForecastingInstance) -> list[str]:
     return warnings
 
 
-def lower_bound(state: Json, values: Array) -> float:
-    """0 if neither the series (time,) nor the training data has a negative value, otherwise -inf."""
-    return 0.0 if state["non_negative"] and np.nanmin(values) >= 0 else -np.inf
-
-
 def forecast_quantiles(state: Json, context: ForecastContext, outputs: Array) -> Array:
     """The network's outputs (horizon * quantiles,) in measured units, (horizon, quantiles), ascending.
 
-    A history that never moved stays what it is. Whole numbers, if a history has no others, have whole numbers
-    as quantiles where the training data had zeros among no others; see `are_counts`.
+    A series that never moved stays what it is.
     """
-    still = still_value(state, context.history)
-    if still is not None:
-        return np.full((state["horizon"], len(state["quantiles"])), still)
-    values = unrounded_quantiles(state, context, outputs)
-    whole = state["counts"] and _all_whole(context.history)
-    return np.floor(values + 0.5) if whole else values
-
-
-def unrounded_quantiles(state: Json, context: ForecastContext, outputs: Array) -> Array:
-    """The network's outputs (horizon * quantiles,) in measured units, (horizon, quantiles), ascending."""
     entry, horizon = context.normalized, state["horizon"]
+    if context.still is not None:
+        return np.full((horizon, len(state["quantiles"])), context.still)
     moves = np.sort(outputs.astype(np.float64).reshape(horizon, -1), axis=1) * entry.scale[-1]
     z = entry.base[-1] + moves + entry.effects[-horizon:, None]  # (horizon, quantiles)
     return np.maximum(entry.transform.inverse(z), context.lower_bound)
 
 
-def _all_whole(values: Array) -> bool:
-    observed = values[np.isfinite(values)]
-    return bool((observed == np.floor(observed)).all())
+def round_counts(state: Json, context: ForecastContext, quantiles: Array) -> Array:
+    """Quantiles in whole numbers, if the model's data are counts and the history has only whole numbers."""
+    if not state["counts"]:
+        return quantiles
+    observed = context.history[np.isfinite(context.history)]
+    whole = bool((observed == np.floor(observed)).all())
+    return np.floor(quantiles + 0.5) if whole else quantiles
 
 
-def median_and_terms(state: Json, context: ForecastContext, outputs: Array) -> tuple[Array, Array]:
-    """The median (horizon,) before rounding, and the terms (horizon, 3) that lead from it to the mean."""
-    levels, entry = state["quantiles"], context.normalized
-    values = unrounded_quantiles(state, context, outputs)  # (horizon, quantiles)
-    log, bound = entry.transform.kind == LOG, context.lower_bound
-    terms = mean_terms(values, levels, context.history, entry.season, log=log, lower_bound=bound)
-    return values[:, levels.index(0.5)], terms
+def forecast_mean_terms(state: Json, context: ForecastContext, quantiles: Array) -> Array:
+    """What leads from the median to the mean, (horizon, 3), of quantiles before they are rounded."""
+    entry = context.normalized
+    return mean_terms(
+        quantiles,
+        state["quantiles"],
+        context.history,
+        entry.season,
+        log=entry.transform.kind == LOG,
+        lower_bound=context.lower_bound,
+    )
 
 
-def forecast_mean(state: Json, context: ForecastContext, outputs: Array) -> Array:
-    """The expectation (horizon,), never rounded."""
-    still = still_value(state, context.history)
-    if still is not None:
-        return np.full(state["horizon"], still)
-    median, terms = median_and_terms(state, context, outputs)
+def forecast_mean(state: Json, context: ForecastContext, quantiles: Array) -> Array:
+    """The expectation (horizon,) from quantiles before they are rounded; it is not rounded itself."""
+    median = quantiles[:, state["quantiles"].index(0.5)]
+    if context.still is not None:
+        return np.asarray(median)
+    terms = forecast_mean_terms(state, context, quantiles)
     return np.maximum(add_terms(median, terms, state["mean"]), context.lower_bound)
 
 
@@ -222,10 +227,11 @@ def build_prediction(
     A version whose state has no weights for the mean was trained when `mean` was the median, and keeps it.
     """
     trained, horizon = state["quantiles"], parameters.horizon or state["horizon"]
-    values = forecast_quantiles(state, context, outputs)[:horizon]  # (horizon, quantiles)
+    quantiles = forecast_quantiles(state, context, outputs)  # (trained horizon, quantiles)
+    values = round_counts(state, context, quantiles)[:horizon]
     levels = state["answered"] if parameters.quantiles is None else parameters.quantiles
     median = values[:, trained.index(0.5)].tolist()
-    mean = forecast_mean(state, context, outputs)[:horizon].tolist() if "mean" in state else median
+    mean = forecast_mean(state, context, quantiles)[:horizon].tolist() if "mean" in state else median
     prediction: Json = {
         "item_id": context.item_id,
         "mean": mean,

@@ -5,6 +5,7 @@ Inputs are on a local scale (Smyl 2020). The loss is taken at every position (fo
 season, so that an untrained network equals the benchmark Naive2.
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 import msgspec
@@ -19,22 +20,22 @@ from app.tasks.forecasting.backtest import HistorySlicer, find_split_points
 from app.tasks.forecasting.demo import DEMO
 from app.tasks.forecasting.encoding import gather_inputs, input_width
 from app.tasks.forecasting.inference import (
-    ForecastContext,
     ForecastingInstance,
     ForecastingParameters,
     build_prediction,
     check_parameters,
+    forecast_context,
+    forecast_mean_terms,
     forecast_quantiles,
     input_warnings,
     item_name,
-    lower_bound,
-    median_and_terms,
     parse_frequency,
     read_history,
+    round_counts,
 )
 from app.tasks.forecasting.instances import ForecastingInstanceView, check_dataset
 from app.tasks.forecasting.metrics import ForecastScores, naive_errors, naive_scale, seasonal_naive
-from app.tasks.forecasting.normalization import History, build_panel, normalize
+from app.tasks.forecasting.normalization import build_panel, normalize
 from app.tasks.forecasting.options import ForecastingOptions, check_options
 from app.tasks.forecasting.prediction.expectation import PRIOR_WEIGHTS, MeanWeights
 from app.tasks.forecasting.preprocessing import (
@@ -170,7 +171,10 @@ class Forecasting:
         rows = np.linspace(0, len(outputs) - 1, min(len(outputs), MAX_SAMPLED_SERIES)).astype(np.int64)
         for row in rows.tolist():
             history = origins.history(row)
-            median, terms = median_and_terms(state, _context(state, history), outputs[row])
+            context = forecast_context(state, history, normalize(state, history))
+            quantiles = forecast_quantiles(state, context, outputs[row])  # (horizon, quantiles)
+            median = quantiles[:, state["quantiles"].index(0.5)]
+            terms = forecast_mean_terms(state, context, quantiles)
             weights.add(history.targets, median, terms, history.values)
         return {**state, "mean": weights.fit()}
 
@@ -193,14 +197,12 @@ class Forecasting:
         time = min(len(history.values), state["context"])
         inputs = gather_inputs(state, panel, np.zeros(1, np.int64), panel.lengths - time, time)
         origin = None if history.start is None else history.start + len(history.values)
-        context = ForecastContext(
-            history.values,
-            normalized,
-            lower_bound(state, history.values),
-            item_name(instance),
-            origin,
-            phase,
-            input_warnings(state, instance),
+        context = replace(
+            forecast_context(state, history, normalized),
+            item_id=item_name(instance),
+            origin=origin,
+            phase=phase,
+            warnings=input_warnings(state, instance),
         )
         return Example(inputs[0], context)
 
@@ -217,7 +219,8 @@ class Forecasting:
         for row, output in enumerate(outputs):
             history, past = origins.history(row), origins.values_before(row)
             scale = naive_scale(past, state["season"])
-            quantiles = forecast_quantiles(state, _context(state, history), output)  # (horizon, quantiles)
+            context = forecast_context(state, history, normalize(state, history))
+            quantiles = round_counts(state, context, forecast_quantiles(state, context, output))
             network.add(history.targets, quantiles[:, state["quantiles"].index(0.5)], quantiles, scale)
             point = seasonal_naive(past, state["season"], state["horizon"])  # (horizon,)
             errors = naive_errors(past, state["season"])
@@ -231,12 +234,6 @@ def _forecast_origins(split: Split) -> ForecastOrigins:
     if isinstance(split, ForecastingSplit) and isinstance(split.source, ForecastOrigins):
         return split.source
     raise TypeError("only forecasts at origins can be evaluated")
-
-
-def _context(state: Json, history: History) -> ForecastContext:
-    """The context of a forecast that is evaluated."""
-    bound = lower_bound(state, history.values)
-    return ForecastContext(history.values, normalize(state, history), bound)
 
 
 TASK = Forecasting()
