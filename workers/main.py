@@ -22,7 +22,7 @@ from app.services.jobs.dispatcher import Dispatcher
 from app.services.maintenance.janitor import Janitor
 from app.settings import Settings
 from workers.jobs import celery_task
-from workers.jobs.machine import DeviceMissing, worker_devices
+from workers.jobs.machine import ConfiguredDeviceMissing, worker_devices
 from workers.jobs.registration import WorkerRegistration
 from workers.jobs.supervisor import Supervisor, Timeouts
 from workers.serving.processes import ServingConfig, predictor_step
@@ -166,7 +166,7 @@ def main() -> None:
     celery_task.log_shutdown()
     try:
         {TRAIN: train, SERVE: serve}[role](new_id("worker"))
-    except DeviceMissing as error:
+    except ConfiguredDeviceMissing as error:
         log.critical("%s", error)
         sys.exit(1)
 

@@ -97,8 +97,8 @@ SAMPLES = {
             {"values": [9.0, 8.0] * 30, "start": "2020-01-01"},
         ],
         parameters={"horizon": 3, "quantiles": [0.1, 0.5]},
-        fields=({"values", "start", "freq", "item_id", "future", "past"}, {"horizon", "quantiles"}),
-        answer={"item_id", "mean", "quantiles"},
+        fields=({"values", "start", "freq", "item_id", "future", "past", "static"}, {"horizon", "quantiles"}),
+        answer={"item_id", "mean", "median", "quantiles"},
     ),
     "generation": Sample(
         format="txt",

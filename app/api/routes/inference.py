@@ -26,7 +26,8 @@ may have any numeric datatype that its own can hold: floats are rounded, nothing
 many steps of each row count; what follows is padding. `null`, or NaN, is a missing value where the task knows
 such. An empty text leaves an optional field out, unless the row has no other field. BYTES are UTF-8, or,
 where a task's field holds files, any bytes in binary data and base64 in JSON. A version is a number or an
-alias."""
+alias. Warnings, such as of covariates that the model was trained with, are lines of the response's parameter
+`warnings`."""
 
 
 async def infer(call: Call) -> tuple[bytes, Headers]:
@@ -43,11 +44,12 @@ async def infer(call: Call) -> tuple[bytes, Headers]:
     else:
         request = parse_inference_request(body, length, tensors)
     seconds = _deadline(call, request.parameters)
+    warnings = ""
     if network:
         outputs, answer = await run_network(service, resolved.route, request, seconds)
     else:
-        outputs, answer = await run_task(service, resolved, request, seconds)
-    content, length = write_response(name, resolved.route.version, request, outputs, tensors)
+        outputs, answer, warnings = await run_task(service, resolved, request, seconds)
+    content, length = write_response(name, resolved.route.version, request, outputs, tensors, warnings)
     headers = [JSON_TYPE if length is None else BINARY_TYPE, call.timing(answer)]
     if length is not None:
         headers.append((b"inference-header-content-length", b"%d" % length))

@@ -94,8 +94,12 @@ def write_response(
     request: InferenceRequest,
     tensors: dict[str, OutputTensor],
     signature: Signature,
+    warnings: str = "",
 ) -> tuple[bytes, int | None]:
-    """The response, and how many of its bytes are JSON if binary tensors follow them."""
+    """The response, and how many of its bytes are JSON if binary tensors follow them.
+
+    Warnings are a parameter of the response.
+    """
     datatypes = {field.name: field.datatype for field in signature.outputs}
     outputs, blobs = [], []
     for name, binary in request.outputs.items():
@@ -111,6 +115,8 @@ def write_response(
     body: Json = {"model_name": model, "model_version": str(version), "outputs": outputs}
     if request.id is not None:
         body["id"] = request.id
+    if warnings:
+        body["parameters"] = {"warnings": warnings}
     head = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     return b"".join((head, *blobs)), len(head) if blobs else None
 

@@ -133,8 +133,8 @@ def _is_small(request: InferenceRequest) -> bool:
 
 async def run_task(
     service: PredictionService, resolved: ResolvedRoute, request: InferenceRequest, seconds: float
-) -> tuple[dict[str, OutputTensor], Answer]:
-    """The task's predictions, as tensors."""
+) -> tuple[dict[str, OutputTensor], Answer, str]:
+    """The task's predictions, as tensors, and their warnings, one a line."""
     task = resolved.route.task
     instances, parameters = await instances_from_tensors(task, request)
     inline = _is_small(request)
@@ -144,9 +144,19 @@ async def run_task(
         details = [_describe(problem) for problem in error.problems]
         raise Invalid("; ".join(details) or error.message) from None
     arguments = (task, request, predictions)
+    warnings = join_warnings(predictions)
     if inline:
-        return _output_tensors(*arguments), answer
-    return await asyncio.to_thread(_output_tensors, *arguments), answer
+        return _output_tensors(*arguments), answer, warnings
+    return await asyncio.to_thread(_output_tensors, *arguments), answer, warnings
+
+
+def join_warnings(predictions: Sequence[Json]) -> str:
+    """The warnings of all predictions as lines, each once, with the first row that has it."""
+    first: dict[str, int] = {}
+    for row, prediction in enumerate(predictions):
+        for warning in prediction.get("warnings", ()):
+            first.setdefault(warning, row)
+    return "\n".join(f"row {row}: {warning}" for warning, row in first.items())
 
 
 def _is_reserved(parameter: str) -> bool:

@@ -8,13 +8,19 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from app.errors import Invalid, Problem, pointer
 from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.normalization import History, NormalizedHistory
+from app.tasks.forecasting.normalization import LOG, History, NormalizedHistory
+from app.tasks.forecasting.prediction.covariates import (
+    Cell,
+    CovariateValues,
+    RequestCovariates,
+    invalid_field,
+)
+from app.tasks.forecasting.prediction.expectation import add_terms, mean_terms
+from app.tasks.forecasting.prediction.still import still_value
+from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
 from app.typedefs import Json
-
-CovariateValues = list[float | str | None]
 
 MAX_REQUEST_STEPS = 100_000
 
@@ -22,15 +28,15 @@ parse_frequency = cache(Frequency.parse)
 
 
 class ForecastingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One series up to now; `null` is a missing value."""
+    """One series up to now; `null`, "NaN" or another mark of an upload is a missing value."""
 
-    values: Annotated[list[float | None], msgspec.Meta(min_length=1, max_length=MAX_REQUEST_STEPS)]
+    values: Annotated[Sequence[float | str | None], msgspec.Meta(min_length=1, max_length=MAX_REQUEST_STEPS)]
     start: str | int | None = None
     freq: str | int | None = None
-    item_id: str | None = None
+    item_id: str | int | None = None
     future: dict[str, CovariateValues] = {}
     past: dict[str, CovariateValues] = {}
-    static: dict[str, str | None] = {}
+    static: dict[str, Cell] = {}
 
 
 class ForecastingParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -44,20 +50,30 @@ class ForecastingParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=T
 class ForecastContext:
     """What decoding needs of a history: its normalization, and the names of the future steps."""
 
+    history: Array  # (time,) float64, NaN = missing
     normalized: NormalizedHistory
     lower_bound: float  # of all forecasts; -inf for none
+    still: float | None  # the value of a series that never moved
     item_id: str | None = None
     origin: int | None = None  # ordinal of the first step to forecast; None = undated
     phase: int = 0  # of the time stamps, see `Frequency.phase`
+    warnings: Sequence[str] = ()
 
 
-def invalid_field(path: str, detail: str) -> Invalid:
-    """The error of one field of a request, with its JSON pointer."""
-    return Invalid(detail, [Problem(path, detail)])
+def forecast_context(state: Json, history: History, normalized: NormalizedHistory) -> ForecastContext:
+    """The context of a forecast whose steps have no names.
+
+    Its lower bound is 0 if neither the series nor the training data has a negative value.
+    """
+    values = history.values
+    bounded = state["non_negative"] and np.nanmin(values) >= 0
+    return ForecastContext(values, normalized, 0.0 if bounded else -np.inf, still_value(state, values))
 
 
-def read_values(values: Sequence[float | None]) -> Array:
-    """Values (time,) float64 with NaN for null; raises `Invalid` if one is infinite or none observed."""
+def read_values(values: Sequence[float | str | None]) -> Array:
+    """Values (time,) float64 with NaN for missing; raises `Invalid` if one is infinite or none observed."""
+    if str in set(map(type, values)):
+        values = [_read_text(value, step) for step, value in enumerate(values)]
     numbers = np.array(values, np.float64)  # None becomes NaN
     infinite = np.isinf(numbers)
     if infinite.any():
@@ -67,6 +83,15 @@ def read_values(values: Sequence[float | None]) -> Array:
     if np.isnan(numbers).all():
         raise invalid_field("/values", "At least one value must be observed.")
     return numbers
+
+
+def _read_text(value: float | str | None, step: int) -> float | None:
+    """A value that may be a text, which must stand for a missing one."""
+    if not isinstance(value, str):
+        return value
+    if value not in MISSING_TEXTS:
+        raise invalid_field(f"/values/{step}", f"{shorten(value)} is not a number.")
+    return None
 
 
 def read_start(state: Json, instance: ForecastingInstance) -> tuple[int | None, int]:
@@ -87,11 +112,13 @@ def read_start(state: Json, instance: ForecastingInstance) -> tuple[int | None, 
         raise invalid_field("/start", str(error)) from None
 
 
-def read_history(state: Json, instance: ForecastingInstance) -> tuple[History, int]:
+def read_history(
+    state: Json, instance: ForecastingInstance, horizon: int | None = None
+) -> tuple[History, int]:
     """The history of a request and the phase of its time stamps; raises `Invalid` with a pointer.
 
-    Only the last `state["history"]` steps are taken. If none of them is observed, the last one takes the
-    last observed value of the request.
+    Future covariates must cover `horizon`, by default the trained one. Only the last `state["history"]` steps
+    are taken. If none of them is observed, the last one takes the last observed value of the request.
     """
     values = read_values(instance.values)
     start, phase = read_start(state, instance)
@@ -99,83 +126,29 @@ def read_history(state: Json, instance: ForecastingInstance) -> tuple[History, i
     skipped = len(values) - len(recent)
     if not np.isfinite(recent).any():
         recent = np.concatenate([recent[:-1], values[np.isfinite(values)][-1:]])
-    past_names = [spec["name"] for spec in state["past"] + state["future"]]
-    columns = instance.past | _repeat_static(instance, past_names, len(values))
-    past = _read_covariates(columns, state["past"], past_names, "past", len(values))[skipped:]
-    future = _read_covariates(columns, state["future"], past_names, "past", len(values))[skipped:]
-    beyond = _read_covariates(instance.future, state["future"], None, "future", state["horizon"])
+    covariates = request_covariates(state, instance)
+    past = covariates.read_past(state["past"])[skipped:]
+    known = covariates.read_past(state["future"])[skipped:]
+    ahead = covariates.read_future(horizon or state["horizon"])
     return History(
         values=recent,
         targets=np.full(state["horizon"], np.nan),
         start=None if start is None else start + skipped,
-        static=_static_codes(instance, state),
+        static=covariates.read_static(),
         past=past,
-        future=np.concatenate([future, beyond]),
+        future=np.concatenate([known, ahead]),
     ), phase
 
 
-def _repeat_static(
-    instance: ForecastingInstance, names: Sequence[str], size: int
-) -> dict[str, CovariateValues]:
-    """Static columns of the request that varied in training, as covariates constant over all steps."""
-    return {name: [value] * size for name, value in instance.static.items() if name in names}
+def request_covariates(state: Json, instance: ForecastingInstance) -> RequestCovariates:
+    """The covariates of a request, to be read for a model."""
+    columns = (instance.past, instance.future, instance.static)
+    return RequestCovariates(state, *columns, item_name(instance), len(instance.values))
 
 
-def _read_covariates(
-    columns: dict[str, CovariateValues],
-    specs: list[Json],
-    allowed: list[str] | None,
-    field: str,
-    size: int,
-) -> Array:
-    """Raw covariates (size, specs) of one field of a request; a missing column or entry is NaN."""
-    names = [spec["name"] for spec in specs]
-    for name in columns:
-        if name not in (names if allowed is None else allowed):
-            raise invalid_field(pointer(field, name), f"The model knows no {field} covariate {name!r}.")
-    table = np.full((size, len(specs)), np.nan)
-    for index, spec in enumerate(specs):
-        if spec["name"] not in columns:
-            continue
-        column = columns[spec["name"]]
-        path = pointer(field, spec["name"])
-        if field == "past" and len(column) != size:
-            raise invalid_field(path, f"There are {len(column)} entries for {size} values.")
-        for step, entry in enumerate(column[:size]):  # entries beyond the horizon are ignored
-            table[step, index] = _read_number(entry, spec, f"{path}/{step}")
-    return table
-
-
-def _read_number(entry: float | str | None, spec: Json, path: str) -> float:
-    """A covariate's entry as a number or the code of its level; NaN if missing or an unknown level."""
-    if entry is None:
-        return np.nan
-    if spec["levels"]:
-        return float(spec["levels"].index(str(entry))) if str(entry) in spec["levels"] else np.nan
-    if isinstance(entry, str):
-        raise invalid_field(path, f"{spec['name']} is numeric.")
-    return float(entry)
-
-
-def _static_codes(instance: ForecastingInstance, state: Json) -> Array | None:
-    """Codes (static,) of the static columns; None if the model reads none.
-
-    A column that the request lacks has the code that its item had in training. A level or an item that the
-    training data did not have is -1.
-    """
-    requested, specs = instance.static, state["static"]
-    names = [spec["name"] for spec in specs + state["past"] + state["future"]]
-    for name in requested:
-        if name not in names:
-            raise invalid_field(pointer("static", name), f"The model knows no static column {name!r}.")
-    if not specs:
-        return None
-    codes = list(state["items"].get(instance.item_id, [-1] * len(specs)))
-    for index, spec in enumerate(specs):
-        if spec["name"] in requested:
-            level = requested[spec["name"]]
-            codes[index] = spec["levels"].index(level) if level in spec["levels"] else -1
-    return np.array(codes)
+def item_name(instance: ForecastingInstance) -> str | None:
+    """The id as the text that an upload reads it as."""
+    return None if instance.item_id is None else str(instance.item_id)
 
 
 def check_parameters(state: Json, parameters: ForecastingParameters) -> None:
@@ -192,30 +165,84 @@ def check_parameters(state: Json, parameters: ForecastingParameters) -> None:
             )
 
 
+def input_warnings(state: Json, instance: ForecastingInstance) -> list[str]:
+    """What the model was trained with and the request lacks, as sentences."""
+    warnings = request_covariates(state, instance).warnings()
+    if state["cycles"] and instance.start is None:
+        warnings.append(
+            "`start` is missing: the forecast does without the calendar the model was trained with."
+        )
+    return warnings
+
+
 def forecast_quantiles(state: Json, context: ForecastContext, outputs: Array) -> Array:
-    """The network's outputs (horizon * quantiles,) in measured units, (horizon, quantiles), ascending."""
+    """The network's outputs (horizon * quantiles,) in measured units, (horizon, quantiles), ascending.
+
+    A series that never moved stays what it is.
+    """
     entry, horizon = context.normalized, state["horizon"]
+    if context.still is not None:
+        return np.full((horizon, len(state["quantiles"])), context.still)
     moves = np.sort(outputs.astype(np.float64).reshape(horizon, -1), axis=1) * entry.scale[-1]
     z = entry.base[-1] + moves + entry.effects[-horizon:, None]  # (horizon, quantiles)
-    values = np.maximum(entry.transform.inverse(z), context.lower_bound)
-    return np.floor(values + 0.5) if state["counts"] else values
+    return np.maximum(entry.transform.inverse(z), context.lower_bound)
+
+
+def round_counts(state: Json, context: ForecastContext, quantiles: Array) -> Array:
+    """Quantiles in whole numbers, if the model's data are counts and the history has only whole numbers."""
+    if not state["counts"]:
+        return quantiles
+    observed = context.history[np.isfinite(context.history)]
+    whole = bool((observed == np.floor(observed)).all())
+    return np.floor(quantiles + 0.5) if whole else quantiles
+
+
+def forecast_mean_terms(state: Json, context: ForecastContext, quantiles: Array) -> Array:
+    """What leads from the median to the mean, (horizon, 3), of quantiles before they are rounded."""
+    entry = context.normalized
+    return mean_terms(
+        quantiles,
+        state["quantiles"],
+        context.history,
+        entry.season,
+        log=entry.transform.kind == LOG,
+        lower_bound=context.lower_bound,
+    )
+
+
+def forecast_mean(state: Json, context: ForecastContext, quantiles: Array) -> Array:
+    """The expectation (horizon,) from quantiles before they are rounded; it is not rounded itself."""
+    median = quantiles[:, state["quantiles"].index(0.5)]
+    if context.still is not None:
+        return np.asarray(median)
+    terms = forecast_mean_terms(state, context, quantiles)
+    return np.maximum(add_terms(median, terms, state["mean"]), context.lower_bound)
 
 
 def build_prediction(
     state: Json, context: ForecastContext, outputs: Array, parameters: ForecastingParameters
 ) -> Json:
-    """The prediction of the API: `mean` is the median; time stamps only for a dated series."""
+    """The prediction of the API; time stamps only for a dated series, warnings only where there are some.
+
+    A version whose state has no weights for the mean was trained when `mean` was the median, and keeps it.
+    """
     trained, horizon = state["quantiles"], parameters.horizon or state["horizon"]
-    values = forecast_quantiles(state, context, outputs)[:horizon]  # (horizon, quantiles)
+    quantiles = forecast_quantiles(state, context, outputs)  # (trained horizon, quantiles)
+    values = round_counts(state, context, quantiles)[:horizon]
     levels = state["answered"] if parameters.quantiles is None else parameters.quantiles
+    median = values[:, trained.index(0.5)].tolist()
+    mean = forecast_mean(state, context, quantiles)[:horizon].tolist() if "mean" in state else median
     prediction: Json = {
         "item_id": context.item_id,
-        "mean": values[:, trained.index(0.5)].tolist(),
+        "mean": mean,
+        "median": median,
         "quantiles": {str(level): _interpolate(values, trained, level) for level in levels},
     }
     if context.origin is not None:
         frequency = parse_frequency(state["freq"])
         prediction["timestamps"] = frequency.stamps(context.origin, horizon, context.phase)
+    if context.warnings:
+        prediction["warnings"] = list(context.warnings)
     return prediction
 
 

@@ -7,20 +7,21 @@ from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.inference import (
     MAX_REQUEST_STEPS,
-    CovariateValues,
     ForecastingInstance,
     ForecastingParameters,
     check_parameters,
 )
+from app.tasks.forecasting.prediction.covariates import Cell, CovariateValues
 from app.tasks.forecasting.series import SeriesSet
 from app.typedefs import Json
 
 
 class ForecastingInstanceView:
-    """Item `i` is series `i` up to its last observed value, with the covariates known beyond it.
+    """Item `i` is series `i` up to its last observed value, with the covariates of its rows beyond it.
 
     The flat arrays are only read when an item is accessed, so they may be memory-mapped. An item leaves out
-    the steps before the model's history and the columns the model does not know.
+    the steps before the model's history and the columns the model does not know; without rows beyond the last
+    value it has no future covariates.
     """
 
     def __init__(self, series: SeriesSet, state: Json) -> None:
@@ -47,7 +48,9 @@ class ForecastingInstanceView:
             freq=series.freq,
             item_id=str(series.ids[index]),
             past=self._covariates(self._past, first, end),
-            future=self._covariates(self._future, end, min(end + self._state["horizon"], stop)),
+            future=self._covariates(self._future, end, min(end + self._state["horizon"], stop))
+            if end < stop
+            else {},
             static=self._static_levels(index),
         )
 
@@ -61,7 +64,7 @@ class ForecastingInstanceView:
         levels = self._series.covariate_levels
         return {name: _decode_column(rows[:, column], levels[column]) for name, column in columns.items()}
 
-    def _static_levels(self, index: int) -> dict[str, str | None]:
+    def _static_levels(self, index: int) -> dict[str, Cell]:
         codes, levels = self._series.static_codes, self._series.static_levels
         by_name = {name: int(codes[index, column]) for name, column in self._static.items()}
         return {

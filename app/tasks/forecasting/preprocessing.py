@@ -10,6 +10,7 @@ from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.metrics import best_season, naive_scale
 from app.tasks.forecasting.normalization import Panel, choose_transform, choose_transform_kind
 from app.tasks.forecasting.options import ForecastingOptions
+from app.tasks.forecasting.prediction.still import fit_still
 from app.tasks.forecasting.series import SeriesSet
 from app.typedefs import Json
 
@@ -66,6 +67,7 @@ def fit_preprocessing(series: SeriesSet, ends: Sequence[int], options: Forecasti
         **INITIAL_SCALE,
         "non_negative": all(bool(np.nanmin(values) >= 0) for values in train),
         "counts": are_counts(train),
+        "still": fit_still(train, horizon),
     }
 
 

@@ -5,6 +5,7 @@ Inputs are on a local scale (Smyl 2020). The loss is taken at every position (fo
 season, so that an untrained network equals the benchmark Naive2.
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 import msgspec
@@ -19,14 +20,18 @@ from app.tasks.forecasting.backtest import HistorySlicer, find_split_points
 from app.tasks.forecasting.demo import DEMO
 from app.tasks.forecasting.encoding import gather_inputs, input_width
 from app.tasks.forecasting.inference import (
-    ForecastContext,
     ForecastingInstance,
     ForecastingParameters,
     build_prediction,
     check_parameters,
+    forecast_context,
+    forecast_mean_terms,
     forecast_quantiles,
+    input_warnings,
+    item_name,
     parse_frequency,
     read_history,
+    round_counts,
 )
 from app.tasks.forecasting.instances import ForecastingInstanceView, check_dataset
 from app.tasks.forecasting.metrics import ForecastScores, naive_errors, naive_scale, seasonal_naive
@@ -37,6 +42,7 @@ from app.tasks.forecasting.options import (
     ForecastPrediction,
     check_options,
 )
+from app.tasks.forecasting.prediction.expectation import PRIOR_WEIGHTS, MeanWeights
 from app.tasks.forecasting.preprocessing import (
     MAX_SAMPLED_SERIES,
     NOTHING_OBSERVED,
@@ -66,7 +72,7 @@ class ForecastingSplit:
 
 
 class Forecasting:
-    """Global forecasting of many series; the point forecast, `mean` in the prediction, is the median."""
+    """Global forecasting of many series; the point forecast that is scored is the median."""
 
     name: ClassVar[str] = "forecasting"
     bidirectional: ClassVar[bool] = False  # every position has a loss: reading backwards would leak it
@@ -91,6 +97,7 @@ class Forecasting:
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("mean", "FP64", (-1,)),  # (horizon,)
         TensorField("quantiles", "FP64", (-1, -1)),  # (horizon, quantiles)
+        TensorField("median", "FP64", (-1,)),  # (horizon,)
     )
     instance_names: ClassVar[dict[str, str]] = {"target": "values"}
     demo: ClassVar[Demo] = DEMO
@@ -141,6 +148,7 @@ class Forecasting:
         points = find_split_points(series, options.horizon, max(seasons, default=1))
         ends = [p.train_end for p in points]
         state = {**fit_preprocessing(series, ends, options), **fit_covariates(series, ends, options)}
+        state["mean"] = list(PRIOR_WEIGHTS)
         slicer = HistorySlicer(series, state)
         train = slicer.training_histories((p.series, p.train_end) for p in points)
         refit = slicer.training_histories((p.series, p.refit_end) for p in points)
@@ -165,9 +173,17 @@ class Forecasting:
         )
 
     def calibrate(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
-        """The unchanged state: forecasts are not calibrated."""
-        del split, outputs
-        return state
+        """The state with the weights of what the mean is made of; the quantiles stay as they are."""
+        origins, weights = _forecast_origins(split), MeanWeights()
+        rows = np.linspace(0, len(outputs) - 1, min(len(outputs), MAX_SAMPLED_SERIES)).astype(np.int64)
+        for row in rows.tolist():
+            history = origins.history(row)
+            context = forecast_context(state, history, normalize(state, history))
+            quantiles = forecast_quantiles(state, context, outputs[row])  # (horizon, quantiles)
+            median = quantiles[:, state["quantiles"].index(0.5)]
+            terms = forecast_mean_terms(state, context, quantiles)
+            weights.add(history.targets, median, terms, history.values)
+        return {**state, "mean": weights.fit()}
 
     def check_dataset(self, summary: Json, state: Json, parameters: ForecastingParameters) -> list[Problem]:
         """Problems of the request: another frequency, a longer horizon, or unknown quantiles."""
@@ -182,14 +198,20 @@ class Forecasting:
     ) -> Example:
         """The last steps of a series as the network's inputs."""
         check_parameters(state, parameters)
-        history, phase = read_history(state, instance)
+        history, phase = read_history(state, instance, parameters.horizon)
         frequency = parse_frequency(state["freq"])
         panel, (normalized,) = build_panel(state, frequency, [history], receptive_field(state))
         time = min(len(history.values), state["context"])
         inputs = gather_inputs(state, panel, np.zeros(1, np.int64), panel.lengths - time, time)
         origin = None if history.start is None else history.start + len(history.values)
-        bound = _lower_bound(state, history.values)
-        return Example(inputs[0], ForecastContext(normalized, bound, instance.item_id, origin, phase))
+        context = replace(
+            forecast_context(state, history, normalized),
+            item_id=item_name(instance),
+            origin=origin,
+            phase=phase,
+            warnings=input_warnings(state, instance),
+        )
+        return Example(inputs[0], context)
 
     def decode(
         self, state: Json, example: Example, outputs: Floats, parameters: ForecastingParameters
@@ -203,9 +225,9 @@ class Forecasting:
         network, naive = ForecastScores(state["quantiles"]), ForecastScores(state["quantiles"])
         for row, output in enumerate(outputs):
             history, past = origins.history(row), origins.values_before(row)
-            context = ForecastContext(normalize(state, history), _lower_bound(state, history.values))
             scale = naive_scale(past, state["season"])
-            quantiles = forecast_quantiles(state, context, output)  # (horizon, quantiles)
+            context = forecast_context(state, history, normalize(state, history))
+            quantiles = round_counts(state, context, forecast_quantiles(state, context, output))
             network.add(history.targets, quantiles[:, state["quantiles"].index(0.5)], quantiles, scale)
             point = seasonal_naive(past, state["season"], state["horizon"])  # (horizon,)
             errors = naive_errors(past, state["season"])
@@ -219,11 +241,6 @@ def _forecast_origins(split: Split) -> ForecastOrigins:
     if isinstance(split, ForecastingSplit) and isinstance(split.source, ForecastOrigins):
         return split.source
     raise TypeError("only forecasts at origins can be evaluated")
-
-
-def _lower_bound(state: Json, values: Floats) -> float:
-    """0 if neither the series nor the training data has a negative value, otherwise -inf."""
-    return 0.0 if state["non_negative"] and np.nanmin(values) >= 0 else -np.inf
 
 
 TASK = Forecasting()

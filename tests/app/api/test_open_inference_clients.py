@@ -215,7 +215,11 @@ def test_triton_reads_the_metadata(client: Any) -> None:
     message = client.get_model_metadata(GRAPH, "2")
     assert (message["name"], message["versions"], message["platform"]) == (GRAPH, ["1", "2"], "recurra")
     assert message["inputs"][0]["shape"] == [-1, -1, forecasting().features]
-    assert [one["name"] for one in client.get_model_metadata(TASK)["outputs"]] == ["mean", "quantiles"]
+    assert [one["name"] for one in client.get_model_metadata(TASK)["outputs"]] == [
+        "mean",
+        "quantiles",
+        "median",
+    ]
     config = client.get_model_config(TASK)
     assert [one["name"] for one in config["input"]] == ["values", "start", "freq", "item_id", "lengths"]
     index = client.get_model_repository_index()
@@ -327,7 +331,7 @@ def test_kserve_forecasts_and_reads_our_errors(kserve: Any, running: Service, bi
     request = kserve.InferRequest(TASK, [values, name], parameters={"horizon": HORIZON})
     answer = by_kserve(kserve, running, lambda client, url: client.infer(url, request, TASK))
     result = {one.name: one.as_numpy().shape for one in answer.outputs}
-    assert result == {"mean": (1, HORIZON), "quantiles": (1, HORIZON, 3)}
+    assert result == {"mean": (1, HORIZON), "quantiles": (1, HORIZON, 3), "median": (1, HORIZON)}
     with pytest.raises(Exception, match="There is no model nobody"):
         by_kserve(kserve, running, lambda client, url: client.infer(url, request, "nobody"))
 

@@ -119,12 +119,26 @@ def test_a_forecast_through_tensors_is_the_forecast(quiet: Service, fake: FakePr
     answer = infer(quiet, {**VALUES, "shape": [2, 20], "data": levels}, id="42")
     result = outputs(answer)
     assert result["mean"].tolist() == [one["mean"] for one in plain]
+    assert result["median"].tolist() == [one["median"] for one in plain]
     for pointer, key in enumerate(plain[0]["quantiles"]):
         assert result["quantiles"][:, :, pointer].tolist() == [one["quantiles"][key] for one in plain]
     body = answer.json()
     assert (body["model_name"], body["model_version"], body["id"]) == ("demand", "1", "42")
     assert body["outputs"][1]["parameters"] == {"keys": "0.1,0.5,0.9"}
     assert result["quantiles"].shape == (2, HORIZON, 3)
+
+
+def test_both_protocols_warn_of_what_a_request_lacks(quiet: Service, fake: FakePredictor) -> None:
+    rows = [[5.0, 6.0, 5.0], [6.0, 5.0, 6.0]]
+    instances: list[Json] = [{"values": rows[0]}, {"values": rows[1], "start": "2024-01-01"}]
+    plain = quiet.http.post("/v1/models/demand/predict", json={"instances": instances}).json()["predictions"]
+    (warning,) = plain[0]["warnings"]
+    assert warning.startswith("`start` is missing")
+    assert "warnings" not in plain[1]
+    start = {"name": "start", "datatype": "BYTES", "shape": [2], "data": ["", "2024-01-01"]}
+    data = {**VALUES, "shape": [2, 3], "data": rows}
+    assert infer(quiet, data, start).json()["parameters"] == {"warnings": f"row 0: {warning}"}
+    assert "parameters" not in infer(quiet, data, {**start, "data": ["2024-01-01"] * 2}).json()
 
 
 def test_parameters_and_optional_inputs_reach_the_task(quiet: Service, fake: FakePredictor) -> None:
@@ -328,8 +342,8 @@ BAD: dict[str, tuple[str, Json, str]] = {
     ),
     "an unknown output": (
         TASK,
-        {"inputs": [VALUES], "outputs": [{"name": "median"}]},
-        'there is no output "median"; the outputs are mean, quantiles',
+        {"inputs": [VALUES], "outputs": [{"name": "mode"}]},
+        'there is no output "mode"; the outputs are mean, quantiles, median',
     ),
 }
 
@@ -514,6 +528,7 @@ def test_metadata_of_a_task_and_its_graph(quiet: Service) -> None:
         "outputs": [
             {"name": "mean", "datatype": "FP64", "shape": [-1, -1]},
             {"name": "quantiles", "datatype": "FP64", "shape": [-1, -1, -1]},
+            {"name": "median", "datatype": "FP64", "shape": [-1, -1]},
         ],
     }
     plan = forecasting()
@@ -535,7 +550,7 @@ def test_the_configuration_says_the_same(quiet: Service) -> None:
         ("item_id", "TYPE_STRING", [], True),
         ("lengths", "TYPE_INT64", [], True),
     ]
-    assert [one["dims"] for one in message["output"]] == [[-1], [-1, -1]]
+    assert [one["dims"] for one in message["output"]] == [[-1], [-1, -1], [-1]]
     graph = quiet.http.get(f"{GRAPH}/versions/2/config").json()
     assert [one["data_type"] for one in graph["input"]] == ["TYPE_FP32", "TYPE_INT64"]
 

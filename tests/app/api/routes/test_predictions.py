@@ -382,5 +382,5 @@ def test_the_documented_request_is_the_one_that_works(quiet: Service, fake: Fake
         "parameters": {"horizon": 3, "quantiles": [0.1, 0.5, 0.9]},
     }
     (one,) = json.loads(quiet.http.post(PREDICT, json=body).content)["predictions"]
-    assert set(one) == {"item_id", "mean", "quantiles", "timestamps"}
+    assert set(one) == {"item_id", "mean", "median", "quantiles", "timestamps"}
     assert one["timestamps"] == ["2024-01-04", "2024-01-05", "2024-01-06"]

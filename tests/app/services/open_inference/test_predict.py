@@ -127,7 +127,7 @@ def request_of(
 
 def ran(request: InferenceRequest) -> tuple[Json, Lane]:
     through, lane = service()
-    outputs, answer = asyncio.run(run_task(through, ResolvedRoute(ROUTE, None), request, 7.5))
+    outputs, answer, _ = asyncio.run(run_task(through, ResolvedRoute(ROUTE, None), request, 7.5))
     assert answer.batch == 4
     return outputs, lane
 
@@ -387,7 +387,7 @@ WORDS_ROUTE = Route("m", 3, WordsTask(), "artifacts/3", {}, {})  # type: ignore[
 
 def run_words(parameters: Json | None = None, **tensors: Any) -> Json:
     request = request_of(parameters, outputs=["said", "scores"], **tensors)
-    outputs, _ = asyncio.run(run_task(service()[0], ResolvedRoute(WORDS_ROUTE, None), request, 7.5))
+    outputs, *_ = asyncio.run(run_task(service()[0], ResolvedRoute(WORDS_ROUTE, None), request, 7.5))
     return outputs
 
 
@@ -461,7 +461,7 @@ def test_bytes_go_through_a_task_without_loss() -> None:
     }
     request = InferenceRequest(None, {}, tensors, 2, dict.fromkeys(("audio_base64", "pages", "tracks"), True))
     route = Route("m", 3, Recordings(), "artifacts/3", {}, {})  # type: ignore[arg-type]
-    outputs, _ = asyncio.run(run_task(service()[0], ResolvedRoute(route, None), request, 7.5))
+    outputs, *_ = asyncio.run(run_task(service()[0], ResolvedRoute(route, None), request, 7.5))
     assert outputs["audio_base64"].array.tolist() == [b"", b"\xfe\0"]  # the first row has none
     assert outputs["pages"].array.tolist() == [[b"\0", b"", b"\xff"], [b"a\0", b"", b""]]
     assert outputs["tracks"].array.tolist() == [[b"PK\xff\0", b"\0\xffKP"], [b"\0\0", b"\0\0"]]

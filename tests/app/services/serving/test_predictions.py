@@ -212,6 +212,21 @@ def test_a_shadow_is_compared_and_never_returned(shift: float, outcome: str) -> 
     assert caller.metrics.of_version("m", 4).inferences == 0  # it answered nobody
 
 
+def test_a_shadow_may_warn_of_something_else() -> None:
+    async def shadowed() -> list[Json]:
+        return [{"sum": 1.0, "warnings": ["`past` lacks 'promo'"]}]
+
+    async def scenario() -> None:
+        caller = Caller()
+        metrics = caller.metrics.of_version("m", 4)
+        caller.shadows.compare(metrics, shadowed, [{"sum": 1.0}])
+        while caller.shadows.running:
+            await asyncio.sleep(0)
+        assert metrics.shadows == {"same": 1}
+
+    asyncio.run(scenario())
+
+
 def test_a_shadow_that_fails_harms_nobody() -> None:
     caller = Caller(Lane(full=("artifacts/4",)), shadow=True)
     assert caller({"values": [1]})[0]["sum"] == 1.0

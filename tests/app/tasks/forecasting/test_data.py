@@ -265,10 +265,18 @@ def test_a_covariate_beyond_all_measure_stays_bounded() -> None:
         assert np.abs(encoded).max() <= 10
 
 
-def test_future_covariates_that_end_early_are_missing() -> None:
+def test_future_covariates_must_cover_the_horizon_that_is_asked_for() -> None:
     short = {"promo": [0.9] * 2, "day": ["odd"] * 2}
     padded = {"promo": [0.9, 0.9, None, None, None], "day": ["odd", "odd", None, None, None]}
-    assert np.array_equal(inputs(**{**FULL, "future": short}), inputs(**{**FULL, "future": padded}))
+    with pytest.raises(Invalid, match="2 entries for a horizon of 5"):
+        inputs(**{**FULL, "future": short})
+    for horizon in (1, 2):
+        example = TASK.encode(
+            RICH.state,
+            ForecastingInstance(values=TWENTY, **{**FULL, "future": short}),
+            ForecastingParameters(horizon=horizon),
+        )
+        assert np.array_equal(example.inputs, inputs(**{**FULL, "future": padded}))
 
 
 @given(
@@ -330,7 +338,7 @@ def test_data_without_two_observed_values_is_refused() -> None:
 def test_an_instance_reads_nulls_and_refuses_what_is_no_number() -> None:
     decode = msgspec.json.Decoder(ForecastingInstance).decode
     assert decode(b'{"values": [1, null, 2.5]}').values == [1.0, None, 2.5]
-    for body in (b'{"values": ["1"]}', b'{"values": [true]}', b'{"values": [NaN]}', b'{"values": {}}'):
+    for body in (b'{"values": [[1]]}', b'{"values": [true]}', b'{"values": [NaN]}', b'{"values": {}}'):
         with pytest.raises(msgspec.DecodeError):
             decode(body)
 

@@ -70,9 +70,10 @@ def test_an_untrained_network_continues_level_and_season(logs: Plan) -> None:
     season: list[float | None] = [10.0, 20, 30, 40, 50, 60, 70]
     prediction = predict(logs, ForecastingInstance(values=season * 6))
     assert prediction["mean"] == pytest.approx(season[:5], rel=0.05)
-    assert set(prediction) == {"item_id", "mean", "quantiles"}
+    assert prediction["median"] == pytest.approx(season[:5], rel=0.05)
+    assert set(prediction) == {"item_id", "mean", "median", "quantiles", "warnings"}
     assert set(prediction["quantiles"]) == {"0.1", "0.5", "0.9"}
-    assert prediction["quantiles"]["0.5"] == prediction["mean"]
+    assert prediction["quantiles"]["0.5"] == prediction["median"]
 
 
 def test_time_stamps_follow_the_last_value(logs: Plan) -> None:
@@ -107,7 +108,11 @@ def test_quantiles_never_cross_and_are_interpolated(logs: Plan) -> None:
         ("/future/footfall", {"values": [1.0], "future": {"footfall": [1.0]}}, {}),
         ("/past/footfall", {"values": [1.0, 2.0], "past": {"footfall": [1.0]}}, {}),
         ("/past/footfall/0", {"values": [1.0], "past": {"footfall": ["many"]}}, {}),
-        ("/future/promo/0", {"values": [1.0], "future": {"promo": ["high"]}}, {}),
+        ("/future/promo/4", {"values": [1.0], "future": {"promo": [1.0] * 4 + ["high"]}}, {}),
+        ("/future/promo", {"values": [1.0], "future": {"promo": [1.0] * (HORIZON - 1)}}, {}),
+        ("/future/promo", {"values": [1.0], "future": {"promo": []}}, {"horizon": 1}),
+        ("/static/promo", {"values": [1.0], "static": {"promo": "high"}}, {}),
+        ("/values/1", {"values": [1.0, "2"]}, {}),
         ("/parameters/horizon", {"values": [1.0]}, {"horizon": HORIZON + 1}),
         ("/parameters/quantiles/1", {"values": [1.0]}, {"quantiles": [0.5, 0.95]}),
     ],
@@ -126,7 +131,7 @@ def test_a_bad_request_is_refused_where_it_is_bad(
         {"static": {"kind": "a"}},
         {"static": {"kind": "unknown"}},
         {"past": {"footfall": [1.0, None, 2.0]}},
-        {"past": {"promo": [1.0, 1.0, 2.0]}, "future": {"promo": [1.0, 2.0]}},
+        {"past": {"promo": [1.0, 1.0, 2.0]}, "future": {"promo": [1.0, 2.0, None, None, None]}},
         {"future": {"promo": [1.0] * HORIZON}},
     ],
 )
@@ -153,7 +158,9 @@ def test_a_constant_stays_what_it_is(logs: Plan) -> None:
 
 
 def test_counts_are_not_forecast_below_zero(logs: Plan) -> None:
-    assert min(predict(logs, ForecastingInstance(values=[3.0, 0, 2, 0, 1]), -50.0)["mean"]) == 0.0
+    prediction = predict(logs, ForecastingInstance(values=[3.0, 0, 2, 0, 1]), -50.0)
+    assert min(prediction["median"]) == 0.0
+    assert min(prediction["mean"]) >= 0.0
 
 
 def test_values_after_the_origin_change_nothing() -> None:
@@ -284,7 +291,7 @@ def test_bad_options(bad: dict[str, Any]) -> None:
         ForecastingOptions(**bad)
 
 
-@pytest.mark.parametrize("bad", [b'{"values":[]}', b'{"values":["NaN"]}', b"{}", b'{"values":[1],"x":1}'])
+@pytest.mark.parametrize("bad", [b'{"values":[]}', b'{"values":[true]}', b"{}", b'{"values":[1],"x":1}'])
 def test_bad_instances(bad: bytes) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(bad, type=ForecastingInstance)
@@ -313,17 +320,23 @@ def test_a_known_item_has_its_static_columns_without_repeating_them() -> None:
     assert not np.array_equal(unknown.inputs, explicit.inputs)
 
 
-@pytest.mark.parametrize(("scale", "whole"), [(1.0, True), (0.5, False)])
-def test_counts_with_zeros_are_forecast_in_whole_numbers(scale: float, whole: bool) -> None:
+@pytest.mark.parametrize(
+    ("trained", "given", "whole"), [(1.0, 1.0, True), (0.5, 1.0, False), (1.0, 0.5, False)]
+)
+def test_quantiles_are_whole_where_the_model_and_the_instance_are(
+    trained: float, given: float, whole: bool
+) -> None:
     rng = np.random.default_rng(3)
-    state = plan_of(series_set([scale * rng.poisson(1.0, 60).astype(float) for _ in range(5)])).state
-    assert state["counts"] == whole
-    values: list[float | None] = [float(v) for v in scale * rng.poisson(1.0, 40)]
+    state = plan_of(series_set([trained * rng.poisson(1.0, 60).astype(float) for _ in range(5)])).state
+    assert state["counts"] == (trained == 1.0)
+    values: list[float | None] = [float(v) for v in given * rng.poisson(1.0, 40)]
     example = TASK.encode(state, ForecastingInstance(values=values), ForecastingParameters())
     outputs = rng.normal(size=HORIZON * len(state["quantiles"])).astype(np.float32)
-    mean = np.array(TASK.decode(state, example, outputs, ForecastingParameters())["mean"])
-    assert bool((mean == np.floor(mean)).all()) == whole
-    assert (mean >= 0).all()
+    prediction = TASK.decode(state, example, outputs, ForecastingParameters())
+    quantiles = np.array([prediction["median"], *prediction["quantiles"].values()])
+    assert bool((quantiles == np.floor(quantiles)).all()) == whole
+    assert (quantiles >= 0).all()
+    assert not np.equal(prediction["mean"], np.floor(prediction["mean"])).all()
 
 
 def test_covariates_may_continue_beyond_the_horizon_or_be_constant(rich: Plan) -> None:

@@ -1,0 +1,41 @@
+"""Series that never moved: their forecast is their value, which no network says exactly."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.tasks.arrays import Array
+from app.typedefs import Json
+
+MIN_STILL = 3  # equal values before a series counts as one that does not move
+UNMEASURED_STILL = 14  # the same for a model whose state does not say
+STILL_SHARE = 0.95  # of the points after so many equal values, that must not move within the horizon
+
+
+def fit_still(train: Sequence[Array], horizon: int) -> int:
+    """How many equal values in a row show that a series does not move, from the training parts (time,).
+
+    After so many, nearly no part moves within the horizon. Parts in stock that are rarely sold, or only in
+    summer, need more zeros than measurements of which no two are the same.
+    """
+    runs, stays = [np.zeros(0, np.int64)], [np.zeros(0, bool)]
+    for values in train:
+        observed = values[np.isfinite(values)]
+        moves = np.flatnonzero(observed[1:] != observed[:-1]) + 1
+        position = np.arange(len(observed) - 1)
+        last = np.concatenate([[0], moves])[np.searchsorted(moves, position, "right")]
+        following = np.append(moves, len(observed) + horizon)[np.searchsorted(moves, position, "right")]
+        runs.append(position - last + 1)
+        stays.append(following - position > horizon)
+    run, still = np.concatenate(runs), np.concatenate(stays)  # (points,) run up to a point, and what follows
+    total = np.bincount(run, minlength=MIN_STILL + 1)[::-1].cumsum()[::-1]  # of at least so many equal values
+    stayed = np.bincount(run, still, minlength=MIN_STILL + 1)[::-1].cumsum()[::-1]
+    enough = np.flatnonzero(stayed >= STILL_SHARE * total)
+    return int(min((n for n in enough.tolist() if n >= MIN_STILL), default=len(total)))
+
+
+def still_value(state: Json, values: Array) -> float | None:
+    """The value of a history (time,) that never moved, NaN = missing; None if it moved or is too short."""
+    observed = values[np.isfinite(values)]
+    enough = len(observed) >= state.get("still", UNMEASURED_STILL)
+    return float(observed[0]) if enough and (observed == observed[0]).all() else None
