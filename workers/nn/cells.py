@@ -203,3 +203,30 @@ def at(sequence: Tensor, steps: Tensor) -> Tensor:
 def real(lengths: Tensor, time: int) -> Tensor:
     """Which of so many steps are no padding, (batch, time)."""
     return torch.arange(time, device=lengths.device)[None] < lengths[:, None]
+
+
+def random_window(steps: int, mean: int) -> int:
+    """Steps of windows of equal size that so many steps are cut into, half to twice `mean` of them."""
+    longest = int(torch.randint(max(1, mean // 2), 2 * mean + 1, ()))
+    count = -(-steps // longest)
+    return -(-steps // count)
+
+
+def cut_windows(sequences: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Sequences (batch, steps, width) as windows (batch * count, size, width), and the lengths of these.
+
+    A network reads a window as if nothing stood before and behind it: Chen & Huo (2016), "Training deep
+    bidirectional LSTM acoustic model for LVCSR by a context-sensitive-chunk BPTT approach". Windows behind
+    the end of a row have length 0.
+    """
+    batch, steps, width = sequences.shape
+    count = -(-steps // size)
+    padded = nn.functional.pad(sequences, (0, 0, 0, count * size - steps))  # (batch, count * size, width)
+    starts = size * torch.arange(count, device=lengths.device)
+    left = (lengths[:, None] - starts).clamp(0, size)  # (batch, count)
+    return padded.reshape(batch * count, size, width), left.flatten()
+
+
+def join_windows(windows: Tensor, batch: int, steps: int) -> Tensor:
+    """The inverse of `cut_windows`: (batch * count, size, width) as (batch, steps, width)."""
+    return windows.reshape(batch, -1, windows.shape[2])[:, :steps]

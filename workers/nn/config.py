@@ -40,6 +40,7 @@ class ModelConfig:
     lexicon: int = 0  # translations that a dictionary has of a source token
     stride: int = 1  # of FRAMES: input steps from one window of the convolution to the next
     kernel: int = 1  # of FRAMES: input steps that a window covers
+    window: int = 0  # of FRAMES: steps that training reads at once, on average; 0: whole sequences
     channels: int = 1  # of CLIPS: colors of an image, and its size
     height: int = 1  # pixels
     width: int = 1  # pixels

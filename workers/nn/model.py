@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from workers.nn.cells import Memoryless, Recurrent
+from workers.nn.cells import Memoryless, Recurrent, cut_windows, join_windows, random_window
 from workers.nn.config import ModelConfig
 from workers.nn.heads import Head, HeadInput, LabelsHead, NextTokenHead
 from workers.nn.inputs import InputLayer, TokensInput
@@ -83,8 +83,18 @@ class SequenceModel(nn.Module):
             lengths = inputs.new_full((len(inputs),), inputs.shape[1]).long()
         embedded, lengths = self.embed(inputs, lengths), self.embed.strided(lengths)  # (batch, steps, width)
         state = self.initial_state(len(inputs)) if state is None else state
-        states, state = self.recurrent(embedded, state, lengths)
+        if self.training and self.config.window:
+            states = self._read_windows(embedded, lengths)
+        else:
+            states, state = self.recurrent(embedded, state, lengths)
         return HeadInput(states, embedded, lengths), state
+
+    def _read_windows(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Top states (batch, steps, width) of windows that are read one by one."""
+        batch, steps, _ = embedded.shape
+        windows, sizes = cut_windows(embedded, lengths, random_window(steps, self.config.window))
+        states, _ = self.recurrent(windows, self.initial_state(len(windows)), sizes)
+        return join_windows(states, batch, steps)
 
     def losses(
         self,

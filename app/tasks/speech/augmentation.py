@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array, Floats
+from app.tasks.arrays import Array, Floats, Ints
 
 MASK_FRAMES = 100  # one mask in time for each so many frames
+EXCHANGE_SHARE = 0.5  # of views whose pauses are exchanged
+MIN_PAUSE_FRAMES = 8  # in which nobody speaks, or they are part of a word
+LEVEL_FRAMES = 9  # that loudness is averaged over
+QUIET_SHARE = 0.3  # of the way from quiet to loud
 FREQUENCY_MASKS = 2
 
 
@@ -17,9 +21,12 @@ class Augmentation:
     speed: float  # of time, Ko et al. (2015), "Audio augmentation for speech recognition"
     warp: float  # of frequency, Jaitly & Hinton (2013), "Vocal tract length perturbation"
     masking: float  # of frames and of bands that are hidden, Park et al. (2019), "SpecAugment"
+    pauses: bool  # exchange their lengths, so that silence does not tell which words begin or end a text
 
     def view(self, frames: Floats, min_frames: int, rng: "np.random.Generator") -> Floats:
         """A random view of normalized frames (time, bins), with at least `min_frames` of them."""
+        if self.pauses and rng.random() < EXCHANGE_SHARE:
+            frames = exchange_pauses(frames, rng)
         speed, warp = 1 + rng.uniform(-1, 1) * self.speed, 1 + rng.uniform(-1, 1) * self.warp
         count = max(round(len(frames) / speed), min(min_frames, len(frames)), 1)
         varied = interpolate(frames, np.linspace(0, len(frames) - 1, count)) if self.speed else frames.copy()
@@ -30,6 +37,31 @@ class Augmentation:
         if self.masking:
             hide(varied, self.masking, rng)
         return np.ascontiguousarray(varied)
+
+
+def exchange_pauses(frames: Floats, rng: "np.random.Generator") -> Floats:
+    """Frames (time, bins) of the same number whose pauses have each the length of another one of them."""
+    starts, ends = find_pauses(frames)
+    lengths = rng.permutation(ends - starts)
+    parts, last = [], 0
+    for start, end, length in zip(starts.tolist(), ends.tolist(), lengths.tolist(), strict=True):
+        stretched = np.linspace(start, end - 1, length).round().astype(np.int64)
+        parts += [np.arange(last, start), stretched]
+        last = end
+    exchanged: Floats = frames[np.concatenate([*parts, np.arange(last, len(frames))])]
+    return exchanged
+
+
+def find_pauses(frames: Floats) -> tuple[Ints, Ints]:
+    """The first frame of each pause (pauses,) in frames (time, bins), and the one behind it."""
+    loudness = np.pad(frames.mean(axis=1), LEVEL_FRAMES // 2, "edge")
+    level = np.convolve(loudness, np.full(LEVEL_FRAMES, 1 / LEVEL_FRAMES), "valid")  # (time,)
+    quiet, loud = np.percentile(level, [10, 90])
+    is_quiet = level < quiet + QUIET_SHARE * (loud - quiet)
+    edges = np.flatnonzero(np.diff(is_quiet, prepend=False, append=False))
+    starts, ends = edges[::2], edges[1::2]
+    long = ends - starts >= MIN_PAUSE_FRAMES
+    return starts[long], ends[long]
 
 
 def interpolate(rows: Floats, positions: Array) -> Floats:

@@ -10,14 +10,13 @@ from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, VALID, SplitRows
 from app.tasks.shared.text_checks import TEXT
 from app.tasks.speech.augmentation import Augmentation
-from app.tasks.speech.features import SHIFT_MS, FeatureMoments, log_mel, normalize
+from app.tasks.speech.features import FRAMES_A_SECOND, FeatureMoments, log_mel, normalize
 from app.tasks.speech.labels import as_targets, fit_labels, load_labels, steps_needed
 from app.tasks.speech.language_model import training_transcripts
 from app.tasks.speech.options import SpeechOptions
 from app.tasks.speech.reading import AUDIO, RATE
 from app.typedefs import Json
 
-FRAMES_A_SECOND = 1_000 // SHIFT_MS
 MAX_PART_SECONDS, MIN_PART_SECONDS = 20, 8  # of the parts that long audio is cut into
 SILENCE_FRAMES = 20  # energies are averaged over so many to find a pause
 

@@ -10,6 +10,7 @@ from app.tasks.arrays import Array, Floats
 from app.typedefs import Json
 
 SHIFT_MS, WINDOW_MS = 10, 25  # from frame to frame, and what a frame covers
+FRAMES_A_SECOND = 1_000 // SHIFT_MS
 LOW_HERTZ = 20.0
 MIN_LOG_ENERGY = 2.0  # of 16-bit samples; digital silence is -16 without it, far from all other audio
 MIN_DEVIATION = 1e-3

@@ -14,8 +14,8 @@ from app.tasks.contract import Example
 from app.tasks.shared.ragged import Ragged
 from app.tasks.speech.alignment import align, confidence, words_of
 from app.tasks.speech.beam_search import SearchSettings, search
-from app.tasks.speech.encoding import FRAMES_A_SECOND, encode_samples
-from app.tasks.speech.features import SHIFT_MS, steps_of
+from app.tasks.speech.encoding import encode_samples
+from app.tasks.speech.features import FRAMES_A_SECOND, SHIFT_MS, steps_of
 from app.tasks.speech.labels import load_labels
 from app.tasks.speech.language_model import load_language_model
 from app.tasks.speech.options import KERNEL_STRIDES, SpeechInstance, SpeechParameters

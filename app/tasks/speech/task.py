@@ -31,6 +31,7 @@ from app.tasks.speech.augmentation import Augmentation
 from app.tasks.speech.beam_search import SearchSettings
 from app.tasks.speech.demo import DEMO
 from app.tasks.speech.encoding import SpeechSplit, encode_clips
+from app.tasks.speech.features import FRAMES_A_SECOND
 from app.tasks.speech.inference import (
     SpeechInstances,
     SpeechListener,
@@ -52,6 +53,7 @@ from app.tasks.speech.options import (
     SpeechPrediction,
     check_options,
     default_hyperparameters,
+    window_steps,
 )
 from app.tasks.speech.reading import AUDIO, RATE, read_members, read_recordings
 from app.typedefs import Json
@@ -72,8 +74,8 @@ class Speech:
     prediction: ClassVar[type[object]] = SpeechPrediction
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
-        "an hour of audio": ({"train_seconds": 3_600.0}, {}),
-        "ten minutes of audio": ({"train_seconds": 600.0}, {}),
+        "an hour of sentences": ({"train_seconds": 3_600.0, "lengths": {"median": 4.0}}, {}),
+        "ten minutes of words": ({"train_seconds": 600.0, "lengths": {"median": 0.5}}, {}),
     }
     slow_to_encode: ClassVar[bool] = True
     loss_changing: ClassVar[frozenset[str]] = frozenset(
@@ -117,7 +119,7 @@ class Speech:
         del bptt_steps  # a transcript has one loss
         rows = partition_rows(arrays[SPLIT], seed)
         data, state = encode_clips(arrays, rows, options)
-        augmentation = Augmentation(options.speed, options.warp, options.masking)
+        augmentation = Augmentation(options.speed, options.warp, options.masking, pauses=options.pauses)
         train = SpeechSplit(rows.train, data, options.stride, augmentation)
         return Plan(
             state=state,
@@ -128,7 +130,11 @@ class Speech:
             train=train,
             valid=SpeechSplit(rows.valid, data, options.stride),
             test=SpeechSplit(rows.test, data, options.stride),
-            network={"stride": options.stride, "kernel": KERNEL_STRIDES * options.stride - 1},
+            network={
+                "stride": options.stride,
+                "kernel": KERNEL_STRIDES * options.stride - 1,
+                "window": window_steps(options, float(train.lengths.sum()) / FRAMES_A_SECOND),
+            },
             warnings=_fit_warnings(train, options.stride),
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.tasks.speech.augmentation import Augmentation, hide
+from app.tasks.speech.augmentation import Augmentation, exchange_pauses, hide
 from app.tasks.speech.encoding import cut_at_silences, normalize_parts
 from app.tasks.speech.features import FeatureMoments, frame_count, log_mel, normalize
 from tests.support.factories.recordings import RATE, tone
@@ -63,12 +63,12 @@ def test_parts_cover_the_clip_and_are_normalized_alone() -> None:
 
 def test_views_are_seeded_and_never_too_short() -> None:
     frames = np.random.default_rng(0).normal(size=(200, 40)).astype(np.float32)
-    augmentation = Augmentation(speed=0.2, warp=0.1, masking=0.3)
+    augmentation = Augmentation(speed=0.2, warp=0.1, masking=0.3, pauses=True)
     one, other = (augmentation.view(frames, 0, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(one, other)
     lengths = {len(augmentation.view(frames, 190, np.random.default_rng(seed))) for seed in range(30)}
     assert 190 <= min(lengths) < 200 < max(lengths) <= 250
-    plain = Augmentation(0.0, 0.0, 0.0).view(frames, 0, np.random.default_rng(0))
+    plain = Augmentation(0.0, 0.0, 0.0, pauses=False).view(frames, 0, np.random.default_rng(0))
     np.testing.assert_array_equal(plain, frames)
     assert plain is not frames
 
@@ -81,3 +81,29 @@ def test_hiding_leaves_most_of_a_spectrum() -> None:
         hidden.append(float((frames == 0).mean()))
     assert 0.1 < np.mean(hidden) < 0.4
     assert max(hidden) < 0.6
+
+
+def test_pauses_exchange_their_lengths_and_what_is_spoken_stays_in_order() -> None:
+    rng, pauses = np.random.default_rng(0), (90, 15, 20, 30)
+    spoken = [np.full((25, 8), level, np.float32) for level in (1.0, 2.0, 3.0)]
+    quiet = [rng.normal(-2, 0.05, (count, 8)).astype(np.float32) for count in pauses]
+    frames = np.concatenate(
+        [quiet[0], *(part for pair in zip(spoken, quiet[1:], strict=True) for part in pair)]
+    )
+    beginnings = set()
+    for seed in range(40):
+        exchanged = exchange_pauses(frames, np.random.default_rng(seed))
+        assert len(exchanged) == len(frames)
+        levels = exchanged[:, 0]
+        assert [int((levels == level).sum()) for level in (1.0, 2.0, 3.0)] == [25, 25, 25]
+        assert (np.diff(levels[levels > 0]) >= 0).all()
+        beginnings.add(int(np.argmax(levels > 0)))
+    assert len(beginnings) == len(pauses)
+    assert min(beginnings) < 20
+    assert max(beginnings) > 80
+
+
+@pytest.mark.parametrize("count", [1, 5, 60])
+def test_a_clip_without_pauses_stays_as_it_is(count: int) -> None:
+    frames = np.ones((count, 8), np.float32)
+    np.testing.assert_array_equal(exchange_pauses(frames, np.random.default_rng(0)), frames)

@@ -15,7 +15,13 @@ from app.tasks.speech.demo import render
 from app.tasks.speech.inference import Recording, SpeechPieces, decode_outputs, join_parts, wav_bytes
 from app.tasks.speech.labels import fit_labels, load_labels, normalize_transcript, steps_needed
 from app.tasks.speech.metrics import choose_search
-from app.tasks.speech.options import SpeechInstance, SpeechOptions, SpeechParameters, check_options
+from app.tasks.speech.options import (
+    SpeechInstance,
+    SpeechOptions,
+    SpeechParameters,
+    check_options,
+    window_steps,
+)
 from tests.support.factories.recordings import muxed, tone, written
 
 TASK = TASKS["speech"]
@@ -43,6 +49,24 @@ def test_options_that_do_not_fit_the_data_are_named() -> None:
     assert [one.pointer for one in check_options(summary, SpeechOptions(stride=4))] == ["/options/stride"]
     pairs = SpeechOptions(tokens="bpe", vocabulary_size=100)
     assert [one.pointer for one in check_options(summary, pairs)] == ["/options/vocabulary_size"]
+
+
+def test_batches_hold_about_as_much_audio_whatever_the_length_of_clips() -> None:
+    def defaults(clip_seconds: float, train_seconds: float) -> Any:
+        summary = {"train_seconds": train_seconds, "lengths": {"median": clip_seconds}}
+        return TASK.defaults(summary, SpeechOptions()).training
+
+    sizes = [defaults(seconds, 3_600.0)["batch_size"] for seconds in (0.0, 0.4, 3.0, 6.0, 200.0)]
+    assert sizes == [32, 32, 8, 4, 4]
+    epochs = [defaults(3.0, seconds)["epochs"] for seconds in (0.0, 10_000.0, 1e6)]
+    assert epochs == [100, 21, 12]
+
+
+def test_windows_are_for_little_audio_unless_the_option_says_otherwise() -> None:
+    assert [window_steps(SpeechOptions(), seconds) for seconds in (600.0, 3_600.0)] == [50, 0]
+    assert window_steps(SpeechOptions(window=2.0, stride=4), 3_600.0) == 50
+    assert window_steps(SpeechOptions(window=0.0), 600.0) == 0
+    assert window_steps(SpeechOptions(window=0.001), 600.0) == 1
 
 
 @pytest.mark.parametrize(
