@@ -13,9 +13,13 @@ MAX_COLUMN_NAME_CHARS = 256
 
 @dataclass(frozen=True)
 class Mapping:
-    """The caller's `columns`: canonical name -> column in the file; other columns keep their names."""
+    """The caller's `columns`: canonical name -> column in the file; other columns keep their names.
+
+    A column that is named like a `canonical` one but in another case is taken for it.
+    """
 
     columns: dict[str, str]
+    canonical: tuple[str, ...] = ()
 
     @classmethod
     def checked(cls, columns: dict[str, str], canonical: Sequence[str]) -> "Mapping":
@@ -38,7 +42,7 @@ class Mapping:
             if uses[column] > 1
         ]
         _refuse(problems)
-        return cls(columns)
+        return cls(columns, tuple(canonical))
 
     def canonical_names(self, header: Sequence[str]) -> list[str | None]:
         """The canonical name of each column of a file, in order; None = leave the column out.
@@ -59,8 +63,19 @@ class Mapping:
             if column not in header
         ]
         _refuse(problems)
-        back = {column: name for name, column in self.columns.items()}
+        back = self.renamed(header)
         return [back.get(name) or (None if not name or name in self.columns else name) for name in header]
+
+    def renamed(self, header: Sequence[str]) -> dict[str, str]:
+        """Column in the file -> canonical name, for those columns of a file that have another name there."""
+        back = {column: name for name, column in self.columns.items()}
+        for name in self.canonical:
+            if name in header or name in self.columns:
+                continue
+            alike = [column for column in header if column.strip().casefold() == name and column not in back]
+            if len(alike) == 1:
+                back[alike[0]] = name
+        return back
 
 
 def list_columns(names: Sequence[str]) -> str:
