@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from app.ingest.readers.compressed import open_content
 from app.ingest.readers.lines import read_lines
 from app.ingest.readers.mapping import MAX_COLUMNS, Mapping
 from app.ingest.readers.single_file import SingleFile
@@ -25,7 +26,7 @@ DATA = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|\d{4}[-/]\d{1,2}[-/]\d
 
 
 class Delimited(SingleFile):
-    """A table as text with a header line; quoted as RFC 4180 has it, in TSV with quotes in other places too."""
+    """A table as text with a header line; quoted as in RFC 4180; a TSV may have other quotes too."""
 
     def __init__(self, path: Path, format_: str, delimiter: str, mapping: Mapping, faults: Faults) -> None:
         self.format = format_
@@ -44,7 +45,7 @@ class Delimited(SingleFile):
     def chunks(self) -> Iterator[Chunk]:
         """Yield up to `CHUNK_ROWS` rows at a time; blank lines are skipped, other rows must be complete."""
         csv.field_size_limit(MAX_FIELD_CHARS)
-        with self._path.open("rb") as file:
+        with open_content(self._path) as file:
             text = read_lines(file, self._faults)
             if self.format == "tsv":
                 yield from self._chunks(TabSeparatedRows(text, MAX_FIELD_CHARS))

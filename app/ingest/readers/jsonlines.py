@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from app.ingest.readers.chunks import as_chunks
+from app.ingest.readers.compressed import open_content
 from app.ingest.readers.lines import read_lines
 from app.ingest.readers.mapping import Mapping
 from app.ingest.readers.single_file import SingleFile
@@ -33,7 +35,7 @@ class JsonLines(SingleFile):
 
     def records(self) -> Iterator[tuple[int, Json]]:
         """Yield each object with its line number; other JSON is a fault, blank lines are skipped."""
-        with self._path.open("rb") as file:
+        with open_content(self._path) as file:
             yield from self._parser.parse_lines(read_lines(file, self._faults))
 
     def chunks(self) -> Iterator[Chunk]:
@@ -63,6 +65,13 @@ class ObjectParser:
             record = self._parse(number, line)
             if record is not None:
                 yield number, record
+        self._check_mapped()
+
+    def _check_mapped(self) -> None:
+        """Raise `DatasetInvalid` where a column that the caller names is in no object."""
+        fields = list(dict.fromkeys(chain.from_iterable(self._back)))
+        if fields and len(self._back) < MAX_LAYOUTS_KEPT:
+            self._mapping.check_columns(fields)
 
     def _check_first(self, number: int, line: str) -> None:
         """Raise `DatasetInvalid` where the first line shows that the file is JSON, but not JSON Lines."""

@@ -55,6 +55,12 @@ class Mapping:
             _refuse([Problem("/file/row/1", detail)])
         if any("\0" in name for name in header):  # neither PostgreSQL's JSON nor numpy's texts keep it
             _refuse([Problem("/file/row/1", "The name of a column has a NUL character.")])
+        self.check_columns(header)
+        back = self.renamed(header)
+        return [back.get(name) or (None if not name or name in self.columns else name) for name in header]
+
+    def check_columns(self, header: Sequence[str]) -> None:
+        """Raise `DatasetInvalid` where the caller names a column that is not among those of the file."""
         problems = [
             Problem(
                 pointer("columns", name), f"The file has no column {column!r}; it has {list_columns(header)}."
@@ -63,8 +69,6 @@ class Mapping:
             if column not in header
         ]
         _refuse(problems)
-        back = self.renamed(header)
-        return [back.get(name) or (None if not name or name in self.columns else name) for name in header]
 
     def renamed(self, header: Sequence[str]) -> dict[str, str]:
         """Column in the file -> canonical name, for those columns of a file that have another name there."""

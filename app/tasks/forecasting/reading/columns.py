@@ -184,7 +184,7 @@ class MissingTexts:
 class MixedColumn:
     """A column of unknown kind: numeric if its cells are numbers, a category if its texts repeat.
 
-    A numeric column may have some cells that are no numbers. Whole numbers beyond `MAX_EXACT_FLOAT` are names.
+    Some cells of a numeric column may be no numbers. Whole numbers beyond `MAX_EXACT_FLOAT` are names.
     """
 
     def __init__(self) -> None:

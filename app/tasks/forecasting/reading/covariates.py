@@ -64,21 +64,19 @@ def _classify_column(
     name: str, column: MixedColumn, grid: Grid, columns: _ExtraColumns, warnings: list[str]
 ) -> str:
     """Add one column to `columns` under its kind; otherwise the reason why it has none."""
-    numbers = column.numbers()
+    numbers, codes = column.numbers(), column.codes()
+    if numbers is None and codes is not None:
+        per_series = _static_levels(grid.spread(codes, empty=-1), grid)
+        if per_series is not None:
+            columns.static.append((name, column.levels, per_series))
+            return ""
+    if numbers is None and (numbers := column.numbers_with_typos()) is not None:
+        lenient = f"In the column {name[:40]!r}, which is numeric, {column.first_text} is no number"
+        warnings.append(f"{lenient}: it is read as a missing value, and so is any other such cell.")
     if numbers is not None:
         if np.isnan(numbers).all():
             return "it holds no value"
         columns.covariates.append((name, [], grid.spread(numbers, empty=np.nan)))
-        return ""
-    codes = column.codes()
-    if codes is not None and (per_series := _static_levels(grid.spread(codes, empty=-1), grid)) is not None:
-        columns.static.append((name, column.levels, per_series))
-        return ""
-    numbers = column.numbers_with_typos()
-    if numbers is not None:
-        columns.covariates.append((name, [], grid.spread(numbers, empty=np.nan)))
-        lenient = f"In the column {name[:40]!r}, which is numeric, {column.first_text} is no number"
-        warnings.append(f"{lenient}: it is read as a missing value, and so is any other such cell.")
         return ""
     if codes is None:
         return f"it is neither a number everywhere ({column.first_text}) nor a category"

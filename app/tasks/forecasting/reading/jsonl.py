@@ -137,7 +137,7 @@ def parse_jsonl(records: Iterable[tuple[int, "Json"]], faults: "Faults") -> Pars
         f"The field {name[:40]!r} (first in line {line}) is not used." for name, line in items.unused.items()
     ]
     phases = np.array([phase for _, phase in items.starts], np.int64)
-    return ParsedSeries(_build_series(items), phases, items.target_count, "target", warnings)
+    return ParsedSeries(_build_series(items), phases, items.target_count, warnings)
 
 
 def _build_series(items: _ItemColumns) -> SeriesSet:

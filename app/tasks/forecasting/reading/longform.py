@@ -58,9 +58,9 @@ def _cell_text(value: Any) -> str:
         return str(int(value))
     if isinstance(value, int):
         return str(value)
-    if not isinstance(value, float):
-        kind = "an array" if isinstance(value, list) else "an object"
-        raise ValueError(f"Expected a text or a number, got {kind}: {shorten(value)}")
-    if math.isnan(value):
-        return ""
-    return str(int(value)) if value.is_integer() and abs(value) < MAX_EXACT_FLOAT else repr(value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        return str(int(value)) if value.is_integer() and abs(value) < MAX_EXACT_FLOAT else repr(value)
+    kind = "an array" if isinstance(value, list) else "an object"
+    raise ValueError(f"Expected a text or a number, got {kind}: {shorten(value)}")

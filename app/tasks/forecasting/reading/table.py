@@ -32,7 +32,7 @@ DEFAULT_ID = "series"  # of the one series in a file without ids
 def read_series(source: "Source", faults: "Faults") -> tuple[SeriesSet, "Json", list[str]]:
     """The series of a file, its summary, and warnings; raises `DatasetInvalid` if it has faults."""
     parsed = parse_series(source, faults)
-    summary, warnings = summarize_series(parsed, faults)
+    summary, warnings = summarize_series(parsed)
     return replace(parsed.series, phases=parsed.phases), summary, warnings
 
 
@@ -121,7 +121,7 @@ def _parse_table(chunks: Iterable["Chunk"], faults: "Faults") -> ParsedSeries:
         gaps = f"{grid.missing_points:,} time stamps of {grid.gapped_series:,} series are not in the file"
         warnings.append(f"{gaps}; their values are taken as missing.")
     series = attach_covariates(series, table.extras, grid, warnings)
-    return ParsedSeries(series, grid.phases, len(rows.lines), VALUE, warnings)
+    return ParsedSeries(series, grid.phases, len(rows.lines), warnings)
 
 
 def _check_columns(names: list[str], faults: "Faults") -> None:
