@@ -179,10 +179,10 @@ class Tagging:
         return TaggingInstances(arrays)
 
     def encode(self, state: Json, instance: TaggingInstance, parameters: TaggingParameters) -> Example:
-        """The words of an instance as columns and characters."""
+        """The words of an instance as columns and characters; for one without words a single unknown word."""
         del parameters
         text = tokenize_instance(instance)
-        return Example(load_vocabulary(state["vocabulary"]).rows(text.tokens), text)
+        return Example(load_vocabulary(state["vocabulary"]).rows(text.tokens or [""]), text)
 
     def decode(self, state: Json, example: Example, outputs: Ints, parameters: TaggingParameters) -> Json:
         """A tag for each word, and the entities with their positions in the text."""
