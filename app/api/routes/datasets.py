@@ -71,7 +71,12 @@ UPLOAD_SCHEMA = {
 
 
 @router.post(
-    "", status_code=201, response_model=DatasetOut, openapi_extra=UPLOAD_SCHEMA, operation_id="create_dataset"
+    "",
+    status_code=201,
+    response_model=DatasetOut,
+    responses={200: {"model": DatasetOut, "description": "The data set that the same upload made before."}},
+    openapi_extra=UPLOAD_SCHEMA,
+    operation_id="create_dataset",
 )
 async def create(
     request: Request, shared: StateDep, key: IdempotencyKey, *, duplicate: DuplicateParameter = False

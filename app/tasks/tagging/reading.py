@@ -51,7 +51,9 @@ class SentenceReader:
         tokens = self._read_list(line, record, TOKENS)
         tags = self._read_tags(line, record, tokens)
         split = read_split(record.get(SPLIT), line, self._faults)
-        if tokens is None or tags is None or split is None or not self._check_lengths(line, tokens, tags):
+        if tokens is None or tags is None or split is None:
+            return
+        if (tokens or record.get(TAGS) is not None) and not self._check_lengths(line, tokens, tags):
             return
         if TOKEN_LINES in record:
             self._token_lines[len(self.lines)] = record[TOKEN_LINES]
