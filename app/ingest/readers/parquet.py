@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from app.ingest.readers.mapping import MAX_COLUMNS, Mapping
 from app.ingest.readers.single_file import SingleFile
+from app.tasks.shared.table_cells import MAX_EXACT_FLOAT
 from app.tasks.source import Chunk, Faults
 from app.typedefs import Json
 
@@ -21,7 +22,6 @@ MAX_CELLS = 1 << 31  # a few bytes can stand for as many equal values as their w
 MAX_UNCOMPRESSED_BYTES = 16 << 30
 MAX_THRIFT_BYTES = 64 << 20
 MAX_EXACT_DIGITS = 15  # of decimals in a float64
-MAX_EXACT_FLOAT = 2**53  # whole numbers beyond it are not all exact in a float
 
 
 class Parquet(SingleFile):

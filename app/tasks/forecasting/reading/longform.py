@@ -12,7 +12,7 @@ from app.tasks.shared.table_cells import MAX_EXACT_FLOAT, shorten
 from app.tasks.source import Chunk, Faults
 from app.typedefs import Json
 
-CHUNK_RECORDS = 1_000
+BATCH_RECORDS = 1_000
 ITEM_FIELDS = frozenset(("item_id", "start", "freq", "target"))  # of an object that is a whole series
 
 
@@ -27,7 +27,7 @@ def row_chunks(records: Iterator[tuple[int, Json]], faults: Faults) -> Iterator[
     All chunks have the columns of those before them; "" where an object lacks one.
     """
     names: dict[str, None] = {}
-    while batch := list(islice(records, CHUNK_RECORDS)):
+    while batch := list(islice(records, BATCH_RECORDS)):
         names.update(dict.fromkeys(name for _, record in batch for name in record))
         rows = np.array([number for number, _ in batch])  # (n,)
         columns = {

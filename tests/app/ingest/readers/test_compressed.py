@@ -26,7 +26,7 @@ def arrow(method: str) -> Callable[[bytes], bytes]:
     return compress
 
 
-METHODS = {
+METHODS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
     "xz": lzma.compress,
@@ -38,7 +38,8 @@ TABLE = b"text,label\n" + b"".join(b"row %d,%d\n" % (row * 7919 % 1000, row % 2)
 
 @pytest.fixture(params=METHODS)
 def compress(request: pytest.FixtureRequest) -> Callable[[bytes], bytes]:
-    return METHODS[request.param]
+    method = METHODS[request.param]
+    return method
 
 
 def written(path: Path, body: bytes) -> Path:
