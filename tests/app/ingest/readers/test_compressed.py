@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from app.errors import DatasetInvalid
+from app.ingest.limits import ArchiveLimits
 from app.ingest.readers import Mapping, open_content, open_source
-from app.ingest.readers.compressed import UnpackLimits
 from app.tasks.source import Faults
 
 
@@ -38,8 +38,7 @@ TABLE = b"text,label\n" + b"".join(b"row %d,%d\n" % (row * 7919 % 1000, row % 2)
 
 @pytest.fixture(params=METHODS)
 def compress(request: pytest.FixtureRequest) -> Callable[[bytes], bytes]:
-    method = METHODS[request.param]
-    return method
+    return METHODS[request.param]
 
 
 def written(path: Path, body: bytes) -> Path:
@@ -77,11 +76,11 @@ def test_a_file_cut_off_is_refused_in_every_format(
 def test_what_unpacks_to_too_much_is_refused(compress: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = written(tmp_path / "content", compress(bytes(1 << 20)))
     for limits, reason in (
-        (UnpackLimits(total_bytes=1 << 19), "524,288 bytes"),
-        (UnpackLimits(ratio=100, ratio_free_bytes=1 << 18), "100 times"),
+        (ArchiveLimits(total_bytes=1 << 19), "524,288 bytes"),
+        (ArchiveLimits(ratio=100, ratio_free_bytes=1 << 18), "100 times"),
     ):
         with pytest.raises(DatasetInvalid, match=reason), open_content(path, limits) as file:  # noqa: PT012
             while file.read(1 << 16):
                 pass
-    with open_content(path, UnpackLimits(ratio=1, ratio_free_bytes=1 << 20)) as file:
+    with open_content(path, ArchiveLimits(ratio=1, ratio_free_bytes=1 << 20)) as file:
         assert len(file.read()) == 1 << 20
