@@ -16,7 +16,7 @@ def read(directory: Path, task: str, format_: str, body: bytes, **columns: str) 
     path, out = directory / "content", directory / "arrays"
     path.write_bytes(body)
     out.mkdir(exist_ok=True)
-    spec = {"path": str(path), "format": format_, "columns": columns, "out": str(out)}
+    spec = {"path": str(path), "format": format_, "columns": columns, "out": str(out), "archive_limits": {}}
     reply: Json = json.loads(json.dumps(read_upload(spec, TASKS[task]), allow_nan=False))
     return reply
 
