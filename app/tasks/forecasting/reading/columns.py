@@ -250,8 +250,8 @@ class MixedColumn:
             return None
         numbers = np.concatenate(self._numbers)
         distinct = len(np.unique(numbers[~np.isnan(numbers)]))
-        repeats = self._typo_count > len(self._typos)
-        return None if distinct < 2 or (repeats and distinct <= FEW_NUMBERS) else numbers
+        are_levels = self._typo_count > len(self._typos) and distinct <= FEW_NUMBERS
+        return None if distinct < 2 or are_levels or np.isinf(numbers).any() else numbers
 
     def mostly_numbers(self) -> bool:
         """Whether the column looks numeric although it is read as a category."""
