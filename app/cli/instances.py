@@ -1,21 +1,25 @@
 """Instances to predict, from a file in any form that its task can read."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
 
 import msgspec
+import typer
 
 from app.cli.values import STDIN, parse_body, read_text, usage_error
 from app.errors import DatasetInvalid
-from app.ingest.readers import Mapping, open_source
+from app.ingest import file_kinds
+from app.ingest.readers import Mapping, open_content, open_source
 from app.tasks import TASKS
 from app.tasks.contract import Task, TensorField, bytes_to_json
 from app.tasks.source import Faults
 from app.typedefs import Json
 
-TABLES = ("csv", "tsv", "conll")
-PLAIN, ARCHIVE = "txt", "zip"
+DELIMITED = ("csv", "tsv")
+TABLES = (*DELIMITED, "conll", "parquet")
+JSON_LINES, PLAIN, ARCHIVE = "jsonl", "txt", "zip"
 JSON_STARTS = (b"{", b"[")
 
 
@@ -23,20 +27,70 @@ def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
     """The body of a prediction request: instances, and parameters where a JSON file has them.
 
     Columns of a data set that are not part of an instance, such as labels, are left out. Where an instance is
-    a file, such as a recording, another file than JSON is one instance.
+    a file, such as a recording, another file than JSON is one instance. A file of text may be compressed.
     """
-    format_, task = path.suffix.lower().removeprefix("."), TASKS.get(task_name)
+    task = TASKS.get(task_name)
+    format_ = "" if task is None or path == STDIN else _format_of(path)
     archive = task is not None and format_ == ARCHIVE and ARCHIVE in task.formats
     field = None if task is None or archive or path == STDIN else binary_field(task.tensor_inputs)
     if field is not None and not (content := path.read_bytes()).lstrip().startswith(JSON_STARTS):
         return {"instances": [{field: bytes_to_json(content)}]}
-    if task is None or path == STDIN or not (archive or format_ in (*TABLES, PLAIN)):
-        body = parse_body(read_text(path))
+    if task is None or not (archive or format_ in (*TABLES, PLAIN)):
+        body = parse_body(_read_text(path))
+        if task is not None and _are_rows(body["instances"], task, columns):
+            body = {"instances": list(_read_examples(path, JSON_LINES, task, columns))}
     else:
         body = {"instances": list(_read_examples(path, format_, task, columns))}
     if task is None:
         return body
     return body | {"instances": [as_instance(example, task) for example in body["instances"]]}
+
+
+def _format_of(path: Path) -> str:
+    """The format of a file by its first bytes, where these tell, or its name without the compression's."""
+    with _open(path) as file:
+        head = file.read(file_kinds.SNIFF_BYTES)
+    for magic, name in file_kinds.MAGIC.items():
+        if head.startswith(magic):
+            return name
+    suffix = PurePath(file_kinds.uncompressed_name(path.name)).suffix.lower().removeprefix(".")
+    named = file_kinds.OTHER_NAMES.get(suffix, suffix)
+    return JSON_LINES if named in DELIMITED and head.lstrip().startswith(JSON_STARTS) else named
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """The content of a file; if it is damaged, the command ends with the reason."""
+    try:
+        with open_content(path) as file:
+            yield file
+    except DatasetInvalid as error:
+        raise usage_error(error) from None
+
+
+def _read_text(path: Path) -> str:
+    if path == STDIN:
+        return read_text(path)
+    with _open(path) as file:
+        content = file.read()
+    if kind := file_kinds.foreign_kind(content[: file_kinds.SNIFF_BYTES]):
+        raise typer.BadParameter(f"{path} is {kind[0]}, which is not read: {kind[1]}")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{path} is not UTF-8 text: {error}") from None
+
+
+def _are_rows(instances: Sequence[Any], task: Task, columns: dict[str, str]) -> bool:
+    """Whether objects are rows of a data set of which several make an instance, such as days of a series."""
+    if not instances or not isinstance(instances[0], dict) or JSON_LINES not in task.formats:
+        return False
+    known = {
+        field.encode_name for field in msgspec.structs.fields(task.instance)
+    } | task.instance_names.keys()
+    return (
+        known.isdisjoint(instances[0]) and len(instances[0].keys() & {*task.columns, *columns.values()}) > 1
+    )
 
 
 def binary_field(fields: Sequence[TensorField]) -> str | None:
@@ -72,6 +126,5 @@ def _read_examples(path: Path, format_: str, task: Task, columns: dict[str, str]
     if format_ != PLAIN or PLAIN in task.formats:
         yield from examples
         return
-    for line in examples[0]["text"].split("\n"):
-        if line.strip():
-            yield {"text": line}
+    lines = examples[0]["text"].split("\n")
+    yield from ({"text": line} for line in (lines if lines[-1] else lines[:-1]))

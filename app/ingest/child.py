@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from app.errors import DatasetInvalid, Problem
+from app.errors import DatasetInvalid, Invalid, Problem
 from app.infrastructure.processes import die_with_parent
+from app.ingest.file_kinds import MAGIC, SNIFF_BYTES, choose_format, compression, uncompressed_name
 from app.ingest.limits import ArchiveLimits
-from app.ingest.readers import Mapping, open_source
+from app.ingest.readers import Mapping, open_content, open_source
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
 from app.tasks import TASKS
@@ -54,7 +55,7 @@ def read_upload(spec: Json, task: Task) -> Json:
     """Read the file of a spec, store its arrays, and return the reply; nothing in a file makes this raise."""
     try:
         return _read_and_store(spec, task)
-    except DatasetInvalid as error:
+    except Invalid as error:
         return refusal(error.message, error.problems)
     except MemoryError:
         detail = "The file is too large to be read into memory."
@@ -68,12 +69,43 @@ def read_upload(spec: Json, task: Task) -> Json:
 def _read_and_store(spec: Json, task: Task) -> Json:
     faults = Faults()
     mapping = Mapping.checked(spec["columns"], task.columns)
-    limits = ArchiveLimits(**spec["archive_limits"])
-    source = open_source(Path(spec["path"]), spec["format"], mapping, faults, limits)
-    reading = task.read(source, faults)
+    path, limits = Path(spec["path"]), ArchiveLimits(**spec["archive_limits"])
+    format_name = find_format(path, spec.get("filename", ""), task, spec["format"])
+    reading = task.read(open_source(path, format_name, mapping, faults, limits), faults)
     faults.check()
     np.savez(Path(spec["out"]) / "arrays.npz", allow_pickle=False, **reading.arrays)
-    return {"ok": True, "summary": reading.summary, "warnings": reading.warnings}
+    return {
+        "ok": True,
+        "format": format_name,
+        "summary": reading.summary | _trainability(reading.untrainable) | {"columns": spec["columns"]},
+        "warnings": [*_untrainable_warnings(reading.untrainable), *reading.warnings],
+    }
+
+
+def find_format(path: Path, filename: str, task: Task, requested: str | None) -> str:
+    """The format of a file's content, which may be compressed; raises `Invalid` with the reason."""
+    with open_content(path) as file:
+        head = file.read(SNIFF_BYTES)
+    with path.open("rb") as file:
+        method = compression(file.read(SNIFF_BYTES))
+    if method is None and requested is not None:
+        return requested
+    format_name = choose_format(task.name, task.formats, uncompressed_name(filename), head, requested)
+    if method is not None and (format_name in MAGIC.values() or compression(head)):
+        detail = (
+            f"The file is compressed by {method} around a file that is compressed itself: unpack it once."
+        )
+        raise DatasetInvalid.of([Problem("/file", detail)])
+    return format_name
+
+
+def _trainability(untrainable: str | None) -> Json:
+    """Whether the data set can be trained on; if not, the reason."""
+    return {"trainable": True} if untrainable is None else {"trainable": False, "reason": untrainable}
+
+
+def _untrainable_warnings(reason: str | None) -> list[str]:
+    return [] if reason is None else [f"{reason} The data set can be predicted, but not trained on."]
 
 
 def refusal(message: str, problems: list[Problem]) -> Json:

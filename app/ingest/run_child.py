@@ -3,13 +3,11 @@
 import json
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from app.errors import AppError, DatasetInvalid, NoSpace, Problem
 from app.infrastructure.processes import confined_environment, signal_group
@@ -21,55 +19,40 @@ log = logging.getLogger(__name__)
 
 CHILD_MEMORY_BYTES = 6 << 30  # address space
 MAX_LOGGED_CHARS = 4_000
-MAGIC = {b"PAR1": "parquet", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x1f\x8b": "gzip"}
-JSON_START = re.compile(rb"[{\[]")  # of JSON Lines, where the other formats are tables
-JSON_OBJECT_START = re.compile(rb'(\[\s*)?\{\s*"|\{\s*\}')  # where plain text may begin with one too
-FREE_FORMS = {"txt", "conll"}  # formats that may begin with any character
-JSON_SUFFIXES = ("jsonl", "json", "ndjson")
 UNREADABLE = "The file could not be read."
 
 
 @dataclass(frozen=True)
 class IngestResult:
-    """The summary and the warnings of a file that was read."""
+    """The format, the summary and the warnings of a file that was read."""
 
+    format: str
     summary: Json
     warnings: list[str]
-
-
-def detect_format(formats: Sequence[str], filename: str, head: bytes) -> str:
-    """The format by the first bytes and, between kinds of text, the name; it may be none of `formats`."""
-    for magic, name in MAGIC.items():
-        if head.startswith(magic):
-            return name
-    suffix = PurePath(filename).suffix.lower().removeprefix(".")
-    free_form = not FREE_FORMS.isdisjoint(formats)
-    start = JSON_OBJECT_START if free_form else JSON_START
-    is_json = start.match(head.removeprefix(b"\xef\xbb\xbf").lstrip())
-    if "jsonl" in formats and (is_json or (free_form and suffix in JSON_SUFFIXES)):
-        return "jsonl"
-    texts = [name for name in formats if name not in (*MAGIC.values(), "jsonl")] or list(formats)
-    return suffix if suffix in texts else "csv" if "csv" in texts else texts[0]
 
 
 def ingest(
     path: Path,
     *,
     task: str,
-    format: str,  # noqa: A002 - the field's name in the API
+    format: str | None,  # noqa: A002 - the field's name in the API
     columns: dict[str, str],
     out: Path,
     seconds: float,
     limits: FileLimits = FileLimits(),  # noqa: B008 - it is frozen
+    filename: str = "",
     module: str = "app.ingest.child",
 ) -> IngestResult:
     """Read a file in a child process, which stores its arrays as `out/arrays.npz`.
+
+    Of a compressed file, whose `format` may be None, the child finds the format by content and `filename`.
 
     Raises `DatasetInvalid` when the file cannot be used and `NoSpace`; then `out` is left empty.
     """
     spec = {
         "path": str(path),
         "task": task,
+        "filename": filename,
         "format": format,
         "columns": columns,
         "out": str(out),
@@ -89,7 +72,7 @@ def ingest(
 
 def _parse_reply(reply: Json) -> IngestResult:
     if reply["ok"]:
-        return IngestResult(reply["summary"], reply["warnings"])
+        return IngestResult(reply["format"], reply["summary"], reply["warnings"])
     if reply.get("no_space"):
         raise NoSpace
     problems = [Problem(one["pointer"], one["detail"]) for one in reply["problems"]]

@@ -11,14 +11,12 @@ from app.database.tables import Dataset, Job
 from app.errors import Conflict, Invalid, NotFound, Problem
 from app.identifiers import new_id
 from app.infrastructure.storage import Storage
-from app.ingest import run_child
+from app.ingest import file_kinds, run_child
 from app.ingest.limits import FileLimits
 from app.services.paging import Paging
 from app.states import LIVE
 from app.tasks import TASKS
 from app.validation.names import unknown_name
-
-SNIFF_BYTES = 4096  # of a file, read to detect its format
 
 
 @dataclass(frozen=True)
@@ -49,16 +47,17 @@ def ingest(upload: Upload, seconds: float, limits: FileLimits = FileLimits()) ->
     if task is None:
         raise Invalid(problems=[Problem("/task", unknown_name("task", upload.task, sorted(TASKS)))])
     with upload.path.open("rb") as file:
-        head = file.read(SNIFF_BYTES)
-    format_name = upload.format or run_child.detect_format(task.formats, upload.filename, head)
-    if format_name not in task.formats:
-        raise Invalid(problems=[Problem("/format", f"{task.name} takes {', '.join(task.formats)}")])
+        head = file.read(file_kinds.SNIFF_BYTES)
+    format_name = upload.format
+    if file_kinds.compression(head) is None:
+        format_name = file_kinds.choose_format(task.name, task.formats, upload.filename, head, upload.format)
     arrays = upload.path.parent / "arrays"
     arrays.mkdir()
     result = run_child.ingest(
         upload.path,
         task=task.name,
         format=format_name,
+        filename=upload.filename,
         columns=upload.columns,
         out=arrays,
         seconds=seconds,
@@ -68,12 +67,26 @@ def ingest(upload: Upload, seconds: float, limits: FileLimits = FileLimits()) ->
         id=new_id("ds"),
         name=upload.name or upload.filename,
         task=task.name,
-        format=format_name,
+        format=result.format,
         bytes=upload.bytes,
         sha256=upload.sha256,
         filename=upload.filename,
         summary=result.summary,
         warnings=result.warnings,
+    )
+
+
+def find_same(session: Session, upload: Upload) -> Dataset | None:
+    """The newest data set that the same upload has made: of the same content, task, format and columns."""
+    query = select(Dataset).where(Dataset.sha256 == upload.sha256, Dataset.task == upload.task)
+    requested = file_kinds.OTHER_NAMES.get(upload.format or "", upload.format)
+    return next(
+        (
+            row
+            for row in session.scalars(query.order_by(Dataset.id.desc()))
+            if row.summary.get("columns") == upload.columns and requested in (None, row.format)
+        ),
+        None,
     )
 
 

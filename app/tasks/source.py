@@ -1,8 +1,9 @@
 """An uploaded file as a task reads it: rows, records or members; its faults; the arrays it becomes."""
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, NoReturn, Protocol
 
 import numpy.typing as npt
 
@@ -11,6 +12,9 @@ from app.tasks.arrays import Arrays, Ints
 from app.typedefs import Json
 
 MAX_FAULTS = 20
+MAX_FIELDS_LISTED, MAX_FIELD_CHARS = 12, 40  # in a message
+IDENTIFIER = re.compile(r"(.*[_ -])?(id|ids|idx|index|key|uuid)|unnamed: \d+", re.IGNORECASE)
+TOKEN_LINES = "lines of tokens"  # noqa: S105 - in a record: where tokens are, if not on successive lines
 MANIFEST = "manifest.jsonl"  # the member of an archive that says what the others are
 
 
@@ -32,6 +36,17 @@ class Faults:
         self.problems.append(Problem(pointer("file", *line, *field), detail))
         if len(self.problems) >= MAX_FAULTS:
             self.check()
+
+    def stop_without(self, name: str, fields: Iterable[str], row: int) -> NoReturn:
+        """Raise `DatasetInvalid`: a file that has these `fields` lacks the column or field `name`."""
+        listed = [repr(one[:MAX_FIELD_CHARS]) for one in fields]
+        more = f" and {len(listed) - MAX_FIELDS_LISTED} more" if len(listed) > MAX_FIELDS_LISTED else ""
+        present = (
+            f"the file has {', '.join(listed[:MAX_FIELDS_LISTED])}{more}" if listed else "the line is empty"
+        )
+        detail = f"There is no field {name!r} ({present}); name the column that has it with `columns`."
+        self.add(detail, row=row, column=name)
+        raise DatasetInvalid.of(self.problems)
 
     def check(self) -> None:
         """Raise `DatasetInvalid` if there is a fault."""
@@ -95,3 +110,9 @@ class Reading:
     arrays: Arrays
     summary: Json
     warnings: list[str] = field(default_factory=list)
+    untrainable: str | None = None  # why a file that can be predicted cannot be trained on
+
+
+def possible_answers(fields: Iterable[str], known: Collection[str]) -> list[str]:
+    """Those fields of a file without answers that may hold them under another name: all but identifiers."""
+    return [name for name in fields if name not in known and not IDENTIFIER.fullmatch(name)]

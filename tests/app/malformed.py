@@ -1,5 +1,6 @@
 """Files for the task `forecasting` that cannot be used, each with the problem to be reported."""
 
+import gzip
 import io
 import json
 from datetime import date
@@ -129,10 +130,6 @@ CSV = [
         "Irregular",
     ),
     csv("one row a series", table(b"a,2024-01-01,1\n", b"b,2024-01-01,1\n"), "/column/ds", "frequency"),
-    csv("nothing to learn", table(b"a,2024-01-01,1\n", b"a,2024-01-02,NaN\n"), "/column/y", "fewer than 3"),
-    csv(
-        "all missing", table(*(b"a,2024-01-0%d,\n" % day for day in range(1, 9))), "/column/y", "fewer than 3"
-    ),
     csv(
         "unknown split",
         table(b"1,2024-01-01,train\n", b"2,2024-01-02,dev\n", head=b"y,ds,split\n"),
@@ -201,10 +198,9 @@ JSONL = [
     ),
     jsonl("feature flat", lines(item(dynamic_feat=[1, 2, 3, 4])), "/column/dynamic_feat", "array"),
     jsonl("split unknown", lines(item(split="dev")), "/file/row/1/column/split", "'dev'"),
-    jsonl(
-        "rows instead of series", lines({"ds": "2024-01-01", "y": 1}), "/file/row/1/column/freq", "missing"
-    ),
-    jsonl("nothing to learn", lines(item(target=[1, None, 2])), "/file/column/target", "fewer than 3"),
+    jsonl("neither rows nor series", lines({"day": "2024-01-01", "y": 1}), "/file/row/1/column/ds", "day"),
+    jsonl("one row", lines({"ds": "2024-01-01", "y": 1}), "/file/column/ds", "frequency"),
+    jsonl("a row with an array", lines({"ds": "2024-01-01", "y": [1]}), "/file/row/1/column/y", "an array"),
 ]
 PARQUET = [
     parq("cut off", GOOD_PARQUET[:-20], "/file", "complete"),
@@ -228,7 +224,14 @@ PARQUET = [
 ]
 OTHER = [
     Malformed("zip", "data.csv", b"PK\x03\x04" + bytes(40), {}, "/format", "csv, parquet, jsonl"),
-    Malformed("gzip", "data.csv.gz", b"\x1f\x8b\x08" + bytes(40), {}, "/format", "csv, parquet, jsonl"),
+    Malformed("gzip damaged", "data.csv.gz", b"\x1f\x8b\x08" + bytes(40), {}, "/file", "damaged"),
+    Malformed("gzip cut off", "data.csv.gz", gzip.compress(table(*DAYS))[:-20], {}, "/file", "cut off"),
+    Malformed("gzip of Parquet", "d.parquet.gz", gzip.compress(GOOD_PARQUET), {}, "/file", "unpack it once"),
+    Malformed("gzip of gzip", "d.gz", gzip.compress(gzip.compress(HEAD)), {}, "/file", "unpack it once"),
+    Malformed("gzip bomb", "d.csv.gz", gzip.compress(HEAD + bytes(1 << 23)), {}, "/file", "200 times"),
+    Malformed("old Excel", "data.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(40), {}, "/file", "Excel"),
+    Malformed("web page", "data.csv", b"<!DOCTYPE html><html>", {}, "/file", "web page"),
+    Malformed("Parquet declared as CSV", "d.csv", GOOD_PARQUET, {"format": "csv"}, "/format", "Parquet"),
     Malformed(
         "unknown format", "data.csv", table(*DAYS), {"format": "xlsx"}, "/format", "csv, parquet, jsonl"
     ),

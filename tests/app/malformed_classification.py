@@ -34,8 +34,8 @@ def many() -> list[dict[str, Any]]:
 MALFORMED = [
     csv("empty", b"", "/file/row/1", "empty"),
     csv("header only", b"text,label\n", "/file/row/1", "no"),
-    csv("no label column", b"text,mood\nfine,good\n", "/file/row/2/column/label", "missing"),
-    csv("no text column", b"words,label\nfine,good\n", "/file/row/2", "neither a text nor values"),
+    csv("no label column", b"text,mood\nfine,good\n", "/file/row/1/column/label", "mood"),
+    csv("no text column", b"words,label\nfine,good\n", "/file/row/1/column/text", "words"),
     csv("label empty", b"text,label\nfine,good\nbad,\n", "/file/row/3/column/label", "empty"),
     csv("text empty", b"text,label\nfine,good\n,bad\n", "/file/row/3/column/text", "empty"),
     csv("row too short", b"text,label\nfine,good\nbad\n", "/file/row/3", "Expected 2 fields"),

@@ -38,7 +38,7 @@ TXT = [
     txt("line of 65 MiB", LINE.encode() + b"a" * (65 << 20), "/file/row/2", "64 MiB"),
     txt("columns of a text", TEXT.encode(), "/columns/text", "no columns", columns='{"text":"body"}'),
     txt("zip", b"PK\x03\x04" + bytes(40), "/format", "txt, jsonl"),
-    txt("gzip", b"\x1f\x8b\x08" + bytes(40), "/format", "txt, jsonl"),
+    txt("gzip", b"\x1f\x8b\x08" + bytes(40), "/file", "damaged"),
     txt("declared as CSV", TEXT.encode(), "/format", "txt, jsonl", format="csv"),
     txt("declared as JSON Lines", TEXT.encode(), "/file/row/1", "JSON", format="jsonl"),
 ]
@@ -67,7 +67,6 @@ JSONL = [
     jsonl("split unknown", lines(document(), document(split="dev")), "/file/row/2/column/split", "'dev'"),
     jsonl("split no text", lines(document(split=1)), "/file/row/1/column/split", "'1'"),
     jsonl("split false", lines(document(split=False)), "/file/row/1/column/split", "'False'"),
-    jsonl("nothing to train on", lines(document(split="test")), "/file/column/split", "for training"),
     jsonl("mapping of the unknown", lines(document()), "/columns/y", "'y'", columns='{"y":"text"}'),
     jsonl("mapping to nothing", lines(document()), "/column/text", "no field", columns='{"text":"body"}'),
 ]

@@ -54,6 +54,21 @@ class Stopped(Exception):
     """The work was asked to stop."""
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why an instance cannot be predicted, and the instance's id, if it has one."""
+
+    error: Invalid
+    item_id: str | None
+
+    def line(self, index: int) -> bytes:
+        """The line of the result."""
+        problems = self.error.problems
+        error = {"pointer": problems[0].pointer if problems else "", "detail": self.error.message}
+        name = {} if self.item_id is None else {"item_id": self.item_id}
+        return _line({"index": index, **name, "error": error})
+
+
 class BatchProgress:
     """Reports the progress of a batch prediction, a few times a second."""
 
@@ -93,13 +108,16 @@ class Writer:
     def write(self, file: BinaryIO, instances: Instances, indices: range, on: Callable[[int], None]) -> int:
         """Write the lines of some instances; how many could not be predicted. Raises `Stopped`."""
         failed = floats = 0
-        pending: dict[int, Example | Invalid] = {}
+        pending: dict[int, Example | Refusal] = {}
         for index in indices:
             self._raise_if_stopped()
-            pending[index] = example = self._encode(instances[index])
+            instance = instances[index]
+            example = self._encode(instance)
             if isinstance(example, Invalid):
                 failed += 1
+                pending[index] = Refusal(example, getattr(instance, "item_id", None))
             else:
+                pending[index] = example
                 floats += example.inputs.size
             if floats >= MAX_BATCH_FLOATS or index == indices[-1]:
                 file.writelines(self._lines(pending, on))
@@ -116,10 +134,10 @@ class Writer:
         except Invalid as error:
             return error
 
-    def _lines(self, pending: dict[int, Example | Invalid], on: Callable[[int], None]) -> list[bytes]:
+    def _lines(self, pending: dict[int, Example | Refusal], on: Callable[[int], None]) -> list[bytes]:
         """Predict those that can be; lines in input order."""
         examples = {index: one for index, one in pending.items() if isinstance(one, Example)}
-        lines = {index: _error_line(index, one) for index, one in pending.items() if isinstance(one, Invalid)}
+        lines = {index: one.line(index) for index, one in pending.items() if isinstance(one, Refusal)}
         on(len(lines))
         decoder = self._engine.decoder
         outputs = self._run_batches(examples) if decoder is None else _decoded(decoder, examples)
@@ -209,11 +227,6 @@ def predict(
         done = {"instances": indices.stop, "failed": failed}
         on({"type": "checkpoint", "part": part, "file": path.name, "missed": missed, "metrics": done})
     return Predicted(total, failed, stopped=False)
-
-
-def _error_line(index: int, error: Invalid) -> bytes:
-    pointer = error.problems[0].pointer if error.problems else ""
-    return _line({"index": index, "error": {"pointer": pointer, "detail": error.message}})
 
 
 def _line(answer: Json) -> bytes:

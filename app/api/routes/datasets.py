@@ -4,10 +4,12 @@ import asyncio
 import hashlib
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, BackgroundTasks, Request
+from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -37,6 +39,9 @@ UPLOAD_LOCK_SECONDS = 900.0
 RESERVE_BYTES = 64 << 20  # disk space an upload must leave
 FORM_FIELDS = ("task", "name", "format", "columns")
 FORMATS = sorted({name for task in TASKS.values() for name in task.formats})
+DuplicateParameter = Annotated[
+    bool, Query(description="Store the file once more, even if the same data set is there.")
+]
 COLUMNS_JSON = TypeAdapter(dict[str, str])
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 UPLOAD_SCHEMA = {
@@ -66,10 +71,21 @@ UPLOAD_SCHEMA = {
 
 
 @router.post(
-    "", status_code=201, response_model=DatasetOut, openapi_extra=UPLOAD_SCHEMA, operation_id="create_dataset"
+    "",
+    status_code=201,
+    response_model=DatasetOut,
+    responses={200: {"model": DatasetOut, "description": "The data set that the same upload made before."}},
+    openapi_extra=UPLOAD_SCHEMA,
+    operation_id="create_dataset",
 )
-async def create(request: Request, shared: StateDep, key: IdempotencyKey) -> Response:
-    """Upload a file, which is checked and stored; nothing is left of a file with faults."""
+async def create(
+    request: Request, shared: StateDep, key: IdempotencyKey, *, duplicate: DuplicateParameter = False
+) -> Response:
+    """Upload a file, which is checked and stored; nothing is left of a file with faults.
+
+    The same content for the same task with the same columns is stored once: `200` with the data set that is
+    there, unless a `duplicate` is asked for.
+    """
     expected_bytes = int(request.headers.get("content-length") or 0)
     if shutil.disk_usage(shared.incoming).free < expected_bytes + RESERVE_BYTES:
         raise NoSpace
@@ -77,7 +93,8 @@ async def create(request: Request, shared: StateDep, key: IdempotencyKey) -> Res
     try:
         form = await receive_upload(request, directory / "content", shared.limits.upload_bytes)
         loop = asyncio.get_running_loop()
-        response = await loop.run_in_executor(shared.upload_threads, _create, shared, _upload(form), key)
+        work = partial(_create, shared, _upload(form), key, duplicate=duplicate)
+        response = await loop.run_in_executor(shared.upload_threads, work)
     finally:
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
     headers = {"Location": f"/v1/datasets/{response.body['id']}"}
@@ -115,17 +132,30 @@ def _columns(text: str | None) -> dict[str, str]:
         raise Invalid(problems=[Problem("/columns", message)]) from None
 
 
-def _create(shared: AppState, upload: Upload, key: str | None) -> CachedResponse:
-    keyed = KeyedRequest("POST /v1/datasets", key, _fingerprint(upload)) if key is not None else None
+def _create(shared: AppState, upload: Upload, key: str | None, *, duplicate: bool) -> CachedResponse:
+    fingerprint = _fingerprint(upload, duplicate=duplicate)
+    keyed = KeyedRequest("POST /v1/datasets", key, fingerprint) if key is not None else None
     lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, UPLOAD_LOCK_SECONDS)
     if isinstance(lock, CachedResponse):
         return lock
     try:
-        return _store(shared, upload, lock)
+        same = None if duplicate else _find_same(shared, upload, lock)
+        return same or _store(shared, upload, lock)
     except BaseException:
         if lock is not None:
             idempotency.release(shared.sessions, lock)
         raise
+
+
+def _find_same(shared: AppState, upload: Upload, lock: KeyLock | None) -> CachedResponse | None:
+    with shared.sessions.begin() as session:
+        dataset = datasets.find_same(session, upload)
+        if dataset is None:
+            return None
+        response = CachedResponse(200, DatasetOut.of(dataset).model_dump(mode="json"))
+        if lock is not None:
+            idempotency.finish(session, lock, response)
+    return response
 
 
 def _store(shared: AppState, upload: Upload, lock: KeyLock | None) -> CachedResponse:
@@ -147,8 +177,15 @@ def _store(shared: AppState, upload: Upload, lock: KeyLock | None) -> CachedResp
     return response
 
 
-def _fingerprint(upload: Upload) -> str:
-    content = [upload.sha256, upload.task, upload.name, upload.format, sorted(upload.columns.items())]
+def _fingerprint(upload: Upload, *, duplicate: bool) -> str:
+    content = [
+        upload.sha256,
+        upload.task,
+        upload.name,
+        upload.format,
+        sorted(upload.columns.items()),
+        duplicate,
+    ]
     return hashlib.sha256(orjson.dumps(content)).hexdigest()
 
 

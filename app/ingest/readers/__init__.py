@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.ingest.limits import ArchiveLimits
 from app.ingest.readers.archive import Archive
+from app.ingest.readers.compressed import open_content
 from app.ingest.readers.conll import Conll
 from app.ingest.readers.delimited import Delimited
 from app.ingest.readers.jsonlines import JsonLines
@@ -13,7 +14,7 @@ from app.ingest.readers.parquet import Parquet
 from app.ingest.readers.plain import Plain
 from app.tasks.source import Faults, Source
 
-__all__ = ["Mapping", "open_source"]
+__all__ = ["Mapping", "open_content", "open_source"]
 
 ARCHIVE = "zip"
 DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -30,7 +31,7 @@ def open_source(
 ) -> Source:
     """The source for a file in this format; `mapping` gives its columns their canonical names.
 
-    An archive is read within `limits`.
+    An archive is read within `limits`. A format of text may be compressed.
     """
     if format_ == ARCHIVE:
         return Archive(path, format_, mapping, faults, limits or ArchiveLimits())

@@ -1,4 +1,4 @@
-"""CSV (RFC 4180) and TSV, streamed column by column with the numbers of their lines."""
+"""CSV and TSV (RFC 4180), streamed column by column with the numbers of their lines."""
 
 import csv
 import re
@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from app.ingest.readers.compressed import open_content
 from app.ingest.readers.lines import read_lines
 from app.ingest.readers.mapping import MAX_COLUMNS, Mapping
 from app.ingest.readers.single_file import SingleFile
+from app.ingest.readers.tab_separated import TabSeparatedRows
 from app.tasks.source import Chunk, Faults
 from app.typedefs import Json
 
@@ -24,7 +26,7 @@ DATA = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|\d{4}[-/]\d{1,2}[-/]\d
 
 
 class Delimited(SingleFile):
-    """A table as text with a header line; quoted as RFC 4180 has it (CSV) or not at all (TSV)."""
+    """A table as text with a header line; quoted as in RFC 4180; a TSV may have other quotes too."""
 
     def __init__(self, path: Path, format_: str, delimiter: str, mapping: Mapping, faults: Faults) -> None:
         self.format = format_
@@ -43,10 +45,12 @@ class Delimited(SingleFile):
     def chunks(self) -> Iterator[Chunk]:
         """Yield up to `CHUNK_ROWS` rows at a time; blank lines are skipped, other rows must be complete."""
         csv.field_size_limit(MAX_FIELD_CHARS)
-        quoting: Any = csv.QUOTE_NONE if self.format == "tsv" else csv.QUOTE_MINIMAL
-        with self._path.open("rb") as file:
+        with open_content(self._path) as file:
             text = read_lines(file, self._faults)
-            yield from self._chunks(csv.reader(text, delimiter=self._delimiter, quoting=quoting, strict=True))
+            if self.format == "tsv":
+                yield from self._chunks(TabSeparatedRows(text, MAX_FIELD_CHARS))
+            else:
+                yield from self._chunks(csv.reader(text, delimiter=self._delimiter, strict=True))
 
     def _chunks(self, reader: Any) -> Iterator[Chunk]:
         names = self._read_header(reader)

@@ -1,16 +1,27 @@
 """JSON Lines: one object a line."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from app.ingest.readers.chunks import as_chunks
+from app.ingest.readers.compressed import open_content
 from app.ingest.readers.lines import read_lines
 from app.ingest.readers.mapping import Mapping
 from app.ingest.readers.single_file import SingleFile
 from app.tasks.source import Chunk, Faults
 from app.typedefs import Json
+
+ONE_A_LINE = (
+    "Write each object on a line of its own, without commas between them, "
+    "as pandas' to_json does with orient='records' and lines=True."
+)
+ARRAY = re.compile(r"\[\s*([^\[\s]|$)")
+OPEN_OBJECT = re.compile(r'\{\s*("[^"]*"\s*:\s*[\[{]?)?')  # the first line of an object that is indented
+MAX_LAYOUTS_KEPT = 1_000  # different sets of fields
 
 
 class JsonLines(SingleFile):
@@ -24,7 +35,7 @@ class JsonLines(SingleFile):
 
     def records(self) -> Iterator[tuple[int, Json]]:
         """Yield each object with its line number; other JSON is a fault, blank lines are skipped."""
-        with self._path.open("rb") as file:
+        with open_content(self._path) as file:
             yield from self._parser.parse_lines(read_lines(file, self._faults))
 
     def chunks(self) -> Iterator[Chunk]:
@@ -36,19 +47,42 @@ class ObjectParser:
     """Parses lines that each hold one JSON object; its fields are renamed by the mapping."""
 
     def __init__(self, mapping: Mapping, faults: Faults) -> None:
-        self._back = {column: name for name, column in mapping.columns.items()}
+        self._mapping = mapping
+        self._back: dict[tuple[str, ...], dict[str, str]] = {}  # fields of an object -> new names of some
         self._faults = faults
         decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
         self._decode = decoder.decode
 
     def parse_lines(self, lines: Iterable[str]) -> Iterator[tuple[int, Json]]:
         """Yield each object with its line number; a line that holds none is a fault."""
+        is_first = True
         for number, line in enumerate(lines, 1):
             if line.isspace():
                 continue
+            if is_first:
+                self._check_first(number, line.strip())
+                is_first = False
             record = self._parse(number, line)
             if record is not None:
                 yield number, record
+        self._check_mapped()
+
+    def _check_mapped(self) -> None:
+        """Raise `DatasetInvalid` where a column that the caller names is in no object."""
+        fields = list(dict.fromkeys(chain.from_iterable(self._back)))
+        if fields and len(self._back) < MAX_LAYOUTS_KEPT:
+            self._mapping.check_columns(fields)
+
+    def _check_first(self, number: int, line: str) -> None:
+        """Raise `DatasetInvalid` where the first line shows that the file is JSON, but not JSON Lines."""
+        if ARRAY.match(line):
+            detail = f"Expected one JSON object a line, got an array. {ONE_A_LINE}"
+        elif OPEN_OBJECT.fullmatch(line):
+            detail = f"Not JSON Lines: the object that begins here goes on in the next line. {ONE_A_LINE}"
+        else:
+            return
+        self._faults.add(detail, row=number)
+        self._faults.check()
 
     def _parse(self, number: int, line: str) -> Json | None:
         try:
@@ -68,14 +102,16 @@ class ObjectParser:
 
     def _rename(self, record: Json) -> Json:
         """Rename fields by the mapping, which overrides a field that already has the name."""
-        if not self._back:
+        fields = tuple(record)
+        back = self._back.get(fields)
+        if back is None:
+            back = self._mapping.renamed(fields)
+            if len(self._back) < MAX_LAYOUTS_KEPT:
+                self._back[fields] = back
+        if not back:
             return record
-        taken = set(self._back.values())
-        return {
-            self._back.get(name, name): record[name]
-            for name in record
-            if name in self._back or name not in taken
-        }
+        taken = set(back.values())
+        return {back.get(name, name): record[name] for name in record if name in back or name not in taken}
 
 
 class _RefusedJson(ValueError):

@@ -5,11 +5,11 @@ from io import StringIO
 from itertools import chain
 from typing import BinaryIO
 
+from app.ingest.file_kinds import BOM
 from app.tasks.source import Faults
 
 READ_BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
-BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 

@@ -13,9 +13,13 @@ MAX_COLUMN_NAME_CHARS = 256
 
 @dataclass(frozen=True)
 class Mapping:
-    """The caller's `columns`: canonical name -> column in the file; other columns keep their names."""
+    """The caller's `columns`: canonical name -> column in the file; other columns keep their names.
+
+    A column that is named like a `canonical` one but in another case is taken for it.
+    """
 
     columns: dict[str, str]
+    canonical: tuple[str, ...] = ()
 
     @classmethod
     def checked(cls, columns: dict[str, str], canonical: Sequence[str]) -> "Mapping":
@@ -38,7 +42,7 @@ class Mapping:
             if uses[column] > 1
         ]
         _refuse(problems)
-        return cls(columns)
+        return cls(columns, tuple(canonical))
 
     def canonical_names(self, header: Sequence[str]) -> list[str | None]:
         """The canonical name of each column of a file, in order; None = leave the column out.
@@ -51,6 +55,12 @@ class Mapping:
             _refuse([Problem("/file/row/1", detail)])
         if any("\0" in name for name in header):  # neither PostgreSQL's JSON nor numpy's texts keep it
             _refuse([Problem("/file/row/1", "The name of a column has a NUL character.")])
+        self.check_columns(header)
+        back = self.renamed(header)
+        return [back.get(name) or (None if not name or name in self.columns else name) for name in header]
+
+    def check_columns(self, header: Sequence[str]) -> None:
+        """Raise `DatasetInvalid` where the caller names a column that is not among those of the file."""
         problems = [
             Problem(
                 pointer("columns", name), f"The file has no column {column!r}; it has {list_columns(header)}."
@@ -59,8 +69,17 @@ class Mapping:
             if column not in header
         ]
         _refuse(problems)
+
+    def renamed(self, header: Sequence[str]) -> dict[str, str]:
+        """Column in the file -> canonical name, for those columns of a file that have another name there."""
         back = {column: name for name, column in self.columns.items()}
-        return [back.get(name) or (None if not name or name in self.columns else name) for name in header]
+        for name in self.canonical:
+            if name in header or name in self.columns:
+                continue
+            alike = [column for column in header if column.strip().casefold() == name and column not in back]
+            if len(alike) == 1:
+                back[alike[0]] = name
+        return back
 
 
 def list_columns(names: Sequence[str]) -> str:

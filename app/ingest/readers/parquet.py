@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from app.ingest.readers.mapping import MAX_COLUMNS, Mapping
 from app.ingest.readers.single_file import SingleFile
+from app.tasks.shared.table_cells import MAX_EXACT_FLOAT
 from app.tasks.source import Chunk, Faults
 from app.typedefs import Json
 
@@ -19,10 +21,14 @@ MAX_ROWS = 1 << 28
 MAX_CELLS = 1 << 31  # a few bytes can stand for as many equal values as their writer likes
 MAX_UNCOMPRESSED_BYTES = 16 << 30
 MAX_THRIFT_BYTES = 64 << 20
+MAX_EXACT_DIGITS = 15  # of decimals in a float64
 
 
 class Parquet(SingleFile):
-    """A flat table: texts as str ("" for null), numbers as float64 or int64, times as datetime64[s]."""
+    """A flat table: texts as str ("" for null), times as datetime64[s], numbers as float64, int64 or uint64.
+
+    Numbers that would lose digits, such as long decimals and large integers beside nulls, are texts.
+    """
 
     def __init__(self, path: Path, format_: str, mapping: Mapping, faults: Faults) -> None:
         self.format = format_
@@ -32,11 +38,15 @@ class Parquet(SingleFile):
 
     def records(self) -> Iterator[tuple[int, Json]]:
         """Yield rows one by one, as objects of Python values."""
-        for chunk in self.chunks():
-            names = list(chunk.columns)
-            values = [column.tolist() for column in chunk.columns.values()]
-            for row, *cells in zip(chunk.rows.tolist(), *values, strict=True):
-                yield row, dict(zip(names, cells, strict=True))
+        first = 1
+        with self._path.open("rb") as file:
+            for batch, names in self._batches(file):
+                kept = [(index, name) for index, name in enumerate(names) if name is not None]
+                values = [self._values(batch.column(index), name) for index, name in kept]
+                self._faults.check()
+                for row, *cells in zip(range(first, first + len(batch)), *values, strict=True):
+                    yield row, {name: cell for (_, name), cell in zip(kept, cells, strict=True)}
+                first += len(batch)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield up to `CHUNK_ROWS` rows at a time."""
@@ -108,6 +118,15 @@ class Parquet(SingleFile):
             self._faults.add(f"The values of type {kind} cannot be read.", column=name[:40])
             return np.zeros(len(column))
 
+    def _values(self, column: Any, name: str) -> list[Any]:
+        """One column of a batch as Python values; integers and truth values are exact, None for null."""
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+            values: list[Any] = column.to_pylist()
+            return values
+        cells: list[Any] = self._column(column, name).tolist()
+        return cells
+
     def _stop(self, detail: str) -> None:
         self._faults.add(detail)
         self._faults.check()
@@ -134,6 +153,14 @@ def _is_supported(kind: Any) -> bool:
     return _is_text(kind) or _is_number(kind) or _is_time(kind) or bool(pa.types.is_null(kind))
 
 
+def _is_exact_in_floats(column: Any, kind: Any) -> bool:
+    """Whether the integers or decimals of a column stay apart as float64; of other types nothing is lost."""
+    if pa.types.is_decimal(kind):
+        return bool(kind.precision <= MAX_EXACT_DIGITS)
+    ends = pc.min_max(column).as_py() if pa.types.is_integer(kind) else {}
+    return all(end is None or abs(end) <= MAX_EXACT_FLOAT for end in ends.values())
+
+
 def _to_numpy(column: Any, kind: Any) -> Any:
     """Convert a flat column to a numpy array; null becomes "" in texts, NaN in numbers and NaT in times."""
     if _is_text(kind):
@@ -142,6 +169,9 @@ def _to_numpy(column: Any, kind: Any) -> Any:
         return column.fill_null("").to_numpy(zero_copy_only=False)
     if _is_time(kind):
         return column.cast(pa.timestamp("s"), safe=False).to_numpy(zero_copy_only=False)
-    if pa.types.is_integer(kind) and not column.null_count and not pa.types.is_uint64(kind):
-        return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(kind) and not column.null_count:
+        wide = pa.uint64() if pa.types.is_uint64(kind) else pa.int64()
+        return column.cast(wide).to_numpy(zero_copy_only=False)
+    if not _is_exact_in_floats(column, kind):
+        return column.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
     return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import DatasetInvalid, Problem, pointer
+from app.ingest.readers.compressed import open_content
 from app.ingest.readers.lines import read_blocks
 from app.ingest.readers.mapping import Mapping
 from app.ingest.readers.single_file import SingleFile
@@ -30,7 +31,7 @@ class Plain(SingleFile):
     def chunks(self) -> Iterator[Chunk]:
         """Yield the text in blocks of whole lines, each with the number of its first line."""
         line = 1
-        with self._path.open("rb") as file:
+        with open_content(self._path) as file:
             for block in read_blocks(file, self._faults):
                 yield Chunk(np.array([line]), {"text": np.array([block.replace("\r\n", "\n")], object)})
                 line += block.count("\n")

@@ -62,6 +62,8 @@ def resolve(
     options = check_options(task, request.options)
     if dataset.task != task.name:  # the task cannot read the summary of another task's data
         _refuse([Problem("/dataset", f"this data set was uploaded for {dataset.task}"), *problems])
+    if not dataset.summary.get("trainable", True):
+        _refuse([Problem("/dataset", f"this data set cannot be trained on: {dataset.summary['reason']}")])
     defaults = task.defaults(dataset.summary, options)
     network = NETWORK | defaults.network | explicit_fields(request.network)
     training = TRAINING | defaults.training | explicit_fields(request.training)

@@ -7,15 +7,16 @@ import numpy as np
 
 from app.tasks.arrays import Arrays, Floats
 from app.tasks.shared import splits
-from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels
+from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels, unlearnable_warnings
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
-from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
+from app.tasks.shared.table_cells import MAX_EXACT_FLOAT, MAX_FIELDS_SHOWN, shorten
 from app.tasks.shared.text_checks import TEXT, text_problem
-from app.tasks.source import Faults, Source
+from app.tasks.source import Faults, Reading, Source, possible_answers
 from app.typedefs import Json
 
 VALUES, LABEL = "values", "label"
+FIELDS = frozenset((TEXT, VALUES, LABEL, SPLIT))
 MAX_STEPS, MAX_CHANNELS = 100_000, 4_096
 MIN_LABEL_EXAMPLES = 5  # a label with fewer examples causes a warning
 MAX_IMBALANCE = 20  # times as many examples of one label as of another, more of which cause a warning
@@ -32,7 +33,9 @@ class ClassificationReader:
         self.kind: str | None = None
         self.texts: list[str] = []
         self.sequences: list[Floats] = []  # of (time, channels)
-        self.labels: list[str] = []
+        self.labels: list[str | None] = []
+        self._unlabelled: list[tuple[int, str]] = []  # rows without a label, and what is wrong with them
+        self._blank: list[int] = []  # rows without a word
         self.codes: list[int] = []  # the split of each example
         self.rows: list[int] = []  # the 1-based line of each example in the file
 
@@ -49,31 +52,54 @@ class ClassificationReader:
             detail = f"This file has {self.kind}; an example with {kind} is mixed in."
             self._faults.add(detail, row=row, column=kind)
             return
-        label = self._read_label(row, record.get(LABEL))
+        valid, label = self._read_label(row, record.get(LABEL))
         code = splits.read_split(record.get(SPLIT), row, self._faults)
         added = (self._add_text if kind == TEXT else self._add_readings)(row, record[kind])
-        if added and label is not None and code is not None:
+        if added and valid and code is not None:
             self.labels.append(label)
             self.codes.append(code)
             self.rows.append(row)
 
-    def _read_label(self, row: int, value: object) -> str | None:
+    def _read_label(self, row: int, value: object) -> tuple[bool, str | None]:
+        """Whether an example can be kept, and its label; None where it has none."""
+        if value is None or value != value or (isinstance(value, str) and not value.strip()):  # noqa: PLR0124 - NaN
+            self._unlabelled.append(
+                (row, f"The label is {'empty' if isinstance(value, str) else 'missing'}.")
+            )
+            return True, None
         if isinstance(value, bool):
-            return "true" if value else "false"
+            return True, "true" if value else "false"
         if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-            return str(int(value))  # numbers of a Parquet column with gaps are floats
-        wrong = "is missing." if value is None else text_problem(value)
+            if isinstance(value, int) or abs(value) < MAX_EXACT_FLOAT:
+                return True, str(int(value))  # numbers of a Parquet column with gaps are floats
+            wrong: str | None = f"is {value!r}, which is not exact; write a whole number without a point."
+        else:
+            wrong = text_problem(value)
         if wrong:
             self._faults.add(f"The label {wrong}", row=row, column=LABEL)
-            return None
-        return str(value).strip()
+            return False, None
+        return True, str(value).strip()
 
     def _add_text(self, row: int, value: object) -> bool:
+        if isinstance(value, str) and not value.strip():
+            self._blank.append(row)
+            self.texts.append(value)
+            return True
         wrong = text_problem(value)
         if wrong:
             self._faults.add(f"The text {wrong}", row=row, column=TEXT)
             return False
         self.texts.append(str(value))
+        return True
+
+    def check_answers(self) -> bool:
+        """Whether the examples have labels; a file of which some have none, or no word, has faults."""
+        if all(label is None for label in self.labels):
+            return False
+        for row, detail in self._unlabelled:
+            self._faults.add(detail, row=row, column=LABEL)
+        for row in self._blank:
+            self._faults.add("The text is empty.", row=row, column=TEXT)
         return True
 
     def _add_readings(self, row: int, value: object) -> bool:
@@ -85,12 +111,12 @@ class ClassificationReader:
         return True
 
     def arrays(self) -> Arrays:
-        """The arrays of the data set; labels are numbered in alphabetical order."""
-        names = sorted(set(self.labels))
-        numbers = {name: number for number, name in enumerate(names)}
+        """The arrays of the data set; labels are numbered in alphabetical order, -1 is none."""
+        names = sorted({label for label in self.labels if label is not None})
+        numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}
         arrays: Arrays = {
             **Texts.of(names).arrays("labels"),
-            LABEL: np.array([numbers[label] for label in self.labels], np.int64),
+            LABEL: np.array([numbers.get(label, -1) for label in self.labels], np.int64),
             SPLIT: np.array(self.codes, np.int8),
         }
         if self.kind == TEXT:
@@ -130,23 +156,35 @@ def _wrong_step(number: int, step: object, width: int) -> str | None:
     return f"Step {number} has {shorten(invalid[0])}, which is no number." if invalid else None
 
 
-def read_labelled(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]:
-    """Read a data set; returns arrays, summary and warnings, or raises `DatasetInvalid`."""
-    reader, unused = ClassificationReader(faults), dict[str, int]()
+def read_labelled(source: Source, faults: Faults) -> Reading:
+    """Read a data set, with or without labels; raises `DatasetInvalid`."""
+    reader, fields = ClassificationReader(faults), dict[str, int]()  # name -> first row
     for row, record in source.records():
-        for name in record.keys() - {TEXT, VALUES, LABEL, SPLIT}:
-            unused.setdefault(name, row)
+        if not fields and not {TEXT, VALUES} & record.keys():
+            faults.stop_without(TEXT, record, row if source.format == "jsonl" else 1)
+        for name in record:
+            fields.setdefault(name, row)
         reader.add_record(row, record)
+    has_labels = reader.check_answers()
+    candidates = possible_answers(fields, FIELDS)
+    if candidates and LABEL not in fields and not faults.problems:
+        faults.stop_without(LABEL, fields, fields[candidates[0]] if source.format == "jsonl" else 1)
     faults.check()
-    counts = Counter(reader.labels)
-    if not counts:
+    labels = [label for label in reader.labels if label is not None]
+    counts = Counter(labels)
+    if not reader.labels:
         faults.add("The file has no examples.", row=1)
-    else:
-        check_labels(reader.labels, reader.codes, faults, noun="example", column=LABEL)
+    elif has_labels:
+        check_labels(labels, reader.codes, faults, noun="example", column=LABEL)
     faults.check()
-    ignored = [f"The field {shorten(name)} (first in row {row}) is not used." for name, row in unused.items()]
+    ignored = [
+        f"The field {shorten(name)} (first in row {row}) is not used."
+        for name, row in fields.items()
+        if name not in FIELDS
+    ]
     warnings = [*_warnings(reader, counts), *ignored[:MAX_FIELDS_SHOWN]]
-    return reader.arrays(), _summary(reader, counts), warnings
+    untrainable = None if has_labels else "The examples have no labels."
+    return Reading(reader.arrays(), _summary(reader, counts), warnings, untrainable)
 
 
 def _summary(reader: ClassificationReader, counts: Counter[str]) -> Json:
@@ -168,7 +206,9 @@ def _summary(reader: ClassificationReader, counts: Counter[str]) -> Json:
 
 
 def _warnings(reader: ClassificationReader, counts: Counter[str]) -> list[str]:
-    warnings = []
+    if not counts:
+        return []
+    warnings = [*unlearnable_warnings(reader.labels, reader.codes, "example")]
     rare = [label for label, count in counts.items() if count < MIN_LABEL_EXAMPLES]
     if rare:
         named = ", ".join(shorten(label) for label in rare[:MAX_RARE_LABELS_SHOWN])

@@ -113,8 +113,8 @@ class Classification:
     demo: ClassVar[Demo] = DEMO
 
     def read(self, source: Source, faults: Faults) -> Reading:
-        """Read texts or readings with their labels."""
-        return Reading(*read_labelled(source, faults))
+        """Read texts or readings, with their labels where they have them."""
+        return read_labelled(source, faults)
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a record."""

@@ -51,6 +51,7 @@ from app.tasks.forecasting.preprocessing import (
     fit_scale,
 )
 from app.tasks.forecasting.reading.instances import read_instances
+from app.tasks.forecasting.reading.summary import untrainable
 from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.sampling import ForecastOrigins, TrainingWindows, receptive_field
 from app.tasks.forecasting.series import SeriesSet
@@ -114,7 +115,7 @@ class Forecasting:
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read series from long tables or JSON Lines."""
         series, summary, warnings = read_series(source, faults)
-        return Reading(series.arrays(), summary, warnings)
+        return Reading(series.arrays(), summary, warnings, untrainable(series))
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a series of a table; rows after its last value are the known future."""

@@ -80,9 +80,6 @@ def read_documents(source: Source, faults: Faults) -> tuple[Arrays, Json, list[s
         unused = _read_records(source, reader, faults)
     faults.check()
     summary = reader.summary()
-    if not summary["train_characters"]:
-        faults.add("No document is for training: `split` is valid or test for all.", column=SPLIT)
-        faults.check()
     return reader.arrays(), summary, [*_warnings(summary), *_unused_field_warnings(unused)]
 
 
@@ -90,6 +87,8 @@ def _read_records(source: Source, reader: GenerationReader, faults: Faults) -> d
     """Add a document for each line of JSON Lines; returns unused fields with the first line of each."""
     unused: dict[str, int] = {}
     for line, record in source.records():
+        if not reader.codes and not faults.problems and TEXT not in record:
+            faults.stop_without(TEXT, record, line)
         for name in sorted(record.keys() - {TEXT, SPLIT}):
             if len(unused) < MAX_FIELDS_SHOWN:
                 unused.setdefault(name, line)
@@ -101,11 +100,19 @@ def _read_records(source: Source, reader: GenerationReader, faults: Faults) -> d
     return unused
 
 
-def _warnings(summary: Json) -> list[str]:
+def untrainable(summary: Json) -> str | None:
+    """Why a data set with this summary cannot be trained on, if so."""
     if summary["train_characters"] >= MIN_TRAIN_CHARS:
+        return None
+    return (
+        f"There are {summary['train_characters']:,} characters to train on, fewer than {MIN_TRAIN_CHARS:,}."
+    )
+
+
+def _warnings(summary: Json) -> list[str]:
+    if (reason := untrainable(summary)) is None:
         return []
-    few = f"There are {summary['train_characters']:,} characters to train on, fewer than {MIN_TRAIN_CHARS:,}"
-    return [f"{few}: these documents can be prompts, but nothing is learned from them."]
+    return [f"{reason[:-1]}: these documents can be prompts, but nothing is learned from them."]
 
 
 def _unused_field_warnings(fields: dict[str, int]) -> list[str]:

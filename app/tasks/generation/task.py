@@ -54,7 +54,7 @@ from app.tasks.generation.options import (
     network_defaults,
     training_defaults,
 )
-from app.tasks.generation.reading import read_documents
+from app.tasks.generation.reading import read_documents, untrainable
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
 from app.tasks.shared.splits import SPLIT
@@ -117,7 +117,8 @@ class Generation:
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read one plain text, or a document a line."""
-        return Reading(*read_documents(source, faults))
+        arrays, summary, warnings = read_documents(source, faults)
+        return Reading(arrays, summary, warnings, untrainable(summary))
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a record."""

@@ -9,6 +9,7 @@ from app.tasks.source import Faults
 
 MAX_LABELS = 1_000
 MAX_LABELS_SHOWN = 100  # in a summary
+MAX_UNLEARNABLE_SHOWN = 5  # labels
 MIN_DRAWN_EXAMPLES = 3  # of a label: a drawn validation and test split takes two at most
 
 
@@ -35,3 +36,19 @@ def check_labels(
     elif sum(count >= min_examples for count in trainable.values()) < 2:
         detail = f"Fewer than two labels have {min_examples} {noun}s: some may be held out of the training."
         faults.add(detail, column=column)
+
+
+def unlearnable_warnings(labels: Sequence[str | None], codes: Sequence[int], noun: str) -> list[str]:
+    """A warning that names labels only held-out examples have; of each example its label and split code."""
+    pairs = list(zip(labels, codes, strict=True))
+    learned = {label for label, code in pairs if code in TRAINING_CODES}
+    held_out = dict.fromkeys(label for label, _ in pairs if label is not None and label not in learned)
+    if not held_out:
+        return []
+    named = ", ".join(shorten(label) for label in list(held_out)[:MAX_UNLEARNABLE_SHOWN])
+    more = (
+        f" and {len(held_out) - MAX_UNLEARNABLE_SHOWN} more" if len(held_out) > MAX_UNLEARNABLE_SHOWN else ""
+    )
+    return [
+        f"No {noun} for training has the label {named}{more}: it is never predicted, and counts as wrong."
+    ]

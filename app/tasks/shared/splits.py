@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.tasks.arrays import Ints
-from app.tasks.shared.table_cells import shorten
+from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
 from app.tasks.source import Faults
 from app.typedefs import Json
 
@@ -31,8 +31,8 @@ class SplitRows:
 
 
 def split_code(value: object) -> int | None:
-    """The code of a row's field `split`, `UNASSIGNED` if it is empty; None if it names no split."""
-    if value is None or value == "":
+    """The code of a row's field `split`, `UNASSIGNED` if it is missing; None if it names no split."""
+    if value is None or value != value or (isinstance(value, str) and value.strip() in MISSING_TEXTS):  # noqa: PLR0124 - NaN
         return UNASSIGNED
     return SPLIT_NAMES.index(value) if isinstance(value, str) and value in SPLIT_NAMES else None
 

@@ -8,11 +8,18 @@ import numpy as np
 from app.tasks.arrays import Array
 from app.tasks.source import Faults
 
-MISSING_TEXTS = frozenset(("", "NaN", "nan", "NA", "N/A", "null", "NULL", "None", "<NA>"))
+# What pandas reads as missing, in every column where a value may be missing.
+MISSING_TEXTS = frozenset(
+    (
+        *("", "<NA>", "#N/A", "#N/A N/A", "#NA", "N/A", "NA", "n/a", "NULL", "null", "None"),
+        *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    )
+)
 NUMBER_PATTERN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 NON_NUMERIC = re.compile(r"[^0-9eE+.\s-]")  # float() takes 1_000 and ١٢, a data file should not
 MAX_MAGNITUDE = 1e300
 MAX_FLOAT32_MAGNITUDE = 1e38
+MAX_EXACT_FLOAT = 2**53  # whole numbers beyond it are not all exact in a float
 MAX_SHOWN_CHARS = 40  # of a value in a message
 MAX_FIELDS_SHOWN = 12  # fields or columns that are named in a message or in warnings
 

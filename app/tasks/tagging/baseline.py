@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from app.tasks.arrays import Array
-from app.tasks.tagging.sentences import Sentences
+from app.tasks.tagging.sentences import NO_TAG, Sentences
 
-NO_TAG = -1
 SUFFIX_CHARS = 3
 
 

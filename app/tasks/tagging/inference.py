@@ -23,6 +23,8 @@ CACHED_TAG_SETS = 256
 class TaggingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A sentence: either `tokens`, split as in the training data, or a `text` that is split into words.
 
+    One without words has an answer without tags.
+
     A word is letters and digits with apostrophes and hyphens within it, or any other single sign. Entities
     are located by characters of the text; for tokens, the text is all of them joined by single spaces.
     """
@@ -30,11 +32,11 @@ class TaggingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     tokens: (
         Annotated[
             list[Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TOKEN_CHARS)]],
-            msgspec.Meta(min_length=1, max_length=MAX_SENTENCE_TOKENS),
+            msgspec.Meta(max_length=MAX_SENTENCE_TOKENS),
         ]
         | None
     ) = None
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)] | None = None
+    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)] | None = None
 
 
 class TaggingParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -70,17 +72,17 @@ def _join_tokens(tokens: list[str]) -> TokenizedText:
 
 
 def _split_text(text: str) -> TokenizedText:
+    if not text.strip():
+        return TokenizedText(text, [], [])
     if problem := text_problem(text):
         raise _invalid("/text", f"The text {problem}")
     words = _word_splitter().pre_tokenize_str(text)
     spans = [span for word, span in words if not word.isspace()]  # such as a separator of records
-    if not spans:
-        raise _invalid("/text", "The text has no words.")
     if len(spans) > MAX_SENTENCE_TOKENS:
         detail = f"The text has {len(spans):,} words; at most {MAX_SENTENCE_TOKENS:,} are read at once."
         raise _invalid("/text", detail)
     tokens = [text[begin:end] for begin, end in spans]
-    if (longest := max(map(len, tokens))) > MAX_TOKEN_CHARS:
+    if (longest := max(map(len, tokens), default=0)) > MAX_TOKEN_CHARS:
         raise _invalid("/text", f"A word has {longest:,} characters; at most {MAX_TOKEN_CHARS:,} are read.")
     return TokenizedText(text, tokens, spans)
 
@@ -102,6 +104,8 @@ def make_prediction(state: Json, text: TokenizedText, tag_ids: Array) -> Json:
     Tags that do not fit together are read as by seqeval, and answered as tags that do fit. Entities begin at
     a character of the text and end behind their last one.
     """
+    if not text.tokens:
+        return {"tokens": [], "tags": [], "entities": []}
     if state["scheme"] == PLAIN:
         names = state["tags"]
         return {"tokens": text.tokens, "tags": [names[tag] for tag in tag_ids.tolist()], "entities": []}

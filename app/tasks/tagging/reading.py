@@ -9,12 +9,14 @@ from app.tasks.shared.ragged import Ragged, Texts, offsets_of
 from app.tasks.shared.splits import SPLIT, read_split
 from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
 from app.tasks.shared.text_checks import text_problem
-from app.tasks.source import Faults, Source
-from app.tasks.tagging.sentences import TAGS, TOKENS, Sentences
+from app.tasks.source import TOKEN_LINES, Faults, Reading, Source, possible_answers
+from app.tasks.tagging.sentences import NO_TAG, TAGS, TOKENS, Sentences
 from app.tasks.tagging.summary import dataset_warnings, summarize
+from app.tasks.tagging.tag_schemes import PLAIN
 from app.tasks.tagging.validation import validate_tags
 from app.typedefs import Json
 
+FIELDS = (TOKENS, TAGS, SPLIT)
 MIN_TRAIN_SENTENCES = 10
 MAX_SENTENCE_TOKENS = 5_000
 MAX_TOKEN_CHARS = 1_000
@@ -28,6 +30,10 @@ class SentenceReader:
     def __init__(self, faults: "Faults", *, token_per_line: bool) -> None:
         self.lines = array("q")  # of each sentence, its first
         self.ignored: dict[str, int] = {}  # field -> first line that has it
+        self.fields: dict[str, None] = {}  # of all records, in order
+        self._token_lines: dict[int, list[int]] = {}  # of sentences whose tokens are on lines with gaps
+        self._untagged: list[tuple[int, str]] = []  # lines of sentences without tags, and what they have
+        self._has_tags = False
         self._faults = faults
         self._token_per_line = token_per_line
         self._words: dict[str, int] = {}  # word -> number; from 1 on: 0 is padding
@@ -36,28 +42,50 @@ class SentenceReader:
 
     def add(self, line: int, record: "Json") -> None:
         """Add the sentence of a record, or a fault for everything that is wrong with it."""
-        for name in record.keys() - {TOKENS, TAGS, SPLIT}:
+        if not self.fields and TOKENS not in record:
+            self._faults.stop_without(TOKENS, record, line)
+        self.fields.update(dict.fromkeys(record))
+        for name in record.keys() - {*FIELDS, TOKEN_LINES}:
             if len(self.ignored) < MAX_FIELDS_SHOWN:
                 self.ignored.setdefault(name, line)
-        tokens, tags = (self._read_list(line, record, name) for name in (TOKENS, TAGS))
+        tokens = self._read_list(line, record, TOKENS)
+        tags = self._read_tags(line, record, tokens)
         split = read_split(record.get(SPLIT), line, self._faults)
-        if tokens is None or tags is None or split is None or not self._check_lengths(line, tokens, tags):
+        if tokens is None or tags is None or split is None:
             return
+        if (tokens or record.get(TAGS) is not None) and not self._check_lengths(line, tokens, tags):
+            return
+        if TOKEN_LINES in record:
+            self._token_lines[len(self.lines)] = record[TOKEN_LINES]
         valid = [
             self._number_texts(line, tokens, TOKENS, self._words, MAX_TOKEN_CHARS),
-            self._number_texts(line, tags, TAGS, self._tag_names, MAX_TAG_CHARS),
+            tags == [None] * len(tags)
+            or self._number_texts(line, tags, TAGS, self._tag_names, MAX_TAG_CHARS),
         ]
         if not all(valid):
             return
         self._tokens.extend([self._words[token] for token in tokens])
-        self._tags.extend([self._tag_names[tag] for tag in tags])
+        self._tags.extend([self._tag_names.get(tag, NO_TAG) for tag in tags])
         self._lengths.append(len(tokens))
         self._splits.append(split)
         self.lines.append(line)
 
     def line_of(self, sentence: int, token: int) -> int:
         """The line of the file that a token is on."""
+        if sentence in self._token_lines:
+            return self._token_lines[sentence][token]
         return self.lines[sentence] + (token if self._token_per_line else 0)
+
+    def check_tags(self) -> bool:
+        """Whether the sentences have tags; a file of which some have none has faults."""
+        if not self._has_tags:
+            candidates = possible_answers(self.fields, (*FIELDS, "text", TOKEN_LINES))
+            if candidates and TAGS not in self.fields and self.lines and not self._faults.problems:
+                self._faults.stop_without(TAGS, self.fields, self.lines[0])
+            return False
+        for line, detail in self._untagged:
+            self._faults.add(detail, row=line, column=TAGS)
+        return True
 
     def sentences(self) -> Sentences:
         """All sentences, still without a scheme; there must be at least one."""
@@ -74,13 +102,16 @@ class SentenceReader:
         value = record.get(name)
         if isinstance(value, list):
             return value
-        if name in record:
-            detail = f"Expected a list of texts, got {shorten(value)}."
-        else:
-            fields = ", ".join(shorten(field) for field in list(record)[:MAX_FIELDS_SHOWN]) or "no field"
-            detail = f"There is no field {name!r} (the line has {fields}); name it with `columns`."
-        self._faults.add(detail, row=line, column=name)
+        self._faults.add(_describe_missing(record, name), row=line, column=name)
         return None
+
+    def _read_tags(self, line: int, record: "Json", tokens: list[Any] | None) -> list[Any] | None:
+        """The tags of a record; for one without tags None for each token."""
+        if record.get(TAGS) is not None:
+            self._has_tags = True
+            return self._read_list(line, record, TAGS)
+        self._untagged.append((line, _describe_missing(record, TAGS)))
+        return [None] * len(tokens or ())
 
     def _check_lengths(self, line: int, tokens: list[Any], tags: list[Any]) -> bool:
         """Whether there are as many tags as tokens, at least one and not too many; else adds a fault."""
@@ -119,19 +150,31 @@ class SentenceReader:
         return valid
 
 
-def read_sentences(source: "Source", faults: "Faults") -> tuple[Sentences, "Json", list[str]]:
-    """Read tagged sentences; gives them with their summary and warnings, or raises `DatasetInvalid`."""
+def read_sentences(source: "Source", faults: "Faults") -> tuple[Sentences, Reading]:
+    """Read sentences, with their tags where they have them; raises `DatasetInvalid`."""
     reader = SentenceReader(faults, token_per_line=source.format == "conll")
     for line, record in source.records():
         reader.add(line, record)
+    has_tags = reader.check_tags()
     faults.check()
     if not reader.lines:
         faults.add("The file has no sentences.", row=1)
     faults.check()
-    sentences, file_scheme = validate_tags(reader.sentences(), reader.line_of, faults)
-    _check_training_data(sentences, faults)
+    sentences, file_scheme = reader.sentences(), PLAIN
+    if has_tags:
+        sentences, file_scheme = validate_tags(sentences, reader.line_of, faults)
+        _check_training_data(sentences, faults)
     warnings = dataset_warnings(sentences, file_scheme, reader.ignored)
-    return sentences, summarize(sentences, file_scheme), warnings
+    untrainable = None if has_tags else "The sentences have no tags."
+    return sentences, Reading(sentences.arrays(), summarize(sentences, file_scheme), warnings, untrainable)
+
+
+def _describe_missing(record: "Json", name: str) -> str:
+    """What a record has instead of a list in this field."""
+    if name in record:
+        return f"Expected a list of texts, got {shorten(record[name])}."
+    fields = ", ".join(shorten(field) for field in list(record)[:MAX_FIELDS_SHOWN]) or "no field"
+    return f"There is no field {name!r} (the line has {fields}); name it with `columns`."
 
 
 def _check_training_data(sentences: Sentences, faults: "Faults") -> None:

@@ -14,14 +14,16 @@ from app.tasks.tagging.tag_schemes import SCHEMES, TagScheme, TagSet
 # Names of the stored arrays; two of them are fields of a file too.
 WORDS, TOKENS, TAGS, NAMES, SCHEME, SPLITS = "words", "tokens", "tags", "names", "scheme", "splits"
 
+NO_TAG = -1  # the number of the tag of a token that has none
+
 
 @dataclass(frozen=True)
 class Sentences:
-    """A data set of tagged sentences; entity tags follow their scheme without exception."""
+    """A data set of sentences, all or none of them tagged; entity tags follow their scheme throughout."""
 
     words: Texts  # distinct ones; the first is empty and stands for padding
     tokens: Ragged  # (tokens,) word numbers, sentence by sentence
-    tags: Array  # (tokens,) tag numbers
+    tags: Array  # (tokens,) tag numbers, or `NO_TAG`
     tag_names: list[str]
     scheme: TagScheme | None  # None: the tags mark no entities
     splits: Array  # (sentences,) codes of `app.tasks.shared.splits`

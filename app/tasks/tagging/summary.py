@@ -4,8 +4,9 @@ import numpy as np
 
 from app.tasks.arrays import Array
 from app.tasks.shared import splits
+from app.tasks.shared.label_checks import unlearnable_warnings
 from app.tasks.shared.table_cells import shorten
-from app.tasks.tagging.sentences import Sentences
+from app.tasks.tagging.sentences import NO_TAG, Sentences
 from app.tasks.tagging.tag_schemes import UNNAMED_TYPE
 from app.tasks.tagging.validation import IOB1
 from app.typedefs import Json
@@ -17,7 +18,7 @@ MAX_REPEATED_SHARE = 0.05  # of the test sentences: with more of them in the tra
 def summarize(sentences: Sentences, file_scheme: str) -> "Json":
     """Counts of sentences, words, tags and entities; `file_scheme` is that of the file, such as IOB1."""
     lengths, is_trainable = sentences.tokens.lengths, sentences.is_trainable
-    counts = np.bincount(sentences.tags, minlength=len(sentences.tag_names))
+    counts = np.bincount(sentences.tags[sentences.tags != NO_TAG], minlength=len(sentences.tag_names))
     return {
         "sentences": len(sentences),
         "tokens": int(lengths.sum()),
@@ -67,7 +68,19 @@ def dataset_warnings(sentences: Sentences, file_scheme: str, ignored: dict[str, 
     ]
     if file_scheme == IOB1:
         warnings.append("The tags are IOB1: entities may begin with I. They are learned and answered as BIO.")
-    return [*warnings, *_warn_of_repeated(sentences)]
+    return [*warnings, *_warn_of_unlearnable(sentences), *_warn_of_repeated(sentences)]
+
+
+def _warn_of_unlearnable(sentences: Sentences) -> list[str]:
+    """A warning of tags that only tokens outside the training have."""
+    owners = np.repeat(sentences.is_trainable, sentences.tokens.lengths)  # (tokens,)
+    used = np.unique(sentences.tags[owners])
+    held_out = np.setdiff1d(sentences.tags, used)
+    names = [
+        None if tag == NO_TAG else sentences.tag_names[tag] for tag in [*used.tolist(), *held_out.tolist()]
+    ]
+    codes = [splits.TRAIN] * len(used) + [splits.TEST] * len(held_out)
+    return unlearnable_warnings(names, codes, "token")
 
 
 def _warn_of_repeated(sentences: Sentences) -> list[str]:

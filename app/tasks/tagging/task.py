@@ -15,7 +15,7 @@ from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Sp
 from app.tasks.demonstration import Demo
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SplitRows, partition_rows
-from app.tasks.source import Faults, Reading, Source
+from app.tasks.source import TOKEN_LINES, Faults, Reading, Source
 from app.tasks.tagging.demo import DEMO
 from app.tasks.tagging.encoding import EncodedSentences, TagTargets, WordTable
 from app.tasks.tagging.inference import (
@@ -108,14 +108,16 @@ class Tagging:
     demo: ClassVar[Demo] = DEMO
 
     def read(self, source: Source, faults: Faults) -> Reading:
-        """Read tagged sentences, and detect the scheme of their tags."""
-        sentences, summary, warnings = read_sentences(source, faults)
-        return Reading(sentences.arrays(), summary, warnings)
+        """Read sentences, and detect the scheme of their tags where they have them."""
+        return read_sentences(source, faults)[1]
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a record."""
         del faults
-        return [record for _, record in source.records()]
+        return [
+            {name: value for name, value in record.items() if name != TOKEN_LINES}
+            for _, record in source.records()
+        ]
 
     def check(self, summary: Json, options: TaggingOptions) -> list[Problem]:
         """Refuse a scheme of entities for tags that mark none."""
@@ -177,10 +179,10 @@ class Tagging:
         return TaggingInstances(arrays)
 
     def encode(self, state: Json, instance: TaggingInstance, parameters: TaggingParameters) -> Example:
-        """The words of an instance as columns and characters."""
+        """The words of an instance as columns and characters; for one without words a single unknown word."""
         del parameters
         text = tokenize_instance(instance)
-        return Example(load_vocabulary(state["vocabulary"]).rows(text.tokens), text)
+        return Example(load_vocabulary(state["vocabulary"]).rows(text.tokens or [""]), text)
 
     def decode(self, state: Json, example: Example, outputs: Ints, parameters: TaggingParameters) -> Json:
         """A tag for each word, and the entities with their positions in the text."""

@@ -50,7 +50,9 @@ def encode_source(state: Json, text: str) -> EncodedSource:
 
 
 def encode_instance(state: Json, instance: TranslationInstance) -> EncodedSource:
-    """The source text of a request as tokens; raises `Invalid` if it cannot be used."""
+    """The source text of a request as tokens, of a blank text none; raises `Invalid` if it cannot be used."""
+    if not instance.text.strip():
+        return EncodedSource([], [], truncated=False)
     if problem := text_problem(instance.text):
         raise Invalid(f"The text {problem}", [Problem("/text", f"The text {problem}")])
     return encode_source(state, instance.text)
@@ -58,7 +60,7 @@ def encode_instance(state: Json, instance: TranslationInstance) -> EncodedSource
 
 def decoding_settings(state: Json, tokens: int, parameters: TranslationParameters) -> Json:
     """The settings of decoding, as JSON, for a source of this many tokens."""
-    expected = math.ceil(state["stretch"] * tokens) + SPARE_TOKENS
+    expected = math.ceil(state["stretch"] * tokens) + SPARE_TOKENS if tokens else 1
     return {
         "beam_size": parameters.beam_size,
         "max_tokens": parameters.max_tokens or min(expected, MAX_TRANSLATION_TOKENS),
@@ -110,6 +112,8 @@ def build_prediction(
     state: Json, source: EncodedSource, tokens: Array, note: Json, parameters: TranslationParameters
 ) -> Json:
     """The prediction as the API returns it; it has `truncated` only where that is true."""
+    if not source.ids:
+        tokens, note = np.zeros(0, np.int64), {"score": 0.0}
     text, pieces = decode_text(state, source, tokens, note)
     prediction: Json = {"text": text, "score": float(note["score"])}
     if source.truncated:

@@ -95,9 +95,9 @@ class TranslationOptions(BaseModel):
 
 
 class TranslationInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A text to translate: best a sentence, as in the training pairs."""
+    """A text to translate: best a sentence, as in the training pairs. That of a blank one is empty."""
 
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
+    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)]
 
 
 class TranslationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -1,6 +1,6 @@
 """Reads pairs of a text and its translation from an uploaded file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ from app.tasks.arrays import Array, Arrays
 from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
-from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, MAX_SHOWN_CHARS, shorten
+from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
 from app.tasks.shared.text_checks import text_problem
-from app.tasks.source import Faults, Source
+from app.tasks.source import Faults, Reading, Source, possible_answers
 from app.typedefs import Json
 
 SOURCE, TARGET = "source", "target"
@@ -97,18 +97,23 @@ class TranslationReader:
         self.hashes.append(np.array([(hash(pair[0]), hash(pair)) for pair in pairs], np.int64))
 
 
-def read_pairs(source: Source, faults: Faults) -> tuple[Pairs, Json, list[str]]:
-    """Read a data set; returns pairs, summary and warnings, or raises `DatasetInvalid`."""
-    reader = TranslationReader()
-    for chunk in source.chunks():
+def read_pairs(source: Source, faults: Faults) -> tuple[Pairs, Reading]:
+    """Read a data set, with or without targets; raises `DatasetInvalid`."""
+    reader, has_targets = TranslationReader(), False
+    for index, chunk in enumerate(source.chunks()):
         columns = dict(chunk.columns)
-        if source.format != "jsonl":
-            _check_columns(columns, faults)
+        if not index:
+            has_targets = _check_columns(
+                columns, int(chunk.rows[0]) if source.format == "jsonl" else 1, faults
+            )
         missing: Any = [None] * len(chunk.rows)
-        texts = {
-            name: _read_texts(columns.pop(name, missing), chunk.rows, name, faults)
-            for name in (SOURCE, TARGET)
-        }
+        sources, targets = columns.pop(SOURCE, missing), columns.pop(TARGET, missing)
+        if not has_targets and any(map(has_words, targets)):
+            faults.add("Some rows before have no target.", row=int(chunk.rows[0]), column=TARGET)
+        texts = {SOURCE: _read_texts(sources, chunk.rows, SOURCE, faults, may_be_blank=not has_targets)}
+        texts[TARGET] = (
+            _read_texts(targets, chunk.rows, TARGET, faults) if has_targets else [""] * len(chunk.rows)
+        )
         codes = _read_splits(columns.pop(SPLIT, missing), chunk.rows, faults)
         reader.unused.update(dict.fromkeys(list(columns)[:MAX_FIELDS_SHOWN]))
         if not faults.problems:
@@ -118,24 +123,38 @@ def read_pairs(source: Source, faults: Faults) -> tuple[Pairs, Json, list[str]]:
         faults.add("The file has no rows.", row=1)
     faults.check()
     pairs = Pairs(reader.source.texts(), reader.target.texts(), np.concatenate(reader.splits))
-    _check_count(pairs, faults)
-    return pairs, _summary(reader, pairs), _warnings(reader, pairs)
+    if has_targets:
+        _check_count(pairs, faults)
+    warnings = _warnings(reader, pairs, has_targets=has_targets)
+    untrainable = None if has_targets else "The sources have no targets."
+    return pairs, Reading(pairs.arrays(), _summary(reader, pairs), warnings, untrainable)
 
 
-def _check_columns(columns: Iterable[str], faults: Faults) -> None:
-    """Raise `DatasetInvalid` unless a table has both columns."""
-    for name in (SOURCE, TARGET):
-        if name not in columns:
-            shown = ", ".join(column[:MAX_SHOWN_CHARS] for column in list(columns)[:MAX_FIELDS_SHOWN])
-            detail = f"There is no column {name!r} (the header has {shown}); name it with `columns`."
-            faults.add(detail, row=1, column=name)
-    faults.check()
+def _check_columns(columns: Mapping[str, Iterable[Any]], row: int, faults: Faults) -> bool:
+    """Whether there are targets, by the first rows; raises `DatasetInvalid` if a column seems misnamed."""
+    if SOURCE not in columns:
+        faults.stop_without(SOURCE, columns, row)
+    if any(map(has_words, columns.get(TARGET, ()))):
+        return True
+    if TARGET not in columns and possible_answers(columns, (SOURCE, SPLIT)):
+        faults.stop_without(TARGET, columns, row)
+    return False
 
 
-def _read_texts(values: Iterable[Any], lines: Array, column: str, faults: Faults) -> list[str]:
+def has_words(value: object) -> bool:
+    """Whether a cell is more than a missing or blank text."""
+    return value is not None and not (isinstance(value, str) and not value.strip())
+
+
+def _read_texts(
+    values: Iterable[Any], lines: Array, column: str, faults: Faults, *, may_be_blank: bool = False
+) -> list[str]:
     """Texts without the space around them; values that are no usable texts are faults."""
     texts = []
     for line, value in zip(lines, values, strict=True):
+        if may_be_blank and isinstance(value, str) and not value.strip():
+            texts.append("")
+            continue
         problem = "is missing." if value is None else text_problem(value)
         if problem:
             faults.add(f"The {column} {problem}", row=int(line), column=column)
@@ -171,10 +190,12 @@ def _summary(reader: TranslationReader, pairs: Pairs) -> Json:
     }
 
 
-def _warnings(reader: TranslationReader, pairs: Pairs) -> list[str]:
+def _warnings(reader: TranslationReader, pairs: Pairs, *, has_targets: bool) -> list[str]:
     """Warnings of what may spoil the training or the metrics."""
     lines, total = np.concatenate(reader.lines), len(pairs)
     warnings = [f"The column {shorten(name)} is not used." for name in list(reader.unused)[:MAX_FIELDS_SHOWN]]
+    if not has_targets:
+        return warnings
     equal = np.concatenate(reader.equal)
     if equal.sum() > MAX_SUSPICIOUS_SHARE * total:
         first = f"the first is in line {lines[equal.argmax()]}"

@@ -113,9 +113,8 @@ class Translation:
     demo: ClassVar[Demo] = DEMO
 
     def read(self, source: Source, faults: Faults) -> Reading:
-        """Read pairs from a table or JSON Lines."""
-        pairs, summary, warnings = read_pairs(source, faults)
-        return Reading(pairs.arrays(), summary, warnings)
+        """Read pairs, or sources alone, from a table or JSON Lines."""
+        return read_pairs(source, faults)[1]
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a record."""

@@ -1,5 +1,7 @@
 """A file of examples becomes instances, whatever it says beyond them."""
 
+import bz2
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,9 @@ TAGGED = "New B-place\nYork I-place\n\nHi O\n"
     [
         ("translation", "a.tsv", PAIRS, DAYS),
         ("translation", "a.tsv", "source\nGood day\nGood night\n", DAYS),
-        ("translation", "a.txt", "Good day\n\nGood night", DAYS),
+        ("translation", "a.txt", "Good day\nGood night", DAYS),
+        ("translation", "a.txt", "Good day\n\nGood night\n", [DAYS[0], {"text": ""}, DAYS[1]]),
+        ("translation", "a.txt", "\n\nGood day\n\n", [{"text": ""}, {"text": ""}, DAYS[0], {"text": ""}]),
         ("generation", "a.txt", "ROMEO.\nWhat,\n", [{"prompt": "ROMEO.\nWhat,\n"}]),
         (
             "generation",
@@ -54,6 +58,16 @@ TAGGED = "New B-place\nYork I-place\n\nHi O\n"
             [{"prompt": "a"}, {"prompt": "b"}],
         ),
         ("classification", "a.csv", 'text,label\n"good, really",pos\n', [{"text": "good, really"}]),
+        ("tagging", "a.conllu", "1-2\tIm\t_\n1\tIn\tX\n2\tdem\tY\n", [{"tokens": ["In", "dem"]}]),
+        ("tagging", "a.conll", "New\nYork\n\nHi\n", [{"tokens": ["New", "York"]}, {"tokens": ["Hi"]}]),
+        ("classification", "a.csv", '{"text": "a"}\n', [{"text": "a"}]),
+        ("classification", "a.csv", "Text,Label\na,x\n", [{"text": "a"}]),
+        (
+            "forecasting",
+            "a.jsonl",
+            '{"ds": "2024-01-01", "y": 1}\n{"ds": "2024-01-02", "y": null}\n{"ds": "2024-01-03", "y": 3}\n',
+            [{"item_id": "series", "start": "2024-01-01", "freq": "D", "values": [1, None, 3]}],
+        ),
         ("tagging", "a.conll", TAGGED, [{"tokens": ["New", "York"]}, {"tokens": ["Hi"]}]),
         ("tagging", "a.json", '[{"text": "In New York"}]', [{"text": "In New York"}]),
         (
@@ -69,6 +83,23 @@ def test_each_form_is_read(
     tmp_path: Path, task: str, name: str, text: str, expected: list[dict[str, Any]]
 ) -> None:
     assert read_instances(write(tmp_path / name, text), task, {})["instances"] == expected
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"), [("gz", gzip.compress), ("bz2", bz2.compress), ("", gzip.compress)]
+)
+def test_a_compressed_file_is_unpacked(tmp_path: Path, suffix: str, compress: Any) -> None:
+    (tmp_path / f"a.tsv.{suffix}").write_bytes(compress(PAIRS.encode()))
+    (tmp_path / f"b.jsonl.{suffix}").write_bytes(compress(b'{"text": "Good day"}\n{"text": "Good night"}\n'))
+    names = [f"a.tsv.{suffix}", f"b.jsonl.{suffix}"] if suffix else [f"b.jsonl.{suffix}"]
+    for name in names:
+        assert read_instances(tmp_path / name, "translation", {})["instances"] == DAYS
+
+
+def test_a_workbook_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(50))
+    with pytest.raises(typer.BadParameter, match="Excel"):
+        read_instances(tmp_path / "a.xls", "forecasting", {})
 
 
 def test_a_file_that_is_not_json_is_an_instance_where_a_task_takes_files(tmp_path: Path) -> None:

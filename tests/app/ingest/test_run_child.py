@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.errors import DatasetInvalid, NoSpace
+from app.errors import DatasetInvalid, Invalid, NoSpace
 from app.ingest.child import read_upload
+from app.ingest.file_kinds import choose_format, compression, detect_format
 from app.ingest.limits import ArchiveLimits, FileLimits
-from app.ingest.run_child import detect_format, ingest
+from app.ingest.run_child import ingest
 from app.media.limits import MediaLimits
 from app.tasks import TASKS
 from app.tasks.forecasting.series import SeriesSet
@@ -37,9 +38,12 @@ def read_here(case: Malformed, directory: Path) -> list[dict[str, str]]:
     """What the child process would answer, without starting one."""
     path, out = upload(directory, case.body)
     task = TASKS[case.fields.get("task", "forecasting")]
-    kind = case.fields.get("format") or detect_format(task.formats, case.filename, case.body[:4096])
-    if kind not in task.formats:
-        return [{"pointer": "/format", "detail": ", ".join(task.formats)}]
+    kind, head = case.fields.get("format"), case.body[:4096]
+    if compression(head) is None:
+        try:
+            kind = choose_format(task.name, task.formats, case.filename, head, kind)
+        except Invalid as error:
+            return [problem._asdict() for problem in error.problems]
     columns = json.loads(case.fields.get("columns", "{}"))
     spec = {"path": str(path), "format": kind, "columns": columns, "out": str(out), "archive_limits": {}}
     answer = read_upload(spec, task)
@@ -207,7 +211,8 @@ def test_the_child_learns_no_secrets(
     child: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RECURRA_DATABASE_URL", "postgresql://user:secret@host/db")
-    tell = "import json, os; print(json.dumps({'ok': True, 'summary': dict(os.environ), 'warnings': []}))"
+    reply = "{'ok': True, 'format': 'csv', 'summary': dict(os.environ), 'warnings': []}"
+    tell = f"import json, os; print(json.dumps({reply}))"
     path, out = upload(tmp_path, b"")
     result = ingest(path, task="", format="csv", columns={}, out=out, seconds=60, module=child(tell))
     assert "secret" not in str(result.summary)

@@ -90,7 +90,8 @@ def test_every_instance_has_its_line_in_order(place: Place, tmp_path: Path) -> N
     for line in found:
         if line["index"] % 10 == 9:
             assert line["error"] == {"pointer": "/values", "detail": "At least one value must be observed."}
-            assert line.keys() == {"index", "error"}
+            assert line.keys() == {"index", "item_id", "error"}
+            assert line["item_id"] == f"s{line['index']}"
         else:
             assert line["item_id"] == f"s{line['index']}"
             assert len(line["mean"]) == len(line["timestamps"]) == HORIZON

@@ -104,6 +104,18 @@ def test_every_line_is_the_answer_to_its_instance(place: Place) -> None:
         assert line == expected
 
 
+def test_nothing_is_answered_by_nothing(place: Place) -> None:
+    if place.task.name == "generation":
+        pytest.skip("a text may begin with nothing")
+    parameters = msgspec.convert(place.parameters, place.task.parameters)
+    expected: Json = {"text": "", "score": 0.0}
+    if place.task.name == "tagging":
+        expected = {"tokens": [], "tags": [], "entities": []}
+    for text in ("", " \n"):
+        instance = msgspec.convert({"text": text}, place.task.instance)
+        assert place.answer(place.task.encode(place.state, instance, parameters), parameters) == expected
+
+
 def test_whoever_computes_a_part_again_writes_the_same_bytes(place: Place) -> None:
     place.run("once")
     place.run("twice")

@@ -62,11 +62,11 @@ def pretrained(directory: Path) -> TrainSpec:
     """A language model first, then two members that begin with what it learned."""
     (directory / "texts").write_bytes(jsonl(snippets(160)))
     faults = Faults()
-    found, summary, _ = read_labelled(
-        open_source(directory / "texts", "jsonl", Mapping.checked({}, ()), faults), faults
-    )
-    arrays: dict[str, Any] = found
+    source = open_source(directory / "texts", "jsonl", Mapping.checked({}, ()), faults)
+    reading = read_labelled(source, faults)
+    arrays: dict[str, Any] = reading.arrays
     np.savez(directory / "arrays.npz", **arrays)
+    summary = reading.summary
     training = {"epochs": 2, "batch_size": 16, "ensemble": 2, "pretrain_epochs": 2}
     return spec("classification", summary, {}, {"hidden_size": 6, "embedding_size": 6}, training)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from app.tasks.arrays import Array
 from app.tasks.shared.table_cells import (
+    MAX_EXACT_FLOAT,
     MAX_FLOAT32_MAGNITUDE,
     MISSING_TEXTS,
     as_texts,
@@ -20,6 +21,11 @@ from app.tasks.source import Faults
 MAX_NAME_CHARS = 256  # of an id or a level
 MAX_LEVELS = 100_000  # distinct texts of a category column
 MAX_NUMERIC_LEVELS = 2_000  # distinct texts of a column in which every text is a number
+PLAINLY_MISSING = ("", "NaN", "nan")
+MAX_TYPO_SHARE = 0.05  # of the cells of a numeric column that are no numbers
+MIN_CELLS_FOR_TYPO = 8  # a column with fewer cells is numeric only if all of them are numbers
+FEW_NUMBERS = 10  # distinct ones; beside no more of them, a text that repeats is a category
+MAX_TYPOS_KEPT = 1_000  # of a chunk
 
 
 class Levels:
@@ -27,13 +33,17 @@ class Levels:
 
     def __init__(self, *, missing: bool) -> None:
         self.names: list[str] = []
-        self._codes: dict[str, int] = dict.fromkeys(MISSING_TEXTS, -1) if missing else {}
+        self._missing = missing
+        self._codes: dict[str, int] = {}
 
     def encode(self, values: Array) -> Array:
         """Codes of (n,) texts or typed values, (n,) int32; new texts are added to `names`."""
         texts = values.tolist() if is_text(values) else as_texts(values)
         for text in dict.fromkeys(texts):
             if text not in self._codes:
+                if self._missing and text.strip() in MISSING_TEXTS:
+                    self._codes[text] = -1
+                    continue
                 self._codes[text] = len(self.names)
                 self.names.append(text)
         return np.fromiter(map(self._codes.__getitem__, texts), np.int32, len(texts))
@@ -149,33 +159,79 @@ def _as_stamps(values: Array) -> tuple[Array, Array]:
     return stamps, np.isnat(stamps)
 
 
-class MixedColumn:
-    """A column of unknown kind: numeric if all its cells are numbers, a category if its texts repeat."""
+class MissingTexts:
+    """The first text in a column that was read as a missing value, for a warning."""
 
     def __init__(self) -> None:
+        self._first = ""
+
+    def note(self, values: Array, missing: Array, rows: Array) -> None:
+        """Look at a chunk's cells (n,) that are `missing`, (n,) bool; empty ones and NaN are no texts."""
+        if self._first or not is_text(values):
+            return
+        for index in np.flatnonzero(missing).tolist():
+            if values[index].strip() not in PLAINLY_MISSING:
+                self._first = f"{shorten(values[index])} (first in row {rows[index]})"
+                return
+
+    def warnings(self, column: str) -> list[str]:
+        """At most one warning."""
+        if not self._first:
+            return []
+        return [f"In the column {column[:40]!r} the text {self._first} is read as a missing value."]
+
+
+class MixedColumn:
+    """A column of unknown kind: numeric if its cells are numbers, a category if its texts repeat.
+
+    Some cells of a numeric column may be no numbers. Whole numbers beyond `MAX_EXACT_FLOAT` are names.
+    """
+
+    def __init__(self) -> None:
+        self.missing_texts = MissingTexts()
         self._numbers: list[Array] | None = []
         self._codes: list[Array] | None = []
         self._levels = Levels(missing=True)
+        self._typos = set[str]()  # distinct cells that are no numbers
+        self._typo_count = self._number_count = 0  # cells
+        self._is_name = False
         self.first_text = ""  # the first cell that is no number, and its row
 
     def add(self, values: Array, rows: Array, column: str, faults: "Faults") -> None:
         """Add a chunk; a number beyond float32 is a fault as long as the column is numeric."""
         if self._numbers is not None:
-            numbers, wrong = read_numbers(values)
-            if wrong.any():
-                index = int(wrong.argmax())
-                self.first_text, self._numbers = f"{shorten(values[index])} in row {rows[index]}", None
-            else:
-                if np.any(np.abs(numbers) > MAX_FLOAT32_MAGNITUDE):
-                    check_numbers(values, rows, column, faults, MAX_FLOAT32_MAGNITUDE)
-                with np.errstate(over="ignore"):  # a number that is too large is a fault already
-                    self._numbers.append(numbers.astype(np.float32))
-        if not is_text(values):
+            self._add_numbers(values, rows, column, faults)
+        if not is_text(values) and not self._is_name:
             self._codes = None  # typed numbers are not a category
         if self._codes is not None:
-            self._codes.append(self._levels.encode(values))
-            if len(self._levels.names) > (MAX_LEVELS if self._numbers is None else MAX_NUMERIC_LEVELS):
+            codes = self._levels.encode(values)
+            self.missing_texts.note(values, codes < 0, rows)
+            self._codes.append(codes)
+            names = self._typos or self._is_name
+            if len(self._levels.names) > (MAX_LEVELS if names else MAX_NUMERIC_LEVELS):
                 self._codes = None
+
+    def _add_numbers(self, values: Array, rows: Array, column: str, faults: "Faults") -> None:
+        numbers, wrong = read_numbers(values)
+        self.missing_texts.note(values, np.isnan(numbers) & ~wrong, rows)
+        is_large = np.abs(numbers) >= MAX_EXACT_FLOAT
+        if is_large.any() and not self.first_text and _are_integers_as_written(values[is_large]):
+            self.first_text = f"{shorten(values[is_large][0])} in row {rows[is_large][0]}"
+            self._is_name, self._numbers = True, None
+            return
+        if wrong.any():
+            index = int(wrong.argmax())
+            self.first_text = self.first_text or f"{shorten(values[index])} in row {rows[index]}"
+            self._typo_count += int(wrong.sum())
+            self._typos.update(values[wrong][:MAX_TYPOS_KEPT].tolist())
+        elif not self._typos and np.any(np.abs(numbers) > MAX_FLOAT32_MAGNITUDE):
+            check_numbers(values, rows, column, faults, MAX_FLOAT32_MAGNITUDE)
+        self._number_count += int((~np.isnan(numbers) & ~wrong).sum())
+        if self._typo_count > max(self._number_count, MIN_CELLS_FOR_TYPO):
+            self._numbers = None
+        if self._numbers is not None:
+            with np.errstate(over="ignore"):  # a number that is too large is a fault already
+                self._numbers.append(numbers.astype(np.float32))
 
     @property
     def levels(self) -> list[str]:
@@ -184,10 +240,32 @@ class MixedColumn:
 
     def numbers(self) -> Array | None:
         """Numbers (rows,) float32, NaN = missing; None if a cell was no number."""
-        return None if self._numbers is None else np.concatenate(self._numbers)
+        return None if self._numbers is None or self._typos else np.concatenate(self._numbers)
+
+    def numbers_with_typos(self) -> Array | None:
+        """The same with NaN for the cells that are no numbers; None if these are too many, or are levels."""
+        count = self._typo_count + self._number_count
+        few = self._typo_count <= max(1, MAX_TYPO_SHARE * count)
+        if self._numbers is None or count < MIN_CELLS_FOR_TYPO or not few:
+            return None
+        numbers = np.concatenate(self._numbers)
+        distinct = len(np.unique(numbers[~np.isnan(numbers)]))
+        are_levels = self._typo_count > len(self._typos) and distinct <= FEW_NUMBERS
+        return None if distinct < 2 or are_levels or np.isinf(numbers).any() else numbers
+
+    def mostly_numbers(self) -> bool:
+        """Whether the column looks numeric although it is read as a category."""
+        return self._number_count > self._typo_count > 0
 
     def codes(self) -> Array | None:
         """Indices (rows,) int32 into `levels`, -1 = missing; None if texts are too many or too long."""
         if self._codes is None or any(len(name) > MAX_NAME_CHARS for name in self.levels):
             return None
         return np.concatenate(self._codes)
+
+
+def _are_integers_as_written(values: Array) -> bool:
+    """Whether cells (n,) are whole numbers, in text without a fraction or an exponent."""
+    if is_text(values):
+        return all(text.strip().lstrip("+-").isdecimal() for text in values.tolist())
+    return bool(np.issubdtype(values.dtype, np.integer))

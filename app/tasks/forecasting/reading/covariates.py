@@ -27,7 +27,8 @@ def attach_covariates(
     """The series with the extra columns; a column that cannot be used is left out with a warning."""
     columns = _ExtraColumns()
     for name, column in extras.items():
-        if reason := _classify_column(name, column, grid, columns):
+        warnings += column.missing_texts.warnings(name)
+        if reason := _classify_column(name, column, grid, columns, warnings):
             warnings.append(f"The column {name[:40]!r} is left out: {reason}.")
     shape = (len(series.values), len(columns.covariates))
     covariates = np.empty(shape, np.float32)  # (N, covariates)
@@ -59,29 +60,42 @@ def last_observed_points(series: SeriesSet) -> Array:
     return last
 
 
-def _classify_column(name: str, column: MixedColumn, grid: Grid, columns: _ExtraColumns) -> str:
+def _classify_column(
+    name: str, column: MixedColumn, grid: Grid, columns: _ExtraColumns, warnings: list[str]
+) -> str:
     """Add one column to `columns` under its kind; otherwise the reason why it has none."""
-    numbers = column.numbers()
+    numbers, codes = column.numbers(), column.codes()
+    if numbers is None and codes is not None:
+        per_series = _static_levels(grid.spread(codes, empty=-1), grid)
+        if per_series is not None:
+            columns.static.append((name, column.levels, per_series))
+            return ""
+    if numbers is None and (numbers := column.numbers_with_typos()) is not None:
+        lenient = f"In the column {name[:40]!r}, which is numeric, {column.first_text} is no number"
+        warnings.append(f"{lenient}: it is read as a missing value, and so is any other such cell.")
     if numbers is not None:
         if np.isnan(numbers).all():
             return "it holds no value"
         columns.covariates.append((name, [], grid.spread(numbers, empty=np.nan)))
         return ""
-    codes = column.codes()
     if codes is None:
         return f"it is neither a number everywhere ({column.first_text}) nor a category"
-    on_grid = grid.spread(codes, empty=-1)  # (N,)
-    highest = np.maximum.reduceat(on_grid, grid.offsets[:-1])  # (n,)
-    lowest = np.minimum.reduceat(np.where(on_grid < 0, MAX_LEVELS, on_grid), grid.offsets[:-1])
-    if np.all((highest == lowest) | (highest < 0)):
-        columns.static.append((name, column.levels, highest.astype(np.int32)))
-        return ""
     if len(column.levels) > MAX_VARYING_LEVELS:
         limit = f"at most {MAX_VARYING_LEVELS} are allowed when they vary along a series"
         return f"{column.first_text} is no number, and of {len(column.levels):,} different texts {limit}"
+    if column.mostly_numbers():
+        warnings.append(f"The column {name[:40]!r} is read as a category: {column.first_text} is no number.")
+    on_grid = grid.spread(codes, empty=-1)  # (N,)
     values = np.where(on_grid < 0, np.nan, on_grid).astype(np.float32)
     columns.covariates.append((name, column.levels, values))
     return ""
+
+
+def _static_levels(codes: Array, grid: Grid) -> Array | None:
+    """The one level of each series (n,) int32, -1 = none, of codes on the grid (N,); None if one changes."""
+    highest = np.maximum.reduceat(codes, grid.offsets[:-1])  # (n,)
+    lowest = np.minimum.reduceat(np.where(codes < 0, MAX_LEVELS, codes), grid.offsets[:-1])
+    return highest.astype(np.int32) if np.all((highest == lowest) | (highest < 0)) else None
 
 
 def _known_ahead(series: SeriesSet) -> list[str]:

@@ -1,5 +1,6 @@
 """Series from JSON Lines with one object a series, the format of GluonTS."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from app.tasks.forecasting.reading.summary import ParsedSeries
 from app.tasks.forecasting.series import NO_MARK, SPLIT_MARKS, SeriesSet
 from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import MAX_FLOAT32_MAGNITUDE, MAX_MAGNITUDE, MISSING_TEXTS, shorten
-from app.tasks.source import Faults, Source
+from app.tasks.source import Faults
 from app.typedefs import Json
 
 FIELDS = ("item_id", "start", "freq", "target", "cat", "dynamic_feat", SPLIT)
@@ -120,10 +121,10 @@ class _ItemColumns:
         return np.array(feats, np.float32).reshape(len(feats), max(sizes)).T
 
 
-def parse_jsonl(source: "Source", faults: "Faults") -> ParsedSeries:
+def parse_jsonl(records: Iterable[tuple[int, "Json"]], faults: "Faults") -> ParsedSeries:
     """The series of every line; a wrong line is a fault, and raises `DatasetInvalid` in the end."""
     items = _ItemColumns()
-    for line, record in source.records():
+    for line, record in records:
         try:
             items.add(line, record)
         except _FieldError as error:
@@ -136,7 +137,7 @@ def parse_jsonl(source: "Source", faults: "Faults") -> ParsedSeries:
         f"The field {name[:40]!r} (first in line {line}) is not used." for name, line in items.unused.items()
     ]
     phases = np.array([phase for _, phase in items.starts], np.int64)
-    return ParsedSeries(_build_series(items), phases, items.target_count, "target", warnings)
+    return ParsedSeries(_build_series(items), phases, items.target_count, warnings)
 
 
 def _build_series(items: _ItemColumns) -> SeriesSet:

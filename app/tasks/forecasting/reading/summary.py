@@ -8,7 +8,6 @@ from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.covariates import last_observed_points
 from app.tasks.forecasting.series import SPLIT_MARKS, TEST_MARK, VALID_MARK, SeriesSet
-from app.tasks.source import Faults
 from app.typedefs import Json
 
 MIN_OBSERVED = 3  # values that a series needs to train on
@@ -21,21 +20,16 @@ class ParsedSeries:
     series: SeriesSet
     phases: Array  # (n,) distance of each series from its grid points
     rows: int  # rows, or target values, in the file
-    column: str  # name of the value column
     warnings: list[str]
 
 
-def summarize_series(parsed: ParsedSeries, faults: "Faults") -> tuple["Json", list[str]]:
-    """Summary of a data set, and warnings; raises `DatasetInvalid` if no series can be trained on."""
+def summarize_series(parsed: ParsedSeries) -> tuple["Json", list[str]]:
+    """Summary of a data set, and warnings."""
     series = parsed.series
     last = last_observed_points(series)
     lengths = np.maximum(last + 1 - series.offsets[:-1], 0)  # (n,) points up to the last observed value
-    observed = np.add.reduceat(~np.isnan(series.values), series.offsets[:-1], dtype=np.int64)  # (n,)
+    observed = _count_observed(series)
     short = int((observed < MIN_OBSERVED).sum())
-    if short == len(series.ids):
-        detail = f"No series can be trained on: each has fewer than {MIN_OBSERVED} observed values."
-        faults.add(detail, column=parsed.column)
-        faults.check()
     warnings = list(parsed.warnings)
     if short:
         warnings.append(f"{short:,} series have fewer than {MIN_OBSERVED} observed values.")
@@ -55,6 +49,19 @@ def summarize_series(parsed: ParsedSeries, faults: "Faults") -> tuple["Json", li
         "seasons": list(frequency.seasons),
     }
     return summary, warnings
+
+
+def untrainable(series: SeriesSet) -> str | None:
+    """Why none of the series can be trained on, if so."""
+    if (_count_observed(series) >= MIN_OBSERVED).any():
+        return None
+    return f"Each series has fewer than {MIN_OBSERVED} observed values."
+
+
+def _count_observed(series: SeriesSet) -> Array:
+    """The observed values of each series, (n,)."""
+    counts: Array = np.add.reduceat(~np.isnan(series.values), series.offsets[:-1], dtype=np.int64)
+    return counts
 
 
 def _span(parsed: ParsedSeries, frequency: Frequency) -> "Json":

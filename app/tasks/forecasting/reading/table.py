@@ -1,14 +1,23 @@
-"""Series from an uploaded file: long tables here, JSON Lines in `jsonl`."""
+"""Series from an uploaded file: long tables here, JSON Lines of whole series in `jsonl`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
 from app.tasks.arrays import Array
-from app.tasks.forecasting.reading.columns import IdColumn, MixedColumn, TimeColumn, split_problem
+from app.tasks.forecasting.reading.columns import (
+    IdColumn,
+    MissingTexts,
+    MixedColumn,
+    TimeColumn,
+    split_problem,
+)
 from app.tasks.forecasting.reading.covariates import attach_covariates
 from app.tasks.forecasting.reading.grid import Grid, TableRows, build_grid, fill_forward
 from app.tasks.forecasting.reading.jsonl import parse_jsonl
+from app.tasks.forecasting.reading.longform import is_series, row_chunks
 from app.tasks.forecasting.reading.summary import ParsedSeries, summarize_series
 from app.tasks.forecasting.series import NO_MARK, SPLIT_MARKS, SeriesSet
 from app.tasks.shared.splits import SPLIT
@@ -23,13 +32,22 @@ DEFAULT_ID = "series"  # of the one series in a file without ids
 def read_series(source: "Source", faults: "Faults") -> tuple[SeriesSet, "Json", list[str]]:
     """The series of a file, its summary, and warnings; raises `DatasetInvalid` if it has faults."""
     parsed = parse_series(source, faults)
-    summary, warnings = summarize_series(parsed, faults)
+    summary, warnings = summarize_series(parsed)
     return replace(parsed.series, phases=parsed.phases), summary, warnings
 
 
 def parse_series(source: "Source", faults: "Faults") -> ParsedSeries:
     """The series of a file, even if too short to train on; raises `DatasetInvalid` if it has faults."""
-    return parse_jsonl(source, faults) if source.format == "jsonl" else _parse_table(source, faults)
+    if source.format != "jsonl":
+        return _parse_table(source.chunks(), faults)
+    records = source.records()
+    first = next(records, None)
+    if first is None:
+        return parse_jsonl(records, faults)
+    records = chain([first], records)
+    if is_series(first[1]):
+        return parse_jsonl(records, faults)
+    return _parse_table(row_chunks(records, faults), faults)
 
 
 @dataclass
@@ -41,6 +59,7 @@ class _TableColumns:
     values: list[Array] = field(default_factory=list)
     splits: list[Array] = field(default_factory=list)
     lines: list[Array] = field(default_factory=list)
+    missing_texts: MissingTexts = field(default_factory=MissingTexts)  # among the values
     extras: dict[str, MixedColumn] = field(default_factory=dict)
 
     def add(self, chunk: "Chunk", faults: "Faults") -> None:
@@ -49,12 +68,26 @@ class _TableColumns:
         ids = columns.pop(ID, None)
         self.ids.add(np.full(len(lines), DEFAULT_ID, object) if ids is None else ids, lines, ID, faults)
         self.times.add(columns.pop(TIME), lines, TIME, faults)
-        self.values.append(check_numbers(columns.pop(VALUE), lines, VALUE, faults))
+        cells = columns.pop(VALUE)
+        numbers = check_numbers(cells, lines, VALUE, faults)
+        self.missing_texts.note(cells, np.isnan(numbers), lines)
+        self.values.append(numbers)
         if SPLIT in columns:
+            if len(self.splits) < len(self.lines):
+                faults.add(split_problem(""), row=int(self.lines[0][0]), column=SPLIT)
             self.splits.append(_read_splits(columns.pop(SPLIT), lines, faults))
         for name, values in columns.items():
-            self.extras.setdefault(name, MixedColumn()).add(values, lines, name, faults)
+            if name not in self.extras:
+                self.extras[name] = self._late_column(name, faults)
+            self.extras[name].add(values, lines, name, faults)
         self.lines.append(lines)
+
+    def _late_column(self, name: str, faults: "Faults") -> MixedColumn:
+        """A column that the chunks so far do not have, empty in their rows."""
+        column = MixedColumn()
+        for lines in self.lines:
+            column.add(np.full(len(lines), "", object), lines, name, faults)
+        return column
 
     def rows(self) -> TableRows:
         """Series, time and line of each row."""
@@ -63,10 +96,10 @@ class _TableColumns:
         )
 
 
-def _parse_table(source: "Source", faults: "Faults") -> ParsedSeries:
+def _parse_table(chunks: Iterable["Chunk"], faults: "Faults") -> ParsedSeries:
     """Read the columns of a long table and lay them on the grid."""
     table = _TableColumns()
-    for chunk in source.chunks():
+    for chunk in chunks:
         _check_columns(list(chunk.columns), faults)
         table.add(chunk, faults)
     faults.check()
@@ -83,12 +116,12 @@ def _parse_table(source: "Source", faults: "Faults") -> ParsedSeries:
         values=grid.spread(np.concatenate(table.values), empty=np.nan),
         splits=_splits_on_grid(table.splits, rows, grid, faults),
     )
-    warnings: list[str] = []
+    warnings = table.missing_texts.warnings(VALUE)
     if grid.missing_points:
         gaps = f"{grid.missing_points:,} time stamps of {grid.gapped_series:,} series are not in the file"
         warnings.append(f"{gaps}; their values are taken as missing.")
     series = attach_covariates(series, table.extras, grid, warnings)
-    return ParsedSeries(series, grid.phases, len(rows.lines), VALUE, warnings)
+    return ParsedSeries(series, grid.phases, len(rows.lines), warnings)
 
 
 def _check_columns(names: list[str], faults: "Faults") -> None:

@@ -1,5 +1,6 @@
 """Data sets over HTTP: what is accepted, what is refused with a place, and that refusals leave nothing."""
 
+import gzip
 import hashlib
 import json
 import threading
@@ -207,3 +208,56 @@ def test_a_keyed_upload_is_stored_once(running: Service) -> None:
     problem(running.http.post("/v1/datasets", files=files, headers=headers), 422)
     with running.state.readers() as session:
         assert session.query(Dataset).count() == 1
+
+
+def test_the_same_upload_is_the_same_data_set_unless_asked_otherwise(running: Service) -> None:
+    first = running.upload(monthly(), name="sales")
+    assert first.status_code == 201
+    same = running.upload(monthly(), name="another", filename="again.csv")
+    assert (same.status_code, same.json()) == (200, first.json())
+    assert same.headers["location"] == first.headers["location"]
+    assert running.upload(monthly(), format="csv").json() == first.json()
+    files: Any = {"file": ("a.csv", monthly()), "task": (None, "forecasting")}
+    copies = [running.http.post("/v1/datasets?duplicate=true", files=files) for _ in range(2)]
+    assert [copy.status_code for copy in copies] == [201, 201]
+    assert len({copy.json()["id"] for copy in (first, *copies)}) == 3
+    assert len(running.http.get("/v1/datasets").json()["data"]) == 3
+
+
+def test_other_columns_or_another_task_make_another_data_set(on_sqlite: Service) -> None:
+    table = b"text,label,mood\n" + b"".join(b"text %d,%d,%d\n" % (n, n % 2, n % 3) for n in range(30))
+    first = on_sqlite.upload(table, task="classification")
+    other = on_sqlite.upload(table, task="classification", columns='{"label": "mood"}')
+    assert (first.status_code, other.status_code) == (201, 201), other.text
+    assert first.json()["id"] != other.json()["id"]
+    assert other.json()["summary"]["columns"] == {"label": "mood"}
+    assert on_sqlite.upload(table, task="classification").json()["id"] == first.json()["id"]
+
+
+def test_a_deleted_data_set_is_uploaded_anew(on_sqlite: Service) -> None:
+    first = on_sqlite.upload(monthly()).json()["id"]
+    on_sqlite.http.delete(f"/v1/datasets/{first}")
+    again = on_sqlite.upload(monthly())
+    assert (again.status_code, again.json()["id"] != first) == (201, True)
+
+
+def test_a_compressed_file_is_read_and_given_back_as_it_came(on_sqlite: Service) -> None:
+    packed = gzip.compress(monthly())
+    answer = on_sqlite.upload(packed, filename="series.csv.gz")
+    assert answer.status_code == 201, answer.text
+    dataset = answer.json()
+    assert (dataset["format"], dataset["summary"]["series"], dataset["bytes"]) == ("csv", 3, len(packed))
+    assert on_sqlite.http.get(f"/v1/datasets/{dataset['id']}/content").content == packed
+
+
+def test_data_without_labels_are_stored_and_refused_for_training(on_sqlite: Service) -> None:
+    answer = on_sqlite.upload(b'{"text":"great movie"}\n{"text":"awful movie"}\n', task="classification")
+    assert answer.status_code == 201, answer.text
+    dataset = answer.json()
+    assert (dataset["summary"]["examples"], dataset["summary"]["trainable"]) == (2, False)
+    body = {"task": "classification", "dataset": dataset["id"], "model": "mood"}
+    for path, also in (("/v1/jobs", {}), ("/v1/sweeps", {"search": {"network.cell": ["gru", "lstm"]}})):
+        [error] = problem(on_sqlite.http.post(path, json=body | also), 422)["errors"]
+        assert error["pointer"] == "/dataset"
+        assert "no labels" in error["detail"]
+    assert on_sqlite.http.get("/v1/jobs").json()["data"] == []

@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
+from app.ingest.file_kinds import detect_format
 from app.ingest.limits import ArchiveLimits
 from app.ingest.readers import Mapping, open_source
 from app.ingest.readers.archive import Archive
-from app.ingest.run_child import detect_format
 from app.tasks.source import MANIFEST, Faults, Member
 from tests.support.factories.zips import Files, Zip, deflated, info, many, pack, pack_infos
 

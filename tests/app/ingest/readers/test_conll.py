@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, chunks, open_source
-from app.tasks.source import Faults, Source
+from app.tasks.source import TOKEN_LINES, Faults, Source
 from app.typedefs import Json
 from tests.support.factories.tagged import Sentence, entities, to_conll
 
@@ -107,12 +107,78 @@ def test_every_line_has_as_many_columns() -> None:
     assert "separated by tabs" in problem.detail
 
 
-def test_a_token_alone_is_refused_at_once() -> None:
-    [problem] = refused(b"\nword\nword\nword\n")
-    assert problem.pointer == "/file/row/2"
-    assert "got one column" in problem.detail
+def test_a_file_of_tokens_alone_has_no_tags() -> None:
+    assert records(b"\nAnn\nis\n\nhere\n") == [(2, {"tokens": ["Ann", "is"]}), (5, {"tokens": ["here"]})]
+    assert records(b"1,000\n,\n") == [(1, {"tokens": ["1,000", ","]})]
+    [problem] = refused(b"Ann\nis O\n")
+    assert problem == ("/file/row/2", "Expected one column, as in the first line, got 2.")
+
+
+def test_a_table_of_another_kind_is_no_file_of_tokens() -> None:
     [problem] = refused(b"sentence_id,word,tag\n1,EU,B-ORG\n")
     assert problem.pointer == "/file/row/1"
+    assert "got one column" in problem.detail
+
+
+UD = """\
+# newdoc id = d1
+# sent_id = 1
+# text = Ann can't go.
+1	Ann	Ann	PROPN	NNP	_	4	nsubj	_	_
+2-3	can't	_	_	_	_	_	_	_	_
+2	ca	can	AUX	MD	_	4	aux	_	_
+3	n't	not	PART	RB	_	4	advmod	_	_
+4	go	go	VERB	VB	_	0	root	_	SpaceAfter=No
+4.1	_	go	VERB	_	_	_	_	4:conj	_
+5	20 000	.	NUM	.	_	4	punct	_	_
+
+# any comment
+1-2	Im	_	_	_	_	_	_	_	_
+1	#	in	ADP	IN	_	3	case	_	_
+2	dem	der	DET	DT	_	3	det	_	_
+"""
+UD_FIRST = ["Ann", "ca", "n't", "go", "20 000"]
+
+
+@pytest.mark.parametrize(
+    "columns", [{}, {"tokens": "2", "tags": "4"}, {"tokens": "FORM", "tags": "upos"}, {"tags": "UPOS"}]
+)
+def test_words_of_conll_u_are_those_with_a_whole_id(columns: dict[str, str]) -> None:
+    first, second = records(UD.encode(), **columns)
+    assert first == (
+        4,
+        sentence(UD_FIRST, ["PROPN", "AUX", "PART", "VERB", "NUM"]) | {TOKEN_LINES: [4, 6, 7, 8, 10]},
+    )
+    assert second == (14, sentence(["#", "dem"], ["ADP", "DET"]))
+
+
+def test_conll_u_without_tags_has_none() -> None:
+    first, _ = records(UD.encode(), tags="6")
+    assert first[1]["tokens"] == UD_FIRST
+    assert "tags" not in first[1]
+
+
+def test_fewer_columns_with_ids_are_read_likewise() -> None:
+    body = b"# a comment\n1 Ann B-per\n2-3 can't _\n2 ca O\n3 n't O\n"
+    assert records(body) == [
+        (2, sentence(["Ann", "ca", "n't"], ["B-per", "O", "O"]) | {TOKEN_LINES: [2, 4, 5]})
+    ]
+
+
+def test_the_columns_of_conll_u_plus_have_names() -> None:
+    body = b"# global.columns = ID FORM PARSEME:MWE\n# text = a\n1\tAnn\t*\n2\tgoes\t1:VPC\n"
+    expected = [(3, sentence(["Ann", "goes"], ["*", "1:VPC"]))]
+    assert records(body) == records(body, tokens="FORM", tags="parseme:mwe") == expected
+
+
+def test_comments_of_other_dialects_are_no_sentences() -> None:
+    body = b"#begin document (a);\n# id 3da domain=en\nAnn O\n\n# id 3db domain=en\nis O\n\n#end document\n"
+    assert [record["tokens"] for _, record in records(body)] == [["Ann"], ["is"]]
+
+
+def test_a_number_sign_may_be_a_token() -> None:
+    body = b"#tag O\n# O\n\n# O\n1 O\n#x O\n"
+    assert [record["tokens"] for _, record in records(body)] == [["#tag", "#"], ["#", "1", "#x"]]
 
 
 def test_twenty_lines_are_reported_and_no_more() -> None:

@@ -2,6 +2,7 @@ import csv
 import io
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,11 +106,46 @@ def test_text_and_label_as_a_later_task_will_read_them() -> None:
 
 
 def test_tab_separated_pairs_keep_quotes_commas_and_spaces() -> None:
-    body = 'source\ttarget\n He said "hi, \t„hallo“ \n"\t""\n'.encode()
+    body = 'source\ttarget\n He said "hi, \t„hallo“ \n"\t"a" and "b"\n"Hi"!\t"a""\n"""\t"5""\n'.encode()
     assert records(body, "tsv") == [
         (2, {"source": ' He said "hi, ', "target": "„hallo“ "}),
-        (3, {"source": '"', "target": '""'}),
+        (3, {"source": '"', "target": '"a" and "b"'}),
+        (4, {"source": '"Hi"!', "target": '"a""'}),
+        (5, {"source": '"""', "target": '"5""'}),
     ]
+
+
+def test_tab_separated_fields_lose_the_quotes_around_them() -> None:
+    body = b'"source"\t"target"\n"he said ""hi"""\t"a\tb"\n"two\n\nlines"\tx\ny\t"end\r\nof it"\r\n"a"\t""\n'
+    assert records(body, "tsv") == [
+        (2, {"source": 'he said "hi"', "target": "a\tb"}),
+        (3, {"source": "two\n\nlines", "target": "x"}),
+        (6, {"source": "y", "target": "end\r\nof it"}),
+        (8, {"source": "a", "target": ""}),
+    ]
+
+
+@given(ROWS, st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]), st.integers(1, 13))
+def test_what_is_written_as_tab_separated_values_comes_back(
+    rows: list[tuple[str, str, str]], quoting: Any, size: int
+) -> None:
+    rows = [tuple(field.replace("\t", " ") if "\n" in field else field for field in row) for row in rows]  # type: ignore[misc]
+    sink = io.StringIO()
+    writer = csv.writer(sink, delimiter="\t", lineterminator="\n", quoting=quoting)
+    writer.writerows([["a", "b", "c"], *rows])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "CHUNK_ROWS", size)
+        result = records(sink.getvalue().encode(), "tsv")
+    assert [tuple(record.values()) for _, record in result] == rows
+
+
+def test_a_quote_that_is_not_closed_costs_no_other_row() -> None:
+    body = b"a\tb\n" + b'"x\ty\n' * 3 + b'z\t"w\n' * 3
+    assert [tuple(record.values()) for _, record in records(body, "tsv")] == [('"x', "y")] * 3 + [
+        ("z", '"w')
+    ] * 3
+    [problem] = refused(b'a\tb\nc\t"d\nonly one\ne\tf\n', "tsv")
+    assert problem == ("/file/row/3", "Expected 2 fields, got 1.")
 
 
 @pytest.mark.parametrize("format_", ["csv", "tsv"])

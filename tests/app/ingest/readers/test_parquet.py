@@ -82,8 +82,20 @@ def test_integers_stay_integers_unless_one_is_missing(kind: Any) -> None:
     assert np.array_equal(holed, [1, np.nan, 2], equal_nan=True)
 
 
-def test_integers_beyond_int64_become_floats() -> None:
-    assert one(pa.array([2**63, 0], pa.uint64())).tolist() == [2.0**63, 0.0]
+def test_large_integers_keep_every_digit() -> None:
+    large = [2**63 + 1, 2**63 + 2, 2**53 + 1]
+    assert one(pa.array(large, pa.uint64())).tolist() == large
+    assert one(pa.array(large, pa.uint64()).dictionary_encode()).tolist() == large
+    assert one(pa.array([*large, None], pa.uint64())).tolist() == [*map(str, large), ""]
+    assert one(pa.array([-(2**53) - 1, None])).tolist() == ["-9007199254740993", ""]
+    assert np.array_equal(one(pa.array([2**53, None])), [2**53, np.nan], equal_nan=True)
+
+
+def test_long_decimals_keep_every_digit_and_short_ones_are_floats() -> None:
+    long = pa.array([Decimal(2**80), None, Decimal(2**80 + 1)], pa.decimal128(38, 0))
+    assert one(long).tolist() == [str(2**80), "", str(2**80 + 1)]
+    assert one(long.dictionary_encode()).tolist() == [str(2**80), "", str(2**80 + 1)]
+    assert one([Decimal("1.25"), Decimal("-0.250")]).tolist() == [1.25, -0.25]
 
 
 @pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
@@ -92,12 +104,21 @@ def test_every_width_of_float(kind: Any) -> None:
     assert np.array_equal(one(values), [0.5, np.nan, -2], equal_nan=True)
 
 
-def test_decimals_and_truths_are_numbers() -> None:
-    assert one([Decimal("12345678901234567890.125"), Decimal("-0.250")]).tolist() == [
-        12345678901234567890.125,
-        -0.25,
-    ]
+def test_truths_are_numbers_in_columns_and_truths_in_records() -> None:
     assert np.array_equal(one([True, None, False]), [1, np.nan, 0], equal_nan=True)
+    assert [record["x"] for _, record in source(body_of(x=[True, None, False])).records()] == [
+        True,
+        None,
+        False,
+    ]
+
+
+def test_records_have_exact_integers() -> None:
+    body = body_of(x=pa.array([2**63 + 1, None], pa.uint64()), y=pa.array([2**53 + 1, None]))
+    assert [record for _, record in source(body).records()] == [
+        {"x": 2**63 + 1, "y": 2**53 + 1},
+        {"x": None, "y": None},
+    ]
 
 
 def test_a_column_of_nulls_is_missing_everywhere() -> None:

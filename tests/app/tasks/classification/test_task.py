@@ -33,7 +33,7 @@ def read(tmp_path: Any) -> Any:
         path.write_bytes(jsonl(records))
         result = read_labelled(open_source(path, "jsonl", Mapping.checked({}, ()), faults), faults)
         faults.check()
-        return result
+        return result.arrays, result.summary, result.warnings
 
     return reading
 
@@ -127,7 +127,7 @@ def test_a_parquet_table_is_read_like_another(tmp_path: Any) -> None:
     for label in (columns["label"], [float(one) for one in columns["label"]]):
         pq.write_table(pa.table(columns | {"label": label}), tmp_path / "content")
         source = open_source(tmp_path / "content", "parquet", Mapping.checked({}, ()), faults)
-        assert read_labelled(source, faults)[1]["labels"] == {"0": 10, "1": 10}
+        assert read_labelled(source, faults).summary["labels"] == {"0": 10, "1": 10}
 
 
 def test_few_examples_of_a_second_label_do_only_if_none_of_them_can_be_drawn(read: Any) -> None:
@@ -293,6 +293,6 @@ def test_every_unit_reads_every_text(read: Any, tokens: str) -> None:
 def test_the_baseline_on_real_data_is_as_good_as_the_known_one(name: str, low: float, high: float) -> None:
     faults = Faults()
     source = open_source(shared(f"classification/{name}.jsonl"), "jsonl", Mapping.checked({}, ()), faults)
-    plan = TASK.plan(read_labelled(source, faults)[0], ClassificationOptions(), 0)
+    plan = TASK.plan(read_labelled(source, faults).arrays, ClassificationOptions(), 0)
     _, baseline = TASK.score(plan.state, plan.test, outputs(plan))
     assert low < baseline["accuracy"] < high

@@ -49,5 +49,5 @@ def test_each_stratum_gives_its_share() -> None:
 
 def test_what_is_no_split_has_no_code() -> None:
     assert [split_code(name) for name in SPLIT_NAMES] == [TRAIN, VALID, TEST]
-    assert split_code(None) == split_code("") == UNASSIGNED
+    assert {split_code(value) for value in (None, "", " ", "NA", "n/a", float("nan"))} == {UNASSIGNED}
     assert split_code("dev") is split_code(1) is split_code(["train"]) is None

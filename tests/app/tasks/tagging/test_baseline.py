@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.tasks.shared.ragged import Ragged, Texts
-from app.tasks.tagging.baseline import NO_TAG, most_frequent_tags, predict_by_counting
-from app.tasks.tagging.sentences import Sentences
+from app.tasks.tagging.baseline import most_frequent_tags, predict_by_counting
+from app.tasks.tagging.sentences import NO_TAG, Sentences
 from app.tasks.tagging.tag_schemes import SCHEMES
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=1, max_size=40)

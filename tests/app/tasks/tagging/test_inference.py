@@ -61,7 +61,6 @@ def test_every_sign_that_is_no_space_is_in_a_token(text: str) -> None:
         ({"tokens": ["a", " "]}, "/tokens/1", "empty"),
         ({"tokens": ["a", "b\0"]}, "/tokens/1", "NUL"),
         ({"tokens": ["\ud83d"]}, "/tokens/0", "surrogate"),
-        ({"text": " \n"}, "/text", "empty"),
         ({"text": "a\0"}, "/text", "NUL"),
         ({"text": "\ud83d"}, "/text", "surrogate"),
         ({"text": "a " * 5_001}, "/text", "5,001 words"),
@@ -76,15 +75,21 @@ def test_what_cannot_be_tagged_is_refused(fields: dict[str, Any], pointer: str, 
     assert word in problem.detail
 
 
+@pytest.mark.parametrize("fields", [{"tokens": []}, {"text": ""}, {"text": " \n"}, {"text": "\x1e"}])
+@pytest.mark.parametrize("scheme", ["plain", "bio"])
+def test_without_words_there_are_no_tags(fields: dict[str, Any], scheme: str) -> None:
+    state = {"scheme": scheme, "answers": scheme, "tags": ["O", "B-a"]}
+    prediction = make_prediction(state, tokenize_instance(TaggingInstance(**fields)), np.array([1]))
+    assert prediction == {"tokens": [], "tags": [], "entities": []}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
-        {"tokens": []},
         {"tokens": [""]},
         {"tokens": "a b"},
         {"tokens": [1]},
         {"tokens": ["a"] * 5_001},
-        {"text": ""},
         {"text": "a" * 100_001},
         {"words": ["a"]},
     ],

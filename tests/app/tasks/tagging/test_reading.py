@@ -25,7 +25,8 @@ from tests.support.factories.tagged import (
 def read(directory: Path, body: bytes, format_: str = "jsonl") -> tuple[Sentences, Json, list[str]]:
     path, faults = directory / "content", Faults()
     path.write_bytes(body)
-    return read_sentences(open_source(path, format_, Mapping({}), faults), faults)
+    sentences, reading = read_sentences(open_source(path, format_, Mapping({}), faults), faults)
+    return sentences, reading.summary, reading.warnings
 
 
 def refused(directory: Path, body: bytes, format_: str = "jsonl") -> list[Problem]:

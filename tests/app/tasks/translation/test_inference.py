@@ -94,6 +94,18 @@ def test_copied_characters_do() -> None:
     assert decode_text(state, source, np.full(3, UNKNOWN), {"attention": attention.tolist()})[0] == "xyz"
 
 
+@pytest.mark.parametrize("line", ["", " \n"])
+@pytest.mark.parametrize("unit", list(TokenUnit))
+def test_nothing_is_translated_to_nothing(line: str, unit: TokenUnit) -> None:
+    state = state_of(unit)
+    source = encode_instance(state, TranslationInstance(line))
+    assert source.inputs.tolist() == [[END]]
+    assert decoding_settings(state, len(source.ids), PARAMETERS)["max_tokens"] == 1
+    note = {"score": -3.5, "finish_reason": "length", "attention": [[1.0]]}
+    prediction = build_prediction(state, source, np.array([5]), note, PARAMETERS)
+    assert prediction == {"text": "", "score": 0.0}
+
+
 def test_an_empty_translation_is_an_answer() -> None:
     state = state_of(TokenUnit.WORD)
     note = {"score": -3.5, "finish_reason": "stop", "attention": []}
@@ -156,7 +168,7 @@ def test_a_translation_never_has_more_than_512_tokens() -> None:
     assert decoding_settings(state_of(TokenUnit.BPE, stretch=400.0), 100, PARAMETERS)["max_tokens"] == 512
 
 
-@pytest.mark.parametrize(("line", "word"), [(" \n", "empty"), ("a\ud800", "surrogate"), ("a\0b", "NUL")])
+@pytest.mark.parametrize(("line", "word"), [("a\ud800", "surrogate"), ("a\0b", "NUL")])
 def test_a_request_that_is_no_text_is_refused(line: str, word: str) -> None:
     with pytest.raises(Invalid, match=word) as caught:
         encode_instance(state_of(TokenUnit.BPE), TranslationInstance(line))

@@ -21,7 +21,8 @@ def read(
 ) -> tuple[Pairs, dict[str, Any], list[str]]:
     path, faults = directory / "content", Faults()
     path.write_bytes(body)
-    return read_pairs(open_source(path, format_, Mapping(columns or {}), faults), faults)
+    pairs, reading = read_pairs(open_source(path, format_, Mapping(columns or {}), faults), faults)
+    return pairs, reading.summary, reading.warnings
 
 
 def texts_of(pairs: Pairs) -> list[Pair]:

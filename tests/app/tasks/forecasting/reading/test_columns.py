@@ -174,6 +174,39 @@ def test_a_column_is_numeric_if_all_of_it_is_whatever_the_chunks(cells: list[str
     assert decoded == [None if cell in MISSING_TEXTS else cell for cell in cells]
 
 
+@pytest.mark.parametrize(
+    ("cells", "numeric"),
+    [
+        ([*map(str, range(20)), "err"], True),
+        ([*map(str, range(20)), "err", "err"], False),  # one in eleven
+        ([*map(str, range(60)), "err", "err"], True),
+        ([*["1", "2"] * 30, "err"], True),
+        ([*["1", "2"] * 30, "x", "x"], False),  # a level among few numbers
+        ([*["1"] * 30, "x"], False),
+        (["1", "2", "3", "x"], False),  # too few cells to say
+        ([*map(str, range(20)), "err", "1e39"], False),
+    ],
+)
+def test_few_cells_that_are_no_numbers_leave_a_column_numeric(cells: list[str], numeric: bool) -> None:
+    for size in (1, 5, 100):
+        column, faults = mixed(*in_chunks(cells, [size]))
+        assert (column.numbers(), faults) == (None, [])
+        numbers = column.numbers_with_typos()
+        assert (numbers is not None) == numeric
+        if numbers is not None:
+            assert np.isnan(numbers).sum() == sum(not cell.isdigit() for cell in cells)
+
+
+def test_large_whole_numbers_are_names_in_text_and_typed() -> None:
+    large = [2**53, 2**63 + 1, 2**63 + 2]
+    for values in (texts(*map(str, large)), np.array(large, np.uint64)):
+        column, faults = mixed(values)
+        assert (column.numbers(), column.numbers_with_typos(), faults) == (None, None, [])
+        assert column.levels == [*map(str, large)]
+    assert mixed(np.array([2.0**60, 1.0]))[0].numbers() is not None
+    assert mixed(texts("1e20", "1"))[0].numbers() is not None
+
+
 def test_a_number_beyond_float32_is_a_fault_of_a_numeric_column_only() -> None:
     assert mixed(texts("1", "1e39"))[1] == ["/file/row/3/column/x"]
     assert mixed(texts("red", "1e39"))[1] == []

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import DatasetInvalid
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.reading.summary import MIN_OBSERVED, ParsedSeries, summarize_series
-from app.tasks.source import Faults
+from app.tasks.forecasting.reading.summary import MIN_OBSERVED, ParsedSeries, summarize_series, untrainable
 from app.typedefs import Json
 from tests.support.factories.series import series_set
 
@@ -22,11 +20,11 @@ def parsed(
     values = [np.array(one, np.float64) for one in series]
     series_ = series_set(values, freq, **fields)
     rows = int(sum(np.isfinite(one).sum() for one in values))
-    return ParsedSeries(series_, np.array(phases or [0] * len(series)), rows, "y", ["earlier"])
+    return ParsedSeries(series_, np.array(phases or [0] * len(series)), rows, ["earlier"])
 
 
 def summarized(*series: list[float], **fields: Any) -> tuple[Json, list[str]]:
-    summary, warnings = summarize_series(parsed(*series, **fields), Faults())
+    summary, warnings = summarize_series(parsed(*series, **fields))
     json.dumps(summary, allow_nan=False)
     return summary, warnings
 
@@ -47,12 +45,13 @@ def test_lengths_end_at_the_last_observed_value(observed: list[list[bool]]) -> N
     assert warnings == ["earlier", *expected]
 
 
-def test_nothing_to_learn_from_is_a_fault_of_the_column() -> None:
-    with pytest.raises(DatasetInvalid) as caught:
-        summarize_series(parsed([1, NAN, 2], [NAN, NAN, NAN]), Faults())
-    [problem] = caught.value.problems
-    assert problem.pointer == "/file/column/y"
-    assert f"fewer than {MIN_OBSERVED} observed values" in problem.detail
+def test_series_too_short_to_train_on_are_summarised_and_named() -> None:
+    short = parsed([1, NAN, 2], [NAN, NAN, NAN])
+    summary, warnings = summarize_series(short)
+    assert (summary["series"], summary["longest"]) == (2, 3)
+    assert warnings[1:] == [f"2 series have fewer than {MIN_OBSERVED} observed values."]
+    assert untrainable(short.series) == f"Each series has fewer than {MIN_OBSERVED} observed values."
+    assert untrainable(parsed([1, 2, 3], [NAN, NAN, NAN]).series) is None
 
 
 def test_the_span_takes_the_phase_of_the_series_it_names() -> None:
@@ -78,7 +77,7 @@ def test_without_marks_there_is_no_split() -> None:
 def test_covariates_are_listed_by_kind() -> None:
     typed = parsed([1, 2, 3], [1, 2, 3], static=["x", "y"], covariates={"a": np.arange(6.0), "b": np.ones(6)})
     typed.series.covariate_levels[1].extend(["red"])
-    summary, _ = summarize_series(typed, Faults())
+    summary, _ = summarize_series(typed)
     assert summary["covariates"] == {"static": ["kind"], "numeric": ["a"], "category": ["b"]}
     assert summary["series"] == 2
 

@@ -196,10 +196,53 @@ def test_a_column_that_becomes_text_in_a_later_chunk_is_a_category_from_the_star
 
 
 def test_too_many_texts_are_left_out_with_the_reason() -> None:
-    notes = [*numbers(99), "eh?"]
+    notes = [*numbers(80), *(f"{letter}?" for letter in "abcdefghijklmnopqrst")]
     series, summary, [warning] = read({"ds": days(100), "y": numbers(100), "note": notes})
     assert summary["covariates"]["category"] == series.covariate_names == []
-    assert "'eh?' in row 101" in warning
+    assert "'a?' in row 82" in warning
+
+
+def test_one_text_among_numbers_does_not_make_them_a_category() -> None:
+    notes = [*numbers(60), "eh?", *numbers(39)]
+    series, summary, [warning] = read({"ds": days(100), "y": numbers(100), "note": notes})
+    assert summary["covariates"]["numeric"] == ["note"]
+    assert np.isnan(series.covariates[:, 0]).sum() == 1
+    assert "'eh?' in row 62 is no number" in warning
+
+
+def test_a_text_for_a_missing_value_is_named_in_numbers_and_in_categories() -> None:
+    notes = [*numbers(60), "n/a", *numbers(39)]
+    land = ["DE", "NA", "US", "NA"] * 25
+    series, summary, warnings = read({"ds": days(100), "y": numbers(100), "note": notes, "land": land})
+    assert summary["covariates"] == {"static": [], "numeric": ["note"], "category": ["land"]}
+    assert np.isnan(series.covariates).sum(axis=0).tolist() == [1, 50]
+    assert warnings == [
+        "In the column 'note' the text 'n/a' (first in row 62) is read as a missing value.",
+        "In the column 'land' the text 'NA' (first in row 3) is read as a missing value.",
+    ]
+
+
+def test_a_text_that_repeats_among_few_numbers_is_a_level() -> None:
+    holidays = (["0"] * 30 + ["1"] * 3 + ["a"]) * 3
+    _, summary, [warning] = read({"ds": days(102), "y": numbers(102), "holiday": holidays})
+    assert summary["covariates"]["category"] == ["holiday"]
+    assert "'a' in row 35 is no number" in warning
+
+
+def test_one_name_among_numbered_shops_is_a_name() -> None:
+    ids = [name for name in ("a", "b", "c") for _ in range(40)]
+    shops = ["1"] * 40 + ["2"] * 40 + ["X4"] * 40
+    _, summary, warnings = read({"unique_id": ids, "ds": days(40) * 3, "y": numbers(120), "shop": shops})
+    assert (summary["covariates"]["static"], warnings) == (["shop"], [])
+
+
+def test_whole_numbers_too_large_for_a_float_are_names() -> None:
+    large = [str(2**63 + offset) for offset in (1, 2)]
+    ids = [name for name in large for _ in range(10)]
+    columns = {"unique_id": ids, "ds": days(10) * 2, "y": numbers(20), "shop": ids}
+    series, summary, warnings = read(columns)
+    assert series.ids.tolist() == large
+    assert (summary["covariates"]["static"], series.static_levels, warnings) == (["shop"], [large], [])
 
 
 def test_covariates_that_go_on_after_the_values_are_known_ahead() -> None:
