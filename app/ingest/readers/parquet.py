@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from app.ingest.readers.mapping import MAX_COLUMNS, Mapping
@@ -15,6 +16,7 @@ from app.typedefs import Json
 
 CHUNK_ROWS = 65_536
 MAGIC = b"PAR1"
+UTC_NAMES = ("UTC", "Etc/UTC", "GMT", "Z", "+00:00", "+0000")
 MAX_ROWS = 1 << 28
 MAX_CELLS = 1 << 31  # a few bytes can stand for as many equal values as their writer likes
 MAX_UNCOMPRESSED_BYTES = 16 << 30
@@ -22,7 +24,10 @@ MAX_THRIFT_BYTES = 64 << 20
 
 
 class Parquet(SingleFile):
-    """A flat table: texts as str ("" for null), numbers as float64 or int64, times as datetime64[s]."""
+    """A flat table: texts as str ("" for null), numbers as float64 or int64, times as datetime64[s].
+
+    Times with fractions of a second keep their unit, and those in a zone are texts with their offset.
+    """
 
     def __init__(self, path: Path, format_: str, mapping: Mapping, faults: Faults) -> None:
         self.format = format_
@@ -141,7 +146,18 @@ def _to_numpy(column: Any, kind: Any) -> Any:
             column = column.cast(pa.large_string())  # Arrow cannot fill a view's nulls
         return column.fill_null("").to_numpy(zero_copy_only=False)
     if _is_time(kind):
-        return column.cast(pa.timestamp("s"), safe=False).to_numpy(zero_copy_only=False)
+        return _to_times(column, kind)
     if pa.types.is_integer(kind) and not column.null_count and not pa.types.is_uint64(kind):
         return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
     return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
+def _to_times(column: Any, kind: Any) -> Any:
+    """Convert dates and times: datetime64, or texts with an offset from UTC for a zone that has one."""
+    seconds = column.cast(pa.timestamp("s", getattr(kind, "tz", None)), safe=False)
+    exact = pa.types.is_date(kind) or pc.all(pc.equal(column, seconds.cast(kind))).as_py() in (True, None)
+    times = seconds if exact else column
+    if getattr(kind, "tz", None) in (None, *UTC_NAMES):
+        return times.to_numpy(zero_copy_only=False)
+    texts = pc.strftime(times, format="%Y-%m-%dT%H:%M:%S%z")
+    return texts.fill_null("").to_numpy(zero_copy_only=False)
