@@ -44,13 +44,13 @@ from app.tasks.shared.timestamps import parse_timestamp, parse_timestamps, times
     ],
 )
 def test_layouts(text: str, expected: str | None) -> None:
-    parsed = parse_timestamps(np.array([text], object))[0]
+    parsed = parse_timestamps(np.array([text], object)).utc[0]
     assert np.isnat(parsed) if expected is None else str(parsed) == expected
 
 
 def test_integers_are_years_or_compact_dates() -> None:
-    assert str(parse_timestamp(2024)) == "2024-01-01T00:00:00"
-    assert str(parse_timestamp(20240131)) == "2024-01-31T00:00:00"
+    assert str(parse_timestamp(2024).utc[0]) == "2024-01-01T00:00:00"
+    assert str(parse_timestamp(20240131).utc[0]) == "2024-01-31T00:00:00"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_refusal_is_a_sentence(text: str, word: str) -> None:
 
 def test_a_column_of_many_layouts_is_read_row_by_row() -> None:
     texts = ["2024-01-01", "rubbish", "2024Q2", "2024-01-03", "", "2024-01-01T12:00:00Z", "more rubbish"]
-    parsed = parse_timestamps(np.array(texts, object))
+    parsed = parse_timestamps(np.array(texts, object)).utc
     assert [str(timestamp)[:13] for timestamp in parsed[[0, 2, 3, 5]]] == [
         "2024-01-01T00",
         "2024-04-01T00",
@@ -82,12 +82,12 @@ def test_a_column_of_many_layouts_is_read_row_by_row() -> None:
         "2024-01-01T12",
     ]
     assert np.isnat(parsed[[1, 4, 6]]).all()
-    assert len(parse_timestamps(np.array([], object))) == 0
+    assert len(parse_timestamps(np.array([], object)).utc) == 0
 
 
 @given(st.lists(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)), max_size=20))  # noqa: DTZ001
 def test_iso_text_is_read_as_python_reads_it(moments: list[datetime]) -> None:
-    parsed = parse_timestamps(np.array([moment.isoformat() for moment in moments], object))
+    parsed = parse_timestamps(np.array([moment.isoformat() for moment in moments], object)).utc
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     expected = [(moment.replace(tzinfo=UTC, microsecond=0) - epoch).total_seconds() for moment in moments]
     assert parsed.astype(np.int64).tolist() == expected
@@ -95,7 +95,7 @@ def test_iso_text_is_read_as_python_reads_it(moments: list[datetime]) -> None:
 
 @given(st.lists(st.text(max_size=60), max_size=30))
 def test_any_text_is_a_date_or_none(texts: list[str]) -> None:
-    parsed = parse_timestamps(np.array(texts, object))
+    parsed = parse_timestamps(np.array(texts, object)).utc
     assert len(parsed) == len(texts)
     assert all(
         timestamp_problem(text) for text, timestamp in zip(texts, parsed, strict=True) if np.isnat(timestamp)
