@@ -11,6 +11,7 @@ from app.tasks.forecasting.reading.clock import fit_clock
 from app.tasks.forecasting.reading.irregular import (
     check_duplicates,
     check_fractions,
+    check_misdated,
     check_on_grid,
     check_regular,
 )
@@ -45,7 +46,8 @@ def build_grid(rows: TableRows, faults: "Faults") -> Grid:
     Every row that does not fit is a fault; raises `DatasetInvalid` if there is one.
     """
     warnings: list[str] = []
-    order = _time_order(rows, warnings)
+    order = _time_order(rows, faults, warnings)
+    faults.check()
     ordered = rows if isinstance(order, slice) else _take(rows, order)
     firsts = np.flatnonzero(np.diff(ordered.codes, prepend=-1))  # (series,) first row of each series
     check_duplicates(ordered, faults)
@@ -77,8 +79,11 @@ def build_grid(rows: TableRows, faults: "Faults") -> Grid:
     )
 
 
-def _time_order(rows: TableRows, warnings: list[str]) -> Array | slice:
-    """Order of the rows by series and time; a slice if the file is in that order."""
+def _time_order(rows: TableRows, faults: "Faults", warnings: list[str]) -> Array | slice:
+    """Order of the rows by series and time; a slice if the file is in that order.
+
+    A row that belongs where it stands, by a gap of one step around it, is a fault.
+    """
     new_series = np.diff(rows.codes)
     steps = np.diff(rows.times).astype(np.int64)
     if np.all(new_series >= 0) and np.all((steps > 0) | (new_series > 0)):
@@ -88,6 +93,7 @@ def _time_order(rows: TableRows, warnings: list[str]) -> Array | slice:
     back = (np.diff(rows.times[by_series]).astype(np.int64) < 0) & (np.diff(codes) == 0)
     if not back.any():
         return by_series
+    check_misdated(_take(rows, by_series), np.flatnonzero(back), faults)
     first = int(rows.lines[by_series[1:][back]].min())
     count = len(np.unique(codes[1:][back]))
     warnings.append(f"{count:,} series are not in the order of time (first in row {first}); they are sorted.")

@@ -14,7 +14,30 @@ from app.tasks.source import Faults
 
 MAX_POINTS_PER_ROW = 20  # a series with more grid points for each of its rows is irregular
 MIN_ROWS_TO_COMPARE = 5  # a series with more rows, all of them several steps apart, has another frequency
+GAP_STEPS = (1.5, 2.5)  # two steps, as months differ
 FRACTIONS_UNREAD = "Fractions of a second are not read"
+
+
+def check_misdated(rows: TableRows, descents: Array, faults: Faults) -> None:
+    """A row out of order between two rows that are two steps apart has a wrong time stamp.
+
+    The rows are sorted by series; behind each of `descents` a series goes back in time.
+    """
+    codes, counts = np.unique(rows.codes[descents], return_counts=True)
+    for row in descents[np.isin(rows.codes[descents], codes[counts == 1])].tolist():
+        code = rows.codes[row]
+        first, end = np.searchsorted(rows.codes, [code, code + 1]).tolist()
+        seconds = rows.times[first:end].astype(np.int64)
+        step = float(np.median(np.abs(np.diff(seconds))))
+        for wrong in (row, row + 1):
+            before, after = wrong - 1 - first, wrong + 1 - first
+            if before < 0 or after >= len(seconds):
+                continue
+            if GAP_STEPS[0] * step < seconds[after] - seconds[before] < GAP_STEPS[1] * step:
+                between = f"{rows.lines[wrong - 1]} and {rows.lines[wrong + 1]}"
+                detail = f"This time stamp is out of order, and the one between rows {between} is missing."
+                rows.fault(wrong, detail, faults)
+                break
 
 
 def check_duplicates(rows: TableRows, faults: Faults) -> None:

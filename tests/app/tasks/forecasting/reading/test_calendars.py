@@ -121,6 +121,27 @@ def test_one_mistake_is_one_fault_in_every_calendar(freq: str) -> None:
         assert [problem.pointer for problem in refused(changed)] == [f"/file/row/{row}/column/ds"]
 
 
+@pytest.mark.parametrize("freq", ["MS", "BMS", "D", "W-WED"])
+@pytest.mark.parametrize("year", ["1998", "2032"])
+def test_a_row_in_the_wrong_year_is_one_fault(freq: str, year: str) -> None:
+    stamps = days("2020-01-01", 48, freq)
+    stamps[20] = year + stamps[20][4:]
+    [problem] = refused({"a": days("2020-01-01", 48, freq), "b": stamps})
+    assert problem.pointer == "/file/row/70/column/ds"
+    assert "the one between rows 69 and 71 is missing" in problem.detail
+
+
+def test_a_row_that_comes_late_is_sorted() -> None:
+    stamps = days("2020-01-01", 48)
+    for late in (
+        [*stamps[:20], *stamps[21:], stamps[20]],
+        [*stamps[:9], stamps[10], stamps[9], *stamps[11:]],
+    ):
+        _, summary, [warning] = read(late)
+        assert (summary["longest"], summary["missing_share"]) == (48, 0)
+        assert "they are sorted" in warning
+
+
 def test_one_mistake_in_a_counter_is_one_fault() -> None:
     counter = list(range(0, 480, 10))
     counter[20] = 203
@@ -139,9 +160,9 @@ def test_a_series_of_another_calendar_is_named() -> None:
 
 def test_a_year_that_is_far_off_is_the_fault_of_its_row() -> None:
     stamps = days("2020-01-01", 48)
-    stamps[20] = "1820-01-21"
+    stamps[47] = "2220-02-17"
     [problem] = refused(stamps)
-    assert problem.pointer == "/file/row/22/column/ds"
+    assert problem.pointer == "/file/row/49/column/ds"
     assert "Irregular time stamps" in problem.detail
 
 
