@@ -104,12 +104,15 @@ class TimeColumn:
         else:
             self._parts.append(_as_stamps(values))
             wrong = np.isnat(self._parts[-1].utc)
-        for index in np.flatnonzero(wrong).tolist():
+        none_read = bool(wrong.all()) and len(wrong) > 1
+        for index in np.flatnonzero(wrong).tolist()[: 1 if none_read else None]:
             text = values[index] if is_text(values) else as_texts(values[index : index + 1])[0]
             if self._integers is not None and text.strip():
                 detail = f"{shorten(text)} is not an integer, unlike the rows before."
             else:
                 detail = timestamp_problem(text)
+            if none_read:
+                detail += f" None of the {len(wrong):,} rows from here on can be read."
             faults.add(detail, row=int(rows[index]), column=column)
 
     def times(self) -> Array:

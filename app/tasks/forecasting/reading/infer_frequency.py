@@ -122,7 +122,7 @@ def _candidate_fits(series: SeriesTimes) -> Iterator[FrequencyFit]:
         yield from _half_month_fits(series)
     if step == SECONDS_PER_DAY and are_business:
         yield _fit(Frequency.parse("B"), series)
-    if step > SECONDS_PER_DAY and are_business:
+    if step > SECONDS_PER_DAY and step % (7 * SECONDS_PER_DAY) and are_business:
         business_steps = series.steps(Frequency.parse("B").ordinal(series.times))
         yield _fit(Frequency.parse(f"{_most_frequent(business_steps)}B"), series)
     if step % (7 * SECONDS_PER_DAY) == 0:

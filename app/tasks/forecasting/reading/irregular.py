@@ -87,7 +87,7 @@ def check_on_grid(rows: TableRows, fit: FrequencyFit, firsts: Array, faults: Fau
             continue
         for row in positions.tolist():
             detail = (
-                f"Mixed frequency: the other time stamps are {fit.frequency.alias} apart, this one is not."
+                f"Mixed frequency: the other time stamps are those of {fit.frequency.alias}, this one is not."
             )
             rows.fault(row, detail, faults)
 
@@ -101,7 +101,7 @@ def _describe_series(rows: TableRows, fit: FrequencyFit, span: slice, off_grid: 
     count = span.stop - span.start
     return int(off_grid[0]), (
         f"Irregular time stamps: {len(off_grid)} of the {count} rows of series {name!r}, from this one on, "
-        f"are not {alias} apart from the others."
+        f"are not at the time stamps of {alias}."
     )
 
 

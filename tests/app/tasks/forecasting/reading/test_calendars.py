@@ -105,12 +105,20 @@ def test_months_by_any_day_are_months() -> None:
     assert next_stamps(series, 2) == ["2024-05-01", "2024-06-01"]
 
 
+@pytest.mark.parametrize("layout", ["%m/%d/%Y", "%Y%m", "%b %Y"])
+def test_a_column_that_cannot_be_read_is_one_fault(layout: str) -> None:
+    stamps = [stamp.strftime(layout) for stamp in pd.date_range("2024-01-01", periods=30, freq="MS")]
+    [problem] = refused(stamps)
+    assert problem.pointer == "/file/row/2/column/ds"
+    assert "None of the 30 rows" in problem.detail
+
+
 def test_one_mistake_among_month_starts_is_one_fault() -> None:
     stamps = days("2020-01-01", 48, "MS")
     stamps[20] = "2021-09-11"
     [problem] = refused(stamps)
     assert problem.pointer == "/file/row/22/column/ds"
-    assert "MS apart" in problem.detail
+    assert "those of MS" in problem.detail
 
 
 @pytest.mark.parametrize("freq", ["h", "D", "W-WED", "ME", "QS", "BQE", "YS"])
@@ -140,6 +148,14 @@ def test_a_row_that_comes_late_is_sorted() -> None:
         _, summary, [warning] = read(late)
         assert (summary["longest"], summary["missing_share"]) == (48, 0)
         assert "they are sorted" in warning
+
+
+def test_a_week_moved_to_another_day_is_told_by_its_weekday() -> None:
+    stamps = days("2024-01-05", 40, "W-FRI")
+    stamps[12] = "2024-03-28"
+    [problem] = refused(stamps)
+    assert problem.pointer == "/file/row/14/column/ds"
+    assert "those of W-FRI" in problem.detail
 
 
 def test_one_mistake_in_a_counter_is_one_fault() -> None:
