@@ -18,6 +18,7 @@ from app.tasks.forecasting.calendars.month_days import (
     weekdays,
 )
 from app.tasks.forecasting.calendars.phases import (
+    MARKS_UNIT,
     ROLLS,
     PhaseFlag,
     add_offsets,
@@ -84,11 +85,14 @@ class Frequency:
 
         0 on the grid, otherwise seconds after it; for months and business days also these (`pack_phase`).
         """
-        ticks, rest = self._ticks(stamps)
-        over = (ticks - self.anchor) % self.step  # (n,) units
+        return self._place(*self._ticks(stamps))[1]
+
+    def _place(self, ticks: Array, rest: Array) -> tuple[Array, Array]:
+        """Ordinals and phases of units since the epoch and the seconds that remain, (n,) each."""
+        ordinals, over = np.divmod(ticks - self.anchor, self.step)
         if self.unit in ("M", "SM", "B"):
-            return pack_phase(over - self._last, rest)
-        return over * {"D": SECONDS_PER_DAY}.get(self.unit, 1) + rest
+            return ordinals, pack_phase(over - self._last, rest)
+        return ordinals, over * {"D": SECONDS_PER_DAY}.get(self.unit, 1) + rest
 
     def locate(self, value: str | int, usual_phases: Sequence[int] = ()) -> tuple[int, int]:
         """Ordinal and phase of one time, text or integer; raises `ValueError` with a sentence.
@@ -102,10 +106,12 @@ class Frequency:
                     f"{str(value)[:40]!r} is not an integer, which frequency {self.alias} needs."
                 )
             stamp = np.array([int(value)])
-            return int(self.ordinal(stamp)[0]), int(self.phase(stamp)[0])
+            ordinal, phase = self._place(*self._ticks(stamp))
+            return int(ordinal[0]), int(phase[0])
         parsed = parse_timestamp(value)
         if not self.is_calendar:
-            return int(self.ordinal(parsed.utc)[0]), int(self.phase(parsed.utc)[0])
+            ordinal, phase = self._place(*self._ticks(parsed.utc))
+            return int(ordinal[0]), int(phase[0])
         ordinal, phase = self._locate_period(parsed.local)
         if parsed.local.astype(np.int64)[0] % SECONDS_PER_DAY:
             phase = add_offsets(phase, parsed.offsets)
@@ -130,14 +136,12 @@ class Frequency:
         """
         ticks, rest = self._ticks(stamp)
         if self.unit == "B" and rest[0] >= SECONDS_PER_DAY:
-            stamp = (roll_forward(stamp.astype("datetime64[D]").astype(np.int64)) * SECONDS_PER_DAY).astype(
-                "datetime64[s]"
-            ) + rest[0] % SECONDS_PER_DAY
-        elif self.unit in ("M", "SM") and not (self.unit == "M" and self.rule.is_first):
+            return self._place(ticks + 1, rest % SECONDS_PER_DAY)
+        if self.unit in ("M", "SM") and not (self.unit == "M" and self.rule.is_first):
             behind = (self.anchor - 1 - ticks) % self.span if self.rule.end else 0 * ticks
             if not 0 <= rest[0] < SECONDS_PER_DAY or behind[0]:
-                stamp = self._stamps_of(ticks + behind)
-        return self.ordinal(stamp), self.phase(stamp)
+                return self._place(*self._ticks(self._stamps_of(ticks + behind)))
+        return self._place(ticks, rest)
 
     def times(self, ordinals: Array, phase: int | Array = 0) -> Array:
         """Times of grid points, (n,) datetime64[s], or int64 for integer time; `phase` of each or of all."""
@@ -147,8 +151,9 @@ class Frequency:
             return ticks + phases
         if self.unit in ("M", "SM", "B"):
             units, rest = unpack_phase(phases)
-            is_any = (marks & PhaseFlag.ANY_DAY) > 0
-            return self._stamps_of(ticks + self._last + units, np.where(is_any, 0, rest), marks)
+            if np.any(marks):
+                rest = np.where(marks & PhaseFlag.ANY_DAY, 0, rest)
+            return self._stamps_of(ticks + self._last + units, rest, marks)
         return (ticks * (1 if self.unit == "s" else SECONDS_PER_DAY) + phases).astype("datetime64[s]")
 
     def stamps(self, start: int, n: int, phase: int = 0) -> list[str] | list[int]:
@@ -161,10 +166,11 @@ class Frequency:
             return [int(time) for time in times]
         if self.unit != "s" and not np.any(times.astype(np.int64) % SECONDS_PER_DAY):
             return [str(time) for time in np.datetime_as_string(times, unit="D")]
-        marks = split_marks(np.array([phase]))[0]
-        times, zone = times - offset_of(marks).astype("timedelta64[s]"), "Z"
-        if marks[0] & PhaseFlag.LOCAL:
-            zone = ""
+        zone = "Z"
+        if abs(phase) >= MARKS_UNIT // 2:
+            marks = split_marks(np.array([phase]))[0]
+            times = times - offset_of(marks).astype("timedelta64[s]")
+            zone = "" if marks[0] & PhaseFlag.LOCAL else "Z"
         return [f"{time}{zone}" for time in np.datetime_as_string(times, unit="s")]
 
     def calendar_features(self, ordinals: Array) -> Array:
