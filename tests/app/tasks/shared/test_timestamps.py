@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.shared.timestamps import parse_timestamp, parse_timestamps, timestamp_problem
+from app.tasks.shared.timestamps import join_timestamps, parse_timestamp, parse_timestamps, timestamp_problem
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,22 @@ from app.tasks.shared.timestamps import parse_timestamp, parse_timestamps, times
         ("2024-q4", "2024-10-01T00:00:00"),
         ("20240229", "2024-02-29T00:00:00"),
         (" 2024-01-31 ", "2024-01-31T00:00:00"),
+        ("20240229T070506Z", "2024-02-29T07:05:06"),
+        ("20240229T0705", "2024-02-29T07:05:00"),
+        ("2024022907", "2024-02-29T07:00:00"),
+        ("202402290705", "2024-02-29T07:05:00"),
+        ("20240229070506", "2024-02-29T07:05:06"),
+        ("20240230070506", None),
+        ("1709190306", "2024-02-29T07:05:06"),
+        ("1709190306.0", "2024-02-29T07:05:06"),
+        ("946684800", "2000-01-01T00:00:00"),
+        ("946684800000", "2000-01-01T00:00:00"),
+        ("1709190306987", "2024-02-29T07:05:06"),
+        ("1709190306987654", "2024-02-29T07:05:06"),
+        ("1709190306987654321", "2024-02-29T07:05:06"),
+        ("9999999999", None),
+        ("100000000", None),
+        ("9999999999999999999", None),
         ("20230229", None),
         ("2024-13-01", None),
         ("2024-00-01", None),
@@ -46,6 +62,22 @@ from app.tasks.shared.timestamps import parse_timestamp, parse_timestamps, times
 def test_layouts(text: str, expected: str | None) -> None:
     parsed = parse_timestamps(np.array([text], object)).utc[0]
     assert np.isnat(parsed) if expected is None else str(parsed) == expected
+
+
+def test_offsets_fractions_and_ticks_are_kept() -> None:
+    texts = [
+        "2024-01-01T00:00+01:00",
+        "2024-01-01 00:00:00.000",
+        "2024-01-01 00:00:00.001",
+        "1709190306987",
+        "?",
+    ]
+    parsed = parse_timestamps(np.array(texts, object))
+    assert parsed.offsets.tolist() == [3600, 0, 0, 0, 0]
+    assert parsed.fractional.tolist() == [False, False, True, True, False]
+    assert parsed.ticks.tolist() == [0, 0, 0, 1000, 0]
+    assert str(parsed.local[0]) == "2024-01-01T00:00:00"
+    assert join_timestamps([parsed, parsed.take(np.array([0]))]).offsets.tolist() == [3600, 0, 0, 0, 0, 3600]
 
 
 def test_integers_are_years_or_compact_dates() -> None:

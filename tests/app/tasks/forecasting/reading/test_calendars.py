@@ -1,5 +1,6 @@
 """Calendars of real businesses: months by any day, clocks of a place, and mistakes told where they are."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from app.errors import DatasetInvalid, Problem
+from app.ingest.readers import Mapping, open_source
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.series import SeriesSet
@@ -213,6 +215,15 @@ def test_local_midnights_are_days(freq: str, beyond: str) -> None:
     series, summary, warnings = read(berlin(freq, 200))
     assert (summary["frequency"], summary["longest"], warnings) == (freq, 200, [])
     assert next_stamps(series, 1) == [beyond]
+
+
+def test_days_in_a_zone_of_parquet_are_days(tmp_path: Path) -> None:
+    stamps = pd.date_range("2024-01-01", periods=200, freq="D", tz="America/New_York")
+    path = tmp_path / "content"
+    pd.DataFrame({"ds": stamps, "y": range(200)}).to_parquet(path)
+    series, summary, warnings = read_series(open_source(path, "parquet", Mapping({}), Faults()), Faults())
+    assert (summary["frequency"], summary["longest"], warnings) == ("D", 200, [])
+    assert next_stamps(series, 1) == ["2024-07-19"]
 
 
 def test_local_times_of_day_go_on_by_the_clock() -> None:
