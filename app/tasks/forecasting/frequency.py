@@ -63,6 +63,12 @@ class Frequency:
         """Whether the steps are days or longer, which are those of a clock on the wall."""
         return self.unit not in ("1", "s")
 
+    def is_like(self, other: "Frequency") -> bool:
+        """Whether both count the same steps, months by their first day or by their first business day."""
+        if self.unit != "M" or self.rule.end != other.rule.end:
+            return self == other
+        return (self.unit, self.step, self.anchor) == (other.unit, other.step, other.anchor)
+
     @property
     def seasons(self) -> tuple[int, ...]:
         """Usual season lengths in steps, shortest first: a day and a week for hours, a year for months."""

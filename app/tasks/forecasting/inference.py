@@ -117,9 +117,9 @@ def read_start(state: Json, instance: ForecastingInstance) -> tuple[int | None, 
             requested = parse_frequency(instance.freq)
         except ValueError as error:
             raise invalid_field("/freq", str(error)) from None
-        if requested.alias != frequency.alias:
+        if not frequency.is_like(requested):
             raise invalid_field("/freq", f"The model was trained on series of frequency {frequency.alias}.")
-    if isinstance(instance, StoredInstance):
+    if isinstance(instance, StoredInstance) and instance.freq == frequency.alias:
         return instance.first
     if instance.start is None:
         return None, 0

@@ -92,7 +92,7 @@ def _decode_column(column: Array, levels: list[str]) -> CovariateValues:
 def check_dataset(summary: Json, state: Json, parameters: ForecastingParameters) -> list[Problem]:
     """Problems of forecasting a data set of this summary with these parameters; pointers into the request."""
     problems = []
-    if summary["frequency"] != state["freq"]:
+    if not Frequency.parse(state["freq"]).is_like(Frequency.parse(summary["frequency"])):
         detail = f"its series have frequency {summary['frequency']}, the model was trained on {state['freq']}"
         problems.append(Problem("/dataset", detail))
     try:

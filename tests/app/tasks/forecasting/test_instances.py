@@ -133,6 +133,19 @@ def test_requests_know_the_days_of_the_training_data() -> None:
     assert Frequency.parse("MS").stamps(context.origin, 2, context.phase) == ["2023-05-30", "2023-06-30"]
 
 
+def test_three_months_on_their_first_days_suit_a_model_of_first_business_days() -> None:
+    known = state(series_set(waves(2, 60), "BMS"))
+    instance = ForecastingInstanceView(series_set([np.arange(3.0)], "MS"), known)[0]
+    for request in (instance, ForecastingInstance(values=[1.0, 2, 3], freq="MS", start="1970-01-01")):
+        context = TASK.encode(known, request, ForecastingParameters()).context
+        assert Frequency.parse("BMS").stamps(context.origin, 2, context.phase) == ["1970-04-01", "1970-05-01"]
+    assert check_dataset({"frequency": "MS"}, known, ForecastingParameters()) == []
+    for other in ("ME", "2MS", "QS", "D"):
+        assert [p.pointer for p in check_dataset({"frequency": other}, known, ForecastingParameters())] == [
+            "/dataset"
+        ]
+
+
 @pytest.mark.parametrize("freq", ["ms", "1ms", "10ms", "100ms"])
 def test_milliseconds_in_a_request_are_no_months(freq: str) -> None:
     request = ForecastingInstance(values=[1.0, 2, 3], freq=freq)
