@@ -17,6 +17,7 @@ from app.typedefs import Json
 
 CHUNK_ROWS = 65_536
 MAGIC = b"PAR1"
+UTC_NAMES = ("UTC", "Etc/UTC", "GMT", "Z", "+00:00", "+0000")
 MAX_ROWS = 1 << 28
 MAX_CELLS = 1 << 31  # a few bytes can stand for as many equal values as their writer likes
 MAX_UNCOMPRESSED_BYTES = 16 << 30
@@ -27,7 +28,8 @@ MAX_EXACT_DIGITS = 15  # of decimals in a float64
 class Parquet(SingleFile):
     """A flat table: texts as str ("" for null), times as datetime64[s], numbers as float64, int64 or uint64.
 
-    Numbers that would lose digits, such as long decimals and large integers beside nulls, are texts.
+    Numbers that would lose digits, such as long decimals and large integers beside nulls, are texts. Times
+    with fractions of a second keep their unit, and those in a zone are texts with their offset.
     """
 
     def __init__(self, path: Path, format_: str, mapping: Mapping, faults: Faults) -> None:
@@ -168,10 +170,21 @@ def _to_numpy(column: Any, kind: Any) -> Any:
             column = column.cast(pa.large_string())  # Arrow cannot fill a view's nulls
         return column.fill_null("").to_numpy(zero_copy_only=False)
     if _is_time(kind):
-        return column.cast(pa.timestamp("s"), safe=False).to_numpy(zero_copy_only=False)
+        return _to_times(column, kind)
     if pa.types.is_integer(kind) and not column.null_count:
         wide = pa.uint64() if pa.types.is_uint64(kind) else pa.int64()
         return column.cast(wide).to_numpy(zero_copy_only=False)
     if not _is_exact_in_floats(column, kind):
         return column.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
     return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
+def _to_times(column: Any, kind: Any) -> Any:
+    """Convert dates and times: datetime64, or texts with an offset from UTC for a zone that has one."""
+    seconds = column.cast(pa.timestamp("s", getattr(kind, "tz", None)), safe=False)
+    exact = pa.types.is_date(kind) or pc.all(pc.equal(column, seconds.cast(kind))).as_py() in (True, None)
+    times = seconds if exact else column
+    if getattr(kind, "tz", None) in (None, *UTC_NAMES):
+        return times.to_numpy(zero_copy_only=False)
+    texts = pc.strftime(times, format="%Y-%m-%dT%H:%M:%S%z")
+    return texts.fill_null("").to_numpy(zero_copy_only=False)

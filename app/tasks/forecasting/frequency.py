@@ -1,31 +1,47 @@
-"""Frequencies of time series: pandas aliases, the ordinals of grid points, and calendar features."""
+"""Frequencies of time series: the ordinals of grid points, and calendar features."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.tasks.arrays import Array
+from app.tasks.forecasting.calendars.aliases import read_alias
+from app.tasks.forecasting.calendars.month_days import (
+    FIRST_DAY,
+    MonthDay,
+    first_days,
+    last_days,
+    roll_backward,
+    roll_forward,
+    weekdays,
+)
+from app.tasks.forecasting.calendars.phases import (
+    MARKS_UNIT,
+    ROLLS,
+    PhaseFlag,
+    add_offsets,
+    offset_of,
+    pack_phase,
+    split_marks,
+    unpack_phase,
+)
 from app.tasks.shared.timestamps import SECONDS_PER_DAY, parse_timestamp
-
-UNIT_SECONDS = {"h": 3600, "t": 60, "min": 60, "s": 1}
-WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-PERIOD_MONTHS = {"M": 1, "Q": 3, "Y": 12, "A": 12}
-ALIAS_PATTERN = re.compile(r"(\d*)\s*([A-Za-z]+?)(?:-([A-Za-z]{3}))?")
-MONTHLY_PATTERN = re.compile(r"([MQYA])([ES]?)", re.IGNORECASE)
-MONTH_PHASE_SECONDS = 64 * SECONDS_PER_DAY  # one month in a phase; over twice the seconds that may remain
 
 DAYS_PER_SECOND = 1 / SECONDS_PER_DAY
 WEEKS_PER_SECOND = 1 / (7 * SECONDS_PER_DAY)
+CLIPPED_SECONDS = 28 * SECONDS_PER_DAY  # a later day than the 28th does not exist in every month
+STEPS_A_YEAR = {"M": 12, "SM": 24}
 
 
 @dataclass(frozen=True)
 class Frequency:
-    """A regular grid: a point every `step` units from `anchor`, or with `end` on the last day of each.
+    """A regular grid: a point every `step` units from `anchor`; `rule` names the day that stands for a month.
 
-    Units are `1` (plain integers), `s` (seconds), `D` (days), `B` (business days) and `M` (months): weeks are
-    7 days and quarters 3 months. A regular series may lie beside the grid points (16:00 each day, the 15th of
+    Units are `1` (plain integers), `s` (seconds), `D` (days), `B` (business days), `M` (months) and `SM`
+    (halves of a month, divided at day `half`): weeks are 7 days and quarters 3 months; `span` is the months
+    in a period of the alias. A regular series may lie beside the grid points (16:00 each day, the 15th of
     each month); its constant distance from them is its *phase*.
     """
 
@@ -33,21 +49,25 @@ class Frequency:
     unit: str
     step: int
     anchor: int = 0
-    end: bool = False
+    rule: MonthDay = FIRST_DAY
+    span: int = 1
+    half: int = 0
 
     @classmethod
     def parse(cls, alias: str | int) -> "Frequency":
         """Parse a pandas alias, old or new, or 1 for integer time; raises `ValueError` with a sentence."""
-        text = str(alias).strip()
-        if re.fullmatch(r"[0-9]{1,9}", text) and int(text):
-            return cls(str(int(text)), "1", int(text))
-        match = ALIAS_PATTERN.fullmatch(text)
-        count = int(match[1] or 1) if match and len(match[1]) < 6 else 0
-        frequency = _from_alias(count, match[2], (match[3] or "").upper()) if match and count else None
-        if frequency is None:
-            aliases = "h, 15min, D, B, W, MS, QS or YS"
-            raise ValueError(f"{text[:40]!r} is not a frequency; use a pandas alias such as {aliases}.")
-        return frequency
+        return cls(*read_alias(str(alias)))
+
+    @property
+    def is_calendar(self) -> bool:
+        """Whether the steps are days or longer, which are those of a clock on the wall."""
+        return self.unit not in ("1", "s")
+
+    def is_like(self, other: "Frequency") -> bool:
+        """Whether both count the same steps, months by their first day or by their first business day."""
+        if self.unit != "M" or self.rule.end != other.rule.end:
+            return self == other
+        return (self.unit, self.step, self.anchor) == (other.unit, other.step, other.anchor)
 
     @property
     def seasons(self) -> tuple[int, ...]:
@@ -56,8 +76,9 @@ class Frequency:
             "1": (),
             "s": (3600, SECONDS_PER_DAY) if self.step < 60 else (SECONDS_PER_DAY, 7 * SECONDS_PER_DAY),
             "D": (364,) if self.step % 7 == 0 else (7,),
-            "B": (5,),
+            "B": (260,) if self.step % 5 == 0 else (5,),
             "M": (12,),
+            "SM": (24,),
         }[self.unit]
         return tuple(span // self.step for span in cycle if span % self.step == 0 and span // self.step > 1)
 
@@ -68,52 +89,95 @@ class Frequency:
     def phase(self, stamps: Array) -> Array:
         """Distance of each stamp from its grid point, (n,) int64; constant along a regular series.
 
-        0 on the grid, otherwise seconds after it; for the unit `M` also months, `MONTH_PHASE_SECONDS` each.
+        0 on the grid, otherwise seconds after it; for months and business days also these (`pack_phase`).
         """
-        ticks, rest = self._ticks(stamps)
-        over = (ticks - self.anchor) % self.step  # (n,) units
-        if self.unit == "M":
-            return (over - self._last) * MONTH_PHASE_SECONDS + rest
-        return over * {"D": SECONDS_PER_DAY}.get(self.unit, 1) + rest
+        return self._place(*self._ticks(stamps))[1]
 
-    def locate(self, value: str | int) -> tuple[int, int]:
-        """Ordinal and phase of one time, text or integer; raises `ValueError` with a sentence."""
+    def _place(self, ticks: Array, rest: Array) -> tuple[Array, Array]:
+        """Ordinals and phases of units since the epoch and the seconds that remain, (n,) each."""
+        ordinals, over = np.divmod(ticks - self.anchor, self.step)
+        if self.unit in ("M", "SM", "B"):
+            return ordinals, pack_phase(over - self._last, rest)
+        return ordinals, over * {"D": SECONDS_PER_DAY}.get(self.unit, 1) + rest
+
+    def locate(self, value: str | int, usual_phases: Sequence[int] = ()) -> tuple[int, int]:
+        """Ordinal and phase of one time, text or integer; raises `ValueError` with a sentence.
+
+        A time that a series of one of the `usual_phases` has gets that phase: the 28th of February may stand
+        for the 30th of each month.
+        """
         if self.unit == "1":
             if not re.fullmatch(r"-?[0-9]{1,15}", str(value)):
                 raise ValueError(
                     f"{str(value)[:40]!r} is not an integer, which frequency {self.alias} needs."
                 )
             stamp = np.array([int(value)])
-        else:
-            stamp = np.array([parse_timestamp(value)])
-        phase = int(self.phase(stamp)[0])
-        ordinal = int(self.ordinal(stamp)[0])
-        if self.unit == "B" and phase >= SECONDS_PER_DAY:  # a weekend: the next business day
-            return ordinal + 1, phase % SECONDS_PER_DAY
-        named_by_period = self.end and abs(phase) >= SECONDS_PER_DAY  # "1990-01-01" with ME means January
-        return ordinal, 0 if named_by_period else phase
+            ordinal, phase = self._place(*self._ticks(stamp))
+            return int(ordinal[0]), int(phase[0])
+        parsed = parse_timestamp(value)
+        if not self.is_calendar:
+            ordinal, phase = self._place(*self._ticks(parsed.utc))
+            return int(ordinal[0]), int(phase[0])
+        ordinal, phase = self._locate_period(parsed.local)
+        if parsed.local.astype(np.int64)[0] % SECONDS_PER_DAY:
+            phase = add_offsets(phase, parsed.offsets)
+        if usual_phases and phase[0] not in usual_phases:
+            for usual in usual_phases:
+                if self._has_phase(parsed.local, int(parsed.offsets[0]), usual):
+                    return int(self.ordinal(parsed.local)[0]), usual
+        return int(ordinal[0]), int(phase[0])
 
-    def times(self, ordinals: Array, phase: int = 0) -> Array:
-        """Times of grid points, (n,) datetime64[s], or int64 for integer time."""
-        if self.unit == "M":
-            months, rest = divmod(phase + MONTH_PHASE_SECONDS // 2, MONTH_PHASE_SECONDS)
-            ticks = ordinals * self.step + self.anchor + self._last + months
-            return _months_to_seconds(ticks, end=self.end, rest=rest - MONTH_PHASE_SECONDS // 2)
+    def _has_phase(self, stamp: Array, offset: int, phase: int) -> bool:
+        """Whether a clock time, (1,) and seconds ahead of UTC, is one of a series with that phase."""
+        marks = split_marks(np.array([phase]))[0]
+        if marks[0] & PhaseFlag.ANY_DAY:
+            return True
+        same_clock = bool(marks[0] & PhaseFlag.LOCAL) or offset_of(marks)[0] in (offset, 0)
+        return same_clock and np.array_equal(self.times(self.ordinal(stamp), phase), stamp)
+
+    def _locate_period(self, stamp: Array) -> tuple[Array, Array]:
+        """Ordinal and phase of a clock time, (1,) each; a day beside the rule names the period it is in.
+
+        "1990-01-01" with ME means January, and a weekend with B the next business day.
+        """
+        ticks, rest = self._ticks(stamp)
+        if self.unit == "B" and rest[0] >= SECONDS_PER_DAY:
+            return self._place(ticks + 1, rest % SECONDS_PER_DAY)
+        if self.unit in ("M", "SM") and not (self.unit == "M" and self.rule.is_first):
+            behind = (self.anchor - 1 - ticks) % self.span if self.rule.end else 0 * ticks
+            if not 0 <= rest[0] < SECONDS_PER_DAY or behind[0]:
+                return self._place(*self._ticks(self._stamps_of(ticks + behind)))
+        return self._place(ticks, rest)
+
+    def times(self, ordinals: Array, phase: int | Array = 0) -> Array:
+        """Times of grid points, (n,) datetime64[s], or int64 for integer time; `phase` of each or of all."""
         ticks = ordinals * self.step + self.anchor
+        marks, phases = split_marks(np.asarray(phase, np.int64))
         if self.unit == "1":
-            return ticks + phase
-        if self.unit == "B":
-            ticks = ticks // 5 * 7 + ticks % 5 - 3  # day 0 was a Thursday
-        return (ticks * (1 if self.unit == "s" else SECONDS_PER_DAY) + phase).astype("datetime64[s]")
+            return ticks + phases
+        if self.unit in ("M", "SM", "B"):
+            units, rest = unpack_phase(phases)
+            if np.any(marks):
+                rest = np.where(marks & PhaseFlag.ANY_DAY, 0, rest)
+            return self._stamps_of(ticks + self._last + units, rest, marks)
+        return (ticks * (1 if self.unit == "s" else SECONDS_PER_DAY) + phases).astype("datetime64[s]")
 
     def stamps(self, start: int, n: int, phase: int = 0) -> list[str] | list[int]:
-        """The `n` grid points from ordinal `start` as ISO 8601 text, or as integers for integer time."""
+        """The `n` grid points from ordinal `start` as ISO 8601 text, or as integers for integer time.
+
+        Days have no time; other times are in UTC and end with Z, unless their offset from UTC changes.
+        """
         times = self.times(np.arange(start, start + n, dtype=np.int64), phase)
         if self.unit == "1":
             return [int(time) for time in times]
         if self.unit != "s" and not np.any(times.astype(np.int64) % SECONDS_PER_DAY):
             return [str(time) for time in np.datetime_as_string(times, unit="D")]
-        return [f"{time}Z" for time in np.datetime_as_string(times, unit="s")]
+        zone = "Z"
+        if abs(phase) >= MARKS_UNIT // 2:
+            marks = split_marks(np.array([phase]))[0]
+            times = times - offset_of(marks).astype("timedelta64[s]")
+            zone = "" if marks[0] & PhaseFlag.LOCAL else "Z"
+        return [f"{time}{zone}" for time in np.datetime_as_string(times, unit="s")]
 
     def calendar_features(self, ordinals: Array) -> Array:
         """Sine and cosine of each point's position in its hour, day, week, month, year: (n, k) float32."""
@@ -131,14 +195,14 @@ class Frequency:
     @property
     def _last(self) -> int:
         """Months from the first month of a period to the month of its grid point."""
-        return self.step - 1 if self.end else 0
+        return self.step - 1 if self.rule.end and self.unit == "M" else 0
 
     def _cycle_fractions(self, ordinals: Array) -> list[Array]:
         """Elapsed fraction of each calendar cycle, (n,) each; no cycle for yearly and integer time."""
         if self.unit == "1" or (self.unit == "M" and self.step % 12 == 0):
             return []
-        if self.unit == "M":
-            return [((ordinals * self.step + self.anchor) % 12) / 12]
+        if year_steps := STEPS_A_YEAR.get(self.unit):
+            return [((ordinals * self.step + self.anchor) % year_steps) / year_steps]
         times = self.times(ordinals)
         seconds = times.astype(np.int64)
         year, month = times.astype("datetime64[Y]"), times.astype("datetime64[M]")
@@ -148,89 +212,54 @@ class Frequency:
         if self.unit == "s":
             hour = [seconds % 3600 / 3600] if self.step < 3600 else []
             return [*hour, seconds % SECONDS_PER_DAY * DAYS_PER_SECOND, of_week, of_year]
-        return [of_week, of_month, of_year] if self.step < 7 else [of_year]
+        is_long = self.step >= {"B": 5}.get(self.unit, 7)
+        return [of_year] if is_long else [of_week, of_month, of_year]
 
     def _ticks(self, stamps: Array) -> tuple[Array, Array]:
-        """Units since the epoch and remaining seconds (with `end` from the last day), (n,) int64 each."""
+        """Units since the epoch and remaining seconds (from the day of the rule), (n,) int64 each."""
         if self.unit == "1":
             return stamps.astype(np.int64), np.zeros(len(stamps), np.int64)
         stamps = stamps.astype("datetime64[s]")
         seconds = stamps.astype(np.int64)
         if self.unit == "s":
             return seconds, np.zeros_like(seconds)
-        if self.unit == "M":
+        if self.unit in ("M", "SM"):
             ticks = stamps.astype("datetime64[M]").astype(np.int64)
-            return ticks, seconds - _months_to_seconds(ticks, end=self.end).astype(np.int64)
+            if self.unit == "SM":
+                day = (stamps.astype("datetime64[D]").astype(np.int64) - first_days(ticks)) + 1
+                ticks = 2 * ticks + (day > self.half - (not self.rule.end))
+            return ticks, seconds - self._stamps_of(ticks).astype(np.int64)
         days, rest = np.divmod(seconds, SECONDS_PER_DAY)
         if self.unit == "D":
             return days, rest
-        weeks, weekday = np.divmod(days + 3, 7)
-        workday = np.minimum(weekday, 4)  # a weekend is its Friday, with a phase
-        return weeks * 5 + workday, rest + (weekday - workday) * SECONDS_PER_DAY
+        workday = np.minimum(weekdays(days), 4)  # a weekend is its Friday, with a phase
+        return (days + 3) // 7 * 5 + workday, rest + (weekdays(days) - workday) * SECONDS_PER_DAY
 
+    def _stamps_of(self, ticks: Array, rest: Array | int = 0, marks: Array | int = 0) -> Array:
+        """Times `rest` seconds after the days of months, halves or business days, (n,) datetime64[s].
 
-def _months_to_seconds(months: Array, *, end: bool, rest: int = 0) -> Array:
-    """First (or last) day of each month plus `rest` seconds, (n,) datetime64[s]; stays within the month."""
-    starts = (months + end).astype("datetime64[M]").astype("datetime64[s]")
-    if end or rest < 28 * SECONDS_PER_DAY:
-        return starts + np.timedelta64(rest - SECONDS_PER_DAY * end, "s")
-    days, seconds = divmod(rest, SECONDS_PER_DAY)
-    lengths = ((months + 1).astype("datetime64[M]").astype("datetime64[D]") - starts).astype("timedelta64[D]")
-    days_in = np.minimum(lengths.astype(np.int64) - 1, days)  # (n,) the 30th of February is its last day
-    stamps: Array = starts + (days_in * SECONDS_PER_DAY + seconds).astype("timedelta64[s]")
-    return stamps
+        A day that a month does not have is its last one; `marks` may move a weekend.
+        """
+        days, seconds = self._days(ticks), np.asarray(rest)
+        if self.unit == "M" and self.rule.is_first and np.any(seconds >= CLIPPED_SECONDS):
+            later, seconds = np.divmod(seconds, SECONDS_PER_DAY)
+            days = np.minimum(days + later, last_days(ticks))
+        if np.any(np.asarray(marks) & ROLLS):
+            later, seconds = np.divmod(seconds, SECONDS_PER_DAY)
+            days = days + later
+            days = np.where(np.asarray(marks) & PhaseFlag.ROLL_FORWARD, roll_forward(days), days)
+            days = np.where(np.asarray(marks) & PhaseFlag.ROLL_BACKWARD, roll_backward(days), days)
+        stamps: Array = (days * SECONDS_PER_DAY + seconds).astype("datetime64[s]")
+        return stamps
 
-
-def _from_alias(count: int, name: str, anchor: str) -> Frequency | None:
-    """Frequency of an alias in its parts, under its canonical name; None if there is no such frequency."""
-    upper = name.upper()
-    if upper == "W" and (anchor or "SUN") in WEEKDAYS:
-        return _every_weeks(count, WEEKDAYS.index(anchor or "SUN"))
-    match = MONTHLY_PATTERN.fullmatch(name)
-    if match and name != "m":  # minutes or months? pandas changed its meaning
-        return _from_monthly_alias(count, match[1].upper(), anchor, end=match[2].upper() != "S")
-    if anchor:
-        return None
-    if upper in ("D", "B"):
-        return _every_days(count) if upper == "D" else Frequency("B", "B", 1) if count == 1 else None
-    seconds = UNIT_SECONDS.get(name.lower())
-    return _every_seconds(count * seconds) if seconds else None
-
-
-def _from_monthly_alias(count: int, letter: str, anchor: str, *, end: bool) -> Frequency | None:
-    """Months, quarters or years by their letter; None if the anchor is no month, or months have one."""
-    if anchor and (letter == "M" or anchor not in MONTHS):
-        return None
-    return _every_months(
-        count, PERIOD_MONTHS[letter], MONTHS.index(anchor or ("DEC" if end else "JAN")), end=end
-    )
-
-
-def _prefix_count(count: int, name: str) -> str:
-    return f"{count}{name}" if count > 1 else name
-
-
-def _every_seconds(step: int) -> Frequency:
-    if step % SECONDS_PER_DAY == 0:
-        return _every_days(step // SECONDS_PER_DAY)
-    name, size = next((name, size) for name, size in (("h", 3600), ("min", 60), ("s", 1)) if step % size == 0)
-    return Frequency(_prefix_count(step // size, name), "s", step)
-
-
-def _every_days(step: int) -> Frequency:
-    return Frequency(_prefix_count(step, "D"), "D", step)
-
-
-def _every_weeks(count: int, weekday: int) -> Frequency:
-    return Frequency(f"{_prefix_count(count, 'W')}-{WEEKDAYS[weekday]}", "D", 7 * count, (weekday - 3) % 7)
-
-
-def _every_months(count: int, span: int, month: int, *, end: bool) -> Frequency:
-    """Months, quarters or years that start in `month` (with `end`: end with it), 0 = January."""
-    name = {1: "M", 3: "Q", 12: "Y"}[span] + "SE"[end]
-    if span == 3:
-        month = month % 3 + 9 * end  # quarters that end in March also end in December
-    if span > 1:
-        name += f"-{MONTHS[month]}"
-    anchor = (month + end) % span if span > 1 else 0
-    return Frequency(_prefix_count(count, name), "M", span * count, anchor, end)
+    def _days(self, ticks: Array) -> Array:
+        """Days since 1970 of months, halves or business days, (n,) int64."""
+        if self.unit == "B":
+            days: Array = ticks // 5 * 7 + ticks % 5 - 3  # day 0 was a Thursday
+            return days
+        if self.unit == "M":
+            return self.rule.days(ticks)
+        months, second = ticks // 2, ticks % 2 == 1
+        at_half = first_days(months) + self.half - 1
+        first, later = (at_half, last_days(months)) if self.rule.end else (first_days(months), at_half)
+        return np.asarray(np.where(second, later, first))

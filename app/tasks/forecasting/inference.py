@@ -39,6 +39,21 @@ class ForecastingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=Tru
     static: dict[str, Cell] = {}
 
 
+class StoredInstance(ForecastingInstance, frozen=True, dict=True):
+    """A series of a data set, whose time stamps are known better than its `start` can say."""
+
+    @property
+    def first(self) -> tuple[int, int]:
+        """Ordinal and phase of the first value; no field, as no request can have it."""
+        first: tuple[int, int] = self.__dict__["first_point"]
+        return first
+
+    def dated(self, ordinal: int, phase: int) -> "StoredInstance":
+        """The same instance, after it was given its first point."""
+        self.__dict__["first_point"] = (ordinal, phase)
+        return self
+
+
 class ForecastingParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How much of the forecast to answer."""
 
@@ -102,12 +117,14 @@ def read_start(state: Json, instance: ForecastingInstance) -> tuple[int | None, 
             requested = parse_frequency(instance.freq)
         except ValueError as error:
             raise invalid_field("/freq", str(error)) from None
-        if requested.alias != frequency.alias:
+        if not frequency.is_like(requested):
             raise invalid_field("/freq", f"The model was trained on series of frequency {frequency.alias}.")
+    if isinstance(instance, StoredInstance) and instance.freq == frequency.alias:
+        return instance.first
     if instance.start is None:
         return None, 0
     try:
-        return frequency.locate(instance.start)
+        return frequency.locate(instance.start, state.get("phases", ()))
     except (ValueError, OverflowError) as error:
         raise invalid_field("/start", str(error)) from None
 

@@ -9,6 +9,7 @@ from app.tasks.forecasting.inference import (
     MAX_REQUEST_STEPS,
     ForecastingInstance,
     ForecastingParameters,
+    StoredInstance,
     check_parameters,
 )
 from app.tasks.forecasting.prediction.covariates import Cell, CovariateValues
@@ -42,7 +43,7 @@ class ForecastingInstanceView:
         first = max(start, end - self._max_points)
         ordinal = int(series.starts[index]) + first - start
         phase = int(series.phases[index]) if len(series.phases) else 0
-        return ForecastingInstance(
+        return StoredInstance(
             values=series.values[first:end].tolist(),
             start=self._frequency.stamps(ordinal, 1, phase)[0],
             freq=series.freq,
@@ -52,7 +53,7 @@ class ForecastingInstanceView:
             if end < stop
             else {},
             static=self._static_levels(index),
-        )
+        ).dated(ordinal, phase)
 
     def _bounds(self, index: int) -> tuple[int, int]:
         if not 0 <= index < len(self):
@@ -91,7 +92,7 @@ def _decode_column(column: Array, levels: list[str]) -> CovariateValues:
 def check_dataset(summary: Json, state: Json, parameters: ForecastingParameters) -> list[Problem]:
     """Problems of forecasting a data set of this summary with these parameters; pointers into the request."""
     problems = []
-    if summary["frequency"] != state["freq"]:
+    if not Frequency.parse(state["freq"]).is_like(Frequency.parse(summary["frequency"])):
         detail = f"its series have frequency {summary['frequency']}, the model was trained on {state['freq']}"
         problems.append(Problem("/dataset", detail))
     try:

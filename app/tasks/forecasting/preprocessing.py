@@ -20,6 +20,7 @@ MIN_CONTEXT_STEPS, MAX_CONTEXT_STEPS = 48, 168  # recurrent steps of an automati
 MIN_MEMORY_MOVES = 8  # moves that the scale is averaged over
 MIN_SCALE_STD = 0.1  # of the logarithm of the scale
 MAX_STATIC_ITEMS = 20_000  # a manifest of more items would be too large
+MAX_USUAL_PHASES = 8  # that a request's first time stamp is compared with
 MAX_SAMPLED_SERIES = 500  # enough to choose a setting by
 NOTHING_OBSERVED = "No series has two observed values before the rows that are held out."
 INITIAL_SCALE = {"usual": 1e-9, "scale_mean": 0.0, "scale_std": 1.0}  # before `fit_scale`
@@ -51,6 +52,7 @@ def fit_preprocessing(series: SeriesSet, ends: Sequence[int], options: Forecasti
     lag = longest if longest > window else 0
     return {
         "freq": series.freq,
+        "phases": usual_phases(series),
         "horizon": horizon,
         "quantiles": sorted({0.5, *options.quantiles}),
         "answered": list(options.quantiles),
@@ -69,6 +71,13 @@ def fit_preprocessing(series: SeriesSet, ends: Sequence[int], options: Forecasti
         "counts": are_counts(train),
         "still": fit_still(train, horizon),
     }
+
+
+def usual_phases(series: SeriesSet) -> list[int]:
+    """The most frequent phases of the series, by which a request's `start` is understood."""
+    phases, counts = np.unique(series.phases, return_counts=True)
+    usual: list[int] = phases[np.argsort(-counts, kind="stable")][:MAX_USUAL_PHASES].tolist()
+    return usual
 
 
 def are_counts(train: Sequence[Array]) -> bool:

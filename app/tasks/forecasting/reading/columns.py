@@ -1,5 +1,6 @@
 """Columns of a long table, read chunk by chunk into numbers; each distinct text is stored once."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,13 @@ from app.tasks.shared.table_cells import (
     read_numbers,
     shorten,
 )
-from app.tasks.shared.timestamps import parse_timestamps, timestamp_problem
+from app.tasks.shared.timestamps import (
+    EPOCH_SECONDS,
+    Timestamps,
+    join_timestamps,
+    parse_timestamps,
+    timestamp_problem,
+)
 from app.tasks.source import Faults
 
 MAX_NAME_CHARS = 256  # of an id or a level
@@ -91,34 +98,44 @@ class IdColumn:
 
 
 class TimeColumn:
-    """Time stamps as seconds since 1970, or plain integers; the first chunk decides which."""
+    """Time stamps, or plain integers; the first chunk decides which."""
 
     def __init__(self) -> None:
-        self._parts: list[Array] = []
-        self._integer: bool | None = None
+        self._parts: list[Timestamps] = []
+        self._integers: list[Array] | None = None
 
     def add(self, values: Array, rows: Array, column: str, faults: "Faults") -> None:
         """Add a chunk; a cell that is no date or time (or, for integer time, no integer) is a fault."""
-        if self._integer is None:
-            self._integer = _are_integers(values)
-        times, wrong = _as_integers(values) if self._integer else _as_stamps(values)
-        for index in np.flatnonzero(wrong).tolist():
+        if not self._parts and self._integers is None and _are_integers(values):
+            self._integers = []
+        if self._integers is not None:
+            integers, wrong = _as_integers(values)
+            self._integers.append(integers)
+        else:
+            self._parts.append(_as_stamps(values))
+            wrong = np.isnat(self._parts[-1].utc)
+        none_read = bool(wrong.all()) and len(wrong) > 1
+        for index in np.flatnonzero(wrong).tolist()[: 1 if none_read else None]:
             text = values[index] if is_text(values) else as_texts(values[index : index + 1])[0]
-            if self._integer and text.strip():
+            if self._integers is not None and text.strip():
                 detail = f"{shorten(text)} is not an integer, unlike the rows before."
             else:
                 detail = timestamp_problem(text)
+            if none_read:
+                detail += f" None of the {len(wrong):,} rows from here on can be read."
             faults.add(detail, row=int(rows[index]), column=column)
-        self._parts.append(times.astype(np.int64))
 
     def times(self) -> Array:
-        """Times of all rows, (rows,) int64 for integer time, else datetime64[s]."""
-        times = np.concatenate(self._parts)
-        return times if self._integer else times.view("datetime64[s]")
+        """Times of all rows, (rows,) int64 for integer time, else datetime64[s] in UTC."""
+        return np.concatenate(self._integers) if self._integers is not None else self.stamps().utc
+
+    def stamps(self) -> Timestamps:
+        """The time stamps of all rows; of none for integer time."""
+        return join_timestamps(self._parts)
 
 
 def _are_integers(values: Array) -> bool:
-    """Whether a column is integer time: mostly integers, but not all years, YYYYMM or YYYYMMDD."""
+    """Whether a column is integer time: mostly integers, but not all years, YYYYMM, YYYYMMDD or epochs."""
     if np.issubdtype(values.dtype, np.datetime64):
         return False
     integers, wrong = _as_integers(values)
@@ -128,35 +145,40 @@ def _are_integers(values: Array) -> bool:
     months = (integers % 100 >= 1) & (integers % 100 <= 12) & (integers >= 180001) & (integers <= 220012)
     years = (integers >= 1800) & (integers <= 2200)
     days = (integers >= 18000101) & (integers <= 22001231)
-    return not (years.all() or months.all() or (days.all() and not _as_stamps(values)[1].any()))
+    numbers = integers >= EPOCH_SECONDS[0]  # of a date with its hours, or since 1970
+    is_date = days.all() or numbers.all()
+    return not (years.all() or months.all() or (is_date and not np.isnat(_as_stamps(values).utc).any()))
 
 
 def _as_integers(values: Array) -> tuple[Array, Array]:
     """Cells as (n,) int64, and a mask of those that are no integers."""
+    if np.issubdtype(values.dtype, np.signedinteger):
+        return values.astype(np.int64), np.zeros(len(values), bool)
     numbers, wrong = read_numbers(values)
-    wrong |= ~(np.abs(numbers) < 2**53)
+    wrong |= ~(np.abs(numbers) < 2**63)
     numbers = np.where(wrong, 0, numbers)
     wrong |= numbers != np.trunc(numbers)
-    return numbers.astype(np.int64), wrong
+    integers = numbers.astype(np.int64)
+    for index in np.flatnonzero(np.abs(integers) >= 2**53).tolist():  # a float does not have its last digits
+        digits = str(values[index]).strip() if is_text(values) else ""
+        wrong[index] |= not re.fullmatch(r"[+-]?[0-9]{1,19}", digits)
+        integers[index] = 0 if wrong[index] else int(digits)
+    return integers, wrong
 
 
-def _as_stamps(values: Array) -> tuple[Array, Array]:
-    """Cells as (n,) datetime64[s], and a mask of those that are no times.
-
-    If most texts occur repeatedly, each distinct one is parsed once.
-    """
+def _as_stamps(values: Array) -> Timestamps:
+    """Cells as time stamps, NaT where they are none; if most repeat, each distinct text is parsed once."""
     if np.issubdtype(values.dtype, np.datetime64):
         stamps = values.astype("datetime64[s]")
-        return stamps, np.isnat(stamps)
+        zeros = np.zeros(len(stamps), np.int64)
+        return Timestamps(stamps, zeros, ~np.isnat(values) & (stamps != values), zeros)
     texts: Sequence[str] = values.tolist() if is_text(values) else as_texts(values)
     distinct = dict.fromkeys(texts)
     if len(distinct) * 2 > len(texts):
-        stamps = parse_timestamps(np.array(texts, object))
-    else:
-        parsed = parse_timestamps(np.array(list(distinct), object)).view(np.int64).tolist()
-        by_text = dict(zip(distinct, parsed, strict=True))
-        stamps = np.fromiter(map(by_text.__getitem__, texts), np.int64, len(texts)).view("datetime64[s]")
-    return stamps, np.isnat(stamps)
+        return parse_timestamps(np.array(texts, object))
+    positions = dict(zip(distinct, range(len(distinct)), strict=True))
+    parsed = parse_timestamps(np.array(list(distinct), object))
+    return parsed.take(np.fromiter(map(positions.__getitem__, texts), np.int64, len(texts)))
 
 
 class MissingTexts:

@@ -1,5 +1,6 @@
 """Series from JSON Lines with one object a series, the format of GluonTS."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +33,7 @@ class _ItemColumns:
     """The columns of all lines read so far, one entry a series."""
 
     lines: dict[str, int] = field(default_factory=dict)  # item_id -> line
-    frequency: Frequency | None = None
+    frequencies: list[Frequency] = field(default_factory=list)
     starts: list[tuple[int, int]] = field(default_factory=list)  # ordinal, phase
     values: list[Array] = field(default_factory=list)  # (points,) each, NaN where only the features continue
     target_count: int = 0
@@ -43,7 +44,7 @@ class _ItemColumns:
 
     def add(self, line: int, record: "Json") -> None:
         """Add one object; if it is wrong, raises `_FieldError` and adds nothing."""
-        frequency = self._read_frequency(record)
+        frequency = _read_frequency(record)
         name = self._read_id(record, line)
         start = _read_start(record, frequency)
         target = _read_array(record.get("target"), "target", MAX_MAGNITUDE)
@@ -52,7 +53,7 @@ class _ItemColumns:
         feats = self._read_feats(record, len(target))
         cats = self._read_cats(record)
         split = _read_split(record)
-        self.frequency = frequency
+        self.frequencies.append(frequency)
         self.lines[name] = line
         self.starts.append(start)
         self.values.append(np.pad(target, (0, len(feats) - len(target)), constant_values=np.nan))
@@ -62,20 +63,6 @@ class _ItemColumns:
         self.feats.append(feats)
         for other in record.keys() - FIELDS:
             self.unused.setdefault(other, line)
-
-    def _read_frequency(self, record: "Json") -> Frequency:
-        """The frequency, which all lines must share."""
-        freq = record.get("freq")
-        if isinstance(freq, bool) or not isinstance(freq, str | int):
-            raise _FieldError("freq", "The frequency is missing; give a pandas alias, or 1 for integer time.")
-        try:
-            frequency = Frequency.parse(freq)
-        except ValueError as error:
-            raise _FieldError("freq", str(error)) from None
-        if self.frequency and frequency != self.frequency:
-            aliases = f"{frequency.alias} here, {self.frequency.alias} before"
-            raise _FieldError("freq", f"Mixed frequency: {aliases}; all series must share one.")
-        return frequency
 
     def _read_id(self, record: "Json", line: int) -> str:
         """The id, which no other line may have; without one it is named by its line."""
@@ -129,6 +116,7 @@ def parse_jsonl(records: Iterable[tuple[int, "Json"]], faults: "Faults") -> Pars
             items.add(line, record)
         except _FieldError as error:
             faults.add(str(error), row=line, column=error.column)
+    _check_frequencies(items, faults)
     faults.check()
     if not items.lines:
         faults.add("The file has no series; it needs one JSON object a line.", row=1)
@@ -140,6 +128,20 @@ def parse_jsonl(records: Iterable[tuple[int, "Json"]], faults: "Faults") -> Pars
     return ParsedSeries(_build_series(items), phases, items.target_count, warnings)
 
 
+def _check_frequencies(items: _ItemColumns, faults: "Faults") -> None:
+    """All lines must have the frequency that most of them have; the others are faults."""
+    if not items.frequencies:
+        return
+    usual, count = Counter(items.frequencies).most_common(1)[0]  # the first of several
+    for (name, line), frequency in zip(items.lines.items(), items.frequencies, strict=True):
+        if frequency != usual:
+            detail = (
+                f"Mixed frequency: series {shorten(name)} has {frequency.alias}, {count} of the "
+                f"{len(items.lines)} series {usual.alias}; all must share one."
+            )
+            faults.add(detail, row=line, column="freq")
+
+
 def _build_series(items: _ItemColumns) -> SeriesSet:
     """Join the series of all lines into flat arrays."""
     sizes = [len(values) for values in items.values]
@@ -149,7 +151,7 @@ def _build_series(items: _ItemColumns) -> SeriesSet:
     feats = [f"feat_{index}" for index in range(items.feats[0].shape[1])]
     return SeriesSet(
         ids=np.array(list(items.lines), np.str_),
-        freq=items.frequency.alias if items.frequency else "",
+        freq=items.frequencies[0].alias,
         starts=np.array([ordinal for ordinal, _ in items.starts], np.int64),
         offsets=np.cumsum([0, *sizes], dtype=np.int64),
         values=np.concatenate(items.values),
@@ -162,6 +164,17 @@ def _build_series(items: _ItemColumns) -> SeriesSet:
         covariates=np.concatenate(items.feats),
         known_ahead=list(feats),
     )
+
+
+def _read_frequency(record: "Json") -> Frequency:
+    """The frequency of one series."""
+    freq = record.get("freq")
+    if isinstance(freq, bool) or not isinstance(freq, str | int):
+        raise _FieldError("freq", "The frequency is missing; give a pandas alias, or 1 for integer time.")
+    try:
+        return Frequency.parse(freq)
+    except ValueError as error:
+        raise _FieldError("freq", str(error)) from None
 
 
 def _read_start(record: "Json", frequency: Frequency) -> tuple[int, int]:

@@ -15,9 +15,10 @@ from app.tasks.forecasting.reading.columns import (
     split_problem,
 )
 from app.tasks.forecasting.reading.covariates import attach_covariates
-from app.tasks.forecasting.reading.grid import Grid, TableRows, build_grid, fill_forward
+from app.tasks.forecasting.reading.grid import Grid, build_grid, fill_forward
 from app.tasks.forecasting.reading.jsonl import parse_jsonl
 from app.tasks.forecasting.reading.longform import is_series, row_chunks
+from app.tasks.forecasting.reading.rows import TableRows
 from app.tasks.forecasting.reading.summary import ParsedSeries, summarize_series
 from app.tasks.forecasting.series import NO_MARK, SPLIT_MARKS, SeriesSet
 from app.tasks.shared.splits import SPLIT
@@ -26,6 +27,7 @@ from app.tasks.source import Chunk, Faults, Source
 from app.typedefs import Json
 
 ID, TIME, VALUE = "unique_id", "ds", "y"
+TICK_NAMES = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 DEFAULT_ID = "series"  # of the one series in a file without ids
 
 
@@ -91,9 +93,22 @@ class _TableColumns:
 
     def rows(self) -> TableRows:
         """Series, time and line of each row."""
+        stamps = self.times.stamps()
         return TableRows(
-            self.ids.names, self.ids.codes(), self.times.times(), np.concatenate(self.lines), TIME
+            self.ids.names,
+            self.ids.codes(),
+            self.times.times(),
+            np.concatenate(self.lines),
+            TIME,
+            local=stamps.local if stamps.offsets.any() else None,
+            fractional=stamps.fractional if stamps.fractional.any() else None,
         )
+
+    def epoch_warnings(self) -> list[str]:
+        """A warning if times are numbers since 1970."""
+        ticks = set(self.times.stamps().ticks.tolist()) - {0}
+        names = " and ".join(TICK_NAMES[number] for number in sorted(ticks))
+        return [f"The numbers in {TIME!r} are read as {names} since 1970-01-01 in UTC."] if ticks else []
 
 
 def _parse_table(chunks: Iterable["Chunk"], faults: "Faults") -> ParsedSeries:
@@ -116,7 +131,7 @@ def _parse_table(chunks: Iterable["Chunk"], faults: "Faults") -> ParsedSeries:
         values=grid.spread(np.concatenate(table.values), empty=np.nan),
         splits=_splits_on_grid(table.splits, rows, grid, faults),
     )
-    warnings = table.missing_texts.warnings(VALUE)
+    warnings = [*table.missing_texts.warnings(VALUE), *table.epoch_warnings(), *grid.warnings]
     if grid.missing_points:
         gaps = f"{grid.missing_points:,} time stamps of {grid.gapped_series:,} series are not in the file"
         warnings.append(f"{gaps}; their values are taken as missing.")

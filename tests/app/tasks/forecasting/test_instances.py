@@ -1,5 +1,6 @@
 """A series of a data set as a request has the same history as training takes out of the arrays."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from app.errors import Invalid
 from app.ingest.readers import Mapping, open_source
+from app.tasks.forecasting.calendars.phases import PhaseFlag, add_flag
+from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.inference import (
     MAX_REQUEST_STEPS,
     ForecastingInstance,
@@ -91,6 +94,66 @@ def test_an_instance_has_only_the_steps_of_the_model_history() -> None:
     )
     np.testing.assert_array_equal(history.values, whole.values)
     assert history.start == whole.start
+
+
+def flagged(phase: int, flag: PhaseFlag) -> int:
+    return int(add_flag(np.array([phase]), flag)[0])
+
+
+@pytest.mark.parametrize(
+    ("freq", "phase", "stamps"),
+    [
+        (
+            "MS",
+            29 * 86_400,
+            ["1972-01-30", "1972-02-29", "1972-03-30"],
+        ),  # a request may not start in February
+        (
+            "MS",
+            int(add_flag(np.array([14 * 86_400]), PhaseFlag.ROLL_FORWARD)[0]),
+            ["1972-01-17", "1972-02-15"],
+        ),
+        ("D", int(add_flag(np.array([16 * 3600]), PhaseFlag.LOCAL)[0]), ["1970-01-25T16:00:00"]),
+    ],
+)
+def test_a_stored_series_goes_on_by_its_own_days(freq: str, phase: int, stamps: list[str]) -> None:
+    series = replace(series_set([np.arange(24.0)], freq), phases=np.array([phase]))
+    instance = ForecastingInstanceView(series, state(series_set(waves(2), freq)))[0]
+    example = TASK.encode(state(series_set(waves(2), freq)), instance, ForecastingParameters())
+    context = example.context
+    assert Frequency.parse(freq).stamps(context.origin, len(stamps), context.phase) == stamps
+
+
+def test_requests_know_the_days_of_the_training_data() -> None:
+    thirtieth = replace(series_set(waves(2, 60), "MS"), phases=np.array([29 * 86_400, 29 * 86_400]))
+    known = state(thirtieth)
+    assert known["phases"] == [29 * 86_400]
+    request = ForecastingInstance(values=[1.0, 2, 3], start="2023-02-28")
+    context = TASK.encode(known, request, ForecastingParameters()).context
+    assert Frequency.parse("MS").stamps(context.origin, 2, context.phase) == ["2023-05-30", "2023-06-30"]
+
+
+def test_three_months_on_their_first_days_suit_a_model_of_first_business_days() -> None:
+    known = state(series_set(waves(2, 60), "BMS"))
+    instance = ForecastingInstanceView(series_set([np.arange(3.0)], "MS"), known)[0]
+    for request in (instance, ForecastingInstance(values=[1.0, 2, 3], freq="MS", start="1970-01-01")):
+        context = TASK.encode(known, request, ForecastingParameters()).context
+        assert Frequency.parse("BMS").stamps(context.origin, 2, context.phase) == ["1970-04-01", "1970-05-01"]
+    assert check_dataset({"frequency": "MS"}, known, ForecastingParameters()) == []
+    for other in ("ME", "2MS", "QS", "D"):
+        assert [p.pointer for p in check_dataset({"frequency": other}, known, ForecastingParameters())] == [
+            "/dataset"
+        ]
+
+
+@pytest.mark.parametrize("freq", ["ms", "1ms", "10ms", "100ms"])
+def test_milliseconds_in_a_request_are_no_months(freq: str) -> None:
+    request = ForecastingInstance(values=[1.0, 2, 3], freq=freq)
+    with pytest.raises(Invalid) as caught:
+        TASK.encode(state(series_set(waves(2), "MS")), request, ForecastingParameters())
+    [problem] = caught.value.problems
+    assert problem.pointer == "/freq"
+    assert "milliseconds" in problem.detail
 
 
 def test_an_instance_has_no_more_steps_than_a_request_may_have() -> None:

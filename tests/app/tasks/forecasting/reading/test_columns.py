@@ -132,10 +132,11 @@ def test_stamps_among_integers_and_integers_among_stamps_are_faults_of_their_row
     assert [pointer for pointer, _ in problems] == ["/file/row/5/column/ds"]
 
 
-def test_integers_too_large_to_be_exact_are_refused() -> None:
-    assert [pointer for pointer, _ in times(texts("1", "2", "9007199254740993"))[1]] == [
-        "/file/row/4/column/ds"
-    ]
+def test_large_integers_keep_their_last_digit() -> None:
+    large = 2**53 + 1  # which no float is
+    assert times(texts("1", "2", str(large)))[0].tolist() == [1, 2, large]
+    assert times(np.array([1, 2, large]))[0].tolist() == [1, 2, large]
+    assert [pointer for pointer, _ in times(texts("1", "2", f"{large}.0"))[1]] == ["/file/row/4/column/ds"]
 
 
 def test_a_missing_typed_time_is_a_fault() -> None:

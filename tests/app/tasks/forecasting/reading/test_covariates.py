@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from app.tasks.forecasting.reading import covariates
 from app.tasks.forecasting.reading.columns import MixedColumn
 from app.tasks.forecasting.reading.covariates import attach_covariates, last_observed_points
-from app.tasks.forecasting.reading.grid import Grid, TableRows, build_grid
+from app.tasks.forecasting.reading.grid import Grid, build_grid
+from app.tasks.forecasting.reading.rows import TableRows
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.source import Faults
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from app.errors import DatasetInvalid, Problem
 from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.reading.grid import Grid, TableRows, build_grid, fill_forward
+from app.tasks.forecasting.reading.grid import Grid, build_grid, fill_forward
+from app.tasks.forecasting.reading.rows import TableRows
 from app.tasks.source import Faults
 
 FREQUENCIES = ["s", "15min", "h", "D", "B", "W-WED", "MS", "ME", "QS-FEB", "QE-MAR", "YS", "YE-JUN", "1", "7"]
@@ -121,10 +122,10 @@ def test_a_duplicate_fault_has_its_row_and_the_row_it_repeats(count: int, data: 
     assert problem.detail == f"Duplicate time stamp: series 'ü' has this one in row {count + at + 1} too."
 
 
-def test_rows_that_go_back_in_time_are_faults() -> None:
-    [problem] = refused(rows_of(a=stamps("2024-01-01", "2024-01-03", "2024-01-02", "2024-01-04")))
-    assert problem.pointer == "/file/row/4/column/ds"
-    assert "Not sorted by time: series 'a' has a later time stamp before, in row 3" in problem.detail
+def test_rows_that_go_back_in_time_are_sorted() -> None:
+    grid = build_grid(rows_of(a=stamps("2024-01-01", "2024-01-03", "2024-01-02", "2024-01-04")), Faults())
+    assert grid.spread(np.arange(4), empty=-1).tolist() == [0, 2, 1, 3]
+    assert grid.warnings == ["1 series are not in the order of time (first in row 4); they are sorted."]
 
 
 def test_equal_stamps_of_different_series_are_no_duplicates() -> None:

@@ -5,9 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.reading.infer_frequency import infer_frequency
+from app.tasks.forecasting.reading.infer_frequency import SeriesTimes, fit_frequency
 
 Stamps = npt.NDArray[np.datetime64]
+
+
+def infer_frequency(series: list[Stamps]) -> Frequency:
+    """The frequency of series one behind the other."""
+    lengths = [len(stamps) for stamps in series]
+    firsts = np.cumsum([0, *lengths], dtype=np.int64)[:-1]
+    times = np.concatenate(series) if series else np.zeros(0, np.int64)
+    return fit_frequency(SeriesTimes(times, firsts)).frequency
 
 
 def grid(alias: str, start: str, count: int) -> Stamps:

@@ -50,6 +50,20 @@ def test_old_and_new_names_of_one_frequency_go_together() -> None:
     assert series.freq == "ME"
 
 
+def test_the_frequency_of_most_series_is_assumed() -> None:
+    others = [item(f"s{number}", freq="D") for number in range(30)]
+    [(pointer, detail)] = refused(item("a", freq="MS"), *others)
+    assert pointer == "/file/row/1/column/freq"
+    assert "series 'a' has MS, 30 of the 31 series D" in detail
+
+
+@pytest.mark.parametrize("freq", ["ms", "1ms", "10ms", "100ms"])
+def test_milliseconds_are_no_months(freq: str) -> None:
+    [(pointer, detail)] = refused(item("a", freq=freq))
+    assert pointer == "/file/row/1/column/freq"
+    assert "milliseconds" in detail
+
+
 def test_integer_time() -> None:
     series, summary, _ = read(item("a", start=5, freq=1), item("b", start="7", freq="1"))
     assert (series.freq, series.starts.tolist()) == ("1", [5, 7])
@@ -94,7 +108,7 @@ def test_every_wrong_line_is_a_fault() -> None:
     problems = refused(
         item("a"), item("b", freq="h"), item("a"), item("c", start=None), item("d", target="1")
     )
-    assert [pointer for pointer, _ in problems] == [
+    assert sorted(pointer for pointer, _ in problems) == [
         "/file/row/2/column/freq",
         "/file/row/3/column/item_id",
         "/file/row/4/column/start",

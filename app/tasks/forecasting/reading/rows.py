@@ -1,0 +1,25 @@
+"""The keys of a long table: series, time and line of each row."""
+
+from dataclasses import dataclass
+
+from app.tasks.arrays import Array
+from app.tasks.source import Faults
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """The keys of a long table: row `k` is of series `codes[k]` at `times[k]`."""
+
+    names: list[str]  # of the series
+    codes: Array  # (rows,) int32 into `names`
+    times: Array  # (rows,) int64 or datetime64[s]
+    lines: Array  # (rows,) line numbers in the file
+    column: str  # name of the time column
+    local: Array | None = (
+        None  # (rows,) datetime64[s] by a clock on the wall, if a time has an offset from UTC
+    )
+    fractional: Array | None = None  # (rows,) bool, if a fraction of a second was cut off
+
+    def fault(self, row: int, detail: str, faults: Faults) -> None:
+        """Record a fault of a row's time stamp."""
+        faults.add(detail, row=int(self.lines[row]), column=self.column)
