@@ -31,7 +31,7 @@ def _of(owner: object) -> Any:
 
 def own_thread() -> None:
     """A request rings the wake-up itself."""
-    _of(dispatcher.Dispatcher).notify = lambda self, job_id: self._notify([job_id])
+    _of(dispatcher.Dispatcher).notify = lambda self, job_id: self._notify({job_id: "auto"})
 
 
 def sweep() -> None:

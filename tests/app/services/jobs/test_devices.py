@@ -13,6 +13,7 @@ from app.services.jobs import devices, leases, queries, submission, workers
 from app.services.sweeps import submission as sweeps
 from app.services.sweeps.search import SweepIn
 from tests.app.services.jobs.test_leases import submit as enqueue
+from tests.support.fixtures.service import Service
 
 SUMMARY: dict[str, Any] = {
     "longest_train": 60,
@@ -128,3 +129,13 @@ def test_the_trials_of_a_sweep_ask_for_devices_too(sessions: Sessions, dataset: 
         sweep(sessions, dataset, None, {"training.device": ["cpu", "cuda", "cuda:1"]})
     assert {problem.pointer for problem in searched.value.problems} == {"/search/training.device"}
     sweep(sessions, dataset, None, {"training.device": ["cpu", "auto"]})
+
+
+def test_over_http_the_device_is_pointed_at(on_sqlite: Service) -> None:
+    with on_sqlite.state.sessions.begin() as session:
+        worker = Worker(id="w", role="train", device="cpu", host="h", pid=1, loaded=[])
+        workers.report_alive(session, worker)
+    refused = on_sqlite.submit(training={"device": "cuda"})
+    assert refused.status_code == 422
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/training/device"]
+    assert on_sqlite.submit(training={"device": "cpu"}).status_code == 202
