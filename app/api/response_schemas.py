@@ -230,6 +230,7 @@ class InferResponse(msgspec.Struct):
     model_version: str
     outputs: list[InferTensor]
     id: str | None = None
+    parameters: Json | None = None
 
 
 class CompletionModel(msgspec.Struct):

@@ -58,11 +58,11 @@ class ForecastingOptions(BaseModel):
 
 
 class ForecastPrediction(Prediction):
-    """The future of a series; `timestamps` only where the series is dated."""
+    """The future of a series, its expectation and its median; `timestamps` only where the series is dated."""
 
-    item_id: str | int | None
+    item_id: str | None
     mean: list[float]
-    median: NotRequired[list[float]]
+    median: list[float]
     quantiles: dict[str, list[float]]
     timestamps: NotRequired[list[str | int]]
 
