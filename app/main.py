@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from app.api import RAW, ROUTERS, problems
-from app.api.deps import AppState, Limits
+from app.api.deps import AppState, Limits, refuse_unknown_query
 from app.api.middleware import RequestIdMiddleware
 from app.api.raw import Application
 from app.database.engine import make_engine, make_readers, make_sessions
@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(refuse_unknown_query)])
     problems.install(app)
     app.add_middleware(RequestIdMiddleware)
     return app

@@ -4,14 +4,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
+from starlette.requests import HTTPConnection
 
 from app.database.engine import Sessions
+from app.errors import Invalid, Problem, pointer
 from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
 from app.infrastructure.storage import Storage
@@ -22,6 +24,7 @@ from app.services.jobs.dispatcher import Dispatcher
 from app.services.paging import Paging
 from app.services.serving.predictions import PredictionService
 from app.services.serving.version_router import VersionRouter
+from app.validation.names import unknown_name
 
 Row = TypeVar("Row")
 
@@ -81,6 +84,26 @@ def read_session(shared: StateDep) -> Iterator[Session]:
 
 # The session ends before the response is sent: a client that reads slowly must not hold a connection.
 ReadSession = Annotated[Session, Depends(read_session, scope="function")]
+
+
+def refuse_unknown_query(connection: HTTPConnection) -> None:
+    """Raise `Invalid` for query parameters that the route does not have: it would ignore them in silence."""
+    dependant = getattr(connection.scope.get("route"), "dependant", None)
+    if dependant is None or connection.scope["type"] != "http" or not connection.query_params:
+        return
+    known = sorted(_query_names(dependant))
+    problems = [
+        Problem(pointer("query", name), unknown_name("parameter", name, known))
+        for name in connection.query_params
+        if name not in known
+    ]
+    if problems:
+        raise Invalid(problems=problems)
+
+
+def _query_names(dependant: Any) -> set[str]:
+    names = {field.alias for field in dependant.query_params}
+    return names.union(*map(_query_names, dependant.dependencies))
 
 
 def paging(limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None) -> Paging:

@@ -16,10 +16,11 @@ from app.api.raw import (
     Headers,
     RawRoute,
 )
-from app.errors import Invalid, Problem
+from app.errors import Invalid, Problem, pointer
 from app.services.open_inference.codec import parse_inference_request
 from app.services.open_inference.predict import instances_from_tensors, signature
 from app.services.serving.predictions import encode_async, parse_request
+from app.services.serving.request_errors import QUERY_FIELDS
 from app.services.serving.streaming import (
     InstanceEnd,
     StreamEvent,
@@ -28,10 +29,13 @@ from app.services.serving.streaming import (
     streaming_task,
 )
 from app.services.serving.version_router import MAX_VERSION, Route, VersionSelector, parse_version
+from app.tasks import TASKS
 from app.tasks.contract import bytes_to_json
 from app.typedefs import Json
+from app.validation.names import unknown_name
 
 BINARY_CONTENT = b"application/octet-stream"
+PARAMETER_NAMES = {name for task in TASKS.values() for name in task.parameters.__struct_fields__}
 
 
 async def predict(call: Call) -> tuple[Body, Headers]:
@@ -84,6 +88,9 @@ def version_selector(model: str, query: bytes) -> VersionSelector:
     if not query:
         return VersionSelector(model, None, None)
     fields = dict(parse_qsl(query.decode("latin-1")))
+    for name in fields.keys() - set(QUERY_FIELDS):
+        detail = unknown_name("parameter", name, QUERY_FIELDS, {"`parameters` of the body": PARAMETER_NAMES})
+        raise Invalid(problems=[Problem(pointer("query", name), detail)])
     version, alias = fields.get("version"), fields.get("alias")
     if version is not None and alias is not None:
         raise Invalid(problems=[Problem("/query/alias", "name a version or an alias, not both")])

@@ -11,6 +11,7 @@ import pytest
 from app.services.jobs import checkpoints, leases, queries
 from app.services.jobs.leases import Lease
 from app.states import Status
+from app.typedefs import Json
 from tests.support.fixtures.servers import until
 from tests.support.fixtures.service import Service, monthly, problem
 
@@ -426,3 +427,37 @@ def test_a_key_may_be_quoted_or_bare(on_sqlite: Service) -> None:
     assert answers[0].json() == answers[1].json()
     problem(on_sqlite.http.post("/v1/jobs", json=body, headers={"Idempotency-Key": ""}), 422)
     problem(on_sqlite.http.post("/v1/jobs", json=body, headers={"Idempotency-Key": "x" * 256}), 422)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "detail"),
+    [
+        ({"horizon": 6}, "/horizon", "unknown field here: horizon belongs in `options`"),
+        ({"epochs": 6}, "/epochs", "unknown field here: epochs belongs in `training`"),
+        ({"network": {"epochs": 6}}, "/network/epochs", "unknown field here: epochs belongs in `training`"),
+        ({"training": {"epoch": 6}}, "/training/epoch", "unknown field epoch; did you mean epochs?"),
+        (
+            {"network": {"hiddenSize": 6}},
+            "/network/hiddenSize",
+            "unknown field hiddenSize; did you mean hidden_size?",
+        ),
+        (
+            {"options": {"horizn": 6, "horizon": 6}},
+            "/options/horizn",
+            "unknown field horizn; did you mean horizon?",
+        ),
+        ({"name": "x"}, "/name", "unknown field name; there are task, dataset, model"),
+        ({"task": "forecast"}, "/task", "unknown task forecast; did you mean forecasting?"),
+        (
+            {"metadata": {"a": {"b": [1]}}},
+            "/metadata/a",
+            "Input should be one of: string, integer, number, boolean",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_what_to_write_instead(
+    untouched: Service, fields: Json, pointer: str, detail: str
+) -> None:
+    (error,) = problem(untouched.submit(**fields), 422)["errors"]
+    assert error["pointer"] == pointer
+    assert error["detail"].startswith(detail)

@@ -290,6 +290,31 @@ def test_a_version_is_named_in_three_ways(quiet: Service, fake: FakePredictor, q
     assert post(quiet, query=query).json()["version"] == 1
 
 
+@pytest.mark.parametrize(
+    ("query", "name", "detail"),
+    [
+        ("?verison=1", "verison", "unknown parameter verison; did you mean version?"),
+        ("?horizon=2", "horizon", "unknown parameter here: horizon belongs in `parameters` of the body"),
+    ],
+)
+def test_an_unknown_parameter_of_the_query_is_not_ignored(
+    quiet: Service, query: str, name: str, detail: str
+) -> None:
+    errors = problem(post(quiet, query=query), 422)["errors"]
+    assert errors == [{"pointer": f"/query/{name}", "detail": detail}]
+
+
+def test_a_bad_request_names_the_task_and_its_fields(quiet: Service) -> None:
+    detail = problem(post(quiet, {"text": "hello"}), 422)["detail"]
+    assert detail.startswith("/instances/0: unknown field text; there are values, ")
+    assert "This is a forecasting model: an instance has `values`, `start?`" in detail
+    misplaced = quiet.http.post(PREDICT, json={"instances": [{"values": [1]}], "horizon": 3})
+    detail = problem(misplaced, 422)["detail"]
+    assert detail.startswith("unknown field here: horizon belongs in `parameters`.")
+    broken = quiet.http.post(PREDICT, content='{"instances": [\n {"values": [1,]}]}')
+    assert problem(broken, 422)["detail"].startswith("The body is not JSON: line 2, column ")
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "301", "nan", "inf", "soon", ""])
 def test_an_odd_deadline_is_refused(quiet: Service, seconds: str) -> None:
     (error,) = problem(post(quiet, X_Request_Timeout=seconds), 422)["errors"]

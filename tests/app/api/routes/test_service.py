@@ -151,6 +151,23 @@ def test_unknown_routes_and_methods_are_problems(
     problem(untouched.http.request(method, path), status)
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "detail"),
+    [
+        ("/v1/jobs?state=running", "state", "unknown parameter state; did you mean status?"),
+        ("/v1/jobs?limit=5&max=3", "max", "unknown parameter max; there are cursor, kind, limit"),
+        ("/v1/datasets/ds_1?limit=5", "limit", "unknown parameter limit"),
+        ("/healthz?x=1", "x", "unknown parameter x"),
+    ],
+)
+def test_an_unknown_parameter_of_a_query_is_not_ignored(
+    untouched: Service, path: str, name: str, detail: str
+) -> None:
+    (error,) = problem(untouched.http.get(path), 422)["errors"]
+    assert error["pointer"] == f"/query/{name}"
+    assert error["detail"].startswith(detail)
+
+
 def test_a_fault_of_ours_shows_nothing_of_the_inside(on_sqlite: Service) -> None:
     def broken() -> None:
         raise RuntimeError("secret details")
