@@ -17,6 +17,7 @@ KERNEL_STRIDES = 4  # windows of the convolution cover so many strides, less one
 MAX_BEAM_SIZE = 64
 TRAIN_SECONDS = 208_000.0  # of audio in all epochs together, by default
 MIN_EPOCHS, MAX_EPOCHS = 12, 100
+MIN_PATIENCE = 15  # epochs
 BATCH_SECONDS = 25.0  # of audio in a batch, about
 MIN_BATCH, MAX_BATCH = 4, 32
 SMALL_SECONDS = 1_800.0  # with less audio for training, a network learns texts by heart
@@ -164,13 +165,14 @@ def default_hyperparameters(summary: Json) -> tuple[Json, Json]:
         "embedding_size": 128,
         "layer_norm": True,
     }
-    epochs = round(TRAIN_SECONDS / seconds)
+    epochs = min(max(round(TRAIN_SECONDS / seconds), MIN_EPOCHS), MAX_EPOCHS)
     training: Json = {
-        "epochs": min(max(epochs, MIN_EPOCHS), MAX_EPOCHS),
+        "epochs": epochs,
         "batch_size": default_batch_size(float(summary["lengths"]["median"])),
         "learning_rate": 2e-3,
         "clip_norm": 5.0,
-        "patience": 15,
+        # Few clips validate noisily, and the last epochs, whose steps are small, gain much.
+        "patience": max(MIN_PATIENCE, epochs // 2),
         "optimizer": "adamw",
         "weight_decay": 0.01,
         "sorted_epochs": 1,

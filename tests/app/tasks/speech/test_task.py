@@ -51,7 +51,7 @@ def test_options_that_do_not_fit_the_data_are_named() -> None:
     assert [one.pointer for one in check_options(summary, pairs)] == ["/options/vocabulary_size"]
 
 
-def test_batches_hold_about_as_much_audio_whatever_the_length_of_clips() -> None:
+def test_batches_and_epochs_follow_from_how_much_audio_there_is() -> None:
     def defaults(clip_seconds: float, train_seconds: float) -> Any:
         summary = {"train_seconds": train_seconds, "lengths": {"median": clip_seconds}}
         return TASK.defaults(summary, SpeechOptions()).training
@@ -60,6 +60,7 @@ def test_batches_hold_about_as_much_audio_whatever_the_length_of_clips() -> None
     assert sizes == [32, 32, 8, 4, 4]
     epochs = [defaults(3.0, seconds)["epochs"] for seconds in (0.0, 10_000.0, 1e6)]
     assert epochs == [100, 21, 12]
+    assert [defaults(3.0, seconds)["patience"] for seconds in (0.0, 10_000.0)] == [50, 15]
 
 
 def test_windows_are_for_little_audio_unless_the_option_says_otherwise() -> None:
