@@ -13,7 +13,7 @@ from app.tasks.speech.augmentation import Augmentation
 from app.tasks.speech.features import FRAMES_A_SECOND, FeatureMoments, log_mel, normalize
 from app.tasks.speech.labels import as_targets, fit_labels, load_labels, steps_needed
 from app.tasks.speech.language_model import training_transcripts
-from app.tasks.speech.options import SpeechOptions
+from app.tasks.speech.options import SpeechOptions, normalizes_by_clip
 from app.tasks.speech.reading import AUDIO, RATE
 from app.typedefs import Json
 
@@ -83,7 +83,7 @@ def encode_clips(arrays: Arrays, rows: SplitRows, options: SpeechOptions) -> tup
         RATE: rate,
         "mel_bins": options.mel_bins,
         "stride": options.stride,
-        "by_clip": options.normalize == "clip",
+        "by_clip": normalizes_by_clip(options, float(np.median(audio.lengths[rows.train])) / rate),
         "moments": moments.to_json(),
         "labels": fit_labels(known, options.tokens, options.vocabulary_size),
         "ngram": options.ngram,

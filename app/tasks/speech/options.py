@@ -22,6 +22,7 @@ BATCH_SECONDS = 25.0  # of audio in a batch, about
 MIN_BATCH, MAX_BATCH = 4, 32
 SMALL_SECONDS = 1_800.0  # with less audio for training, a network learns texts by heart
 SMALL_WINDOW_SECONDS = 1.5
+SHORT_CLIP_SECONDS = 1.0
 
 
 class SpeechOptions(BaseModel):
@@ -46,9 +47,12 @@ class SpeechOptions(BaseModel):
         ),
     ] = DEFAULT_STRIDE
     normalize: Annotated[
-        Literal["clip", "data"],
-        Field(description="Subtract the mean spectrum of each clip, or that of the training data."),
-    ] = "clip"
+        Literal["clip", "data"] | None,
+        Field(
+            description="Subtract the mean spectrum of each clip, or that of the training data. By default "
+            "that of the clip, unless most clips are shorter than a second."
+        ),
+    ] = None
     speed: Annotated[
         float,
         Field(ge=0, le=0.25, description="Play training clips up to this share slower or faster; 0: never."),
@@ -132,6 +136,16 @@ def check_options(summary: Json, options: SpeechOptions) -> list[Problem]:
         detail = f"the longest text for its audio leaves room for {summary['max_stride']} frames a step"
         problems.append(Problem("/options/stride", detail))
     return problems
+
+
+def normalizes_by_clip(options: SpeechOptions, clip_seconds: float) -> bool:
+    """Whether each clip's own mean spectrum is subtracted, for training clips of about so many seconds.
+
+    That of a very short clip is the sound of its one word.
+    """
+    if options.normalize is None:
+        return clip_seconds >= SHORT_CLIP_SECONDS
+    return options.normalize == "clip"
 
 
 def window_steps(options: SpeechOptions, train_seconds: float) -> int:

@@ -20,6 +20,7 @@ from app.tasks.speech.options import (
     SpeechOptions,
     SpeechParameters,
     check_options,
+    normalizes_by_clip,
     window_steps,
 )
 from tests.support.factories.recordings import muxed, tone, written
@@ -61,6 +62,12 @@ def test_batches_and_epochs_follow_from_how_much_audio_there_is() -> None:
     epochs = [defaults(3.0, seconds)["epochs"] for seconds in (0.0, 10_000.0, 1e6)]
     assert epochs == [100, 21, 12]
     assert [defaults(3.0, seconds)["patience"] for seconds in (0.0, 10_000.0)] == [50, 15]
+
+
+def test_very_short_clips_are_not_normalized_by_their_own_mean() -> None:
+    assert [normalizes_by_clip(SpeechOptions(), seconds) for seconds in (0.4, 3.0)] == [False, True]
+    assert normalizes_by_clip(SpeechOptions(normalize="clip"), 0.4)
+    assert not normalizes_by_clip(SpeechOptions(normalize="data"), 3.0)
 
 
 def test_windows_are_for_little_audio_unless_the_option_says_otherwise() -> None:
