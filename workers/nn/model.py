@@ -83,3 +83,66 @@ class SequenceModel(nn.Module):
             lengths = inputs.new_full((len(inputs),), inputs.shape[1]).long()
         embedded, lengths = self.embed(inputs, lengths), self.embed.strided(lengths)  # (batch, steps, width)
         state = self.initial_state(len(inputs)) if state is None else state
+        if self.training and self.config.window:
+            states = self._read_windows(embedded, lengths)
+        else:
+            states, state = self.recurrent(embedded, state, lengths)
+        return HeadInput(states, embedded, lengths, inputs), state
+
+    def _read_windows(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Top states (batch, steps, width) of windows that are read one by one."""
+        batch, steps, _ = embedded.shape
+        windows, sizes = cut_windows(embedded, lengths, random_window(steps, self.config.window))
+        states, _ = self.recurrent(windows, self.initial_state(len(windows)), sizes)
+        return join_windows(states, batch, steps)
+
+    def losses(
+        self,
+        inputs: Tensor,
+        lengths: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        *,
+        state: Tensor | None = None,
+        penalties: Penalties = NONE,
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted sum this kind of output minimises, and the state after the inputs."""
+        read, state = self._recur(inputs, lengths, state)
+        return self.head.loss(read, targets, weights, penalties), state
+
+    def forward_last(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs that a prediction needs, and the state at each row's last real step; padding is never read.
+
+        QUANTILES (batch, quantiles), LABEL log-probabilities (batch, classes), LABELS emissions (batch, time,
+        tags), NEXT_TOKEN logits (batch, vocabulary), ALIGNED log-probabilities (batch, steps, labels).
+        """
+        embedded, lengths = self.embed(inputs, lengths), self.embed.strided(lengths)  # (batch, steps, width)
+        states, state = self.recurrent.forward_ragged(embedded, lengths, state)
+        return self.head.predict(HeadInput(states, embedded, lengths, inputs)), state
+
+    def predict(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """The outputs of `forward_last` from a state of zeros, without packing: faster on padded batches."""
+        read, _ = self._recur(inputs, lengths, None)
+        return self.head.predict(read)
+
+    def token_nll(self, inputs: Tensor, targets: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Negative log-likelihood of each target token in nats (batch, time), and the state after them."""
+        outputs, state = self(inputs, state)
+        return token_losses(outputs.float(), targets), state
+
+    def transitions(self) -> Tensor | None:
+        """The transition scores of a LABELS head with a CRF (tags + 2, tags); None without one."""
+        head = self.head
+        return head.chain() if isinstance(head, LabelsHead) and head.chain is not None else None
+
+    def initial_state(self, batch: int) -> Tensor:
+        """The state before the first step, (state_rows, batch, hidden)."""
+        return self.recurrent.initial_state(batch)
+
+    def count(self) -> int:
+        """Number of trainable parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def flatten(self) -> None:
+        """Lay the recurrent weights out as one block, as cuDNN wants them after loading or copying."""
+        self.recurrent.flatten()
