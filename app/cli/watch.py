@@ -37,7 +37,7 @@ def follow_job(jobs: Iterable[Json], console: Console, name: str) -> Json:
 def log_key(job: Json) -> str:
     """The part of a job's state whose change is logged: status, stage and epoch, or the number of runs."""
     progress = job.get("progress") or {}
-    place = (progress.get(name) for name in ("phase", "member", "epoch", "runs"))
+    place = [progress[name] for name in ("phase", "member", "epoch", "runs") if name in progress]
     return " ".join(map(str, (job["status"], *place)))
 
 

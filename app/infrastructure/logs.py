@@ -13,6 +13,9 @@ import orjson
 from app.times import rfc3339
 
 
+POOL_LOGGER = "multiprocessing"  # of billiard, Celery's pool
+
+
 class JsonFormatter(logging.Formatter):
     """Formats time, level, logger, message, traceback, and the id of the request or job if there is one."""
 
@@ -71,4 +74,5 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger(POOL_LOGGER).handlers = [handler]  # it does not propagate
     logging.getLogger("uvicorn.access").disabled = True

@@ -62,12 +62,12 @@ def test_the_command_line_names_every_contestant(
 @pytest.mark.parametrize(
     ("options", "parts", "whole"),
     [
-        ([], ["numeric", "text"], True),
+        ([], ["numeric", "text", "media"], True),
         (["--part", "text"], ["text"], True),
         (["--part", "numeric"], ["numeric"], True),
-        (["--only", "recurra"], ["numeric", "text"], False),
+        (["--only", "recurra"], ["numeric", "text", "media"], False),
         (["--part", "text", "--clients", "8"], ["text"], False),
-        (["--smoke"], ["numeric", "text"], False),
+        (["--smoke"], ["numeric", "text", "media"], False),
     ],
 )
 def test_parts_run_alone_and_only_whole_ones_are_results(

@@ -31,7 +31,10 @@ from workers.training.run import train
 from workers.training.stages import TrainSpec
 
 here, task = Path(sys.argv[1]), TASKS["ninth"]
-upload = {"path": str(here / "content"), "format": "zip", "columns": {}, "out": str(here), "task": task.name}
+upload = {
+    "path": str(here / "content"), "format": "zip", "columns": {}, "out": str(here), "task": task.name,
+    "archive_limits": {},
+}
 answer = read_upload(upload, task)
 assert answer["ok"], answer
 options = check_options(task, {})

@@ -87,7 +87,7 @@ def test_every_series_has_the_answer_that_a_request_gets(stack: Stack, undisturb
         assert line["timestamps"] == wanted["timestamps"] == ["2021-03-01", "2021-04-01", "2021-05-01"]
     for index in range(0, SERIES, EVERY):
         error = {"pointer": "/values", "detail": "At least one value must be observed."}
-        assert found[index] == {"index": index, "error": error}
+        assert found[index] == {"index": index, "item_id": f"s{index}", "error": error}
 
 
 def test_a_killed_child_changes_nothing_and_live_requests_go_on(

@@ -147,7 +147,8 @@ def test_covariates_are_used_where_given_and_never_needed(
         ({"future": {"footfall": [1.0]}}, "/instances/1/future/footfall"),
         ({"past": {"weather": ["sun"]}}, "/instances/1/past/weather"),
         ({"static": {"colour": "red"}}, "/instances/1/static/colour"),
-        ({"future": {"promo": ["much"]}}, "/instances/1/future/promo/0"),
+        ({"future": {"promo": ["much"] * HORIZON}}, "/instances/1/future/promo/0"),
+        ({"future": {"promo": [1.0]}}, "/instances/1/future/promo"),
     ],
 )
 def test_a_covariate_that_does_not_fit_is_named(

@@ -56,7 +56,8 @@ def test_a_task_overrides_the_service_and_a_request_both(session: Session) -> No
 def test_data_without_answers_is_not_trained_on(session: Session) -> None:
     with pytest.raises(Invalid) as refused:
         submit(session, task="speech", dataset="ds_3", options={})
-    assert refused.value.problems == [Problem("/dataset", "No recording has a text.")]
+    detail = "this data set cannot be trained on: No recording has a text."
+    assert refused.value.problems == [Problem("/dataset", detail)]
 
 
 def test_the_service_has_defaults_for_fields_only() -> None:

@@ -77,7 +77,7 @@ def test_wrong_parameters_are_refused(wrong: dict[str, Any]) -> None:
         msgspec.convert(wrong, TranslationParameters)
 
 
-@pytest.mark.parametrize("wrong", [{}, {"text": ""}, {"text": 7}, {"text": "a", "to": "es"}])
+@pytest.mark.parametrize("wrong", [{}, {"text": 7}, {"text": "a", "to": "es"}])
 def test_wrong_instances_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, TranslationInstance)
