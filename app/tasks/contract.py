@@ -22,6 +22,7 @@ from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
 
 PADDING, UNKNOWN, BEGIN, END = range(4)  # the first tokens of every vocabulary of words
+PAIR_FACTOR = 1_000_003  # tokens (a, b) are in row (a * PAIR_FACTOR + b) % rows of a table of token pairs
 
 
 class Input(StrEnum):
@@ -118,6 +119,7 @@ class Plan:
     refit: Split | None = None  # all data, for a final fit of as many steps as the best one took
     network: Json = field(default_factory=dict)  # further fields of the network's configuration
     tables: Arrays = field(default_factory=dict)  # initial values of the network's buffers, by their names
+    final_tables: Arrays = field(default_factory=dict)  # those of the trained network, if other ones
     # Fields of the network's configuration with other values, for a second network whose metrics become the
     # baseline: it shows what that part of the network is worth.
     ablation: Json | None = None

@@ -32,6 +32,7 @@ class ModelConfig:
     characters: str = "none"  # what reads them: cnn, rnn, or nothing
     character_size: int = 30  # what characters add to a word's vector
     pooling: str = "concat"  # of a LABEL head
+    pair_rows: int = 0  # of a LABEL head's table of token pairs; 0: it adds no scores of tokens and pairs
     crf: bool = False  # of a LABELS head
     forbidden: tuple[tuple[int, int], ...] = ()  # transitions between its tags
     tie_weights: bool = False  # the embedding is the softmax's matrix, transposed

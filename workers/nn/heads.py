@@ -13,7 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from workers.nn.cells import at
+from app.tasks.contract import PAIR_FACTOR, UNKNOWN
+from workers.nn.cells import at, real
 from workers.nn.config import ModelConfig
 from workers.nn.crf import CRF
 from workers.nn.dropout import Dropout
@@ -28,6 +29,7 @@ class HeadInput:
     states: Tensor  # (batch, time, states)
     embedded: Tensor  # (batch, time, inputs)
     lengths: Tensor  # (batch,)
+    inputs: Tensor | None = None  # (batch, time, features); of one step, none
 
 
 def last_steps(read: HeadInput) -> HeadInput:
@@ -76,8 +78,42 @@ class QuantilesHead(nn.Module):
         return quantile_loss(self(read).float(), targets, weights, self.quantiles)
 
 
+class NgramScores(nn.Module):
+    """Scores of the classes that are sums over tokens and pairs of neighboring tokens; they are not trained.
+
+    With log-count ratios in the tables it is naive Bayes (Wang & Manning 2012, "Baselines and bigrams").
+    Mesnil et al. (2014), "Ensemble of generative and discriminative techniques", add it to a recurrent
+    network with a weight that is chosen on validation data.
+    """
+
+    tokens: Tensor
+    pairs: Tensor
+    weight: Tensor
+
+    def __init__(self, vocabulary: int, pair_rows: int, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("tokens", torch.zeros(vocabulary, classes))
+        self.register_buffer("pairs", torch.zeros(pair_rows, classes))
+        self.register_buffer("weight", torch.zeros(()))  # 0: the scores do not count
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Weighted scores (batch, classes) of inputs (batch, time, columns), whose first column is tokens."""
+        second = inputs[:, :, 0]  # (batch, time)
+        first = torch.cat([torch.zeros_like(second[:, :1]), second[:, :-1]], dim=1)  # (batch, time)
+        known = real(lengths, second.shape[1]) & (second > UNKNOWN)  # (batch, time)
+        both = known & (first > UNKNOWN)  # (batch, time)
+        rows = (first * PAIR_FACTOR + second) % self.pairs.shape[0]  # (batch, time)
+        single = self.tokens[second] * known[:, :, None]  # (batch, time, classes)
+        paired = self.pairs[rows] * both[:, :, None]  # (batch, time, classes)
+        return self.weight * (single + paired).sum(dim=1)
+
+
 class LabelHead(nn.Module):
-    """One label for a sequence: its states pooled, then log-probabilities of the classes."""
+    """One label for a sequence: its states pooled, then log-probabilities of the classes.
+
+    Scores of tokens and their pairs, where it has them, count in predictions only: on the texts that their
+    tables were counted in they are nearly always right, and would leave the network nothing to learn.
+    """
 
     step_loss: ClassVar[bool] = False
     row_loss: ClassVar[bool] = False
@@ -89,15 +125,25 @@ class LabelHead(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         width: int = self.pool.width  # type: ignore[assignment]
         self.out = nn.Linear(width, config.outputs)
+        self.ngrams = (
+            NgramScores(config.vocabularies[0], config.pair_rows, config.outputs)
+            if config.pair_rows
+            else None
+        )
 
     def forward(self, read: HeadInput) -> Tensor:
         """(batch, classes)."""
-        pooled = self.dropout(self.pool(read.states, read.lengths))
-        return torch.log_softmax(self.out(pooled), dim=-1)
+        return torch.log_softmax(self._logits(read), dim=-1)
+
+    def _logits(self, read: HeadInput) -> Tensor:
+        logits: Tensor = self.out(self.dropout(self.pool(read.states, read.lengths)))  # (batch, classes)
+        return logits
 
     def predict(self, read: HeadInput) -> Tensor:
         """(batch, classes)."""
-        return self(read)  # type: ignore[no-any-return]
+        if self.ngrams is None or read.inputs is None:
+            return self(read)  # type: ignore[no-any-return]
+        return torch.log_softmax(self._logits(read) + self.ngrams(read.inputs, read.lengths), dim=-1)
 
     def loss(self, read: HeadInput, targets: Tensor, weights: Tensor, penalties: Penalties) -> Tensor:
         """Cross-entropy of targets (batch,)."""

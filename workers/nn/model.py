@@ -87,7 +87,7 @@ class SequenceModel(nn.Module):
             states = self._read_windows(embedded, lengths)
         else:
             states, state = self.recurrent(embedded, state, lengths)
-        return HeadInput(states, embedded, lengths), state
+        return HeadInput(states, embedded, lengths, inputs), state
 
     def _read_windows(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """Top states (batch, steps, width) of windows that are read one by one."""
@@ -118,7 +118,7 @@ class SequenceModel(nn.Module):
         """
         embedded, lengths = self.embed(inputs, lengths), self.embed.strided(lengths)  # (batch, steps, width)
         states, state = self.recurrent.forward_ragged(embedded, lengths, state)
-        return self.head.predict(HeadInput(states, embedded, lengths)), state
+        return self.head.predict(HeadInput(states, embedded, lengths, inputs)), state
 
     def predict(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """The outputs of `forward_last` from a state of zeros, without packing: faster on padded batches."""

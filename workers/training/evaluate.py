@@ -1,12 +1,19 @@
-"""The outputs of a network for every example of a split, as the task's metrics want them."""
+"""The outputs of a network for every example of a split, and the weight that n-grams have in them."""
 
 from typing import Any
 
+import numpy as np
 import torch
 
+from app.tasks.arrays import Array, Ints
 from app.tasks.contract import Split
-from workers.nn import Network
+from app.tasks.shared.label_metrics import MAX_TEMPERATURE, PRIOR_NATS, fit_temperature, probabilities
+from workers.nn import Member, Network, Translator
+from workers.nn.heads import LabelHead
 from workers.outputs import OUTPUTS
+from workers.outputs.split_order import ordered_batches
+
+NONE, MOST = -6, 4  # powers of two by which n-grams count less or more than calibrated; NONE: not at all
 
 
 def outputs_of(network: Network, split: Split, size: int, device: torch.device) -> list[Any]:
@@ -17,3 +24,45 @@ def outputs_of(network: Network, split: Split, size: int, device: torch.device) 
         for row, output in zip(rows.tolist(), row_outputs, strict=True):
             outputs[row] = output
     return outputs
+
+
+def fit_ngram_weight(model: Member, valid: Split, size: int, device: torch.device) -> float | None:
+    """The weight that the scores of n-grams get, of the lowest calibrated loss on the validation split.
+
+    0, where they count nothing, without a validation split; None of a network that has no such scores.
+    """
+    if isinstance(model, Translator) or not isinstance(model.head, LabelHead) or model.head.ngrams is None:
+        return None
+    best, weight = 0.0, model.head.ngrams.weight
+    if len(valid.lengths):
+        expected = np.concatenate([batch.targets for _, batch in ordered_batches(valid, size)])  # (examples,)
+        weight.fill_(0.0)
+        plain = np.stack(outputs_of(model, valid, size, device)).astype(np.float64)  # (examples, labels)
+        weight.fill_(1.0)
+        scores = np.stack(outputs_of(model, valid, size, device)) - plain  # (examples, labels)
+        best = _best_weight(plain, scores, expected)
+    weight.fill_(best)
+    return best
+
+
+def _best_weight(plain: Array, scores: Array, expected: Ints) -> float:
+    """What to multiply scores (examples, labels) by before they are added to the network's own.
+
+    A prior, whose cost counts the less the more examples there are, holds it near the weight at which
+    both are calibrated: a hundred examples cannot tell a good weight from a bad one.
+    """
+    scores = scores - scores.mean(axis=1, keepdims=True)
+    scale = max(float(scores.std()), 1e-9)
+    temperature = fit_temperature(scores / scale, expected)
+    if temperature > MAX_TEMPERATURE / 2:  # they say nothing of the labels, or the opposite
+        return 0.0
+    calibrated = fit_temperature(plain, expected) / (temperature * scale)
+
+    def cost(power: int) -> float:
+        outputs = plain + (calibrated * 2.0**power if power > NONE else 0.0) * scores
+        likely = probabilities(outputs, fit_temperature(outputs, expected))
+        right = likely[np.arange(len(expected)), expected]
+        return float(-np.log(np.maximum(right, 1e-12)).mean()) + PRIOR_NATS * power**2 / len(expected)
+
+    best = min(range(NONE, MOST + 1), key=cost)
+    return calibrated * 2.0**best if best > NONE else 0.0

@@ -29,6 +29,7 @@ class FitResult:
     total_steps: int  # of the learning rate schedule
     stopped: bool
     history: list[Json] = field(default_factory=list)
+    ngram_weight: float | None = None  # of the scores that a network adds to its own, if it has any
 
 
 @dataclass(frozen=True)

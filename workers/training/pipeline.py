@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from app.tasks import TASKS
+from app.tasks.arrays import Arrays
 from app.tasks.contract import Plan, Split
 from app.tasks.shared.validation_metrics import validation_metric
 from app.typedefs import Json
@@ -16,7 +17,7 @@ from workers.outputs import build, join
 from workers.training.batches import NextTokenSplit, steps_per_epoch
 from workers.training.checkpointer import Checkpointer
 from workers.training.device import pick_device
-from workers.training.evaluate import outputs_of
+from workers.training.evaluate import fit_ngram_weight, outputs_of
 from workers.training.fit import CheckpointConfig, FitResult, RefitPlan, fit
 from workers.training.loop import TrainingConfig
 from workers.training.snapshot import Snapshot, of_module
@@ -102,7 +103,7 @@ class TrainingPipeline:
             if not all(self._refit_member(k) for k in range(len(done.refitted), count)):
                 return STOPPED
             weights = done.refitted
-        network, evaluation = self._join_members(weights), done.evaluation
+        network, evaluation = self._join_members(weights, self._plan.final_tables), done.evaluation
         self._export(network, out_dir, evaluation)
         return TrainingResult(evaluation["metrics"], evaluation["baseline"], network.count(), stopped=False)
 
@@ -125,7 +126,8 @@ class TrainingPipeline:
         config = self._with_member_seed(self._config_of_stage(), member)
         fit = self._fit(Stage(FIT, 1 + member, member), model, config, self._plan.train, self._plan.valid)
         if not fit.stopped:
-            self._results.fits.append(fit)
+            weight = fit_ngram_weight(model, self._plan.valid, self._config.batch_size, self._device)
+            self._results.fits.append(replace(fit, ngram_weight=weight))
             self._results.fitted.append(of_module(model))
         return not fit.stopped
 
@@ -169,8 +171,7 @@ class TrainingPipeline:
     def _new_network(self, network: ModelConfig, seed: int) -> Member:
         """A freshly initialized network with the plan's tables in it."""
         model = build(network, seed)
-        tables = {name: torch.from_numpy(table) for name, table in self._plan.tables.items()}
-        model.load_state_dict(tables, strict=False)
+        _load_tables(model, self._plan.tables)
         return model
 
     def _with_member_seed(self, config: TrainingConfig, member: int) -> TrainingConfig:
@@ -215,33 +216,40 @@ class TrainingPipeline:
             self._results.steps += result.done_steps
         return result
 
-    def _join_members(self, weights: list[Snapshot]) -> Network:
+    def _join_members(self, weights: list[Snapshot], tables: Arrays | None = None) -> Network:
+        """The members with these weights, and with these tables instead of their own, as one network."""
         members = [build(self._network, 0) for _ in weights]
         for member, snapshot in zip(members, weights, strict=True):
             member.load_state_dict(snapshot.tensors)
+            _load_tables(member, tables or {})
             member.to(self._device).flatten()
         return join(members)
 
     def _evaluate(self) -> Json:
         """Calibrate the state on validation data and evaluate on held-out data."""
         network = self._join_members(self._results.fitted)
-        state, metrics, baseline = self._score(network)
+        final = self._join_members(self._results.fitted, self._plan.final_tables)
+        state, metrics, baseline = self._score(network, final)
         if self._results.ablated is not None:
             ablated = build(self._ablated_network(), 0)
             ablated.load_state_dict(self._results.ablated.tensors)
-            _, scores, _ = self._score(ablated.to(self._device))
+            ablated.to(self._device)
+            _, scores, _ = self._score(ablated, ablated)
             baseline = {name: scores[name] for name in baseline}
         metrics |= best_epochs(self._results.fits) | self._sweep_metric(network, state)
         return {"state": state, "metrics": metrics, "baseline": baseline}
 
-    def _score(self, network: Network) -> tuple[Json, Json, Json]:
-        """The calibrated state, the metrics on held-out data, and those of the task's baseline."""
+    def _score(self, network: Network, final: Network) -> tuple[Json, Json, Json]:
+        """The calibrated state, the metrics on held-out data, and those of the task's baseline.
+
+        The final network is measured; its tables may know the validation data, with which it calibrates.
+        """
         plan, state, size = self._plan, self._plan.state, self._config.batch_size
         if len(plan.valid.lengths) and not plan.output.stepwise:
             state = self._task.calibrate(
                 state, plan.valid, outputs_of(network, plan.valid, size, self._device)
             )
-        return state, *self._task.score(state, plan.test, outputs_of(network, plan.test, size, self._device))
+        return state, *self._task.score(state, plan.test, outputs_of(final, plan.test, size, self._device))
 
     def _sweep_metric(self, network: Network, state: Json) -> Json:
         """The validation metric by which a sweep compares its runs, where that is not their loss."""
@@ -263,12 +271,20 @@ class TrainingPipeline:
         save(out_dir, network, facts)
 
 
+def _load_tables(model: Member, tables: Arrays) -> None:
+    model.load_state_dict({name: torch.from_numpy(table) for name, table in tables.items()}, strict=False)
+
+
 def best_epochs(fits: list[FitResult]) -> Json:
     """The best epoch and its validation loss; of several members the mean loss and each one's."""
+    members = [
+        {"best_epoch": fit.best_epoch, "valid_loss": fit.best_loss}
+        | ({} if fit.ngram_weight is None else {"ngram_weight": fit.ngram_weight})
+        for fit in fits
+    ]
     if len(fits) == 1:
-        return {"best_epoch": fits[0].best_epoch, "valid_loss": fits[0].best_loss}
+        return members[0]
     losses = [fit.best_loss for fit in fits if fit.best_loss is not None]
-    members = [{"best_epoch": fit.best_epoch, "valid_loss": fit.best_loss} for fit in fits]
     return {"valid_loss": sum(losses) / len(losses) if losses else None, "members": members}
 
 

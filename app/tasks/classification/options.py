@@ -88,8 +88,14 @@ class ClassificationOptions(BaseModel):
         ),
     ] = None
     min_count: Annotated[
-        int, Field(ge=1, le=1_000_000, description="How often a token must occur in training to be known.")
-    ] = 2
+        int | None,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="How often a token must occur in training to be known; null: once with ngrams, else "
+            "twice.",
+        ),
+    ] = None
     lower: Annotated[bool, Field(description="Read texts in lower case.")] = True
     max_length: Annotated[
         int | None,
@@ -109,6 +115,13 @@ class ClassificationOptions(BaseModel):
             "beside the word; 0: none. null: 12 for words, none for other tokens.",
         ),
     ] = None
+    ngrams: Annotated[
+        bool,
+        Field(
+            description="Add the scores of naive Bayes over tokens and pairs of tokens to those of a network "
+            "that reads texts, with a weight that the validation split decides and that may be 0."
+        ),
+    ] = True
     class_weights: ClassWeights = "none"
     calibrate: Calibrate = True
 
@@ -116,6 +129,11 @@ class ClassificationOptions(BaseModel):
     def max_vocabulary(self) -> int:
         """The largest number of tokens of the vocabulary."""
         return self.vocabulary_size or DEFAULT_VOCABULARY_SIZES[self.tokens]
+
+    @property
+    def min_occurrences(self) -> int:
+        """How often a token must occur in training to be known."""
+        return self.min_count or (1 if self.ngrams else 2)
 
     @property
     def characters_per_word(self) -> int:

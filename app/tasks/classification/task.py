@@ -1,6 +1,6 @@
 """Classification: one label for a text, or for a sequence of sensor readings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import msgspec
@@ -11,6 +11,7 @@ from app.errors import Invalid, Problem
 from app.tasks.arrays import Arrays, Floats, Ints
 from app.tasks.classification import baseline
 from app.tasks.classification.demo import DEMO
+from app.tasks.classification.ngram_tables import ngram_tables, pair_rows_for
 from app.tasks.classification.options import (
     EXAMPLE_INSTANCE,
     ClassificationInstance,
@@ -149,7 +150,7 @@ class Classification:
         data = ClassificationEvaluationData(arrays, encoded, np.union1d(rows.train, sampled))
         weights = label_weights(arrays[LABEL][rows.train], state["labels"], options.class_weights)
         equal = np.ones(len(labels), np.float32)
-        return Plan(
+        plan = Plan(
             state=state,
             input=Input.TOKENS if kind == TEXT else Input.VECTORS,
             output=Output.LABEL,
@@ -161,6 +162,9 @@ class Classification:
             network=network,
             warnings=_truncation_warnings(encoded, state["longest"]),
         )
+        if isinstance(encoded, EncodedReadings) or not options.ngrams:
+            return plan
+        return _with_ngrams(encoded, rows.train, data, plan)
 
     def calibrate(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
         """The state with the temperature that calibrates the outputs, if the job is to calibrate."""
@@ -237,6 +241,20 @@ def _encode_all(
     state["spelling"] = fit_encoder(texts, rows.train, options)
     encoder = load_encoder(state["spelling"])
     return encoder.encode_all(texts), encoder.network
+
+
+def _with_ngrams(encoded: EncodedTexts, train: Ints, data: ClassificationEvaluationData, plan: Plan) -> Plan:
+    """The plan of a network that adds the scores of n-grams to its own.
+
+    Their weight is chosen with tables of the training rows; the final tables are of all rows that the
+    baseline learns from.
+    """
+    rows = pair_rows_for(int(encoded.lengths[data.train].sum()), plan.outputs)
+    if not rows:
+        return plan
+    shape = plan.network["vocabularies"][0], rows, plan.outputs
+    tables, final = (ngram_tables(encoded, part, data.arrays[LABEL], shape) for part in (train, data.train))
+    return replace(plan, network=plan.network | {"pair_rows": rows}, tables=tables, final_tables=final)
 
 
 def _truncation_warnings(encoded: EncodedTexts | EncodedReadings, max_steps: int | None) -> list[str]:

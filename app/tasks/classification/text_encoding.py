@@ -132,7 +132,7 @@ def fit_encoder(texts: Texts, rows: Array, options: ClassificationOptions) -> Js
         tokenizers.TokenUnit(options.tokens),
         options.max_vocabulary,
         lower=options.lower,
-        min_count=options.min_count,
+        min_count=options.min_occurrences,
     )
     counts: Counter[str] = Counter()  # texts by character
     for row in rows if options.characters_per_word else ():

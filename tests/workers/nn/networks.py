@@ -39,6 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "quantiles": {**VECTORS, "output": Output.QUANTILES, "outputs": 4, "quantiles": (0.1, 0.5)},
     "label of vectors": {**VECTORS, **LABEL},
     "label of words": {**WORDS, **LABEL, "bidirectional": True, "pooling": "attention"},
+    "label of words and pairs": {**WORDS, **LABEL, "bidirectional": True, "pair_rows": 64},
     "label of clips": {**IMAGES, **LABEL, "pooling": "mean"},
     "labels": {**LABELS, "characters": "rnn"},
     "labels in a chain": {**LABELS, "crf": True, "forbidden": ((0, 2), (5, 1), (3, 5))},
@@ -60,7 +61,8 @@ def network(kind: str, cell: str = "lstm", seed: int = 1, **changes: Any) -> Mem
     model = build(config(kind, cell, **changes), seed)
     source = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for weight in model.parameters():
+        ngrams = [value for name, value in model.named_buffers() if ".ngrams." in name]
+        for weight in [*model.parameters(), *ngrams]:
             weight.copy_(nn.init.normal_(torch.empty_like(weight), 0, 0.4, generator=source))
     return model.eval()
 

@@ -152,6 +152,9 @@ def test_one_fit_tells_its_epoch_and_several_each_theirs() -> None:
     assert best_epochs(fits)["valid_loss"] == 0.5
     assert best_epochs(fits[1:] * 2)["valid_loss"] is None
     assert StageResults.of(None) == StageResults()
+    weighed = FitResult(3, 1, 0.5, 1, 1, stopped=False, ngram_weight=0.25)
+    assert best_epochs([weighed])["ngram_weight"] == 0.25
+    assert [one["ngram_weight"] for one in best_epochs([weighed] * 2)["members"]] == [0.25, 0.25]
 
 
 def test_progress_never_goes_back_when_a_stage_ends_early() -> None:

@@ -121,6 +121,27 @@ def test_a_request_is_encoded_as_an_example_of_training(read: Any) -> None:
             np.testing.assert_array_equal(inputs, requested)
 
 
+def test_texts_have_tables_of_ngrams_unless_told_otherwise(read: Any) -> None:
+    plan = planned(read, snippets(60))
+    assert plan.tables.keys() == plan.final_tables.keys()
+    assert {len(table) for table in plan.tables.values()} == {
+        plan.network["vocabularies"][0],
+        plan.network["pair_rows"],
+    }
+    explicit = [one | {"split": ("train", "valid", "test")[k % 3]} for k, one in enumerate(snippets(60))]
+    fixed = planned(read, explicit)  # what a file names as validation data is never counted
+    assert all(np.array_equal(fixed.tables[name], fixed.final_tables[name]) for name in fixed.tables)
+    for other in (planned(read, snippets(60), ngrams=False), planned(read, curves(60))):
+        assert (other.tables, other.final_tables) == ({}, {})
+        assert "pair_rows" not in other.network
+
+
+def test_rare_words_are_known_where_their_ngrams_count() -> None:
+    assert ClassificationOptions().min_occurrences == 1
+    assert ClassificationOptions(ngrams=False).min_occurrences == 2
+    assert ClassificationOptions(min_count=3).min_occurrences == 3
+
+
 def test_a_parquet_table_is_read_like_another(tmp_path: Any) -> None:
     records, faults = snippets(20), Faults()
     columns = {"text": [one["text"] for one in records], "label": [k % 2 for k in range(20)]}
