@@ -12,7 +12,6 @@ import orjson
 
 from app.times import rfc3339
 
-
 POOL_LOGGER = "multiprocessing"  # of billiard, Celery's pool
 
 

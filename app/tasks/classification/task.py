@@ -162,7 +162,9 @@ class Classification:
             network=network,
             warnings=_truncation_warnings(encoded, state["longest"]),
         )
-        if isinstance(encoded, EncodedReadings) or not options.ngrams:
+        # A job that was submitted before there were n-grams goes on without them: its checkpoints have none.
+        has_ngrams = options.ngrams and "ngrams" in options.model_fields_set
+        if isinstance(encoded, EncodedReadings) or not has_ngrams:
             return plan
         return _with_ngrams(encoded, rows.train, data, plan)
 

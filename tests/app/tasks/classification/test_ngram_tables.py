@@ -39,7 +39,8 @@ def score(tables: dict[str, Array], tokens: list[int]) -> Array:
         for first, second in pairwise(tokens)
         if first > UNKNOWN and second > UNKNOWN
     ]
-    return np.sum([np.zeros(singles.shape[1]), *known, *both], axis=0)
+    total: Array = np.sum([np.zeros(singles.shape[1]), *known, *both], axis=0)
+    return total
 
 
 @given(st.lists(TEXTS, min_size=6, max_size=12), st.lists(TEXTS, min_size=1, max_size=8))

@@ -122,16 +122,21 @@ def test_a_request_is_encoded_as_an_example_of_training(read: Any) -> None:
 
 
 def test_texts_have_tables_of_ngrams_unless_told_otherwise(read: Any) -> None:
-    plan = planned(read, snippets(60))
+    plan = planned(read, snippets(60), ngrams=True)
     assert plan.tables.keys() == plan.final_tables.keys()
     assert {len(table) for table in plan.tables.values()} == {
         plan.network["vocabularies"][0],
         plan.network["pair_rows"],
     }
     explicit = [one | {"split": ("train", "valid", "test")[k % 3]} for k, one in enumerate(snippets(60))]
-    fixed = planned(read, explicit)  # what a file names as validation data is never counted
+    fixed = planned(read, explicit, ngrams=True)  # what a file names as validation data is never counted
     assert all(np.array_equal(fixed.tables[name], fixed.final_tables[name]) for name in fixed.tables)
-    for other in (planned(read, snippets(60), ngrams=False), planned(read, curves(60))):
+    of_before = planned(read, snippets(60))  # a job that was submitted when there was no such option
+    for other in (
+        of_before,
+        planned(read, snippets(60), ngrams=False),
+        planned(read, curves(60), ngrams=True),
+    ):
         assert (other.tables, other.final_tables) == ({}, {})
         assert "pair_rows" not in other.network
 
