@@ -7,6 +7,7 @@ from app.tasks.contract import PAIR_FACTOR, Batch
 from tests.workers.nn.networks import network
 from workers.nn import Member
 from workers.nn.heads import LabelHead
+from workers.nn.model import SequenceModel
 from workers.training.evaluate import fit_ngram_weight, outputs_of
 
 CPU = torch.device("cpu")
@@ -88,6 +89,7 @@ def test_pairs_are_looked_up_by_their_hash() -> None:
 
 def test_they_count_in_predictions_and_not_in_the_loss() -> None:
     made, split = model(1), Tellers(6)
+    assert isinstance(made, SequenceModel)
     assert isinstance(made.head, LabelHead)
     assert made.head.ngrams is not None
     batch = split.batch(np.arange(6), None)
