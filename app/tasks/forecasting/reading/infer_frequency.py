@@ -37,6 +37,7 @@ from app.tasks.shared.timestamps import SECONDS_PER_DAY
 MIN_MONTH_DAYS = 26  # between values that stand for months; the first Monday to the last of a month are 28
 LAST_OF_MONTH = 31  # whatever day it is
 MAX_OFF_GRID_SHARE = 0.2  # of the rows, as long as they are mistakes; with more there is no rule
+FEW_STAMPS = 3  # lie on half months by chance
 MAX_HOLIDAY_DAYS = 10  # that a value moves from the first or last business day
 
 
@@ -105,7 +106,10 @@ def fit_frequency(series: SeriesTimes) -> FrequencyFit:
 
 
 def _candidate_fits(series: SeriesTimes) -> Iterator[FrequencyFit]:
-    """Fits of the frequencies whose step is the usual one, the simplest first."""
+    """Fits of the frequencies whose step is the usual one, the simplest first.
+
+    Few stamps lie on many calendars by chance: theirs is a fixed step, if it fits.
+    """
     steps = series.steps(series.times)
     step = _most_frequent(steps)
     if not np.issubdtype(series.times.dtype, np.datetime64):
@@ -115,25 +119,26 @@ def _candidate_fits(series: SeriesTimes) -> Iterator[FrequencyFit]:
         yield fit
         return
     usual_days = float(np.median(steps)) / SECONDS_PER_DAY
-    are_business = _are_business_days(series)
     if usual_days >= MIN_MONTH_DAYS:
-        yield from _month_fits(series)
+        yield from _month_fits(series, by_weekday=bool(np.any(steps != step)))
+    halves: list[FrequencyFit] = []
     if step >= SECONDS_PER_DAY and np.mean(steps) < MIN_MONTH_DAYS * SECONDS_PER_DAY:
-        yield from _half_month_fits(series)
-    if step == SECONDS_PER_DAY and are_business:
-        yield _fit(Frequency.parse("B"), series)
-    if step > SECONDS_PER_DAY and step % (7 * SECONDS_PER_DAY) and are_business:
-        business_steps = series.steps(Frequency.parse("B").ordinal(series.times))
-        yield _fit(Frequency.parse(f"{_most_frequent(business_steps)}B"), series)
+        halves.extend(_half_month_fits(series))
+    are_few = len(np.unique(series.times)) <= FEW_STAMPS
+    if not are_few:
+        yield from halves
+    yield from _business_fits(series, step)
     if step % (7 * SECONDS_PER_DAY) == 0:
         weekday = _most_frequent(weekdays(series.days))
         yield _fit(Frequency(*every_weeks(step // (7 * SECONDS_PER_DAY), weekday)), series)
     else:
         yield _fit(Frequency(*every_seconds(step)), series)
+    if are_few:
+        yield from halves
 
 
-def _month_fits(series: SeriesTimes) -> Iterator[FrequencyFit]:
-    """Fits of months, quarters and years by the day that stands for them."""
+def _month_fits(series: SeriesTimes, *, by_weekday: bool) -> Iterator[FrequencyFit]:
+    """Fits of months, quarters and years by the day that stands for them; a weekday only `by_weekday`."""
     step = max(1, _most_frequent(series.steps(series.months)))
     for rule in (FIRST_DAY, LAST_DAY, FIRST_BUSINESS_DAY, LAST_BUSINESS_DAY):
         yield _fit(_every_months(series, step, rule), series, on_day=True)
@@ -144,7 +149,7 @@ def _month_fits(series: SeriesTimes) -> Iterator[FrequencyFit]:
     day_of_month = series.days - first_days(series.months)  # (rows,) 0 = the first
     week = _most_frequent(day_of_month // 7) + 1
     weekday = _most_frequent(weekdays(series.days))
-    for nth in (week, 0) if week < 5 else (0,):
+    for nth in ((week, 0) if week < 5 else (0,)) if by_weekday else ():
         yield _fit(_every_months(series, step, MonthDay(weekday=weekday, week=nth)), series, on_day=True)
     months, _ = unpack_phase(plain.phases)
     seconds = day_of_month * SECONDS_PER_DAY + series.times.astype(np.int64) % SECONDS_PER_DAY  # (rows,)
@@ -166,6 +171,17 @@ def _half_month_fits(series: SeriesTimes) -> Iterator[FrequencyFit]:
         yield _fit(Frequency(*every_half_month(1, first, end=True)), series, on_day=True)
     elif first == 1 < second <= MAX_HALF:
         yield _fit(Frequency(*every_half_month(1, second, end=False)), series, on_day=True)
+
+
+def _business_fits(series: SeriesTimes, step: int) -> Iterator[FrequencyFit]:
+    """Fits of business days; several a step only if their distances vary, as weekends make them."""
+    if step < SECONDS_PER_DAY or step % (7 * SECONDS_PER_DAY) == 0 or not _are_business_days(series, step):
+        return
+    count = 1
+    if step > SECONDS_PER_DAY:
+        count = _most_frequent(series.steps(Frequency.parse("B").ordinal(series.times)))
+    if count == 1 or np.any(series.steps(series.times) != step):
+        yield _fit(Frequency.parse(f"{count}B"), series)
 
 
 def _fit(frequency: Frequency, series: SeriesTimes, *, on_day: bool = False) -> FrequencyFit:
@@ -263,8 +279,9 @@ def _most_frequent(values: Array) -> int:
     return int(distinct[counts.argmax()])
 
 
-def _are_business_days(series: SeriesTimes) -> bool:
-    """Whether the stamps span a weekend and none lies on one."""
+def _are_business_days(series: SeriesTimes, step: int) -> bool:
+    """Whether the stamps pass over a weekend, within a week of their usual step, and none lies on one."""
     days = weekdays(series.days)
-    passed = (np.diff(days) < 0) & (np.diff(series.owners) == 0)
+    near = np.diff(series.days) < step / SECONDS_PER_DAY + 7
+    passed = (np.diff(days) < 0) & (np.diff(series.owners) == 0) & near
     return bool(passed.any() and days.max() <= 4)

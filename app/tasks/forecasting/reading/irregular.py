@@ -86,18 +86,21 @@ def check_on_grid(rows: TableRows, fit: FrequencyFit, firsts: Array, faults: Fau
             rows.fault(row, detail, faults)
             continue
         for row in positions.tolist():
-            detail = (
-                f"Mixed frequency: the other time stamps are those of {fit.frequency.alias}, this one is not."
-            )
-            rows.fault(row, detail, faults)
+            rows.fault(row, _describe_row(fit.frequency.alias), faults)
+
+
+def _describe_row(alias: str) -> str:
+    return f"Mixed frequency: the other time stamps are those of {alias}, this one is not."
 
 
 def _describe_series(rows: TableRows, fit: FrequencyFit, span: slice, off_grid: Array) -> tuple[int, str]:
-    """Row and message for a series (the rows of `span`) of which many rows are beside the grid."""
+    """Row and message for a series (the rows of `span`) of which a large share is beside the grid."""
     name, alias = rows.names[rows.codes[span.start]], fit.frequency.alias
     own = fit_frequency(SeriesTimes(rows.times[span], np.zeros(1, np.int64)))
     if not own.off_grid.any() and own.frequency.alias != alias:
         return span.start, f"Mixed frequency: series {name!r} is {own.frequency.alias}, others are {alias}."
+    if len(off_grid) == 1:
+        return int(off_grid[0]), _describe_row(alias)
     count = span.stop - span.start
     return int(off_grid[0]), (
         f"Irregular time stamps: {len(off_grid)} of the {count} rows of series {name!r}, from this one on, "

@@ -76,6 +76,30 @@ def test_days_of_one_working_week_are_days() -> None:
     assert infer_frequency([grid("D", "2024-01-01", 5)]).alias == "D"
 
 
+@pytest.mark.parametrize(
+    ("days", "alias"),
+    [
+        ("2024-01-01 2024-01-02", "D"),
+        ("2024-01-31 2024-02-01", "D"),
+        ("2024-01-01 2024-01-02 2024-02-01", "D"),
+        ("2024-01-01 2024-01-15", "2W-MON"),
+        ("2024-01-01 2024-01-15 2024-02-01", "SMS-15"),
+        ("2024-01-05 2024-01-08", "B"),
+        ("2024-01-05 2024-01-09", "4D"),
+        ("2024-01-05 2024-02-02", "4W-FRI"),
+        ("2024-01-15 2024-02-15", "MS"),
+        ("2024-01-31 2024-02-29", "ME"),
+        ("2024-01-01 2024-01-02 2024-08-01 2025-01-01", "D"),
+    ],
+)
+def test_few_stamps_have_the_plainest_frequency(days: str, alias: str) -> None:
+    assert infer_frequency([np.array(days.split(), "datetime64[s]")]).alias == alias
+
+
+def test_many_series_of_the_same_two_days_are_days() -> None:
+    assert infer_frequency([grid("D", "2024-01-01", 2)] * 50).alias == "D"
+
+
 def test_one_weekend_makes_business_days_days() -> None:
     assert infer_frequency([grid("B", "2024-01-01", 60), grid("D", "2024-01-06", 2)]).alias == "D"
 
