@@ -62,7 +62,7 @@ def _detail(place: tuple[str | int, ...], errors: list[Mapping[str, Any]]) -> st
     """What is wrong in one place; of the branches of a union, what each would take."""
     first = errors[0]
     if first["type"] == "string_unicode" and isinstance(first["input"], str):
-        subject = "The name of a field" if first["loc"][-1] == "[key]" or not place else f"The {place[-1]}"
+        subject = "The name of a field" if not place or first["loc"][-1] == "[key]" else f"The {place[-1]}"
         return f"{subject} {surrogate_reason(first['input'])}"
     if len(errors) == 1:
         return str(first["msg"])

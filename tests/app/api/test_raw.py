@@ -19,6 +19,7 @@ from app.api import problems, sse
 from app.api.raw import DISCONNECT_CHECK_SECONDS, JSON_TYPE, Application, Body, Call, Headers, RawRoute
 from app.errors import Invalid, Problem, QueueFull
 from app.server import CoalescingProtocol
+from app.typedefs import Json
 from tests.support.fixtures.servers import until
 
 LIMIT = 100_000
@@ -102,15 +103,19 @@ def served(app: Any) -> Iterator[str]:
             thread.join(timeout=20)
 
 
+def operation(name: str) -> Json:
+    return {"operationId": name, "responses": {"200": {"description": "Done"}}}
+
+
 @pytest.fixture
 def http(endpoints: Endpoints) -> Iterator[httpx.Client]:
     app = Application(
         [
-            RawRoute("/raw/{name}/echo/{number}", endpoints.echo, {"summary": "Echo"}),
-            RawRoute("/raw/{kind}/fail", endpoints.fail, {}),
-            RawRoute("/raw/wait", endpoints.wait, {}),
-            RawRoute("/raw/{kind}/tell", endpoints.tell, {}),
-            RawRoute("/openai/{kind}/tell", endpoints.tell, {}),
+            RawRoute("/raw/{name}/echo/{number}", endpoints.echo, operation("echo_number")),
+            RawRoute("/raw/{kind}/fail", endpoints.fail, operation("fail")),
+            RawRoute("/raw/wait", endpoints.wait, operation("wait")),
+            RawRoute("/raw/{kind}/tell", endpoints.tell, operation("tell")),
+            RawRoute("/openai/{kind}/tell", endpoints.tell, operation("tell_client")),
         ]
     )
     app.state.shared = SimpleNamespace(limits=SimpleNamespace(request_bytes=LIMIT))
@@ -283,4 +288,7 @@ def test_requests_are_counted_by_template(http: httpx.Client) -> None:
 def test_the_document_has_raw_routes_beside_the_others(http: httpx.Client) -> None:
     operations = http.get("/openapi.json").json()["paths"]["/raw/{name}/echo/{number}"]
     assert set(operations) == {"get", "post"}
-    assert operations["post"] == {"summary": "Echo"}
+    post = operations["post"]
+    assert (post["operationId"], post["summary"]) == ("echo_number", "Echo number")
+    assert post["responses"].pop("200") == {"description": "Done"}
+    assert post["responses"].keys() == {"404", "409", "422", "500", "503"}

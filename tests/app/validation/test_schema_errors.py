@@ -41,6 +41,15 @@ def test_a_value_that_no_branch_of_a_union_takes_is_one_fault(metadata: Any, pla
     assert problems(JOB | {"metadata": metadata}) == [Problem(place, detail)]
 
 
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [({"\ud800": None}, ""), (JOB | {"\ud800": 1}, ""), (JOB | {"metadata": {"\ud800": 1}}, "/metadata")],
+)
+def test_a_key_that_is_no_text_is_pointed_at_by_its_object(body: Any, place: str) -> None:
+    detail = "The name of a field is no Unicode text: character 0 is half of a surrogate pair."
+    assert Problem(place, detail) in problems(body)
+
+
 def test_missing_and_unknown_fields_are_named_themselves() -> None:
     body = {"task": "a", "dataset": "b", "training": {"epoch": 3}}
     assert [problem.pointer for problem in problems(body)] == ["/model", "/training/epoch"]

@@ -259,13 +259,17 @@ def test_what_is_wrong_is_said_in_a_sentence(case: str) -> None:
         b"[" * 100_000,
         b'{"inputs":[]} x',
         b'\xef\xbb\xbf{"inputs":[]}',
-        b'{"id":"\\ud800"}',
     ],
 )
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     assert refused(lambda: parse_inference_request(body, None, SIGNATURE)).startswith(
         "The body is not JSON: "
     )
+
+
+def test_half_a_surrogate_pair_is_pointed_at() -> None:
+    message = refused(lambda: parse_inference_request(b'{"id":"\\ud800"}', None, SIGNATURE))
+    assert message == "/id: The id is no Unicode text: character 0 is half of a surrogate pair."
 
 
 def test_booleans_are_detected_wherever_they_are() -> None:

@@ -153,7 +153,8 @@ def test_each_row_is_an_instance_and_each_prediction_a_row() -> None:
         (np.int64, None),
     ]
     ((artifact, arrays, seconds),) = lane.sent
-    assert (artifact, len(arrays), seconds) == ("artifacts/3", 3, 7.5)
+    assert (artifact, len(arrays)) == ("artifacts/3", 3)
+    assert 7 < seconds <= 7.5  # the time that encoding took is gone
 
 
 def test_only_requested_outputs_are_made() -> None:
