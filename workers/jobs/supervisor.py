@@ -31,7 +31,7 @@ from app.typedefs import Json
 from workers.jobs.heartbeat import Heartbeat, StopReason
 from workers.jobs.kinds import JOB_KINDS, Assignment, PrerequisiteMissing
 from workers.process.child import failed_message
-from workers.process.fork_server import ForkServer
+from workers.process.fork_server import ForkServer, LaunchStopped
 from workers.process.launch import LaunchedProcess, SpawnedProcess
 from workers.process.parent import ChildProcess
 
@@ -145,7 +145,11 @@ class Supervisor:
             "checkpoint_seconds": self._timeouts.checkpoint,
             "media_limits": asdict(self._media_limits),
         }
-        child = ChildProcess(self._launch(assignment), request)
+        try:
+            child = ChildProcess(self._launch(assignment, heartbeat), request)
+        except LaunchStopped:
+            self._conclude(assignment, heartbeat, ChildResult({}, heartbeat.stop_reason))
+            return
         grace = 0.0
         try:
             result = self._watch(child, assignment, heartbeat)
@@ -156,13 +160,14 @@ class Supervisor:
             child.end(grace)
         self._conclude(assignment, heartbeat, result)
 
-    def _launch(self, assignment: Assignment) -> LaunchedProcess:
+    def _launch(self, assignment: Assignment, heartbeat: Heartbeat) -> LaunchedProcess:
         module, preloaded = assignment.module, assignment.preloaded
         if self._command:
             return SpawnedProcess(self._command)
         if preloaded is not None:
             try:
-                return self._fork_servers.setdefault(module, ForkServer(module, preloaded)).launch()
+                server = self._fork_servers.setdefault(module, ForkServer(module, preloaded))
+                return server.launch(lambda: heartbeat.stop_reason is not None)
             except OSError as error:
                 log.warning("no fork server: %s", error)
         return SpawnedProcess((sys.executable, "-m", module))

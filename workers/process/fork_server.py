@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0  # without a child, after which the server ends
 ANSWER_SECONDS = 120.0  # for the imports and a fork, on however slow a machine
+POLL_SECONDS = 0.1  # between two looks at whether a launch is still wanted
 NUMBER_BYTES = 4  # of a message: a process id, or an exit status
 
 
@@ -38,6 +40,10 @@ class _Server:
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
+
+
+class LaunchStopped(Exception):
+    """Nobody wants the child any more that a server was about to fork."""
 
 
 class ForkServer:
@@ -53,15 +59,18 @@ class ForkServer:
         self._server: _Server | None = None
         self._child: int | None = None  # its process id, until the server says that it ended
 
-    def launch(self) -> "ForkedProcess":
-        """Return a new child; raises `OSError` when no server starts."""
+    def launch(self, should_stop: Callable[[], bool] = lambda: False) -> "ForkedProcess":
+        """Return a new child; raises `OSError` when no server starts.
+
+        Raises `LaunchStopped` if `should_stop` says so while a new server imports what it needs.
+        """
         if self._child is not None:
             self.stop()
         child_stdin, stdin = os.pipe()
         stdout, child_stdout = os.pipe()
         try:
-            pid, parent_pid = self._fork(child_stdin, child_stdout)
-        except OSError:
+            pid, parent_pid = self._fork(child_stdin, child_stdout, should_stop)
+        except (OSError, LaunchStopped):
             os.close(stdin)
             os.close(stdout)
             raise
@@ -94,18 +103,29 @@ class ForkServer:
             self._server.process.wait()
         self._server = self._child = None
 
-    def _fork(self, stdin: int, stdout: int) -> tuple[int, int]:
+    def _fork(self, stdin: int, stdout: int, should_stop: Callable[[], bool]) -> tuple[int, int]:
         """Return the ids of a new child and of its server, which is started if there is none."""
         for _ in range(2):
             server = self._server = self._server or self._start()
-            server.connection.settimeout(ANSWER_SECONDS)
             with suppress(OSError):
                 socket.send_fds(server.connection, [b"\n"], [stdin, stdout])
-                if len(answer := server.connection.recv(NUMBER_BYTES)) == NUMBER_BYTES:
+                if len(answer := self._answer(server, should_stop)) == NUMBER_BYTES:
                     self._child = int.from_bytes(answer)
                     return self._child, server.process.pid
             self.stop()
         raise ChildProcessError("The fork server does not start")
+
+    def _answer(self, server: _Server, should_stop: Callable[[], bool]) -> bytes:
+        """Return what the server sends; nothing when it has ended or takes too long."""
+        server.connection.settimeout(POLL_SECONDS)
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(TimeoutError):
+                return server.connection.recv(NUMBER_BYTES)
+            if should_stop():
+                self.stop()
+                raise LaunchStopped
+        return b""
 
     def _start(self) -> _Server:
         ours, theirs = socket.socketpair()

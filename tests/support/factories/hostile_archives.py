@@ -198,7 +198,7 @@ def _bad_zips(kind: Kind) -> Iterator[Row]:
         "two ends": good + Zip().close(),
     }.items():
         yield name, "/file", body
-    yield "a tar.gz", "/format", tar.getvalue()
+    yield "a tar.gz", "/file", tar.getvalue()
 
 
 def _bad_manifests(kind: Kind) -> Iterator[Row]:

@@ -14,7 +14,7 @@ import pytest
 from app.infrastructure.processes import is_alive
 from tests.support.fixtures.processes import has_ended
 from tests.support.fixtures.servers import until
-from workers.process.fork_server import ForkedProcess, ForkServer
+from workers.process.fork_server import ForkedProcess, ForkServer, LaunchStopped
 
 PROGRAM = "tests.workers.process.forked"
 WORKER = f"""
@@ -119,6 +119,15 @@ def test_an_idle_server_ends_and_is_started_again() -> None:
     until(lambda: has_ended(first["parent"]), what="the end of the idle server")
     with launched(server) as after:
         assert read_identity(after)["parent"] != first["parent"]
+    server.stop()
+
+
+def test_a_launch_is_stopped_while_the_server_still_imports() -> None:
+    server = ForkServer(PROGRAM, ["torch"])
+    with pytest.raises(LaunchStopped):
+        server.launch(lambda: True)
+    with launched(server) as after:
+        read_identity(after)
     server.stop()
 
 
