@@ -79,7 +79,8 @@ def traces(target: Target) -> dict[str, Any]:
         names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         names.remove("idempotency_keys")  # which are kept for a day
         rows = {name: database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}  # noqa: S608
-    below = {pid for pid in descendants(target.pid) if DECODER not in command_line(pid)}
+    known = (DECODER, "workers.process.fork_server")  # which ends when it has been idle for a minute
+    below = {pid for pid in descendants(target.pid) if not any(one in command_line(pid) for one in known)}
     return {
         "stored": sorted(str(path) for path in (target.data_dir / "storage").rglob("*") if path.is_file()),
         "incoming": sorted((target.data_dir / "incoming").iterdir()),

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -139,6 +140,8 @@ class ForkServer:
                 pass_fds=[theirs.fileno()],
                 env=os.environ | CHILD_ENVIRONMENT,
             )
+        # A server that ends because it is idle is no zombie until the next training.
+        threading.Thread(target=process.wait, name="fork-server-end", daemon=True).start()
         return _Server(process, ours)
 
 

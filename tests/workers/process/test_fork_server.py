@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from app.infrastructure.processes import is_alive
-from tests.support.fixtures.processes import has_ended
 from tests.support.fixtures.servers import until
 from workers.process.fork_server import ForkedProcess, ForkServer, LaunchStopped
 
@@ -116,7 +115,7 @@ def test_an_idle_server_ends_and_is_started_again() -> None:
     server = ForkServer(PROGRAM, idle_seconds=0.1)
     with launched(server) as child:
         first = read_identity(child)
-    until(lambda: has_ended(first["parent"]), what="the end of the idle server")
+    until(lambda: not is_alive(first["parent"]), what="the end of the idle server, which leaves no zombie")
     with launched(server) as after:
         assert read_identity(after)["parent"] != first["parent"]
     server.stop()
