@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0  # without a child, after which the server ends
 ANSWER_SECONDS = 120.0  # for the imports and a fork, on however slow a machine
-POLL_SECONDS = 0.1  # between two looks at whether a launch is still wanted
+LAUNCH_POLL_SECONDS = 0.1  # between two looks at whether a launch is still wanted
 NUMBER_BYTES = 4  # of a message: a process id, or an exit status
 
 
@@ -118,7 +118,7 @@ class ForkServer:
 
     def _answer(self, server: _Server, should_stop: Callable[[], bool]) -> bytes:
         """Return what the server sends; nothing when it has ended or takes too long."""
-        server.connection.settimeout(POLL_SECONDS)
+        server.connection.settimeout(LAUNCH_POLL_SECONDS)
         deadline = time.monotonic() + ANSWER_SECONDS
         while time.monotonic() < deadline:
             with suppress(TimeoutError):
