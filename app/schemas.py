@@ -2,6 +2,7 @@
 
 from typing import Annotated, Generic, Literal, TypeVar
 
+import msgspec
 from pydantic import BaseModel, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
@@ -26,7 +27,10 @@ AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0
 
 
 # A task by its name. Requests take any text, so that an unknown task is told with the nearest known one.
-TaskName = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(TASKS)})]
+TASK_NAME_SCHEMA: Json = {"type": "string", "enum": sorted(TASKS)}
+TaskName = Annotated[
+    str, WithJsonSchema(TASK_NAME_SCHEMA), msgspec.Meta(extra_json_schema={"enum": TASK_NAME_SCHEMA["enum"]})
+]
 
 
 class JobIn(StrictModel):

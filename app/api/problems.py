@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from app.api.codings import ACCEPTED_CODINGS, UnsupportedCoding
 from app.api.paths import PathIndex
 from app.api.request_errors import invalid_request, unreadable_body
+from app.api.response_schemas import reference
 from app.errors import AppError, Invalid, Problem, Unavailable
 from app.typedefs import Json
 
@@ -172,9 +173,8 @@ def error_responses(path: str, statuses: Collection[str]) -> Json:
     elif path.startswith(OPENAI_PREFIX):
         kind, name = "application/json", "CompletionError"
     further = () if name == "Problem" else PROTOCOL_STATUSES
-    schema = {"$ref": f"#/components/schemas/{name}"}
     return {
-        status: {"description": TITLES[int(status)], "content": {kind: {"schema": schema}}}
+        status: {"description": TITLES[int(status)], "content": {kind: {"schema": reference(name)}}}
         for status in {*statuses, *further}
     }
 

@@ -7,12 +7,18 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from app.tasks import TASKS
+from app.schemas import TaskName
 from app.typedefs import Json
 
 REF = "#/components/schemas/"  # of the document
 
-TaskName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": sorted(TASKS)})]
+BINARY_CONTENT: Json = {"schema": {"type": "string", "format": "binary"}}  # the content of a response
+TEXT_CONTENT: Json = {"schema": {"type": "string"}}
+
+
+def reference(name: str) -> Json:
+    """A reference to a component of the document."""
+    return {"$ref": REF + name}
 
 
 def documented(kind: Any, status: int = 200, description: str = "The answer") -> dict[int | str, Json]:

@@ -11,6 +11,7 @@ from app.infrastructure.outages import OutageLog
 log = logging.getLogger(__name__)
 
 TRAIN, SERVE = "train", "serve"  # roles of workers; the queue of each role has its name
+ANYWHERE = ("auto", "cpu")  # what a job may ask for to be run by every worker
 WAKE_UP_TASK = "recurra.train"  # name of the only Celery task
 KEY_PREFIX = "recurra:"  # of the keys in Redis
 
@@ -60,7 +61,7 @@ def make_celery(redis_url: str, prefix: str = KEY_PREFIX) -> "celery.Celery":
 
 def queue_of(device: str) -> str:
     """Return the queue of wake-ups for jobs that ask for this device; what every worker has shares one."""
-    return TRAIN if device in {"auto", "cpu"} else f"{TRAIN}-{device}"
+    return TRAIN if device in ANYWHERE else f"{TRAIN}-{device}"
 
 
 class Broker:

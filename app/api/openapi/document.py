@@ -6,16 +6,10 @@ from typing import Any
 import msgspec
 
 from app.api import response_schemas
-from app.api.openapi.tasks import (
-    TASK_NAME,
-    job_examples,
-    predict_examples,
-    reference,
-    task_components,
-)
+from app.api.openapi.tasks import job_examples, predict_examples, task_components
 from app.api.problems import COMPONENTS, error_responses
-from app.api.response_schemas import REF, EmptyObject
-from app.schemas import JobIn
+from app.api.response_schemas import REF, reference
+from app.schemas import TASK_NAME_SCHEMA, JobIn
 from app.services.sweeps.search import SweepIn
 from app.typedefs import Json
 
@@ -43,14 +37,14 @@ def complete_document(document: Json, raw: Iterable[tuple[str, Json]]) -> None:
         components.pop(name, None)
     for part in ("components", "paths"):
         document[part] = _with_task_references(document[part])
-    document["components"]["schemas"]["TaskName"] = TASK_NAME | {
+    document["components"]["schemas"]["TaskName"] = TASK_NAME_SCHEMA | {
         "description": "A kind of sequence learning."
     }
 
 
 def _response_components() -> Json:
-    kinds = [kind for kind in vars(response_schemas).values() if getattr(kind, "__struct_fields__", ())]
-    _, components = msgspec.json.schema_components([*kinds, EmptyObject], ref_template=REF + "{name}")
+    kinds = [kind for kind in vars(response_schemas).values() if hasattr(kind, "__struct_fields__")]
+    _, components = msgspec.json.schema_components(kinds, ref_template=REF + "{name}")
     return components
 
 
@@ -84,7 +78,7 @@ def _with_task_references(value: Any) -> Any:
         return [_with_task_references(inner) for inner in value]
     if not isinstance(value, dict):
         return value
-    if value.get("enum") == TASK_NAME["enum"]:
-        others = {name: inner for name, inner in value.items() if name not in (*TASK_NAME, "title")}
+    if value.get("enum") == TASK_NAME_SCHEMA["enum"]:
+        others = {name: inner for name, inner in value.items() if name not in (*TASK_NAME_SCHEMA, "title")}
         return reference("TaskName") | others
     return {name: _with_task_references(inner) for name, inner in value.items()}

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 from pydantic import BaseModel, create_model
 
-from app.api.response_schemas import REF
+from app.api.response_schemas import REF, reference
 from app.schemas import JobIn
 from app.services.serving.predictions import MAX_INSTANCES
 from app.services.sweeps.search import SweepIn
@@ -14,14 +14,8 @@ from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.typedefs import Json
 
-TASK_NAME = {"type": "string", "enum": sorted(TASKS)}
 EXAMPLE_DATASET = "ds_0123456789abcdef"
 EXAMPLE_SEARCH = {"network.cell": ["lstm", "gru"], "training.learning_rate": {"min": 0.001, "max": 0.01}}
-
-
-def reference(name: str) -> Json:
-    """A reference to a component."""
-    return {"$ref": REF + name}
 
 
 def task_components() -> Json:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.api.deps import MAX_JSON_BYTES, IdempotencyKey, StateDep
 from app.api.polling import submit_once
+from app.api.response_schemas import TEXT_CONTENT
 from app.database.tables import Job
 from app.errors import Invalid, Problem
 from app.hyperparameters.options import StrictModel
@@ -68,8 +69,8 @@ def submit(
     "/jobs/{job_id}/result",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "The predictions", "content": {NDJSON: {"schema": {"type": "string"}}}},
-        206: {"description": "The requested range", "content": {NDJSON: {"schema": {"type": "string"}}}},
+        200: {"description": "The predictions", "content": {NDJSON: TEXT_CONTENT}},
+        206: {"description": "The requested range", "content": {NDJSON: TEXT_CONTENT}},
         304: {"description": "Nothing has changed"},
         416: {"description": "No such range"},
     },

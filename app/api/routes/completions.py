@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from app.api import sse
 from app.api.deps import ReadSession
 from app.api.raw import DEADLINE_PARAMETER, JSON_TYPE, Body, Call, Headers, RawRoute
-from app.api.response_schemas import CompletionModel, CompletionModels, documented
+from app.api.response_schemas import TEXT_CONTENT, CompletionModel, CompletionModels, documented, reference
 from app.database.tables import Model
 from app.errors import NotFound
 from app.services.openai.completions import (
@@ -114,8 +114,8 @@ OPERATION: Json = {
         "200": {
             "description": "The completions",
             "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/CompletionOut"}},
-                "text/event-stream": {"schema": {"type": "string"}},
+                "application/json": {"schema": reference("CompletionOut")},
+                "text/event-stream": TEXT_CONTENT,
             },
         },
     },

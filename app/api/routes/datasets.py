@@ -24,6 +24,7 @@ from app.api.deps import (
     page_response,
 )
 from app.api.multipart import UploadForm, receive_upload
+from app.api.response_schemas import BINARY_CONTENT, reference
 from app.database.tables import Dataset
 from app.errors import Invalid, NoSpace, Problem, pointer
 from app.schemas import DatasetOut, Page
@@ -43,7 +44,6 @@ DuplicateParameter = Annotated[
     bool, Query(description="Store the file once more, even if the same data set is there.")
 ]
 COLUMNS_JSON = TypeAdapter(dict[str, str])
-BINARY = {"schema": {"type": "string", "format": "binary"}}
 UPLOAD_SCHEMA = {
     "requestBody": {
         "required": True,
@@ -55,7 +55,7 @@ UPLOAD_SCHEMA = {
                     "additionalProperties": False,
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
-                        "task": {"$ref": "#/components/schemas/TaskName"},
+                        "task": reference("TaskName"),
                         "name": {"type": "string"},
                         "format": {"type": "string", "enum": FORMATS},
                         "columns": {
@@ -204,7 +204,7 @@ def read(dataset_id: str, session: ReadSession) -> Response:
 @router.get(
     "/{dataset_id}/content",
     response_class=StreamingResponse,
-    responses={200: {"description": "The file", "content": {"application/octet-stream": BINARY}}},
+    responses={200: {"description": "The file", "content": {"application/octet-stream": BINARY_CONTENT}}},
     operation_id="download_dataset",
 )
 def content(dataset_id: str, shared: StateDep) -> StreamingResponse:

@@ -11,6 +11,7 @@ from app.api.raw import (
     Headers,
     RawRoute,
 )
+from app.api.response_schemas import reference
 from app.errors import Invalid
 from app.services.open_inference.codec import parse_inference_request, write_response
 from app.services.open_inference.predict import run_network, run_task, signature, split_name, version_selector
@@ -83,7 +84,7 @@ def _operation(path: str) -> Json:
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+                "application/json": {"schema": reference("InferRequest")},
                 "application/octet-stream": {"schema": tensors},
             },
         },
@@ -91,7 +92,7 @@ def _operation(path: str) -> Json:
             "200": {
                 "description": "The outputs",
                 "content": {
-                    "application/json": {"schema": {"$ref": "#/components/schemas/InferResponse"}},
+                    "application/json": {"schema": reference("InferResponse")},
                     "application/octet-stream": {"schema": tensors},
                 },
             },

@@ -23,7 +23,7 @@ from app.api.deps import (
     page_response,
 )
 from app.api.polling import etag, fingerprint, job_response, submit_once
-from app.api.response_schemas import LearningCurvesOut, documented
+from app.api.response_schemas import TEXT_CONTENT, LearningCurvesOut, documented
 from app.database.tables import Job, JobEvent
 from app.errors import NotFound
 from app.infrastructure.storage import Storage
@@ -167,7 +167,7 @@ def remove(job_id: str, shared: StateDep) -> Response:
 @router.get(
     "/{job_id}/events",
     response_model=Page[EventOut],
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": TEXT_CONTENT}}},
     operation_id="list_job_events",
 )
 async def events(

@@ -16,6 +16,7 @@ from app.api import sse
 from app.api.deps import StateDep
 from app.api.problems import as_app_error
 from app.api.raw import DEFAULT_DEADLINE_SECONDS
+from app.api.response_schemas import TEXT_CONTENT
 from app.errors import AppError, DeadlinePassed, Forbidden, Invalid, Problem, pointer
 from app.services.jobs.batch_predictions import parse_parameters
 from app.services.serving.listening import listen, open_listening
@@ -107,7 +108,7 @@ def is_same_origin(headers: Headers) -> bool:
 @router.post(
     "/v1/models/{name}/listen",
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": TEXT_CONTENT}}},
     openapi_extra=LISTEN_OPERATION,
     operation_id="listen",
 )

@@ -20,6 +20,7 @@ from app.api.deps import (
     json_response,
     page_response,
 )
+from app.api.response_schemas import BINARY_CONTENT
 from app.database.engine import Sessions
 from app.database.tables import Model
 from app.infrastructure.storage import CHUNK_BYTES, Storage
@@ -31,7 +32,6 @@ from app.services.models.aliases import AliasTarget
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 MAX_MEMORY_ZIP_BYTES = 16 << 20  # a larger archive goes through a temporary file
-ZIP_FILE = {"schema": {"type": "string", "format": "binary"}}
 LOAD_AHEAD_SECONDS = 1.0  # the longest that a move waits for the message to the predictors
 
 
@@ -80,7 +80,7 @@ def version(name: str, number: VersionNumber, session: ReadSession) -> Response:
 @router.get(
     "/{name}/versions/{number}/artifact",
     response_class=StreamingResponse,
-    responses={200: {"description": "The files", "content": {"application/zip": ZIP_FILE}}},
+    responses={200: {"description": "The files", "content": {"application/zip": BINARY_CONTENT}}},
     operation_id="download_model_artifact",
 )
 def artifact(name: str, number: VersionNumber, shared: StateDep) -> StreamingResponse:

@@ -16,6 +16,7 @@ from app.api.raw import (
     Headers,
     RawRoute,
 )
+from app.api.response_schemas import TEXT_CONTENT, reference
 from app.errors import Invalid, Problem, pointer
 from app.services.open_inference.codec import parse_inference_request
 from app.services.open_inference.predict import instances_from_tensors, signature
@@ -136,7 +137,7 @@ OPERATION: Json = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/PredictIn"}},
+            "application/json": {"schema": reference("PredictIn")},
             BINARY_CONTENT.decode(): {"schema": TENSORS_SCHEMA},
         },
     },
@@ -144,8 +145,8 @@ OPERATION: Json = {
         "200": {
             "description": "The predictions",
             "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/PredictOut"}},
-                "text/event-stream": {"schema": {"type": "string"}},
+                "application/json": {"schema": reference("PredictOut")},
+                "text/event-stream": TEXT_CONTENT,
             },
         },
     },

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 from app.database.engine import db_now
 from app.database.tables import Job, Worker
 from app.errors import Problem
-from app.infrastructure.broker import TRAIN
+from app.infrastructure.broker import ANYWHERE, TRAIN
 from app.infrastructure.liveness import LIVE_SECONDS
 
-AUTO, CPU, CUDA = "auto", "cpu", "cuda"
-ANYWHERE = (AUTO, CPU)  # what every worker can run
+AUTO, CPU = ANYWHERE
+CUDA = "cuda"
 
 
 def accepted(devices: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from app.database.tables import Dataset, Job, JobEvent, Model
 from app.errors import Invalid, NotFound, Problem, pointer
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.identifiers import new_id
+from app.infrastructure.broker import ANYWHERE
 from app.infrastructure.job_events import append_events
 from app.schemas import JobIn
 from app.services.jobs import devices
@@ -86,7 +87,7 @@ def add_job(session: Session, request: JobIn, kind: str, **columns: Any) -> Job:
 
 def warn_without_worker(session: Session, job: Job, device: str) -> None:
     """Add a warning to a queued job if it asks for a CUDA device while no training worker lives."""
-    if device not in devices.ANYWHERE and not devices.live_devices(session):
+    if device not in ANYWHERE and not devices.live_devices(session):
         message = f"No training worker is running; the job waits for one that has {device}."
         append_events(session, job.id, [("warning", {"message": message})])
 

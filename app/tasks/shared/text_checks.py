@@ -1,6 +1,7 @@
 """Checks of a text that a user sent: in a file to train on, or in a request."""
 
 from app.tasks.shared.table_cells import shorten
+from app.validation.json_text import surrogate_reason
 
 TEXT = "text"  # the field or column of a text
 MAX_TEXT_CHARS = 100_000
@@ -16,8 +17,4 @@ def text_problem(value: object, max_chars: int = MAX_TEXT_CHARS) -> str | None:
         return f"has {len(value):,} characters; at most {max_chars:,} are read."
     if "\0" in value:
         return "has a NUL character."
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        return f"is no Unicode text: character {error.start} is half of a surrogate pair."
-    return None
+    return surrogate_reason(value)
