@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,7 +46,7 @@ class Process:
 
     pid: int
     started: int  # clock ticks since boot
-    role: str
+    role: str = field(compare=False)  # a child is told by its parent, which may end before it
 
 
 class Service:

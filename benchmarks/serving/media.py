@@ -82,7 +82,7 @@ def run(arguments: Asked) -> None:
             make(row, ROOT / row.task / f"{row.data}.zip", directory / row.name, KINDS[row.task])
             for row in ROWS
         ]
-        entered = [one for one in entries(made, base, arguments, PEER) if one.plan.usual != "equal"]
+        entered = entries(made, base, arguments, PEER)
         played = play(entered, arguments.rounds)
     labels = {one.name: one.contestant.label for one in entered}
     head = ["ratio", "target", "median of rounds", "rounds", "reached"]

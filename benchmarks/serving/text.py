@@ -53,7 +53,7 @@ def name_of(subject: str, contestant: Contestant) -> str:
 
 
 def entries(made: Sequence[Made], base: Plan, arguments: Asked, peer: Contestant = FASTAPI) -> list[Entry]:
-    """Each row with each server, and Recurra with numbers."""
+    """Each row with each server that is asked for."""
     found = []
     for one in made:
         subject = one.row.name
@@ -69,10 +69,14 @@ def entries(made: Sequence[Made], base: Plan, arguments: Asked, peer: Contestant
         for contestant in (replace(RECURRA_UP, path=f"/v1/models/{subject}/predict"), peer):
             known = replace(contestant, label=f"{subject}, {contestant.label}")
             found.append(Entry(name_of(subject, contestant), known, plan))
+    return [entry for entry in found if entry.contestant.name in arguments.only]
+
+
+def numbers(base: Plan, arguments: Asked) -> list[Entry]:
+    """Recurra with numbers, if it is asked for."""
     equal = replace(base, corpora={"equal": base.corpora["equal"]})
     known = replace(RECURRA_UP, label=f"{NUMBERS}, {RECURRA_UP.label}")
-    found.append(Entry(name_of(NUMBERS, RECURRA_UP), known, equal))
-    return [entry for entry in found if entry.contestant.name in arguments.only]
+    return [Entry(name_of(NUMBERS, RECURRA_UP), known, equal)] if RECURRA_UP.name in arguments.only else []
 
 
 def comparisons(rounds: Sequence[Round], rows: Sequence[Row], clients: Sequence[int]) -> Iterator[Target]:
@@ -110,7 +114,7 @@ def run(arguments: Asked) -> None:
         directory = Path(name)
         base = replace(numeric.plan(directory, arguments), shares=())
         made = [make(row, ROOT / row.task / f"{row.data}.jsonl", directory / row.name) for row in ROWS]
-        entered = entries(made, base, arguments)
+        entered = [*entries(made, base, arguments), *numbers(base, arguments)]
         played = play(entered, arguments.rounds)
     labels = {one.name: one.contestant.label for one in entered}
     text = TEXT.format(

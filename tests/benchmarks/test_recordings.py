@@ -1,12 +1,9 @@
 """Models of speech and video for the benchmark: asked about other files, expected rightly."""
 
-import asyncio
-import importlib
 import io
 import zipfile
 from dataclasses import replace
 
-import httpx
 import orjson
 import pytest
 
@@ -17,6 +14,7 @@ from benchmarks.serving.measure import Result
 from benchmarks.serving.media import targets
 from benchmarks.serving.requests.recordings import KINDS, describe, make, seconds_of
 from benchmarks.serving.requests.versions import Made, Row
+from tests.benchmarks.peers import ask_peer
 from tests.support.factories.clips import encode, moving_square, sides
 from tests.support.factories.recordings import archive, songs, tone, written
 
@@ -50,18 +48,8 @@ def test_requests_differ_and_were_not_learned_from(made: Made) -> None:
 
 def test_the_peer_answers_rightly(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MediaDecoder, "decode", MediaDecoder.decode)  # which the peer replaces
-    monkeypatch.setenv("BENCH_MODEL", str(made.artifact / "model.onnx"))
-    module = importlib.reload(importlib.import_module("benchmarks.serving.peers.media_app"))
-
-    async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(module.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://peer") as client:
-            headers = {"Content-Type": "application/json"}
-            return [
-                await client.post("/predict", content=body, headers=headers) for body in made.corpus.bodies
-            ]
-
-    for reply, expected in zip(asyncio.run(ask()), made.corpus.outputs, strict=True):
+    replies = ask_peer("media_app", made, monkeypatch)
+    for reply, expected in zip(replies, made.corpus.outputs, strict=True):
         assert reply.status_code == 200
         assert right(reply.content, expected)
 

@@ -1,11 +1,8 @@
 """Models of text for the benchmark: made from a slice, asked about other sentences, expected rightly."""
 
-import asyncio
-import importlib
 import json
 from pathlib import Path
 
-import httpx
 import msgspec
 import numpy as np
 import orjson
@@ -17,6 +14,7 @@ from benchmarks.serving.generator.messages import load_corpus
 from benchmarks.serving.generator.verification import right
 from benchmarks.serving.requests.sentences import ROWS, describe, make, sentence, telling
 from benchmarks.serving.requests.versions import Made, Row, thinned
+from tests.benchmarks.peers import ask_peer
 from tests.support.factories.tagged import entities, to_jsonl
 from workers.inference.engines import open_onnx
 
@@ -85,18 +83,8 @@ def test_a_corpus_goes_through_a_file(made: Made, tmp_path: Path) -> None:
 
 
 def test_the_peer_answers_rightly(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_MODEL", str(made.artifact / "model.onnx"))
-    module = importlib.reload(importlib.import_module("benchmarks.serving.peers.text_app"))
-
-    async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(module.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://peer") as client:
-            headers = {"Content-Type": "application/json"}
-            return [
-                await client.post("/predict", content=body, headers=headers) for body in made.corpus.bodies
-            ]
-
-    for reply, expected in zip(asyncio.run(ask()), made.corpus.outputs, strict=True):
+    replies = ask_peer("text_app", made, monkeypatch)
+    for reply, expected in zip(replies, made.corpus.outputs, strict=True):
         assert reply.status_code == 200
         assert right(reply.content, expected)
 

@@ -10,7 +10,7 @@ from benchmarks.serving.measure import Plan, Result
 from benchmarks.serving.requests.sentences import ROWS
 from benchmarks.serving.requests.versions import Made, Row
 from benchmarks.serving.settings import Asked
-from benchmarks.serving.text import REQUESTS, comparison, comparisons, entries
+from benchmarks.serving.text import REQUESTS, comparison, comparisons, entries, numbers
 
 CORPUS = Corpus([b"{}"], [{"label": "pos", "scores": {"pos": 1.0}}], [3])
 
@@ -35,7 +35,8 @@ ROUNDS = [
 def entered(directory: Path, *only: str) -> list[tuple[str, str, str, str, str]]:
     base = Plan(directory, Path("numbers"), {"equal": Path("e"), "mixed": Path("m")}, Path(), shares=())
     made = [Made(row, directory / row.name, CORPUS, 1) for row in ROWS]
-    found = entries(made, base, Asked(only, Path()))
+    asked = Asked(only, Path())
+    found = [*entries(made, base, asked), *numbers(base, asked)]
     for one in found:
         assert one.plan.shares == ()
         assert set(one.plan.corpora) == {one.plan.usual}  # nothing but closed loops

@@ -7,17 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
-from app.hyperparameters.options import NETWORK, TRAINING
-from app.ingest.readers import Mapping, open_source
-from app.tasks import TASKS
-from app.tasks.source import Faults
 from app.typedefs import Json
+from tests.support.factories.default_jobs import train_with_defaults
 from tests.support.fixtures.real_data import shared
-from workers.training.run import train
-from workers.training.stages import TrainSpec
 
 
 class Other(NamedTuple):
@@ -76,19 +70,9 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_better_than_without_a_network(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = OTHERS[name]
-    task, faults, path = TASKS[other.task], Faults(), tmp_path / "content"
+    path = tmp_path / "content.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in other.records()), encoding="utf-8")
-    reading = task.read(open_source(path, "jsonl", Mapping.checked({}, ()), faults), faults)
-    np.savez(tmp_path / "arrays.npz", **reading.arrays)  # type: ignore[arg-type]
-    options = task.options.model_validate({})
-    defaults = task.defaults(reading.summary, options)
-    spec = TrainSpec(
-        other.task,
-        NETWORK | defaults.network,
-        TRAINING | defaults.training | {"device": "cpu"},
-        options.model_dump(mode="json"),
-    )
-    outcome = train(spec, tmp_path, tmp_path / "out", on=lambda _: None, should_stop=lambda: False, threads=2)
+    outcome = train_with_defaults(other.task, path, tmp_path, threads=2)
     ours, theirs = outcome.metrics[other.metric], outcome.baseline[other.metric]
     with capsys.disabled():
         sys.stdout.write(f" {name}: {other.metric} {ours:.4f} / {theirs:.4f} ")

@@ -12,7 +12,8 @@ import orjson
 from app.media.decoder import process_decoder
 from app.typedefs import Json
 from benchmarks.serving.requests.reader import Reader
-from benchmarks.serving.requests.versions import Made, Row, ask, learn, thinned
+from benchmarks.serving.requests.versions import Made, Row, ask, thinned
+from tests.support.factories.default_jobs import train_with_defaults
 
 HELD_OUT = 20  # clips of each split that training does not learn from
 REQUESTS = 60  # different ones
@@ -78,9 +79,9 @@ def make(row: Row, data: Path, directory: Path, kind: Recorded) -> Made:
                 sliced.writestr(one[kind.member], archive.read(one[kind.member]))
         others = [archive.read(one[kind.member]) for one in [*parts["test"], *parts["valid"]]]
     suitable = [one for one in others if kind.shortest <= seconds_of(row.task, one) <= kind.longest]
-    parameters = learn(row, file, directory)
+    trained = train_with_defaults(row.task, file, directory, epochs=row.epochs)
     instances = [instance(kind, content) for content in thinned(suitable, REQUESTS)]
-    return Made(row, directory / "artifact", ask(Reader(directory / "artifact"), instances), parameters)
+    return Made(row, directory / "out", ask(Reader(directory / "out"), instances), trained.parameters)
 
 
 def instance(kind: Recorded, content: bytes) -> Json:

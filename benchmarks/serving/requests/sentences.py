@@ -7,7 +7,8 @@ import orjson
 
 from app.typedefs import Json
 from benchmarks.serving.requests.reader import Reader
-from benchmarks.serving.requests.versions import Made, Row, ask, learn, thinned
+from benchmarks.serving.requests.versions import Made, Row, ask, thinned
+from tests.support.factories.default_jobs import train_with_defaults
 
 SENTENCES = 400  # different ones that are asked about
 HELD_OUT = 60  # examples of each split that training does not learn from
@@ -53,7 +54,7 @@ def make(row: Row, data: Path, directory: Path) -> Made:
     ]
     file = directory / "slice.jsonl"
     file.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in learned))
-    parameters = learn(row, file, directory)
+    trained = train_with_defaults(row.task, file, directory, epochs=row.epochs)
     others = {sentence(line): None for line in [*parts["test"], *parts["valid"]]}
     instances = [{"text": text} for text in thinned(list(others), SENTENCES)]
-    return Made(row, directory / "artifact", ask(Reader(directory / "artifact"), instances), parameters)
+    return Made(row, directory / "out", ask(Reader(directory / "out"), instances), trained.parameters)

@@ -13,19 +13,23 @@ from workers.training.run import train
 from workers.training.stages import TrainingResult, TrainSpec
 
 
-def train_with_defaults(task_name: str, archive: Path, directory: Path, threads: int = 1) -> TrainingResult:
-    """The result of a job that sets nothing, on the CPU; its files are in `directory`."""
+def train_with_defaults(
+    task_name: str, file: Path, directory: Path, threads: int = 1, **training: Any
+) -> TrainingResult:
+    """The result of a job that sets nothing else, on the CPU; the file's name ends with its format.
+
+    Its files are in `directory`.
+    """
     task, faults = TASKS[task_name], Faults()
-    reading = task.read(open_source(archive, "zip", Mapping.checked({}, ()), faults), faults)
+    reading = task.read(open_source(file, file.suffix[1:], Mapping.checked({}, ()), faults), faults)
     faults.check()
-    arrays: dict[str, Any] = reading.arrays
-    np.savez(directory / "arrays.npz", **arrays)
+    np.savez(directory / "arrays.npz", allow_pickle=False, **reading.arrays)
     options = task.options()
     defaults = task.defaults(reading.summary, options)
     spec = TrainSpec(
         task.name,
         NETWORK | defaults.network,
-        TRAINING | defaults.training | {"device": "cpu"},
+        TRAINING | defaults.training | {"device": "cpu"} | training,
         options.model_dump(mode="json"),
     )
     return train(

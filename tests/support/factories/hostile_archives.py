@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tests.support.factories import clips, music, recordings
-from tests.support.factories.zips import Zip, deflated, info, many, pack, pack_infos
+from tests.support.factories.zips import Zip, deflated, info, many, pack, pack_infos, piped
 
 MANIFEST = "manifest.jsonl"
 FILES = 8  # in an archive
@@ -265,7 +265,7 @@ def _ordinary_rows(kind: Kind) -> Iterator[tuple[str, bytes]]:
         "by the Finder": pack(files | finder),
         "odd names": pack(files | odd),
         "names that look alike": pack(cased),
-        "a pipe": _piped(files),
+        "a pipe": piped(files),
         "a BOM and CRLF": pack(
             files | {MANIFEST: b"\xef\xbb\xbf" + kind.manifest().replace(b"\n", b"\r\n\r\n")}
         ),
@@ -274,26 +274,3 @@ def _ordinary_rows(kind: Kind) -> Iterator[tuple[str, bytes]]:
         ),
         "a comment": kind.zip().close(comment=b"made by hand"),
     }.items()
-
-
-def _piped(files: dict[str, bytes]) -> bytes:
-    """What `zip -r -` writes: sizes stand behind the members."""
-
-    class Pipe(io.RawIOBase):
-        """Cannot seek."""
-
-        def __init__(self) -> None:
-            self.parts: list[bytes] = []
-
-        def writable(self) -> bool:
-            return True
-
-        def write(self, data: Any) -> int:
-            self.parts.append(bytes(data))
-            return len(data)
-
-    pipe = Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return b"".join(pipe.parts)

@@ -12,7 +12,7 @@ import numpy as np
 from tests.support.factories import music
 from tests.support.factories.clips import encode, moving_square, sound
 from tests.support.factories.hostile_archives import MANIFEST, MUSIC, SPEECH, VIDEO, Case, Kind
-from tests.support.factories.recordings import RATE, muxed, tone, wav_header, written
+from tests.support.factories.recordings import RATE, broken_recordings, muxed, tone, wav_header, written
 from tests.support.factories.zips import pack
 
 Files = dict[str, bytes]
@@ -31,16 +31,7 @@ def recordings_to_refuse() -> Files:
     return {
         "an hour": FLAC_HOUR,
         "eight channels for eleven minutes": written(np.zeros((4_000 * 661, 8), np.int16), 4_000, "FLAC"),
-        "cut": written(tone())[:20],
-        "no samples": wav_header(0),
-        "no channels": wav_header(len(PCM), channels=0) + PCM,
-        "255 channels": wav_header(len(PCM), channels=255, align=510) + PCM,
-        "rate 0": wav_header(len(PCM), rate=0) + PCM,
-        "rate 1": wav_header(len(PCM), rate=1) + PCM,
-        "rate 2**32 - 1": wav_header(len(PCM), rate=2**32 - 1) + PCM,
-        "0 bits": wav_header(len(PCM), bits=0) + PCM,
-        "NaN": written(np.array([[0.1], [np.nan]]), RATE, "WAV", "FLOAT"),
-        "infinite": written(np.array([[0.1], [-np.inf]]), RATE, "WAV", "DOUBLE"),
+        **broken_recordings(),
         "many chunks": wav_header(0)[:36] + (b"LIST" + struct.pack("<I", 4) + b"abcd") * 200_000 + b"data",
         "HTML": HTML,
         "a picture": PNG,

@@ -104,3 +104,20 @@ def songs(count: int = 60, seed: int = 0) -> bytes:
         entries[name] = written(sung(text, rng), RATE, container, subtype)
         manifest.append({"audio": name, "text": text})
     return archive(entries, manifest)
+
+
+def broken_recordings() -> dict[str, bytes]:
+    """WAV files whose headers or samples are wrong, by what is."""
+    sound = written(tone())[44:]
+    return {
+        "cut": written(tone())[:20],
+        "no samples": wav_header(0),
+        "no channels": wav_header(len(sound), channels=0) + sound,
+        "255 channels": wav_header(len(sound), channels=255, align=510) + sound,
+        "rate 0": wav_header(len(sound), rate=0) + sound,
+        "rate 1": wav_header(len(sound), rate=1) + sound,
+        "rate 2**32 - 1": wav_header(len(sound), rate=2**32 - 1) + sound,
+        "0 bits": wav_header(len(sound), bits=0) + sound,
+        "NaN": written(np.array([[0.1], [np.nan]]), RATE, "WAV", "FLOAT"),
+        "infinite": written(np.array([[0.1], [-np.inf]]), RATE, "WAV", "DOUBLE"),
+    }

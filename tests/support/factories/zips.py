@@ -98,3 +98,26 @@ def many(count: int) -> Zip:
 def deflated(content: bytes) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     return packer.compress(content) + packer.flush()
+
+
+def piped(files: dict[str, bytes]) -> bytes:
+    """What `zip -r -` writes: sizes stand behind the members."""
+
+    class Pipe(io.RawIOBase):
+        """Cannot seek."""
+
+        def __init__(self) -> None:
+            self.parts: list[bytes] = []
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            self.parts.append(bytes(data))
+            return len(data)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return b"".join(pipe.parts)

@@ -25,7 +25,7 @@ from app.ingest.limits import ArchiveLimits
 from app.ingest.readers import Mapping, open_source
 from app.ingest.readers.archive import Archive
 from app.tasks.source import MANIFEST, Faults, Member
-from tests.support.factories.zips import Files, Zip, deflated, info, many, pack, pack_infos
+from tests.support.factories.zips import Files, Zip, deflated, info, many, pack, pack_infos, piped
 
 SOUND = b"RIFF....WAVE" * 10
 LINES = b'{"audio": "a.wav", "text": "one"}\n{"audio": "b.wav", "text": "two"}\n'
@@ -158,24 +158,7 @@ def test_names_that_only_look_alike_are_two_files(opened: Opener) -> None:
 
 
 def test_a_streamed_archive_has_its_sizes_behind_its_members(opened: Opener) -> None:
-    class Pipe(io.RawIOBase):
-        """Cannot seek, like the output of `zip -r -`."""
-
-        def __init__(self) -> None:
-            self.parts: list[bytes] = []
-
-        def writable(self) -> bool:
-            return True
-
-        def write(self, data: Any) -> int:
-            self.parts.append(bytes(data))
-            return len(data)
-
-    pipe = Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.wav", SOUND)
-        archive.writestr("b.wav", SOUND * 2)
-    source = opened(b"".join(pipe.parts))
+    source = opened(piped({"a.wav": SOUND, "b.wav": SOUND * 2}))
     with source.open_member("b.wav") as file:
         assert file.read() == SOUND * 2
 
