@@ -94,7 +94,8 @@ class Speech:
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read an archive of recordings with their transcripts."""
-        return Reading(*read_recordings(source, faults))
+        arrays, summary, warnings = read_recordings(source, faults)
+        return Reading(arrays, summary, warnings, summary.get("reason"))
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance for each line of the manifest, with the bytes of the member that it names."""

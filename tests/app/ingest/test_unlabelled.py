@@ -9,6 +9,7 @@ import pytest
 from app.ingest.child import read_upload
 from app.tasks import TASKS
 from app.typedefs import Json
+from tests.support.factories.recordings import archive, tone, written
 
 
 def read(directory: Path, task: str, format_: str, body: bytes, **columns: str) -> Json:
@@ -47,6 +48,14 @@ WITHOUT_ANSWERS: dict[str, tuple[str, str, bytes, str]] = {
     ),
     "nothing observed": ("forecasting", "csv", b"ds,y\n2024-01-01,\n2024-01-02,\n", "fewer than 3"),
     "prompts": ("generation", "jsonl", lines({"text": "To be"}), "fewer than 1,000"),
+    "recordings": (
+        "speech",
+        "zip",
+        archive(
+            {"a.wav": written(tone()), "b.wav": written(tone())}, [{"audio": "a.wav"}, {"audio": "b.wav"}]
+        ),
+        "No recording has a text",
+    ),
     "tests": ("generation", "jsonl", lines({"text": "To be " * 400, "split": "test"}), "fewer than 1,000"),
 }
 
