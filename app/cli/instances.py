@@ -50,9 +50,8 @@ def _format_of(path: Path) -> str:
     """The format of a file by its first bytes, where these tell, or its name without the compression's."""
     with _open(path) as file:
         head = file.read(file_kinds.SNIFF_BYTES)
-    for magic, name in file_kinds.MAGIC.items():
-        if head.startswith(magic):
-            return name
+    if (binary := file_kinds.binary_format(head)) is not None:
+        return binary
     suffix = PurePath(file_kinds.uncompressed_name(path.name)).suffix.lower().removeprefix(".")
     named = file_kinds.OTHER_NAMES.get(suffix, suffix)
     return JSON_LINES if named in DELIMITED and head.lstrip().startswith(JSON_STARTS) else named

@@ -84,12 +84,14 @@ def _read_and_store(spec: Json, task: Task) -> Json:
 
 def find_format(path: Path, filename: str, task: Task, requested: str | None) -> str:
     """The format of a file's content, which may be compressed; raises `Invalid` with the reason."""
-    with open_content(path) as file:
-        head = file.read(SNIFF_BYTES)
     with path.open("rb") as file:
-        method = compression(file.read(SNIFF_BYTES))
+        head = file.read(SNIFF_BYTES)
+    method = compression(head)
     if method is None and requested is not None:
         return requested
+    if method is not None:
+        with open_content(path) as file:
+            head = file.read(SNIFF_BYTES)
     format_name = choose_format(task.name, task.formats, uncompressed_name(filename), head, requested)
     if method is not None and (format_name in MAGIC.values() or compression(head)):
         detail = (

@@ -75,11 +75,15 @@ def foreign_kind(head: bytes) -> tuple[str, str] | None:
     return None
 
 
+def binary_format(head: bytes) -> str | None:
+    """The binary format that these first bytes begin; None for any other, such as text."""
+    return next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
+
+
 def detect_format(formats: Sequence[str], filename: str, head: bytes) -> str:
     """The format by the first bytes and, between kinds of text, the name; it may be none of `formats`."""
-    for magic, name in MAGIC.items():
-        if head.startswith(magic):
-            return name
+    if (binary := binary_format(head)) is not None:
+        return binary
     suffix = PurePath(filename).suffix.lower().removeprefix(".")
     free_form = not FREE_FORMS.isdisjoint(formats)
     start = JSON_OBJECT_START if free_form else JSON_START
@@ -118,8 +122,7 @@ def choose_format(
         detail = f"This is {kind[0]}, which is not read: {kind[1]}; {takes}."
         raise DatasetInvalid(detail, [Problem("/file", detail)])
     detected = detect_format(formats, filename, head)
-    is_binary = detected in MAGIC.values() and any(map(head.startswith, MAGIC))
-    if is_binary and (detected not in formats or requested not in (None, detected)):
+    if binary_format(head) is not None and (detected not in formats or requested not in (None, detected)):
         noun = "a zip archive" if detected == "zip" else "a Parquet file"
         raise Invalid(problems=[Problem("/format", f"this is {noun}; {takes}")])
     return requested or detected

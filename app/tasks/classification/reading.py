@@ -208,7 +208,10 @@ def _summary(reader: ClassificationReader, counts: Counter[str]) -> Json:
 def _warnings(reader: ClassificationReader, counts: Counter[str]) -> list[str]:
     if not counts:
         return []
-    warnings = [*unlearnable_warnings(reader.labels, reader.codes, "example")]
+    codes = zip(reader.labels, reader.codes, strict=True)
+    learned = {label for label, code in codes if code in splits.TRAINING_CODES}
+    held_out = dict.fromkeys(label for label in reader.labels if label is not None and label not in learned)
+    warnings = unlearnable_warnings(list(held_out), "example")
     rare = [label for label, count in counts.items() if count < MIN_LABEL_EXAMPLES]
     if rare:
         named = ", ".join(shorten(label) for label in rare[:MAX_RARE_LABELS_SHOWN])

@@ -2,15 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from app.tasks.arrays import Array
-from app.tasks.forecasting.calendars.aliases import read_alias
+from app.tasks.forecasting.calendars.aliases import FrequencyAlias, read_alias
 from app.tasks.forecasting.calendars.month_days import (
-    FIRST_DAY,
-    MonthDay,
     first_days,
     last_days,
     roll_backward,
@@ -35,8 +32,7 @@ CLIPPED_SECONDS = 28 * SECONDS_PER_DAY  # a later day than the 28th does not exi
 STEPS_A_YEAR = {"M": 12, "SM": 24}
 
 
-@dataclass(frozen=True)
-class Frequency:
+class Frequency(FrequencyAlias):
     """A regular grid: a point every `step` units from `anchor`; `rule` names the day that stands for a month.
 
     Units are `1` (plain integers), `s` (seconds), `D` (days), `B` (business days), `M` (months) and `SM`
@@ -45,13 +41,7 @@ class Frequency:
     each month); its constant distance from them is its *phase*.
     """
 
-    alias: str
-    unit: str
-    step: int
-    anchor: int = 0
-    rule: MonthDay = FIRST_DAY
-    span: int = 1
-    half: int = 0
+    __slots__ = ()
 
     @classmethod
     def parse(cls, alias: str | int) -> "Frequency":

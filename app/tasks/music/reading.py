@@ -11,7 +11,7 @@ from app.tasks.media_members import MediaMembers
 from app.tasks.music.codings.pieces import KEYS, MELODIC_KEYS, Coding, Piece
 from app.tasks.music.codings.selection import coding_to_json, fit_coding
 from app.tasks.shared.ragged import Ragged
-from app.tasks.shared.splits import SPLIT, SPLIT_NAMES, TRAIN, UNASSIGNED, read_split
+from app.tasks.shared.splits import SPLIT, SPLIT_NAMES, TRAIN, TRAINING_CODES, UNASSIGNED, read_split
 from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
 from app.tasks.source import Faults, Source
 from app.typedefs import Json
@@ -50,7 +50,7 @@ def read_pieces(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]
     if not files and not faults.problems:
         faults.add("The archive has no MIDI files: their names end with .mid or .midi.")
     faults.check()
-    if all(code not in (TRAIN, UNASSIGNED) for code in codes):
+    if all(code not in TRAINING_CODES for code in codes):
         faults.add("No piece is for training: `split` is valid or test for all.", column=SPLIT)
         faults.check()
     summary = summarize(pieces, np.array(codes))

@@ -38,14 +38,11 @@ def check_labels(
         faults.add(detail, column=column)
 
 
-def unlearnable_warnings(labels: Sequence[str | None], codes: Sequence[int], noun: str) -> list[str]:
-    """A warning that names labels only held-out examples have; of each example its label and split code."""
-    pairs = list(zip(labels, codes, strict=True))
-    learned = {label for label, code in pairs if code in TRAINING_CODES}
-    held_out = dict.fromkeys(label for label, _ in pairs if label is not None and label not in learned)
+def unlearnable_warnings(held_out: Sequence[str], noun: str) -> list[str]:
+    """A warning that names labels only held-out examples have; none if there are none."""
     if not held_out:
         return []
-    named = ", ".join(shorten(label) for label in list(held_out)[:MAX_UNLEARNABLE_SHOWN])
+    named = ", ".join(shorten(label) for label in held_out[:MAX_UNLEARNABLE_SHOWN])
     more = (
         f" and {len(held_out) - MAX_UNLEARNABLE_SHOWN} more" if len(held_out) > MAX_UNLEARNABLE_SHOWN else ""
     )

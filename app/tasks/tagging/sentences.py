@@ -71,7 +71,7 @@ class Sentences:
     @property
     def is_trainable(self) -> Array:
         """Whether the file allows training on a sentence, (sentences,); some may be held out later."""
-        return np.isin(self.splits, (splits.UNASSIGNED, splits.TRAIN))
+        return np.isin(self.splits, splits.TRAINING_CODES)
 
     def token_indices(self, rows: Array) -> Array:
         """Indices of the tokens of some sentences, one sentence after the other."""

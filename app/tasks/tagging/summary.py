@@ -76,11 +76,8 @@ def _warn_of_unlearnable(sentences: Sentences) -> list[str]:
     owners = np.repeat(sentences.is_trainable, sentences.tokens.lengths)  # (tokens,)
     used = np.unique(sentences.tags[owners])
     held_out = np.setdiff1d(sentences.tags, used)
-    names = [
-        None if tag == NO_TAG else sentences.tag_names[tag] for tag in [*used.tolist(), *held_out.tolist()]
-    ]
-    codes = [splits.TRAIN] * len(used) + [splits.TEST] * len(held_out)
-    return unlearnable_warnings(names, codes, "token")
+    names = [sentences.tag_names[tag] for tag in held_out.tolist() if tag != NO_TAG]
+    return unlearnable_warnings(names, "token")
 
 
 def _warn_of_repeated(sentences: Sentences) -> list[str]:

@@ -170,7 +170,7 @@ def _read_splits(values: Iterable[Any], lines: Array, faults: Faults) -> list[in
 
 def _check_count(pairs: Pairs, faults: Faults) -> None:
     """Raise `DatasetInvalid` unless enough pairs are for training."""
-    count = int(np.isin(pairs.splits, (splits.UNASSIGNED, splits.TRAIN)).sum())
+    count = int(np.isin(pairs.splits, splits.TRAINING_CODES).sum())
     if count < MIN_TRAIN_PAIRS:
         outside = " outside the valid and test splits" if count < len(pairs) else ""
         few = f"There are {count} pairs{outside}, too few to learn from"
@@ -215,7 +215,7 @@ def _warnings(reader: TranslationReader, pairs: Pairs, *, has_targets: bool) -> 
 
 def _repetition_warnings(hashes: Array, codes: Array) -> list[str]:
     """A warning if a model may be tested on pairs it was trained on; hashes are (rows, 2)."""
-    training = np.isin(codes, (splits.UNASSIGNED, splits.TRAIN))
+    training = np.isin(codes, splits.TRAINING_CODES)
     tested = codes == splits.TEST
     if tested.any():
         known = int(np.isin(hashes[tested, 0], hashes[training, 0]).sum())

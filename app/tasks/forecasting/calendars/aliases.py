@@ -40,7 +40,7 @@ USUAL = "use a pandas alias such as h, 15min, D, B, W, MS, BMS, QS or YS"
 
 
 class FrequencyAlias(NamedTuple):
-    """What an alias says; the fields are those of `Frequency`."""
+    """What an alias says: see `Frequency`, which adds the calendar."""
 
     alias: str  # its canonical name
     unit: str

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -127,10 +128,11 @@ class TimeColumn:
 
     def times(self) -> Array:
         """Times of all rows, (rows,) int64 for integer time, else datetime64[s] in UTC."""
-        return np.concatenate(self._integers) if self._integers is not None else self.stamps().utc
+        return np.concatenate(self._integers) if self._integers is not None else self.stamps.utc
 
+    @cached_property
     def stamps(self) -> Timestamps:
-        """The time stamps of all rows; of none for integer time."""
+        """The time stamps of all rows, once all are added; of none for integer time."""
         return join_timestamps(self._parts)
 
 

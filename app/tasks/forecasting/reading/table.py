@@ -93,7 +93,7 @@ class _TableColumns:
 
     def rows(self) -> TableRows:
         """Series, time and line of each row."""
-        stamps = self.times.stamps()
+        stamps = self.times.stamps
         return TableRows(
             self.ids.names,
             self.ids.codes(),
@@ -106,8 +106,8 @@ class _TableColumns:
 
     def epoch_warnings(self) -> list[str]:
         """A warning if times are numbers since 1970."""
-        ticks = set(self.times.stamps().ticks.tolist()) - {0}
-        names = " and ".join(TICK_NAMES[number] for number in sorted(ticks))
+        ticks = [number for number in np.unique(self.times.stamps.ticks).tolist() if number]
+        names = " and ".join(TICK_NAMES[number] for number in ticks)
         return [f"The numbers in {TIME!r} are read as {names} since 1970-01-01 in UTC."] if ticks else []
 
 
