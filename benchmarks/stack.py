@@ -1,5 +1,6 @@
 """The service under measurement: `recurra up` on a directory of its own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -22,17 +23,25 @@ def stack(prepare: Callable[[Path], None] = lambda _: None) -> Iterator[httpx.Cl
     """A client of a fresh service, whose data directory may be prepared."""
     with tempfile.TemporaryDirectory() as directory:
         prepare(Path(directory) / "data")
-        command = [*RECURRA, "up", "--port", "0", "--data-dir", f"{directory}/data"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                line = process.stdout.readline() if process.stdout else ""
-                if "ready at" not in line:
-                    raise RuntimeError(f"the service did not start: {line}")
-                with httpx.Client(base_url=line.split()[-1], timeout=120) as client:
-                    yield client
-            finally:
-                process.send_signal(signal.SIGTERM)
-                process.wait(timeout=60)
+        with serve(Path(directory) / "data") as client:
+            yield client
+
+
+@contextmanager
+def serve(data: Path, **settings: str) -> Iterator[httpx.Client]:
+    """A client of a service on a data directory, which stays; `settings` are environment variables."""
+    command = [*RECURRA, "up", "--port", "0", "--data-dir", str(data)]
+    environment = os.environ | settings
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            if "ready at" not in line:
+                raise RuntimeError(f"the service did not start: {line}")
+            with httpx.Client(base_url=line.split()[-1], timeout=120) as client:
+                yield client
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
 
 
 def checked(answer: httpx.Response) -> Json:

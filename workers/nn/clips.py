@@ -50,7 +50,8 @@ class ClipsInput(nn.Module):
             before = torch.cat([images[:, :1], images[:, :-1]], dim=1)
             images = torch.cat([images, images - before], dim=2)  # (batch, time, 2 * channels, height, width)
         maps = self.blocks(images.flatten(0, 1))  # (batch * time, filters, rows, columns)
-        vectors = self.norm(torch.relu(self.project(maps.flatten(1))))  # (batch * time, width)
+        # Normalized before what is negative is cut off: whatever step the optimizer took, some of it stays.
+        vectors = torch.relu(self.norm(self.project(maps.flatten(1))))  # (batch * time, width)
         dropped: Tensor = self.dropout(vectors.reshape(batch, time, self.width))
         return dropped
 
