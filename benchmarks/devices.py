@@ -1,12 +1,13 @@
 """A GPU beside the CPU: the demo's training of every task on both, and both serving the same version.
 
-A job is submitted to a service whose worker has the GPU, and again to one whose worker has the CPU. The GPU's
-version is then served by the CPU as well: whether the answers are the same, and how many a second clients get.
+A job is submitted to a service whose worker has the GPU, and again to one whose worker has the CPU. The
+version that the GPU trained is then served by both: are the answers the same, and how many come a second?
 """
 
 import argparse
 import itertools
 import math
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -38,9 +39,9 @@ HEAD = [
 HEAD += [f"answers/s of {clients} clients, GPU / CPU" for clients in CLIENTS]
 TEXT = """## GPU and CPU
 
-{gpu} beside {cores} cores: each task's demo trained on the one and on the other with the same seed (from submit to
-a served version), and the version that the GPU trained served by both. Answers are the same when every text,
-label and note is, and numbers differ by at most {tolerance:g}; the greatest difference of a number is of those.
+{gpu} and {cores} cores. Each task's demo is trained on the one and on the other with the same seed (seconds
+from submit to a served version), and the version that the GPU trained is served by both. Answers are the same
+when every text, label and note is, and numbers differ by at most {tolerance:g}.
 
 {rows}"""
 TOLERANCE = 0.01  # of a number from the same number of the other device, relative to the greater one above 1
@@ -84,7 +85,7 @@ def measure(http: httpx.Client, model: str, bodies: Sequence[Json], clients: int
 
 
 def difference(one: Any, other: Any) -> float:
-    """The greatest distance of two numbers at the same place, relative above 1; infinite if anything else differs."""
+    """The greatest distance of two numbers in the same place, relative above 1; else infinite."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return max((difference(one[name], other[name]) for name in one), default=0.0)
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -116,7 +117,7 @@ def run(task: Task, directory: Path) -> list[object]:
     distances = list(map(difference, ours.answers, theirs.answers))
     same = [distance for distance in distances if distance <= TOLERANCE]
     rates = [f"{ours.rates[at]:.0f} / {theirs.rates[at]:.0f}" for at in range(len(CLIENTS))]
-    row = [task.name, metric, " / ".join(seconds), " / ".join(figures)]
+    row: list[object] = [task.name, metric, " / ".join(seconds), " / ".join(figures)]
     row += [f"{len(same)} of {len(distances)}", f"{max(same, default=math.nan):.1e}", *rates]
     print(*row, flush=True)
     return row
@@ -132,7 +133,12 @@ def main() -> None:
     for name in chosen.task:
         with tempfile.TemporaryDirectory() as directory:
             rows.append(run(TASKS[name], Path(directory)))
-    write("devices", "python -m benchmarks.devices", TEXT)
+    shown = {"gpu": chosen.gpu, "cores": os.cpu_count(), "tolerance": TOLERANCE}
+    text = TEXT.format(rows=table(HEAD, rows), **shown)
+    if chosen.task == list(TASKS):
+        write("devices", "make bench-devices", text)
+    else:
+        print(text)
 
 
 if __name__ == "__main__":
