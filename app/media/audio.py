@@ -14,6 +14,7 @@ import soundfile
 import soxr
 
 from app.media.errors import MediaError
+from app.media.filterbank import log_mel
 from app.media.limits import MediaLimits
 from app.media.sniffing import AUDIO, describe_content, detect_container
 
@@ -38,11 +39,13 @@ def decode_audio(
     *,
     sample_rate: int | None = None,
     max_sample_rate: int | None = None,
+    mel_bins: int | None = None,
 ) -> dict[str, Any]:
     """Samples int16 (n,) of all channels' mean at `sample_rate` Hz, and what the file was.
 
-    Without a `sample_rate` it is the file's own, or `max_sample_rate` where that is less. Raises `MediaError`
-    for what is no audio, is damaged, has samples that are no numbers, or is longer than the limit.
+    Without a `sample_rate` it is the file's own, or `max_sample_rate` where that is less. With `mel_bins`
+    log-mel energies float32 (frames, bins) take the place of the samples. Raises `MediaError` for what is no
+    audio, is damaged, has samples that are no numbers, or is longer than the limit.
     """
     view = memoryview(content)
     container, start = detect_container(view)
@@ -54,8 +57,9 @@ def decode_audio(
     blocks, rate, channels = _open(stream, container)
     target = sample_rate or min(rate, max_sample_rate or rate)
     samples = _to_pcm(blocks, rate, target, limits.audio_seconds)
+    sound = {"samples": samples} if mel_bins is None else {"energies": log_mel(samples, target, mel_bins)}
     return {
-        "samples": samples,
+        **sound,
         "sample_rate": target,
         "source_rate": rate,
         "channels": channels,

@@ -1,4 +1,4 @@
-"""Decodes media files in a child process that is started when it is needed and replaced when it dies."""
+"""Decodes media files in child processes that are started when they are needed and replaced when they die."""
 
 import atexit
 import logging
@@ -10,6 +10,7 @@ import threading
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from queue import LifoQueue
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
@@ -21,6 +22,7 @@ from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
+MAX_DECODERS = 2  # children of a process that decode at the same time
 START_SECONDS = 30.0  # for the child to begin, beside the time for the file
 CODE_ROOT = Path(__file__).resolve().parents[2]
 UNDECODABLE = "could not be decoded"
@@ -145,14 +147,57 @@ class MediaDecoder:
             child.wait()
 
 
+class DecoderPool:
+    """Decodes a few files at a time, for any thread; a child is only started when all others are busy."""
+
+    def __init__(self, limits: MediaLimits) -> None:
+        self._decoders = [MediaDecoder(limits) for _ in range(MAX_DECODERS)]
+        self._idle = LifoQueue[MediaDecoder]()  # the last one that was used is warm
+        for decoder in reversed(self._decoders):
+            self._idle.put(decoder)
+
+    @property
+    def limits(self) -> MediaLimits:
+        """What one file may take and contain."""
+        return self._decoders[0].limits
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the children."""
+        return [decoder.pid for decoder in self._decoders if decoder.pid is not None]
+
+    @property
+    def idle(self) -> int:
+        """How many files could be decoded at once."""
+        return self._idle.qsize()
+
+    def limit(self, limits: MediaLimits) -> None:
+        """Keep to these limits from the next file on."""
+        for decoder in self._decoders:
+            decoder.limit(limits)
+
+    def close(self) -> None:
+        """End the children; the next file starts another."""
+        for decoder in self._decoders:
+            decoder.close()
+
+    def decode(self, kind: str, content: bytes, options: Json) -> dict[str, Any]:
+        """As `MediaDecoder.decode`, waiting for a decoder that is idle."""
+        decoder = self._idle.get()
+        try:
+            return decoder.decode(kind, content, options)
+        finally:
+            self._idle.put(decoder)
+
+
 @cache
-def process_decoder() -> MediaDecoder:
-    """The decoder that all requests of this process share."""
-    decoder = MediaDecoder(MediaLimits())
-    atexit.register(decoder.close)
-    return decoder
+def process_decoder() -> DecoderPool:
+    """The decoders that all requests of this process share."""
+    pool = DecoderPool(MediaLimits())
+    atexit.register(pool.close)
+    return pool
 
 
 def limit_decoding(limits: MediaLimits) -> None:
-    """Have the decoder of this process, and all that are made without other limits, keep to these."""
+    """Have the decoders of this process, and all that are made without other limits, keep to these."""
     process_decoder().limit(limits)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.errors import DatasetInvalid
-from app.media.decoder import MediaDecoder, process_decoder
+from app.media.decoder import DecoderPool, MediaDecoder, process_decoder
 from app.media.errors import MediaError
 from app.tasks.contract import bytes_to_json
 from app.tasks.shared.table_cells import shorten
@@ -23,7 +23,7 @@ class MediaMembers:
         self, source: Source, faults: Faults, kind: str, decoder: MediaDecoder | None = None
     ) -> None:
         self._source, self._faults, self._kind = source, faults, kind
-        self._decoder = decoder or process_decoder()
+        self._decoder: MediaDecoder | DecoderPool = decoder or process_decoder()
 
     def named(self) -> list[tuple[str, int | None]]:
         """What each line of the manifest names, and the line."""

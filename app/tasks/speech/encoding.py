@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.media.filterbank import FRAMES_A_SECOND, log_mel
 from app.tasks.arrays import Array, Arrays, Floats, Ints
 from app.tasks.contract import Batch
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, VALID, SplitRows
 from app.tasks.shared.text_checks import TEXT
 from app.tasks.speech.augmentation import Augmentation
-from app.tasks.speech.features import FRAMES_A_SECOND, FeatureMoments, log_mel, normalize
+from app.tasks.speech.features import FeatureMoments, normalize
 from app.tasks.speech.labels import as_targets, fit_labels, load_labels, steps_needed
 from app.tasks.speech.language_model import training_transcripts
 from app.tasks.speech.options import SpeechOptions, normalizes_by_clip

@@ -9,13 +9,14 @@ import numpy as np
 from app.errors import Invalid, Problem
 from app.media.decoder import process_decoder
 from app.media.errors import MediaError
+from app.media.filterbank import FRAMES_A_SECOND, SHIFT_MS
 from app.tasks.arrays import Array, Floats
 from app.tasks.contract import Example
 from app.tasks.shared.ragged import Ragged
 from app.tasks.speech.alignment import align, confidence, words_of
 from app.tasks.speech.beam_search import SearchSettings, search
-from app.tasks.speech.encoding import encode_samples
-from app.tasks.speech.features import FRAMES_A_SECOND, SHIFT_MS, steps_of
+from app.tasks.speech.encoding import encode_samples, normalize_parts
+from app.tasks.speech.features import steps_of
 from app.tasks.speech.labels import load_labels
 from app.tasks.speech.language_model import load_language_model
 from app.tasks.speech.options import KERNEL_STRIDES, SpeechInstance, SpeechParameters
@@ -62,10 +63,11 @@ def wav_bytes(samples: Array, rate: int) -> bytes:
 def encode_recording(state: Json, instance: SpeechInstance) -> Example:
     """Log-mel frames (time, bins) of a recording; raises `Invalid` where it cannot be decoded."""
     try:
-        decoded = process_decoder().decode(AUDIO, instance.audio_base64, {RATE: state[RATE]})
+        options = {RATE: state[RATE], "mel_bins": state["mel_bins"]}
+        decoded = process_decoder().decode(AUDIO, instance.audio_base64, options)
     except MediaError as error:
         raise Invalid(problems=[Problem("/audio_base64", f"the audio {error}")]) from None
-    frames, starts = encode_samples(decoded["samples"], state)
+    frames, starts = normalize_parts(decoded["energies"], state)
     return Example(frames, Recording(decoded["seconds"], starts))
 
 

@@ -7,9 +7,9 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
+from app.media.filterbank import FRAMES_A_SECOND
 from app.tasks.contract import Prediction
 from app.tasks.shared import tokenizers
-from app.tasks.speech.features import FRAMES_A_SECOND
 from app.typedefs import Json
 
 DEFAULT_STRIDE, MAX_STRIDE = 3, 8

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.media.decoder import MediaDecoder
+from app.media.filterbank import SHIFT_MS, frame_count
 from app.tasks.arrays import Array, Arrays
 from app.tasks.media_members import MediaMembers
 from app.tasks.shared import splits
@@ -14,7 +15,7 @@ from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import shorten
 from app.tasks.shared.text_checks import TEXT, text_problem
 from app.tasks.source import Faults, Source
-from app.tasks.speech.features import SHIFT_MS, frame_count, steps_of
+from app.tasks.speech.features import steps_of
 from app.tasks.speech.labels import normalize_transcript, steps_needed
 from app.tasks.speech.options import DEFAULT_STRIDE, MAX_STRIDE
 from app.typedefs import Json

@@ -10,6 +10,7 @@ import msgspec
 from pydantic import BaseModel
 
 from app.errors import Problem
+from app.media.filterbank import FRAMES_A_SECOND
 from app.tasks.arrays import Arrays, Floats
 from app.tasks.contract import (
     Defaults,
@@ -31,7 +32,6 @@ from app.tasks.speech.augmentation import Augmentation
 from app.tasks.speech.beam_search import SearchSettings
 from app.tasks.speech.demo import DEMO
 from app.tasks.speech.encoding import SpeechSplit, encode_clips
-from app.tasks.speech.features import FRAMES_A_SECOND
 from app.tasks.speech.inference import (
     SpeechInstances,
     SpeechListener,

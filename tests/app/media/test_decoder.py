@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from app.infrastructure.processes import is_alive
-from app.media.decoder import MediaDecoder, limit_decoding, process_decoder
+from app.media.decoder import MAX_DECODERS, DecoderPool, MediaDecoder, limit_decoding, process_decoder
 from app.media.errors import MediaError
 from app.media.limits import MediaLimits
 from tests.support.factories.recordings import RATE, tone, written
@@ -78,6 +78,26 @@ def test_threads_may_share_a_decoder() -> None:
         for thread in threads:
             thread.join()
     assert lengths == [pytest.approx(0.5)] * 20
+
+
+def test_files_are_decoded_beside_each_other(silence: bytes) -> None:
+    pool = DecoderPool(LONG)
+    long = threading.Thread(target=pool.decode, args=("audio", silence, {"sample_rate": 2 * RATE}))
+    try:
+        pool.decode("audio", TONE, {})
+        (first,) = pool.pids  # the others are not even started
+        long.start()
+        until(lambda: pool.idle < MAX_DECODERS, what="the long file to be decoded")
+        os.kill(first, signal.SIGSTOP)  # however long it takes
+        for _ in range(3):
+            assert pool.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+        assert long.is_alive()
+        assert len(pool.pids) == MAX_DECODERS
+        os.kill(first, signal.SIGCONT)
+        long.join()
+    finally:
+        pool.close()
+    assert not pool.pids
 
 
 def test_closing_ends_the_child_and_a_closed_decoder_starts_another() -> None:

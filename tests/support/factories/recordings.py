@@ -20,6 +20,11 @@ def tone(seconds: float = 0.5, rate: int = RATE, channels: int = 1, pitch: float
     return np.repeat(0.4 * np.sin(2 * np.pi * pitch * times)[:, None], channels, axis=1)
 
 
+def pcm(seconds: float = 0.5, pitch: float = 440.0) -> Any:
+    """The same as int16 samples (n,)."""
+    return (32_767 * tone(seconds, pitch=pitch)[:, 0]).astype(np.int16)
+
+
 def written(samples: Any, rate: int = RATE, container: str = "WAV", subtype: str | None = None) -> bytes:
     """Samples as a file that soundfile writes."""
     file = io.BytesIO()

@@ -1,31 +1,13 @@
-"""Features are those of Kaldi, their normalization removes a microphone, and views stay views of the clip."""
-
-from typing import Any
+"""Normalization removes a microphone, and views stay views of the clip."""
 
 import numpy as np
 import pytest
 
+from app.media.filterbank import log_mel
 from app.tasks.speech.augmentation import Augmentation, exchange_pauses, hide
 from app.tasks.speech.encoding import cut_at_silences, normalize_parts
-from app.tasks.speech.features import FeatureMoments, frame_count, log_mel, normalize
-from tests.support.factories.recordings import RATE, tone
-
-
-def pcm(seconds: float = 0.5, pitch: float = 440.0) -> Any:
-    return (32_767 * tone(seconds, pitch=pitch)[:, 0]).astype(np.int16)
-
-
-@pytest.mark.parametrize("samples", [1, 79, 80, 100, 3_999, 4_000, 4_039, 4_040])
-def test_there_is_a_frame_every_ten_milliseconds(samples: int) -> None:
-    energies = log_mel(np.ones(samples, np.int16), RATE, 40)
-    assert energies.shape == (frame_count(samples, RATE), 40)
-    assert frame_count(samples, RATE) == max(1, round(samples / 80 + 1e-9))
-
-
-def test_a_higher_tone_is_in_a_higher_band_and_silence_is_bounded() -> None:
-    low, high = (log_mel(pcm(pitch=pitch), RATE, 40).mean(axis=0).argmax() for pitch in (300.0, 2_000.0))
-    assert low < high
-    assert log_mel(np.zeros(8_000, np.int16), RATE, 40) == pytest.approx(2.0)
+from app.tasks.speech.features import FeatureMoments, normalize
+from tests.support.factories.recordings import RATE, pcm
 
 
 def test_normalization_by_clip_removes_loudness() -> None:
