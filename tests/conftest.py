@@ -129,12 +129,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{tmp_path / 'test.db'}"
         return
     url: str = request.getfixturevalue("postgresql")
-    yield url
     engine = create_engine(url)
-    with engine.begin() as connection:
+    with engine.begin() as connection:  # others use the same database, and leave their rows
         for table in reversed(Base.metadata.sorted_tables):  # few rows: `truncate` would write files anew
             connection.execute(table.delete())
     engine.dispose()
+    yield url
 
 
 @pytest.fixture
