@@ -80,7 +80,7 @@ def read_documents(source: Source, faults: Faults) -> tuple[Arrays, Json, list[s
         unused = _read_records(source, reader, faults)
     faults.check()
     summary = reader.summary()
-    return reader.arrays(), summary, [*_warnings(summary), *_unused_field_warnings(unused)]
+    return reader.arrays(), summary, _unused_field_warnings(unused)
 
 
 def _read_records(source: Source, reader: GenerationReader, faults: Faults) -> dict[str, int]:
@@ -107,12 +107,6 @@ def untrainable(summary: Json) -> str | None:
     return (
         f"There are {summary['train_characters']:,} characters to train on, fewer than {MIN_TRAIN_CHARS:,}."
     )
-
-
-def _warnings(summary: Json) -> list[str]:
-    if (reason := untrainable(summary)) is None:
-        return []
-    return [f"{reason[:-1]}: these documents can be prompts, but nothing is learned from them."]
 
 
 def _unused_field_warnings(fields: dict[str, int]) -> list[str]:

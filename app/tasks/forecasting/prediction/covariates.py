@@ -1,6 +1,6 @@
 """The covariates of a forecast request: read as an upload's are, and what to warn about where they lack."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,9 +97,7 @@ class RequestCovariates:
         A column that the request lacks has the code that its item had in training.
         """
         specs = self.state["static"]
-        for name in self.static:
-            if name not in self._names(*ACCEPTED[STATIC]):
-                raise invalid_field(pointer(STATIC, name), self._unknown_column(STATIC, name))
+        self._check_names(STATIC, self.static)
         if not specs:
             return None
         codes = list(self.state["items"].get(self.item_id, [-1] * len(specs)))
@@ -111,9 +109,7 @@ class RequestCovariates:
 
     def read_past(self, specs: Sequence[Json]) -> Array:
         """Raw covariates (size, specs) of the steps that have values; missing is NaN."""
-        for name in self.past:
-            if name not in self._names(*ACCEPTED[PAST]):
-                raise invalid_field(pointer(PAST, name), self._unknown_column(PAST, name))
+        self._check_names(PAST, self.past)
         table = np.full((self.size, len(specs)), np.nan)
         for index, spec in enumerate(specs):
             name = spec["name"]
@@ -133,9 +129,7 @@ class RequestCovariates:
         A column must have an entry for each of the first `horizon` steps.
         """
         specs, trained = self.state["future"], self.state["horizon"]
-        for name in self.future:
-            if name not in self._names(*ACCEPTED[FUTURE]):
-                raise invalid_field(pointer(FUTURE, name), self._unknown_column(FUTURE, name))
+        self._check_names(FUTURE, self.future)
         table = np.full((trained, len(specs)), np.nan)
         for index, spec in enumerate(specs):
             name = spec["name"]
@@ -175,6 +169,12 @@ class RequestCovariates:
                 unknown = [shorten(cell) for cell in cells if level_code(cell, spec["levels"]) is None]
                 if unknown:
                     yield _unknown_warning(field, spec, list(dict.fromkeys(unknown)))
+
+    def _check_names(self, field: str, names: Iterable[str]) -> None:
+        known = self._names(*ACCEPTED[field])
+        for name in names:
+            if name not in known:
+                raise invalid_field(pointer(field, name), self._unknown_column(field, name))
 
     def _names(self, *fields: str) -> list[str]:
         return [spec["name"] for field in fields for spec in self.state[field]]
