@@ -190,6 +190,9 @@ class DecoderPool:
             self._idle.put(decoder)
 
 
+Decoder = MediaDecoder | DecoderPool
+
+
 @cache
 def process_decoder() -> DecoderPool:
     """The decoders that all requests of this process share."""

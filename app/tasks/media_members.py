@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.errors import DatasetInvalid
-from app.media.decoder import DecoderPool, MediaDecoder, process_decoder
+from app.media.decoder import Decoder, process_decoder
 from app.media.errors import MediaError
 from app.tasks.contract import bytes_to_json
 from app.tasks.shared.table_cells import shorten
@@ -19,11 +19,9 @@ class MediaMembers:
     line names a member it is at the member. Without a decoder of its own it has that of the process.
     """
 
-    def __init__(
-        self, source: Source, faults: Faults, kind: str, decoder: MediaDecoder | None = None
-    ) -> None:
+    def __init__(self, source: Source, faults: Faults, kind: str, decoder: Decoder | None = None) -> None:
         self._source, self._faults, self._kind = source, faults, kind
-        self._decoder: MediaDecoder | DecoderPool = decoder or process_decoder()
+        self._decoder = decoder or process_decoder()
 
     def named(self) -> list[tuple[str, int | None]]:
         """What each line of the manifest names, and the line."""

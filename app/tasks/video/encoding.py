@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from app.errors import DatasetInvalid
-from app.media.decoder import MediaDecoder
+from app.media.decoder import Decoder, MediaDecoder
 from app.media.errors import MediaError
 from app.media.frame_selection import select_frames
 from app.tasks.arrays import Array, Floats, Ints
@@ -47,7 +47,7 @@ class ClipEncoding:
         """Numbers of a frame."""
         return self.channels * self.size**2
 
-    def decode(self, decoder: MediaDecoder, content: bytes) -> Array:
+    def decode(self, decoder: Decoder, content: bytes) -> Array:
         """Frames of a file (time, features) uint8 from which `select` chooses; raises `MediaError`."""
         cached = self.frames * (CACHED_PER_FRAME if self.stride is None else 1)
         options: Json = {
