@@ -23,7 +23,6 @@ from tests.support.factories.batches import HORIZON, dataset, lines, mixed, vers
 from tests.support.factories.series import series_set, waves
 from tests.workers.lively import lively
 from workers.artifact.export import save
-from workers.artifact.stored_arrays import map_arrays, unpack
 from workers.batch import child
 from workers.batch import predict as batch
 from workers.batch.predict import BatchSpec, Predicted, batches, pad, predict
@@ -32,6 +31,7 @@ from workers.inference.engines import Engine, open_onnx
 from workers.inference.padding import MAX_BATCH_FLOATS
 from workers.inference.torch_engine import open_torch
 from workers.nn import ModelConfig
+from workers.process.stored_arrays import map_arrays, unpack
 
 
 class Counted:
