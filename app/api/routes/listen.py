@@ -32,7 +32,7 @@ MAX_LINE_BYTES = 2 * MAX_MESSAGE_BYTES  # of JSON with base64
 END_MESSAGE = "end"
 REFUSED, FAILED = 1008, 1011  # closing codes of RFC 6455
 DEFAULT_PORTS = {"http": 80, "https": 443}
-LINES_TYPES = {"application/x-ndjson", "application/jsonl"}  # a page of another origin must ask to send them
+LINES_TYPES = ("application/jsonl", "application/x-ndjson")  # a page of another origin must ask to send them
 ModelVersion = Annotated[int | None, Query(ge=1, le=MAX_VERSION)]
 
 
@@ -43,16 +43,14 @@ class RecordingChunk(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     parameters: dict[str, Any] = {}
 
 
-LINE_SCHEMA: Json = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "audio_base64": {"type": "string", "description": "16-bit little-endian mono samples."},
-        "parameters": {"type": "object", "description": "The task's parameters, in the first line."},
-    },
+LINES_SCHEMA: Json = {
+    "type": "string",
+    "format": "binary",
+    "description": """Lines of JSON: `{"audio_base64"}`, each some 16-bit little-endian mono samples.
+The first line may have the task's `parameters`, too.""",
 }
 LISTEN_OPERATION: Json = {
-    "requestBody": {"required": True, "content": {kind: {"schema": LINE_SCHEMA} for kind in LINES_TYPES}},
+    "requestBody": {"required": True, "content": {kind: {"schema": LINES_SCHEMA} for kind in LINES_TYPES}},
 }
 
 
@@ -128,7 +126,7 @@ async def listen_to_lines(
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in LINES_TYPES:
-        detail = f"takes {' or '.join(sorted(LINES_TYPES))}"
+        detail = f"takes {' or '.join(LINES_TYPES)}"
         raise Invalid(f"Content-Type {detail}", [Problem("/header/content-type", detail)])
     route = await choose_route(shared.predictions, name, version, alias)
     lines = received_lines(request)

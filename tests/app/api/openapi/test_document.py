@@ -144,6 +144,14 @@ def test_answers_have_a_media_type_and_a_schema() -> None:
                 assert schema in (None, content[kind]["schema"]), name
 
 
+def test_bodies_in_lines_are_no_object() -> None:
+    content = OPERATIONS["listen"]["requestBody"]["content"]
+    assert list(content) == ["application/jsonl", "application/x-ndjson"]
+    for media in content.values():
+        assert media["schema"].items() >= BINARY.items()
+        assert "audio_base64" in media["schema"]["description"]
+
+
 def test_errors_have_the_form_of_their_interface() -> None:
     for path, operations in DOCUMENT["paths"].items():
         kind = (
