@@ -131,7 +131,7 @@ class RawRoute:
         finally:
             app.disconnects.remove(task)
             record_request("POST", self.path, status, time.perf_counter() - started)
-        if isinstance(content, bytes) and not disconnected:
+        if not disconnected and isinstance(content, bytes):
             response_headers += [(b"content-length", b"%d" % len(content)), (b"x-request-id", request_id)]
             await send({"type": "http.response.start", "status": status, "headers": response_headers})
             await send({"type": "http.response.body", "body": content})

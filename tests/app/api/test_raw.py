@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 import threading
 from collections.abc import AsyncGenerator, Iterator
@@ -267,6 +268,19 @@ def test_a_stream_whose_client_went_away_is_dropped(http: httpx.Client, endpoint
     assert endpoints.cancelled.wait(10)
     assert endpoints.closed.wait(10)
     until(lambda: counted("/raw/{kind}/tell", 499) == before + 1, what="the count")
+
+
+def test_a_client_that_leaves_before_its_answer_is_no_error(
+    http: httpx.Client, endpoints: Endpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = (http.base_url.host, http.base_url.port)
+    before = counted("/raw/wait", 499)
+    with closing(socket.create_connection(address)) as client:
+        client.sendall(b"POST /raw/wait HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        assert endpoints.waiting.wait(10)
+    until(lambda: counted("/raw/wait", 499) == before + 1, what="the count")
+    assert http.post("/raw/a/echo/1").status_code == 200
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def counted(route: str, status: int) -> float:
