@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 from typing import Any
 
 from app.errors import AppError, Invalid, Problem
-from app.services.serving.predictions import PredictionService
+from app.services.serving.predictions import PredictionService, in_slow_encoder
 from app.services.serving.version_router import Route
 from app.tasks.contract import Listener, ListeningTask
 from app.typedefs import Json
@@ -37,7 +38,7 @@ async def listen(
 
     async def answer(pcm: bytes, *, ended: bool) -> Json | None:
         begun = time.perf_counter()
-        inputs = await asyncio.to_thread(listener.feed, pcm, ended=ended)
+        inputs = await in_slow_encoder(seconds, partial(listener.feed, pcm, ended=ended))
         if inputs is None:
             return None
         service.admit(route)
@@ -51,8 +52,10 @@ async def listen(
         return message
 
     async for pcm in samples:
-        if (message := await answer(pcm, ended=False)) is not None:
+        message = await answer(pcm, ended=False)
+        while message is not None:  # a long piece has more than one answer
             yield message
+            message = await answer(b"", ended=False)
     while (message := await answer(b"", ended=True)) is not None:
         yield message
     yield listener.close() | {"done": True}

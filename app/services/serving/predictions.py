@@ -1,12 +1,13 @@
 """Predictions: from a request's instances to its answers, the same way for every protocol."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +24,7 @@ from app.typedefs import Json
 
 MAX_INLINE_INSTANCES = 4  # that are encoded or decoded on the event loop; more of them in a thread
 MAX_INSTANCES = 4096  # of one request
+Result = TypeVar("Result")
 SLOW_ENCODINGS = 2  # at a time, of tasks that are slow to encode; the rest of them waits
 
 
@@ -150,17 +152,27 @@ async def encode_async(
 ) -> list[Example]:
     """The same as `encode`; many instances, and those of a task that is slow to encode, in a thread.
 
-    Raises `DeadlinePassed` where the latter take, or wait for each other, longer than `seconds`.
+    Raises `DeadlinePassed` where the latter take, or wait for each other, longer than `seconds`. Instances
+    that nobody waits for any more, since the deadline has passed or the client has left, are not encoded.
     """
     arguments = (route, instances, parameters)
     if not route.task.slow_to_encode:
         if len(instances) <= MAX_INLINE_INSTANCES:
             return encode(*arguments)
         return await asyncio.to_thread(encode, *arguments)
+    given_up = threading.Event()
+    try:
+        return await in_slow_encoder(seconds, partial(encode, *arguments, given_up=given_up))
+    finally:
+        given_up.set()
+
+
+async def in_slow_encoder(seconds: float, call: Callable[[], Result]) -> Result:
+    """Run a call in one of the threads for what is slow; raises `DeadlinePassed` after `seconds`."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(seconds):
-            return await loop.run_in_executor(slow_encoder(), encode, *arguments)
+            return await loop.run_in_executor(slow_encoder(), call)
     except TimeoutError:
         raise DeadlinePassed from None
 
@@ -175,10 +187,17 @@ async def decode_async(
     return await asyncio.to_thread(decode, *arguments)
 
 
-def encode(route: Route, instances: Sequence[Any], parameters: Any) -> list[Example]:
-    """Instances as inputs of the network; raises `Invalid` with pointers into the request."""
+def encode(
+    route: Route, instances: Sequence[Any], parameters: Any, given_up: threading.Event | None = None
+) -> list[Example]:
+    """Instances as inputs of the network; raises `Invalid` with pointers into the request.
+
+    Raises `DeadlinePassed` before the next instance once nobody waits for them any more.
+    """
     examples = []
     for index, instance in enumerate(instances):
+        if given_up is not None and given_up.is_set():
+            raise DeadlinePassed
         try:
             examples.append(route.task.encode(route.state, instance, parameters))
         except Invalid as error:

@@ -15,7 +15,7 @@ from app.tasks.contract import Example
 from app.tasks.shared.ragged import Ragged
 from app.tasks.speech.alignment import align, confidence, words_of
 from app.tasks.speech.beam_search import SearchSettings, search
-from app.tasks.speech.encoding import encode_samples, normalize_parts
+from app.tasks.speech.encoding import MAX_PART_SECONDS, encode_samples, normalize_parts
 from app.tasks.speech.features import steps_of
 from app.tasks.speech.labels import load_labels
 from app.tasks.speech.language_model import load_language_model
@@ -163,21 +163,36 @@ class SpeechListener:
         self._words, self._likely, self._texts = list[Json](), list[float](), list[str]()
 
     def feed(self, pcm: bytes, *, ended: bool = False) -> Floats | None:
-        """Frames (time, bins) of the present part, or None where too little is new."""
+        """Frames (time, bins) of the present part, or None where too little is new.
+
+        Of a long piece only the beginning is read, in which the part ends; ask again for the rest. Raises
+        `Invalid` for samples that cannot be resampled.
+        """
         self._pcm += pcm
         self._unread += len(pcm)
         count = len(self._pcm) // SAMPLE_BYTES
         if not count or (not ended and self._unread < SAMPLE_BYTES * self._rate * UPDATE_SECONDS):
             return None
-        self._unread = 0
-        samples = np.frombuffer(bytes(self._pcm[: SAMPLE_BYTES * count]), "<i2")
-        if self._rate != self._state[RATE]:
-            content = wav_bytes(samples, self._rate)
-            samples = process_decoder().decode(AUDIO, content, {RATE: self._state[RATE]})["samples"]
-        frames, starts = encode_samples(samples, self._state)
+        read = min(count, 2 * MAX_PART_SECONDS * self._rate)
+        frames, starts = encode_samples(self._samples(read), self._state)
         self._is_final = ended or len(starts) > 1
+        is_longer = read < count or len(starts) > 2
+        self._unread = len(self._pcm) if is_longer else 0
         self._frames = starts[1] if len(starts) > 1 else len(frames)
         return frames[: self._frames]
+
+    def _samples(self, count: int) -> Array:
+        """The first samples of the present part at the model's rate."""
+        samples = np.frombuffer(bytes(self._pcm[: SAMPLE_BYTES * count]), "<i2")
+        if self._rate == self._state[RATE]:
+            return samples
+        try:
+            content = wav_bytes(samples, self._rate)
+            resampled: Array = process_decoder().decode(AUDIO, content, {RATE: self._state[RATE]})["samples"]
+        except MediaError as error:
+            detail = f"The recording {error}."
+            raise Invalid(detail, [Problem("", detail)]) from None
+        return resampled
 
     def push(self, outputs: Array) -> Json:
         """`{"text", "final", "start", "words"}` of the present part; times are those of the recording."""

@@ -20,6 +20,8 @@ from app.api.routes import listen
 from app.api.routes.listen import MAX_LINE_BYTES, router
 from app.errors import NotFound, QueueFull
 from app.lanes import Answer
+from app.media.decoder import limit_decoding
+from app.media.limits import MediaLimits
 from app.services.serving.metrics import PredictionMetrics
 from app.services.serving.predictions import PredictionService
 from app.services.serving.version_router import ResolvedRoute, Route, VersionSelector
@@ -120,6 +122,24 @@ def test_a_long_recording_becomes_final_part_by_part(client: TestClient) -> None
     assert done["duration_seconds"] == pytest.approx(30, abs=0.05)
     starts = [word["start"] for word in done["words"]]
     assert starts == sorted(starts)
+
+
+def test_a_long_piece_is_answered_part_by_part_as_well(client: TestClient, lane: SayingLane) -> None:
+    *messages, done = conversation(client, "", [pcm(65.0)])
+    finals = [message for message in messages if message["final"]]
+    assert len(finals) >= 3
+    assert lane.sent <= len(finals) + 1
+    assert done["duration_seconds"] == pytest.approx(65, abs=0.05)
+
+
+def test_samples_that_cannot_be_resampled_are_an_error_and_the_last_message(client: TestClient) -> None:
+    try:
+        limit_decoding(MediaLimits(audio_seconds=1.0))
+        *_, message = conversation(client, "?sample_rate=16000", [pcm(1.5, 16_000)])
+    finally:
+        limit_decoding(MediaLimits())
+    assert message["error"]["status"] == 422
+    assert "is longer than 1 seconds" in message["error"]["detail"]
 
 
 def test_silence_is_answered_too(client: TestClient) -> None:

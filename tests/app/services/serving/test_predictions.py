@@ -18,6 +18,7 @@ from app.services.serving.predictions import (
     PredictionService,
     encode_async,
     parse_request,
+    slow_encoder,
 )
 from app.services.serving.shadowing import MAX_COMPARISONS, MAX_WAITING_ROWS, ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route
@@ -157,6 +158,45 @@ def test_slow_encodings_wait_for_each_other_and_keep_nobody_else_from_a_thread()
         asyncio.run(scenario())
     finally:
         go_on.set()
+
+
+def test_instances_that_nobody_waits_for_are_not_encoded() -> None:
+    caller, begun, go_on = Caller(), threading.Event(), threading.Event()
+    encoded: list[float] = []
+
+    class Waiting(Summing):
+        """Encodes its first instance when it may go on."""
+
+        slow_to_encode = True
+
+        def encode(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
+            begun.set()
+            assert go_on.wait(30)
+            encoded.append(instance.values[0])
+            return super().encode(state, instance, parameters)
+
+    body = json.dumps({"instances": [{"values": [number]} for number in range(50)]}).encode()
+    request = parse_request(TASKS["forecasting"], body)
+    route = replace(caller.route, task=Waiting())  # type: ignore[arg-type]
+
+    async def scenario() -> None:
+        with pytest.raises(DeadlinePassed):
+            await encode_async(route, request.instances, request.parameters, 0.05)
+        begun.clear()
+        left = asyncio.create_task(encode_async(route, request.instances, request.parameters, 60))
+        assert await asyncio.wait_for(asyncio.to_thread(begun.wait), 30)
+        left.cancel()  # as when its client is gone
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        go_on.set()
+        await encode_async(route, request.instances[:1], request.parameters, 60)  # behind both
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        go_on.set()
+    slow_encoder().submit(int).result(30)
+    assert len(encoded) <= 2 + 1
 
 
 @pytest.mark.parametrize("before", [0, 7])
