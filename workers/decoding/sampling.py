@@ -112,10 +112,11 @@ def draw_tokens(logits: Array, temperature: Array, top_k: Array, top_p: Array, u
     `temperature` 0 takes the most likely token. `top_k` 0 and `top_p` 1 leave all tokens; else one is drawn
     by probability from those that both leave, top-k first.
     """
-    greedy = (temperature == 0) | (top_k == 1)
+    divisors = temperature.astype(logits.dtype)  # so small a one may become zero
+    greedy = (divisors == 0) | (top_k == 1)
     centred = logits - logits.max(axis=1, keepdims=True)  # (rows, vocabulary)
     with np.errstate(over="ignore", under="ignore"):
-        weights = np.exp(centred / np.where(greedy, 1, temperature).astype(logits.dtype)[:, None])
+        weights = np.exp(centred / np.where(greedy, 1, divisors).astype(logits.dtype)[:, None])
     narrow = ~greedy & ((top_k > 0) | (top_p < 1))
     if narrow.any():
         weights[narrow] *= most_likely(weights[narrow], top_k[narrow], top_p[narrow])

@@ -76,8 +76,8 @@ def encode_primer(coding: Coding, content: bytes) -> Ints:
     return np.concatenate([[END], events[-MAX_PRIMER_EVENTS:]])[:, None]
 
 
-def decoding_settings(coding: Coding, content: bytes, parameters: MusicParameters) -> Json:
-    """The settings of decoding, as JSON; the seed is derived from the beginning."""
+def decoding_settings(coding: Coding, primer: Ints, parameters: MusicParameters) -> Json:
+    """The settings of decoding, as JSON; the seed is derived from the events (time, 1) of the beginning."""
     greedy = parameters.top_p == 0  # not even the most likely event fits in
     steps = max(1, round(parameters.seconds / step_seconds(coding)))
     events = MIN_EVENTS + round(MAX_EVENTS_PER_SECOND * parameters.seconds)
@@ -87,7 +87,7 @@ def decoding_settings(coding: Coding, content: bytes, parameters: MusicParameter
         "temperature": parameters.temperature,
         "top_k": 1 if greedy else parameters.top_k,
         "top_p": 1.0 if greedy else parameters.top_p,
-        "seed": derive_seed(parameters.seed, content),
+        "seed": derive_seed(parameters.seed, primer.astype("<i8").tobytes()),
         "stop": steps,  # time steps
     }
 

@@ -162,9 +162,9 @@ class Music:
 
     def encode(self, state: Json, instance: MusicInstance, parameters: MusicParameters) -> Example:
         """The end of the beginning as events, and the settings of decoding."""
-        coding, content = coding_from_json(state["coding"]), instance.midi_base64
-        inputs = encode_primer(coding, content)
-        return Example(inputs, None, decoding_settings(coding, content, parameters))
+        coding = coding_from_json(state["coding"])
+        primer = encode_primer(coding, instance.midi_base64)
+        return Example(primer, None, decoding_settings(coding, primer, parameters))
 
     def detokenizer(self, state: Json, decoding: Json) -> NoteDetokenizer:
         """What makes notes of the events of one piece as they are composed."""

@@ -60,7 +60,7 @@ def test_the_most_likely_token_is_taken_where_no_other_may_be(how: dict[str, Any
     assert drawn(500, **how)[2] == 500
 
 
-@pytest.mark.parametrize("temperature", [1e-30, 1e-9, 1e9])
+@pytest.mark.parametrize("temperature", [1e-320, 1e-46, 1e-30, 1e-9, 1e9])
 def test_no_temperature_makes_it_stumble(temperature: float) -> None:
     found = drawn(400, temperature)
     if temperature < 1:

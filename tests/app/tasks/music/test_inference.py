@@ -15,12 +15,20 @@ from app.tasks import TASKS
 from app.tasks.contract import END, DecodedTokens, StreamingTask, bytes_to_json
 from app.tasks.music.codings.selection import coding_to_json, fit_coding
 from app.tasks.music.detokenizer import NoteDetokenizer
-from app.tasks.music.inference import MAX_PRIMER_EVENTS, MusicParameters, decoding_settings, step_seconds
+from app.tasks.music.inference import (
+    MAX_PRIMER_EVENTS,
+    MusicInstance,
+    MusicParameters,
+    decoding_settings,
+    step_seconds,
+)
+from app.tasks.music.midi_file import write_piece
 from app.tasks.music.reading import piece_of
 from app.typedefs import Json
 from tests.support.factories import music
 
 TASK: Any = TASKS["music"]
+NOTHING = np.array([[END]])  # a beginning without notes
 PIECES = [piece_of(decode_midi(music.chorale(seed), MediaLimits())) for seed in range(3)]
 CODING = fit_coding(PIECES, None, None)
 STATE: Json = {"coding": coding_to_json(CODING)}
@@ -79,11 +87,22 @@ def test_parameters_out_of_range_are_refused(wrong: Json) -> None:
 
 
 def test_a_seed_repeats_and_differs_between_primers() -> None:
-    settings = [decoding_settings(CODING, content, MusicParameters(seed=3)) for content in (b"", b"", b"x")]
+    primers = [NOTHING, NOTHING.astype(np.int32), np.array([[END], [5]])]
+    settings = [decoding_settings(CODING, primer, MusicParameters(seed=3)) for primer in primers]
     assert settings[0] == settings[1] != settings[2]
-    free = [decoding_settings(CODING, b"", MusicParameters())["seed"] for _ in range(2)]
+    free = [decoding_settings(CODING, NOTHING, MusicParameters())["seed"] for _ in range(2)]
     assert free[0] != free[1]
-    assert decoding_settings(CODING, b"", MusicParameters(top_p=0.0))["top_k"] == 1
+    assert decoding_settings(CODING, NOTHING, MusicParameters(top_p=0.0))["top_k"] == 1
+
+
+def test_the_same_piece_in_another_file_is_gone_on_with_in_the_same_way() -> None:
+    first = music.chorale(1)
+    stored = write_piece(piece_of(decode_midi(first, MediaLimits())))  # as a batch has it
+    examples = [
+        TASK.encode(STATE, MusicInstance(content), MusicParameters(seed=3)) for content in (first, stored)
+    ]
+    assert first != stored
+    assert examples[0].decoding == examples[1].decoding
 
 
 def test_the_answer_is_a_file_with_the_same_notes() -> None:
@@ -123,7 +142,7 @@ def test_nothing_is_a_file_too() -> None:
 @pytest.mark.parametrize("size", [1, 3, 50])
 def test_streamed_lines_are_the_notes_of_the_answer(size: int) -> None:
     assert isinstance(TASK, StreamingTask)
-    settings = decoding_settings(CODING, b"", MusicParameters(seconds=3.0))
+    settings = decoding_settings(CODING, NOTHING, MusicParameters(seconds=3.0))
     detokenizer = TASK.detokenizer(STATE, settings)
     events = EVENTS.tolist()
     text = "".join(detokenizer.push(events[start : start + size]) for start in range(0, len(events), size))
