@@ -152,6 +152,10 @@ class DecoderPool:
 
     def __init__(self, limits: MediaLimits) -> None:
         self._decoders = [MediaDecoder(limits) for _ in range(MAX_DECODERS)]
+        self._start()
+
+    def _start(self) -> None:
+        self._owner = os.getpid()
         self._idle = LifoQueue[MediaDecoder]()  # the last one that was used is warm
         for decoder in reversed(self._decoders):
             self._idle.put(decoder)
@@ -183,6 +187,9 @@ class DecoderPool:
 
     def decode(self, kind: str, content: bytes, options: Json) -> dict[str, Any]:
         """As `MediaDecoder.decode`, waiting for a decoder that is idle."""
+        if self._owner != os.getpid():  # after a fork those that were busy would never come back
+            self._decoders = [MediaDecoder(self.limits) for _ in range(MAX_DECODERS)]
+            self._start()
         decoder = self._idle.get()
         try:
             return decoder.decode(kind, content, options)

@@ -18,6 +18,24 @@ def frame_count(samples: int, rate: int) -> int:
     return max(1, (samples + shift // 2) // shift)
 
 
+def has_room(rate: int, bins: int) -> bool:
+    """Whether each of so many mel bands covers a frequency of the Fourier transform; else `log_mel` fails.
+
+    The bands are triangles of one width on the mel scale (O'Shaughnessy 1987) from 20 Hz to half the rate,
+    and the transform of a window has as many points as the next power of two.
+    """
+    window = rate * WINDOW_MS // 1_000
+    points = 1 << (window - 1).bit_length()
+    frequencies = _mel(np.arange(points // 2) * rate / points)  # (points / 2,)
+    edges = np.linspace(_mel(LOW_HERTZ), _mel(rate / 2), bins + 2)  # (bins + 2,)
+    first = np.searchsorted(frequencies, edges[:-2], "right")
+    return bool((frequencies[np.minimum(first, len(frequencies) - 1)] < edges[2:]).all())
+
+
+def _mel(hertz: Any) -> Any:
+    return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
+
+
 def log_mel(samples: npt.NDArray[np.int16], rate: int, bins: int) -> npt.NDArray[np.float32]:
     """Log-mel energies (time, bins) of int16 samples, a frame every 10 ms (Povey window, no dither)."""
     library = import_module("kaldi_native_fbank")

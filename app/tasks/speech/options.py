@@ -7,7 +7,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
-from app.media.filterbank import FRAMES_A_SECOND
+from app.media.filterbank import FRAMES_A_SECOND, has_room
 from app.tasks.contract import Prediction
 from app.tasks.shared import tokenizers
 from app.typedefs import Json
@@ -130,6 +130,11 @@ def check_options(summary: Json, options: SpeechOptions) -> list[Problem]:
     problems = []
     if not summary.get("trainable", True):
         problems.append(Problem("/dataset", summary["reason"]))
+    if not has_room(summary["sample_rate"], options.mel_bins):
+        rate = summary["sample_rate"]
+        most = next(bins for bins in range(options.mel_bins, 0, -1) if has_room(rate, bins))
+        detail = f"recordings at {rate:,} Hz have room for {most} bins"
+        problems.append(Problem("/options/mel_bins", detail))
     if options.tokens == "bpe":
         problems += tokenizers.vocabulary_problems(options.tokens, options.vocabulary_size)
     elif options.stride > summary["max_stride"]:

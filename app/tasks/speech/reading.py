@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.media.decoder import MediaDecoder
-from app.media.filterbank import SHIFT_MS, frame_count
+from app.media.filterbank import FRAMES_A_SECOND, SHIFT_MS, frame_count
 from app.tasks.arrays import Array, Arrays
 from app.tasks.media_members import MediaMembers
 from app.tasks.shared import splits
@@ -139,8 +139,8 @@ class SpeechReader:
             )
 
     def unify_rates(self) -> int:
-        """The commonest sample rate, at which every clip is afterwards."""
-        rates = Counter(clip.rate for clip in self.clips.values())
+        """The commonest sample rate, at which every clip is afterwards: a whole number of samples a frame."""
+        rates = Counter(clip.rate // FRAMES_A_SECOND * FRAMES_A_SECOND for clip in self.clips.values())
         target = max(rates, key=lambda rate: (rates[rate], rate))
         for clip in self.clips.values():
             if clip.rate != target:

@@ -100,6 +100,22 @@ def test_files_are_decoded_beside_each_other(silence: bytes) -> None:
     assert not pool.pids
 
 
+def test_a_forked_process_has_decoders_of_its_own() -> None:
+    code = (
+        "import os, sys; from app.media.decoder import DecoderPool, MAX_DECODERS; "
+        "from app.media.limits import MediaLimits\n"
+        "pool = DecoderPool(MediaLimits()); content = sys.stdin.buffer.read()\n"
+        "busy = [pool._idle.get() for _ in range(MAX_DECODERS)]\n"
+        "if child := os.fork(): os.waitpid(child, 0)\n"
+        "else: print(pool.decode('audio', content, {})['seconds'], flush=True); pool.close(); os._exit(0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[3], input=TONE, capture_output=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert float(done.stdout) == pytest.approx(0.5)
+
+
 def test_closing_ends_the_child_and_a_closed_decoder_starts_another() -> None:
     with MediaDecoder() as decoder:
         decoder.decode("audio", TONE, {})

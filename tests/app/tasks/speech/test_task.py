@@ -45,8 +45,10 @@ def test_transcripts_are_normalized_and_need_a_blank_between_equal_labels() -> N
 
 
 def test_options_that_do_not_fit_the_data_are_named() -> None:
-    summary = {"max_stride": 3}
+    summary = {"max_stride": 3, "sample_rate": 8_000}
     assert check_options(summary, SpeechOptions()) == []
+    (bins,) = check_options(summary, SpeechOptions(mel_bins=100))
+    assert bins == ("/options/mel_bins", "recordings at 8,000 Hz have room for 95 bins")
     assert [one.pointer for one in check_options(summary, SpeechOptions(stride=4))] == ["/options/stride"]
     pairs = SpeechOptions(tokens="bpe", vocabulary_size=100)
     assert [one.pointer for one in check_options(summary, pairs)] == ["/options/vocabulary_size"]
