@@ -74,11 +74,13 @@ def _fit(features: Any, labels: Ints, count: int, *, fitted: bool) -> Parts:
 def _regression(features: Any, labels: Ints, ratios: Floats) -> Floats:
     """Logistic regression of each label against the others, over the features times their ratios."""
     sparse, linear = import_module("scipy.sparse"), import_module("sklearn.linear_model")
-    weights = np.zeros_like(ratios)
-    for label in np.unique(labels).tolist() if len(np.unique(labels)) > 1 else ():
+    weights, telling = np.zeros_like(ratios), np.flatnonzero(ratios.any(axis=1))
+    features, ratios = features[:, telling], ratios[telling]
+    known = np.unique(labels).tolist()
+    for label in known if len(known) > 1 and len(telling) else ():
         model = linear.LogisticRegression(C=INVERSE_PENALTY, max_iter=200, tol=1e-3)
         model.fit(features @ sparse.diags(ratios[:, label]), labels == label)
-        weights[:, label] = model.coef_[0] * ratios[:, label]
+        weights[telling, label] = model.coef_[0] * ratios[:, label]
         weights[PADDING, label] = model.intercept_[0]
     centered: Floats = weights - weights.mean(axis=1, keepdims=True)
     return centered

@@ -70,6 +70,11 @@ def test_very_few_texts_have_tables_too(labels: list[int]) -> None:
     assert all(np.isfinite(table).all() for table in tables.values())
 
 
+def test_words_that_tell_nothing_score_nothing() -> None:
+    encoder, tables = fitted(["one two"] * 6, np.array([0, 1] * 3))
+    assert np.ptp(score(encoder, tables, "one two")) == pytest.approx(0, abs=0.1)
+
+
 def test_logistic_regression_tells_what_naive_bayes_does_not() -> None:
     texts = [f"the {'well ' * (k % 4)}known {WORDS[k % 7]}" for k in range(200)]
     labels = np.array([k % 4 == 0 for k in range(200)], np.int64)
