@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from app.tasks.contract import PAIR_FACTOR, UNKNOWN
+from app.tasks.contract import PADDING, PAIR_FACTOR, UNKNOWN
 from workers.nn.cells import at, real
 from workers.nn.config import ModelConfig
 from workers.nn.crf import CRF
@@ -81,9 +81,9 @@ class QuantilesHead(nn.Module):
 class NgramScores(nn.Module):
     """Scores of the classes that are sums over tokens and pairs of neighboring tokens; they are not trained.
 
-    With log-count ratios in the tables it is naive Bayes (Wang & Manning 2012, "Baselines and bigrams").
-    Mesnil et al. (2014), "Ensemble of generative and discriminative techniques", add it to a recurrent
-    network with a weight that is chosen on validation data.
+    The row of padding is what a text scores before any token. With log-count ratios in the tables it is naive
+    Bayes (Wang & Manning 2012, "Baselines and bigrams"). Mesnil et al. (2014), "Ensemble of generative and
+    discriminative techniques", add it to a recurrent network with a weight that is chosen on validation data.
     """
 
     tokens: Tensor
@@ -105,7 +105,7 @@ class NgramScores(nn.Module):
         rows = (first * PAIR_FACTOR + second) % self.pairs.shape[0]  # (batch, time)
         single = self.tokens[second] * known[:, :, None]  # (batch, time, classes)
         paired = self.pairs[rows] * both[:, :, None]  # (batch, time, classes)
-        return self.weight * (single + paired).sum(dim=1)
+        return self.weight * ((single + paired).sum(dim=1) + self.tokens[PADDING])
 
 
 class LabelHead(nn.Module):

@@ -7,13 +7,15 @@ import torch
 
 from app.tasks.arrays import Array, Ints
 from app.tasks.contract import Split
-from app.tasks.shared.label_metrics import MAX_TEMPERATURE, PRIOR_NATS, fit_temperature, probabilities
+from app.tasks.shared.label_metrics import MAX_TEMPERATURE, fit_temperature, probabilities
 from workers.nn import Member, Network, Translator
 from workers.nn.heads import LabelHead
 from workers.outputs import OUTPUTS
 from workers.outputs.split_order import ordered_batches
 
-NONE, MOST = -6, 4  # powers of two by which n-grams count less or more than calibrated; NONE: not at all
+SHARES = [step / 20 for step in range(20)]  # of n-grams in the sum of both, each calibrated
+EXPECTED_SHARE = 0.8  # where few examples tell
+PRIOR_COST = 60.0  # nats of all examples together, at a share that is 1 away from the expected one
 
 
 def outputs_of(network: Network, split: Split, size: int, device: torch.device) -> list[Any]:
@@ -48,21 +50,21 @@ def fit_ngram_weight(model: Member, valid: Split, size: int, device: torch.devic
 def _best_weight(plain: Array, scores: Array, expected: Ints) -> float:
     """What to multiply scores (examples, labels) by before they are added to the network's own.
 
-    A prior, whose cost counts the less the more examples there are, holds it near the weight at which
-    both are calibrated: a hundred examples cannot tell a good weight from a bad one.
+    A prior, whose cost counts the less the more examples there are, holds the share near the expected one: a
+    hundred examples cannot tell a good share from a bad one, and on few texts n-grams are the better half.
     """
     scores = scores - scores.mean(axis=1, keepdims=True)
-    scale = max(float(scores.std()), 1e-9)
-    temperature = fit_temperature(scores / scale, expected)
-    if temperature > MAX_TEMPERATURE / 2:  # they say nothing of the labels, or the opposite
+    spread = max(float(scores.std()), 1e-9)
+    if fit_temperature(scores / spread, expected) > MAX_TEMPERATURE / 2:  # they say nothing, or the opposite
         return 0.0
-    calibrated = fit_temperature(plain, expected) / (temperature * scale)
+    calibrated = fit_temperature(plain, expected) / fit_temperature(scores, expected)
 
-    def cost(power: int) -> float:
-        outputs = plain + (calibrated * 2.0**power if power > NONE else 0.0) * scores
+    def cost(share: float) -> float:
+        outputs = plain + calibrated * share / (1 - share) * scores
         likely = probabilities(outputs, fit_temperature(outputs, expected))
         right = likely[np.arange(len(expected)), expected]
-        return float(-np.log(np.maximum(right, 1e-12)).mean()) + PRIOR_NATS * power**2 / len(expected)
+        loss = float(-np.log(np.maximum(right, 1e-12)).mean())
+        return loss + PRIOR_COST * (share - EXPECTED_SHARE) ** 2 / len(expected)
 
-    best = min(range(NONE, MOST + 1), key=cost)
-    return calibrated * 2.0**best if best > NONE else 0.0
+    best = min(SHARES, key=cost)
+    return calibrated * best / (1 - best)

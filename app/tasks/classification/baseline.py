@@ -7,8 +7,9 @@ import numpy as np
 
 from app.tasks.arrays import Array, Ints
 from app.tasks.shared.ragged import Ragged
+from app.tasks.unspaced import CHARACTER, OTHER_WORD
 
-WORD_OR_SIGN = r"\w+|[^\w\s]"
+WORD_OR_SIGN = rf"{CHARACTER}|{OTHER_WORD}|[^\w\s]"
 MAX_BAYES_TEXTS = 500_000  # texts that are learned from, evenly taken from all
 MAX_BAYES_COUNTS = 1 << 25  # labels * features, some arrays of which are in memory; the rarest features go
 MAX_BAYES_SCORES = 1 << 22  # texts * labels that are in memory at once
@@ -20,7 +21,7 @@ def naive_bayes(texts: Sequence[str], labels: Ints, requested: Sequence[str]) ->
     """The most probable label of each requested text, learned from texts with their labels (texts,).
 
     Multinomial, with add-one smoothing, over words and pairs of neighboring words in lower case (Wang &
-    Manning 2012, "Baselines and bigrams").
+    Manning 2012, "Baselines and bigrams"). A character of a script without spaces between words is a word.
     """
     library, step = import_module("sklearn"), -(-len(texts) // MAX_BAYES_TEXTS)
     texts, labels = texts[::step], labels[::step]

@@ -14,12 +14,43 @@ BATCH_TEXTS = 2_000  # that are counted at once
 TABLES = {"tokens": "head.ngrams.tokens", "pairs": "head.ngrams.pairs"}  # buffers of the network
 
 
-def pair_rows_for(pairs: int, count: int) -> int:
-    """Rows of a table for that many pairs with `count` labels: a power of two; 0 with too many labels."""
+def pair_rows_for(pairs: int, count: int, spare: int = 1) -> int:
+    """Rows of a table for that many pairs with `count` labels: a power of two; 0 with too many labels.
+
+    With `spare` times as many rows as pairs, fewer pairs share a row, and fewer that never occurred score.
+    """
     if count > MAX_LABELS:
         return 0
-    wanted = 1 << max(pairs - 1, 1).bit_length()
+    wanted = spare << max(pairs - 1, 1).bit_length()
     return max(MIN_PAIR_ROWS, min(wanted, 1 << (MAX_CELLS // count).bit_length() - 1))
+
+
+def ngram_keys(encoded: EncodedTexts, rows: Ints, vocabulary: int, pair_rows: int) -> tuple[Ints, Ints]:
+    """All known tokens of some texts, and their pairs as `vocabulary` + row, and which text each is of."""
+    keys, owners = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for start in range(0, len(rows), BATCH_TEXTS):
+        padded, _ = encoded.tokens.padded(rows[start : start + BATCH_TEXTS])
+        second = encoded.table[padded, 0].astype(np.int64)  # (batch, time)
+        owner = np.broadcast_to(start + np.arange(len(second))[:, None], second.shape)  # (batch, time)
+        known = second > UNKNOWN
+        both = known[:, 1:] & known[:, :-1]
+        hashed = (second[:, :-1] * PAIR_FACTOR + second[:, 1:]) % pair_rows  # (batch, time - 1)
+        keys += [second[known], vocabulary + hashed[both]]
+        owners += [owner[known], owner[:, 1:][both]]
+    return np.concatenate(keys), np.concatenate(owners)
+
+
+def log_count_ratios(counts: Array) -> Array:
+    """Scores of features from how often they occur with each label, both (features, labels).
+
+    The logarithm of a feature's share of all those with a label, with add-one smoothing, less its mean over
+    labels; 0 for what never occurs.
+    """
+    seen = counts.any(axis=1)
+    scores: Array = np.log((counts + 1) / (counts.sum(axis=0) + max(int(seen.sum()), 1)))
+    scores -= scores.mean(axis=1, keepdims=True)
+    scores[~seen] = 0
+    return scores
 
 
 def ngram_tables(
@@ -27,34 +58,13 @@ def ngram_tables(
 ) -> dict[str, Floats]:
     """Log-count ratios of tokens (vocabulary, labels) and pairs (pair rows, labels), by a buffer's name.
 
-    Counted in some rows of the texts, whose labels are (texts,); `shape` is (vocabulary, pair rows, labels).
-    A ratio is the logarithm of a token's or pair's share of all those with a label, with add-one smoothing,
-    less its mean over labels: Wang & Manning (2012), for any number of labels. What never occurs scores 0.
+    Counted in some rows of the texts, whose labels are (texts,); `shape` is (vocabulary, pair rows, labels):
+    naive Bayes (Wang & Manning 2012), for any number of labels.
     """
     vocabulary, pair_rows, count = shape
     rows = rows[:: -(-len(rows) // MAX_COUNTED_TEXTS) or 1]
-    tokens, pairs = np.zeros(vocabulary * count), np.zeros(pair_rows * count)
-    for start in range(0, len(rows), BATCH_TEXTS):
-        batch = rows[start : start + BATCH_TEXTS]
-        padded, _ = encoded.tokens.padded(batch)
-        second = encoded.table[padded, 0].astype(np.int64)  # (batch, time)
-        label = np.broadcast_to(labels[batch][:, None], second.shape)  # (batch, time)
-        known = second > UNKNOWN
-        tokens += np.bincount(second[known] * count + label[known], minlength=len(tokens))
-        both = known[:, 1:] & known[:, :-1]
-        hashed = (second[:, :-1] * PAIR_FACTOR + second[:, 1:]) % pair_rows  # (batch, time - 1)
-        pairs += np.bincount(hashed[both] * count + label[:, 1:][both], minlength=len(pairs))
-    return _log_count_ratios(tokens.reshape(-1, count), pairs.reshape(-1, count))
-
-
-def _log_count_ratios(tokens: Array, pairs: Array) -> dict[str, Floats]:
-    """Counts (features, labels) as scores by a buffer's name; the shares are of tokens and pairs together."""
-    kinds = int(tokens.any(axis=1).sum() + pairs.any(axis=1).sum())
-    totals = tokens.sum(axis=0) + pairs.sum(axis=0) + max(kinds, 1)  # (labels,)
-    tables = {}
-    for kind, counts in (("tokens", tokens), ("pairs", pairs)):
-        scores = np.log((counts + 1) / totals)  # (features, labels)
-        scores -= scores.mean(axis=1, keepdims=True)
-        scores[~counts.any(axis=1)] = 0
-        tables[TABLES[kind]] = scores.astype(np.float32)
-    return tables
+    keys, owners = ngram_keys(encoded, rows, vocabulary, pair_rows)
+    size = (vocabulary + pair_rows) * count
+    counts = np.bincount(keys * count + labels[rows][owners], minlength=size).reshape(-1, count)
+    single, pairs = np.split(log_count_ratios(counts).astype(np.float32), [vocabulary])
+    return {TABLES["tokens"]: single, TABLES["pairs"]: pairs}

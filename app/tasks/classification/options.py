@@ -118,8 +118,15 @@ class ClassificationOptions(BaseModel):
     ngrams: Annotated[
         bool,
         Field(
-            description="Add the scores of naive Bayes over tokens and pairs of tokens to those of a network "
-            "that reads texts, with a weight that the validation split decides and that may be 0."
+            description="Add the scores of a linear classifier over tokens and pairs of tokens to those of a "
+            "network that reads texts, with a weight that the validation split decides and that may be 0."
+        ),
+    ] = True
+    split_unspaced: Annotated[
+        bool,
+        Field(
+            description="Read each character as a word in scripts without spaces between words, such as "
+            "Chinese, Japanese and Thai; for tokens of the kind word."
         ),
     ] = True
     class_weights: ClassWeights = "none"
@@ -134,6 +141,20 @@ class ClassificationOptions(BaseModel):
     def min_occurrences(self) -> int:
         """How often a token must occur in training to be known."""
         return self.min_count or (1 if self.ngrams else 2)
+
+    @property
+    def splits_unspaced(self) -> bool:
+        """Whether each character of a script without spaces is a word.
+
+        A job that was submitted before there was this option goes on without it: its network has another
+        vocabulary.
+        """
+        return self.split_unspaced and "split_unspaced" in self.model_fields_set
+
+    @property
+    def counts_only(self) -> bool:
+        """Whether n-grams are naive Bayes alone, as in a job that was submitted before they were more."""
+        return "split_unspaced" not in self.model_fields_set
 
     @property
     def characters_per_word(self) -> int:

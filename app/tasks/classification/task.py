@@ -11,6 +11,7 @@ from app.errors import Invalid, Problem
 from app.tasks.arrays import Arrays, Floats, Ints
 from app.tasks.classification import baseline
 from app.tasks.classification.demo import DEMO
+from app.tasks.classification.linear_path import linear_tables
 from app.tasks.classification.ngram_tables import ngram_tables, pair_rows_for
 from app.tasks.classification.options import (
     EXAMPLE_INSTANCE,
@@ -36,6 +37,8 @@ from app.tasks.shared.splits import SPLIT, VALID, SplitRows, partition_rows
 from app.tasks.shared.text_checks import TEXT
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
+
+SPARE_ROWS = 8  # rows of the table of pairs for each pair
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class Classification:
         has_ngrams = options.ngrams and "ngrams" in options.model_fields_set
         if isinstance(encoded, EncodedReadings) or not has_ngrams:
             return plan
-        return _with_ngrams(encoded, rows.train, data, plan)
+        return _with_ngrams(encoded, rows.train, data, plan, counts_only=options.counts_only)
 
     def calibrate(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
         """The state with the temperature that calibrates the outputs, if the job is to calibrate."""
@@ -245,17 +248,28 @@ def _encode_all(
     return encoder.encode_all(texts), encoder.network
 
 
-def _with_ngrams(encoded: EncodedTexts, train: Ints, data: ClassificationEvaluationData, plan: Plan) -> Plan:
+def _with_ngrams(
+    encoded: EncodedTexts,
+    train: Ints,
+    data: ClassificationEvaluationData,
+    plan: Plan,
+    *,
+    counts_only: bool,
+) -> Plan:
     """The plan of a network that adds the scores of n-grams to its own.
 
     Their weight is chosen with tables of the training rows; the final tables are of all rows that the
     baseline learns from.
     """
-    rows = pair_rows_for(int(encoded.lengths[data.train].sum()), plan.outputs)
+    pairs = int(encoded.lengths[data.train].sum())
+    rows = pair_rows_for(pairs, plan.outputs, 1 if counts_only else SPARE_ROWS)
     if not rows:
         return plan
-    shape = plan.network["vocabularies"][0], rows, plan.outputs
-    tables, final = (ngram_tables(encoded, part, data.arrays[LABEL], shape) for part in (train, data.train))
+    shape, labels = (plan.network["vocabularies"][0], rows, plan.outputs), data.arrays[LABEL]
+    if counts_only:
+        tables, final = (ngram_tables(encoded, part, labels, shape) for part in (train, data.train))
+    else:
+        tables, final = linear_tables(encoded, train, data.train, labels, shape)
     return replace(plan, network=plan.network | {"pair_rows": rows}, tables=tables, final_tables=final)
 
 

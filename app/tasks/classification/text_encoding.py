@@ -133,6 +133,7 @@ def fit_encoder(texts: Texts, rows: Array, options: ClassificationOptions) -> Js
         options.max_vocabulary,
         lower=options.lower,
         min_count=options.min_occurrences,
+        split_unspaced=options.splits_unspaced,
     )
     counts: Counter[str] = Counter()  # texts by character
     for row in rows if options.characters_per_word else ():

@@ -10,10 +10,13 @@ from typing import Any
 
 from app.errors import Problem
 from app.tasks.contract import BEGIN, END, PADDING, UNKNOWN
+from app.tasks.unspaced import CHARACTER, OTHER_WORD
 
 SPECIAL_TOKENS = ["⟨pad⟩", "⟨unk⟩", "⟨s⟩", "⟨/s⟩"]  # PADDING to END; no merge of bytes can spell these signs
 WORD_PATTERN = r"\w+(?:['’\-]\w+)*|[^\w\s]"  # words with inner apostrophes and hyphens, else single signs
 SPACED_WORD_PATTERN = r" ?\w+(?:['’\-]\w+)*| ?[^\w\s]|\s"  # the same with a space before them; other space
+# Words, or single characters of scripts without spaces between words.
+UNSPACED_WORD_PATTERN = rf"{CHARACTER}|{OTHER_WORD}(?:['’\-]{OTHER_WORD})*|[^\w\s]"
 CHARACTER_PATTERN = r"[\s\S]"
 TOKENIZER_SETTINGS = frozenset(
     f"options.{name}" for name in ("tokens", "vocabulary_size", "min_count", "lower", "shared_vocabulary")
@@ -47,19 +50,22 @@ def train_tokenizer(
     lower: bool = False,
     min_count: int = 1,
     spaced: bool = False,
+    split_unspaced: bool = False,
 ) -> str:
     """A tokenizer of at most `size` tokens, each of which occurs at least `min_count` times in the texts.
 
     The same texts give the same tokenizer. Unknown words and characters become `UNKNOWN`; every byte is known
     (BPE: Sennrich et al. 2016, over bytes as Radford et al. 2019). With `spaced` words keep the space before
-    them, so that decoding restores the text; characters and bytes always do.
+    them, so that decoding restores the text; characters and bytes always do. With `split_unspaced` words
+    that are not `spaced` end after each character of a script without spaces between words.
     """
     library = import_module("tokenizers")
     settings: dict[str, Any] = {"special_tokens": SPECIAL_TOKENS, "show_progress": False}
     if unit == TokenUnit.BPE:
         tokenizer, trainer = _byte_pairs(library, size, min_count, settings)
     else:
-        tokenizer = _whole_units(library, unit, spaced=spaced)
+        words = UNSPACED_WORD_PATTERN if split_unspaced else WORD_PATTERN
+        tokenizer = _whole_units(library, unit, SPACED_WORD_PATTERN if spaced else words, spaced=spaced)
         trainer = library.trainers.WordLevelTrainer(vocab_size=size, min_frequency=min_count, **settings)
     normalizers = [library.normalizers.NFC(), *([library.normalizers.Lowercase()] if lower else [])]
     tokenizer.normalizer = library.normalizers.Sequence(normalizers)
@@ -79,11 +85,10 @@ def _byte_pairs(library: Any, size: int, min_count: int, settings: dict[str, Any
     return tokenizer, trainer
 
 
-def _whole_units(library: Any, unit: TokenUnit, *, spaced: bool) -> Any:
-    """An untrained tokenizer of words or characters."""
+def _whole_units(library: Any, unit: TokenUnit, words: str, *, spaced: bool) -> Any:
+    """An untrained tokenizer of words, which match the pattern `words`, or of characters."""
     tokenizer = library.Tokenizer(library.models.WordLevel(unk_token=SPECIAL_TOKENS[UNKNOWN]))
     drops_space = unit == TokenUnit.WORD and not spaced
-    words = WORD_PATTERN if drops_space else SPACED_WORD_PATTERN
     pattern = library.Regex(CHARACTER_PATTERN if unit == TokenUnit.CHARACTER else words)
     behavior = "removed" if drops_space else "isolated"
     tokenizer.pre_tokenizer = library.pre_tokenizers.Split(pattern, behavior, invert=drops_space)

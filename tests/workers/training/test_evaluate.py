@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from app.tasks.arrays import Floats, Ints
-from app.tasks.contract import PAIR_FACTOR, Batch
+from app.tasks.contract import PADDING, PAIR_FACTOR, Batch
 from tests.workers.nn.networks import network
 from workers.nn import Member
 from workers.nn.heads import LabelHead
@@ -84,7 +84,7 @@ def test_pairs_are_looked_up_by_their_hash() -> None:
     pair = {(a, b): scores.pairs[(a * PAIR_FACTOR + b) % len(scores.pairs)] for a, b in ((5, 6), (8, 9))}
     first = scores.tokens[5] + scores.tokens[6] + scores.tokens[7] + pair[5, 6]
     second = scores.tokens[8] + scores.tokens[9] + pair[8, 9]
-    torch.testing.assert_close(found, torch.stack([first, second]))
+    torch.testing.assert_close(found, torch.stack([first, second]) + scores.tokens[PADDING])
 
 
 def test_they_count_in_predictions_and_not_in_the_loss() -> None:

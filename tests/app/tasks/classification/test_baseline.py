@@ -113,3 +113,8 @@ def test_the_nearest_row_gives_its_label() -> None:
 def test_a_process_that_scores_nothing_never_loads_the_library() -> None:
     script = 'import sys; import app.tasks; assert not {"sklearn", "scipy"} & set(sys.modules)'
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_characters_of_scripts_without_spaces_are_words() -> None:
+    texts, labels = ["这部电影很好看", "这部电影不好看", "很好", "不好"], np.array([1, 0, 1, 0])
+    assert naive_bayes(texts, labels, ["看了不喜欢", "很喜欢"]).tolist() == [0, 1]

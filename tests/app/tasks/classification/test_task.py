@@ -9,14 +9,16 @@ import pytest
 
 from app.errors import DatasetInvalid, Invalid
 from app.ingest.readers import Mapping, open_source
+from app.tasks.classification.ngram_tables import ngram_tables
 from app.tasks.classification.options import (
     DEFAULT_WORD_LENGTH,
     ClassificationInstance,
     ClassificationOptions,
     ClassificationParameters,
 )
-from app.tasks.classification.reading import read_labelled
-from app.tasks.classification.task import TASK, ClassificationSplit
+from app.tasks.classification.reading import LABEL, read_labelled
+from app.tasks.classification.task import TASK, ClassificationSplit, classification_split
+from app.tasks.classification.text_encoding import EncodedTexts
 from app.tasks.contract import UNKNOWN, Input, Plan
 from app.tasks.source import Faults
 from app.typedefs import Json
@@ -139,6 +141,19 @@ def test_texts_have_tables_of_ngrams_unless_told_otherwise(read: Any) -> None:
     ):
         assert (other.tables, other.final_tables) == ({}, {})
         assert "pair_rows" not in other.network
+
+
+def test_a_job_from_before_the_linear_classifier_goes_on_with_its_tables(read: Any) -> None:
+    before = planned(read, snippets(60), ngrams=True)
+    after = planned(read, snippets(60), ngrams=True, split_unspaced=True)
+    assert before.network["pair_rows"] < after.network["pair_rows"]
+    data = classification_split(before.train).data
+    assert isinstance(data.encoded, EncodedTexts)
+    shape = before.network["vocabularies"][0], before.network["pair_rows"], before.outputs
+    counted = ngram_tables(data.encoded, data.train, data.arrays[LABEL], shape)
+    assert all(np.array_equal(before.final_tables[name], table) for name, table in counted.items())
+    unspaced = planned(read, snippets(60), ngrams=True, split_unspaced=False)
+    assert unspaced.network["pair_rows"] == after.network["pair_rows"]
 
 
 def test_rare_words_are_known_where_their_ngrams_count() -> None:

@@ -78,3 +78,21 @@ def test_a_cache_that_is_full_begins_again(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_lies_far_behind_the_last_token_is_not_looked_at() -> None:
     assert len(text_encoding.normalize("a" * 10_000, 2)) == 2 * text_encoding.CHARS_PER_TOKEN
+
+
+CHINESE = ["这部电影很好看", "我不喜欢这部 iPhone 电影。"]
+
+
+def test_characters_of_scripts_without_spaces_are_words() -> None:
+    encoder, _ = fitted(CHINESE, split_unspaced=True)
+    assert [one for one, _ in encoder._pairs("不好看iPhone。")] == [
+        encoder.encode(sign)[0, 0] for sign in ("不", "好", "看", "iphone", "。")
+    ]
+    assert (encoder.encode("不好看iPhone。")[:, 0] > UNKNOWN).all()
+
+
+def test_a_job_from_before_the_option_reads_them_as_before() -> None:
+    for options in ({}, {"split_unspaced": False}):
+        encoder, _ = fitted(CHINESE, **options)
+        assert len(encoder.encode("这部电影很好看")) == 1
+        assert encoder.encode("不好看").tolist()[0][0] == UNKNOWN
