@@ -74,8 +74,9 @@ class VideoClassification:
     demo: ClassVar[Demo] = DEMO
 
     def read(self, source: Source, faults: Faults) -> Reading:
-        """Read the clips that the archive's manifest names, with their labels."""
-        return Reading(*read_clips(source, faults))
+        """Read the clips that the archive's manifest names, with their labels where they have them."""
+        arrays, summary, warnings = read_clips(source, faults)
+        return Reading(arrays, summary, warnings, summary.get("reason"))
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a line of the manifest."""
