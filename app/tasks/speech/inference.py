@@ -66,7 +66,7 @@ def encode_recording(state: Json, instance: SpeechInstance) -> Example:
         options = {RATE: state[RATE], "mel_bins": state["mel_bins"]}
         decoded = process_decoder().decode(AUDIO, instance.audio_base64, options)
     except MediaError as error:
-        raise Invalid(problems=[Problem("/audio_base64", f"the audio {error}")]) from None
+        raise Invalid(problems=[Problem("/audio_base64", f"the file {error}")]) from None
     frames, starts = normalize_parts(decoded["energies"], state)
     return Example(frames, Recording(decoded["seconds"], starts))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.media.decoder import MediaDecoder
 from app.tasks.arrays import Arrays
-from app.tasks.media_members import MediaMembers
+from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels
 from app.tasks.shared.ragged import Ragged, Texts
@@ -159,18 +159,17 @@ def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
 
 
 def _warnings(reader: VideoReader, source: Source, counts: Counter[str]) -> list[str]:
-    unlisted = len(source.unlisted(reader.named))
     rare = [label for label, count in counts.items() if count < MIN_LABEL_CLIPS]
     shared = _count_shared(reader.clips)
     warnings = {
-        f"Members of the archive that no line of the manifest names are left out: {unlisted:,}.": unlisted,
         f"Lines of the manifest that repeat others are left out: {reader.repeated:,}.": reader.repeated,
         f"Blanks around labels are left out, in lines: {reader.blank_labels:,}.": reader.blank_labels,
         f"Labels with fewer than {MIN_LABEL_CLIPS} clips: {len(rare)}, such as "
         f"{', '.join(shorten(label) for label in rare[:5])}.": len(rare),
         f"Clips for training that are also held out for valid or test: {shared:,}.": shared,
     }
-    return [sentence for sentence, count in warnings.items() if count]
+    unlisted = left_out_warnings(source.unlisted(reader.named), UNLISTED)
+    return unlisted + [sentence for sentence, count in warnings.items() if count]
 
 
 def _count_shared(clips: list[Clip]) -> int:

@@ -68,7 +68,7 @@ def test_a_manifest_names_files_and_splits(tmp_path: Path) -> None:
     content = music.archive({name: music.chorale(0) for name in ("a.mid", "b.mid", "c.mid")}, rows)
     arrays, summary, warnings = read(tmp_path, content)
     assert arrays["split"].tolist() == [2, UNASSIGNED]
-    assert summary["split"] == {"train": 1, "valid": 0, "test": 1}
+    assert summary["splits"] == {"train": 0, "valid": 0, "test": 1, "open": 1}
     assert [warning.split()[0] for warning in warnings] == ["Line", "Left"]
 
 
