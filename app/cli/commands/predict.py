@@ -17,7 +17,7 @@ from app.typedefs import Json
 
 FILES = (
     "JSON Lines of instances, a JSON body, a data set of the task (labels are left out), or a recording, "
-    "clip or MIDI file where the task takes one; - is stdin."
+    "clip or MIDI file where the task takes one; - is stdin. Music needs none."
 )
 ONE_INPUT = "give a file, --text or --prompt, and only one of them"
 OUTPUT = "Where to write the file in the prediction, such as music."
@@ -88,6 +88,7 @@ def print_stream(
     if len(instances) != 1:
         raise typer.BadParameter(f"--stream takes one instance, not {len(instances)}")
     answer: Json = {}
+    ends_line = False
 
     def events() -> Iterator[Json]:
         nonlocal answer
@@ -96,6 +97,7 @@ def print_stream(
     for event in events():
         sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n" if as_json else event["text"])
         sys.stdout.flush()
-    if not as_json:
+        ends_line = event["text"].endswith("\n")
+    if not as_json and not ends_line:
         sys.stdout.write("\n")
     return answer

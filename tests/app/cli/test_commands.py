@@ -377,7 +377,7 @@ def test_the_file_of_a_streamed_prediction_is_written(
     monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "music")
     monkeypatch.setattr("app.cli.client.Client.stream", stream)
     done = run("predict", "bach", "--stream", "--output", tmp_path / "out.mid")
-    assert (done.exit_code, done.stdout) == (0, "note\n\n")
+    assert (done.exit_code, done.stdout) == (0, "note\n")
     assert (tmp_path / "out.mid").read_bytes() == b"MThd"
 
 
