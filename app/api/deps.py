@@ -88,8 +88,14 @@ ReadSession = Annotated[Session, Depends(read_session, scope="function")]
 
 def refuse_unknown_query(connection: HTTPConnection) -> None:
     """Raise `Invalid` for query parameters that the route does not have: it would ignore them in silence."""
+    if connection.scope["type"] == "http":  # a WebSocket says so in its last message
+        check_query(connection)
+
+
+def check_query(connection: HTTPConnection) -> None:
+    """Raise `Invalid` for query parameters that the connection's route does not have."""
     dependant = getattr(connection.scope.get("route"), "dependant", None)
-    if dependant is None or connection.scope["type"] != "http" or not connection.query_params:
+    if dependant is None or not connection.query_params:
         return
     known = sorted(_query_names(dependant))
     problems = [

@@ -83,10 +83,12 @@ class RequestIdMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event."""
+        headers = dict(scope.get("headers", ()))
+        if scope["type"] == "websocket":
+            send = _HandshakeSender(send, assign_request_id(scope, headers))
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
         response = _ResponseSender(
             send, assign_request_id(scope, headers), headers_only=scope["method"] == "HEAD"
         )
@@ -123,6 +125,18 @@ def _plain_scope(scope: Scope) -> Scope:
         headers = [header for header in scope["headers"] if header[0] not in BODY_HEADERS]
         scope = {**scope, "headers": headers}
     return scope
+
+
+class _HandshakeSender:
+    """Sends the messages of a WebSocket, with the request's id where the handshake is answered."""
+
+    def __init__(self, send: Send, request_id: bytes) -> None:
+        self._send, self._request_id = send, request_id
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] in ("websocket.accept", "websocket.http.response.start"):
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._request_id)]
+        await self._send(message)
 
 
 class _ResponseSender:

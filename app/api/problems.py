@@ -5,7 +5,7 @@ import logging
 from collections.abc import Collection, Sequence
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import Response
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -15,7 +15,7 @@ from app.api.codings import ACCEPTED_CODINGS, UnsupportedCoding
 from app.api.paths import PathIndex
 from app.api.request_errors import invalid_request, unreadable_body
 from app.api.response_schemas import reference
-from app.errors import AppError, Invalid, Problem, Unavailable
+from app.errors import AppError, Invalid, Problem, Unavailable, pointer
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ TITLES = {
     415: "Unsupported media type",
     416: "Range not satisfiable",
     422: "Not valid",
+    426: "Upgrade required",
     429: "Too many requests",
     500: "Internal error",
     503: "Unavailable",
@@ -105,7 +106,7 @@ def problem(
         "status": status,
         "detail": detail,
         "request_id": request.scope.get("request_id", ""),
-        "errors": [{"pointer": pointer, "detail": text} for pointer, text in problems],
+        "errors": [{"pointer": one.pointer, "detail": one.detail} for one in problems],
     }
     # Not orjson: a quotation from the request may hold lone surrogates, which only escapes can express.
     return Response(json.dumps(body), status, {**(headers or {})}, media_type="application/problem+json")
@@ -163,6 +164,14 @@ async def _handle_validation_error(request: Request, error: Exception) -> Respon
     if not isinstance(error, RequestValidationError):
         raise error
     return error_response(request, invalid_request(request, error))
+
+
+async def _handle_handshake_error(request: Request, error: Exception) -> Response:
+    """The response to the handshake of a WebSocket whose parameters are refused."""
+    if not isinstance(error, WebSocketRequestValidationError):
+        raise error
+    problems = [Problem(pointer(*one["loc"]), one["msg"]) for one in error.errors()]
+    return error_response(request, Invalid(problems=problems))
 
 
 def error_responses(path: str, statuses: Collection[str]) -> Json:
@@ -245,5 +254,6 @@ def install(app: FastAPI) -> None:
     """Register the handlers of all errors with the application."""
     app.add_exception_handler(AppError, _handle_app_error)
     app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(WebSocketRequestValidationError, _handle_handshake_error)
     app.add_exception_handler(HTTPException, HttpExceptionHandler(app))
     app.add_exception_handler(SQLAlchemyError, _handle_database_error)

@@ -4,7 +4,7 @@ import io
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,8 +162,13 @@ class Client:
         """The name of a model's task."""
         return str(self.get(f"/v1/models/{quote(model, safe='')}")["task"])
 
-    def stream(self, model: str, instance: Any, parameters: Json, **which: str | int) -> Iterator[Json]:
-        """Yield a text as it is generated, piece by piece: `{"text": …}`; the last has a `finish_reason`."""
+    def stream(
+        self, model: str, instance: Any, parameters: Json, **which: str | int
+    ) -> Generator[Json, None, Json]:
+        """Yield a text as it is generated, piece by piece: `{"text": …}`; the last has a `finish_reason`.
+
+        Returns the whole answer.
+        """
         body = {"instances": [instance], "parameters": {**parameters, "stream": True}}
         path, name = f"/v1/models/{quote(model, safe='')}/predict", ""
         with self._open_stream("POST", path, params=which, json=body) as response:
@@ -173,10 +178,12 @@ class Client:
                     name = value
                 elif field == "data" and name == "error":
                     raise RequestRefused(json.loads(value))
+                elif field == "data" and name == "done":
+                    answer: Json = json.loads(value)
+                    return answer
                 elif field == "data" and not name:
                     yield json.loads(value)
-        if name != "done":
-            raise ClientError(f"{self.url}: the response ended early")
+        raise ClientError(f"{self.url}: the response ended early")
 
     def promote(self, model: str, alias: str, target: Json) -> Json:
         """Point an alias at `{"version": n}` or `{"versions": {n: share}}`, with or without a `shadow`."""

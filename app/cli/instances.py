@@ -1,14 +1,17 @@
 """Instances to predict, from a file in any form that its task can read."""
 
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import msgspec
 import typer
 
-from app.cli.values import STDIN, parse_body, read_text, usage_error
+from app.cli.values import STDIN, parse_body, usage_error
 from app.errors import DatasetInvalid
 from app.ingest import file_kinds
 from app.ingest.readers import Mapping, open_content, open_source
@@ -21,19 +24,24 @@ DELIMITED = ("csv", "tsv")
 TABLES = (*DELIMITED, "conll", "parquet")
 JSON_LINES, PLAIN, ARCHIVE = "jsonl", "txt", "zip"
 JSON_STARTS = (b"{", b"[")
+STDIN_NAME = "standard input"  # in messages
 
 
 def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
     """The body of a prediction request: instances, and parameters where a JSON file has them.
 
     Columns of a data set that are not part of an instance, such as labels, are left out. Where an instance is
-    a file, such as a recording, another file than JSON is one instance. A file of text may be compressed.
+    a file, such as a recording, another file than JSON is one instance. A file may be compressed; `-` is
+    standard input.
     """
+    if path == STDIN:
+        with _stdin_file() as file:
+            return read_instances(file, task_name, columns)
     task = TASKS.get(task_name)
-    format_ = "" if task is None or path == STDIN else _format_of(path)
+    format_ = "" if task is None else _format_of(path, task.formats)
     archive = task is not None and format_ == ARCHIVE and ARCHIVE in task.formats
-    field = None if task is None or archive or path == STDIN else binary_field(task.tensor_inputs)
-    if field is not None and not (content := path.read_bytes()).lstrip().startswith(JSON_STARTS):
+    field = None if task is None or archive else binary_field(task.tensor_inputs)
+    if field is not None and not _is_json(content := _read_content(path)):
         return {"instances": [{field: bytes_to_json(content)}]}
     if task is None or not (archive or format_ in (*TABLES, PLAIN)):
         body = parse_body(_read_text(path))
@@ -46,15 +54,34 @@ def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
     return body | {"instances": [as_instance(example, task) for example in body["instances"]]}
 
 
-def _format_of(path: Path) -> str:
-    """The format of a file by its first bytes, where these tell, or its name without the compression's."""
+@contextmanager
+def _stdin_file() -> Iterator[Path]:
+    """What is on standard input as a file, since formats are read from files."""
+    with TemporaryDirectory(prefix="recurra-") as folder:
+        path = Path(folder, STDIN_NAME)
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield path
+
+
+def _format_of(path: Path, formats: Sequence[str]) -> str:
+    """The format of a file by its first bytes, where these tell, or its name without the compression's.
+
+    Without a name that tells it is one of a task's `formats`, by the first line.
+    """
     with _open(path) as file:
         head = file.read(file_kinds.SNIFF_BYTES)
     if (binary := file_kinds.binary_format(head)) is not None:
         return binary
     suffix = PurePath(file_kinds.uncompressed_name(path.name)).suffix.lower().removeprefix(".")
     named = file_kinds.OTHER_NAMES.get(suffix, suffix)
-    return JSON_LINES if named in DELIMITED and head.lstrip().startswith(JSON_STARTS) else named
+    if not named and formats != (ARCHIVE,) and head.strip() and not _is_json(head):
+        return file_kinds.detect_format(formats, path.name, head)
+    return JSON_LINES if named in DELIMITED and _is_json(head) else named
+
+
+def _is_json(content: bytes) -> bool:
+    return content.removeprefix(file_kinds.BOM).lstrip().startswith(JSON_STARTS)
 
 
 @contextmanager
@@ -67,17 +94,19 @@ def _open(path: Path) -> Iterator[BinaryIO]:
         raise usage_error(error) from None
 
 
-def _read_text(path: Path) -> str:
-    if path == STDIN:
-        return read_text(path)
+def _read_content(path: Path) -> bytes:
     with _open(path) as file:
-        content = file.read()
+        return file.read()
+
+
+def _read_text(path: Path) -> str:
+    content = _read_content(path)
     if kind := file_kinds.foreign_kind(content[: file_kinds.SNIFF_BYTES]):
-        raise typer.BadParameter(f"{path} is {kind[0]}, which is not read: {kind[1]}")
+        raise typer.BadParameter(f"{path.name} is {kind[0]}, which is not read: {kind[1]}")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"{path} is not UTF-8 text: {error}") from None
+        raise typer.BadParameter(f"{path.name} is not UTF-8 text: {error}") from None
 
 
 def _are_rows(instances: Sequence[Any], task: Task, columns: dict[str, str]) -> bool:
@@ -96,6 +125,12 @@ def binary_field(fields: Sequence[TensorField]) -> str | None:
     """The field of an instance or a prediction that holds a file, where there is exactly one."""
     names = [field.name for field in fields if field.binary]
     return names[0] if len(names) == 1 else None
+
+
+def may_be_empty(task_name: str) -> bool:
+    """Whether an instance of a task needs no field, such as music that is composed from nothing."""
+    task = TASKS.get(task_name)
+    return task is not None and not any(field.required or field.alternative for field in task.tensor_inputs)
 
 
 def as_instance(example: Any, task: Task) -> Any:

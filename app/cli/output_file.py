@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from app.cli.console import notes
 from app.cli.instances import binary_field
 from app.tasks import TASKS
 from app.typedefs import Json
@@ -14,15 +15,13 @@ from app.typedefs import Json
 Save = Callable[[list[Any]], list[Any]]
 
 
-def output_writer(path: Path | None, task_of: Callable[[], str], *, stream: bool) -> Save:
-    """What writes the file in the only prediction to `path` and returns the prediction without it.
+def output_writer(path: Path | None, task_of: Callable[[], str]) -> Save:
+    """What writes the file in the only prediction to `path`, says so, and returns the prediction without it.
 
     Without a path it changes nothing. Raises `BadParameter` for a task whose predictions are no files.
     """
     if path is None:
         return list
-    if stream:
-        raise typer.BadParameter("a prediction is written to a file or streamed, not both")
     field = _binary_output(task_of())
     return lambda predictions: _write(path, field, predictions)
 
@@ -41,7 +40,8 @@ def _write(path: Path, field: str, predictions: list[Any]) -> list[Json]:
         raise typer.BadParameter(f"--output takes one instance, not {len(predictions)}")
     (prediction,) = predictions
     try:
-        path.write_bytes(base64.b64decode(prediction[field]))
+        count = path.write_bytes(base64.b64decode(prediction[field]))
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be written: {error.strerror}") from None
+    notes().print(f"{path}: {count:,} bytes", soft_wrap=True)
     return [{name: value for name, value in prediction.items() if name != field}]

@@ -1,7 +1,6 @@
 """Arguments of the form `key=value`, and files of instances, as JSON."""
 
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -61,14 +60,6 @@ def _parse_lines(text: str) -> list[Any]:
     if not instances:
         raise typer.BadParameter("the file has no instances")
     return instances
-
-
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file; `-` is stdin."""
-    try:
-        return sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"{path} is not UTF-8 text: {error}") from None
 
 
 def usage_error(error: DatasetInvalid) -> typer.BadParameter:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.errors import DatasetInvalid, Invalid, Problem
+from app.errors import DatasetInvalid, Invalid, Problem, pointer
 from app.infrastructure.processes import die_with_parent
 from app.ingest.file_kinds import MAGIC, SNIFF_BYTES, choose_format, compression, uncompressed_name
 from app.ingest.limits import ArchiveLimits
@@ -19,7 +19,7 @@ from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
 from app.tasks import TASKS
 from app.tasks.contract import Task
-from app.tasks.source import Faults
+from app.tasks.source import Faults, Source
 from app.typedefs import Json
 
 MAX_ARRAYS_BYTES = 16 << 30
@@ -71,7 +71,10 @@ def _read_and_store(spec: Json, task: Task) -> Json:
     mapping = Mapping.checked(spec["columns"], task.columns)
     path, limits = Path(spec["path"]), ArchiveLimits(**spec["archive_limits"])
     format_name = find_format(path, spec.get("filename", ""), task, spec["format"])
-    reading = task.read(open_source(path, format_name, mapping, faults, limits), faults)
+    source = open_source(path, format_name, mapping, faults, limits)
+    if source.has_manifest:
+        check_manifest(open_source(path, format_name, mapping, Faults(), limits), task)
+    reading = task.read(source, faults)
     faults.check()
     np.savez(Path(spec["out"]) / "arrays.npz", allow_pickle=False, **reading.arrays)
     return {
@@ -80,6 +83,23 @@ def _read_and_store(spec: Json, task: Task) -> Json:
         "summary": reading.summary | _trainability(reading.untrainable) | {"columns": spec["columns"]},
         "warnings": [*_untrainable_warnings(reading.untrainable), *reading.warnings],
     }
+
+
+def check_manifest(source: Source, task: Task) -> None:
+    """Raise `DatasetInvalid` for an archive whose manifest begins with a line for another task."""
+    line, record = next(source.manifest(), (0, {}))
+    fields = record.keys() - set(task.columns)
+    others = [
+        one.name
+        for one in TASKS.values()
+        if source.format in one.formats and fields and record.keys() <= set(one.columns)
+    ]
+    if others:
+        present, wanted = ", ".join(sorted(record)), ", ".join(task.columns)
+        detail = (
+            f"This is an archive for {' or '.join(others)}: a line has {present}; {task.name} has {wanted}."
+        )
+        raise DatasetInvalid.of([Problem(pointer("file", "row", line), detail)])
 
 
 def find_format(path: Path, filename: str, task: Task, requested: str | None) -> str:

@@ -1,6 +1,6 @@
 """The media files in an uploaded archive, read and decoded; what is wrong with one becomes a fault."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app.errors import DatasetInvalid
@@ -10,6 +10,16 @@ from app.tasks.contract import bytes_to_json
 from app.tasks.shared.table_cells import shorten
 from app.tasks.source import Faults, Source
 from app.typedefs import Json
+
+UNLISTED = "in no line of the manifest"  # why a member is left out
+
+
+def left_out_warnings(names: Sequence[str], reason: str) -> list[str]:
+    """A warning that counts the members of an archive that are not read; none without such members."""
+    if not names:
+        return []
+    shown = ", ".join(map(shorten, names[:3])) + (", …" if len(names) > 3 else "")
+    return [f"Left out: {len(names):,} of the archive's members, {reason} ({shown})."]
 
 
 class MediaMembers:

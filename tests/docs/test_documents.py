@@ -103,6 +103,13 @@ def only(answers: list[Json], field: str) -> Json:
     return value
 
 
+def repeated(answers: list[Json]) -> Json:
+    """The one prediction that several answers have alike."""
+    first, *others = (one["predictions"] for one in answers if "predictions" in one)
+    assert others == [first]
+    return dict(first[0])
+
+
 def run_examples(tasks: Collection[str], url: str) -> None:
     """Run the examples of these tasks; each prints its figures in a line, and some predictions."""
     for task in tasks:
@@ -209,21 +216,28 @@ def check_generation(printed: str, programs: list[str]) -> None:
     assert len(completed) > 0
 
 
-def check_speech(printed: str, _: list[str]) -> None:
-    (prediction,) = only(objects(printed), "predictions")["predictions"]
+def check_speech(printed: str, programs: list[str]) -> None:
+    prediction = repeated(objects(printed))
     assert prediction["duration_seconds"] == 1.008
     assert prediction["text"] == " ".join(word["word"] for word in prediction["words"])
+    (heard,) = programs
+    *texts, done = heard.splitlines()
+    assert len(texts) > 1
+    assert "'done': True" in done
 
 
 def check_video(printed: str, _: list[str]) -> None:
-    (prediction,) = only(objects(printed), "predictions")["predictions"]
+    answers = [one["predictions"][0] for one in objects(printed) if "predictions" in one]
+    assert {one["label"] for one in answers} == {answers[0]["label"]}
+    prediction, _ = answers
     assert len(prediction["scores"]) == 2
     assert prediction["label"] == max(prediction["scores"], key=prediction["scores"].get)
 
 
 def check_music(printed: str, _: list[str]) -> None:
     events = [json.loads(line) for line in re.findall(r"(?m)data: (.*)$", printed)]
-    (prediction,) = only(objects(printed), "predictions")["predictions"]
+    (prediction,), (continued,) = (one["predictions"] for one in objects(printed) if "predictions" in one)
+    assert base64.b64decode(continued["midi_base64"])[:4] == b"MThd"
     (streamed,) = only(events, "predictions")["predictions"]
     assert prediction == streamed
     assert base64.b64decode(prediction["midi_base64"])[:4] == b"MThd"

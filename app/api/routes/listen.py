@@ -13,8 +13,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from app.api import sse
-from app.api.deps import StateDep
-from app.api.problems import as_app_error
+from app.api.deps import StateDep, check_query
+from app.api.problems import as_app_error, problem
 from app.api.raw import DEFAULT_DEADLINE_SECONDS
 from app.api.response_schemas import TEXT_CONTENT
 from app.errors import AppError, DeadlinePassed, Forbidden, Invalid, Problem, pointer
@@ -73,6 +73,7 @@ async def listen_live(
     await socket.accept()
     service = socket.app.state.shared.predictions
     try:
+        check_query(socket)
         route = await choose_route(service, name, version, alias)
         listener = open_listening(route, route.task.parameters(), sample_rate)
         messages = listen(service, route, listener, received_samples(socket), DEFAULT_DEADLINE_SECONDS)
@@ -88,6 +89,17 @@ async def listen_live(
             raise
         await socket.send_text(orjson.dumps(error_message(known)).decode())
         await socket.close(REFUSED if known.status < 500 else FAILED)
+
+
+@router.get("/v1/models/{name}/listen", include_in_schema=False)
+async def require_upgrade(
+    request: Request, version: str = "", alias: str = "", sample_rate: str = ""
+) -> Response:
+    """Refuse a GET that is no handshake (RFC 9110, 15.5.22), whatever the handshake's parameters are."""
+    del version, alias, sample_rate
+    detail = "GET is for WebSockets here; POST takes a recording in lines."
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    return problem(request, 426, "upgrade-required", detail, headers=headers)
 
 
 def is_same_origin(headers: Headers) -> bool:

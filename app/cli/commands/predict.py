@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,15 +10,16 @@ import typer
 
 from app.cli.client import Client
 from app.cli.console import DEFAULT_URL, AsJson, Url, connect, print_json
-from app.cli.instances import read_instances
+from app.cli.instances import may_be_empty, read_instances
 from app.cli.output_file import output_writer
 from app.cli.values import STDIN, parse_columns, parse_pairs
 from app.typedefs import Json
 
 FILES = (
     "JSON Lines of instances, a JSON body, a data set of the task (labels are left out), or a recording, "
-    "clip or MIDI file where the task takes one; - is stdin."
+    "clip or MIDI file where the task takes one; - is stdin. Music needs none."
 )
+ONE_INPUT = "give a file, --text or --prompt, and only one of them"
 OUTPUT = "Where to write the file in the prediction, such as music."
 
 
@@ -41,44 +43,61 @@ def predict(
     """Predict each instance of a file, or one text; one prediction a line, in order."""
     if version is not None and alias is not None:
         raise typer.BadParameter("name a version or an alias, not both")
-    if sum(value is not None for value in (file, text, prompt)) != 1:
-        raise typer.BadParameter("give a file, --text or --prompt, and only one of them")
+    if sum(value is not None for value in (file, text, prompt)) > 1:
+        raise typer.BadParameter(ONE_INPUT)
     if file is not None and file != STDIN and not file.is_file():
         raise typer.BadParameter(f"there is no file {file}")
     overrides = parse_pairs(parameter, "--parameter")
     which = {name: value for name, value in (("version", version), ("alias", alias)) if value is not None}
     with connect(url, as_json=as_json) as client:
-        save = output_writer(output, lambda: client.task_of(model), stream=stream)
+        save = output_writer(output, lambda: client.task_of(model))
         if file is None:
-            body = single_instance(text, prompt)
+            body = single_instance(text, prompt, lambda: client.task_of(model))
         else:
             body = read_instances(file, client.task_of(model), parse_columns(columns_))
         parameters = {**body.get("parameters", {}), **overrides}
         if stream:
-            print_stream(client, model, body["instances"], parameters, which, as_json=as_json)
+            answer = print_stream(client, model, body["instances"], parameters, which, as_json=as_json)
+            save(answer["predictions"])
             return
         answer = client.predict(model, body["instances"], parameters, **which)
     answer["predictions"] = save(answer["predictions"])
     if as_json:
         print_json(answer)
         return
-    for prediction in answer["predictions"]:
+    for prediction in answer["predictions"] if output is None else ():
         sys.stdout.write(json.dumps(prediction, ensure_ascii=False) + "\n")
 
 
-def single_instance(text: str | None, prompt: str | None) -> Json:
-    """The body of a prediction request with one text or prompt."""
+def single_instance(text: str | None, prompt: str | None, task_of: Callable[[], str]) -> Json:
+    """The body of a prediction request with one text or prompt, or with nothing where nothing is needed."""
+    if text is None and prompt is None:
+        if not may_be_empty(task_of()):
+            raise typer.BadParameter(ONE_INPUT)
+        return {"instances": [{}]}
     return {"instances": [{"text": text} if prompt is None else {"prompt": prompt}]}
 
 
 def print_stream(
     client: Client, model: str, instances: list[Any], parameters: Json, which: Json, *, as_json: bool
-) -> None:
-    """Print the text of one instance while it is generated, or each event as a line of JSON."""
+) -> Json:
+    """Print the text of one instance while it is generated, or each event as a line of JSON.
+
+    Returns the whole answer.
+    """
     if len(instances) != 1:
         raise typer.BadParameter(f"--stream takes one instance, not {len(instances)}")
-    for event in client.stream(model, instances[0], parameters, **which):
+    answer: Json = {}
+    ends_line = False
+
+    def events() -> Iterator[Json]:
+        nonlocal answer
+        answer = yield from client.stream(model, instances[0], parameters, **which)
+
+    for event in events():
         sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n" if as_json else event["text"])
         sys.stdout.flush()
-    if not as_json:
+        ends_line = event["text"].endswith("\n")
+    if not as_json and not ends_line:
         sys.stdout.write("\n")
+    return answer

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.client import Client
-from app.cli.commands.train import Pairs, upload
+from app.cli.commands.train import Pairs, check_task, upload
 from app.cli.console import DEFAULT_URL, AsJson, Url, connect, notes, print_json
 from app.cli.search_space import parse_search
 from app.cli.values import parse_columns, parse_pairs
@@ -56,6 +56,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train a network for each setting of a search, over several seeds; the best becomes the version."""
+    check_task(task)
     fields = {
         "name": name,
         "format": format_,

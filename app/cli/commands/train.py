@@ -13,6 +13,7 @@ from app.cli.values import parse_columns, parse_pairs
 from app.cli.watch import until_done
 from app.tasks import TASKS
 from app.typedefs import Json
+from app.validation.names import unknown_name
 
 Source = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The data set.")]
 Pairs = list[str]
@@ -39,6 +40,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Upload a file, train a network on it, and compare it with the baseline."""
+    check_task(task)
     fields = {
         "name": name,
         "format": format_,
@@ -57,6 +59,12 @@ def train(
             print_json(job) if as_json else typer.echo(job["id"])
         elif not until_done(client, job, as_json=as_json):
             raise typer.Exit(1)
+
+
+def check_task(name: str) -> None:
+    """Raise `BadParameter` for a task that there is not."""
+    if name not in TASKS:
+        raise typer.BadParameter(unknown_name("task", name, sorted(TASKS)), param_hint="--task")
 
 
 def upload(client: Client, file: Path, task: str, fields: dict[str, str]) -> Json:

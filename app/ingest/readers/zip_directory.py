@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from app.errors import DatasetInvalid, Problem
+from app.media.sniffing import HEAD_BYTES, describe_content
 
 END = struct.Struct("<4s4H2IH")  # signature, 2 disks, 2 counts of entries, size, offset, comment's length
 END64 = struct.Struct("<4sQ2H2I4Q")  # signature, own size, 2 versions, then as in `END`
@@ -49,6 +50,14 @@ class ZipEntry:
 def invalid_archive(detail: str) -> DatasetInvalid:
     """The error for an archive that is refused as a whole."""
     return DatasetInvalid.of([Problem("/file", detail)])
+
+
+def _not_an_archive(head: bytes) -> DatasetInvalid:
+    """The error for a file without a directory, by its first bytes."""
+    if head.startswith(b"PK"):
+        return invalid_archive("This is not a complete zip archive: its directory is missing.")
+    needed = "Files come in an archive, with a manifest.jsonl that says what each of them is."
+    return invalid_archive(f"This is not a zip archive: it is {describe_content(head)}. {needed}")
 
 
 def read_entries(file: BinaryIO, max_members: int) -> list[ZipEntry]:
@@ -94,7 +103,7 @@ def _find_end(file: BinaryIO) -> tuple[int, int, int, int]:
     while at >= 0 and at + END.size + END.unpack_from(tail, at)[-1] != len(tail):
         at = tail.rfind(b"PK\x05\x06", 0, at)
     if at < 0:
-        raise invalid_archive("This is not a complete zip archive: its directory is missing.")
+        raise _not_an_archive(_read_at(file, 0, HEAD_BYTES))
     end = tail_start + at
     _, *disks, _, count, length, start, _ = END.unpack_from(tail, at)
     locator = _read_at(file, end - LOCATOR64.size, LOCATOR64.size) if end >= LOCATOR64.size else b""

@@ -65,7 +65,7 @@ def parse_inference_request(body: bytes, length: int | None, signature: Signatur
     booleans = _may_hold_booleans(body, length)
     fields = {field.name: field for field in signature.inputs}
     tensors: dict[str, Array] = {}
-    for entry in _objects(message, "inputs"):
+    for entry in [] if _needs_none(signature) and "inputs" not in message else _objects(message, "inputs"):
         header = _parse_header(entry)
         field = fields.get(header.name)
         if field is None:
@@ -104,7 +104,7 @@ def write_response(
     outputs, blobs = [], []
     for name, binary in request.outputs.items():
         array, keys = tensors[name]
-        parameters: Json = {} if keys is None else {"keys": ",".join(keys)}
+        parameters: Json = {} if keys is None else {"keys": join_keys(keys)}
         entry: Json = {"name": name, "datatype": datatypes[name], "shape": array.shape}
         if binary:
             blobs.append(to_bytes(array))
@@ -119,6 +119,12 @@ def write_response(
         body["parameters"] = {"warnings": warnings}
     head = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     return b"".join((head, *blobs)), len(head) if blobs else None
+
+
+def join_keys(keys: Sequence[str]) -> str:
+    """Keys with commas between them; as a JSON list where a comma, or the first key, would mislead."""
+    is_misleading = any("," in key for key in keys) or (keys and keys[0].startswith("["))
+    return orjson.dumps(keys).decode() if is_misleading else ",".join(keys)
 
 
 def _refuse(detail: str) -> NoReturn:
@@ -227,11 +233,18 @@ def _flag(parameters: Json, name: str, *, default: bool) -> bool:
     return value
 
 
+def _needs_none(signature: Signature) -> bool:
+    """Whether a request may have no inputs, since all of them are optional."""
+    return not any(field.required or field.alternative for field in signature.inputs)
+
+
 def _count_rows(tensors: dict[str, Array], signature: Signature) -> int:
     """The size of the batch; raises `Invalid` unless all tensors agree on it and none is missing."""
     for field in signature.inputs:
         if field.required and field.name not in tensors:
             _refuse(f'input "{field.name}" is missing')
+    if not tensors and _needs_none(signature):
+        return 1
     if not tensors:
         _refuse("the request has no inputs")
     first = next(iter(tensors))
@@ -245,8 +258,12 @@ def _count_rows(tensors: dict[str, Array], signature: Signature) -> int:
 
 
 def _parse_raw(body: bytes, signature: Signature) -> InferenceRequest:
-    """A body that is the data of the only required input: one row, whose variable size follows from it."""
-    required = [field for field in signature.inputs if field.required]
+    """A body that is the data of the only input, or the only required one: one row.
+
+    Its variable size follows from the data.
+    """
+    single = len(signature.inputs) == 1
+    required = [field for field in signature.inputs if field.required or single]
     is_bytes = [field.datatype for field in required] == ["BYTES"]
     if len(required) != 1 or required[0].shape.count(-1) != (0 if is_bytes else 1):
         _refuse("a raw body needs a model with one required input of one variable dimension")

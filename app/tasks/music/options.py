@@ -94,19 +94,24 @@ EXAMPLE_INSTANCE: Json = {}
 
 def check_options(summary: Json, options: MusicOptions) -> list[Problem]:
     """The problems of these options for a data set with this summary; none if a job may have them."""
-    problems = []
-    if summary["pieces"] < MIN_PIECES:
-        detail = f"The data set has {summary['pieces']} pieces; at least {MIN_PIECES} are needed."
-        problems.append(Problem("/dataset", detail))
-    elif summary["train_notes"] < MIN_TRAIN_NOTES:
-        few = f"The data set has {summary['train_notes']:,} notes to train on"
-        problems.append(Problem("/dataset", f"{few}; at least {MIN_TRAIN_NOTES:,} are needed."))
+    reason = untrainable(summary)
+    problems = [] if reason is None else [Problem("/dataset", reason)]
     if options.coding == "voices" and (summary["tracks"] < 2 or summary["drums"]):
         detail = "The pieces have no voices: each of their tracks must be one, without drums."
         problems.append(Problem("/options/coding", detail))
     if options.coding == "performance" and options.steps_per_quarter is not None:
         problems.append(Problem("/options/steps_per_quarter", "A performance has no grid of quarter notes."))
     return problems
+
+
+def untrainable(summary: Json) -> str | None:
+    """Why there is too little music to train on, if so."""
+    pieces, notes = summary["pieces"], summary["train_notes"]
+    if pieces < MIN_PIECES:
+        return f"There {'is 1 piece' if pieces == 1 else f'are {pieces} pieces'}; {MIN_PIECES} are needed."
+    if notes < MIN_TRAIN_NOTES:
+        return f"There are {notes:,} notes to train on; at least {MIN_TRAIN_NOTES:,} are needed."
+    return None
 
 
 def training_defaults(summary: Json) -> Json:

@@ -7,11 +7,11 @@ import numpy as np
 
 from app.media.decoder import MediaDecoder
 from app.tasks.arrays import Arrays, Ints
-from app.tasks.media_members import MediaMembers
+from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings
 from app.tasks.music.codings.pieces import KEYS, MELODIC_KEYS, Coding, Piece
 from app.tasks.music.codings.selection import coding_to_json, fit_coding
 from app.tasks.shared.ragged import Ragged
-from app.tasks.shared.splits import SPLIT, SPLIT_NAMES, TRAIN, TRAINING_CODES, UNASSIGNED, read_split
+from app.tasks.shared.splits import SPLIT, TRAINING_CODES, UNASSIGNED, count_splits, read_split
 from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
 from app.tasks.source import Faults, Source
 from app.typedefs import Json
@@ -67,7 +67,7 @@ def _list_files(source: Source, faults: Faults, warnings: list[str]) -> Iterator
     if not source.has_manifest:
         names = [member.name for member in source.members() if _is_midi(member.name)]
         yield from (MidiFile(name, UNASSIGNED, None) for name in names)
-        _warn_left_out(source.unlisted(names), "without the name of a MIDI file", warnings)
+        warnings += left_out_warnings(source.unlisted(names), "without the name of a MIDI file")
         return
     seen: dict[str, int] = {}  # name -> split
     for line, record in source.manifest():
@@ -81,18 +81,12 @@ def _list_files(source: Source, faults: Faults, warnings: list[str]) -> Iterator
             warnings.append(f"Line {line} names {shorten(name)} again, which is left out.")
         else:
             faults.add(f"{shorten(name)} was assigned to another split before.", row=line, column=SPLIT)
-    _warn_left_out(source.unlisted(seen), "in no line of the manifest", warnings)
+    warnings += left_out_warnings(source.unlisted(seen), UNLISTED)
 
 
 def _is_midi(name: str) -> bool:
     *folders, file = name.split("/")
     return file.lower().endswith(SUFFIXES) and not file.startswith(".") and SYSTEM_FOLDER not in folders
-
-
-def _warn_left_out(names: Sequence[str], reason: str, warnings: list[str]) -> None:
-    if names:
-        shown = ", ".join(map(shorten, names[:3])) + (", …" if len(names) > 3 else "")
-        warnings.append(f"Left out: {len(names):,} of the archive's members, {reason} ({shown}).")
 
 
 def _read_name(record: Json, line: int, faults: Faults) -> str | None:
@@ -147,8 +141,7 @@ class StoredPieces(Sequence[Piece]):
 
 def summarize(pieces: Sequence[Piece], codes: Ints) -> Json:
     """The summary of a data set: what it holds, and how its notes would be written as events."""
-    codes = np.where(codes == UNASSIGNED, TRAIN, codes)
-    train = [piece for piece, code in zip(pieces, codes, strict=True) if code == TRAIN]
+    train = [piece for piece, code in zip(pieces, codes.tolist(), strict=True) if code in TRAINING_CODES]
     coding = fit_coding(train, None, None)
     keys = np.unique(np.concatenate([piece.notes[:, 2] for piece in pieces]))
     pitches = keys[keys < MELODIC_KEYS]
@@ -165,7 +158,7 @@ def summarize(pieces: Sequence[Piece], codes: Ints) -> Json:
         "steps_per_quarter": coding.steps_per_quarter,
         "train_notes": sum(len(piece.notes) for piece in train),
         "train_events": _count_events(coding, train),
-        "split": {name: int((codes == split).sum()) for split, name in enumerate(SPLIT_NAMES)},
+        "splits": count_splits(codes.tolist()),
     }
 
 

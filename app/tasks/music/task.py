@@ -50,6 +50,7 @@ from app.tasks.music.options import (
     MusicPrediction,
     check_options,
     training_defaults,
+    untrainable,
 )
 from app.tasks.music.reading import MIDI, StoredPieces, read_beginnings, read_pieces
 from app.tasks.shared.splits import SPLIT, partition_rows
@@ -103,7 +104,8 @@ class Music:
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read the pieces of an archive of MIDI files."""
-        return Reading(*read_pieces(source, faults))
+        arrays, summary, warnings = read_pieces(source, faults)
+        return Reading(arrays, summary, warnings, untrainable(summary))
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a file, which is its beginning."""

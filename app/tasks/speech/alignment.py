@@ -84,8 +84,8 @@ def words_of(
     ]
 
 
-def confidence(log_probabilities: Sequence[float]) -> float:
-    """The geometric mean of probabilities; 1 of none."""
+def confidence(log_probabilities: Sequence[float]) -> float | None:
+    """The geometric mean of probabilities; None of none."""
     if not log_probabilities:
-        return 1.0
+        return None
     return round(min(1.0, math.exp(sum(log_probabilities) / len(log_probabilities))), 4)

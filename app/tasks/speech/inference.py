@@ -66,7 +66,7 @@ def encode_recording(state: Json, instance: SpeechInstance) -> Example:
         options = {RATE: state[RATE], "mel_bins": state["mel_bins"]}
         decoded = process_decoder().decode(AUDIO, instance.audio_base64, options)
     except MediaError as error:
-        raise Invalid(problems=[Problem("/audio_base64", f"the audio {error}")]) from None
+        raise Invalid(problems=[Problem("/audio_base64", f"the file {error}")]) from None
     frames, starts = normalize_parts(decoded["energies"], state)
     return Example(frames, Recording(decoded["seconds"], starts))
 
@@ -220,10 +220,11 @@ class SpeechListener:
 
     def close(self) -> Json:
         """The prediction for the whole recording."""
+        text = " ".join(text for text in self._texts if text)
         return {
-            "text": " ".join(text for text in self._texts if text),
+            "text": text,
             "duration_seconds": round(self._dropped / self._rate, 3),
-            "confidence": confidence(self._likely),
+            "confidence": confidence(self._likely) if text else None,
             "words": self._words,
         }
 
@@ -252,9 +253,10 @@ def decode_outputs(state: Json, example: Example, outputs: Array, parameters: Sp
     for word in words:
         word["end"] = min(word["end"], round(recording.seconds, 3))
         word["start"] = min(word["start"], word["end"])
+    text = join_parts(state, transcribed)
     return {
-        "text": join_parts(state, transcribed),
+        "text": text,
         "duration_seconds": round(recording.seconds, 3),
-        "confidence": confidence(likely),
+        "confidence": confidence(likely) if text else None,
         "words": words,
     }

@@ -8,7 +8,7 @@ import numpy as np
 from app.media.decoder import MediaDecoder
 from app.media.filterbank import FRAMES_A_SECOND, SHIFT_MS, frame_count
 from app.tasks.arrays import Array, Arrays
-from app.tasks.media_members import MediaMembers
+from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings
 from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
@@ -220,13 +220,10 @@ def _summary(clips: list[UploadedRecording], rate: int) -> Json:
 
 
 def _warnings(reader: SpeechReader, source: Source) -> list[str]:
-    unlisted, clips = source.unlisted(reader.clips), reader.clips.values()
+    clips = reader.clips.values()
     known = {c for clip in clips if clip.code in splits.TRAINING_CODES for c in clip.text or ""}
     unseen = {c for clip in clips for c in clip.text or ""} - known
-    warnings = []
-    if unlisted:
-        named = f"{len(unlisted):,} members are in no line of the manifest"
-        warnings.append(f"{named} and were left out, such as {shorten(unlisted[0])}.")
+    warnings = left_out_warnings(source.unlisted(reader.clips), UNLISTED)
     if reader.repeated:
         warnings.append(f"{reader.repeated:,} lines of the manifest repeat another and were left out.")
     if reader.shortened:

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.media.decoder import MediaDecoder
 from app.tasks.arrays import Arrays
-from app.tasks.media_members import MediaMembers
+from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels
 from app.tasks.shared.ragged import Ragged, Texts
@@ -20,6 +20,7 @@ from app.typedefs import Json
 
 VIDEO, LABEL, LABELS, CLIPS = "video", "label", "labels", "clips"
 FIELDS = (VIDEO, LABEL, SPLIT)
+NO_LABELS = "No clip has a label."  # why there is nothing to learn
 MAX_LABEL_CHARS = 200
 MIN_LABEL_CLIPS = 5  # a label with fewer clips causes a warning
 TRIAL_FRAMES = {"size": 8, "color": False, "frames": 1}  # a clip is decoded whole to see whether it can be
@@ -30,7 +31,7 @@ class Clip:
     """One line of the manifest with its file."""
 
     content: bytes
-    label: str
+    label: str | None  # None: the line says nothing of it
     split: int  # its code
     frames: int
     size: tuple[int, int]  # width and height, pixels
@@ -43,7 +44,8 @@ class VideoReader:
         self._faults = faults
         self._members = MediaMembers(source, faults, VIDEO, decoder)
         self.clips: list[Clip] = []
-        self.named: dict[str, tuple[str, int]] = {}  # label and split by the name of the member
+        self.named: dict[str, tuple[str | None, int]] = {}  # label and split by the name of the member
+        self._unlabelled: list[tuple[int, str]] = []  # lines without a label, and what is wrong with them
         self.repeated = 0
         self.blank_labels = 0  # labels that begin or end with a blank
 
@@ -51,19 +53,20 @@ class VideoReader:
         """Add the clip of one line, or report its faults."""
         for field in sorted(record.keys() - set(FIELDS)):
             self._faults.add(f"There is no field {shorten(field)}.", row=line, column=str(field))
-        name, label = self._read_name(line, record.get(VIDEO)), self._read_label(line, record.get(LABEL))
+        name, (valid, label) = self._read_name(line, record.get(VIDEO)), self._read_label(line, record)
         split = splits.read_split(record.get(SPLIT), line, self._faults)
         if name is None:
             return
         if name in self.named:
-            self._repeat(line, name, label, split)
+            if valid and split is not None:
+                self._repeat(line, name, label, split)
             return
-        self.named[name] = (label or "", splits.UNASSIGNED if split is None else split)
+        self.named[name] = (label, splits.UNASSIGNED if split is None else split)
         member = self._members.decode(name, line, TRIAL_FRAMES)
         if member is None:
             return
         content, facts = member
-        if label is not None and split is not None:
+        if valid and split is not None:
             size = (facts["width"], facts["height"])
             self.clips.append(Clip(content, label, split, facts["count"], size))
 
@@ -74,33 +77,50 @@ class VideoReader:
             return None
         return str(value)
 
-    def _read_label(self, line: int, value: object) -> str | None:
-        wrong = "is missing." if value is None else text_problem(value, MAX_LABEL_CHARS)
+    def _read_label(self, line: int, record: Json) -> tuple[bool, str | None]:
+        """Whether a clip can be kept, and its label; None where it has none."""
+        value = record.get(LABEL)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            self._unlabelled.append((line, "missing" if value is None else "empty"))
+            return True, None
+        wrong = text_problem(value, MAX_LABEL_CHARS)
         if wrong:
             self._faults.add(f"The label {wrong}", row=line, column=LABEL)
-            return None
+            return False, None
         label = str(value).strip()
         self.blank_labels += label != value
-        return label
+        return True, label
 
-    def _repeat(self, line: int, name: str, label: str | None, split: int | None) -> None:
+    def check_labels(self) -> None:
+        """Raise `DatasetInvalid` unless all clips have labels that can be told apart, or none has one."""
+        if any(label is not None for label, _ in self.named.values()):
+            for line, what in self._unlabelled:
+                self._faults.add(f"The label is {what}.", row=line, column=LABEL)
+        self._faults.check()
+        labels = [clip.label for clip in self.clips if clip.label is not None]
+        if labels:
+            codes = [clip.split for clip in self.clips]
+            check_labels(labels, codes, self._faults, noun="clip", column=LABEL)
+        self._faults.check()
+
+    def _repeat(self, line: int, name: str, label: str | None, split: int) -> None:
         """A second line about one member: a fault unless it says the same."""
         if self.named[name] == (label, split):
             self.repeated += 1
-        elif label is not None and split is not None:
+        else:
             column = LABEL if label != self.named[name][0] else SPLIT
             detail = f"The member {shorten(name)} has another {column} in an earlier line."
             self._faults.add(detail, row=line, column=column)
 
     def arrays(self) -> Arrays:
-        """The clips as they were uploaded; labels are numbered in alphabetical order."""
-        names = sorted({clip.label for clip in self.clips})
-        numbers = {name: number for number, name in enumerate(names)}
+        """The clips as they were uploaded; labels are numbered in alphabetical order, -1 is none."""
+        names = sorted({clip.label for clip in self.clips if clip.label is not None})
+        numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}
         contents = [np.frombuffer(clip.content, np.uint8) for clip in self.clips]
         return {
             **Texts.of(names).arrays(LABELS),
             **Ragged.of(contents, np.uint8).arrays(CLIPS),
-            LABEL: np.array([numbers[clip.label] for clip in self.clips], np.int64),
+            LABEL: np.array([numbers.get(clip.label, -1) for clip in self.clips], np.int64),
             SPLIT: np.array([clip.split for clip in self.clips], np.int8),
         }
 
@@ -114,11 +134,8 @@ def read_clips(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]
         reader = VideoReader(source, decoder, faults)
         for line, record in source.manifest():
             reader.add_record(line, record)
-    faults.check()
-    counts = Counter(clip.label for clip in reader.clips)
-    labels, codes = zip(*((clip.label, clip.split) for clip in reader.clips), strict=True)
-    check_labels(labels, codes, faults, noun="clip", column=LABEL)
-    faults.check()
+    reader.check_labels()
+    counts = Counter(clip.label for clip in reader.clips if clip.label is not None)
     return reader.arrays(), _summary(reader.clips, counts), _warnings(reader, source, counts)
 
 
@@ -126,6 +143,7 @@ def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
     frames = np.array([clip.frames for clip in clips])
     sizes = Counter(f"{width} × {height}" for width, height in (clip.size for clip in clips))
     return {
+        **({} if counts else {"trainable": False, "reason": NO_LABELS}),
         "examples": len(clips),
         "classes": len(counts),
         "labels": dict(counts.most_common(MAX_LABELS_SHOWN)),
@@ -141,18 +159,17 @@ def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
 
 
 def _warnings(reader: VideoReader, source: Source, counts: Counter[str]) -> list[str]:
-    unlisted = len(source.unlisted(reader.named))
     rare = [label for label, count in counts.items() if count < MIN_LABEL_CLIPS]
     shared = _count_shared(reader.clips)
     warnings = {
-        f"Members of the archive that no line of the manifest names are left out: {unlisted:,}.": unlisted,
         f"Lines of the manifest that repeat others are left out: {reader.repeated:,}.": reader.repeated,
         f"Blanks around labels are left out, in lines: {reader.blank_labels:,}.": reader.blank_labels,
         f"Labels with fewer than {MIN_LABEL_CLIPS} clips: {len(rare)}, such as "
         f"{', '.join(shorten(label) for label in rare[:5])}.": len(rare),
         f"Clips for training that are also held out for valid or test: {shared:,}.": shared,
     }
-    return [sentence for sentence, count in warnings.items() if count]
+    unlisted = left_out_warnings(source.unlisted(reader.named), UNLISTED)
+    return unlisted + [sentence for sentence, count in warnings.items() if count]
 
 
 def _count_shared(clips: list[Clip]) -> int:

@@ -74,13 +74,14 @@ class VideoClassification:
     demo: ClassVar[Demo] = DEMO
 
     def read(self, source: Source, faults: Faults) -> Reading:
-        """Read the clips that the archive's manifest names, with their labels."""
-        return Reading(*read_clips(source, faults))
+        """Read the clips that the archive's manifest names, with their labels where they have them."""
+        arrays, summary, warnings = read_clips(source, faults)
+        return Reading(arrays, summary, warnings, summary.get("reason"))
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
-        """One instance a line of the manifest."""
+        """One instance a line of the manifest, or a member where there is no manifest."""
         members = MediaMembers(source, faults, VIDEO)
-        return members.instances(members.named())
+        return members.instances(members.named() or [(member.name, None) for member in source.members()])
 
     def check(self, summary: Json, options: VideoOptions) -> list[Problem]:
         """Report clips of too many pixels, and weights of labels that no clip has."""

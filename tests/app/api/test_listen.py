@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from app.api import problems
+from app.api.middleware import RequestIdMiddleware
 from app.api.routes import listen
 from app.api.routes.listen import MAX_LINE_BYTES, router
 from app.errors import NotFound, QueueFull
@@ -145,6 +146,7 @@ def test_samples_that_cannot_be_resampled_are_an_error_and_the_last_message(clie
 def test_silence_is_answered_too(client: TestClient) -> None:
     (done,) = conversation(client, "", [])
     assert (done["text"], done["duration_seconds"], done["words"]) == ("", 0.0, [])
+    assert done["confidence"] is None
 
 
 def test_errors_are_the_last_message(client: TestClient, lane: SayingLane) -> None:
@@ -152,6 +154,7 @@ def test_errors_are_the_last_message(client: TestClient, lane: SayingLane) -> No
         ("?sample_rate=7", "end", "takes 8,000 to 48,000 Hz"),
         ("", "stop", "a text message can only be end"),
         ("?version=1&alias=a", "end", "not both"),
+        ("?beam_size=2", "end", "unknown parameter beam_size; there are alias, sample_rate, version"),
     ):
         (message,) = conversation(client, query, [], end)
         assert detail in message["error"]["detail"]
@@ -162,6 +165,22 @@ def test_errors_are_the_last_message(client: TestClient, lane: SayingLane) -> No
     for model, status in (("tags", 422), ("nobody", 404)):
         with client.websocket_connect(f"/v1/models/{model}/listen") as socket:
             assert json.loads(socket.receive()["text"])["error"]["status"] == status
+
+
+def test_a_parameter_that_is_no_number_has_a_status(client: TestClient) -> None:
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        client.websocket_connect("/v1/models/voice/listen?sample_rate=fast"),
+    ):
+        pass
+    assert refused.value.status_code == 422
+    assert refused.value.json()["errors"][0]["pointer"] == "/query/sample_rate"
+
+
+def test_a_get_that_is_no_handshake_is_told_what_to_upgrade_to(client: TestClient) -> None:
+    answer = client.get("/v1/models/voice/listen?sample_rate=16000")
+    assert (answer.status_code, answer.headers["upgrade"]) == (426, "websocket")
+    assert answer.json()["type"] == "/problems/upgrade-required"
 
 
 def handshake(client: TestClient, host: str, origin: str | None) -> Any:
@@ -190,6 +209,18 @@ def test_a_page_of_another_origin_may_not_listen(client: TestClient, host: str, 
     answer = refused.value
     assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
     assert answer.json()["type"] == "/problems/forbidden"
+
+
+def test_the_refusal_of_a_handshake_has_the_id_of_the_request(client: TestClient) -> None:
+    app = TestClient(RequestIdMiddleware(client.app))
+    headers = {"host": "a.example", "origin": "http://b.example", "x-request-id": "mine"}
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        app.websocket_connect("/v1/models/voice/listen", headers=headers),
+    ):
+        pass
+    assert refused.value.json()["request_id"] == "mine"
+    assert refused.value.headers["x-request-id"] == "mine"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -319,9 +319,10 @@ def test_a_text_is_printed_while_it_is_generated(run: Run, monkeypatch: pytest.M
     pieces = [{"index": 0, "text": "upon"}, {"index": 0, "text": " a time", "finish_reason": "stop"}]
     requested: list[tuple[Any, ...]] = []
 
-    def stream(_: object, model: str, instance: Any, parameters: Any, **which: Any) -> Iterator[Any]:
+    def stream(_: object, model: str, instance: Any, parameters: Any, **which: Any) -> Any:
         requested.append((model, instance, parameters, which))
         yield from pieces
+        return {"predictions": [{"text": "upon a time"}]}
 
     monkeypatch.setattr("app.cli.client.Client.stream", stream)
     monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "generation")
@@ -335,7 +336,8 @@ def test_a_text_is_printed_while_it_is_generated(run: Run, monkeypatch: pytest.M
     assert (two.exit_code, "--stream takes one instance, not 2" in two.stderr) == (2, True)
 
 
-def test_a_prediction_is_of_one_thing(run: Run, csv: Path) -> None:
+def test_a_prediction_is_of_one_thing(run: Run, csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "forecasting")
     for value in ((), (csv, "--text", "a"), ("--text", "a", "--prompt", "b")):
         assert run("predict", "demand", *value).exit_code == 2
 
@@ -351,16 +353,38 @@ def test_the_file_in_a_prediction_is_written(
     )
     path = tmp_path / "out.mid"
     done = run("predict", "music", "-", "--output", path, stdin="{}")
-    assert (done.exit_code, json.loads(done.stdout)) == (0, {"notes": []})
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "out.mid: 4 bytes" in done.stderr
     assert path.read_bytes() == b"MThd"
+    whole = run("predict", "music", "--json", "--output", path)  # from nothing
+    assert json.loads(whole.stdout) == {"predictions": [{"notes": []}]}
     for arguments, stdin, reason in (
         (("predict", "music", "-", "--output", path), "{}\n{}\n", "one instance, not 2"),
         (("predict", "tagging", "-", "--output", path), "{}", "whose predictions are files"),
-        (("predict", "music", "-", "--output", path, "--stream"), "{}", "not both"),
         (("predict", "music", "-", "--output", tmp_path), "{}", "cannot be written"),
     ):
         refused = run(*arguments, stdin=stdin)
         assert (refused.exit_code, reason in refused.stderr) == (2, True), refused.stderr
+
+
+def test_the_file_of_a_streamed_prediction_is_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stream(*_: object, **__: object) -> Any:
+        yield {"index": 0, "text": "note\n"}
+        return {"predictions": [{"midi_base64": "TVRoZA==", "notes": []}]}
+
+    monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "music")
+    monkeypatch.setattr("app.cli.client.Client.stream", stream)
+    done = run("predict", "bach", "--stream", "--output", tmp_path / "out.mid")
+    assert (done.exit_code, done.stdout) == (0, "note\n")
+    assert (tmp_path / "out.mid").read_bytes() == b"MThd"
+
+
+def test_a_task_that_there_is_not_is_wrong_usage(run: Run, csv: Path) -> None:
+    for command in (("train",), ("sweep", "--search", "network.layers=1,2")):
+        done = run(*command, csv, "--task", "forcasting", "--model", "m")
+        assert (done.exit_code, "did you mean forecasting?" in " ".join(done.stderr.split())) == (2, True)
 
 
 def test_a_job_is_described_in_a_few_words() -> None:

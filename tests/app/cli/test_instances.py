@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,37 @@ def test_a_compressed_file_is_unpacked(tmp_path: Path, suffix: str, compress: An
     names = [f"a.tsv.{suffix}", f"b.jsonl.{suffix}"] if suffix else [f"b.jsonl.{suffix}"]
     for name in names:
         assert read_instances(tmp_path / name, "translation", {})["instances"] == DAYS
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
+@pytest.mark.parametrize(
+    ("task", "content", "expected"),
+    [
+        ("video", b"\0\0\0 ftypisom", [{"video_base64": "AAAAIGZ0eXBpc29t"}]),
+        ("music", b"MThd", [{"midi_base64": "TVRoZA=="}]),
+        ("music", b"{}", [{}]),
+        ("translation", PAIRS.encode(), DAYS),
+        ("translation", b'{"text": "Good day"}\n{"text": "Good night"}\n', DAYS),
+        ("generation", b"Once upon", [{"prompt": "Once upon"}]),
+    ],
+)
+def test_standard_input_may_be_what_a_file_is(
+    monkeypatch: pytest.MonkeyPatch, pack: Any, task: str, content: bytes, expected: Any
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(pack(content))))
+    assert read_instances(Path("-"), task, {}) == {"instances": expected}
+
+
+def test_an_archive_may_be_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = archive({"a": b"AAA"}, [{"video": "a", "label": "x"}])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert read_instances(Path("-"), "video", {}) == {"instances": [{"video_base64": "QUFB"}]}
+
+
+def test_text_that_is_not_utf8_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "\xff"}')))
+    with pytest.raises(typer.BadParameter, match="standard input is not UTF-8"):
+        read_instances(Path("-"), "translation", {})
 
 
 def test_a_workbook_is_named(tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """key=value arguments and prediction files as JSON."""
 
-import io
-from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from app.cli.values import parse_body, parse_columns, parse_pairs, read_text
+from app.cli.values import parse_body, parse_columns, parse_pairs
 
 
 def test_values_are_json_where_they_parse_and_text_elsewhere() -> None:
@@ -59,11 +57,3 @@ def test_a_bad_line_is_named() -> None:
         parse_body('{"text": "a"}\n{"text": \n')
     with pytest.raises(typer.BadParameter, match="no instances"):
         parse_body("\n")
-
-
-def test_a_dash_is_stdin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("from stdin"))
-    assert read_text(Path("-")) == "from stdin"
-    (tmp_path / "latin").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(typer.BadParameter, match="not UTF-8"):
-        read_text(tmp_path / "latin")

@@ -72,6 +72,27 @@ def test_the_table_holds_many_different_kinds() -> None:
     assert len({case.name for case in MALFORMED}) == len(MALFORMED)
 
 
+@pytest.mark.parametrize(
+    ("task", "record", "other"),
+    [
+        ("speech", {"video": "a", "label": "x"}, "video"),
+        ("speech", {"midi": "a"}, "music"),
+        ("video", {"audio": "a", "text": "x", "split": "train"}, "speech"),
+        ("music", {"video": "a"}, "video"),
+        ("video", {"audio": "a", "video": "b"}, None),
+        ("video", {"split": "train"}, None),
+    ],
+)
+def test_an_archive_of_another_task_is_named(
+    tmp_path: Path, task: str, record: dict[str, str], other: str | None
+) -> None:
+    body = archive({"a": b"", "b": b""}, [record] * 30)
+    problems = read_here(Malformed("", "x.zip", body, {"task": task}, "", ""), tmp_path)
+    assert (problems[0]["pointer"] == "/file/row/1") == (other is not None)
+    assert (f"This is an archive for {other}:" in problems[0]["detail"]) == (other is not None)
+    assert len(problems) == 1 or other is None
+
+
 def test_twenty_faults_are_reported_and_no_more(tmp_path: Path) -> None:
     rows = [f"a,2024-01-{day:02d},x\n".encode() for day in range(1, 31)]
     problems = read_here(Malformed("", "x.csv", table(*rows), {}, "", ""), tmp_path)

@@ -9,6 +9,7 @@ import pytest
 from app.ingest.child import read_upload
 from app.tasks import TASKS
 from app.typedefs import Json
+from tests.support.factories import clips, music
 from tests.support.factories.recordings import archive, tone, written
 
 
@@ -26,6 +27,7 @@ def lines(*records: Json) -> bytes:
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
 
+CLIP = clips.encode(clips.moving_square(right=True, count=4, seed=0))
 WITHOUT_ANSWERS: dict[str, tuple[str, str, bytes, str]] = {
     "texts": ("classification", "jsonl", lines({"text": "a"}, {"text": ""}, {"text": "b"}), "labels"),
     "labels null": ("classification", "jsonl", lines({"text": "a", "label": None}), "labels"),
@@ -56,6 +58,8 @@ WITHOUT_ANSWERS: dict[str, tuple[str, str, bytes, str]] = {
         ),
         "No recording has a text",
     ),
+    "clips": ("video", "zip", clips.archive({"a": CLIP}, [{"video": "a"}]), "No clip has a label"),
+    "pieces": ("music", "zip", music.chorales(2), "There are 2 pieces; 3 are needed"),
     "tests": ("generation", "jsonl", lines({"text": "To be " * 400, "split": "test"}), "fewer than 1,000"),
 }
 
@@ -73,7 +77,16 @@ def test_a_file_without_answers_is_stored_and_says_so(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("texts", 3), ("readings", 1), ("sentences", 2), ("tokens", 2), ("sources", 2)]
+    ("name", "count"),
+    [
+        ("texts", 3),
+        ("readings", 1),
+        ("sentences", 2),
+        ("tokens", 2),
+        ("sources", 2),
+        ("clips", 1),
+        ("pieces", 2),
+    ],
 )
 def test_each_example_is_an_instance(name: str, count: int, tmp_path: Path) -> None:
     task, format_, body, _ = WITHOUT_ANSWERS[name]

@@ -360,10 +360,12 @@ tarfile.open(fileobj=TAR, mode="w:gz").close()
 @pytest.mark.parametrize(
     ("body", "word"),
     [
-        (b"", "not a complete zip archive"),
-        (b"plain garbage" * 100, "not a complete zip archive"),
-        (TAR.getvalue(), "not a complete zip archive"),
-        (b"Rar!\x1a\x07\x01\x00" + bytes(100), "not a complete zip archive"),
+        (b"", "not a zip archive: it is empty"),
+        (b"plain garbage" * 100, "not a zip archive: it is text"),
+        (TAR.getvalue(), "not a zip archive: it is a gzip archive"),
+        (b"Rar!\x1a\x07\x01\x00" + bytes(100), "not a zip archive: it is of an unknown kind"),
+        (b"RIFF\0\0\0\0WAVE", "it is a file in WAV format. Files come in an archive, with a manifest.jsonl"),
+        (b"MThd", "it is a MIDI file"),
         (pack({"a.wav": os.urandom(1000)})[:500], "not a complete zip archive"),
         (GOOD.close()[:-1], "not a complete zip archive"),
         (GOOD.close() + b"\0", "not a complete zip archive"),

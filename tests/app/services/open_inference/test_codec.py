@@ -15,6 +15,7 @@ from app.services.open_inference.codec import (
     InferenceRequest,
     OutputTensor,
     Signature,
+    join_keys,
     parse_inference_request,
     write_response,
 )
@@ -119,7 +120,7 @@ def test_a_raw_body_may_be_text() -> None:
         (TensorField("a", "FP32", (-1, -1)),),
         (TensorField("a", "FP32", (4,)),),
         (TensorField("a", "BYTES", (-1,)),),
-        (TensorField("a", "FP32", (-1,), required=False),),
+        (TensorField("a", "FP32", (-1,), required=False), TensorField("b", "FP32", (-1,), required=False)),
     ],
 )
 def test_a_raw_body_must_be_unambiguous(inputs: tuple[TensorField, ...]) -> None:
@@ -365,6 +366,33 @@ OUTPUTS = {
     "y": OutputTensor(np.array([[1.5, np.nan], [3, 4]], np.float32), ["0.1", "0.9"]),
     "label": OutputTensor(np.array(["ja", "größer"], object)),
 }
+
+
+OPTIONAL = Signature((TensorField("midi", "BYTES", (), required=False, binary=True),), SIGNATURE.outputs)
+
+
+@pytest.mark.parametrize("body", [b'{"inputs": []}', b'{"parameters": {"seed": 1}}'])
+def test_a_request_may_be_empty_where_nothing_is_required(body: bytes) -> None:
+    parsed = parse_inference_request(body, None, OPTIONAL)
+    assert (parsed.tensors, parsed.rows) == ({}, 1)
+    assert refused(lambda: parse_inference_request(body, None, SIGNATURE))
+
+
+def test_a_raw_body_may_be_the_only_input_although_it_is_optional() -> None:
+    assert parse_inference_request(b"MThd", 0, OPTIONAL).tensors["midi"].tolist() == [b"MThd"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        (["a", "b"], "a,b"),
+        (["a, b", "c"], '["a, b","c"]'),
+        (["[a", "b]"], '["[a","b]"]'),
+        ([], ""),
+    ],
+)
+def test_keys_are_told_apart(keys: list[str], text: str) -> None:
+    assert join_keys(keys) == text
 
 
 def test_a_response_in_json() -> None:

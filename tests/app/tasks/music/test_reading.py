@@ -8,6 +8,7 @@ import pytest
 
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, open_source
+from app.tasks import TASKS
 from app.tasks.contract import bytes_to_json
 from app.tasks.music.codings.pieces import Piece
 from app.tasks.music.reading import StoredPieces, pieces_to_arrays, read_beginnings, read_pieces
@@ -46,12 +47,28 @@ def test_without_a_manifest_all_midi_files_are_taken(tmp_path: Path) -> None:
     assert warning.startswith("Left out: 3 of the archive's members")
 
 
+@pytest.mark.parametrize(
+    ("count", "beats", "reason"),
+    [
+        (1, 8, "There is 1 piece; 3 are needed."),
+        (2, 8, "There are 2 pieces; 3 are needed."),
+        (3, 1, "There are 12 notes to train on; at least 100 are needed."),
+        (3, 16, None),
+    ],
+)
+def test_too_little_music_is_said_at_once(tmp_path: Path, count: int, beats: int, reason: str | None) -> None:
+    files = {f"{number}.mid": music.chorale(number, beats) for number in range(count)}
+    faults = Faults()
+    reading = TASKS["music"].read(opened(tmp_path, music.archive(files), faults), faults)
+    assert reading.untrainable == reason
+
+
 def test_a_manifest_names_files_and_splits(tmp_path: Path) -> None:
     rows = [{"midi": "b.mid", "split": "test"}, {"midi": "a.mid"}, {"midi": "a.mid"}]
     content = music.archive({name: music.chorale(0) for name in ("a.mid", "b.mid", "c.mid")}, rows)
     arrays, summary, warnings = read(tmp_path, content)
     assert arrays["split"].tolist() == [2, UNASSIGNED]
-    assert summary["split"] == {"train": 1, "valid": 0, "test": 1}
+    assert summary["splits"] == {"train": 0, "valid": 0, "test": 1, "open": 1}
     assert [warning.split()[0] for warning in warnings] == ["Line", "Left"]
 
 

@@ -42,7 +42,7 @@ def test_rates_channels_and_containers_are_mixed_in_one_archive(read_archive: Re
     assert audio.values.dtype == np.int16
     assert audio.lengths == pytest.approx(16_000, abs=2_100)  # AAC adds a frame at each end
     (warning,) = reading.warnings
-    assert warning.startswith("2 members are in no line of the manifest and were left out")
+    assert warning.startswith("Left out: 2 of the archive's members, in no line of the manifest (")
 
 
 def test_the_summary_says_what_there_is(read_archive: ReadArchive) -> None:

@@ -102,4 +102,4 @@ def test_words_have_times_in_order() -> None:
     assert [word["word"] for word in words] == ["ab", "a"]
     assert [(word["start"], word["end"]) for word in words] == [(10.0, 10.12), (10.18, 10.21)]
     assert all(word["confidence"] == pytest.approx(0.99, abs=0.001) for word in words)
-    assert confidence([]) == 1.0
+    assert confidence([]) is None

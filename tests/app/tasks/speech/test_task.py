@@ -98,7 +98,7 @@ def test_any_audio_is_encoded_with_its_duration(small_plan: Plan, content: bytes
 
 
 def test_a_recording_that_cannot_be_decoded_is_named(small_plan: Plan) -> None:
-    for content, detail in ((b"", "the audio is not audio: it is empty"), (b"<html>", "an HTML page")):
+    for content, detail in ((b"", "the file is not audio: it is empty"), (b"<html>", "an HTML page")):
         with pytest.raises(Invalid) as refused:
             TASK.encode(small_plan.state, SpeechInstance(content), SpeechParameters())
         (problem,) = refused.value.problems

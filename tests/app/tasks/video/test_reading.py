@@ -10,6 +10,7 @@ from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, open_source
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.source import Faults
+from app.tasks.video.inference import VideoInstances
 from app.tasks.video.reading import read_clips
 from tests.support.factories.clips import archive, encode, moving_square, sides, sound
 
@@ -100,7 +101,7 @@ def test_members_without_a_line_are_counted_in_one_warning(tmp_path: Path) -> No
     extra = {"LICENSE.txt": b"x", ".DS_Store": b"x", "__MACOSX/._a": b"x"}
     _, summary, warnings = read(tmp_path, GOOD | extra, LINES)
     assert summary["examples"] == 8
-    assert "Members of the archive that no line of the manifest names are left out: 3." in warnings
+    assert warnings[0].startswith("Left out: 3 of the archive's members, in no line of the manifest (")
 
 
 def test_a_clip_named_twice_is_a_warning_or_a_fault(tmp_path: Path) -> None:
@@ -135,6 +136,21 @@ def test_blanks_around_labels_and_copies_across_splits_are_warnings(tmp_path: Pa
 )
 def test_too_little_to_learn_from(tmp_path: Path, lines: list[Any], detail: str) -> None:
     assert problems(tmp_path, GOOD, lines)[0].detail.startswith(detail)
+
+
+def test_clips_without_labels_can_be_predicted_only(tmp_path: Path) -> None:
+    lines = [{"video": "a"}, {"video": "b", "label": None}, {"video": "c", "label": ""}, {"video": "a"}]
+    arrays, summary, warnings = read(tmp_path, GOOD, lines)
+    assert (summary["trainable"], summary["reason"]) == (False, "No clip has a label.")
+    assert (summary["examples"], summary["labels"], arrays["label"].tolist()) == (3, {}, [-1, -1, -1])
+    instances = VideoInstances(arrays)
+    assert [instances[row].video_base64 for row in range(len(instances))] == [GOOD[name] for name in "abc"]
+    assert warnings[1] == "Lines of the manifest that repeat others are left out: 1."
+    assert problems(tmp_path, GOOD, [*lines[:3], {"video": "d", "label": "x"}]) == [
+        Problem("/file/row/1/column/label", "The label is missing."),
+        Problem("/file/row/2/column/label", "The label is missing."),
+        Problem("/file/row/3/column/label", "The label is empty."),
+    ]
 
 
 def test_a_manifest_is_needed(tmp_path: Path) -> None:
