@@ -123,7 +123,6 @@ class Plan:
     # Fields of the network's configuration with other values, for a second network whose metrics become the
     # baseline: it shows what that part of the network is worth.
     ablation: Json | None = None
-    ablation_training: Json = field(default_factory=dict)  # settings of its own training
     ablation_train: Split | None = None  # its training split, if not `train`
     warnings: list[str] = field(default_factory=list)
 

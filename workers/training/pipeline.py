@@ -138,7 +138,7 @@ class TrainingPipeline:
             return True
         model = self._new_network(self._ablated_network(), self._config.seed)
         stage = Stage(ABLATION, 1 + self._members)
-        config = replace(self._config_of_stage(), **plan.ablation_training, epochs=self._ablation_epochs())
+        config = replace(self._config_of_stage(), epochs=self._ablation_epochs())
         fit = self._fit(stage, model, config, plan.ablation_train or plan.train, plan.valid)
         if not fit.stopped:
             done.ablation, done.ablated = fit, of_module(model)

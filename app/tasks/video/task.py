@@ -35,7 +35,6 @@ from app.tasks.video.reading import CLIPS, FIELDS, LABEL, LABELS, VIDEO, read_cl
 from app.typedefs import Json
 
 # The frame-average network: single frames without their changes, no recurrence, the mean over the frames.
-# It learns from the clips as they are, at a lower rate: at those that suit recurrence it learns nothing.
 FRAME_AVERAGE: Json = {
     "cell": "none",
     "bidirectional": False,
@@ -44,7 +43,6 @@ FRAME_AVERAGE: Json = {
     "dropout": 0.1,
     "input_dropout": 0.0,
 }
-FRAME_AVERAGE_TRAINING: Json = {"learning_rate": 1e-3}
 
 
 class VideoClassification:
@@ -129,7 +127,6 @@ class VideoClassification:
                 "differences": options.differences,
             },
             ablation=FRAME_AVERAGE if options.frame_average else None,
-            ablation_training=FRAME_AVERAGE_TRAINING,
             ablation_train=VideoSplit(rows.train, data, weights),
         )
 

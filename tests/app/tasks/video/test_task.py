@@ -52,7 +52,6 @@ def test_the_frame_average_network_is_the_ablation() -> None:
         "dropout": 0.1,
         "input_dropout": 0.0,
     }
-    assert plan().ablation_training == {"learning_rate": 1e-3}
     assert plan(frame_average=False).ablation is None
 
 
