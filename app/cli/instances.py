@@ -127,12 +127,6 @@ def binary_field(fields: Sequence[TensorField]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def may_be_empty(task_name: str) -> bool:
-    """Whether an instance of a task needs no field, such as music that is composed from nothing."""
-    task = TASKS.get(task_name)
-    return task is not None and not any(field.required or field.alternative for field in task.tensor_inputs)
-
-
 def as_instance(example: Any, task: Task) -> Any:
     """An example of a data set as an instance; unknown fields stay, so that the server names them."""
     if not isinstance(example, dict):

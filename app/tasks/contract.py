@@ -174,6 +174,11 @@ class TensorField:
     alternative: bool = False  # an instance has exactly one of the fields that are
 
 
+def may_be_empty(inputs: Sequence[TensorField]) -> bool:
+    """Whether an instance needs none of these fields, such as music that is composed from nothing."""
+    return not any(field.required or field.alternative for field in inputs)
+
+
 def bytes_to_json(value: object) -> str:
     """Base64 of bytes, as msgspec reads it into a field of type `bytes`; the `default` for orjson."""
     if isinstance(value, bytes):

@@ -10,9 +10,11 @@ import typer
 
 from app.cli.client import Client
 from app.cli.console import DEFAULT_URL, AsJson, Url, connect, print_json
-from app.cli.instances import may_be_empty, read_instances
+from app.cli.instances import read_instances
 from app.cli.output_file import output_writer
 from app.cli.values import STDIN, parse_columns, parse_pairs
+from app.tasks import TASKS
+from app.tasks.contract import may_be_empty
 from app.typedefs import Json
 
 FILES = (
@@ -72,7 +74,8 @@ def predict(
 def single_instance(text: str | None, prompt: str | None, task_of: Callable[[], str]) -> Json:
     """The body of a prediction request with one text or prompt, or with nothing where nothing is needed."""
     if text is None and prompt is None:
-        if not may_be_empty(task_of()):
+        task = TASKS.get(task_of())
+        if task is None or not may_be_empty(task.tensor_inputs):
             raise typer.BadParameter(ONE_INPUT)
         return {"instances": [{}]}
     return {"instances": [{"text": text} if prompt is None else {"prompt": prompt}]}

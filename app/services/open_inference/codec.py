@@ -20,7 +20,7 @@ from app.services.open_inference.tensors import (
 )
 from app.services.serving.request_errors import not_json
 from app.tasks.arrays import Array
-from app.tasks.contract import TensorField
+from app.tasks.contract import TensorField, may_be_empty
 from app.typedefs import Json
 
 MAX_ROWS = 4096
@@ -65,7 +65,8 @@ def parse_inference_request(body: bytes, length: int | None, signature: Signatur
     booleans = _may_hold_booleans(body, length)
     fields = {field.name: field for field in signature.inputs}
     tensors: dict[str, Array] = {}
-    for entry in [] if _needs_none(signature) and "inputs" not in message else _objects(message, "inputs"):
+    is_empty = "inputs" not in message and may_be_empty(signature.inputs)
+    for entry in [] if is_empty else _objects(message, "inputs"):
         header = _parse_header(entry)
         field = fields.get(header.name)
         if field is None:
@@ -233,17 +234,12 @@ def _flag(parameters: Json, name: str, *, default: bool) -> bool:
     return value
 
 
-def _needs_none(signature: Signature) -> bool:
-    """Whether a request may have no inputs, since all of them are optional."""
-    return not any(field.required or field.alternative for field in signature.inputs)
-
-
 def _count_rows(tensors: dict[str, Array], signature: Signature) -> int:
     """The size of the batch; raises `Invalid` unless all tensors agree on it and none is missing."""
     for field in signature.inputs:
         if field.required and field.name not in tensors:
             _refuse(f'input "{field.name}" is missing')
-    if not tensors and _needs_none(signature):
+    if not tensors and may_be_empty(signature.inputs):
         return 1
     if not tensors:
         _refuse("the request has no inputs")
