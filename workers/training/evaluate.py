@@ -7,7 +7,7 @@ import torch
 
 from app.tasks.arrays import Array, Ints
 from app.tasks.contract import Split
-from app.tasks.shared.label_metrics import MAX_TEMPERATURE, fit_temperature, probabilities
+from app.tasks.shared.label_metrics import MAX_TEMPERATURE, fit_temperature, log_loss, probabilities
 from workers.nn import Member, Network, Translator
 from workers.nn.heads import LabelHead
 from workers.outputs import OUTPUTS
@@ -62,9 +62,7 @@ def _best_weight(plain: Array, scores: Array, expected: Ints) -> float:
     def cost(share: float) -> float:
         outputs = plain + calibrated * share / (1 - share) * scores
         likely = probabilities(outputs, fit_temperature(outputs, expected))
-        right = likely[np.arange(len(expected)), expected]
-        loss = float(-np.log(np.maximum(right, 1e-12)).mean())
-        return loss + PRIOR_COST * (share - EXPECTED_SHARE) ** 2 / len(expected)
+        return log_loss(likely, expected) + PRIOR_COST * (share - EXPECTED_SHARE) ** 2 / len(expected)
 
     best = min(SHARES, key=cost)
     return calibrated * best / (1 - best)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.arrays import Array, Floats, Ints
+from app.tasks.arrays import Floats, Ints
 from app.tasks.classification.ngram_tables import MAX_COUNTED_TEXTS, TABLES, log_count_ratios, ngram_keys
 from app.tasks.classification.text_encoding import EncodedTexts
 from app.tasks.contract import PADDING
-from app.tasks.shared.label_metrics import fit_temperature, probabilities
+from app.tasks.shared.label_metrics import fit_temperature, log_loss, probabilities
 
 FOLDS = 3
 MAX_FITTED_TEXTS = 20_000  # with more, or with more labels, it is naive Bayes alone
@@ -100,12 +100,7 @@ def _factors(features: Any, labels: Ints, count: int, *, fitted: bool) -> list[f
         factors = [(1 - share) * calibrated[0], *(share * scale for scale in calibrated[1:])]
         mixed = np.tensordot(factors, scores, 1)  # (texts, labels)
         temperature = fit_temperature(mixed, labels)
-        loss = _log_loss(mixed, temperature, labels)
+        loss = log_loss(probabilities(mixed, temperature), labels)
         if best is None or loss < best[0]:
             best = loss, [factor / temperature for factor in factors]
     return best[1] if best is not None else calibrated
-
-
-def _log_loss(scores: Array, temperature: float, labels: Ints) -> float:
-    right = probabilities(scores, temperature)[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(right, 1e-12)).mean())

@@ -149,7 +149,7 @@ class ClassificationOptions(BaseModel):
         A job that was submitted before there was this option goes on without it: its network has another
         vocabulary.
         """
-        return self.split_unspaced and "split_unspaced" in self.model_fields_set
+        return self.split_unspaced and not self.counts_only
 
     @property
     def counts_only(self) -> bool:

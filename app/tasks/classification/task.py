@@ -223,16 +223,7 @@ class Classification:
         """Accuracy, F1 and calibration; of naive Bayes or the nearest neighbor accuracy and F1."""
         examples, log_probabilities = classification_split(split), np.stack(outputs)
         expected = examples.labels
-        likely = label_metrics.probabilities(log_probabilities, state["temperature"])
-        uncalibrated = label_metrics.probabilities(log_probabilities, 1.0)
-        predicted = likely.argmax(axis=1)
-        right = likely[np.arange(len(expected)), expected]
-        network = label_metrics.overall_scores(predicted, expected) | {
-            "calibration_error": label_metrics.calibration_error(likely, expected),
-            "calibration_error_before": label_metrics.calibration_error(uncalibrated, expected),
-            "log_loss": float(-np.log(np.maximum(right, 1e-12)).mean()),
-        }
-        network |= label_metrics.scores_by_label(predicted, expected, state["labels"])
+        network = label_metrics.evaluate_labels(state, expected, log_probabilities)
         return network, label_metrics.overall_scores(_predict_baseline(examples), expected)
 
 

@@ -61,12 +61,35 @@ def fit_temperature(log_probabilities: Array, expected: Ints) -> float:
     return float(np.exp((low + high) / 2))
 
 
+def log_loss(likely: Array, expected: Ints) -> float:
+    """The mean of -ln p of the expected labels, in nats, by probabilities (examples, labels)."""
+    right = likely[np.arange(len(expected)), expected]  # (examples,)
+    return float(-np.log(np.maximum(right, 1e-12)).mean())
+
+
 def calibration_error(likely: Array, expected: Ints) -> float:
     """Expected calibration error of probabilities (examples, labels), 15 bins (ECE: Naeini et al. 2015)."""
     confidence, correct = likely.max(axis=1), likely.argmax(axis=1) == expected
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, correct, CALIBRATION_BINS) - np.bincount(bins, confidence, CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(expected))
+
+
+def evaluate_labels(state: Json, expected: Ints, log_probabilities: Array) -> Json:
+    """Accuracy, macro F1, log loss, calibration, and a table by label.
+
+    Log-probabilities are (examples, labels), expected labels (examples,); the state has `labels` and
+    `temperature`.
+    """
+    likely = probabilities(log_probabilities, state["temperature"])
+    predicted = likely.argmax(axis=1)
+    return {
+        **overall_scores(predicted, expected),
+        "log_loss": log_loss(likely, expected),
+        "calibration_error": calibration_error(likely, expected),
+        "calibration_error_before": calibration_error(probabilities(log_probabilities, 1.0), expected),
+        **scores_by_label(predicted, expected, state["labels"]),
+    }
 
 
 def overall_scores(predicted: Ints, expected: Ints) -> Json:

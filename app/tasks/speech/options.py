@@ -130,8 +130,8 @@ def check_options(summary: Json, options: SpeechOptions) -> list[Problem]:
     problems = []
     if not summary.get("trainable", True):
         problems.append(Problem("/dataset", summary["reason"]))
-    if not has_room(summary["sample_rate"], options.mel_bins):
-        rate = summary["sample_rate"]
+    rate = summary["sample_rate"]
+    if not has_room(rate, options.mel_bins):
         most = next(bins for bins in range(options.mel_bins, 0, -1) if has_room(rate, bins))
         detail = f"recordings at {rate:,} Hz have room for {most} bins"
         problems.append(Problem("/options/mel_bins", detail))

@@ -22,7 +22,6 @@ from app.tasks.video.baseline import most_frequent
 from app.tasks.video.demo import DEMO
 from app.tasks.video.encoding import ClipEncoding, VideoData, VideoSplit, cache_frames
 from app.tasks.video.inference import FIELD, VideoInstances, encode_instance
-from app.tasks.video.metrics import evaluate_labels
 from app.tasks.video.options import (
     EXAMPLE_INSTANCE,
     VideoInstance,
@@ -160,7 +159,7 @@ class VideoClassification:
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Accuracy, F1 and calibration; of the most frequent label accuracy and F1."""
         clips = video_split(split)
-        network = evaluate_labels(state, clips.labels, np.stack(outputs))
+        network = label_metrics.evaluate_labels(state, clips.labels, np.stack(outputs))
         constant = most_frequent(clips.data.train_labels, len(clips.labels))
         return network, label_metrics.overall_scores(constant, clips.labels)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from app.tasks.video.metrics import evaluate_labels
+from app.tasks.shared.label_metrics import evaluate_labels
 
 
 def test_the_calibration_is_measured_before_and_after() -> None:
