@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -227,11 +228,17 @@ def test_the_content_type_does_not_matter(quiet: Service, fake: FakePredictor, k
     assert quiet.http.send(request).status_code == 200
 
 
+def zstd(data: bytes) -> bytes:
+    frame: bytes = pa.compress(data, "zstd", asbytes=True)
+    return frame
+
+
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
     "identity": bytes,
     "GZIP": gzip.compress,
+    "zstd": zstd,
 }
 
 
@@ -259,10 +266,24 @@ def test_bodies_may_be_compressed(quiet: Service, fake: FakePredictor, encoding:
         (gzip.compress(b"{}") + b"more", "gzip", 400, "The body is not gzip"),
         (zlib.compress(np.random.default_rng(0).bytes(LIMIT + 1)), "deflate", 413, "bytes"),
         (gzip.compress(b" " * 100 * LIMIT), "gzip", 413, "bytes"),
+        (b"{}", "zstd", 400, "The body is not zstd"),
+        (zstd(b"{}" * 500)[:-9], "zstd", 400, "ends within its zstd stream"),
+        (zstd(b" " * 100 * LIMIT), "zstd", 413, "200 times"),
         (b"{}", "br", 415, "Content-Encoding: br is not read"),
         (b"{}", "gzip, gzip", 415, "Content-Encoding: gzip, gzip is not read"),
     ],
-    ids=["not gzip", "cut off", "something behind", "just too large", "a bomb", "brotli", "twice"],
+    ids=[
+        "not gzip",
+        "cut off",
+        "something behind",
+        "just too large",
+        "a bomb",
+        "not zstd",
+        "cut frame",
+        "a bomb of zstd",
+        "brotli",
+        "twice",
+    ],
 )
 def test_a_bad_encoding_is_refused(
     quiet: Service, content: bytes, encoding: str, status: int, message: str
