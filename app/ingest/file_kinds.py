@@ -22,6 +22,8 @@ FOREIGN = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old Excel or Office file (such as .xls)", AS_TABLE),
     b"%PDF-": ("a PDF file", "upload the data itself"),
     b"ARROW1\x00\x00": ("an Arrow or Feather file", "save it as Parquet"),
+    b"\xff\xff\xff\xff": ("an Arrow stream", "save it as Parquet"),
+    b"FEA1": ("an old Feather file", "save it as Parquet"),
     b"Obj\x01": ("an Avro file", "save it as Parquet"),
     b"\x89HDF": ("an HDF5 file", "save it as Parquet"),
     b"SQLite format 3\x00": ("an SQLite database", AS_TABLE),

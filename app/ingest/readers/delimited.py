@@ -4,7 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ CHUNK_ROWS = 50_000  # fewer, where a chunk would have more cells than the next 
 CHUNK_CELLS = 2_000_000
 MAX_FIELD_CHARS = 1 << 20
 DELIMITER_NAMES = {";": "';'", "\t": "tab", "|": "'|'", ",": "','"}
+QUOTED_FIELD = re.compile(r'\s*"(?:[^"]|"")*"([;\t|,])')
 DATA = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|\d{4}[-/]\d{1,2}[-/]\d{1,2}.*")
 
 
@@ -50,7 +51,11 @@ class Delimited(SingleFile):
             if self.format == "tsv":
                 yield from self._chunks(TabSeparatedRows(text, MAX_FIELD_CHARS))
             else:
-                yield from self._chunks(csv.reader(text, delimiter=self._delimiter, strict=True))
+                first = next(text, "")
+                if (quoted := QUOTED_FIELD.match(first)) and quoted[1] != self._delimiter:
+                    self._stop_other_delimiter(DELIMITER_NAMES[quoted[1]], 1)
+                lines = chain([first], text)
+                yield from self._chunks(csv.reader(lines, delimiter=self._delimiter, strict=True))
 
     def _chunks(self, reader: Any) -> Iterator[Chunk]:
         names = self._read_header(reader)
@@ -77,10 +82,7 @@ class Delimited(SingleFile):
         if len(header) > MAX_COLUMNS:
             self._stop(f"The header names {len(header):,} columns; at most {MAX_COLUMNS:,} are read.", line)
         if other := _other_delimiter(header):
-            expected = DELIMITER_NAMES[self._delimiter]
-            self._stop(
-                f"This file seems to use {other} between its fields; {self.format} uses {expected}.", line
-            )
+            self._stop_other_delimiter(other, line)
         if any(DATA.fullmatch(name) for name in header):
             self._stop(
                 "The first line looks like data; it must be a header with the names of the columns.", line
@@ -110,6 +112,10 @@ class Delimited(SingleFile):
                 self._faults.add(f"Expected {width} fields, got {len(row)}.", row=number)
         good = [len(row) == width for row in rows]
         return numbers[good], [row for row, fits in zip(rows, good, strict=True) if fits]
+
+    def _stop_other_delimiter(self, other: str, line: int) -> None:
+        expected = DELIMITER_NAMES[self._delimiter]
+        self._stop(f"This file seems to use {other} between its fields; {self.format} uses {expected}.", line)
 
     def _stop(self, detail: str, line: int) -> None:
         self._faults.add(detail, row=line)

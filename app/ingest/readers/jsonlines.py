@@ -21,6 +21,7 @@ ONE_A_LINE = (
 )
 ARRAY = re.compile(r"\[\s*([^\[\s]|$)")
 OPEN_OBJECT = re.compile(r'\{\s*("[^"]*"\s*:\s*[\[{]?)?')  # the first line of an object that is indented
+TABLE_LAYOUTS = ({"columns", "data"}, {"schema", "data"})  # pandas' orients "split" and "table"
 MAX_LAYOUTS_KEPT = 1_000  # different sets of fields
 
 
@@ -61,8 +62,10 @@ class ObjectParser:
                 continue
             if is_first:
                 self._check_first(number, line.strip())
-                is_first = False
             record = self._parse(number, line)
+            if is_first and record is not None and _is_whole_table(record):
+                self._stop(f"Not JSON Lines: this object is a whole table. {ONE_A_LINE}", number)
+            is_first = False
             if record is not None:
                 yield number, record
         self._check_mapped()
@@ -81,6 +84,9 @@ class ObjectParser:
             detail = f"Not JSON Lines: the object that begins here goes on in the next line. {ONE_A_LINE}"
         else:
             return
+        self._stop(detail, number)
+
+    def _stop(self, detail: str, number: int) -> None:
         self._faults.add(detail, row=number)
         self._faults.check()
 
@@ -112,6 +118,17 @@ class ObjectParser:
             return record
         taken = set(back.values())
         return {back.get(name, name): record[name] for name in record if name in back or name not in taken}
+
+
+def _is_whole_table(record: Json) -> bool:
+    """Whether an object is a table as pandas' to_json writes it: by columns, by rows, or in two parts."""
+    if any(names <= record.keys() and isinstance(record["data"], list) for names in TABLE_LAYOUTS):
+        return True
+    parts = list(record.values())
+    if not parts or not all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
+        return False
+    rows = min((list(record), list(parts[0])), key=lambda names: sum(not name.isdecimal() for name in names))
+    return len(parts) * len(parts[0]) > 1 and all(name.isdecimal() for name in rows)
 
 
 class _RefusedJson(ValueError):

@@ -20,6 +20,7 @@ from app.tasks.forecasting.prediction.covariates import (
 from app.tasks.forecasting.prediction.expectation import add_terms, mean_terms
 from app.tasks.forecasting.prediction.still import still_value
 from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
+from app.tasks.shared.timestamps import has_fraction
 from app.typedefs import Json
 
 MAX_REQUEST_STEPS = 100_000
@@ -189,6 +190,8 @@ def input_warnings(state: Json, instance: ForecastingInstance) -> list[str]:
         warnings.append(
             "`start` is missing: the forecast does without the calendar the model was trained with."
         )
+    elif instance.start is not None and instance.freq != 1 and has_fraction(instance.start):
+        warnings.append("Fractions of a second are not read: that of `start` is cut off.")
     return warnings
 
 

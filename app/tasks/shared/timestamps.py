@@ -177,6 +177,13 @@ def parse_timestamp(value: str | int) -> Timestamps:
     return timestamps
 
 
+def has_fraction(value: str | int) -> bool:
+    """Whether a time that `parse_timestamp` takes has a fraction of a second, which is not read."""
+    if isinstance(value, str) and "." not in value and "," not in value and not value.isdecimal():
+        return False  # which is fast
+    return bool(parse_timestamp(value).fractional[0])
+
+
 def timestamp_problem(text: str) -> str:
     """Why `parse_timestamps` gives NaT for this text, as a sentence."""
     if not text.strip():

@@ -1,5 +1,6 @@
 """A file is judged by its first bytes, and only then by its name."""
 
+import pyarrow as pa
 import pytest
 
 from app.errors import Invalid
@@ -99,3 +100,13 @@ def test_compression_is_known_by_its_first_bytes() -> None:
         "a.csv",
     ]
     assert detect_format(TABLES, uncompressed_name("a.tsv.gz"), b"text") == "tsv"
+
+
+@pytest.mark.parametrize("method", ["new_stream", "new_file"])
+def test_arrow_is_named_whatever_its_file_is_called(method: str) -> None:
+    table, sink = pa.table({"text": ["a"], "label": ["b"]}), pa.BufferOutputStream()
+    with getattr(pa.ipc, method)(sink, table.schema) as writer:
+        writer.write_table(table)
+    kind, advice = foreign_kind(sink.getvalue().to_pybytes()) or ("", "")
+    assert kind.startswith("an Arrow")
+    assert advice == "save it as Parquet"

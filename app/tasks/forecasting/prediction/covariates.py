@@ -1,5 +1,6 @@
 """The covariates of a forecast request: read as an upload's are, and what to warn about where they lack."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -184,7 +185,10 @@ class RequestCovariates:
         if name in self._names(STATIC):
             place = "it belongs into `static`"
         elif name in self._names(PAST):
-            place = "it belongs into `past`, for it is not known ahead"
+            place = "it belongs into `past`, for it was not known ahead in the training data"
+            if field == FUTURE:
+                options = json.dumps({"future_covariates": [name]})
+                place += f". To give it here too, train with `options` {options}"
         else:
             known = [shorten(one) for one in self._names(*ACCEPTED[field])]
             place = f"it knows {_enumerate(known)}" if known else "it was trained without any"

@@ -33,6 +33,8 @@ PLAINLY_MISSING = ("", "NaN", "nan")
 MAX_TYPO_SHARE = 0.05  # of the cells of a numeric column that are no numbers
 MIN_CELLS_FOR_TYPO = 8  # a column with fewer cells is numeric only if all of them are numbers
 FEW_NUMBERS = 10  # distinct ones; beside no more of them, a text that repeats is a category
+# A number as people write it, with a currency, thousands, a decimal comma or a percent sign.
+NUMBER_LIKE = re.compile(r"[-+$€£¥]*\s?\d+([.,'’\s]\d+)*\s?[%$€£¥]?", re.ASCII)
 MAX_TYPOS_KEPT = 1_000  # of a chunk
 
 
@@ -277,9 +279,10 @@ class MixedColumn:
         are_levels = self._typo_count > len(self._typos) and distinct <= FEW_NUMBERS
         return None if distinct < 2 or are_levels or np.isinf(numbers).any() else numbers
 
-    def mostly_numbers(self) -> bool:
-        """Whether the column looks numeric although it is read as a category."""
-        return self._number_count > self._typo_count > 0
+    def looks_numeric(self) -> bool:
+        """Whether the column seems to hold numbers although it is read as a category."""
+        written = sum(NUMBER_LIKE.fullmatch(text.strip()) is not None for text in self._typos)
+        return self._number_count > self._typo_count > 0 or 2 * written > len(self._typos)
 
     def codes(self) -> Array | None:
         """Indices (rows,) int32 into `levels`, -1 = missing; None if texts are too many or too long."""

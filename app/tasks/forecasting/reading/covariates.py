@@ -83,7 +83,7 @@ def _classify_column(
     if len(column.levels) > MAX_VARYING_LEVELS:
         limit = f"at most {MAX_VARYING_LEVELS} are allowed when they vary along a series"
         return f"{column.first_text} is no number, and of {len(column.levels):,} different texts {limit}"
-    if column.mostly_numbers():
+    if column.looks_numeric():
         warnings.append(f"The column {name[:40]!r} is read as a category: {column.first_text} is no number.")
     on_grid = grid.spread(codes, empty=-1)  # (N,)
     values = np.where(on_grid < 0, np.nan, on_grid).astype(np.float32)

@@ -53,6 +53,11 @@ def check_duplicates(rows: TableRows, faults: Faults) -> None:
         rows.fault(index + 1, detail, faults)
 
 
+def fractions_warning(count: int) -> str:
+    """A warning that this many time stamps had a fraction of a second."""
+    return f"{FRACTIONS_UNREAD}: those of {count:,} time stamps are cut off."
+
+
 def check_fractions(
     rows: TableRows, fit: FrequencyFit, sizes: Array, faults: Faults, warnings: list[str]
 ) -> None:
@@ -67,7 +72,7 @@ def check_fractions(
         first = int(rows.fractional.argmax())
         rows.fault(first, f"{FRACTIONS_UNREAD}; without them the time stamps are not regular.", faults)
         faults.check()
-    warnings.append(f"{FRACTIONS_UNREAD}: those of {int(rows.fractional.sum()):,} time stamps are cut off.")
+    warnings.append(fractions_warning(int(rows.fractional.sum())))
 
 
 def check_on_grid(rows: TableRows, fit: FrequencyFit, firsts: Array, faults: Faults) -> None:

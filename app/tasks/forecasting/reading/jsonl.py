@@ -9,11 +9,19 @@ import numpy as np
 
 from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.reading.columns import MAX_NAME_CHARS, Levels, id_problem, split_problem
+from app.tasks.forecasting.reading.columns import (
+    MAX_NAME_CHARS,
+    Levels,
+    MissingTexts,
+    id_problem,
+    split_problem,
+)
+from app.tasks.forecasting.reading.irregular import fractions_warning
 from app.tasks.forecasting.reading.summary import ParsedSeries
 from app.tasks.forecasting.series import NO_MARK, SPLIT_MARKS, SeriesSet
 from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import MAX_FLOAT32_MAGNITUDE, MAX_MAGNITUDE, MISSING_TEXTS, shorten
+from app.tasks.shared.timestamps import has_fraction
 from app.tasks.source import Faults
 from app.typedefs import Json
 
@@ -41,6 +49,8 @@ class _ItemColumns:
     cats: list[list[str]] = field(default_factory=list)
     feats: list[Array] = field(default_factory=list)  # (points, features) each
     unused: dict[str, int] = field(default_factory=dict)  # unused field -> first line that has it
+    missing_texts: dict[str, MissingTexts] = field(default_factory=dict)  # field -> among its numbers
+    fractional_starts: int = 0
 
     def add(self, line: int, record: "Json") -> None:
         """Add one object; if it is wrong, raises `_FieldError` and adds nothing."""
@@ -53,6 +63,10 @@ class _ItemColumns:
         feats = self._read_feats(record, len(target))
         cats = self._read_cats(record)
         split = _read_split(record)
+        self.fractional_starts += frequency.unit != "1" and has_fraction(record["start"])
+        self._note_missing("target", line, record["target"])
+        for feat in record.get("dynamic_feat") or []:
+            self._note_missing("dynamic_feat", line, feat)
         self.frequencies.append(frequency)
         self.lines[name] = line
         self.starts.append(start)
@@ -63,6 +77,25 @@ class _ItemColumns:
         self.feats.append(feats)
         for other in record.keys() - FIELDS:
             self.unused.setdefault(other, line)
+
+    def _note_missing(self, column: str, line: int, values: list[Any]) -> None:
+        """Remember the first text of a field that stands for a missing number."""
+        texts = np.array([value for value in values if isinstance(value, str)], object)
+        if len(texts):
+            texts_of_column = self.missing_texts.setdefault(column, MissingTexts())
+            texts_of_column.note(texts, np.ones(len(texts), bool), np.full(len(texts), line))
+
+    def warnings(self) -> list[str]:
+        """What was left out or read as missing."""
+        warnings = [
+            f"The field {name[:40]!r} (first in line {line}) is not used."
+            for name, line in self.unused.items()
+        ]
+        for column, texts in self.missing_texts.items():
+            warnings += texts.warnings(column)
+        if self.fractional_starts:
+            warnings.append(fractions_warning(self.fractional_starts))
+        return warnings
 
     def _read_id(self, record: "Json", line: int) -> str:
         """The id, which no other line may have; without one it is named by its line."""
@@ -110,22 +143,22 @@ class _ItemColumns:
 
 def parse_jsonl(records: Iterable[tuple[int, "Json"]], faults: "Faults") -> ParsedSeries:
     """The series of every line; a wrong line is a fault, and raises `DatasetInvalid` in the end."""
-    items = _ItemColumns()
+    items, is_first = _ItemColumns(), True
     for line, record in records:
         try:
             items.add(line, record)
         except _FieldError as error:
             faults.add(str(error), row=line, column=error.column)
+            if is_first and error.column not in record:
+                faults.check()  # the other lines will lack it too
+        is_first = False
     _check_frequencies(items, faults)
     faults.check()
     if not items.lines:
         faults.add("The file has no series; it needs one JSON object a line.", row=1)
     faults.check()
-    warnings = [
-        f"The field {name[:40]!r} (first in line {line}) is not used." for name, line in items.unused.items()
-    ]
     phases = np.array([phase for _, phase in items.starts], np.int64)
-    return ParsedSeries(_build_series(items), phases, items.target_count, warnings)
+    return ParsedSeries(_build_series(items), phases, items.target_count, items.warnings())
 
 
 def _check_frequencies(items: _ItemColumns, faults: "Faults") -> None:

@@ -13,12 +13,11 @@ from app.tasks.source import Chunk, Faults
 from app.typedefs import Json
 
 BATCH_RECORDS = 1_000
-ITEM_FIELDS = frozenset(("item_id", "start", "freq", "target"))  # of an object that is a whole series
 
 
 def is_series(record: Json) -> bool:
     """Whether an object of a file is a whole series rather than one row of a table."""
-    return not ITEM_FIELDS.isdisjoint(record) and "y" not in record
+    return "y" not in record and ("freq" in record or isinstance(record.get("target"), list))
 
 
 def row_chunks(records: Iterator[tuple[int, Json]], faults: Faults) -> Iterator[Chunk]:

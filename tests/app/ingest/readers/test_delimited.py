@@ -211,3 +211,11 @@ def test_every_name_that_comes_twice_is_reported() -> None:
         ("/file/row/1/column/a", "2 times."),
         ("/file/row/1/column/b", "3 times."),
     ]
+
+
+@pytest.mark.parametrize(("mark", "name"), [("\t", "tab"), (";", "';'"), ("|", "'|'")])
+@pytest.mark.parametrize("first", ['"a"', '"a ""b"" c"', "a"])
+def test_another_delimiter_is_named_with_and_without_quotes(mark: str, name: str, first: str) -> None:
+    [problem] = refused(f'{first}{mark}"b"\n"1"{mark}"2"\n'.encode())
+    assert problem.pointer == "/file/row/1"
+    assert f"seems to use {name} between its fields; csv uses ','" in problem.detail

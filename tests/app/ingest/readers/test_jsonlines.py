@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
-OBJECTS = st.lists(st.dictionaries(st.text(), VALUES, max_size=4), max_size=8)
+OBJECTS = st.lists(st.dictionaries(st.text(), VALUES, max_size=4), max_size=8).filter(
+    lambda objects: not (objects and objects[0] and all(isinstance(one, dict) for one in objects[0].values()))
+)  # which would be a whole table
 
 
 def source(body: bytes, faults: Faults | None = None, columns: dict[str, str] | None = None) -> Source:
@@ -156,3 +159,12 @@ def test_separators_of_unicode_are_no_line_ends() -> None:
     text = "a\u2028b\u2029c\x85d\x0be\x0cf"
     result = records(json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n" + b'{"text": "z"}')
     assert result == [(1, {"text": text}), (2, {"text": "z"})]
+
+
+@pytest.mark.parametrize("orient", ["columns", "index", "split", "table"])
+def test_a_table_in_one_object_is_told_once_with_what_to_do(orient: Any) -> None:
+    frame = pd.DataFrame({"text": ["a", "b"], "label": ["x", "y"]})
+    [problem] = refused(frame.to_json(orient=orient).encode())
+    assert problem.pointer == "/file/row/1"
+    assert "a whole table" in problem.detail
+    assert "lines=True" in problem.detail

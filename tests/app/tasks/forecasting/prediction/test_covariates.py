@@ -198,3 +198,15 @@ def test_a_level_may_be_the_text_of_a_missing_value() -> None:
     assert level_code("nowhere", ["DE"]) is None
     assert level_code(None, ["None"]) == -1
     assert level_code(2**70, [str(2**70)]) == 0
+
+
+def test_what_was_not_known_ahead_names_the_option_that_makes_it_so(state: Json) -> None:
+    told = problem(state, future={**FULL["future"], "sky": ["sun"] * HORIZON})
+    assert told.pointer == "/future/sky"
+    assert 'train with `options` {"future_covariates": ["sky"]}' in told.detail
+
+
+def test_a_fraction_of_a_second_of_the_start_is_warned_of(state: Json) -> None:
+    cut = "Fractions of a second are not read: that of `start` is cut off."
+    assert cut in warnings(state, start="2024-01-01T00:00:00.5")
+    assert cut not in warnings(state, start="2024-01-01T00:00:00.0")

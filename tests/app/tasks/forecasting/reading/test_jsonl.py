@@ -142,3 +142,42 @@ def test_fields_of_the_wrong_kind(fields: Json, field: str, word: str) -> None:
 
 def test_a_file_without_series() -> None:
     assert refused()[0][0] == "/file/row/1"
+
+
+@pytest.mark.parametrize("text", ["NA", "n/a", "null", "#N/A"])
+def test_texts_read_as_missing_are_named(text: str) -> None:
+    feats = [[1, 2, 3, 4], [1, text, 3, 4]]
+    series, _, warnings = read(item("a"), item("b", target=[1, text, 3, 4]))
+    assert np.isnan(series.values).sum() == 1
+    assert warnings == [
+        f"In the column 'target' the text {text!r} (first in row 2) is read as a missing value."
+    ]
+    _, _, warnings = read(item("a", dynamic_feat=feats))
+    assert f"In the column 'dynamic_feat' the text {text!r}" in warnings[0]
+
+
+@pytest.mark.parametrize("start", ["2024-01-01T00:00:00.500", 1704067200500])
+def test_the_fraction_of_a_start_is_not_dropped_in_silence(start: str | int) -> None:
+    series, _, warnings = read(
+        item(freq="s", start=start), item("b", freq="s", start="2024-01-01T00:00:00.000")
+    )
+    assert series.starts.tolist() == [series.starts[1]] * 2
+    assert warnings == ["Fractions of a second are not read: those of 1 time stamps are cut off."]
+
+
+def test_a_field_that_no_line_has_is_told_once() -> None:
+    lines = [{"item_id": str(number), "start": "2024-01-01", "target": [1, 2, 3]} for number in range(30)]
+    [(pointer, detail)] = refused(*lines)
+    assert pointer == "/file/row/1/column/freq"
+    assert "frequency is missing" in detail
+
+
+def test_a_row_a_line_with_other_names_is_told_once() -> None:
+    for lines in (
+        [{"item_id": "a", "timestamp": f"2024-01-{day:02}", "target": float(day)} for day in range(1, 30)],
+        [{"item_id": "a", "start": f"2024-01-{day:02}", "value": day} for day in range(1, 30)],
+    ):
+        faults = dict(refused(*lines))
+        assert list(faults) == ["/file/row/1/column/ds", "/file/row/1/column/y"]
+        assert ", ".join(lines[0]) in faults["/file/row/1/column/y"]
+        assert "name it with `columns`" in faults["/file/row/1/column/y"]

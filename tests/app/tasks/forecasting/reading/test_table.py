@@ -229,6 +229,14 @@ def test_a_text_that_repeats_among_few_numbers_is_a_level() -> None:
     assert "'a' in row 35 is no number" in warning
 
 
+@pytest.mark.parametrize("style", ["1,{:03}", "{},5", "{} %", "$ {}", "{} €"])
+def test_numbers_in_a_style_that_is_not_read_are_named(style: str) -> None:
+    prices = [style.format(day % 9) for day in range(100)]
+    _, summary, [warning] = read({"ds": days(100), "y": numbers(100), "price": prices})
+    assert summary["covariates"]["category"] == ["price"]
+    assert f"read as a category: {prices[0]!r} in row 2 is no number" in warning
+
+
 def test_one_name_among_numbered_shops_is_a_name() -> None:
     ids = [name for name in ("a", "b", "c") for _ in range(40)]
     shops = ["1"] * 40 + ["2"] * 40 + ["X4"] * 40
