@@ -190,7 +190,11 @@ def input_warnings(state: Json, instance: ForecastingInstance) -> list[str]:
         warnings.append(
             "`start` is missing: the forecast does without the calendar the model was trained with."
         )
-    elif instance.start is not None and instance.freq != 1 and has_fraction(instance.start):
+    elif (
+        instance.start is not None
+        and parse_frequency(state["freq"]).unit != "1"
+        and has_fraction(instance.start)
+    ):
         warnings.append("Fractions of a second are not read: that of `start` is cut off.")
     return warnings
 
