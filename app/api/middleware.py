@@ -21,6 +21,7 @@ log = logging.getLogger("recurra.access")
 SAFE_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
 _random = random.Random()  # noqa: S311 - an id is not a secret, and the system's source costs a system call
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+ANSWER_STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 BODY_HEADERS = (b"content-encoding", b"content-length")  # they describe a body before it is decoded
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -84,14 +85,12 @@ class RequestIdMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event."""
         headers = dict(scope.get("headers", ()))
-        if scope["type"] == "websocket":
-            send = _HandshakeSender(send, assign_request_id(scope, headers))
+        if scope["type"] in ("http", "websocket"):
+            send = _IdentifiedSender(send, assign_request_id(scope, headers))
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        response = _ResponseSender(
-            send, assign_request_id(scope, headers), headers_only=scope["method"] == "HEAD"
-        )
+        response = _ResponseSender(send, headers_only=scope["method"] == "HEAD")
         plain = _plain_scope(scope)
         started = time.perf_counter()
         try:
@@ -127,23 +126,23 @@ def _plain_scope(scope: Scope) -> Scope:
     return scope
 
 
-class _HandshakeSender:
-    """Sends the messages of a WebSocket, with the request's id where the handshake is answered."""
+class _IdentifiedSender:
+    """Sends messages, with the request's id where they begin the answer to a request or a handshake."""
 
     def __init__(self, send: Send, request_id: bytes) -> None:
         self._send, self._request_id = send, request_id
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] in ("websocket.accept", "websocket.http.response.start"):
+        if message["type"] in ANSWER_STARTS:
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._request_id)]
         await self._send(message)
 
 
 class _ResponseSender:
-    """Sends the messages of a response with the request's id, or only its head."""
+    """Sends the messages of a response, or only its head, and remembers how far it is."""
 
-    def __init__(self, send: Send, request_id: bytes, *, headers_only: bool) -> None:
-        self._send, self._request_id, self._headers_only = send, request_id, headers_only
+    def __init__(self, send: Send, *, headers_only: bool) -> None:
+        self._send, self._headers_only = send, headers_only
         self.status = 500
         self.begun = self.complete = False
 
@@ -153,7 +152,6 @@ class _ResponseSender:
         if message["type"] == "http.response.start":
             self.begun = True
             self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id)]
         elif self._headers_only:
             self.complete = True
             message = {"type": "http.response.body", "body": b""}

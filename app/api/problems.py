@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from app.api.codings import ACCEPTED_CODINGS, UnsupportedCoding
 from app.api.paths import PathIndex
@@ -100,16 +101,23 @@ def problem(
         return _open_inference(status, detail, problems, headers)
     if request.scope["path"].startswith(OPENAI_PREFIX):
         return _openai(status, code, detail, problems, headers)
-    body = {
+    body = problem_document(request, status, code, detail, problems)
+    # Not orjson: a quotation from the request may hold lone surrogates, which only escapes can express.
+    return Response(json.dumps(body), status, {**(headers or {})}, media_type="application/problem+json")
+
+
+def problem_document(
+    connection: HTTPConnection, status: int, code: str, detail: str, problems: Sequence[Problem]
+) -> Json:
+    """What is wrong with a request, or over a WebSocket, as JSON (RFC 9457)."""
+    return {
         "type": f"/problems/{code}",
         "title": TITLES.get(status, "Error"),
         "status": status,
         "detail": detail,
-        "request_id": request.scope.get("request_id", ""),
+        "request_id": connection.scope.get("request_id", ""),
         "errors": [{"pointer": one.pointer, "detail": one.detail} for one in problems],
     }
-    # Not orjson: a quotation from the request may hold lone surrogates, which only escapes can express.
-    return Response(json.dumps(body), status, {**(headers or {})}, media_type="application/problem+json")
 
 
 def _open_inference(

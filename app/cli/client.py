@@ -4,7 +4,7 @@ import io
 import json
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,11 +163,16 @@ class Client:
         return str(self.get(f"/v1/models/{quote(model, safe='')}")["task"])
 
     def stream(
-        self, model: str, instance: Any, parameters: Json, **which: str | int
-    ) -> Generator[Json, None, Json]:
-        """Yield a text as it is generated, piece by piece: `{"text": …}`; the last has a `finish_reason`.
+        self,
+        model: str,
+        instance: Any,
+        parameters: Json,
+        on_piece: Callable[[Json], None],
+        **which: str | int,
+    ) -> Json:
+        """The whole answer, whose text goes to `on_piece` as it is generated.
 
-        Returns the whole answer.
+        A piece is `{"text": …}`; the last one has a `finish_reason`.
         """
         body = {"instances": [instance], "parameters": {**parameters, "stream": True}}
         path, name = f"/v1/models/{quote(model, safe='')}/predict", ""
@@ -182,7 +187,7 @@ class Client:
                     answer: Json = json.loads(value)
                     return answer
                 elif field == "data" and not name:
-                    yield json.loads(value)
+                    on_piece(json.loads(value))
         raise ClientError(f"{self.url}: the response ended early")
 
     def promote(self, model: str, alias: str, target: Json) -> Json:

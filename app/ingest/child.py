@@ -10,11 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from app.errors import DatasetInvalid, Invalid, Problem, pointer
+from app.errors import DatasetInvalid, Invalid, Problem, Unavailable, pointer
 from app.infrastructure.processes import die_with_parent
-from app.ingest.file_kinds import MAGIC, SNIFF_BYTES, choose_format, compression, uncompressed_name
+from app.ingest.file_kinds import (
+    MAGIC,
+    SNIFF_BYTES,
+    binary_format,
+    choose_format,
+    compression,
+    uncompressed_name,
+)
 from app.ingest.limits import ArchiveLimits
-from app.ingest.readers import Mapping, open_content, open_source
+from app.ingest.readers import ARCHIVE, Mapping, not_an_archive, open_content, open_source
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
 from app.tasks import TASKS
@@ -57,6 +64,8 @@ def read_upload(spec: Json, task: Task) -> Json:
         return _read_and_store(spec, task)
     except Invalid as error:
         return refusal(error.message, error.problems)
+    except Unavailable as error:
+        return {"ok": False, "unavailable": error.message}
     except MemoryError:
         detail = "The file is too large to be read into memory."
         return refusal(detail, [Problem("/file", detail)])
@@ -113,7 +122,11 @@ def find_format(path: Path, filename: str, task: Task, requested: str | None) ->
         with open_content(path) as file:
             head = file.read(SNIFF_BYTES)
     format_name = choose_format(task.name, task.formats, uncompressed_name(filename), head, requested)
-    if method is not None and (format_name in MAGIC.values() or compression(head)):
+    if method is None:
+        return format_name
+    if format_name == ARCHIVE and not (binary_format(head) or compression(head)):
+        raise not_an_archive(head)
+    if format_name in MAGIC.values() or compression(head):
         detail = (
             f"The file is compressed by {method} around a file that is compressed itself: unpack it once."
         )

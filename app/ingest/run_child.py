@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.errors import AppError, DatasetInvalid, NoSpace, Problem
+from app.errors import AppError, DatasetInvalid, NoSpace, Problem, Unavailable
 from app.infrastructure.processes import confined_environment, signal_group
 from app.ingest.limits import FileLimits
 from app.typedefs import Json
@@ -47,7 +47,8 @@ def ingest(
 
     Of a compressed file, whose `format` may be None, the child finds the format by content and `filename`.
 
-    Raises `DatasetInvalid` when the file cannot be used and `NoSpace`; then `out` is left empty.
+    Raises `DatasetInvalid` when the file cannot be used, `NoSpace` and `Unavailable`;
+    `out` is then left empty.
     """
     spec = {
         "path": str(path),
@@ -75,6 +76,8 @@ def _parse_reply(reply: Json) -> IngestResult:
         return IngestResult(reply["format"], reply["summary"], reply["warnings"])
     if reply.get("no_space"):
         raise NoSpace
+    if "unavailable" in reply:
+        raise Unavailable(reply["unavailable"])
     problems = [Problem(one["pointer"], one["detail"]) for one in reply["problems"]]
     raise DatasetInvalid(reply["message"], problems)
 

@@ -2,7 +2,6 @@
 
 import io
 import math
-import struct
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -17,12 +16,12 @@ from app.media.errors import MediaError
 from app.media.filterbank import log_mel
 from app.media.limits import MediaLimits
 from app.media.sniffing import AUDIO, describe_content, detect_container
+from app.media.truncation import is_cut_off, riff_chunks
 
 BLOCK_FRAMES = 1 << 14  # that are decoded at a time
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4_000, 384_000  # Hz
 MAX_CHANNELS = 8
 MAX_CHUNKS = 1_000  # of a RIFF file before its samples
-RIFF = struct.Struct("<4sI")
 PCM_PEAK = 32_767
 SOUNDFILE_FORMATS = {"WAV", "AIFF", "AU", "CAF", "W64", "RF64", "FLAC", "OGG", "MP3"}
 FFMPEG_FORMATS = {  # by container; where there is none, only soundfile reads it
@@ -64,7 +63,7 @@ def decode_audio(
         "source_rate": rate,
         "channels": channels,
         "seconds": len(samples) / target,
-        "shortened": container == "WAV" and is_shortened(view),
+        "shortened": is_cut_off(view[start:], container),
     }
 
 
@@ -171,25 +170,8 @@ def _quantize(samples: Samples) -> Samples:
 
 def check_riff(view: memoryview) -> None:
     """Raise `MediaError` where a RIFF file has far too many chunks before its samples."""
-    for number, (kind, _, _) in enumerate(_chunks(view)):
+    for number, (kind, _, _) in enumerate(riff_chunks(view)):
         if kind == b"data":
             return
         if number >= MAX_CHUNKS:
             raise MediaError(f"has more than {MAX_CHUNKS:,} chunks before its samples")
-
-
-def is_shortened(view: memoryview) -> bool:
-    """Whether a RIFF file ends before its samples do; a length of 2**32 - 1 says only that it is unknown."""
-    for kind, position, size in _chunks(view):
-        if kind == b"data":
-            return size != 0xFFFFFFFF and position + size > len(view)
-    return False
-
-
-def _chunks(view: memoryview) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, position and size of the chunks of a RIFF file, as far as they can be followed."""
-    position = 12
-    while position + RIFF.size <= len(view):
-        kind, size = RIFF.unpack_from(view, position)
-        yield kind, position + RIFF.size, size
-        position += RIFF.size + size + size % 2

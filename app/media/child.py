@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from app.media.errors import MediaError
 from app.media.limits import MediaLimits
-from app.media.wire import pack_result, read_message, write_message
+from app.media.wire import OUT_OF_MEMORY, pack_result, read_message, write_message
 from app.typedefs import Json
 
 KINDS = ("audio", "video", "midi")
@@ -20,6 +20,13 @@ Decode = Callable[..., dict[str, Any]]
 
 def main() -> None:
     """Decode one file after the other; the first message has the limits."""
+    try:
+        _decode_all()
+    except MemoryError:  # while a file was received or its result sent: the pipes hold half a message
+        sys.exit(OUT_OF_MEMORY)
+
+
+def _decode_all() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which may need it to the end
     requests, replies = _own_pipes()
     limits = MediaLimits(**read_message(requests)[0])
@@ -84,7 +91,7 @@ def _decode(decode: Decode, content: bytes, limits: MediaLimits, options: Json) 
     except MediaError as error:
         return {"error": str(error)}, []
     except MemoryError:
-        return {"error": f"needs more than {limits.memory_bytes >> 20} MiB of memory to be decoded"}, []
+        return {"error": limits.memory_exceeded}, []
     except Exception as error:  # noqa: BLE001 - damaged files make libraries raise anything
         return {"error": "could not be decoded", "cause": f"{type(error).__name__}: {error}"}, []
     else:

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
 from app.infrastructure.processes import confined_environment
-from app.media.errors import MediaError
+from app.media.errors import DecoderLost, MediaError
 from app.media.limits import MediaLimits
-from app.media.wire import read_message, unpack_result, write_message
+from app.media.wire import OUT_OF_MEMORY, read_message, unpack_result, write_message
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,18 @@ MAX_DECODERS = 2  # children of a process that decode at the same time
 START_SECONDS = 30.0  # for the child to begin, beside the time for the file
 CODE_ROOT = Path(__file__).resolve().parents[2]
 UNDECODABLE = "could not be decoded"
+TRIALS = 2  # children that may be lost with a file until its caller is told to come back
+# How a child ends that a file has brought down, or that has computed for too long: it is so each time.
+CRASHES = {
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGABRT,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGTRAP,
+    signal.SIGSYS,
+}
+TIME_LIMITS = {signal.SIGXCPU, signal.SIGALRM}
 
 
 class MediaDecoder:
@@ -71,25 +83,35 @@ class MediaDecoder:
             self._stop()
 
     def decode(self, kind: str, content: bytes, options: Json) -> dict[str, Any]:
-        """Arrays and JSON values of a file of a kind: audio, video or midi. Raises `MediaError`."""
+        """Arrays and JSON values of a file of a kind: audio, video or midi.
+
+        Raises `MediaError` for what is wrong with the file, and `DecoderLost` where children were ended by
+        others than the file.
+        """
         if len(content) > self._limits.file_bytes:
             raise MediaError(f"has more than {self._limits.file_bytes:,} bytes")
         with self._lock:
             if self._owner != os.getpid():  # after a fork the pipes belong to the other process
                 self._child, self._owner = None, os.getpid()
-            try:
-                child = self._running()
-                header, body = self._exchange(child, {"kind": kind, "options": options}, content)
-            except (EOFError, OSError):
-                raise MediaError(self._cause_of_death()) from None
-            except BaseException:  # an interrupted exchange would leave half a message in the pipes
-                self._stop()
-                raise
+            header, body = self._converse({"kind": kind, "options": options}, content)
         if "error" in header:
             if "cause" in header:
                 log.info("%s %s: %s", kind, header["error"], header["cause"])
             raise MediaError(header["error"])
         return unpack_result(header, body)
+
+    def _converse(self, request: Json, content: bytes) -> tuple[Json, bytearray]:
+        """The reply to a request, if need be of a second child; raises `MediaError` and `DecoderLost`."""
+        for _ in range(TRIALS):
+            try:
+                return self._exchange(self._running(), request, content)
+            except (EOFError, OSError) as error:
+                if (fault := self._fault_of_file(error)) is not None:
+                    raise fault from None
+            except BaseException:  # an interrupted exchange would leave half a message in the pipes
+                self._stop()
+                raise
+        raise DecoderLost
 
     def _running(self) -> "subprocess.Popen[bytes]":
         """The child, newly started where there is none or the last one died while it was idle."""
@@ -110,25 +132,42 @@ class MediaDecoder:
     def _exchange(
         self, child: "subprocess.Popen[bytes]", request: Json, content: bytes
     ) -> tuple[Json, bytearray]:
-        """Send a file and wait for the reply; raises `EOFError` or `OSError` where the child died."""
-        timer = threading.Timer(3 * self._limits.seconds + START_SECONDS, child.kill)
+        """Send a file and wait for the reply; raises `EOFError` or `OSError` where the child died.
+
+        Raises `MediaError` where the reply takes too long.
+        """
+        overdue = threading.Event()
+
+        def end() -> None:
+            overdue.set()
+            child.kill()
+
+        timer = threading.Timer(3 * self._limits.seconds + START_SECONDS, end)
         timer.daemon = True
         timer.start()
         try:
             write_message(cast("BinaryIO", child.stdin), request, [content] if content else [])
             return read_message(cast("BinaryIO", child.stdout))
+        except (EOFError, OSError):
+            if not overdue.is_set():
+                raise
+            raise MediaError(self._limits.time_exceeded) from None
         finally:
             timer.cancel()
 
-    def _cause_of_death(self) -> str:
-        """Why the child is gone, as the end of a sentence about the file."""
+    def _fault_of_file(self, error: Exception) -> MediaError | None:
+        """The fault of the file if it brought the child down; None if it was others, or no child began."""
         child = self._child
         self._stop()
         status = child.returncode if child is not None else None
-        log.warning("the decoding child ended with status %s", status)
-        if status in (-signal.SIGXCPU, -signal.SIGALRM):
-            return f"{UNDECODABLE} in {self._limits.seconds:g} seconds"
-        return UNDECODABLE
+        log.warning("the decoding child ended with status %s: %r", status, error)
+        if status is None:
+            return None
+        if -status in TIME_LIMITS:
+            return MediaError(self._limits.time_exceeded)
+        if -status in CRASHES:
+            return MediaError(UNDECODABLE)
+        return MediaError(self._limits.memory_exceeded) if status == OUT_OF_MEMORY else None
 
     def _stop(self) -> None:
         child, self._child = self._child, None
@@ -169,11 +208,6 @@ class DecoderPool:
     def pids(self) -> list[int]:
         """The process ids of the children."""
         return [decoder.pid for decoder in self._decoders if decoder.pid is not None]
-
-    @property
-    def idle(self) -> int:
-        """How many files could be decoded at once."""
-        return self._idle.qsize()
 
     def limit(self, limits: MediaLimits) -> None:
         """Keep to these limits from the next file on."""

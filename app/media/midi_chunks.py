@@ -39,25 +39,17 @@ def check_midi(content: bytes, max_events: int) -> CheckedMidi:
     Tracks that are cut off keep what is there, with a warning.
     """
     division, declared = _read_header(content)
-    position = 8 + struct.unpack_from(">I", content, 4)[0]
+    chunks = _read_chunks(content)
+    _check_events(chunks, max_events)
     tracks: list[bytes] = []
     warnings: list[str] = []
-    end = events = 0
-    while position + 8 <= len(content):
-        kind, size = struct.unpack_from(">4sI", content, position)
-        data = content[position + 8 : position + 8 + size]
-        position += 8 + size
-        if kind != b"MTrk":
-            continue
-        if len(tracks) == MAX_TRACKS:
-            raise MediaError(f"has more than {MAX_TRACKS:,} tracks")
-        track = _TrackReader(data, len(tracks) + 1, (events, max_events), division)
+    end = 0
+    for number, (data, size) in enumerate(chunks, 1):
+        track = _TrackReader(data, number, division)
         tracks.append(track.read())
-        events, end = track.events, max(end, track.time)
+        end = max(end, track.time)
         if track.is_cut or len(data) < size:
-            warnings.append(f"breaks off in track {len(tracks)}")
-    if not tracks:
-        raise MediaError("has no tracks")
+            warnings.append(f"breaks off in track {number}")
     if len(tracks) < declared:
         warnings.append(f"has {len(tracks)} tracks, though its header says {declared:,}")
     header = struct.pack(">4sIHHH", b"MThd", 6, int(len(tracks) > 1), len(tracks), division)
@@ -82,6 +74,71 @@ def _read_header(content: bytes) -> tuple[int, int]:
     return division, declared
 
 
+def _read_chunks(content: bytes) -> list[tuple[bytes, int]]:
+    """The data of each track, and how many bytes of it the file declares."""
+    position = 8 + struct.unpack_from(">I", content, 4)[0]
+    chunks: list[tuple[bytes, int]] = []
+    while position + 8 <= len(content):
+        kind, size = struct.unpack_from(">4sI", content, position)
+        if kind == b"MTrk":
+            if len(chunks) == MAX_TRACKS:
+                raise MediaError(f"has more than {MAX_TRACKS:,} tracks")
+            chunks.append((content[position + 8 : position + 8 + size], size))
+        position += 8 + size
+    if not chunks:
+        raise MediaError("has no tracks")
+    return chunks
+
+
+def _check_events(chunks: list[tuple[bytes, int]], max_events: int) -> None:
+    """Raise `MediaError` where the tracks have too many events, before anything is made of them."""
+    events = 0
+    for data, _ in chunks:
+        events += count_events(data, max_events - events)
+        if events > max_events:
+            raise MediaError(f"has more than {max_events:,} events")
+
+
+def count_events(data: bytes, enough: int) -> int:
+    """The events of a track; counting ends beyond `enough`, and where the track ends or is damaged."""
+    position = count = status = 0
+    try:
+        while count <= enough:
+            while data[position] >= NOTE_OFF:  # the delta time
+                position += 1
+            position += 1
+            byte = data[position]
+            if byte >= NOTE_OFF:
+                status = byte
+                position += 1
+            if NOTE_OFF <= status < SYSEX_STATUSES[0]:
+                position += 1 if status & 0xF0 in ONE_DATA_BYTE else 2
+            elif status == META or status in SYSEX_STATUSES:
+                if status == META:
+                    if data[position] == END_OF_TRACK:
+                        return count + 1
+                    position += 1
+                position = _skip_counted(data, position)
+                status = 0
+            else:
+                return count
+            count += 1
+    except IndexError:
+        pass
+    return count
+
+
+def _skip_counted(data: bytes, position: int) -> int:
+    """The position behind data that begin with their length."""
+    size = 0
+    while True:
+        byte = data[position]
+        position += 1
+        size = size << 7 | byte & 0x7F
+        if byte < NOTE_OFF:
+            return position + size
+
+
 class _CutOff(Exception):
     """The data end within an event."""
 
@@ -89,9 +146,8 @@ class _CutOff(Exception):
 class _TrackReader:
     """Reads the events of one track, and writes those that matter to notes: a parser need not know others."""
 
-    def __init__(self, data: bytes, number: int, counted: tuple[int, int], division: int) -> None:
+    def __init__(self, data: bytes, number: int, division: int) -> None:
         self.time = 0  # ticks
-        self.events, self._max_events = counted  # of this track and those before it
         self.is_cut = False
         self._data, self._number = data, number
         self._max_ticks = MAX_QUARTERS * division
@@ -135,9 +191,6 @@ class _TrackReader:
 
     def _read_event(self) -> bool:
         """Pass one event; false at the end of the track."""
-        self.events += 1
-        if self.events > self._max_events:
-            raise MediaError(f"has more than {self._max_events:,} events")
         status = self._peek()
         if status >= NOTE_OFF:
             self._position += 1

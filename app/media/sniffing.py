@@ -6,6 +6,7 @@ from typing import Any
 ID3 = b"ID3"
 ID3_HEADER_BYTES = 10
 HEAD_BYTES = 4_096
+UNPACK = "send what it holds"
 AUDIO = {
     "WAV", "AIFF", "AU", "CAF", "W64", "RF64", "FLAC", "OGG", "MP3", "MP4", "Matroska", "AAC", "AMR", "ASF",
 }  # fmt: skip
@@ -38,7 +39,10 @@ MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"RIFF....RMID", "a MIDI file within RIFF"),
         (rb"%PDF", "a PDF document"),
         (rb"PK[\x03\x05]", "a zip archive"),
-        (rb"\x1f\x8b", "a gzip archive"),
+        (rb"\x1f\x8b", f"a file compressed by gzip; {UNPACK}"),
+        (rb"BZh[1-9]1AY&SY", f"a file compressed by bzip2; {UNPACK}"),
+        (rb"\xfd7zXZ\x00", f"a file compressed by xz; {UNPACK}"),
+        (rb"\x28\xb5\x2f\xfd", f"a file compressed by Zstandard; {UNPACK}"),
         (rb"\s*(#EXTM3U|ffconcat)", "a playlist"),
         (rb"\s*<(!doctype html|html|head|body)", "an HTML page"),
         (rb"\s*<\?xml|\s*<svg", "an XML document"),

@@ -15,6 +15,7 @@ from app.media.errors import MediaError
 from app.media.frame_selection import select_frames
 from app.media.limits import MediaLimits
 from app.media.sniffing import VIDEO, describe_content, detect_container
+from app.media.truncation import is_cut_off
 
 Pixels = npt.NDArray[np.uint8]
 Fit = Literal["crop", "pad", "stretch"]
@@ -45,8 +46,8 @@ def decode_video(
     With a `stride` each stride-th frame from the first one on, without it frames that are evenly spread over
     the clip; at most `frames` of them in either case. One channel is gray, three are red, green and blue.
     Frames are turned upright. `count`, `width` and `height` are those of the decoded frames before any of
-    this, `seconds` the duration, or None where the file does not say. Time stamps do not matter: frames are
-    counted. Raises `MediaError`.
+    this, `seconds` the duration, or None where the file does not say, `shortened` whether it ends before its
+    header says. Time stamps do not matter: frames are counted. Raises `MediaError`.
     """
     count = _count_packets(content, limits)
     shrink = _Shrink(size, fit, color=color)
@@ -55,8 +56,14 @@ def decode_video(
         selected, decoded = _decode_selected(content, limits, select_frames(decoded, frames, stride), shrink)
     if not selected:
         raise MediaError(f"has no frame of at most {limits.frame_pixels:,} pixels that can be decoded")
-    facts = {"count": decoded, "width": shrink.width, "height": shrink.height, "seconds": shrink.seconds}
-    return {"frames": np.stack(selected), **facts}
+    return {
+        "frames": np.stack(selected),
+        "count": decoded,
+        "width": shrink.width,
+        "height": shrink.height,
+        "seconds": shrink.seconds,
+        "shortened": is_cut_off(memoryview(content), detect_container(content)[0]),
+    }
 
 
 class _Shrink:

@@ -10,6 +10,7 @@ import numpy as np
 from app.typedefs import Json
 
 PREFIX = struct.Struct("<QQ")  # bytes of the header, and of what follows it
+OUT_OF_MEMORY = 71  # exit status of a child that has no memory for a whole message
 
 
 def write_message(pipe: BinaryIO, header: Json, parts: Sequence[Any] = ()) -> None:

@@ -192,6 +192,11 @@ class Prediction(TypedDict, total=False):
     warnings: list[str]
 
 
+def with_warnings(prediction: Json, warnings: Sequence[str]) -> Json:
+    """The prediction with the warnings about its instance, if there are any."""
+    return prediction | {"warnings": list(warnings)} if warnings else prediction
+
+
 class Instances(Protocol):
     """The examples of a data set as instances; each is made when it is read."""
 

@@ -22,6 +22,13 @@ def left_out_warnings(names: Sequence[str], reason: str) -> list[str]:
     return [f"Left out: {len(names):,} of the archive's members, {reason} ({shown})."]
 
 
+def too_few(count: int, noun: str, needed: int) -> str | None:
+    """Why there are too few members to train on, if so; `noun` is what one is called."""
+    if count >= needed:
+        return None
+    return f"There {f'is 1 {noun}' if count == 1 else f'are {count} {noun}s'}; {needed} are needed."
+
+
 class MediaMembers:
     """Members of an archive that are files of one kind: audio, video or midi.
 

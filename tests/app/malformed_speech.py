@@ -27,7 +27,6 @@ def line(name: str, pointer: str, word: str, **changes: Any) -> Malformed:
 
 MALFORMED = [
     packed("without a manifest", archive(FILES, b""), "/file", "names no members"),
-    packed("too few", archive(FILES, LINES[:2]), "/file", "too few recordings: 2"),
     recording("a picture", b"\x89PNG\r\n\x1a\n" + bytes(100), "it is a PNG image"),
     recording("cut", TONE[:30], "is damaged"),
     recording("only pictures", muxed(container="mp4", video=True), "has no audio track"),

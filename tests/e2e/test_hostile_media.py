@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 
+from app.media.decoder import MAX_DECODERS
 from benchmarks.hostile import (
     ENVIRONMENT,
     MAX_UPLOAD_BYTES,
@@ -74,7 +75,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 def traces(target: Target) -> dict[str, Any]:
-    """What requests could leave behind: files, rows, and processes but the one decoder of the API."""
+    """What requests could leave behind: files, rows, and processes but the decoders of the API."""
     with sqlite3.connect(f"file:{target.data_dir / 'recurra.db'}?mode=ro", uri=True) as database:
         names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         names.remove("idempotency_keys")  # which are kept for a day
@@ -92,13 +93,13 @@ def traces(target: Target) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(target: Target) -> Iterator[None]:
-    """Before and after each test there is the same, and at most one decoder, which belongs to the API."""
+    """Before and after each test there is the same, but for the decoders of the API."""
     before = traces(target)
     yield
     with suppress(AssertionError):  # the last comparison says what is left
         until(lambda: traces(target) == before, 20, "an end of everything that was begun")
     assert traces(target) == before
-    assert len(processes_below(target.pid, DECODER)) <= 1
+    assert len(processes_below(target.pid, DECODER)) <= MAX_DECODERS
     assert processes_below(target.pid, DECODER) == processes_below(target.api, DECODER)
     assert not [pid for pid in descendants(target.pid) if has_ended(pid)]
 
@@ -162,13 +163,19 @@ def test_an_upload_that_ends_early_leaves_nothing(target: Target, claimed: int) 
     assert target.http.get("/healthz").status_code == 200
 
 
-def test_a_decoder_that_dies_of_a_file_is_replaced(target: Target) -> None:
+@pytest.mark.parametrize(
+    ("signum", "status", "pointers"),
+    [(signal.SIGSEGV, 422, ["/instances/0/audio_base64"]), (signal.SIGTERM, 503, [])],
+)
+def test_a_decoder_that_dies_is_replaced(
+    target: Target, signum: int, status: int, pointers: list[str]
+) -> None:
     ended = threading.Event()
 
     def kill() -> None:
         while not ended.wait(0.02):
             for pid in processes_below(target.api, DECODER):
-                os.kill(pid, signal.SIGSEGV)
+                os.kill(pid, signum)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -178,7 +185,9 @@ def test_a_decoder_that_dies_of_a_file_is_replaced(target: Target) -> None:
     finally:
         ended.set()
         killer.join()
-    assert fault_of(answer, 422, "/instances/0/audio_base64") == ""
+    assert answer.status_code == status
+    assert [error["pointer"] for error in answer.json()["errors"]] == pointers
+    assert ("retry-after" in answer.headers) == (status == 503)
     good = {"instances": [{"audio_base64": base64.b64encode(SPEECH.content).decode()}]}
     assert target.http.post("/v1/models/speech/predict", json=good).status_code == 200
 

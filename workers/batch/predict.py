@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from app.errors import Invalid
+from app.errors import AppError, Invalid, Unavailable
 from app.tasks import TASKS
 from app.tasks.arrays import Ints
 from app.tasks.contract import Example, Instances, Task, bytes_to_json
@@ -58,7 +58,7 @@ class Stopped(Exception):
 class Refusal:
     """Why an instance cannot be predicted, and the instance's id, if it has one."""
 
-    error: Invalid
+    error: AppError
     item_id: str | None
 
     def line(self, index: int) -> bytes:
@@ -113,7 +113,7 @@ class Writer:
             self._raise_if_stopped()
             instance = instances[index]
             example = self._encode(instance)
-            if isinstance(example, Invalid):
+            if isinstance(example, AppError):
                 failed += 1
                 pending[index] = Refusal(example, getattr(instance, "item_id", None))
             else:
@@ -128,10 +128,10 @@ class Writer:
         if self._should_stop():
             raise Stopped
 
-    def _encode(self, instance: Any) -> Example | Invalid:
+    def _encode(self, instance: Any) -> Example | AppError:
         try:
             return self._task.encode(self._state, instance, self._parameters)
-        except Invalid as error:
+        except (Invalid, Unavailable) as error:
             return error
 
     def _lines(self, pending: dict[int, Example | Refusal], on: Callable[[int], None]) -> list[bytes]:

@@ -1,6 +1,7 @@
 """Live transcripts: over a WebSocket, or of a request in lines that is answered while it is sent."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any
@@ -14,10 +15,10 @@ from starlette.requests import ClientDisconnect
 
 from app.api import sse
 from app.api.deps import StateDep, check_query
-from app.api.problems import as_app_error, problem
+from app.api.problems import as_app_error, problem, problem_document
 from app.api.raw import DEFAULT_DEADLINE_SECONDS
 from app.api.response_schemas import TEXT_CONTENT
-from app.errors import AppError, DeadlinePassed, Forbidden, Invalid, Problem, pointer
+from app.errors import DeadlinePassed, Forbidden, Invalid, Problem, pointer
 from app.services.jobs.batch_predictions import parse_parameters
 from app.services.serving.listening import listen, open_listening
 from app.services.serving.predictions import PredictionService
@@ -87,7 +88,8 @@ async def listen_live(
         known = as_app_error(error)
         if known is None:
             raise
-        await socket.send_text(orjson.dumps(error_message(known)).decode())
+        document = problem_document(socket, known.status, known.code, known.message, known.problems)
+        await socket.send_text(json.dumps({"error": document}))
         await socket.close(REFUSED if known.status < 500 else FAILED)
 
 
@@ -236,10 +238,3 @@ async def received_samples(socket: WebSocket) -> AsyncIterator[bytes]:
         if len(samples) > MAX_MESSAGE_BYTES:
             raise Invalid(f"a message may have {MAX_MESSAGE_BYTES:,} bytes")
         yield samples
-
-
-def error_message(error: AppError) -> Json:
-    """An error as the last message."""
-    problems = [{"pointer": problem.pointer, "detail": problem.detail} for problem in error.problems]
-    detail = {"type": f"/problems/{error.code}", "status": error.status, "detail": error.message}
-    return {"error": detail | {"errors": problems}}

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,17 +90,15 @@ def print_stream(
     """
     if len(instances) != 1:
         raise typer.BadParameter(f"--stream takes one instance, not {len(instances)}")
-    answer: Json = {}
     ends_line = False
 
-    def events() -> Iterator[Json]:
-        nonlocal answer
-        answer = yield from client.stream(model, instances[0], parameters, **which)
-
-    for event in events():
-        sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n" if as_json else event["text"])
+    def show(piece: Json) -> None:
+        nonlocal ends_line
+        sys.stdout.write(json.dumps(piece, ensure_ascii=False) + "\n" if as_json else piece["text"])
         sys.stdout.flush()
-        ends_line = event["text"].endswith("\n")
+        ends_line = piece["text"].endswith("\n")
+
+    answer = client.stream(model, instances[0], parameters, show, **which)
     if not as_json and not ends_line:
         sys.stdout.write("\n")
     return answer

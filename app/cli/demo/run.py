@@ -87,13 +87,17 @@ def print_answers(client: Client, demo: Demo, model: str, questions: list[Questi
         for question in questions:
             prompt = Text.assemble("> ", (question.example["text"], STYLES["mark"]))
             output().print(prompt, end="", soft_wrap=True)
-            for event in client.stream(model, question.instance, demo.parameters):
-                output().print(Text(event.get("text", "")), end="", soft_wrap=True)
+            client.stream(model, question.instance, demo.parameters, print_piece)
             output().print("\n")
         return
     answer = client.predict(model, [question.instance for question in questions], demo.parameters)
     for question, prediction in zip(questions, answer["predictions"], strict=True):
         print_prediction(demo.render(question, prediction))
+
+
+def print_piece(piece: Json) -> None:
+    """Print some more of a streamed text."""
+    output().print(Text(piece.get("text", "")), end="", soft_wrap=True)
 
 
 def print_verdict(demo: Demo, versions: list[Json]) -> None:

@@ -12,9 +12,10 @@ from app.ingest.readers.jsonlines import JsonLines
 from app.ingest.readers.mapping import Mapping
 from app.ingest.readers.parquet import Parquet
 from app.ingest.readers.plain import Plain
+from app.ingest.readers.zip_directory import not_an_archive
 from app.tasks.source import Faults, Source
 
-__all__ = ["Mapping", "open_content", "open_source"]
+__all__ = ["Mapping", "not_an_archive", "open_content", "open_source"]
 
 ARCHIVE = "zip"
 DELIMITERS = {"csv": ",", "tsv": "\t"}

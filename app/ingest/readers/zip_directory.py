@@ -52,7 +52,7 @@ def invalid_archive(detail: str) -> DatasetInvalid:
     return DatasetInvalid.of([Problem("/file", detail)])
 
 
-def _not_an_archive(head: bytes) -> DatasetInvalid:
+def not_an_archive(head: bytes) -> DatasetInvalid:
     """The error for a file without a directory, by its first bytes."""
     if head.startswith(b"PK"):
         return invalid_archive("This is not a complete zip archive: its directory is missing.")
@@ -103,7 +103,7 @@ def _find_end(file: BinaryIO) -> tuple[int, int, int, int]:
     while at >= 0 and at + END.size + END.unpack_from(tail, at)[-1] != len(tail):
         at = tail.rfind(b"PK\x05\x06", 0, at)
     if at < 0:
-        raise _not_an_archive(_read_at(file, 0, HEAD_BYTES))
+        raise not_an_archive(_read_at(file, 0, HEAD_BYTES))
     end = tail_start + at
     _, *disks, _, count, length, start, _ = END.unpack_from(tail, at)
     locator = _read_at(file, end - LOCATOR64.size, LOCATOR64.size) if end >= LOCATOR64.size else b""

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from app.tasks.arrays import Array
+from app.tasks.contract import with_warnings
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.normalization import LOG, History, NormalizedHistory
 from app.tasks.forecasting.prediction.covariates import (
@@ -265,9 +266,7 @@ def build_prediction(
     if context.origin is not None:
         frequency = parse_frequency(state["freq"])
         prediction["timestamps"] = frequency.stamps(context.origin, horizon, context.phase)
-    if context.warnings:
-        prediction["warnings"] = list(context.warnings)
-    return prediction
+    return with_warnings(prediction, context.warnings)
 
 
 def _interpolate(values: Array, trained: list[float], level: float) -> list[float]:

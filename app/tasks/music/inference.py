@@ -59,13 +59,13 @@ class MusicInstances:
         return MusicInstance(write_piece(self._pieces[index]))
 
 
-def encode_primer(coding: Coding, content: bytes) -> Ints:
-    """The last events of a beginning behind `END`, with which every piece begins, (time, 1) int64.
+def encode_primer(coding: Coding, content: bytes) -> tuple[Ints, list[str]]:
+    """The last events of a beginning behind `END`, with which every piece begins, (time, 1) int64; warnings.
 
     Pitches that the model does not know are moved by octaves. Raises `Invalid` for what is no MIDI file.
     """
     if not content:
-        return np.array([[END]], np.int64)
+        return np.array([[END]], np.int64), []
     try:
         decoded = process_decoder().decode("midi", content, {})
     except MediaError as error:
@@ -73,7 +73,8 @@ def encode_primer(coding: Coding, content: bytes) -> Ints:
     is_grid = not isinstance(coding, PerformanceCoding)
     quarters = math.ceil(MAX_PRIMER_EVENTS / (coding.steps_per_quarter if is_grid else 1))
     events = coding.encode(piece_of(decoded).last(quarters).folded(coding.lowest, coding.highest))
-    return np.concatenate([[END], events[-MAX_PRIMER_EVENTS:]])[:, None]
+    warnings = [f"The file {remark}." for remark in decoded["warnings"]]
+    return np.concatenate([[END], events[-MAX_PRIMER_EVENTS:]])[:, None], warnings
 
 
 def decoding_settings(coding: Coding, primer: Ints, parameters: MusicParameters) -> Json:

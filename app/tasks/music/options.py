@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Problem
 from app.tasks.contract import Prediction
+from app.tasks.media_members import too_few
 from app.tasks.music.reading import MIN_TRAIN_NOTES
 from app.typedefs import Json
 
@@ -106,9 +107,9 @@ def check_options(summary: Json, options: MusicOptions) -> list[Problem]:
 
 def untrainable(summary: Json) -> str | None:
     """Why there is too little music to train on, if so."""
-    pieces, notes = summary["pieces"], summary["train_notes"]
-    if pieces < MIN_PIECES:
-        return f"There {'is 1 piece' if pieces == 1 else f'are {pieces} pieces'}; {MIN_PIECES} are needed."
+    notes = summary["train_notes"]
+    if few := too_few(summary["pieces"], "piece", MIN_PIECES):
+        return few
     if notes < MIN_TRAIN_NOTES:
         return f"There are {notes:,} notes to train on; at least {MIN_TRAIN_NOTES:,} are needed."
     return None

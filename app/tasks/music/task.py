@@ -25,6 +25,7 @@ from app.tasks.contract import (
     Split,
     TensorField,
     batch_stream_problems,
+    with_warnings,
 )
 from app.tasks.demonstration import Demo
 from app.tasks.music.baseline import ngram_nats
@@ -165,8 +166,8 @@ class Music:
     def encode(self, state: Json, instance: MusicInstance, parameters: MusicParameters) -> Example:
         """The end of the beginning as events, and the settings of decoding."""
         coding = coding_from_json(state["coding"])
-        primer = encode_primer(coding, instance.midi_base64)
-        return Example(primer, None, decoding_settings(coding, primer, parameters))
+        primer, warnings = encode_primer(coding, instance.midi_base64)
+        return Example(primer, warnings, decoding_settings(coding, primer, parameters))
 
     def detokenizer(self, state: Json, decoding: Json) -> NoteDetokenizer:
         """What makes notes of the events of one piece as they are composed."""
@@ -183,12 +184,13 @@ class Music:
         detokenizer.close()
         notes = sorted(detokenizer.notes, key=lambda note: (note.start, -note.key))
         reason = "stop" if detokenizer.ended else outputs.note.get("finish_reason", "length")
-        return {
+        piece = {
             "midi_base64": write_notes(coding, notes),
             "notes": [detokenizer.describe(note) for note in notes],
             "finish_reason": reason,
             "statistics": describe_notes(notes, detokenizer.tokens, detokenizer.invalid),
         }
+        return with_warnings(piece, example.context)
 
     def score(self, state: Json, split: Split, outputs: list[Any]) -> tuple[Json, Json]:
         """Nats per event and per time step of the network, and of counting events (a 5-gram model).

@@ -1,6 +1,7 @@
 """From a request's recording to the network's input, and from its outputs to a transcript with word times."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +12,7 @@ from app.media.decoder import process_decoder
 from app.media.errors import MediaError
 from app.media.filterbank import FRAMES_A_SECOND, SHIFT_MS
 from app.tasks.arrays import Array, Floats
-from app.tasks.contract import Example
+from app.tasks.contract import Example, with_warnings
 from app.tasks.shared.ragged import Ragged
 from app.tasks.speech.alignment import align, confidence, words_of
 from app.tasks.speech.beam_search import SearchSettings, search
@@ -26,6 +27,8 @@ from app.typedefs import Json
 SAMPLE_BYTES = 2
 UPDATE_SECONDS = 0.5  # of audio that is heard before the present part is transcribed anew
 MIN_LISTENING_RATE, MAX_LISTENING_RATE = 8_000, 48_000  # Hz
+BEST_PATH = SearchSettings(1)
+SHORTENED = "The recording ends before its header says; what is there was read."
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # for a part of a character
 WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
@@ -36,6 +39,7 @@ class Recording:
 
     seconds: float
     starts: list[int]  # frames at which the parts begin that are searched one by one
+    warnings: Sequence[str] = ()
 
 
 class SpeechInstances:
@@ -68,7 +72,7 @@ def encode_recording(state: Json, instance: SpeechInstance) -> Example:
     except MediaError as error:
         raise Invalid(problems=[Problem("/audio_base64", f"the file {error}")]) from None
     frames, starts = normalize_parts(decoded["energies"], state)
-    return Example(frames, Recording(decoded["seconds"], starts))
+    return Example(frames, Recording(decoded["seconds"], starts, [SHORTENED] if decoded["shortened"] else []))
 
 
 def search_settings(state: Json, parameters: SpeechParameters) -> SearchSettings:
@@ -100,24 +104,21 @@ def join_parts(state: Json, parts: list[list[int]]) -> str:
 
 
 class SpeechPieces:
-    """Reads the outputs for parts of a recording, and those for their beginnings where that is of use.
+    """Reads the outputs of a causal network for the beginnings of the parts of a recording.
 
-    A causal network writes the beginning of a part in the same way whatever follows. So each second of it is
-    asked for, and the best labels of the steps, of which none changes any more, are the text. Of another
-    network whole parts are asked for, and searched as they are without a stream.
+    Such a network writes the beginning of a part in the same way whatever follows. So each second of it is
+    asked for, and the best labels of the steps, of which none changes any more, are the text.
     """
 
-    def __init__(self, state: Json, example: Example, parameters: SpeechParameters, *, causal: bool) -> None:
-        self._state, self._example, self._parameters = state, example, parameters
-        self._causal = causal
+    def __init__(self, state: Json, example: Example) -> None:
+        self._state, self._example = state, example
         self._labels = load_labels(state["labels"])
-        self._settings = SearchSettings(1) if causal else search_settings(state, parameters)
         recording: Recording = example.context
         ends = [*recording.starts[1:], len(example.inputs)]
         self.pieces: list[tuple[int, int]] = []
         self._is_whole: list[bool] = []  # of each piece: whether it is a part with its end
         for start, end in zip(recording.starts, ends, strict=True):
-            beginnings = range(start + FRAMES_A_SECOND, end, FRAMES_A_SECOND) if causal else ()
+            beginnings = range(start + FRAMES_A_SECOND, end, FRAMES_A_SECOND)
             self.pieces += [*((start, middle) for middle in beginnings), (start, end)]
             self._is_whole += [*(False for _ in beginnings), True]
         self._outputs: list[Array] = []  # of whole parts
@@ -132,7 +133,7 @@ class SpeechPieces:
         outputs = outputs[: steps_of(last - first, self._state["stride"])]
         if not is_whole:  # the last windows of a beginning lack the frames behind it
             outputs = outputs[:-KERNEL_STRIDES]
-        (labels,) = transcribe(self._state, outputs, [0], self._settings)
+        (labels,) = transcribe(self._state, outputs, [0], BEST_PATH)
         part = self._labels.decode(labels).strip().rstrip(REPLACEMENT)
         text = " ".join(one for one in (*self._texts, part) if one)
         added, self._shown = text[self._shown :], max(self._shown, len(text))
@@ -145,8 +146,33 @@ class SpeechPieces:
 
     def close(self) -> Json:
         """The prediction that the outputs of all parts mean."""
-        parameters = SpeechParameters(beam_size=1) if self._causal else self._parameters
-        return decode_outputs(self._state, self._example, np.concatenate(self._outputs), parameters)
+        outputs = np.concatenate(self._outputs)
+        transcribed = transcribe(self._state, outputs, self._example.context.starts, BEST_PATH)
+        return as_prediction(self._state, self._example.context, outputs, transcribed)
+
+
+class WholeRecording:
+    """Reads the outputs of a network that reads in both directions: only all of a recording has an answer."""
+
+    def __init__(self, state: Json, example: Example, parameters: SpeechParameters) -> None:
+        self._state, self._example = state, example
+        self._settings = search_settings(state, parameters)
+        self.pieces = [(0, len(example.inputs))]
+        self.tokens = 0
+        self._prediction: Json = {}
+
+    def push(self, outputs: Array) -> str:
+        """The text of the recording."""
+        recording: Recording = self._example.context
+        outputs = outputs[: steps_of(len(self._example.inputs), self._state["stride"])]  # without padding
+        transcribed = transcribe(self._state, outputs, recording.starts, self._settings)
+        self.tokens = sum(map(len, transcribed))
+        self._prediction = as_prediction(self._state, recording, outputs, transcribed)
+        return str(self._prediction["text"])
+
+    def close(self) -> Json:
+        """The prediction, as without a stream."""
+        return self._prediction
 
 
 class SpeechListener:
@@ -239,10 +265,14 @@ def open_listener(state: Json, parameters: SpeechParameters, rate: int | None) -
 
 def decode_outputs(state: Json, example: Example, outputs: Array, parameters: SpeechParameters) -> Json:
     """The transcript of log-probabilities (steps, labels), with the times and confidence of its words."""
-    recording: Recording = example.context
-    outputs = outputs[: steps_of(len(example.inputs), state["stride"])]  # without padding
+    reader = WholeRecording(state, example, parameters)
+    reader.push(outputs)
+    return reader.close()
+
+
+def as_prediction(state: Json, recording: Recording, outputs: Array, transcribed: list[list[int]]) -> Json:
+    """The prediction of log-probabilities (steps, labels) and the labels of each part."""
     labels, seconds = load_labels(state["labels"]), SHIFT_MS * state["stride"] / 1_000
-    transcribed = transcribe(state, outputs, recording.starts, search_settings(state, parameters))
     as_words = partial(words_of, labels=labels, step_seconds=seconds)
     words, likely = list[Json](), list[float]()
     bounds = part_steps(recording.starts, len(outputs), state["stride"])
@@ -254,9 +284,10 @@ def decode_outputs(state: Json, example: Example, outputs: Array, parameters: Sp
         word["end"] = min(word["end"], round(recording.seconds, 3))
         word["start"] = min(word["start"], word["end"])
     text = join_parts(state, transcribed)
-    return {
+    prediction = {
         "text": text,
         "duration_seconds": round(recording.seconds, 3),
         "confidence": confidence(likely) if text else None,
         "words": words,
     }
+    return with_warnings(prediction, recording.warnings)

@@ -128,8 +128,6 @@ EXAMPLE_INSTANCE: Json = {"audio_base64": "UklGRiQAAABXQVZFZm10IBAAAAABAAEAgD4AA
 def check_options(summary: Json, options: SpeechOptions) -> list[Problem]:
     """The problems of these options for a data set with this summary; none if a job may have them."""
     problems = []
-    if not summary.get("trainable", True):
-        problems.append(Problem("/dataset", summary["reason"]))
     rate = summary["sample_rate"]
     if not has_room(rate, options.mel_bins):
         most = next(bins for bins in range(options.mel_bins, 0, -1) if has_room(rate, bins))

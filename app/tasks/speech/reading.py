@@ -8,13 +8,13 @@ import numpy as np
 from app.media.decoder import MediaDecoder
 from app.media.filterbank import FRAMES_A_SECOND, SHIFT_MS, frame_count
 from app.tasks.arrays import Array, Arrays
-from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings
+from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings, too_few
 from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import shorten
 from app.tasks.shared.text_checks import TEXT, text_problem
-from app.tasks.source import Faults, Source
+from app.tasks.source import Faults, Reading, Source
 from app.tasks.speech.features import steps_of
 from app.tasks.speech.labels import normalize_transcript, steps_needed
 from app.tasks.speech.options import DEFAULT_STRIDE, MAX_STRIDE
@@ -148,8 +148,8 @@ class SpeechReader:
         return target
 
 
-def read_recordings(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]:
-    """Read a data set; returns arrays, summary and warnings, or raises `DatasetInvalid`."""
+def read_recordings(source: Source, faults: Faults) -> Reading:
+    """Read a data set; raises `DatasetInvalid`."""
     if not source.has_manifest:
         faults.add("The archive has no manifest.jsonl, which says what each recording is.")
         faults.check()
@@ -157,7 +157,7 @@ def read_recordings(source: Source, faults: Faults) -> tuple[Arrays, Json, list[
         reader = SpeechReader(source, faults, decoder)
         reader.read_manifest()
         faults.check()
-        _check_clips(list(reader.clips.values()), faults)
+        untrainable = _check_clips(list(reader.clips.values()), faults)
         rate = reader.unify_rates()
         faults.check()
     clips = list(reader.clips.values())
@@ -167,7 +167,7 @@ def read_recordings(source: Source, faults: Faults) -> tuple[Arrays, Json, list[
         RATE: np.array([rate], np.int64),
         SPLIT: np.array([clip.code for clip in clips], np.int8),
     }
-    return arrays, _summary(clips, rate), _warnings(reader, source)
+    return Reading(arrays, _summary(clips, rate), _warnings(reader, source), untrainable)
 
 
 def read_members(source: Source, faults: Faults) -> list[Json]:
@@ -176,18 +176,22 @@ def read_members(source: Source, faults: Faults) -> list[Json]:
     return members.instances(members.named() or [(member.name, None) for member in source.members()])
 
 
-def _check_clips(clips: list[UploadedRecording], faults: Faults) -> None:
-    """Raise `DatasetInvalid` unless there is something to learn from, or nothing is to be learned."""
+def _check_clips(clips: list[UploadedRecording], faults: Faults) -> str | None:
+    """Why recordings cannot be trained on, if so: they have no texts, or they are too few.
+
+    Raises `DatasetInvalid` where nothing can be learned however many there are.
+    """
     if all(clip.text is None for clip in clips):
-        return
+        return NO_TEXTS
+    if few := too_few(len(clips), "recording", MIN_CLIPS):
+        return few
     for_training = [clip for clip in clips if clip.code in splits.TRAINING_CODES]
-    if len(clips) < MIN_CLIPS:
-        faults.add(f"There are too few recordings: {len(clips)}; at least {MIN_CLIPS} are needed.")
-    elif not for_training:
+    if not for_training:
         faults.add("No recording is for training.", column=SPLIT)
     elif not any(clip.text for clip in for_training):
         faults.add("Every text for training is empty.", column=TEXT)
     faults.check()
+    return None
 
 
 def _summary(clips: list[UploadedRecording], rate: int) -> Json:
@@ -200,7 +204,6 @@ def _summary(clips: list[UploadedRecording], rate: int) -> Json:
         if all(steps_needed(clip.text or "") <= steps_of(clip.frames, stride) for clip in clips)
     ]
     return {
-        **({} if texts else {"trainable": False, "reason": NO_TEXTS}),
         "examples": len(clips),
         "seconds": round(float(seconds.sum()), 2),
         "train_seconds": round(sum(clip.seconds for clip in clips if clip.code in splits.TRAINING_CODES), 2),

@@ -36,6 +36,7 @@ from app.tasks.speech.inference import (
     SpeechInstances,
     SpeechListener,
     SpeechPieces,
+    WholeRecording,
     decode_outputs,
     encode_recording,
     join_parts,
@@ -94,8 +95,7 @@ class Speech:
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read an archive of recordings with their transcripts."""
-        arrays, summary, warnings = read_recordings(source, faults)
-        return Reading(arrays, summary, warnings, summary.get("reason"))
+        return read_recordings(source, faults)
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance for each line of the manifest, with the bytes of the member that it names."""
@@ -166,9 +166,9 @@ class Speech:
 
     def piece_reader(
         self, state: Json, example: Example, parameters: SpeechParameters, *, causal: bool
-    ) -> SpeechPieces:
-        """A reader for the parts of one recording, whose text is streamed."""
-        return SpeechPieces(state, example, parameters, causal=causal)
+    ) -> SpeechPieces | WholeRecording:
+        """A reader for one recording, whose text is streamed."""
+        return SpeechPieces(state, example) if causal else WholeRecording(state, example, parameters)
 
     def listener(self, state: Json, parameters: SpeechParameters, sample_rate: int | None) -> SpeechListener:
         """A listener for one recording while it is spoken."""

@@ -49,12 +49,17 @@ class ClipEncoding:
 
     def decode(self, decoder: Decoder, content: bytes) -> Array:
         """Frames of a file (time, features) uint8 from which `select` chooses; raises `MediaError`."""
+        return self.decode_facts(decoder, content)[0]
+
+    def decode_facts(self, decoder: Decoder, content: bytes) -> tuple[Array, Json]:
+        """The same frames, and what else `decode_video` says of the file."""
         cached = self.frames * (CACHED_PER_FRAME if self.stride is None else 1)
         options: Json = {
             "size": self.size, "color": self.color, "frames": cached, "stride": self.stride, "fit": self.fit,
         }  # fmt: skip
-        frames: Array = decoder.decode(VIDEO, content, options)["frames"]
-        return frames.reshape(len(frames), self.features)
+        facts = decoder.decode(VIDEO, content, options)
+        frames: Array = facts.pop("frames")
+        return frames.reshape(len(frames), self.features), facts
 
     def select(self, count: int) -> Ints:
         """Which of the decoded frames of a clip a network reads, in rising order."""

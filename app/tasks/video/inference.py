@@ -14,6 +14,7 @@ from app.tasks.video.reading import CLIPS, LABEL
 from app.typedefs import Json
 
 FIELD = "video_base64"  # of an instance
+SHORTENED = "The clip ends before its header says; what is there was read."
 
 
 class VideoInstances:
@@ -30,10 +31,11 @@ class VideoInstances:
 
 
 def encode_instance(state: Json, instance: VideoInstance) -> Example:
-    """The frames (time, features) of a clip; raises `Invalid` for what is not a clip."""
+    """The frames (time, features) of a clip, and warnings; raises `Invalid` for what is not a clip."""
     encoding = ClipEncoding(**state["encoding"])
     try:
-        frames = encoding.decode(process_decoder(), instance.video_base64)
+        frames, facts = encoding.decode_facts(process_decoder(), instance.video_base64)
     except MediaError as error:
         raise Invalid(problems=[Problem(f"/{FIELD}", str(error))]) from None
-    return Example(np.ascontiguousarray(frames[encoding.select(len(frames))]), None)
+    warnings = [SHORTENED] if facts["shortened"] else []
+    return Example(np.ascontiguousarray(frames[encoding.select(len(frames))]), warnings)

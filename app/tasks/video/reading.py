@@ -8,20 +8,21 @@ import numpy as np
 
 from app.media.decoder import MediaDecoder
 from app.tasks.arrays import Arrays
-from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings
+from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings, too_few
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import shorten
 from app.tasks.shared.text_checks import text_problem
-from app.tasks.source import MANIFEST, Faults, Source
+from app.tasks.source import MANIFEST, Faults, Reading, Source
 from app.typedefs import Json
 
 VIDEO, LABEL, LABELS, CLIPS = "video", "label", "labels", "clips"
 FIELDS = (VIDEO, LABEL, SPLIT)
 NO_LABELS = "No clip has a label."  # why there is nothing to learn
 MAX_LABEL_CHARS = 200
+MIN_CLIPS = 8  # to learn two labels from
 MIN_LABEL_CLIPS = 5  # a label with fewer clips causes a warning
 TRIAL_FRAMES = {"size": 8, "color": False, "frames": 1}  # a clip is decoded whole to see whether it can be
 
@@ -35,6 +36,7 @@ class Clip:
     split: int  # its code
     frames: int
     size: tuple[int, int]  # width and height, pixels
+    shortened: bool  # it ends before its header says
 
 
 class VideoReader:
@@ -68,7 +70,7 @@ class VideoReader:
         content, facts = member
         if valid and split is not None:
             size = (facts["width"], facts["height"])
-            self.clips.append(Clip(content, label, split, facts["count"], size))
+            self.clips.append(Clip(content, label, split, facts["count"], size, facts["shortened"]))
 
     def _read_name(self, line: int, value: object) -> str | None:
         wrong = "is missing." if value is None else text_problem(value)
@@ -91,17 +93,25 @@ class VideoReader:
         self.blank_labels += label != value
         return True, label
 
-    def check_labels(self) -> None:
-        """Raise `DatasetInvalid` unless all clips have labels that can be told apart, or none has one."""
+    def check_labels(self) -> str | None:
+        """Why the clips cannot be trained on, if so: they have no labels, or they are too few.
+
+        Raises `DatasetInvalid` for clips of which some have no label, and for labels that cannot be learned
+        however many clips there are.
+        """
         if any(label is not None for label, _ in self.named.values()):
             for line, what in self._unlabelled:
                 self._faults.add(f"The label is {what}.", row=line, column=LABEL)
         self._faults.check()
         labels = [clip.label for clip in self.clips if clip.label is not None]
-        if labels:
-            codes = [clip.split for clip in self.clips]
-            check_labels(labels, codes, self._faults, noun="clip", column=LABEL)
+        if not labels:
+            return NO_LABELS
+        if few := too_few(len(labels), "clip", MIN_CLIPS):
+            return few
+        codes = [clip.split for clip in self.clips]
+        check_labels(labels, codes, self._faults, noun="clip", column=LABEL)
         self._faults.check()
+        return None
 
     def _repeat(self, line: int, name: str, label: str | None, split: int) -> None:
         """A second line about one member: a fault unless it says the same."""
@@ -125,8 +135,8 @@ class VideoReader:
         }
 
 
-def read_clips(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]:
-    """Read a data set; returns arrays, summary and warnings, or raises `DatasetInvalid`."""
+def read_clips(source: Source, faults: Faults) -> Reading:
+    """Read a data set; raises `DatasetInvalid`."""
     if not source.has_manifest:
         faults.add(f"The archive has no {MANIFEST}, which names clips and labels.", member=MANIFEST)
         faults.check()
@@ -134,16 +144,16 @@ def read_clips(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]
         reader = VideoReader(source, decoder, faults)
         for line, record in source.manifest():
             reader.add_record(line, record)
-    reader.check_labels()
+    untrainable = reader.check_labels()
     counts = Counter(clip.label for clip in reader.clips if clip.label is not None)
-    return reader.arrays(), _summary(reader.clips, counts), _warnings(reader, source, counts)
+    summary, warnings = _summary(reader.clips, counts), _warnings(reader, source, counts)
+    return Reading(reader.arrays(), summary, warnings, untrainable)
 
 
 def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
     frames = np.array([clip.frames for clip in clips])
     sizes = Counter(f"{width} × {height}" for width, height in (clip.size for clip in clips))
     return {
-        **({} if counts else {"trainable": False, "reason": NO_LABELS}),
         "examples": len(clips),
         "classes": len(counts),
         "labels": dict(counts.most_common(MAX_LABELS_SHOWN)),
@@ -160,13 +170,14 @@ def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
 
 def _warnings(reader: VideoReader, source: Source, counts: Counter[str]) -> list[str]:
     rare = [label for label, count in counts.items() if count < MIN_LABEL_CLIPS]
-    shared = _count_shared(reader.clips)
+    shared, shortened = _count_shared(reader.clips), sum(clip.shortened for clip in reader.clips)
     warnings = {
         f"Lines of the manifest that repeat others are left out: {reader.repeated:,}.": reader.repeated,
         f"Blanks around labels are left out, in lines: {reader.blank_labels:,}.": reader.blank_labels,
         f"Labels with fewer than {MIN_LABEL_CLIPS} clips: {len(rare)}, such as "
         f"{', '.join(shorten(label) for label in rare[:5])}.": len(rare),
         f"Clips for training that are also held out for valid or test: {shared:,}.": shared,
+        f"Clips that end before their headers say; what is there was read: {shortened:,}.": shortened,
     }
     unlisted = left_out_warnings(source.unlisted(reader.named), UNLISTED)
     return unlisted + [sentence for sentence, count in warnings.items() if count]

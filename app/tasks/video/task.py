@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from app.errors import Problem
 from app.tasks.arrays import Arrays, Floats
-from app.tasks.contract import Defaults, Example, Input, Output, Plan, Split, TensorField
+from app.tasks.contract import Defaults, Example, Input, Output, Plan, Split, TensorField, with_warnings
 from app.tasks.demonstration import Demo
 from app.tasks.media_members import MediaMembers
 from app.tasks.shared import label_metrics
@@ -72,8 +72,7 @@ class VideoClassification:
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read the clips that the archive's manifest names, with their labels where they have them."""
-        arrays, summary, warnings = read_clips(source, faults)
-        return Reading(arrays, summary, warnings, summary.get("reason"))
+        return read_clips(source, faults)
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a line of the manifest, or a member where there is no manifest."""
@@ -153,8 +152,7 @@ class VideoClassification:
 
     def decode(self, state: Json, example: Example, outputs: Floats, parameters: VideoParameters) -> Json:
         """The most probable label, and the probabilities of labels in falling order."""
-        del example
-        return label_metrics.label_answer(state, outputs, parameters.top_k)
+        return with_warnings(label_metrics.label_answer(state, outputs, parameters.top_k), example.context)
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Accuracy, F1 and calibration; of the most frequent label accuracy and F1."""

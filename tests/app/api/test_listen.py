@@ -167,6 +167,14 @@ def test_errors_are_the_last_message(client: TestClient, lane: SayingLane) -> No
             assert json.loads(socket.receive()["text"])["error"]["status"] == status
 
 
+def test_an_error_is_the_same_document_as_over_http(client: TestClient) -> None:
+    app = TestClient(RequestIdMiddleware(client.app))
+    with app.websocket_connect("/v1/models/nobody/listen", headers={"x-request-id": "a-1"}) as socket:
+        error = json.loads(socket.receive()["text"])["error"]
+    assert list(error) == ["type", "title", "status", "detail", "request_id", "errors"]
+    assert (error["title"], error["request_id"], error["errors"]) == ("Not found", "a-1", [])
+
+
 def test_a_parameter_that_is_no_number_has_a_status(client: TestClient) -> None:
     with (
         pytest.raises(WebSocketDenialResponse) as refused,

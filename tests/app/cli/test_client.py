@@ -216,7 +216,9 @@ def test_a_streamed_text_comes_piece_by_piece() -> None:
         return answer(request)
 
     with against(server) as client:
-        assert list(client.stream("tale", {"prompt": "x"}, {"seed": 1}, version=2)) == pieces
+        received: list[Any] = []
+        whole = client.stream("tale", {"prompt": "x"}, {"seed": 1}, received.append, version=2)
+        assert (received, whole) == (pieces, {"version": 1})
     assert observed == [
         {
             "instances": [{"prompt": "x"}],
@@ -230,13 +232,13 @@ def test_a_stream_that_fails_says_why() -> None:
     problem = {"status": 504, "detail": "too late", "errors": []}
     broken = events('data: {"index": 0, "text": "On"}', f"event: error\ndata: {json.dumps(problem)}")
     with against(broken) as client, pytest.raises(RequestRefused, match="too late"):
-        list(client.stream("tale", {"prompt": "x"}, {}))
+        client.stream("tale", {"prompt": "x"}, {}, print)
     with against(events('data: {"index": 0, "text": "On"}')) as client:  # noqa: SIM117
         with pytest.raises(ClientError, match="ended early"):
-            list(client.stream("tale", {"prompt": "x"}, {}))
+            client.stream("tale", {"prompt": "x"}, {}, print)
     refused = httpx.Response(422, json={"status": 422, "detail": "no prompt"})
     with against(lambda _: refused) as client, pytest.raises(RequestRefused, match="no prompt"):
-        list(client.stream("tale", {}, {}))
+        client.stream("tale", {}, {}, print)
 
 
 def test_the_task_of_a_model_is_requested() -> None:

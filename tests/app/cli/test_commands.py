@@ -319,9 +319,10 @@ def test_a_text_is_printed_while_it_is_generated(run: Run, monkeypatch: pytest.M
     pieces = [{"index": 0, "text": "upon"}, {"index": 0, "text": " a time", "finish_reason": "stop"}]
     requested: list[tuple[Any, ...]] = []
 
-    def stream(_: object, model: str, instance: Any, parameters: Any, **which: Any) -> Any:
+    def stream(_: object, model: str, instance: Any, parameters: Any, on_piece: Any, **which: Any) -> Any:
         requested.append((model, instance, parameters, which))
-        yield from pieces
+        for piece in pieces:
+            on_piece(piece)
         return {"predictions": [{"text": "upon a time"}]}
 
     monkeypatch.setattr("app.cli.client.Client.stream", stream)
@@ -370,8 +371,8 @@ def test_the_file_in_a_prediction_is_written(
 def test_the_file_of_a_streamed_prediction_is_written(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stream(*_: object, **__: object) -> Any:
-        yield {"index": 0, "text": "note\n"}
+    def stream(*arguments: Any) -> Any:
+        arguments[-1]({"index": 0, "text": "note\n"})
         return {"predictions": [{"midi_base64": "TVRoZA==", "notes": []}]}
 
     monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "music")

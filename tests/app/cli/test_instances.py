@@ -103,6 +103,7 @@ def test_a_compressed_file_is_unpacked(tmp_path: Path, suffix: str, compress: An
     [
         ("video", b"\0\0\0 ftypisom", [{"video_base64": "AAAAIGZ0eXBpc29t"}]),
         ("music", b"MThd", [{"midi_base64": "TVRoZA=="}]),
+        ("speech", b"RIFF", [{"audio_base64": "UklGRg=="}]),
         ("music", b"{}", [{}]),
         ("translation", PAIRS.encode(), DAYS),
         ("translation", b'{"text": "Good day"}\n{"text": "Good night"}\n', DAYS),

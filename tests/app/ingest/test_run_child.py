@@ -1,3 +1,5 @@
+import bz2
+import gzip
 import json
 import os
 import signal
@@ -10,14 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.errors import DatasetInvalid, Invalid, NoSpace
+from app.errors import DatasetInvalid, Invalid, NoSpace, Unavailable
 from app.ingest.child import read_upload
 from app.ingest.file_kinds import choose_format, compression, detect_format
 from app.ingest.limits import ArchiveLimits, FileLimits
 from app.ingest.run_child import ingest
+from app.media.errors import DecoderLost
 from app.media.limits import MediaLimits
 from app.tasks import TASKS
 from app.tasks.forecasting.series import SeriesSet
+from app.typedefs import Json
 from tests.app.malformations import TABLES
 from tests.app.malformed import DAYS, GOOD_PARQUET, HEAD, MALFORMED, Malformed, item, lines, table
 from tests.support.factories.recordings import archive, tone, written
@@ -266,6 +270,35 @@ def test_the_limits_on_archives_and_media_reach_the_child(
 def test_a_full_disk_is_not_the_files_fault(child: Callable[[str], str], tmp_path: Path) -> None:
     with pytest.raises(NoSpace):
         take(tmp_path, b"", module=child(LEAVE + "print(json.dumps({'ok': False, 'no_space': True}))"))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress])
+def test_a_compressed_recording_alone_is_named_as_what_it_is(
+    compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path, out = upload(tmp_path, compress(written(tone())))
+    spec: Json = {"path": str(path), "format": None, "columns": {}, "out": str(out), "archive_limits": {}}
+    (problem,) = read_upload(spec | {"filename": "a.wav.gz"}, TASKS["speech"])["problems"]
+    assert problem["pointer"] == "/file"
+    assert "it is a file in WAV format. Files come in an archive" in problem["detail"]
+    path.write_bytes(compress(archive({}, [])))
+    (problem,) = read_upload(spec | {"filename": "a.zip.gz"}, TASKS["speech"])["problems"]
+    assert "compressed itself: unpack it once" in problem["detail"]
+
+
+def test_a_decoder_that_is_lost_is_not_the_files_fault(
+    child: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "again").mkdir()
+    clips = [{"audio": f"{name}.wav", "text": "ab"} for name in "abc"]
+    path, out = upload(tmp_path, archive({line["audio"]: written(tone()) for line in clips}, clips))
+    spec = {"path": str(path), "format": "zip", "columns": {}, "out": str(out), "archive_limits": {}}
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    reply = read_upload(spec, TASKS["speech"])
+    monkeypatch.undo()
+    assert reply == {"ok": False, "unavailable": str(DecoderLost())}
+    with pytest.raises(Unavailable, match="try again"):
+        take(tmp_path / "again", b"", module=child(LEAVE + f"print(json.dumps({reply!r}))"))
 
 
 def test_a_full_disk_is_not_taken_for_a_bad_file(tmp_path: Path) -> None:

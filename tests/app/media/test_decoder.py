@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from app.infrastructure.processes import is_alive
 from app.media.decoder import MAX_DECODERS, DecoderPool, MediaDecoder, limit_decoding, process_decoder
-from app.media.errors import MediaError
+from app.media.errors import DecoderLost, MediaError
 from app.media.limits import MediaLimits
 from tests.support.factories.recordings import RATE, tone, written
 from tests.support.fixtures.processes import has_ended
@@ -41,6 +42,55 @@ def test_a_child_that_dies_is_an_error_and_is_replaced(silence: bytes, signum: i
         assert not is_alive(child)
         assert decoder.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
         assert decoder.pid != child
+
+
+def killed(decoder: MediaDecoder, signum: int, times: int) -> Callable[[], None]:
+    """A function that waits until so many children of a decoder got a signal, each while it decoded."""
+
+    def kill() -> None:
+        last = None
+        for _ in range(times):
+            until(lambda last=last: decoder.pid not in (None, last), what="the next child")
+            last = decoder.pid
+            assert last is not None
+            time.sleep(0.3)
+            os.kill(last, signum)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread.join
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_child_that_is_ended_from_outside_says_nothing_of_the_file(silence: bytes, signum: int) -> None:
+    with MediaDecoder(LONG) as decoder:
+        wait = killed(decoder, signum, 1)
+        assert decoder.decode("audio", silence, {"sample_rate": 2 * RATE})["seconds"] == pytest.approx(3_600)
+        wait()
+        decoder.close()
+        wait = killed(decoder, signum, 2)
+        with pytest.raises(DecoderLost) as lost:
+            decoder.decode("audio", silence, {"sample_rate": 2 * RATE})
+        wait()
+        assert (lost.value.status, bool(lost.value.retry_after)) == (503, True)
+        assert decoder.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+
+
+def test_a_child_that_cannot_be_started_says_nothing_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    with MediaDecoder(LONG) as decoder:
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        with pytest.raises(DecoderLost):
+            decoder.decode("audio", TONE, {})
+        monkeypatch.undo()
+        assert decoder.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
+
+
+def test_a_file_that_does_not_fit_into_the_child_needs_too_much_memory() -> None:
+    with MediaDecoder(MediaLimits(memory_bytes=24 << 20)) as decoder:
+        decoder.decode("audio", TONE, {})  # from then on it is confined
+        with pytest.raises(MediaError, match="needs more than 24 MiB of memory"):
+            decoder.decode("audio", bytes(64 << 20), {})
+        assert decoder.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)
 
 
 def test_a_child_that_died_while_idle_is_no_error() -> None:
@@ -87,7 +137,7 @@ def test_files_are_decoded_beside_each_other(silence: bytes) -> None:
         pool.decode("audio", TONE, {})
         (first,) = pool.pids  # the others are not even started
         long.start()
-        until(lambda: pool.idle < MAX_DECODERS, what="the long file to be decoded")
+        until(lambda: pool._idle.qsize() < MAX_DECODERS, what="the long file to be decoded")
         os.kill(first, signal.SIGSTOP)  # however long it takes
         for _ in range(3):
             assert pool.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)

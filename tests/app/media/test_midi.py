@@ -9,6 +9,7 @@ import pytest
 from app.media.errors import MediaError
 from app.media.limits import MediaLimits
 from app.media.midi import decode_midi
+from app.media.midi_chunks import count_events
 from tests.support.factories import music
 
 TRACK_END = b"\x00\xff\x2f\x00"
@@ -144,3 +145,28 @@ def test_events_are_counted_before_anything_is_made_of_them() -> None:
     with pytest.raises(MediaError, match="more than 100 events"):
         decoded(two, midi_events=100)
     assert len(decoded(two, midi_events=122)["notes"]) == 60
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"\x00\x3c\x40",  # with the status of the one before it
+        b"\x81\x00\x91\x3c\x40",
+        b"\x00\xc0\x01",
+        b"\x00\xff\x01\x02ab",
+        b"\x00\xf0\x03\x01\x02\xf7",
+        b"\x00\xff\x01\x00\x00\x90\x3c\x40",
+    ],
+)
+def test_a_million_events_of_any_kind_are_counted_in_a_moment(event: bytes) -> None:
+    begun = time.process_time()
+    with pytest.raises(MediaError, match="more than 1,000,000 events"):
+        decoded(file(b"\x00\x90\x3c\x40" + event * 1_200_000 + TRACK_END))
+    assert time.process_time() - begun < 2
+    assert count_events(b"\x00\x90\x3c\x40" + event * 10 + TRACK_END + event, 1_000) in {12, 22}
+
+
+@pytest.mark.parametrize("end", range(40))
+def test_counting_ends_with_the_data(end: int) -> None:
+    data = (NOTE + b"\x00\xff\x01\x02ab" + b"\x00\xf0\x82\x00ab")[:end]
+    assert count_events(data, 100) <= 4

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.errors import NotFound
+from app.errors import NotFound, Unavailable
 from app.tasks.arrays import Array, Ints
 from app.tasks.contract import Input, Output
 from app.tasks.forecasting.encoding import input_width
@@ -95,6 +95,23 @@ def test_every_instance_has_its_line_in_order(place: Place, tmp_path: Path) -> N
         else:
             assert line["item_id"] == f"s{line['index']}"
             assert len(line["mean"]) == len(line["timestamps"]) == HORIZON
+
+
+def test_an_instance_that_could_not_be_read_just_now_has_a_line_too(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, calls = TASK.encode, iter(range(50))
+
+    def encode_all_but_one(*arguments: Any) -> Any:
+        if next(calls) == 3:
+            raise Unavailable
+        return encode(*arguments)
+
+    monkeypatch.setattr(type(TASK), "encode", lambda _, *arguments: encode_all_but_one(*arguments))
+    failed = place.run(tmp_path / "out").failed
+    errors = [json.loads(line).get("error") for line in joined(tmp_path / "out").splitlines()]
+    assert "try again" in errors[3]["detail"]
+    assert failed == len(errors) - errors.count(None)
 
 
 def test_answers_are_those_of_one_request_at_a_time(place: Place, tmp_path: Path) -> None:

@@ -362,7 +362,7 @@ tarfile.open(fileobj=TAR, mode="w:gz").close()
     [
         (b"", "not a zip archive: it is empty"),
         (b"plain garbage" * 100, "not a zip archive: it is text"),
-        (TAR.getvalue(), "not a zip archive: it is a gzip archive"),
+        (TAR.getvalue(), "not a zip archive: it is a file compressed by gzip"),
         (b"Rar!\x1a\x07\x01\x00" + bytes(100), "not a zip archive: it is of an unknown kind"),
         (b"RIFF\0\0\0\0WAVE", "it is a file in WAV format. Files come in an archive, with a manifest.jsonl"),
         (b"MThd", "it is a MIDI file"),

@@ -56,6 +56,17 @@ def test_a_primer_is_read_behind_the_beginning_of_a_piece() -> None:
     assert len(long.inputs) == 1 + MAX_PRIMER_EVENTS
 
 
+def test_a_primer_that_breaks_off_is_gone_on_with_and_the_answer_has_a_warning() -> None:
+    parameters = MusicParameters()
+    for content, warnings in (
+        (music.chorale(0), None),
+        (music.chorale(0)[:-30], ["The file breaks off in track 5."]),
+    ):
+        example = TASK.encode(STATE, instance(content), parameters)
+        prediction = TASK.decode(STATE, example, DecodedTokens(EVENTS, {}), parameters)
+        assert prediction.get("warnings") == warnings
+
+
 def test_a_primer_out_of_range_is_moved_by_octaves() -> None:
     low = music.midi([[(0, 480, 72)], [(0, 480, 65)], [(0, 480, 60)], [(0, 480, 1)]])
     example = TASK.encode(STATE, instance(low), MusicParameters())

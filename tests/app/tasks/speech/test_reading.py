@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.errors import Problem
 from app.tasks import TASKS
 from app.tasks.shared.ragged import Ragged
-from app.tasks.speech.options import SpeechOptions, SpeechParameters
+from app.tasks.speech.options import SpeechParameters
 from tests.app.tasks.speech.conftest import ReadArchive
 from tests.support.factories.recordings import archive, muxed, tone, written
 
@@ -116,7 +115,6 @@ def test_odd_texts_are_accepted(read_archive: ReadArchive) -> None:
 @pytest.mark.parametrize(
     ("count", "changes", "detail"),
     [
-        (1, {}, "There are too few recordings: 1; at least 3 are needed."),
         (4, {"split": "test"}, "No recording is for training."),
         (4, {"text": ""}, "Every text for training is empty."),
     ],
@@ -127,6 +125,18 @@ def test_too_little_to_learn_from(
     assert list(problems_of(archive(files(count), lines(count, **changes))).values()) == [detail]
 
 
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [(1, "There is 1 recording; 3 are needed."), (2, "There are 2 recordings; 3 are needed.")],
+)
+def test_a_few_recordings_are_only_to_be_predicted(
+    read_archive: ReadArchive, count: int, reason: str
+) -> None:
+    reading = read_archive(archive(files(count), lines(count)))
+    assert reading.untrainable == reason
+    assert len(TASKS["speech"].instances(reading.arrays, {})) == count
+
+
 def test_a_shortened_recording_is_read_with_a_warning(read_archive: ReadArchive) -> None:
     reading = read_archive(archive(files(3, TONE[:-4_000]), lines(3)))
     assert reading.warnings == ["3 recordings end before their headers say; what is there was read."]
@@ -135,11 +145,9 @@ def test_a_shortened_recording_is_read_with_a_warning(read_archive: ReadArchive)
 def test_recordings_without_texts_are_only_to_be_predicted(read_archive: ReadArchive) -> None:
     reading = read_archive(archive(files(2), [{"audio": "0.wav"}, {"audio": "1.wav", "split": "test"}]))
     summary = reading.summary
-    assert (summary["trainable"], summary["reason"]) == (False, "No recording has a text.")
+    assert reading.untrainable == "No recording has a text."
     assert (summary["examples"], summary["transcripts"], summary["characters"]) == (2, 0, {})
     task = TASKS["speech"]
-    problems = task.check(summary, SpeechOptions())
-    assert problems == [Problem("/dataset", "No recording has a text.")]
     assert task.check_dataset(summary, {}, SpeechParameters()) == []
     assert len(task.instances(reading.arrays, {})) == 2
 

@@ -1,6 +1,7 @@
 """Speech from the archive to the answer: labels, options, defaults, requests, calibration, the demo."""
 
 import base64
+import gzip
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from app.tasks import TASKS
 from app.tasks.contract import Example, Plan
 from app.tasks.demonstration import Question, StyledText
 from app.tasks.speech.demo import render
-from app.tasks.speech.inference import Recording, SpeechPieces, decode_outputs, join_parts, wav_bytes
+from app.tasks.speech.inference import Recording, decode_outputs, join_parts, wav_bytes
 from app.tasks.speech.labels import fit_labels, load_labels, normalize_transcript, steps_needed
 from app.tasks.speech.metrics import choose_search
 from app.tasks.speech.options import (
@@ -23,6 +24,7 @@ from app.tasks.speech.options import (
     normalizes_by_clip,
     window_steps,
 )
+from app.tasks.speech.task import TASK as SPEECH
 from tests.support.factories.recordings import muxed, tone, written
 
 TASK = TASKS["speech"]
@@ -97,8 +99,23 @@ def test_any_audio_is_encoded_with_its_duration(small_plan: Plan, content: bytes
     assert np.isfinite(example.inputs).all()
 
 
+def test_a_recording_that_is_cut_off_is_answered_with_a_warning(small_plan: Plan) -> None:
+    content = written(tone(1.0))
+    count = load_labels(small_plan.state["labels"]).count
+    for part, warned in ((content, False), (content[:-8_000], True)):
+        example = TASK.encode(small_plan.state, SpeechInstance(part), SpeechParameters())
+        outputs = np.zeros((len(example.inputs) // 3 + 1, count), np.float32)
+        answer = TASK.decode(small_plan.state, example, outputs, SpeechParameters())
+        assert ("ends before its header says" in str(answer.get("warnings"))) == warned
+        assert ("warnings" in answer) == warned
+
+
 def test_a_recording_that_cannot_be_decoded_is_named(small_plan: Plan) -> None:
-    for content, detail in ((b"", "the file is not audio: it is empty"), (b"<html>", "an HTML page")):
+    for content, detail in (
+        (b"", "the file is not audio: it is empty"),
+        (b"<html>", "an HTML page"),
+        (gzip.compress(written(tone())), "it is a file compressed by gzip; send what it holds"),
+    ):
         with pytest.raises(Invalid) as refused:
             TASK.encode(small_plan.state, SpeechInstance(content), SpeechParameters())
         (problem,) = refused.value.problems
@@ -149,8 +166,9 @@ def test_a_streamed_text_is_never_retracted_and_is_that_of_the_answer(
     example = Example(frames, Recording(50.0, [0, 1_500, 3_000]))
     logits = 6 * rng.normal(size=(1_667, count)) + np.array([6.0] + [0.0] * (count - 1))
     likely = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    reader = SpeechPieces(state, example, SpeechParameters(beam_size=2), causal=causal)
-    assert len(reader.pieces) == (15 + 15 + 20 if causal else 3)
+    parameters = SpeechParameters(beam_size=2)
+    reader = SPEECH.piece_reader(state, example, parameters, causal=causal)
+    assert len(reader.pieces) == (15 + 15 + 20 if causal else 1)
     text = ""
     for first, last in reader.pieces:
         noise = rng.normal(size=(4, count))  # of windows that lack what follows
@@ -162,6 +180,8 @@ def test_a_streamed_text_is_never_retracted_and_is_that_of_the_answer(
     assert text == answer["text"]
     assert len(text) > 20
     assert reader.tokens > 20
+    if not causal:  # such a network reads over the cuts, so it must read all of a recording at once
+        assert answer == TASK.decode(state, example, likely, parameters)
 
 
 def test_calibration_takes_the_language_model_only_where_it_helps(small_plan: Plan) -> None:

@@ -9,7 +9,7 @@ import pytest
 from app.errors import DatasetInvalid, Problem
 from app.ingest.readers import Mapping, open_source
 from app.tasks.shared.ragged import Ragged, Texts
-from app.tasks.source import Faults
+from app.tasks.source import Faults, Reading
 from app.tasks.video.inference import VideoInstances
 from app.tasks.video.reading import read_clips
 from tests.support.factories.clips import archive, encode, moving_square, sides, sound
@@ -18,11 +18,16 @@ GOOD = {name: encode(moving_square(right=True, count=4, seed=seed)) for seed, na
 LINES: list[Any] = [{"video": name, "label": "lr"[number % 2]} for number, name in enumerate(GOOD)]
 
 
-def read(directory: Path, members: dict[str, bytes], lines: list[Any]) -> Any:
+def read_all(directory: Path, members: dict[str, bytes], lines: list[Any]) -> Reading:
     path = directory / "clips.zip"
     path.write_bytes(archive(members, lines))
     faults = Faults()
     return read_clips(open_source(path, "zip", Mapping.checked({}, ()), faults), faults)
+
+
+def read(directory: Path, members: dict[str, bytes], lines: list[Any]) -> Any:
+    reading = read_all(directory, members, lines)
+    return reading.arrays, reading.summary, reading.warnings
 
 
 def problems(directory: Path, members: dict[str, bytes], lines: list[Any]) -> list[Problem]:
@@ -131,17 +136,26 @@ def test_blanks_around_labels_and_copies_across_splits_are_warnings(tmp_path: Pa
         ([{**line, "label": "same"} for line in LINES], "Every clip has the label 'same'"),
         ([{**line, "label": line["video"]} for line in LINES], "8 clips are too few for 8 labels."),
         ([{**line, "split": "test"} for line in LINES], "The clips for training have fewer than two labels."),
-        (LINES[:3], "3 clips are too few for 2 labels."),
     ],
 )
 def test_too_little_to_learn_from(tmp_path: Path, lines: list[Any], detail: str) -> None:
     assert problems(tmp_path, GOOD, lines)[0].detail.startswith(detail)
 
 
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [(1, "There is 1 clip; 8 are needed."), (7, "There are 7 clips; 8 are needed."), (8, None)],
+)
+def test_a_few_clips_can_be_predicted_only(tmp_path: Path, count: int, reason: str | None) -> None:
+    reading = read_all(tmp_path, GOOD, LINES[:count])
+    assert reading.untrainable == reason
+    assert len(VideoInstances(reading.arrays)) == count
+
+
 def test_clips_without_labels_can_be_predicted_only(tmp_path: Path) -> None:
     lines = [{"video": "a"}, {"video": "b", "label": None}, {"video": "c", "label": ""}, {"video": "a"}]
     arrays, summary, warnings = read(tmp_path, GOOD, lines)
-    assert (summary["trainable"], summary["reason"]) == (False, "No clip has a label.")
+    assert read_all(tmp_path, GOOD, lines).untrainable == "No clip has a label."
     assert (summary["examples"], summary["labels"], arrays["label"].tolist()) == (3, {}, [-1, -1, -1])
     instances = VideoInstances(arrays)
     assert [instances[row].video_base64 for row in range(len(instances))] == [GOOD[name] for name in "abc"]
@@ -151,6 +165,12 @@ def test_clips_without_labels_can_be_predicted_only(tmp_path: Path) -> None:
         Problem("/file/row/2/column/label", "The label is missing."),
         Problem("/file/row/3/column/label", "The label is empty."),
     ]
+
+
+def test_a_clip_that_is_cut_off_is_a_warning(tmp_path: Path) -> None:
+    content = encode(moving_square(right=True, count=60), container="webm", codec="libvpx")
+    _, _, warnings = read(tmp_path, GOOD | {"a": content[:-600]}, LINES)
+    assert "Clips that end before their headers say; what is there was read: 1." in warnings
 
 
 def test_a_manifest_is_needed(tmp_path: Path) -> None:
@@ -170,5 +190,5 @@ def test_reading_is_repeatable(tmp_path: Path) -> None:
         results.append(
             read_clips(open_source(tmp_path / "clips.zip", "zip", Mapping.checked({}, ()), faults), faults)
         )
-    for name, array in results[0][0].items():
-        np.testing.assert_array_equal(array, results[1][0][name])
+    for name, array in results[0].arrays.items():
+        np.testing.assert_array_equal(array, results[1].arrays[name])

@@ -108,6 +108,17 @@ def test_an_answer_has_the_labels_that_were_requested() -> None:
     assert first == {"label": "right", "scores": {"right": pytest.approx(0.7)}}
 
 
+def test_a_clip_that_is_cut_off_is_answered_with_a_warning() -> None:
+    state, outputs = plan().state, np.log(np.array([0.3, 0.7], np.float32))
+    content = encode(moving_square(right=True, count=60), container="webm", codec="libvpx")
+    for part, warnings in (
+        (content, None),
+        (content[:-600], ["The clip ends before its header says; what is there was read."]),
+    ):
+        example = TASK.encode(state, VideoInstance(part), VideoParameters())
+        assert TASK.decode(state, example, outputs, VideoParameters()).get("warnings") == warnings
+
+
 def test_scores_of_a_perfect_network_and_of_the_most_frequent_label() -> None:
     made = plan()
     split: Any = made.test
