@@ -1,6 +1,6 @@
 """Training steps of GRU and vanilla RNN on a processor are those of torch's modules."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from workers.nn.cells import CELLS, Recurrent
 from workers.nn.dropout import drop_weights
 from workers.nn.recurrences import GRUStates, RNNStates
 
-FUNCTIONS = {"rnn": RNNStates, "gru": GRUStates}
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {"rnn": RNNStates.apply, "gru": GRUStates.apply}
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 4, 5
 
@@ -35,7 +35,7 @@ def test_gradients_are_those_of_finite_differences(cell: str) -> None:
     gates = CELLS[cell].gates
     shapes = [(TIME, BATCH, INPUT), (BATCH, HIDDEN), (gates * HIDDEN, INPUT), (gates * HIDDEN, HIDDEN)]
     tensors = [torch.randn(shape, requires_grad=True) for shape in [*shapes, *[(gates * HIDDEN,)] * 2]]
-    assert torch.autograd.gradcheck(FUNCTIONS[cell].apply, tensors)
+    assert torch.autograd.gradcheck(FUNCTIONS[cell], tensors)
 
 
 @pytest.mark.parametrize("cell", FUNCTIONS)
@@ -51,7 +51,7 @@ def test_states_and_gradients_are_those_of_the_module(
     )
     learned = [inputs, first, *module.parameters()]
     expected, _ = module(inputs, first[None])
-    states = FUNCTIONS[cell].apply(*learned)
+    states = FUNCTIONS[cell](*learned)
     weights = torch.randn_like(states)
     assert_same((states,), (expected,))
     assert_same(
