@@ -9,6 +9,7 @@ from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from workers.nn.dropout import Dropout, drop_weights
+from workers.nn.recurrences import GRUStates, RNNStates
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,16 @@ class Cell:
     gates: int
     states: int
     forget_gate: int | None = None  # which of the stacked gates keeps the memory
+    states_of: Callable[..., Tensor] | None = None  # what trains faster than the module on a processor
 
 
 CELLS = {
-    "rnn": Cell(nn.RNN, gates=1, states=1),
+    "rnn": Cell(nn.RNN, gates=1, states=1, states_of=RNNStates.apply),
     "lstm": Cell(nn.LSTM, gates=4, states=2, forget_gate=1),
-    "gru": Cell(nn.GRU, gates=3, states=1),
+    "gru": Cell(nn.GRU, gates=3, states=1, states_of=GRUStates.apply),
 }
 
+PARAMETERS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 State = Tensor | tuple[Tensor, Tensor]
 Run = Callable[[nn.Module, Tensor, State], tuple[Tensor, State]]
 
@@ -129,13 +132,20 @@ class Recurrent(nn.Module):
         return self.norms[-1](inputs) if len(self.norms) else inputs, self._joined(lasts)
 
     def _run(self, module: nn.Module, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        if self.training and self.weight_drop:
-            result: tuple[Tensor, State] = functional_call(
-                module, drop_weights(module, self.weight_drop), (inputs, state)
-            )
-            return result
-        outputs, last = module(inputs, state)
-        return outputs, last
+        dropped = drop_weights(module, self.weight_drop) if self.training and self.weight_drop else {}
+        states_of = self.cell.states_of if self._faster_than_torch(inputs) else None
+        if states_of is not None and isinstance(state, Tensor):
+            weights = dict(module.named_parameters()) | dropped
+            states = states_of(inputs.transpose(0, 1), state[0], *(weights[name] for name in PARAMETERS))
+            return states.transpose(0, 1), states[-1:]
+        result: tuple[Tensor, State] = (
+            functional_call(module, dropped, (inputs, state)) if dropped else module(inputs, state)
+        )
+        return result
+
+    def _faster_than_torch(self, inputs: Tensor) -> bool:
+        """Whether states are better computed without torch's modules, which predictions and exports use."""
+        return self.training and inputs.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
     def _part(self, state: Tensor, row: int) -> State:
         """The state of one module, as torch wants it."""

@@ -49,3 +49,4 @@ def prepare(device: torch.device, threads: int = 1) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuDNN's recurrences repeat only so
         torch.set_float32_matmul_precision("high")
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
