@@ -11,12 +11,14 @@ from app.cli.lazy_group import LazyCommand, LazyGroup
 MEMBERS = (
     LazyCommand(
         "up",
-        "app.cli.commands.serve:up",
+        "app.cli.commands.up:up",
         "Run everything in the foreground until Ctrl-C or SIGTERM.",
     ),
     LazyCommand("api", "app.cli.commands.parts:api", "Run the API server alone (this process becomes it)."),
     LazyCommand("worker", "app.cli.commands.parts:worker", "Run one worker alone (this process becomes it)."),
-    LazyCommand("migrate", "app.cli.commands.serve:migrate", "Bring the database to this version's schema."),
+    LazyCommand(
+        "migrate", "app.cli.commands.migrate:migrate", "Bring the database to this version's schema."
+    ),
     LazyCommand(
         "doctor",
         "app.cli.commands.doctor:doctor",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.cli.client import ClientError
-from app.cli.commands.serve import fail, read_settings
+from app.cli.commands.installation import fail, read_settings
 from app.cli.console import notes
 from app.cli.demo.run import DemoFailed, run_demo
 from app.cli.stack.command_lines import PackagesMissing, check_worker_packages

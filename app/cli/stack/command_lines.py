@@ -36,6 +36,11 @@ def worker_command(role: str) -> list[str]:
     return [sys.executable, "-m", "workers.main", "--role", role]
 
 
+def migrate_command() -> list[str]:
+    """The command line that brings the database to this version's schema."""
+    return [sys.executable, "-m", "app.cli", "migrate"]
+
+
 def check_worker_packages() -> None:
     """Raise `PackagesMissing` if workers cannot start here; nothing is imported."""
     missing = [name for module, name in WORKER_MODULES.items() if find_spec(module) is None]

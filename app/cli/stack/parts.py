@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +14,8 @@ from typing import Self
 
 import httpx
 
-from app.cli.stack.command_lines import SAFE_PATH, api_command, worker_command
+from app.cli.stack.command_lines import SAFE_PATH, api_command, migrate_command, worker_command
 from app.cli.stack.embedded_servers import DirectoryLock, is_responding, valkey_process
-from app.database.engine import make_engine
-from app.database.migrate import upgrade
 from app.infrastructure.processes import ManagedProcess, rotate_log
 from app.settings import Settings
 
@@ -159,7 +158,7 @@ class Stack:
         lock.announce(self.url)
         if not self.settings.redis_url:
             self._start_group([valkey_process(self.settings, lock)], SERVER_STOP_SECONDS)
-        upgrade(make_engine(self.settings.database))
+        self._migrate()
         self._wait_until(lambda: is_responding(self.settings.redis), "Redis")
         descriptor = self.listener.fileno()
         api = self.api or api_command("--fd", str(descriptor))
@@ -168,9 +167,24 @@ class Stack:
         self._start_group(workers, WORKER_STOP_SECONDS)
         self._wait_until(self._is_ready, "the service")
 
+    def _migrate(self) -> None:
+        """Migrate in a process of its own: this one lives long, and needs no database."""
+        migrated = subprocess.run(  # noqa: S603 - our own command line
+            migrate_command(),
+            env={**os.environ, **self._environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if migrated.returncode:
+            raise NotReady(migrated.stderr.strip())
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**SAFE_PATH, "RECURRA_DATA_DIR": str(self.settings.data_dir.resolve())}
+
     def _process(self, name: str, command: Sequence[str], *pass_fds: int) -> ManagedProcess:
-        environment = {**SAFE_PATH, "RECURRA_DATA_DIR": str(self.settings.data_dir.resolve())}
-        return ManagedProcess(name, command, self.logs / f"{name}.log", environment, pass_fds)
+        return ManagedProcess(name, command, self.logs / f"{name}.log", self._environment, pass_fds)
 
     def _start_group(self, processes: list[ManagedProcess], stop_seconds: float) -> None:
         self.groups.append(([SupervisedProcess(process) for process in processes], stop_seconds))

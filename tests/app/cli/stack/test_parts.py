@@ -62,12 +62,16 @@ def messages() -> list[str]:
 
 
 @pytest.fixture
-def make(tmp_path: Path, signals: Signals, messages: list[str]) -> Iterator[Make]:
+def make(
+    tmp_path: Path, signals: Signals, messages: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Make]:
     with open_listener("127.0.0.1", 0) as listener:
 
         def build(api: str = API, worker: str = WORKER, **settings: Any) -> Stack:
+            for name, value in settings.items():  # what it starts reads them from the environment
+                monkeypatch.setenv(f"RECURRA_{name.upper()}", str(value))
             return Stack(
-                Settings(data_dir=tmp_path / "data", **settings),
+                Settings(data_dir=tmp_path / "data"),
                 listener,
                 messages.append,
                 signals,
@@ -90,6 +94,16 @@ def test_it_starts_every_part_and_stops_every_part(make: Make, tmp_path: Path) -
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert not stack.processes()
     with make():  # and the directory is free again
+        pass
+
+
+def test_a_database_that_cannot_be_migrated_is_named(make: Make) -> None:
+    with (
+        pytest.raises(
+            NotReady, match=r"^The database at sqlite:////proc/nowhere/recurra.db failed: .*No such file"
+        ),
+        make(database_url="sqlite:////proc/nowhere/recurra.db"),
+    ):
         pass
 
 
