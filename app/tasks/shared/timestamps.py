@@ -165,15 +165,16 @@ def _assemble(fields: dict[str, Array], zero: Array) -> Array:
     return timestamps
 
 
-def parse_timestamp(value: str | int) -> Timestamps:
-    """Parse one date or time, (1,) each; raises `ValueError` with a sentence.
+def parse_times(values: Sequence[str | int]) -> Timestamps:
+    """Parse dates or times, (n,); raises `ValueError` with a sentence about the first that is none.
 
     An integer is a year, YYYYMMDD, or a number since 1970.
     """
-    text = str(value)
-    timestamps = parse_timestamps(np.array([text], object))
-    if np.isnat(timestamps.utc[0]):
-        raise ValueError(timestamp_problem(text))
+    texts = [str(value) for value in values]
+    timestamps = parse_timestamps(np.array(texts, object))
+    unreadable = np.isnat(timestamps.utc)
+    if unreadable.any():
+        raise ValueError(timestamp_problem(texts[int(unreadable.argmax())]))
     return timestamps
 
 

@@ -24,6 +24,7 @@ from app.tasks.speech.options import (
     window_steps,
 )
 from tests.support.factories.recordings import muxed, tone, written
+from tests.support.single import encode_one
 
 TASK = TASKS["speech"]
 
@@ -91,7 +92,7 @@ def test_windows_are_for_little_audio_unless_the_option_says_otherwise() -> None
     ],
 )
 def test_any_audio_is_encoded_with_its_duration(small_plan: Plan, content: bytes, seconds: float) -> None:
-    example = TASK.encode(small_plan.state, SpeechInstance(content), SpeechParameters())
+    example = encode_one(TASK, small_plan.state, SpeechInstance(content), SpeechParameters())
     assert example.context.seconds == pytest.approx(seconds, abs=0.13)
     assert example.inputs.shape == (max(1, round(100 * example.context.seconds)), 40)
     assert np.isfinite(example.inputs).all()
@@ -100,7 +101,7 @@ def test_any_audio_is_encoded_with_its_duration(small_plan: Plan, content: bytes
 def test_a_recording_that_cannot_be_decoded_is_named(small_plan: Plan) -> None:
     for content, detail in ((b"", "the file is not audio: it is empty"), (b"<html>", "an HTML page")):
         with pytest.raises(Invalid) as refused:
-            TASK.encode(small_plan.state, SpeechInstance(content), SpeechParameters())
+            encode_one(TASK, small_plan.state, SpeechInstance(content), SpeechParameters())
         (problem,) = refused.value.problems
         assert problem.pointer == "/audio_base64"
         assert detail in problem.detail
@@ -129,7 +130,7 @@ def test_parts_are_decoded_alone_and_joined(small_plan: Plan) -> None:
     firsts = np.cumsum([0, *map(len, outputs)])
     steps = int(firsts[-1])
     recording = Recording(3 * steps / 100, [3 * int(first) for first in firsts[:-1]])
-    example = TASK.encode(state, SpeechInstance(written(tone(3 * steps / 100))), SpeechParameters())
+    example = encode_one(TASK, state, SpeechInstance(written(tone(3 * steps / 100))), SpeechParameters())
     example = type(example)(example.inputs[: 3 * steps], recording)
     answer = decode_outputs(state, example, np.concatenate(outputs), SpeechParameters())
     assert answer["text"] == "ab c cab" == join_parts(state, parts)
@@ -182,7 +183,7 @@ def test_instances_of_a_data_set_are_files_that_decode_to_the_same_samples(small
     samples = (1_000 * np.sin(np.arange(800))).astype(np.int16)
     content = wav_bytes(samples, 8_000)
     assert base64.b64decode(msgspec.json.decode(msgspec.json.encode(SpeechInstance(content)))["audio_base64"])
-    example = TASK.encode(small_plan.state, SpeechInstance(content), SpeechParameters())
+    example = encode_one(TASK, small_plan.state, SpeechInstance(content), SpeechParameters())
     assert example.context.seconds == pytest.approx(0.1)
 
 
