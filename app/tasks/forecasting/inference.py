@@ -1,6 +1,7 @@
 """From forecast requests to the network's inputs and what decoding needs."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
 from app.typedefs import Json
 
 MAX_REQUEST_STEPS = 100_000
+MAX_KNOWN_STARTS = 4096  # of requests, that need not be parsed again
 
 
 class ForecastingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -113,11 +115,26 @@ def read_starts(state: Json, instances: Sequence[ForecastingInstance]) -> tuple[
             texts.append(instance.start)
     if rows:
         try:
-            located = frequency.locate_all(texts, state.get("phases", ()))
+            located = _locate_starts(state, texts)
         except (ValueError, OverflowError) as error:
             raise invalid_field("/start", str(error)) from None
         (starts[rows], phases[rows]), dated[rows] = located, True
     return starts, phases, dated
+
+
+def _locate_starts(state: Json, starts: Sequence[str | int]) -> tuple[Array, Array]:
+    """Ordinals and phases of first values, (n,) each; raises `ValueError` with a sentence."""
+    phases = tuple(state.get("phases", ()))
+    if len(starts) > 1:
+        return parse_frequency(state["freq"]).locate_all(starts, phases)
+    ordinal, phase = _locate_start(state["freq"], str(starts[0]), phases)
+    return np.array([ordinal]), np.array([phase])
+
+
+@lru_cache(MAX_KNOWN_STARTS)
+def _locate_start(freq: str, start: str, phases: tuple[int, ...]) -> tuple[int, int]:
+    """Ordinal and phase of one time: many requests begin at the same one."""
+    return parse_frequency(freq).locate(start, phases)
 
 
 def read_histories(
