@@ -5,7 +5,7 @@ outputs into an answer, and it has the metrics of answers.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, TypedDict, runtime_checkable
@@ -222,6 +222,7 @@ class Task(Protocol):
     slow_to_encode: ClassVar[
         bool
     ]  # whether encoding one instance would keep the event loop from other requests
+    encodes_together: ClassVar[bool]  # whether many instances take less time than one after the other
     tensor_inputs: ClassVar[tuple[TensorField, ...]]  # of an instance
     tensor_outputs: ClassVar[tuple[TensorField, ...]]  # of a prediction
     instance_names: ClassVar[
@@ -265,15 +266,20 @@ class Task(Protocol):
         """All examples of a data set in order, as instances; the arrays may be memory-mapped."""
         ...
 
-    def encode(self, state: Json, instance: Any, parameters: Any) -> Example:
-        """The network's input for one instance; raises `Invalid` with a pointer below the instance."""
+    def encode(self, state: Json, instances: Iterable[Any], parameters: Any) -> list[Example]:
+        """The network's input for each instance, the same whatever the others are.
+
+        Raises `InvalidInstance` about the first that cannot be encoded, or `Invalid` about the parameters.
+        """
         ...
 
-    def decode(self, state: Json, example: Example, outputs: Any, parameters: Any) -> Json:
-        """The prediction that the network's outputs for one example mean.
+    def decode(
+        self, state: Json, examples: Sequence[Example], outputs: Sequence[Any], parameters: Any
+    ) -> list[Json]:
+        """The prediction that the network's outputs for each example mean, the same whatever the others are.
 
-        Outputs are, for QUANTILES and LABEL, float32 (width,); for LABELS the best labels (time,); for
-        ALIGNED log-probabilities (steps, labels); for NEXT_TOKEN and SEQUENCE `DecodedTokens`.
+        Outputs of an example are, for QUANTILES and LABEL, float32 (width,); for LABELS the best labels
+        (time,); for ALIGNED log-probabilities (steps, labels); for NEXT_TOKEN and SEQUENCE `DecodedTokens`.
         """
         ...
 

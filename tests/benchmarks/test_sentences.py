@@ -16,6 +16,7 @@ from benchmarks.serving.requests.sentences import ROWS, describe, make, sentence
 from benchmarks.serving.requests.versions import Made, Row, thinned
 from tests.benchmarks.peers import ask_peer
 from tests.support.factories.tagged import entities, to_jsonl
+from tests.support.single import decode_one, encode_one
 from workers.inference.engines import open_onnx
 
 MARKS = ["train", "train", "valid", "test"] * 30
@@ -46,7 +47,7 @@ def test_each_answer_is_the_one_of_the_service_path(made: Made) -> None:
     state = json.loads((made.artifact / "manifest.json").read_bytes())["state"]
     parameters = task.parameters()
     told = [orjson.loads(body)["instances"][0] for body in made.corpus.bodies]
-    examples = [task.encode(state, msgspec.convert(one, task.instance), parameters) for one in told]
+    examples = [encode_one(task, state, msgspec.convert(one, task.instance), parameters) for one in told]
     lengths = np.array([len(one.inputs) for one in examples])
     inputs = np.zeros((len(examples), lengths.max(), examples[0].inputs.shape[1]), np.int64)
     for row, one in zip(inputs, examples, strict=True):
@@ -55,7 +56,7 @@ def test_each_answer_is_the_one_of_the_service_path(made: Made) -> None:
     assert made.corpus.steps == lengths.tolist()
     for number, (example, length) in enumerate(zip(examples, lengths, strict=True)):
         own = outputs[number][:length] if made.row.task == "tagging" else outputs[number]
-        prediction = task.decode(state, example, own, parameters)
+        prediction = decode_one(task, state, example, own, parameters)
         body = orjson.dumps({"predictions": [prediction]}, option=orjson.OPT_SERIALIZE_NUMPY)
         assert right(body, made.corpus.outputs[number])
 

@@ -19,6 +19,7 @@ from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import UNASSIGNED, partition_rows
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
+from tests.support.single import OneByOne
 
 NOTES = "abc"  # label 0 is CTC's blank
 FRAME = 4  # samples of one frame
@@ -86,7 +87,7 @@ def best_path(log_probabilities: Floats) -> str:
     return "".join(NOTES[label - 1] for label in labels if label)
 
 
-class Melody:
+class Melody(OneByOne):
     """Notes of a recording."""
 
     name: ClassVar[str] = "ninth"
@@ -159,13 +160,13 @@ class Melody:
     def instances(self, arrays: Arrays, state: Json) -> MelodyInstances:
         return MelodyInstances(Ragged.from_arrays(arrays, "frames"))
 
-    def encode(self, state: Json, instance: MelodyInstance, parameters: Any) -> Example:
+    def encode_instance(self, state: Json, instance: MelodyInstance, parameters: Any) -> Example:
         try:
             return Example(frames_of(instance.samples), None)
         except ValueError as error:
             raise Invalid(problems=[Problem("/samples", str(error))]) from None
 
-    def decode(self, state: Json, example: Example, outputs: Floats, parameters: Any) -> Json:
+    def decode_example(self, state: Json, example: Example, outputs: Floats, parameters: Any) -> Json:
         return {"notes": best_path(outputs)}
 
     def score(self, state: Json, split: Any, outputs: list[Floats]) -> tuple[Json, Json]:

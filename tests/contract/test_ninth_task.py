@@ -46,7 +46,7 @@ outcome = train(spec, here, here / "out", on=lambda _: None, should_stop=lambda:
 state = json.loads((here / "out" / "manifest.json").read_text())["state"]
 engine = open_onnx(here / "out", "cpu")
 instance = msgspec.json.decode(sys.stdin.read(), type=task.instance)
-example = task.encode(state, instance, task.parameters())
+(example,) = task.encode(state, [instance], task.parameters())
 lengths = np.array([len(example.inputs)])
 (outputs,) = unpadded(engine, engine.run(example.inputs[None], lengths), lengths)
 (here / "parts").mkdir()
@@ -56,7 +56,7 @@ batch = predict(
 )
 print(json.dumps({
     "metrics": outcome.metrics, "baseline": outcome.baseline, "warnings": answer["warnings"],
-    "notes": task.decode(state, example, outputs, task.parameters())["notes"],
+    "notes": task.decode(state, [example], [outputs], task.parameters())[0]["notes"],
     "batch": [batch.instances, batch.failed],
     "described": [one["name"] for one in json.loads(tasks().body)["data"]],
 }))

@@ -37,6 +37,7 @@ from tests.support.factories.bilingual import jsonl, sentences, tsv
 from tests.support.factories.tagged import entities, parts_of_speech, to_conll, to_jsonl
 from tests.support.factories.texts import poems, verses
 from tests.support.fixtures.service import monthly
+from tests.support.single import decode_one, encode_one
 from workers.artifact.export import read_manifest
 from workers.decoding.scheduler import decode_all
 from workers.inference.engines import Engine, open_onnx, unpadded
@@ -415,7 +416,7 @@ def encoded(case: Case, state: Json) -> tuple[list[Any], Any]:
     sample = case.sample
     parameters = msgspec.convert(sample.parameters, case.task.parameters)
     instances = [msgspec.convert(one, case.task.instance) for one in sample.instances]
-    return [case.task.encode(state, one, parameters) for one in instances], parameters
+    return [encode_one(case.task, state, one, parameters) for one in instances], parameters
 
 
 def padded(examples: list[Any]) -> tuple[Any, Any]:
@@ -468,7 +469,7 @@ def test_what_is_trained_is_scored_stored_and_answers(
     engine = open_onnx(directory, "cpu")
     for example in examples:
         (outputs,) = computed(engine, [example])
-        found = case.task.decode(manifest["state"], example, outputs, parameters)
+        found = decode_one(case.task, manifest["state"], example, outputs, parameters)
         written = json.dumps(found, allow_nan=False, default=bytes_to_json)
         assert case.sample.answer <= json.loads(written).keys()
         assert json.loads(written).keys() <= case.task.prediction.__annotations__.keys()
@@ -499,7 +500,9 @@ def test_every_example_of_its_data_set_is_an_instance(
     assert len(instances) > 0
     for index in range(len(instances)):
         told = msgspec.json.decode(msgspec.json.encode(instances[index]), type=case.task.instance)
-        one, other = (case.task.encode(state, instance, parameters) for instance in (instances[index], told))
+        one, other = (
+            encode_one(case.task, state, instance, parameters) for instance in (instances[index], told)
+        )
         np.testing.assert_array_equal(one.inputs, other.inputs)
     with pytest.raises(IndexError):
         instances[len(instances)]

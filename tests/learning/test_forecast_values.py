@@ -13,6 +13,7 @@ from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
 from tests.support.factories.series import series_set, store
+from tests.support.single import decode_one, encode_one
 from workers.artifact.export import load_model, read_manifest
 from workers.training.run import train
 from workers.training.stages import TrainingResult, TrainSpec
@@ -32,10 +33,10 @@ def predict(directory: Path, values: Any, **fields: Any) -> Json:
     state = read_manifest(directory / "out")["state"]
     model = load_model(directory / "out", torch.device("cpu"))
     instance = ForecastingInstance(values=values.tolist(), **fields)
-    example = TASK.encode(state, instance, ForecastingParameters())
+    example = encode_one(TASK, state, instance, ForecastingParameters())
     with torch.no_grad():
         outputs = model(torch.from_numpy(example.inputs[None]))[0][0, -1].numpy()
-    prediction: Json = TASK.decode(state, example, outputs, ForecastingParameters())
+    prediction: Json = decode_one(TASK, state, example, outputs, ForecastingParameters())
     return prediction
 
 

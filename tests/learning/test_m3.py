@@ -15,6 +15,7 @@ from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
 from tests.support.factories.series import series_set, store
 from tests.support.fixtures.real_data import shared
+from tests.support.single import decode_one, encode_one
 from workers.artifact.export import read_manifest
 from workers.nn.cells import CELLS
 from workers.training.run import train
@@ -35,11 +36,11 @@ def series_of(rows: list[dict[str, Any]]) -> SeriesSet:
 
 def forecast(row: dict[str, Any], session: ort.InferenceSession, manifest: dict[str, Any]) -> list[float]:
     instance = ForecastingInstance(values=row["target"], static={"kind": row["cat"][0]})
-    example = TASK.encode(manifest["state"], instance, ForecastingParameters())
+    example = encode_one(TASK, manifest["state"], instance, ForecastingParameters())
     state = np.zeros((manifest["onnx"]["state_rows"], 1, manifest["onnx"]["hidden_size"]), np.float32)
     given = {"inputs": example.inputs[None], "lengths": np.array([len(example.inputs)]), "state": state}
     outputs = session.run(["outputs"], given)[0][0]
-    mean: list[float] = TASK.decode(manifest["state"], example, outputs, ForecastingParameters())["mean"]
+    mean: list[float] = decode_one(TASK, manifest["state"], example, outputs, ForecastingParameters())["mean"]
     return mean
 
 

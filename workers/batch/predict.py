@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,8 @@ from workers.process.stored_arrays import map_arrays, unpack
 
 PART_INSTANCES = 2048  # instances
 MAX_BATCH_ROWS = 256  # of one forward pass, at most
+ENCODE_INSTANCES = 256  # that are encoded together
+DECODE_INSTANCES = 64  # that are decoded together, of networks that answer at once
 
 
 @dataclass(frozen=True)
@@ -109,30 +112,36 @@ class Writer:
         """Write the lines of some instances; how many could not be predicted. Raises `Stopped`."""
         failed = floats = 0
         pending: dict[int, Example | Refusal] = {}
-        for index in indices:
-            self._raise_if_stopped()
-            instance = instances[index]
-            example = self._encode(instance)
-            if isinstance(example, AppError):
-                failed += 1
-                pending[index] = Refusal(example, getattr(instance, "item_id", None))
-            else:
-                pending[index] = example
-                floats += example.inputs.size
-            if floats >= MAX_BATCH_FLOATS or index == indices[-1]:
-                file.writelines(self._lines(pending, on))
-                pending, floats = {}, 0
+        together = 1 if self._task.slow_to_encode else ENCODE_INSTANCES
+        for start in range(indices.start, indices.stop, together):
+            rows = range(start, min(start + together, indices.stop))
+            for index, one in zip(rows, self._encode(list(self._read(instances, rows))), strict=True):
+                pending[index] = one
+                failed += isinstance(one, Refusal)
+                floats += one.inputs.size if isinstance(one, Example) else 0
+                if floats >= MAX_BATCH_FLOATS or index == indices[-1]:
+                    file.writelines(self._lines(pending, on))
+                    pending, floats = {}, 0
         return failed
+
+    def _read(self, instances: Instances, rows: range) -> Iterator[Any]:
+        for row in rows:
+            self._raise_if_stopped()
+            yield instances[row]
 
     def _raise_if_stopped(self) -> None:
         if self._should_stop():
             raise Stopped
 
-    def _encode(self, instance: Any) -> Example | AppError:
+    def _encode(self, instances: Sequence[Any]) -> list[Example | Refusal]:
+        """Each instance encoded, or why it cannot be; those that cannot be are searched for by halves."""
         try:
-            return self._task.encode(self._state, instance, self._parameters)
+            return [*self._task.encode(self._state, instances, self._parameters)]
         except (Invalid, Unavailable) as error:
-            return error
+            if len(instances) == 1:
+                return [Refusal(error, getattr(instances[0], "item_id", None))]
+        half = len(instances) // 2
+        return self._encode(instances[:half]) + self._encode(instances[half:])
 
     def _lines(self, pending: dict[int, Example | Refusal], on: Callable[[int], None]) -> list[bytes]:
         """Predict those that can be; lines in input order."""
@@ -141,11 +150,16 @@ class Writer:
         on(len(lines))
         decoder = self._engine.decoder
         outputs = self._run_batches(examples) if decoder is None else _decoded(decoder, examples)
-        for index, output in outputs:
+        while some := list(islice(outputs, DECODE_INSTANCES if decoder is None else 1)):
             self._raise_if_stopped()
-            answer = self._task.decode(self._state, examples[index], output, self._parameters)
-            lines[index] = _line({"index": index, **answer})
-            on(1)
+            rows, row_outputs = [index for index, _ in some], [output for _, output in some]
+            answers = self._task.decode(
+                self._state, [examples[index] for index in rows], row_outputs, self._parameters
+            )
+            lines |= {
+                index: _line({"index": index, **answer}) for index, answer in zip(rows, answers, strict=True)
+            }
+            on(len(some))
         return [lines[index] for index in pending]
 
     def _run_batches(self, examples: dict[int, Example]) -> Iterator[tuple[int, Any]]:

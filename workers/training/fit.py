@@ -1,7 +1,7 @@
 """One fit: epochs of any network on any split until the validation loss stops falling."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -42,14 +42,17 @@ class RefitPlan:
 
 @dataclass(frozen=True)
 class Validation:
-    """The batches on which the loss is measured after each epoch."""
+    """The split on which the loss is measured after each epoch; its batches are gathered anew each time."""
 
-    batches: Sequence[Batch] = ()
-    carried: bool = False
+    split: Split | None = None
+    batch_size: int = 1
 
     def loss(self, model: Trainable, device: torch.device) -> float | None:
-        """The mean loss of a network; see `mean_loss`."""
-        return mean_loss(model, self.batches, device, carried=self.carried)
+        """The mean loss of a network, None without a split; see `mean_loss`."""
+        if self.split is None:
+            return None
+        batches = (batch for _, batch in ordered_batches(self.split, self.batch_size))
+        return mean_loss(model, batches, device, carried=self.split.carried)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Reporter:
 
 @torch.no_grad()
 def mean_loss(
-    model: Trainable, batches: Sequence[Batch], device: torch.device, *, carried: bool = False
+    model: Trainable, batches: Iterable[Batch], device: torch.device, *, carried: bool = False
 ) -> float | None:
     """The weighted mean loss over batches, of rows where a row has one loss; None without batches."""
     model.eval()
@@ -209,8 +212,7 @@ def fit(
     loop.end = refit.steps if refit else total
     validation = Validation()
     if valid and not refit:
-        batches = [batch for _, batch in ordered_batches(valid, 4 * config.batch_size)]
-        validation = Validation(batches, valid.carried)
+        validation = Validation(valid, 4 * config.batch_size)
     reporter = Reporter(on, event_fields or {"phase": "fit"}, -(-loop.end // per_epoch), loop.end)
     fitter = Fitter(loop, reporter, checkpoints, should_stop)
     fitter.begin(train, validation)

@@ -1,6 +1,8 @@
 """Classification: one label for a text, or for a sequence of sensor readings."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import msgspec
@@ -30,6 +32,7 @@ from app.tasks.classification.sensor_encoding import (
 from app.tasks.classification.text_encoding import EncodedTexts, fit_encoder, load_encoder
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
+from app.tasks.encode_instances import encode_each
 from app.tasks.shared import label_metrics
 from app.tasks.shared.label_weights import label_weights
 from app.tasks.shared.ragged import Ragged, Texts
@@ -104,6 +107,7 @@ class Classification:
         "sensor readings": ({"kind": VALUES, "examples": 1_000}, {}),
     }
     slow_to_encode: ClassVar[bool] = False
+    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset()
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField(TEXT, "BYTES", (), required=False, alternative=True),
@@ -197,27 +201,25 @@ class Classification:
         return ClassificationInstances(arrays)
 
     def encode(
-        self, state: Json, instance: ClassificationInstance, parameters: ClassificationParameters
-    ) -> Example:
-        """A text as tokens with characters (time, columns), or standardized readings (time, channels)."""
+        self,
+        state: Json,
+        instances: Iterable[ClassificationInstance],
+        parameters: ClassificationParameters,
+    ) -> list[Example]:
+        """Texts as tokens with characters (time, columns), or standardized readings (time, channels)."""
         del parameters
-        value = instance.text if state["kind"] == TEXT else instance.values
-        other = instance.values if state["kind"] == TEXT else instance.text
-        if value is None or other is not None:
-            raise Invalid(problems=[Problem("", f"this model takes {state['kind']}, and nothing else")])
-        if isinstance(value, str):
-            return Example(load_encoder(state["spelling"]).encode(value), None)
-        readings = read_values(value, len(state["mean"]))
-        if isinstance(readings, str):
-            raise Invalid(problems=[Problem("/values", readings)])
-        return Example(standardize(readings[: state["longest"]], state), None)
+        return encode_each(instances, partial(_encode_instance, state))
 
     def decode(
-        self, state: Json, example: Example, outputs: Floats, parameters: ClassificationParameters
-    ) -> Json:
+        self,
+        state: Json,
+        examples: Sequence[Example],
+        outputs: Sequence[Floats],
+        parameters: ClassificationParameters,
+    ) -> list[Json]:
         """The most probable label, and the probabilities of labels in falling order."""
-        del example
-        return label_metrics.label_answer(state, outputs, parameters.top_k)
+        del examples
+        return [label_metrics.label_answer(state, row, parameters.top_k) for row in outputs]
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Accuracy, F1 and calibration; of naive Bayes or the nearest neighbor accuracy and F1."""
@@ -225,6 +227,20 @@ class Classification:
         expected = examples.labels
         network = label_metrics.evaluate_labels(state, expected, log_probabilities)
         return network, label_metrics.overall_scores(_predict_baseline(examples), expected)
+
+
+def _encode_instance(state: Json, instance: ClassificationInstance) -> Example:
+    """A text or readings as the network's input; raises `Invalid` with a pointer."""
+    value = instance.text if state["kind"] == TEXT else instance.values
+    other = instance.values if state["kind"] == TEXT else instance.text
+    if value is None or other is not None:
+        raise Invalid(problems=[Problem("", f"this model takes {state['kind']}, and nothing else")])
+    if isinstance(value, str):
+        return Example(load_encoder(state["spelling"]).encode(value), None)
+    readings = read_values(value, len(state["mean"]))
+    if isinstance(readings, str):
+        raise Invalid(problems=[Problem("/values", readings)])
+    return Example(standardize(readings[: state["longest"]], state), None)
 
 
 def _encode_all(

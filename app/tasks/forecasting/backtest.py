@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from app.tasks.arrays import Array
-from app.tasks.forecasting.normalization import History
+from app.tasks.forecasting.panels.histories import Histories, Points, make_points
 from app.tasks.forecasting.series import TEST_MARK, VALID_MARK, SeriesSet
 from app.typedefs import Json
 
@@ -112,68 +113,79 @@ class HistorySlicer:
     """Takes histories out of a data set, with the covariates that the model's state names."""
 
     def __init__(self, series: SeriesSet, state: Json) -> None:
-        self._series = series
+        self._series, self._state = series, state
         self._horizon: int = state["horizon"]
         self._max_points: int = state["history"]
-        self._past = [series.covariate_names.index(spec["name"]) for spec in state["past"]]
-        self._future = [series.covariate_names.index(spec["name"]) for spec in state["future"]]
-        self._static = [series.static_names.index(spec["name"]) for spec in state["static"]]
 
-    def usable_origins(self, origins: Iterable[tuple[int, int, int | None]]) -> list[tuple[int, int, int]]:
-        """The triples (series, origin, limit) whose history has an observed value.
+    @cached_property
+    def _points(self) -> Points:
+        series, state = self._series, self._state
+        past, future = (
+            series.covariates[:, [series.covariate_names.index(spec["name"]) for spec in state[kind]]]
+            for kind in ("past", "future")
+        )
+        return make_points(series.values, past, future, state)
+
+    @cached_property
+    def _observed(self) -> Array:
+        """How many values are observed before each point, (points + 1,)."""
+        return np.concatenate([[0], np.cumsum(np.isfinite(self._series.values))])
+
+    def usable_origins(self, origins: Iterable[tuple[int, int, int | None]]) -> Array:
+        """The triples (series, origin, limit) whose history has an observed value, (n, 3) int64.
 
         Targets are known before `limit`; None stands for the end of the series.
         """
         lengths = np.diff(self._series.offsets).tolist()
-        return [
-            (index, origin, lengths[index] if limit is None else limit)
-            for index, origin, limit in origins
-            if self.count_observed(index, origin)
+        triples = [
+            (index, origin, lengths[index] if limit is None else limit) for index, origin, limit in origins
         ]
+        table = np.array(triples, np.int64).reshape(-1, 3)
+        return table[self.count_observed(table) > 0]
 
     def values_before(self, index: int, end: int) -> Array:
         """All values of series `index` before position `end`, (end,)."""
         start = int(self._series.offsets[index])
         return self._series.values[start : start + end]
 
-    def history(self, index: int, end: int, limit: int) -> History:
-        """The last points of series `index` before `end`, with the targets between `end` and `limit`."""
-        start, stop = (int(v) for v in self._series.offsets[index : index + 2])
-        first = start + max(0, end - self._max_points)
-        origin = start + end
-        targets = np.full(self._horizon, np.nan)
-        known = self._series.values[origin : min(origin + self._horizon, start + limit)]
-        targets[: len(known)] = known
-        future = None
-        if self._future:
-            future = np.full((origin - first + self._horizon, len(self._future)), np.nan)
-            rows = self._series.covariates[first : min(origin + self._horizon, stop), self._future]
-            future[: len(rows)] = rows
-        return History(
-            values=self._series.values[first:origin],
-            targets=targets,
-            start=int(self._series.starts[index]) + first - start,
-            static=self._series.static_codes[index, self._static] if self._static else None,
-            past=self._series.covariates[first:origin, self._past] if self._past else None,
-            future=future,
-            series_index=index,
+    def histories(self, origins: Array) -> Histories:
+        """The last points before each of the origins (n, 3), with the targets between origin and limit."""
+        series = self._series
+        index, origin, limit = origins.T
+        begin, stop = series.offsets[index], series.offsets[index + 1]
+        skipped = np.maximum(0, origin - self._max_points)
+        names = [series.static_names.index(spec["name"]) for spec in self._state["static"]]
+        return Histories(
+            points=self._points,
+            first=begin + skipped,
+            origin=begin + origin,
+            target_end=np.minimum(begin + limit, stop),
+            known_end=np.minimum(begin + origin + self._horizon, stop),
+            start=series.starts[index] + skipped,
+            dated=np.ones(len(index), bool),
+            static=series.static_codes[index][:, names] if names else np.zeros((len(index), 0), np.int64),
         )
 
-    def training_histories(self, parts: Iterable[tuple[int, int]]) -> list[list[History]]:
-        """Histories of each part (series, end), without the parts that have none."""
-        groups = (self.covering_histories(index, end) for index, end in parts)
-        return [group for group in groups if group]
+    def training_origins(self, parts: Iterable[tuple[int, int]]) -> Array:
+        """Origins (n, 3) of the histories that cover each part (series, end), the parts in order.
 
-    def covering_histories(self, index: int, end: int) -> list[History]:
-        """Histories that overlap by half and cover series `index` before `end`.
-
-        Each is as long as a request would have it; those with fewer than two observed values are left out.
+        Each history is as long as a request would have it, and they overlap by half; those with fewer than
+        two observed values are left out.
         """
-        ends = [end]
-        while ends[-1] > self._max_points:
-            ends.append(max(ends[-1] - self._max_points // 2, self._max_points))
-        return [self.history(index, stop, end) for stop in ends if self.count_observed(index, stop) > 1]
+        triples = [(index, origin, end) for index, end in parts for origin in self._covering_origins(end)]
+        table = np.array(triples, np.int64).reshape(-1, 3)
+        return table[self.count_observed(table) > 1]
 
-    def count_observed(self, index: int, end: int) -> int:
-        """Observed values in the history of series `index` before `end`."""
-        return int(np.isfinite(self.values_before(index, end)[-self._max_points :]).sum())
+    def _covering_origins(self, end: int) -> list[int]:
+        """Origins of the histories that cover a series before `end`, the last one first."""
+        origins = [end]
+        while origins[-1] > self._max_points:
+            origins.append(max(origins[-1] - self._max_points // 2, self._max_points))
+        return origins
+
+    def count_observed(self, origins: Array) -> Array:
+        """Observed values in the history before each of the origins (n, 3), (n,)."""
+        begin = self._series.offsets[origins[:, 0]]
+        first = begin + np.maximum(0, origins[:, 1] - self._max_points)
+        counts: Array = self._observed[begin + origins[:, 1]] - self._observed[first]
+        return counts

@@ -1,15 +1,17 @@
 """Inputs of the network at each step (levels relative to the current one, calendar, covariates) and targets.
 
-The same functions serve training (many histories) and a request (a panel of one). Input windows on a local
-scale follow Smyl (2020), "A hybrid method of exponential smoothing and recurrent neural networks".
+The same functions serve training and requests. Input windows on a local scale follow Smyl (2020), "A hybrid
+method of exponential smoothing and recurrent neural networks".
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from app.tasks.arrays import Array
-from app.tasks.forecasting.normalization import Panel, expanded_width
+from app.tasks.forecasting.panels.histories import expanded_width, one_hot_static
+from app.tasks.forecasting.panels.panel import Panel
 from app.typedefs import Json
 
 MAX_INPUT = 10.0  # absolute value of a normalized input
@@ -35,6 +37,11 @@ def lead_steps(horizon: int) -> Array:
     return np.unique(np.linspace(1, horizon, MAX_LEAD_STEPS).round().astype(np.int64))
 
 
+def receptive_field(state: Json) -> int:
+    """Points before the origin that the inputs of a whole context depend on."""
+    return int(state["context"] + max(state["window"], state["lag"]))
+
+
 def input_width(state: Json) -> int:
     """Number of inputs at each step."""
     steps = len(lead_steps(state["horizon"]))
@@ -46,74 +53,117 @@ def input_width(state: Json) -> int:
     return int(inputs)
 
 
+class InputGatherer:
+    """Gathers the inputs of `time` steps from point `first` of some histories; reads no target."""
+
+    def __init__(self, state: Json, panel: Panel, rows: Array, first: Array, time: int) -> None:
+        self._state, self._panel, self._rows = state, panel, rows
+        self._start = panel.offsets[rows]  # (batch,)
+        self._last = panel.lengths[rows] - 1
+        self._first = first
+        self._position = np.minimum(first[:, None] + np.arange(time), self._last[:, None])  # (batch, time)
+        self._point = self._start[:, None] + self._position
+        self._level, self._scale = panel.level[self._point], panel.scale[self._point]
+        self._joined = np.empty((*self._point.shape, input_width(state)), np.float32)
+        self._filled = 0
+
+    def gather(self, dropout: InputDropout | None) -> Array:
+        """The inputs (batch, time, width), without those that are hidden."""
+        state, panel, position = self._state, self._panel, self._position
+        dated = panel.histories.dated[self._rows]
+        dated = dated if dropout is None else dated & ~dropout.calendar
+        self._fill_window()
+        features = self._next(LEVEL_FEATURES)  # (batch, time, 6)
+        features[..., 0] = panel.observed[self._point]
+        features[..., 1] = (np.log(self._scale) - state["scale_mean"]) / state["scale_std"]
+        before = state["window"] - 1
+        features[..., 2] = np.minimum(position, before) / before if before else 1.0
+        features[..., 3] = panel.seasonal[self._rows][:, None]
+        features[..., 4] = dated[:, None]
+        features[..., 5] = (self._level - panel.base[self._point]) / self._scale
+        if state["bases"]:
+            lead = lead_steps(state["horizon"])
+            change = self._windows(panel.seasonal_change, 0, state["horizon"])[..., lead]
+            np.divide(change, self._scale[:, :, None], out=self._next(len(lead)))
+        elif state["lag"]:
+            self._fill_lagged_levels()
+        if state["cycles"]:
+            ordinals = panel.histories.start[self._rows][:, None] + position
+            self._next(state["cycles"])[...] = panel.calendar.features(ordinals, dated)
+        self._fill_covariates(dropout)
+        return np.clip(self._joined, -MAX_INPUT, MAX_INPUT, out=self._joined)
+
+    def _next(self, width: int) -> Array:
+        """The inputs (batch, time, width) to be filled next."""
+        self._filled += width
+        return self._joined[..., self._filled - width : self._filled]
+
+    def _windows(self, values: Array, before: int, after: int) -> Array:
+        """What is `before` points before each step up to `after` points after it, (batch, time, points).
+
+        Before a history there is its first point, and beyond its horizon its last one.
+        """
+        steps = np.arange(-before, self._point.shape[1] + after)
+        position = np.clip(self._first[:, None] + steps, 0, self._last[:, None] + self._state["horizon"])
+        return sliding_window_view(values[self._start[:, None] + position], before + after + 1, axis=1)
+
+    def _fill_window(self) -> None:
+        """Levels before each step, the latest first, relative to its own; 0 before the history."""
+        before = self._state["window"] - 1
+        levels = self._windows(self._panel.level, before, 0)[..., :before][..., ::-1]
+        window = self._next(before)  # (batch, time, before)
+        np.subtract(levels, self._level[:, :, None], out=window)
+        window /= self._scale[:, :, None]
+        if self._first.min() < before:
+            window[np.arange(1, before + 1) > self._position[:, :, None]] = 0.0
+
+    def _fill_lagged_levels(self) -> None:
+        """Levels one season before each lead time, and whether the history is long enough to have them.
+
+        A lead time beyond the season looks as many seasons back as it needs.
+        """
+        lag, lead = self._state["lag"], lead_steps(self._state["horizon"])
+        back = lag * -(-lead // lag) - lead  # (steps,) >= 0 and below the lag
+        levels = self._windows(self._panel.level, lag - 1, 0)[..., lag - 1 - back]
+        relative = self._next(len(lead))  # (batch, time, steps)
+        np.subtract(levels, self._level[:, :, None], out=relative)
+        relative /= self._scale[:, :, None]
+        inside = self._position[:, :, None] >= back
+        relative[~inside] = 0.0
+        self._next(1)[...] = inside[:, :, :1]
+
+    def _fill_covariates(self, dropout: InputDropout | None) -> None:
+        """Static, past and future inputs, the last two with a flag; zeros where hidden."""
+        state, histories, rows = self._state, self._panel.histories, self._rows
+        points, shown = histories.points, np.ones((len(rows), 1))
+        first, known_end = (column[rows][:, None] for column in (histories.first, histories.known_end))
+        index = first + self._position
+        if state["static"]:
+            visible = shown if dropout is None else ~dropout.static[:, None]
+            static = one_hot_static(histories.static[rows], state["static"]) * visible
+            self._next(static.shape[1])[...] = static[:, None]
+        if state["past"]:
+            visible = points.available[index, 0] * (shown if dropout is None else ~dropout.past[:, None])
+            self._next(points.past.shape[1])[...] = points.past[index] * visible[:, :, None]
+            self._next(1)[...] = visible[:, :, None]
+        if state["future"]:
+            steps = np.concatenate([[0], lead_steps(state["horizon"])])
+            ahead = index[:, :, None] + steps  # (batch, time, steps + 1)
+            known = ahead < known_end[:, :, None]
+            ahead = np.minimum(ahead, known_end[:, :, None] - 1)
+            available = points.available[ahead[:, :, 1], 1] & known[:, :, 1]
+            visible = available * (shown if dropout is None else ~dropout.future[:, None])
+            future = points.future[ahead] * (known * visible[:, :, None])[..., None]
+            width = len(steps) * points.future.shape[1]
+            self._next(width)[...] = future.reshape(*index.shape, width)
+            self._next(1)[...] = visible[:, :, None]
+
+
 def gather_inputs(
     state: Json, panel: Panel, rows: Array, first: Array, time: int, dropout: InputDropout | None = None
 ) -> Array:
     """Inputs (batch, time, width) of `time` steps from point `first` of each history; reads no target."""
-    start = panel.offsets[rows]  # (batch,)
-    last = (start + panel.lengths[rows] - 1)[:, None]
-    point = np.minimum((start + first)[:, None] + np.arange(time), last)  # (batch, time)
-    level, scale = panel.level[point], panel.scale[point]
-    lags = point[:, :, None] - np.arange(1, state["window"])  # (batch, time, window - 1)
-    inside = lags >= start[:, None, None]
-    recent = panel.level[np.maximum(lags, start[:, None, None])] - level[:, :, None]
-    parts = [np.where(inside, recent / scale[:, :, None], 0.0)]
-    has_calendar = np.ones(len(rows), bool) if dropout is None else ~dropout.calendar
-    features = np.empty((*point.shape, LEVEL_FEATURES), np.float32)  # (batch, time, 6)
-    features[..., 0] = panel.observed[point]
-    features[..., 1] = (np.log(scale) - state["scale_mean"]) / state["scale_std"]
-    features[..., 2] = inside.mean(axis=2) if inside.shape[2] else 1.0
-    features[..., 3] = panel.seasonal[rows][:, None]
-    features[..., 4] = (panel.dated[rows] & has_calendar)[:, None]
-    features[..., 5] = (level - panel.base[point]) / scale
-    parts.append(features)
-    if state["bases"]:
-        lead = point[:, :, None] + lead_steps(state["horizon"])  # (batch, time, steps), within a season
-        parts.append(panel.seasonal_change[lead] / scale[:, :, None])
-    elif state["lag"]:
-        parts.extend(_lagged_levels(state, panel, point, start))
-    if state["cycles"]:
-        parts.append(panel.calendar[point] * has_calendar[:, None, None])
-    parts.extend(_covariate_inputs(state, panel, rows, point, dropout))
-    joined = np.concatenate(parts, axis=2, dtype=np.float32)  # (batch, time, width)
-    return np.clip(joined, -MAX_INPUT, MAX_INPUT, out=joined)
-
-
-def _lagged_levels(state: Json, panel: Panel, point: Array, start: Array) -> list[Array]:
-    """Levels one season before each lead time, and whether the history is long enough to have them.
-
-    A lead time beyond the season looks as many seasons back as it needs.
-    """
-    lead = lead_steps(state["horizon"])
-    back = lead - state["lag"] * -(-lead // state["lag"])  # (steps,) <= 0
-    source = point[:, :, None] + back  # (batch, time, steps)
-    inside = source >= start[:, None, None]
-    change = panel.level[np.maximum(source, start[:, None, None])] - panel.level[point][:, :, None]
-    relative = np.where(inside, change / panel.scale[point][:, :, None], 0.0)
-    return [relative, inside[:, :, :1].astype(np.float32)]
-
-
-def _covariate_inputs(
-    state: Json, panel: Panel, rows: Array, point: Array, dropout: InputDropout | None
-) -> list[Array]:
-    """Static, past and future inputs, each with a flag for the covariates; zeros where hidden."""
-    batch, time = point.shape
-    parts = []
-    if state["static"]:
-        visible = 1.0 if dropout is None else ~dropout.static[:, None]
-        static = panel.static[rows] * visible
-        parts.append(np.broadcast_to(static[:, None], (batch, time, panel.static.shape[1])))
-    if state["past"]:
-        visible = panel.available[point, 0] * (1.0 if dropout is None else ~dropout.past[:, None])
-        parts.append(panel.past[point] * visible[:, :, None])
-        parts.append(visible[:, :, None])
-    if state["future"]:
-        visible = panel.available[point + 1, 1] * (1.0 if dropout is None else ~dropout.future[:, None])
-        lead = np.concatenate([[0], lead_steps(state["horizon"])])
-        future = panel.future[point[:, :, None] + lead]  # (batch, time, steps + 1, future)
-        parts.append(future.reshape(batch, time, -1) * visible[:, :, None])
-        parts.append(visible[:, :, None])
-    return parts
+    return InputGatherer(state, panel, rows, first, time).gather(dropout)
 
 
 def gather_targets(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from app.tasks.forecasting.calendars.month_days import (
     weekdays,
 )
 from app.tasks.forecasting.calendars.phases import (
-    MARKS_UNIT,
     ROLLS,
     PhaseFlag,
     add_offsets,
@@ -24,7 +24,7 @@ from app.tasks.forecasting.calendars.phases import (
     split_marks,
     unpack_phase,
 )
-from app.tasks.shared.timestamps import SECONDS_PER_DAY, parse_timestamp
+from app.tasks.shared.timestamps import SECONDS_PER_DAY, parse_times
 
 DAYS_PER_SECOND = 1 / SECONDS_PER_DAY
 WEEKS_PER_SECOND = 1 / (7 * SECONDS_PER_DAY)
@@ -96,26 +96,36 @@ class Frequency(FrequencyAlias):
         A time that a series of one of the `usual_phases` has gets that phase: the 28th of February may stand
         for the 30th of each month.
         """
+        ordinals, phases = self.locate_all([value], usual_phases)
+        return int(ordinals[0]), int(phases[0])
+
+    def locate_all(
+        self, values: Sequence[str | int], usual_phases: Sequence[int] = ()
+    ) -> tuple[Array, Array]:
+        """The same for many times, (n,) int64 each."""
         if self.unit == "1":
-            if not re.fullmatch(r"-?[0-9]{1,15}", str(value)):
+            wrong = [value for value in values if not re.fullmatch(r"-?[0-9]{1,15}", str(value))]
+            if wrong:
                 raise ValueError(
-                    f"{str(value)[:40]!r} is not an integer, which frequency {self.alias} needs."
+                    f"{str(wrong[0])[:40]!r} is not an integer, which frequency {self.alias} needs."
                 )
-            stamp = np.array([int(value)])
-            ordinal, phase = self._place(*self._ticks(stamp))
-            return int(ordinal[0]), int(phase[0])
-        parsed = parse_timestamp(value)
+            return self._place(*self._ticks(np.array([int(value) for value in values], np.int64)))
+        parsed = parse_times(values)
         if not self.is_calendar:
-            ordinal, phase = self._place(*self._ticks(parsed.utc))
-            return int(ordinal[0]), int(phase[0])
-        ordinal, phase = self._locate_period(parsed.local)
-        if parsed.local.astype(np.int64)[0] % SECONDS_PER_DAY:
-            phase = add_offsets(phase, parsed.offsets)
-        if usual_phases and phase[0] not in usual_phases:
-            for usual in usual_phases:
-                if self._has_phase(parsed.local, int(parsed.offsets[0]), usual):
-                    return int(self.ordinal(parsed.local)[0]), usual
-        return int(ordinal[0]), int(phase[0])
+            return self._place(*self._ticks(parsed.utc))
+        local = parsed.local
+        ordinals, phases = self._locate_periods(local)
+        has_clock = local.astype(np.int64) % SECONDS_PER_DAY > 0
+        if has_clock.any():
+            phases = np.where(has_clock, add_offsets(phases, parsed.offsets), phases)
+        if usual_phases:
+            for row in np.flatnonzero(~np.isin(phases, usual_phases)).tolist():
+                one = local[row : row + 1]
+                for usual in usual_phases:
+                    if self._has_phase(one, int(parsed.offsets[row]), usual):
+                        ordinals[row], phases[row] = self.ordinal(one)[0], usual
+                        break
+        return ordinals, phases
 
     def _has_phase(self, stamp: Array, offset: int, phase: int) -> bool:
         """Whether a clock time, (1,) and seconds ahead of UTC, is one of a series with that phase."""
@@ -125,18 +135,21 @@ class Frequency(FrequencyAlias):
         same_clock = bool(marks[0] & PhaseFlag.LOCAL) or offset_of(marks)[0] in (offset, 0)
         return same_clock and np.array_equal(self.times(self.ordinal(stamp), phase), stamp)
 
-    def _locate_period(self, stamp: Array) -> tuple[Array, Array]:
-        """Ordinal and phase of a clock time, (1,) each; a day beside the rule names the period it is in.
+    def _locate_periods(self, stamps: Array) -> tuple[Array, Array]:
+        """Ordinals and phases of clock times, (n,) each; a day beside the rule names the period it is in.
 
         "1990-01-01" with ME means January, and a weekend with B the next business day.
         """
-        ticks, rest = self._ticks(stamp)
-        if self.unit == "B" and rest[0] >= SECONDS_PER_DAY:
-            return self._place(ticks + 1, rest % SECONDS_PER_DAY)
+        ticks, rest = self._ticks(stamps)
+        if self.unit == "B":
+            weekend = rest >= SECONDS_PER_DAY
+            ticks, rest = ticks + weekend, np.where(weekend, rest % SECONDS_PER_DAY, rest)
         if self.unit in ("M", "SM") and not (self.unit == "M" and self.rule.is_first):
             behind = (self.anchor - 1 - ticks) % self.span if self.rule.end else 0 * ticks
-            if not 0 <= rest[0] < SECONDS_PER_DAY or behind[0]:
-                return self._place(*self._ticks(self._stamps_of(ticks + behind)))
+            beside = (rest < 0) | (rest >= SECONDS_PER_DAY) | (behind != 0)
+            if beside.any():
+                others = self._ticks(self._stamps_of(ticks + behind))
+                ticks, rest = (np.where(beside, *pair) for pair in zip(others, (ticks, rest), strict=True))
         return self._place(ticks, rest)
 
     def times(self, ordinals: Array, phase: int | Array = 0) -> Array:
@@ -157,17 +170,33 @@ class Frequency(FrequencyAlias):
 
         Days have no time; other times are in UTC and end with Z, unless their offset from UTC changes.
         """
-        times = self.times(np.arange(start, start + n, dtype=np.int64), phase)
+        (stamps,) = self.stamps_of([start], n, [phase])
+        return stamps
+
+    def stamps_of(self, starts: Sequence[int], n: int, phases: Sequence[int]) -> list[list[str] | list[int]]:
+        """The same for many series, a list each, from their `starts` on and with their `phases`."""
+        distinct = dict.fromkeys(zip(starts, phases, strict=True))  # many series end at the same time
+        table = np.array(list(distinct), np.int64)  # (series, 2)
+        times = self.times(table[:, :1] + np.arange(n, dtype=np.int64), table[:, 1:])  # (series, n)
         if self.unit == "1":
-            return [int(time) for time in times]
-        if self.unit != "s" and not np.any(times.astype(np.int64) % SECONDS_PER_DAY):
-            return [str(time) for time in np.datetime_as_string(times, unit="D")]
-        zone = "Z"
-        if abs(phase) >= MARKS_UNIT // 2:
-            marks = split_marks(np.array([phase]))[0]
-            times = times - offset_of(marks).astype("timedelta64[s]")
-            zone = "" if marks[0] & PhaseFlag.LOCAL else "Z"
-        return [f"{time}{zone}" for time in np.datetime_as_string(times, unit="s")]
+            texts: Array = times
+        else:
+            texts = np.empty(times.shape, object)
+            is_day = np.asarray(~(times.astype(np.int64) % SECONDS_PER_DAY).any(axis=1) & (self.unit != "s"))
+            marks = split_marks(table[:, 1])[0]
+            in_zone = (marks & PhaseFlag.LOCAL) == 0
+            ahead = np.where(is_day, 0, offset_of(marks)).astype("timedelta64[s]")
+            times = times - ahead[:, None]
+            forms: tuple[tuple[Array, Any, Any], ...] = (
+                (is_day, "D", "naive"),
+                (~is_day & in_zone, "s", "UTC"),
+                (~is_day & ~in_zone, "s", "naive"),
+            )
+            for rows, unit, zone in forms:
+                if rows.any():
+                    texts[rows] = np.datetime_as_string(times[rows], unit=unit, timezone=zone)
+        by_start = dict(zip(distinct, texts.tolist(), strict=True))
+        return [by_start[key] for key in zip(starts, phases, strict=True)]
 
     def calendar_features(self, ordinals: Array) -> Array:
         """Sine and cosine of each point's position in its hour, day, week, month, year: (n, k) float32."""

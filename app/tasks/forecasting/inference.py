@@ -1,32 +1,32 @@
-"""From a forecast request to a history, and from the network's outputs to the prediction."""
+"""From forecast requests to the network's inputs and what decoding needs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from itertools import chain
 from typing import Annotated
 
 import msgspec
 import numpy as np
 
 from app.tasks.arrays import Array
-from app.tasks.contract import with_warnings
-from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.normalization import LOG, History, NormalizedHistory
+from app.tasks.contract import Example
+from app.tasks.forecasting.encoding import gather_inputs
+from app.tasks.forecasting.panels.histories import Histories, Points, make_points
+from app.tasks.forecasting.panels.panel import PanelBuilder, normalized_chunks
+from app.tasks.forecasting.prediction.answers import ForecastContext, parse_frequency
 from app.tasks.forecasting.prediction.covariates import (
     Cell,
     CovariateValues,
     RequestCovariates,
     invalid_field,
 )
-from app.tasks.forecasting.prediction.expectation import add_terms, mean_terms
-from app.tasks.forecasting.prediction.still import still_value
+from app.tasks.forecasting.prediction.terms import SCALARS, forecast_terms
 from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
 from app.tasks.shared.timestamps import has_fraction
 from app.typedefs import Json
 
 MAX_REQUEST_STEPS = 100_000
-
-parse_frequency = cache(Frequency.parse)
+MAX_KNOWN_STARTS = 4096  # of requests, that need not be parsed again
 
 
 class ForecastingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -63,42 +63,23 @@ class ForecastingParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=T
     quantiles: list[Annotated[float, msgspec.Meta(gt=0, lt=1)]] | None = None
 
 
-@dataclass(frozen=True)
-class ForecastContext:
-    """What decoding needs of a history: its normalization, and the names of the future steps."""
+def read_values(instances: Sequence[ForecastingInstance]) -> Array:
+    """The values of all instances, one behind the other, float64 with NaN for missing.
 
-    history: Array  # (time,) float64, NaN = missing
-    normalized: NormalizedHistory
-    lower_bound: float  # of all forecasts; -inf for none
-    still: float | None  # the value of a series that never moved
-    item_id: str | None = None
-    origin: int | None = None  # ordinal of the first step to forecast; None = undated
-    phase: int = 0  # of the time stamps, see `Frequency.phase`
-    warnings: Sequence[str] = ()
-
-
-def forecast_context(state: Json, history: History, normalized: NormalizedHistory) -> ForecastContext:
-    """The context of a forecast whose steps have no names.
-
-    Its lower bound is 0 if neither the series nor the training data has a negative value.
+    Raises `Invalid` about the first value that is infinite or a text, with a pointer into its instance.
     """
-    values = history.values
-    bounded = state["non_negative"] and np.nanmin(values) >= 0
-    return ForecastContext(values, normalized, 0.0 if bounded else -np.inf, still_value(state, values))
-
-
-def read_values(values: Sequence[float | str | None]) -> Array:
-    """Values (time,) float64 with NaN for missing; raises `Invalid` if one is infinite or none observed."""
+    values = list(chain.from_iterable(instance.values for instance in instances))
     if str in set(map(type, values)):
-        values = [_read_text(value, step) for step, value in enumerate(values)]
+        values = [
+            _read_text(value, step) for instance in instances for step, value in enumerate(instance.values)
+        ]
     numbers = np.array(values, np.float64)  # None becomes NaN
     infinite = np.isinf(numbers)
     if infinite.any():
-        raise invalid_field(
-            f"/values/{int(infinite.argmax())}", "An infinite value cannot be the base of a forecast."
-        )
-    if np.isnan(numbers).all():
-        raise invalid_field("/values", "At least one value must be observed.")
+        ends = np.cumsum([len(instance.values) for instance in instances])
+        index = int(infinite.argmax())
+        step = index - int([0, *ends][int(np.searchsorted(ends, index, "right"))])
+        raise invalid_field(f"/values/{step}", "An infinite value cannot be the base of a forecast.")
     return numbers
 
 
@@ -111,52 +92,144 @@ def _read_text(value: float | str | None, step: int) -> float | None:
     return None
 
 
-def read_start(state: Json, instance: ForecastingInstance) -> tuple[int | None, int]:
-    """Ordinal and phase of the first value; (None, 0) for an undated series."""
+def read_starts(state: Json, instances: Sequence[ForecastingInstance]) -> tuple[Array, Array, Array]:
+    """Ordinal and phase of the first value of each, and whether it is dated; raises `Invalid`.
+
+    A series without a start has zeros.
+    """
     frequency = parse_frequency(state["freq"])
-    if instance.freq is not None:
+    for freq in {instance.freq for instance in instances} - {None, frequency.alias}:
         try:
-            requested = parse_frequency(instance.freq)
+            requested = parse_frequency(freq)
         except ValueError as error:
             raise invalid_field("/freq", str(error)) from None
         if not frequency.is_like(requested):
             raise invalid_field("/freq", f"The model was trained on series of frequency {frequency.alias}.")
-    if isinstance(instance, StoredInstance) and instance.freq == frequency.alias:
-        return instance.first
-    if instance.start is None:
-        return None, 0
-    try:
-        return frequency.locate(instance.start, state.get("phases", ()))
-    except (ValueError, OverflowError) as error:
-        raise invalid_field("/start", str(error)) from None
+    starts, phases = np.zeros((2, len(instances)), np.int64)
+    dated = np.zeros(len(instances), bool)
+    rows, texts = list[int](), list[str | int]()
+    for row, instance in enumerate(instances):
+        if isinstance(instance, StoredInstance) and instance.freq == frequency.alias:
+            (starts[row], phases[row]), dated[row] = instance.first, True
+        elif instance.start is not None:
+            rows.append(row)
+            texts.append(instance.start)
+    if rows:
+        try:
+            located = _locate_starts(state, texts)
+        except (ValueError, OverflowError) as error:
+            raise invalid_field("/start", str(error)) from None
+        (starts[rows], phases[rows]), dated[rows] = located, True
+    return starts, phases, dated
 
 
-def read_history(
-    state: Json, instance: ForecastingInstance, horizon: int | None = None
-) -> tuple[History, int]:
-    """The history of a request and the phase of its time stamps; raises `Invalid` with a pointer.
+def _locate_starts(state: Json, starts: Sequence[str | int]) -> tuple[Array, Array]:
+    """Ordinals and phases of first values, (n,) each; raises `ValueError` with a sentence."""
+    phases = tuple(state.get("phases", ()))
+    if len(starts) > 1:
+        return parse_frequency(state["freq"]).locate_all(starts, phases)
+    ordinal, phase = _locate_start(state["freq"], str(starts[0]), phases)
+    return np.array([ordinal]), np.array([phase])
+
+
+@lru_cache(MAX_KNOWN_STARTS)
+def _locate_start(freq: str, start: str, phases: tuple[int, ...]) -> tuple[int, int]:
+    """Ordinal and phase of one time: many requests begin at the same one."""
+    return parse_frequency(freq).locate(start, phases)
+
+
+def read_histories(
+    state: Json, instances: Sequence[ForecastingInstance], horizon: int | None = None
+) -> tuple[Histories, Array]:
+    """The histories of requests and the phases of their time stamps; raises `Invalid` with a pointer.
 
     Future covariates must cover `horizon`, by default the trained one. Only the last `state["history"]` steps
     are taken. If none of them is observed, the last one takes the last observed value of the request.
     """
-    values = read_values(instance.values)
-    start, phase = read_start(state, instance)
-    recent = values[-state["history"] :]
-    skipped = len(values) - len(recent)
-    if not np.isfinite(recent).any():
-        recent = np.concatenate([recent[:-1], values[np.isfinite(values)][-1:]])
-    covariates = request_covariates(state, instance)
-    past = covariates.read_past(state["past"])[skipped:]
-    known = covariates.read_past(state["future"])[skipped:]
-    ahead = covariates.read_future(horizon or state["horizon"])
-    return History(
-        values=recent,
-        targets=np.full(state["horizon"], np.nan),
-        start=None if start is None else start + skipped,
-        static=covariates.read_static(),
-        past=past,
-        future=np.concatenate([known, ahead]),
-    ), phase
+    numbers = read_values(instances)
+    lengths = np.array([len(instance.values) for instance in instances])
+    widths = lengths + state["horizon"]
+    begin = np.cumsum(widths) - widths
+    values = np.full(int(widths.sum()), np.nan)
+    values[np.arange(len(numbers)) + np.repeat(state["horizon"] * np.arange(len(lengths)), lengths)] = numbers
+    origin = begin + lengths
+    first = np.maximum(begin, origin - state["history"])
+    observed = np.concatenate([[0], np.cumsum(np.isfinite(values))])
+    for row in np.flatnonzero(observed[origin] == observed[first]).tolist():
+        whole = values[begin[row] : origin[row]]
+        if observed[origin[row]] == observed[begin[row]]:
+            raise invalid_field("/values", "At least one value must be observed.")
+        whole[-1] = whole[np.isfinite(whole)][-1]
+    starts, phases, dated = read_starts(state, instances)
+    points, static = _read_covariates(state, instances, values, begin, horizon or state["horizon"])
+    return Histories(
+        points=points,
+        first=first,
+        origin=origin,
+        target_end=origin,
+        known_end=origin + state["horizon"],
+        start=starts + (first - begin),
+        dated=dated,
+        static=static,
+    ), phases
+
+
+def _read_covariates(
+    state: Json, instances: Sequence[ForecastingInstance], values: Array, begin: Array, horizon: int
+) -> tuple[Points, Array]:
+    """The points of requests whose values begin at `begin`, and the codes (n, static) of static columns."""
+    past = np.full((len(values), len(state["past"])), np.nan)
+    future = np.full((len(values), len(state["future"])), np.nan)
+    static = np.full((len(instances), len(state["static"])), -1)
+    if not _have_covariates(state, instances):
+        return Points(values, past, future, np.zeros((0, 2), bool)), static
+    for row, (instance, start) in enumerate(zip(instances, begin.tolist(), strict=True)):
+        covariates, end = request_covariates(state, instance), start + len(instance.values)
+        past[start:end] = covariates.read_past(state["past"])
+        future[start:end] = covariates.read_past(state["future"])
+        future[end : end + state["horizon"]] = covariates.read_future(horizon)
+        codes = covariates.read_static()
+        if codes is not None:
+            static[row] = codes
+    return make_points(values, past, future, state), static
+
+
+def _have_covariates(state: Json, instances: Sequence[ForecastingInstance]) -> bool:
+    """Whether the model reads covariates, or an instance has some."""
+    return bool(state["past"] or state["future"] or state["static"]) or any(
+        instance.past or instance.future or instance.static for instance in instances
+    )
+
+
+def encode_instances(
+    state: Json, instances: Sequence[ForecastingInstance], horizon: int | None
+) -> list[Example]:
+    """The last steps of each series as the network's inputs; raises `Invalid` with a pointer."""
+    histories, phases = read_histories(state, instances, horizon)
+    inputs: list[Array] = [np.zeros(0)] * len(instances)
+    terms = np.empty((len(instances), SCALARS + 2 * state["horizon"]))
+    frequency = parse_frequency(state["freq"])
+    for rows, part, normalized in normalized_chunks(state, histories):
+        builder = PanelBuilder(state, part)
+        builder.add(np.arange(len(rows)), normalized)
+        panel = builder.build(frequency)
+        times = np.minimum(part.lengths, state["context"])
+        gathered = gather_inputs(state, panel, np.arange(len(rows)), part.lengths - times, int(times.max()))
+        terms[rows] = forecast_terms(state, part, normalized).rows
+        for row, time, steps in zip(rows.tolist(), times.tolist(), gathered, strict=True):
+            inputs[row] = steps[:time]
+    origins = (histories.start + histories.lengths).tolist()
+    details = zip(inputs, terms, origins, phases.tolist(), histories.dated.tolist(), strict=True)
+    warnings = input_warnings(state, instances)
+    return [
+        Example(
+            steps,
+            ForecastContext(row_terms, item_name(instance), origin if dated else None, phase, sentences),
+        )
+        for instance, sentences, (steps, row_terms, origin, phase, dated) in zip(
+            instances, warnings, details, strict=True
+        )
+    ]
 
 
 def request_covariates(state: Json, instance: ForecastingInstance) -> RequestCovariates:
@@ -184,97 +257,19 @@ def check_parameters(state: Json, parameters: ForecastingParameters) -> None:
             )
 
 
-def input_warnings(state: Json, instance: ForecastingInstance) -> list[str]:
-    """What the model was trained with and the request lacks, as sentences."""
-    warnings = request_covariates(state, instance).warnings()
-    if state["cycles"] and instance.start is None:
-        warnings.append(
-            "`start` is missing: the forecast does without the calendar the model was trained with."
-        )
-    elif (
-        instance.start is not None
-        and parse_frequency(state["freq"]).unit != "1"
-        and has_fraction(instance.start)
-    ):
-        warnings.append("Fractions of a second are not read: that of `start` is cut off.")
-    return warnings
+def input_warnings(state: Json, instances: Sequence[ForecastingInstance]) -> list[list[str]]:
+    """What the model was trained with and each request lacks, or says in vain, as sentences."""
+    have_covariates, dated = _have_covariates(state, instances), parse_frequency(state["freq"]).unit != "1"
+    return [
+        (request_covariates(state, instance).warnings() if have_covariates else [])
+        + _start_warnings(instance.start, calendar=bool(state["cycles"]), dated=dated)
+        for instance in instances
+    ]
 
 
-def forecast_quantiles(state: Json, context: ForecastContext, outputs: Array) -> Array:
-    """The network's outputs (horizon * quantiles,) in measured units, (horizon, quantiles), ascending.
-
-    A series that never moved stays what it is.
-    """
-    entry, horizon = context.normalized, state["horizon"]
-    if context.still is not None:
-        return np.full((horizon, len(state["quantiles"])), context.still)
-    moves = np.sort(outputs.astype(np.float64).reshape(horizon, -1), axis=1) * entry.scale[-1]
-    z = entry.base[-1] + moves + entry.effects[-horizon:, None]  # (horizon, quantiles)
-    return np.maximum(entry.transform.inverse(z), context.lower_bound)
-
-
-def round_counts(state: Json, context: ForecastContext, quantiles: Array) -> Array:
-    """Quantiles in whole numbers, if the model's data are counts and the history has only whole numbers."""
-    if not state["counts"]:
-        return quantiles
-    observed = context.history[np.isfinite(context.history)]
-    whole = bool((observed == np.floor(observed)).all())
-    return np.floor(quantiles + 0.5) if whole else quantiles
-
-
-def forecast_mean_terms(state: Json, context: ForecastContext, quantiles: Array) -> Array:
-    """What leads from the median to the mean, (horizon, 3), of quantiles before they are rounded."""
-    entry = context.normalized
-    return mean_terms(
-        quantiles,
-        state["quantiles"],
-        context.history,
-        entry.season,
-        log=entry.transform.kind == LOG,
-        lower_bound=context.lower_bound,
-    )
-
-
-def forecast_mean(state: Json, context: ForecastContext, quantiles: Array) -> Array:
-    """The expectation (horizon,) from quantiles before they are rounded; it is not rounded itself."""
-    median = quantiles[:, state["quantiles"].index(0.5)]
-    if context.still is not None:
-        return np.asarray(median)
-    terms = forecast_mean_terms(state, context, quantiles)
-    return np.maximum(add_terms(median, terms, state["mean"]), context.lower_bound)
-
-
-def build_prediction(
-    state: Json, context: ForecastContext, outputs: Array, parameters: ForecastingParameters
-) -> Json:
-    """The prediction of the API; time stamps only for a dated series, warnings only where there are some.
-
-    A version whose state has no weights for the mean was trained when `mean` was the median, and keeps it.
-    """
-    trained, horizon = state["quantiles"], parameters.horizon or state["horizon"]
-    quantiles = forecast_quantiles(state, context, outputs)  # (trained horizon, quantiles)
-    values = round_counts(state, context, quantiles)[:horizon]
-    levels = state["answered"] if parameters.quantiles is None else parameters.quantiles
-    median = values[:, trained.index(0.5)].tolist()
-    mean = forecast_mean(state, context, quantiles)[:horizon].tolist() if "mean" in state else median
-    prediction: Json = {
-        "item_id": context.item_id,
-        "mean": mean,
-        "median": median,
-        "quantiles": {str(level): _interpolate(values, trained, level) for level in levels},
-    }
-    if context.origin is not None:
-        frequency = parse_frequency(state["freq"])
-        prediction["timestamps"] = frequency.stamps(context.origin, horizon, context.phase)
-    return with_warnings(prediction, context.warnings)
-
-
-def _interpolate(values: Array, trained: list[float], level: float) -> list[float]:
-    """Forecast (horizon,) of one quantile, linear between the trained ones of `values` on either side."""
-    upper = min(max(int(np.searchsorted(trained, level)), 1), len(trained) - 1) if len(trained) > 1 else 0
-    if level in trained or not upper:
-        result: list[float] = values[:, trained.index(level)].tolist()
-        return result
-    share = (level - trained[upper - 1]) / (trained[upper] - trained[upper - 1])
-    between: list[float] = ((1 - share) * values[:, upper - 1] + share * values[:, upper]).tolist()
-    return between
+def _start_warnings(start: str | int | None, *, calendar: bool, dated: bool) -> list[str]:
+    if start is None:
+        missing = "`start` is missing: the forecast does without the calendar the model was trained with."
+        return [missing] if calendar else []
+    cut = "Fractions of a second are not read: that of `start` is cut off."
+    return [cut] if dated and has_fraction(start) else []

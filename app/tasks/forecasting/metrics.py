@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.tasks.arrays import Array
-from app.tasks.forecasting.normalization import MIN_SCALE
+from app.tasks.forecasting.panels.transforms import MIN_SCALE
 
 
 def smape_points(actual: Array, forecast: Array) -> Array:

@@ -8,8 +8,9 @@ from app.errors import Invalid
 from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.metrics import best_season, naive_scale
-from app.tasks.forecasting.normalization import Panel, choose_transform, choose_transform_kind
 from app.tasks.forecasting.options import ForecastingOptions
+from app.tasks.forecasting.panels.panel import Panel
+from app.tasks.forecasting.panels.transforms import choose_transform_kind, choose_transforms
 from app.tasks.forecasting.prediction.still import fit_still
 from app.tasks.forecasting.series import SeriesSet
 from app.typedefs import Json
@@ -67,7 +68,7 @@ def fit_preprocessing(series: SeriesSet, ends: Sequence[int], options: Forecasti
         "history": max(MAX_HISTORY_SEASONS * longest, context + max(window, longest) + horizon),
         "cycles": frequency.calendar_width,
         **INITIAL_SCALE,
-        "non_negative": all(bool(np.nanmin(values) >= 0) for values in train),
+        "non_negative": not any(bool((values < 0).any()) for values in train),
         "counts": are_counts(train),
         "still": fit_still(train, horizon),
     }
@@ -82,9 +83,10 @@ def usual_phases(series: SeriesSet) -> list[int]:
 
 def are_counts(train: Sequence[Array]) -> bool:
     """Whether all values are non-negative integers with zeros among them; then quantiles are integers too."""
-    observed = [values[np.isfinite(values)] for values in train]
-    whole = all(bool(((values >= 0) & (values == np.floor(values))).all()) for values in observed)
-    return whole and any(bool((values == 0).any()) for values in observed)
+    whole = all(
+        bool((((values >= 0) & (values == np.floor(values))) | np.isnan(values)).all()) for values in train
+    )
+    return whole and any(bool((values == 0).any()) for values in train)
 
 
 def choose_base_seasons(
@@ -100,7 +102,7 @@ def choose_base_seasons(
     better = []
     for values in train[:MAX_SAMPLED_SERIES] if usable else []:
         if len(values) >= 2 * usable[0]:
-            z = choose_transform(values, transform).forward(values)
+            z = choose_transforms(values[None], transform).forward(values[None])[0]
             level_errors = [naive_scale(z, lead) for lead in (1, (horizon + 1) // 2, horizon)]
             better.append(naive_scale(z, usable[0]) < np.mean(level_errors))
     return usable if better and np.mean(better) > 0.5 else []
@@ -154,7 +156,7 @@ def _static_codes_by_item(series: SeriesSet, specs: Sequence[Json]) -> dict[str,
 
 def fit_scale(panel: Panel) -> dict[str, float]:
     """Median scale over the observed points of a panel, with mean and deviation of its logarithm."""
-    scale = panel.scale[panel.trainable & (panel.observed > 0) & (panel.scale > INITIAL_SCALE["usual"])]
+    scale = panel.scale[panel.trainable & panel.observed & (panel.scale > INITIAL_SCALE["usual"])]
     if not len(scale):
         return {"usual": 1.0, "scale_mean": 0.0, "scale_std": 1.0}
     logs = np.log(scale)

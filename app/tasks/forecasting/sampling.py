@@ -1,15 +1,15 @@
 """Training windows and forecast origins, gathered as batches from flat arrays."""
 
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from app.tasks.arrays import Array
 from app.tasks.forecasting.backtest import HistorySlicer
-from app.tasks.forecasting.encoding import InputDropout, gather_inputs, gather_targets
+from app.tasks.forecasting.encoding import InputDropout, gather_inputs, gather_targets, receptive_field
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.normalization import History, Panel, build_panel
+from app.tasks.forecasting.panels.histories import Histories
+from app.tasks.forecasting.panels.panel import Panel, build_panel
 from app.typedefs import Json
 
 BatchArrays = tuple[Array, Array, Array, Array]  # inputs, lengths, targets, weights
@@ -23,33 +23,32 @@ GOLDEN_RATIO = 0.6180339887
 SCALE_WEIGHT_POWER = 0.5  # exponent of a position's scale in the weight of its errors
 
 
-def receptive_field(state: Json) -> int:
-    """Points before the origin that the inputs of a whole context depend on."""
-    return int(state["context"] + max(state["window"], state["lag"]))
-
-
 class TrainingWindows:
     """Training examples: each series equally often, and a random window of it each time.
 
     A share of the windows is from histories too short to show their season, as some requests are.
     """
 
-    def __init__(self, state: Json, histories: list[list[History]]) -> None:
-        self._state = state
-        self._histories = histories  # of each series
-        self._counts = np.array([len(group) for group in histories])
-        self._firsts = np.concatenate([[0], np.cumsum(self._counts)[:-1]])  # (series,) first history
-        repeats = max(1, -(-MIN_EPOCH_WINDOWS // len(histories)))
-        self._series = np.tile(np.arange(len(histories)), repeats)  # (examples,)
-        longest = np.array([max(len(history.values) for history in group) for group in histories])
+    def __init__(self, state: Json, slicer: HistorySlicer, origins: Array) -> None:
+        self._state, self._slicer = state, slicer
+        self._origins = origins  # (histories, 3) those of a series one after the other
+        self._firsts = np.flatnonzero(np.diff(origins[:, 0], prepend=-1))  # (series,) first history
+        self._counts = np.diff(self._firsts, append=len(origins))  # (series,) histories
+        repeats = max(1, -(-MIN_EPOCH_WINDOWS // len(self._firsts)))
+        self._series = np.tile(np.arange(len(self._firsts)), repeats)  # (examples,)
+        longest = np.maximum.reduceat(np.minimum(origins[:, 1], state["history"]), self._firsts)
         self.lengths = np.minimum(longest, state["context"])[self._series]  # (examples,)
+
+    def sample(self, count: int) -> Histories:
+        """The latest history of each of the first series, at most `count`."""
+        return self._slicer.histories(self._origins[self._firsts[:count]])
 
     @cached_property
     def _panel(self) -> Panel:
-        flat = [history for group in self._histories for history in group]
-        short = short_histories(self._state, self._histories)
+        histories = self._slicer.histories(self._origins)
+        short = short_histories(self._state, histories, self._firsts, self._counts)
         self._short_count = len(short)
-        return build_panel(self._state, Frequency.parse(self._state["freq"]), flat + short)[0]
+        return build_panel(self._state, Frequency.parse(self._state["freq"]), histories.join(short))
 
     def gather(self, rows: Array, rng: "np.random.Generator | None") -> BatchArrays:
         """Gather one window for each row: a random one with `rng`, else the last one with all its inputs."""
@@ -70,65 +69,52 @@ class TrainingWindows:
         return inputs, lengths, *gather_targets(state, panel, picked, first, lengths, SCALE_WEIGHT_POWER)
 
 
-def short_histories(state: Json, histories: list[list[History]]) -> list[History]:
+def short_histories(state: Json, histories: Histories, firsts: Array, counts: Array) -> Histories:
     """Ends of the training histories that are too short to show their season; none without a season.
 
-    Their lengths are evenly spread on a logarithmic scale by the golden ratio, without a random source.
+    Series (series,) have `counts` histories each from `firsts` on. The lengths are evenly spread on a
+    logarithmic scale by the golden ratio, without a random source.
     """
     if not state["seasons"]:
-        return []
-    short = []
-    limit = 2 * max(state["seasons"]) - 1
-    for number in range(max(MIN_SHORT_HISTORIES, len(histories))):
-        group = histories[number % len(histories)]
-        history = group[number // len(histories) % len(group)]
-        max_points = min(limit, len(history.values))
-        share = (number + 1) * GOLDEN_RATIO % 1
-        points = round(max_points ** (1 - share) * min(MIN_SHORT_POINTS, max_points) ** share)
-        short.append(_last_points(history, max(1, points)))
-    return short
-
-
-def _last_points(history: History, count: int) -> History:
-    """The last `count` points of a history, with their covariates and the same targets."""
-    first = len(history.values) - count
-    return replace(
-        history,
-        values=history.values[first:],
-        start=None if history.start is None else history.start + first,
-        past=None if history.past is None else history.past[first:],
-        future=None if history.future is None else history.future[first:],
-    )
+        return histories.take(np.zeros(0, np.int64))
+    number = np.arange(max(MIN_SHORT_HISTORIES, len(firsts)))
+    series = number % len(firsts)
+    picked = histories.take(firsts[series] + number // len(firsts) % counts[series])
+    max_points = np.minimum(2 * max(state["seasons"]) - 1, picked.lengths)
+    share = (number + 1) * GOLDEN_RATIO % 1
+    points = max_points ** (1 - share) * np.minimum(MIN_SHORT_POINTS, max_points) ** share
+    return picked.last_points(np.maximum(1, points.round().astype(np.int64)))
 
 
 class ForecastOrigins:
     """Examples to evaluate: one for each series and origin, with the loss at the origin only."""
 
-    def __init__(self, state: Json, slicer: HistorySlicer, origins: list[tuple[int, int, int]]) -> None:
+    def __init__(self, state: Json, slicer: HistorySlicer, origins: Array) -> None:
         self._state = state
         self._slicer = slicer
-        self._origins = origins  # (series, origin, limit of known targets)
-        self.lengths = np.array([min(origin, state["context"]) for _, origin, _ in origins], np.int64)
+        self._origins = origins  # (examples, 3): series, origin, limit of known targets
+        self.lengths: Array = np.minimum(origins[:, 1], state["context"])
 
-    def history(self, row: int) -> History:
-        """The history of one example, with its targets."""
-        return self._slicer.history(*self._origins[row])
+    def histories(self, rows: Array) -> Histories:
+        """The histories of some examples, with their targets."""
+        return self._slicer.histories(self._origins[rows])
 
     def values_before(self, row: int) -> Array:
         """All values of the series before the origin of one example."""
-        series, origin, _ = self._origins[row]
+        series, origin, _ = self._origins[row].tolist()
         return self._slicer.values_before(series, origin)
 
     def gather(self, rows: Array, _: "np.random.Generator | None") -> BatchArrays:
         """Gather the steps before each origin; nothing is random."""
-        state, lengths = self._state, self.lengths[rows]
-        histories = [self.history(row) for row in rows.tolist()]
-        panel, _normalized = build_panel(
-            state, Frequency.parse(state["freq"]), histories, receptive_field(state)
-        )
-        picked = np.arange(len(rows))
-        first = panel.lengths - lengths
-        inputs = gather_inputs(state, panel, picked, first, int(lengths.max()))
-        targets, weights = gather_targets(state, panel, picked, first, lengths, SCALE_WEIGHT_POWER)
+        state, lengths, panel = self._state, self.lengths[rows], self._panel
+        first = panel.lengths[rows] - lengths
+        inputs = gather_inputs(state, panel, rows, first, int(lengths.max()))
+        targets, weights = gather_targets(state, panel, rows, first, lengths, SCALE_WEIGHT_POWER)
         weights[np.arange(weights.shape[1]) < lengths[:, None] - 1] = 0
         return inputs, lengths, targets, weights
+
+    @cached_property
+    def _panel(self) -> Panel:
+        histories = self._slicer.histories(self._origins)
+        frequency = Frequency.parse(self._state["freq"])
+        return build_panel(self._state, frequency, histories, receptive_field(self._state))

@@ -5,7 +5,7 @@ Inputs are on a local scale (Smyl 2020). The loss is taken at every position (fo
 season, so that an untrained network equals the benchmark Naive2.
 """
 
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -16,33 +16,35 @@ from app.errors import Invalid, Problem
 from app.tasks.arrays import Arrays, Floats, Ints
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
+from app.tasks.encode_instances import encode_together
 from app.tasks.forecasting.backtest import HistorySlicer, find_split_points
 from app.tasks.forecasting.demo import DEMO
-from app.tasks.forecasting.encoding import gather_inputs, input_width
+from app.tasks.forecasting.encoding import input_width
 from app.tasks.forecasting.inference import (
     ForecastingInstance,
     ForecastingParameters,
-    build_prediction,
     check_parameters,
-    forecast_context,
-    forecast_mean_terms,
-    forecast_quantiles,
-    input_warnings,
-    item_name,
-    parse_frequency,
-    read_history,
-    round_counts,
+    encode_instances,
 )
 from app.tasks.forecasting.instances import ForecastingInstanceView, check_dataset
 from app.tasks.forecasting.metrics import ForecastScores, naive_errors, naive_scale, seasonal_naive
-from app.tasks.forecasting.normalization import build_panel, normalize
 from app.tasks.forecasting.options import (
     EXAMPLE_INSTANCE,
     ForecastingOptions,
     ForecastPrediction,
     check_options,
 )
+from app.tasks.forecasting.panels.histories import Histories
+from app.tasks.forecasting.panels.panel import build_panel, normalized_chunks
+from app.tasks.forecasting.prediction.answers import (
+    build_predictions,
+    forecast_mean_terms,
+    forecast_quantiles,
+    parse_frequency,
+    round_counts,
+)
 from app.tasks.forecasting.prediction.expectation import PRIOR_WEIGHTS, MeanWeights
+from app.tasks.forecasting.prediction.terms import ForecastTerms, forecast_terms
 from app.tasks.forecasting.preprocessing import (
     MAX_SAMPLED_SERIES,
     NOTHING_OBSERVED,
@@ -53,10 +55,12 @@ from app.tasks.forecasting.preprocessing import (
 from app.tasks.forecasting.reading.instances import read_instances
 from app.tasks.forecasting.reading.summary import untrainable
 from app.tasks.forecasting.reading.table import read_series
-from app.tasks.forecasting.sampling import ForecastOrigins, TrainingWindows, receptive_field
+from app.tasks.forecasting.sampling import ForecastOrigins, TrainingWindows
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
+
+NO_VALIDATION = "No series is long enough for validation: all epochs are trained."
 
 
 class ForecastingSplit:
@@ -86,6 +90,7 @@ class Forecasting:
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"series": ({}, {"horizon": 24})}
     slow_to_encode: ClassVar[bool] = False
+    encodes_together: ClassVar[bool] = True
     loss_changing: ClassVar[frozenset[str]] = frozenset(
         {"options.horizon", "options.quantiles", "options.season_length", "options.transform"}
     )
@@ -151,12 +156,12 @@ class Forecasting:
         state = {**fit_preprocessing(series, ends, options), **fit_covariates(series, ends, options)}
         state["mean"] = list(PRIOR_WEIGHTS)
         slicer = HistorySlicer(series, state)
-        train = slicer.training_histories((p.series, p.train_end) for p in points)
-        refit = slicer.training_histories((p.series, p.refit_end) for p in points)
-        if not train:
+        train = slicer.training_origins((p.series, p.train_end) for p in points)
+        refit = slicer.training_origins((p.series, p.refit_end) for p in points)
+        if not len(train):
             raise Invalid(NOTHING_OBSERVED)
-        sample = [histories[0] for histories in train[:MAX_SAMPLED_SERIES]]
-        state.update(fit_scale(build_panel(state, frequency, sample)[0]))
+        sample = TrainingWindows(state, slicer, train).sample(MAX_SAMPLED_SERIES)
+        state.update(fit_scale(build_panel(state, frequency, sample)))
         valid = slicer.usable_origins((p.series, origin, p.refit_end) for p in points for origin in p.valid)
         test = slicer.usable_origins((p.series, origin, None) for p in points for origin in p.test)
         return Plan(
@@ -165,25 +170,26 @@ class Forecasting:
             output=Output.QUANTILES,
             features=input_width(state),
             outputs=options.horizon * len(state["quantiles"]),
-            train=ForecastingSplit(TrainingWindows(state, train)),
+            train=ForecastingSplit(TrainingWindows(state, slicer, train)),
             valid=ForecastingSplit(ForecastOrigins(state, slicer, valid)),
             test=ForecastingSplit(ForecastOrigins(state, slicer, test)),
-            refit=ForecastingSplit(TrainingWindows(state, refit)) if options.refit else None,
+            refit=ForecastingSplit(TrainingWindows(state, slicer, refit)) if options.refit else None,
             network={"quantiles": state["quantiles"]},
-            warnings=[] if valid else ["No series is long enough for validation: all epochs are trained."],
+            warnings=[] if len(valid) else [NO_VALIDATION],
         )
 
     def calibrate(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
         """The state with the weights of what the mean is made of; the quantiles stay as they are."""
         origins, weights = _forecast_origins(split), MeanWeights()
         rows = np.linspace(0, len(outputs) - 1, min(len(outputs), MAX_SAMPLED_SERIES)).astype(np.int64)
-        for row in rows.tolist():
-            history = origins.history(row)
-            context = forecast_context(state, history, normalize(state, history))
-            quantiles = forecast_quantiles(state, context, outputs[row])  # (horizon, quantiles)
-            median = quantiles[:, state["quantiles"].index(0.5)]
-            terms = forecast_mean_terms(state, context, quantiles)
-            weights.add(history.targets, median, terms, history.values)
+        for part, histories, terms in _terms_of(state, origins, rows):
+            quantiles = forecast_quantiles(state, terms, np.stack([outputs[row] for row in part]))
+            medians = quantiles[..., state["quantiles"].index(0.5)]  # (rows, horizon)
+            to_mean = forecast_mean_terms(state, terms, quantiles)
+            targets = histories.targets(state["horizon"])
+            for row, (first, origin) in enumerate(zip(histories.first, histories.origin, strict=True)):
+                history = histories.points.values[first:origin]
+                weights.add(targets[row], medians[row], to_mean[row], history)
         return {**state, "mean": weights.fit()}
 
     def check_dataset(self, summary: Json, state: Json, parameters: ForecastingParameters) -> list[Problem]:
@@ -195,46 +201,52 @@ class Forecasting:
         return ForecastingInstanceView(SeriesSet.from_arrays(arrays), state)
 
     def encode(
-        self, state: Json, instance: ForecastingInstance, parameters: ForecastingParameters
-    ) -> Example:
-        """The last steps of a series as the network's inputs."""
+        self, state: Json, instances: Iterable[ForecastingInstance], parameters: ForecastingParameters
+    ) -> list[Example]:
+        """The last steps of each series as the network's inputs."""
         check_parameters(state, parameters)
-        history, phase = read_history(state, instance, parameters.horizon)
-        frequency = parse_frequency(state["freq"])
-        panel, (normalized,) = build_panel(state, frequency, [history], receptive_field(state))
-        time = min(len(history.values), state["context"])
-        inputs = gather_inputs(state, panel, np.zeros(1, np.int64), panel.lengths - time, time)
-        origin = None if history.start is None else history.start + len(history.values)
-        context = replace(
-            forecast_context(state, history, normalized),
-            item_id=item_name(instance),
-            origin=origin,
-            phase=phase,
-            warnings=input_warnings(state, instance),
+        return encode_together(
+            instances, lambda together: encode_instances(state, together, parameters.horizon)
         )
-        return Example(inputs[0], context)
 
     def decode(
-        self, state: Json, example: Example, outputs: Floats, parameters: ForecastingParameters
-    ) -> Json:
-        """The prediction: quantiles of the future steps in measured units."""
-        return build_prediction(state, example.context, outputs, parameters)
+        self,
+        state: Json,
+        examples: Sequence[Example],
+        outputs: Sequence[Floats],
+        parameters: ForecastingParameters,
+    ) -> list[Json]:
+        """The predictions: quantiles of the future steps in measured units."""
+        contexts = [example.context for example in examples]
+        rows = np.array(outputs)  # (instances, horizon * quantiles)
+        return build_predictions(state, contexts, rows, parameters.horizon, parameters.quantiles)
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Percent sMAPE, MASE, scaled quantile loss, coverage: of the network and of the seasonal naive."""
-        origins = _forecast_origins(split)
+        origins, season, horizon = _forecast_origins(split), state["season"], state["horizon"]
         network, naive = ForecastScores(state["quantiles"]), ForecastScores(state["quantiles"])
-        for row, output in enumerate(outputs):
-            history, past = origins.history(row), origins.values_before(row)
-            scale = naive_scale(past, state["season"])
-            context = forecast_context(state, history, normalize(state, history))
-            quantiles = round_counts(state, context, forecast_quantiles(state, context, output))
-            network.add(history.targets, quantiles[:, state["quantiles"].index(0.5)], quantiles, scale)
-            point = seasonal_naive(past, state["season"], state["horizon"])  # (horizon,)
-            errors = naive_errors(past, state["season"])
-            spread = np.quantile(errors, state["quantiles"]) if len(errors) else np.zeros(quantiles.shape[1])
-            naive.add(history.targets, point, point[:, None] + spread, scale)
+        for part, histories, terms in _terms_of(state, origins, np.arange(len(outputs))):
+            exact = forecast_quantiles(state, terms, np.stack([outputs[row] for row in part]))
+            quantiles = round_counts(terms, exact)  # (rows, horizon, quantiles)
+            medians = quantiles[..., state["quantiles"].index(0.5)]
+            targets = histories.targets(horizon)
+            for index, row in enumerate(part.tolist()):
+                past = origins.values_before(row)
+                scale = naive_scale(past, season)
+                network.add(targets[index], medians[index], quantiles[index], scale)
+                point = seasonal_naive(past, season, horizon)  # (horizon,)
+                errors = naive_errors(past, season)
+                spread = np.quantile(errors, state["quantiles"]) if len(errors) else np.zeros(exact.shape[2])
+                naive.add(targets[index], point, point[:, None] + spread, scale)
         return network.result(), naive.result()
+
+
+def _terms_of(
+    state: Json, origins: ForecastOrigins, rows: Ints
+) -> Iterator[tuple[Ints, Histories, ForecastTerms]]:
+    """Some examples in groups: their rows, their histories, and what decoding needs of them."""
+    for part, histories, normalized in normalized_chunks(state, origins.histories(rows)):
+        yield rows[part], histories, forecast_terms(state, histories, normalized)
 
 
 def _forecast_origins(split: Split) -> ForecastOrigins:

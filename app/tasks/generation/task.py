@@ -4,6 +4,7 @@ The training text is one stream, read in `batch_size` parts side by side, with t
 from piece to piece (truncated backpropagation through time: Williams & Peng 1990).
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,6 +28,7 @@ from app.tasks.contract import (
     batch_stream_problems,
 )
 from app.tasks.demonstration import Demo
+from app.tasks.encode_instances import encode_each
 from app.tasks.generation.baseline import MAX_TRAIN_CHARS, SpellingModel, score_ngrams
 from app.tasks.generation.corpus import CorpusPart, split_corpus
 from app.tasks.generation.demo import DEMO
@@ -105,6 +107,7 @@ class Generation:
         for unit in TokenUnit
     }
     slow_to_encode: ClassVar[bool] = False
+    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = TOKENIZER_SETTINGS
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("prompt", "BYTES", ()),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
@@ -180,24 +183,32 @@ class Generation:
         """Each document as a prompt."""
         return GenerationInstances(Texts.from_arrays(arrays, TEXT), state["unit"])
 
-    def encode(self, state: Json, instance: GenerationInstance, parameters: GenerationParameters) -> Example:
-        """The end of the prompt as tokens, and the settings of decoding."""
-        inputs = encode_prompt(state, instance.prompt)
-        return Example(inputs, None, decoding_settings(instance.prompt, parameters))
+    def encode(
+        self, state: Json, instances: Iterable[GenerationInstance], parameters: GenerationParameters
+    ) -> list[Example]:
+        """The end of each prompt as tokens, and the settings of decoding."""
+
+        def encode_one(instance: GenerationInstance) -> Example:
+            inputs = encode_prompt(state, instance.prompt)
+            return Example(inputs, None, decoding_settings(instance.prompt, parameters))
+
+        return encode_each(instances, encode_one)
 
     def detokenizer(self, state: Json, decoding: Json) -> TextDetokenizer:
         """A detokenizer for the tokens of one continuation, as they are generated."""
         return open_detokenizer(state, decoding)
 
     def decode(
-        self, state: Json, example: Example, outputs: DecodedTokens, parameters: GenerationParameters
-    ) -> Json:
+        self,
+        state: Json,
+        examples: Sequence[Example],
+        outputs: Sequence[DecodedTokens],
+        parameters: GenerationParameters,
+    ) -> list[Json]:
         """The continuation alone, up to a stop string or the end of the document."""
-        del example
-        detokenizer = TextDetokenizer(tokenizers.token_bytes(state["tokeniser"]), parameters.stops)
-        text = detokenizer.push(outputs.tokens.tolist()) + detokenizer.close()
-        reason = "stop" if detokenizer.ended else outputs.note.get("finish_reason", "length")
-        return {"text": text, "finish_reason": reason, "tokens": detokenizer.tokens}
+        del examples
+        token_bytes = tokenizers.token_bytes(state["tokeniser"])
+        return [_continuation(TextDetokenizer(token_bytes, parameters.stops), decoded) for decoded in outputs]
 
     def score(self, state: Json, split: Split, outputs: list[Any]) -> tuple[Json, Json]:
         """Perplexity and bits of the network, and of counting characters (a 5-gram model).
@@ -231,6 +242,13 @@ def _warnings(valid: EncodedCorpus, unit: str, max_vocabulary: int) -> list[str]
         return []
     lacking = f"The vocabulary lacks {share:.1%} of the validation tokens"
     return [f"{lacking} ({unit}, {max_vocabulary:,} at most); `bpe` lacks none."]
+
+
+def _continuation(detokenizer: TextDetokenizer, decoded: DecodedTokens) -> Json:
+    """The prediction that the tokens of one continuation mean."""
+    text = detokenizer.push(decoded.tokens.tolist()) + detokenizer.close()
+    reason = "stop" if detokenizer.ended else decoded.note.get("finish_reason", "length")
+    return {"text": text, "finish_reason": reason, "tokens": detokenizer.tokens}
 
 
 TASK = Generation()

@@ -5,6 +5,7 @@ carried from part to part (truncated backpropagation through time: Williams & Pe
 file, and its notes.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -28,8 +29,9 @@ from app.tasks.contract import (
     with_warnings,
 )
 from app.tasks.demonstration import Demo
+from app.tasks.encode_instances import encode_each
 from app.tasks.music.baseline import ngram_nats
-from app.tasks.music.codings.pieces import MELODIC_KEYS, TRANSPOSITIONS
+from app.tasks.music.codings.pieces import MELODIC_KEYS, TRANSPOSITIONS, Coding
 from app.tasks.music.codings.selection import coding_from_json, coding_to_json, fit_coding
 from app.tasks.music.demo import DEMO
 from app.tasks.music.detokenizer import NoteDetokenizer
@@ -92,6 +94,7 @@ class Music:
         "100 pieces for the piano": ({"train_events": 300_000}, {}),
     }
     slow_to_encode: ClassVar[bool] = True
+    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset({"options.coding", "options.steps_per_quarter"})
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("midi_base64", "BYTES", (), required=False, binary=True),
@@ -163,34 +166,36 @@ class Music:
         del state
         return MusicInstances(arrays)
 
-    def encode(self, state: Json, instance: MusicInstance, parameters: MusicParameters) -> Example:
-        """The end of the beginning as events, and the settings of decoding."""
+    def encode(
+        self, state: Json, instances: Iterable[MusicInstance], parameters: MusicParameters
+    ) -> list[Example]:
+        """The end of each beginning as events, and the settings of decoding."""
         coding = coding_from_json(state["coding"])
-        primer, warnings = encode_primer(coding, instance.midi_base64)
-        return Example(primer, warnings, decoding_settings(coding, primer, parameters))
+
+        def encode_one(instance: MusicInstance) -> Example:
+            primer, warnings = encode_primer(coding, instance.midi_base64)
+            return Example(primer, warnings, decoding_settings(coding, primer, parameters))
+
+        return encode_each(instances, encode_one)
 
     def detokenizer(self, state: Json, decoding: Json) -> NoteDetokenizer:
         """What makes notes of the events of one piece as they are composed."""
         return NoteDetokenizer(coding_from_json(state["coding"]), decoding["stop"])
 
     def decode(
-        self, state: Json, example: Example, outputs: DecodedTokens, parameters: MusicParameters
-    ) -> Json:
-        """The piece alone, without its given beginning; its `notes` are in the order of their starts."""
+        self,
+        state: Json,
+        examples: Sequence[Example],
+        outputs: Sequence[DecodedTokens],
+        parameters: MusicParameters,
+    ) -> list[Json]:
+        """The pieces alone, without their given beginnings; `notes` are in the order of their starts."""
         del parameters
-        coding, settings = coding_from_json(state["coding"]), example.decoding or {}
-        detokenizer = NoteDetokenizer(coding, settings["stop"])
-        detokenizer.push(outputs.tokens.tolist())
-        detokenizer.close()
-        notes = sorted(detokenizer.notes, key=lambda note: (note.start, -note.key))
-        reason = "stop" if detokenizer.ended else outputs.note.get("finish_reason", "length")
-        piece = {
-            "midi_base64": write_notes(coding, notes),
-            "notes": [detokenizer.describe(note) for note in notes],
-            "finish_reason": reason,
-            "statistics": describe_notes(notes, detokenizer.tokens, detokenizer.invalid),
-        }
-        return with_warnings(piece, example.context)
+        coding = coding_from_json(state["coding"])
+        return [
+            with_warnings(_build_prediction(coding, example.decoding or {}, decoded), example.context)
+            for example, decoded in zip(examples, outputs, strict=True)
+        ]
 
     def score(self, state: Json, split: Split, outputs: list[Any]) -> tuple[Json, Json]:
         """Nats per event and per time step of the network, and of counting events (a 5-gram model).
@@ -214,6 +219,21 @@ def _held_out_music(split: Split) -> HeldOutMusic:
     if isinstance(split, HeldOutMusic):
         return split
     raise TypeError("only a held-out part of a data set can be scored")
+
+
+def _build_prediction(coding: Coding, settings: Json, decoded: DecodedTokens) -> Json:
+    """The prediction that the events of one piece mean."""
+    detokenizer = NoteDetokenizer(coding, settings["stop"])
+    detokenizer.push(decoded.tokens.tolist())
+    detokenizer.close()
+    notes = sorted(detokenizer.notes, key=lambda note: (note.start, -note.key))
+    reason = "stop" if detokenizer.ended else decoded.note.get("finish_reason", "length")
+    return {
+        "midi_base64": write_notes(coding, notes),
+        "notes": [detokenizer.describe(note) for note in notes],
+        "finish_reason": reason,
+        "statistics": describe_notes(notes, detokenizer.tokens, detokenizer.invalid),
+    }
 
 
 TASK = Music()

@@ -165,23 +165,24 @@ def _assemble(fields: dict[str, Array], zero: Array) -> Array:
     return timestamps
 
 
-def parse_timestamp(value: str | int) -> Timestamps:
-    """Parse one date or time, (1,) each; raises `ValueError` with a sentence.
+def parse_times(values: Sequence[str | int]) -> Timestamps:
+    """Parse dates or times, (n,); raises `ValueError` with a sentence about the first that is none.
 
     An integer is a year, YYYYMMDD, or a number since 1970.
     """
-    text = str(value)
-    timestamps = parse_timestamps(np.array([text], object))
-    if np.isnat(timestamps.utc[0]):
-        raise ValueError(timestamp_problem(text))
+    texts = [str(value) for value in values]
+    timestamps = parse_timestamps(np.array(texts, object))
+    unreadable = np.isnat(timestamps.utc)
+    if unreadable.any():
+        raise ValueError(timestamp_problem(texts[int(unreadable.argmax())]))
     return timestamps
 
 
 def has_fraction(value: str | int) -> bool:
-    """Whether a time that `parse_timestamp` takes has a fraction of a second, which is not read."""
+    """Whether a time that `parse_times` takes has a fraction of a second, which is not read."""
     if isinstance(value, str) and "." not in value and "," not in value and not value.isdecimal():
         return False  # which is fast
-    return bool(parse_timestamp(value).fractional[0])
+    return bool(parse_times([value]).fractional[0])
 
 
 def timestamp_problem(text: str) -> str:

@@ -4,6 +4,8 @@ Log-mel frames go through a strided convolution and a recurrent stack, whose out
 transcript by CTC (Graves et al. 2006).
 """
 
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -23,6 +25,7 @@ from app.tasks.contract import (
     batch_stream_problems,
 )
 from app.tasks.demonstration import Demo
+from app.tasks.encode_instances import encode_each
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import SPLIT, partition_rows
 from app.tasks.shared.text_checks import TEXT
@@ -79,6 +82,7 @@ class Speech:
         "ten minutes of words": ({"train_seconds": 600.0, "lengths": {"median": 0.5}}, {}),
     }
     slow_to_encode: ClassVar[bool] = True
+    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset(
         f"options.{name}" for name in ("tokens", "vocabulary_size")
     )
@@ -155,14 +159,23 @@ class Speech:
         del state
         return SpeechInstances(Ragged.from_arrays(arrays, AUDIO), int(arrays[RATE][0]))
 
-    def encode(self, state: Json, instance: SpeechInstance, parameters: SpeechParameters) -> Example:
-        """A recording as log-mel frames (time, bins), at the sample rate of the training data."""
+    def encode(
+        self, state: Json, instances: Iterable[SpeechInstance], parameters: SpeechParameters
+    ) -> list[Example]:
+        """Recordings as log-mel frames (time, bins), at the sample rate of the training data."""
         del parameters
-        return encode_recording(state, instance)
+        return encode_each(instances, partial(encode_recording, state))
 
-    def decode(self, state: Json, example: Example, outputs: Any, parameters: SpeechParameters) -> Json:
+    def decode(
+        self,
+        state: Json,
+        examples: Sequence[Example],
+        outputs: Sequence[Any],
+        parameters: SpeechParameters,
+    ) -> list[Json]:
         """The transcript, the duration, and each word with its times and its confidence."""
-        return decode_outputs(state, example, outputs, parameters)
+        pairs = zip(examples, outputs, strict=True)
+        return [decode_outputs(state, example, scores, parameters) for example, scores in pairs]
 
     def piece_reader(
         self, state: Json, example: Example, parameters: SpeechParameters, *, causal: bool

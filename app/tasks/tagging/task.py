@@ -3,6 +3,7 @@
 The baseline gives each word the tag that training has most often for it.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -13,6 +14,7 @@ from app.errors import Problem
 from app.tasks.arrays import Arrays, Ints
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
+from app.tasks.encode_instances import encode_each
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SplitRows, partition_rows
 from app.tasks.source import TOKEN_LINES, Faults, Reading, Source
@@ -21,7 +23,6 @@ from app.tasks.tagging.encoding import EncodedSentences, TagTargets, WordTable
 from app.tasks.tagging.inference import (
     TaggingInstance,
     TaggingParameters,
-    TokenizedText,
     make_prediction,
     tokenize_instance,
 )
@@ -93,6 +94,7 @@ class Tagging:
         "parts of speech of a million words": ({"scheme": PLAIN, "train_tokens": 1_000_000}, {}),
     }
     slow_to_encode: ClassVar[bool] = False
+    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset(
         {"network.crf", "options.scheme", "options.max_length"}
     )
@@ -178,17 +180,30 @@ class Tagging:
         del state
         return TaggingInstances(arrays)
 
-    def encode(self, state: Json, instance: TaggingInstance, parameters: TaggingParameters) -> Example:
+    def encode(
+        self, state: Json, instances: Iterable[TaggingInstance], parameters: TaggingParameters
+    ) -> list[Example]:
         """The words of an instance as columns and characters; for one without words a single unknown word."""
         del parameters
-        text = tokenize_instance(instance)
-        return Example(load_vocabulary(state["vocabulary"]).rows(text.tokens or [""]), text)
+        vocabulary = load_vocabulary(state["vocabulary"])
 
-    def decode(self, state: Json, example: Example, outputs: Ints, parameters: TaggingParameters) -> Json:
+        def encode_one(instance: TaggingInstance) -> Example:
+            text = tokenize_instance(instance)
+            return Example(vocabulary.rows(text.tokens or [""]), text)
+
+        return encode_each(instances, encode_one)
+
+    def decode(
+        self,
+        state: Json,
+        examples: Sequence[Example],
+        outputs: Sequence[Ints],
+        parameters: TaggingParameters,
+    ) -> list[Json]:
         """A tag for each word, and the entities with their positions in the text."""
         del parameters
-        text: TokenizedText = example.context
-        return make_prediction(state, text, outputs)
+        pairs = zip(examples, outputs, strict=True)
+        return [make_prediction(state, example.context, labels) for example, labels in pairs]
 
     def score(self, state: Json, split: Split, outputs: list[Ints]) -> tuple[Json, Json]:
         """Precision, recall and F1 of entities by seqeval's rules, or the accuracy of plain tags."""

@@ -3,6 +3,7 @@
 An example is a text, best a sentence, and its translation. The baseline translates word by word.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -23,6 +24,7 @@ from app.tasks.contract import (
     TensorField,
 )
 from app.tasks.demonstration import Demo
+from app.tasks.encode_instances import encode_each
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, partition_rows
@@ -33,7 +35,6 @@ from app.tasks.translation import baseline, encoding
 from app.tasks.translation.demo import DEMO
 from app.tasks.translation.encoding import EncodedPairs
 from app.tasks.translation.inference import (
-    EncodedSource,
     build_prediction,
     decode_text,
     decoding_settings,
@@ -103,6 +104,7 @@ class Translation:
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"pairs of texts": ({}, {})}
     slow_to_encode: ClassVar[bool] = False
+    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = TOKENIZER_SETTINGS | {"options.max_length"}
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField(TEXT, "BYTES", ()),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
@@ -188,18 +190,28 @@ class Translation:
         return TranslationInstances(Texts.from_arrays(arrays, SOURCE))
 
     def encode(
-        self, state: Json, instance: TranslationInstance, parameters: TranslationParameters
-    ) -> Example:
-        """The text as tokens, and the settings of decoding."""
-        source = encode_instance(state, instance)
-        return Example(source.inputs, source, decoding_settings(state, len(source.ids), parameters))
+        self, state: Json, instances: Iterable[TranslationInstance], parameters: TranslationParameters
+    ) -> list[Example]:
+        """The texts as tokens, and the settings of decoding."""
+
+        def encode_one(instance: TranslationInstance) -> Example:
+            source = encode_instance(state, instance)
+            return Example(source.inputs, source, decoding_settings(state, len(source.ids), parameters))
+
+        return encode_each(instances, encode_one)
 
     def decode(
-        self, state: Json, example: Example, outputs: DecodedTokens, parameters: TranslationParameters
-    ) -> Json:
-        """The translation, with the attention weights if they are requested."""
-        source: EncodedSource = example.context
-        return build_prediction(state, source, outputs.tokens, outputs.note, parameters)
+        self,
+        state: Json,
+        examples: Sequence[Example],
+        outputs: Sequence[DecodedTokens],
+        parameters: TranslationParameters,
+    ) -> list[Json]:
+        """The translations, with the attention weights if they are requested."""
+        return [
+            build_prediction(state, example.context, decoded.tokens, decoded.note, parameters)
+            for example, decoded in zip(examples, outputs, strict=True)
+        ]
 
     def score(self, state: Json, split: Split, outputs: list[DecodedTokens]) -> tuple[Json, Json]:
         """BLEU and chrF against the targets as they were uploaded: of the network, and of the dictionary.

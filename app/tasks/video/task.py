@@ -1,6 +1,8 @@
 """Video classification: a network reads the frames of a clip one after the other and names what happens."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import ClassVar
 
 import msgspec
@@ -11,6 +13,7 @@ from app.errors import Problem
 from app.tasks.arrays import Arrays, Floats
 from app.tasks.contract import Defaults, Example, Input, Output, Plan, Split, TensorField, with_warnings
 from app.tasks.demonstration import Demo
+from app.tasks.encode_instances import encode_each
 from app.tasks.media_members import MediaMembers
 from app.tasks.shared import label_metrics
 from app.tasks.shared.label_weights import label_weights
@@ -61,6 +64,7 @@ class VideoClassification:
         "1,000 clips": ({"examples": 1_000}, {}),
     }
     slow_to_encode: ClassVar[bool] = True
+    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset()
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField(FIELD, "BYTES", (), binary=True),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (
@@ -145,14 +149,25 @@ class VideoClassification:
         del state
         return VideoInstances(arrays)
 
-    def encode(self, state: Json, instance: VideoInstance, parameters: VideoParameters) -> Example:
-        """The frames of a clip, (time, features) uint8."""
+    def encode(
+        self, state: Json, instances: Iterable[VideoInstance], parameters: VideoParameters
+    ) -> list[Example]:
+        """The frames of each clip, (time, features) uint8."""
         del parameters
-        return encode_instance(state, instance)
+        return encode_each(instances, partial(encode_instance, state))
 
-    def decode(self, state: Json, example: Example, outputs: Floats, parameters: VideoParameters) -> Json:
+    def decode(
+        self,
+        state: Json,
+        examples: Sequence[Example],
+        outputs: Sequence[Floats],
+        parameters: VideoParameters,
+    ) -> list[Json]:
         """The most probable label, and the probabilities of labels in falling order."""
-        return with_warnings(label_metrics.label_answer(state, outputs, parameters.top_k), example.context)
+        return [
+            with_warnings(label_metrics.label_answer(state, row, parameters.top_k), example.context)
+            for example, row in zip(examples, outputs, strict=True)
+        ]
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Accuracy, F1 and calibration; of the most frequent label accuracy and F1."""

@@ -30,14 +30,15 @@ class Reader:
     def read(self, message: Json) -> tuple[Json, int]:
         """The prediction for an instance, and the steps that the network takes for it."""
         instance = msgspec.convert(message, self._task.instance)
-        example = self._task.encode(self._state, instance, self._parameters)
+        (example,) = self._task.encode(self._state, [instance], self._parameters)
         lengths = np.array([len(example.inputs)])  # (batch,)
         feed = {"inputs": example.inputs[None], "lengths": lengths, "state": self._start}
         outputs: Any
         outputs, *transitions = self._session.run(self._names, feed)
         if self._tags:
             outputs = viterbi.best(outputs, lengths, *transitions)  # (batch, time)
-        return self._task.decode(self._state, example, outputs[0], self._parameters), len(example.inputs)
+        (prediction,) = self._task.decode(self._state, [example], outputs[:1], self._parameters)
+        return prediction, len(example.inputs)
 
 
 def reply(prediction: Json) -> bytes:

@@ -21,6 +21,7 @@ from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
 from tests.support.factories.batches import HORIZON, dataset, lines, mixed, version
 from tests.support.factories.series import series_set, waves
+from tests.support.single import decode_one, encode_one
 from tests.workers.lively import lively
 from workers.artifact.export import save
 from workers.batch import child
@@ -121,9 +122,9 @@ def test_answers_are_those_of_one_request_at_a_time(place: Place, tmp_path: Path
     for line in lines(joined(tmp_path / "out")):
         if "error" in line:
             continue
-        example = TASK.encode(place.state, instances[line["index"]], asked)
+        example = encode_one(TASK, place.state, instances[line["index"]], asked)
         outputs = place.engine.run(example.inputs[None], np.array([len(example.inputs)]))[0]
-        wanted = TASK.decode(place.state, example, outputs, asked)
+        wanted = decode_one(TASK, place.state, example, outputs, asked)
         assert line["mean"] == pytest.approx(wanted["mean"], rel=1e-6)
         assert line["quantiles"].keys() == {"0.1", "0.7"}
         for level, values in wanted["quantiles"].items():

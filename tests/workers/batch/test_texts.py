@@ -16,6 +16,7 @@ from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.support.factories import bilingual, tagged, texts
 from tests.support.factories.batches import lines
+from tests.support.single import decode_one, encode_one
 from workers.artifact.export import save
 from workers.batch import predict as batch
 from workers.batch.predict import BatchSpec, Predicted, predict
@@ -75,7 +76,7 @@ class Place:
             found = self.engine.run(example.inputs[None], np.array([len(example.inputs)]))[0]
         else:
             (found,) = decode_all(self.engine.decoder, [example.inputs], [example.decoding or {}])
-        answer = self.task.decode(self.state, example, found, parameters)
+        answer = decode_one(self.task, self.state, example, found, parameters)
         return dict(json.loads(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)))
 
 
@@ -97,7 +98,7 @@ def test_every_line_is_the_answer_to_its_instance(place: Place) -> None:
     found = place.lines("answers")
     assert [line.pop("index") for line in found] == list(range(len(instances)))
     for index, line in enumerate(found):
-        example = place.task.encode(place.state, instances[index], parameters)
+        example = encode_one(place.task, place.state, instances[index], parameters)
         expected = place.answer(example, parameters)
         if "score" in expected:
             assert line.pop("score") == pytest.approx(expected.pop("score"), abs=1e-4)
@@ -113,7 +114,7 @@ def test_nothing_is_answered_by_nothing(place: Place) -> None:
         expected = {"tokens": [], "tags": [], "entities": []}
     for text in ("", " \n"):
         instance = msgspec.convert({"text": text}, place.task.instance)
-        assert place.answer(place.task.encode(place.state, instance, parameters), parameters) == expected
+        assert place.answer(encode_one(place.task, place.state, instance, parameters), parameters) == expected
 
 
 def test_whoever_computes_a_part_again_writes_the_same_bytes(place: Place) -> None:

@@ -10,6 +10,7 @@ import torch
 from app.tasks.forecasting.inference import ForecastingInstance, ForecastingParameters
 from app.tasks.forecasting.task import TASK
 from tests.support.factories.series import series_set, store, waves
+from tests.support.single import decode_one, encode_one
 from workers.artifact.export import load_model, read_manifest
 from workers.nn.cells import CELLS
 from workers.training.run import train
@@ -55,7 +56,7 @@ def test_the_artifact_answers_requests(data: Path) -> None:
     assert manifest["metrics"] == outcome.metrics
     assert manifest["parameters"] == outcome.parameters
     instance = ForecastingInstance(values=waves(1, 50)[0].tolist())
-    example = TASK.encode(manifest["state"], instance, ForecastingParameters())
+    example = encode_one(TASK, manifest["state"], instance, ForecastingParameters())
     session = ort.InferenceSession(str(data / "out" / "model.onnx"), providers=["CPUExecutionProvider"])
     facts = manifest["onnx"]
     given = {
@@ -68,7 +69,7 @@ def test_the_artifact_answers_requests(data: Path) -> None:
     with torch.no_grad():
         wanted = model(torch.from_numpy(example.inputs[None]))[0][0, -1].numpy()
     np.testing.assert_allclose(outputs, wanted, atol=1e-4)
-    found = TASK.decode(manifest["state"], example, outputs, ForecastingParameters())
+    found = decode_one(TASK, manifest["state"], example, outputs, ForecastingParameters())
     assert len(found["mean"]) == HORIZON
     assert 15 < found["mean"][0] < 45
 

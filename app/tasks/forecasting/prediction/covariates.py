@@ -47,8 +47,24 @@ def _level_texts(cell: Cell) -> tuple[str, ...]:
     return (str(cell), f"{cell}.0") if isinstance(cell, int) else (str(cell),)
 
 
-def _read_column(column: CovariateValues, spec: Json, path: str) -> list[float]:
-    return [_read_cell(cell, spec, f"{path}/{step}") for step, cell in enumerate(column)]
+def _read_column(column: CovariateValues, spec: Json, path: str) -> Array:
+    """The cells (n,) as numbers or the codes of their levels; NaN if missing or an unknown level."""
+    kinds = set(map(type, column))
+    if not spec["levels"] and kinds <= {float, int, type(None)}:
+        try:
+            return np.array(column, np.float64)  # None becomes NaN
+        except OverflowError:
+            pass  # which cell it is, the following says
+    codes = {key: _read_cell(key[1], spec, f"{path}/{step}") for key, step in _distinct(column).items()}
+    return np.array([codes[type(cell), cell] for cell in column])
+
+
+def _distinct(cells: CovariateValues) -> dict[tuple[type, Cell], int]:
+    """The first step of each distinct cell with its type, in order: 1, 1.0 and true are equal, but differ."""
+    first: dict[tuple[type, Cell], int] = {}
+    for step, cell in enumerate(cells):
+        first.setdefault((type(cell), cell), step)
+    return first
 
 
 def _read_cell(cell: Cell, spec: Json, path: str) -> float:
@@ -167,7 +183,8 @@ class RequestCovariates:
                     continue
                 entry = columns[spec["name"]]
                 cells = entry if isinstance(entry, list) else [entry]
-                unknown = [shorten(cell) for cell in cells if level_code(cell, spec["levels"]) is None]
+                distinct = (cell for _, cell in _distinct(cells))
+                unknown = [shorten(cell) for cell in distinct if level_code(cell, spec["levels"]) is None]
                 if unknown:
                     yield _unknown_warning(field, spec, list(dict.fromkeys(unknown)))
 

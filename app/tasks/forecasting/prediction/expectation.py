@@ -7,18 +7,18 @@ where it is concentrated on one value.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
 
 import numpy as np
 
 from app.tasks.arrays import Array
+from app.tasks.forecasting.panels.rows import latest, phase_sums, row_sums
 
 SLICES = 64  # of equal probability, over which quantiles are integrated
-MIN_SHARE, MAX_SHARE = (
-    0.25,
-    0.5,
-)  # of the commonest value: below, a history spreads; above, it is concentrated
+# Shares of the commonest value: below the first a history spreads, above the second it is concentrated.
+MIN_SHARE, MAX_SHARE = 0.25, 0.5
 MAX_LOG = 700.0  # exp stays finite in float64
 PRIOR_WEIGHTS = (1.0, 0.0, 1.0)  # of the columns of `mean_terms`
 PRIOR_DEVIATION = 0.25  # of each weight
@@ -28,85 +28,115 @@ CORRELATION = (
 )
 
 
-def mean_terms(
-    quantiles: Array, levels: Sequence[float], history: Array, season: int, *, log: bool, lower_bound: float
-) -> Array:
-    """What may be added to the median to have the mean, (horizon, 3); each column has a weight.
+@dataclass(frozen=True)
+class MeanContext:
+    """What the mean of a forecast needs to know of its history."""
 
-    The columns are the integral of the quantiles (horizon, levels) less the median, where the history (time,)
+    is_log: Array  # (rows,) bool, whether quantiles are interpolated between logarithms
+    concentrated: Array  # (rows,) 0 to 1, how far the history is concentrated on one value
+    past_mean: Array  # (rows, horizon) of the history
+
+
+def mean_terms(quantiles: Array, levels: Sequence[float], context: MeanContext, lower_bound: Array) -> Array:
+    """What may be added to the medians to have the means, (rows, horizon, 3); each column has a weight.
+
+    The columns are the integral of the quantiles (rows, horizon, levels) less the median, where a history
     spreads and where it is concentrated, and the mean of the history less the median where it is
-    concentrated. `season` is 0 without one; `log` interpolates between logarithms; no value is below
-    `lower_bound`. Terms of values near the largest float may not be finite.
+    concentrated. No value is below `lower_bound` (rows,). Terms of values near the largest float may not be
+    finite.
     """
-    horizon = len(quantiles)
-    median = quantiles[:, list(levels).index(0.5)]
-    share = _commonest_share(history)
-    concentrated = min(max((share - MIN_SHARE) / (MAX_SHARE - MIN_SHARE), 0.0), 1.0)
+    median = quantiles[..., list(levels).index(0.5)]
+    share = context.concentrated[:, None]
+    terms = np.zeros((*median.shape, 3))
     with np.errstate(over="ignore", invalid="ignore"):
-        integral = integrate_quantiles(quantiles, levels, log=log, lower_bound=lower_bound) - median
-        past = historical_mean(history, season, horizon) - median if concentrated else np.zeros(horizon)
-        return np.stack([(1 - concentrated) * integral, concentrated * integral, concentrated * past], axis=1)
+        integral = np.empty(median.shape)
+        for log in (False, True):
+            rows = np.flatnonzero(context.is_log == log)
+            if len(rows):
+                part = quantiles if len(rows) == len(quantiles) else quantiles[rows]
+                integral[rows] = integrate_quantiles(part, levels, log=log, lower_bound=lower_bound[rows])
+        integral -= median
+        terms[..., 0] = (1 - share) * integral
+        terms[..., 1] = share * integral
+        terms[..., 2] = np.where(share > 0, share * (context.past_mean - median), 0.0)
+    return terms
 
 
 def integrate_quantiles(
-    quantiles: Array, levels: Sequence[float], *, log: bool, lower_bound: float = -np.inf
+    quantiles: Array, levels: Sequence[float], *, log: bool, lower_bound: Array | None = None
 ) -> Array:
-    """The mean (horizon,) of the distributions that have these quantiles (horizon, levels).
+    """The mean (rows, horizon) of the distributions that have these quantiles (rows, horizon, levels).
 
     Between the quantiles and beyond them a distribution is normal, with `log` lognormal; what would be below
-    `lower_bound` is there.
+    the `lower_bound` of its row (rows,) is there.
     """
     known = np.log(np.maximum(quantiles, np.finfo(np.float64).tiny)) if log else quantiles
-    values = known @ _slice_weights(tuple(levels))  # (horizon, slices)
-    measured = np.exp(np.minimum(values, MAX_LOG)) if log else np.maximum(values, lower_bound)
-    return np.asarray(measured.mean(axis=1))
+    lower, upper, share = _slices(tuple(levels))
+    values = known[..., lower] * (1 - share) + known[..., upper] * share  # (rows, horizon, slices)
+    if log:
+        values = np.exp(np.minimum(values, MAX_LOG))
+    elif lower_bound is not None:
+        values = np.maximum(values, lower_bound[:, None, None])
+    return np.asarray(values.mean(axis=-1))
 
 
 @cache
-def _slice_weights(levels: tuple[float, ...]) -> Array:
-    """How much each quantile counts in each slice, (levels, slices): linear between their normal scores."""
+def _slices(levels: tuple[float, ...]) -> tuple[Array, Array, Array]:
+    """The quantiles below and above each slice, and how much the latter counts, (slices,) each.
+
+    Values are linear between the normal scores of the levels.
+    """
     if len(levels) == 1:
-        return np.ones((1, SLICES))
+        return np.zeros(SLICES, np.int64), np.zeros(SLICES, np.int64), np.zeros(SLICES)
     normal = NormalDist()
     scores = np.array([normal.inv_cdf(level) for level in levels])
     edges = np.array([0.0, *(normal.pdf(normal.inv_cdf(k / SLICES)) for k in range(1, SLICES)), 0.0])
     centres = SLICES * (edges[:-1] - edges[1:])  # (slices,) mean of the normal distribution in each
     lower = np.clip(np.searchsorted(scores, centres) - 1, 0, len(scores) - 2)
-    share = (centres - scores[lower]) / (scores[lower + 1] - scores[lower])
-    weights = np.zeros((len(levels), SLICES))
-    weights[lower, np.arange(SLICES)] = 1 - share
-    weights[lower + 1, np.arange(SLICES)] = share
-    return weights
+    return lower, lower + 1, (centres - scores[lower]) / (scores[lower + 1] - scores[lower])
 
 
-def historical_mean(history: Array, season: int, horizon: int) -> Array:
-    """The mean (horizon,) of what a history (time,) has at the same step of the season as each lead time.
+def historical_means(history: Array, lengths: Array, seasons: Array, horizon: int) -> Array:
+    """The mean (rows, horizon) of what a history has at the same step of the season as each lead time.
 
-    Without a season, or a value at that step, it is that of all observed values.
+    Histories (rows, time), NaN = missing, end at `lengths`. Without a season, which is 0 or 1, or a value at
+    that step, it is the mean of all observed values.
     """
     observed = np.isfinite(history)
-    unit = float(np.abs(history[observed]).max(initial=0.0)) or 1.0
+    largest = np.where(observed, np.abs(history), 0.0).max(axis=1, initial=0.0)
+    unit = np.where(largest > 0, largest, 1.0)[:, None]
     values = np.where(observed, history, 0.0) / unit  # a sum cannot overflow
-    means = np.full(horizon, values.sum() / max(int(observed.sum()), 1))
-    if season > 1:
-        phase = np.arange(len(history) + horizon) % season
-        count = np.bincount(phase[: len(history)], observed, season)[phase[len(history) :]]
-        total = np.bincount(phase[: len(history)], values, season)[phase[len(history) :]]
-        means = np.where(count > 0, total / np.maximum(count, 1), means)
+    overall = row_sums(values) / np.maximum(observed.sum(axis=1), 1)
+    means = np.repeat(overall[:, None], horizon, axis=1)
+    for season in set(seasons.tolist()) - {0, 1}:
+        rows = np.flatnonzero(seasons == season)
+        step = (lengths[rows, None] + np.arange(horizon)) % season  # (rows, horizon)
+        total, count = (
+            np.take_along_axis(phase_sums(part[rows], season), step, axis=1)
+            for part in (values, observed.astype(np.int64))
+        )
+        means[rows] = np.where(count > 0, total / np.maximum(count, 1), means[rows])
     return np.asarray(means * unit)
 
 
-def _commonest_share(history: Array) -> float:
-    """Share of the observed values of a history that are its most frequent value."""
-    observed = np.sort(history[np.isfinite(history)])
-    first = np.flatnonzero(np.concatenate([[True], observed[1:] != observed[:-1], [True]]))
-    return float(np.diff(first).max(initial=0)) / max(len(observed), 1)
+def concentration(ascending: Array, counts: Array) -> Array:
+    """How far histories are concentrated on one value, 0 to 1 (rows,).
+
+    Their observed values (rows, time) come in ascending order, `counts` (rows,) of them.
+    """
+    column = np.arange(ascending.shape[1])
+    is_new = np.ones(ascending.shape, bool)
+    is_new[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
+    runs = np.where(column < counts[:, None], column + 1 - latest(is_new), 0)
+    share = runs.max(axis=1) / np.maximum(counts, 1)  # of the commonest value
+    return np.asarray(np.clip((share - MIN_SHARE) / (MAX_SHARE - MIN_SHARE), 0.0, 1.0))
 
 
 def add_terms(median: Array, terms: Array, weights: Sequence[float]) -> Array:
-    """The mean (horizon,) of forecasts; the median where it is not finite."""
+    """The mean of forecasts (…,) from their terms (…, 3); the median where it is not finite."""
+    first, second, third = weights
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = median + terms @ np.asarray(weights)
+        mean = median + (terms[..., 0] * first + terms[..., 1] * second + terms[..., 2] * third)
     return np.where(np.isfinite(mean), mean, median)
 
 

@@ -34,8 +34,13 @@ def fit_still(train: Sequence[Array], horizon: int) -> int:
     return int(min((n for n in enough.tolist() if n >= MIN_STILL), default=len(total)))
 
 
-def still_value(state: Json, values: Array) -> float | None:
-    """The value of a history (time,) that never moved, NaN = missing; None if it moved or is too short."""
-    observed = values[np.isfinite(values)]
-    enough = len(observed) >= state.get("still", UNMEASURED_STILL)
-    return float(observed[0]) if enough and (observed == observed[0]).all() else None
+def still_values(state: Json, history: Array, ascending: Array, counts: Array) -> Array:
+    """The value of each history (rows, time) that never moved; NaN of those that moved or are too short.
+
+    Histories have NaN for what is missing, `ascending` (rows, time) is sorted, and `counts` are observed.
+    """
+    row = np.arange(len(history))
+    first = history[row, np.isfinite(history).argmax(axis=1)]
+    highest = ascending[row, np.maximum(counts - 1, 0)]
+    is_still = (counts >= state.get("still", UNMEASURED_STILL)) & (ascending[:, 0] == highest)
+    return np.where(is_still, first, np.nan)

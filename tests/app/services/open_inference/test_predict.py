@@ -28,6 +28,7 @@ from app.services.serving.version_router import ResolvedRoute, Route, VersionSel
 from app.tasks import TASKS
 from app.tasks.contract import Example, TensorField, bytes_to_json
 from app.typedefs import Json
+from tests.support.single import OneByOne
 
 
 class Lane:
@@ -62,7 +63,7 @@ class NumbersParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True)
     levels: list[float] = []
 
 
-class NumbersTask:
+class NumbersTask(OneByOne):
     """A task that is not registered."""
 
     name = "ninth"
@@ -80,7 +81,9 @@ class NumbersTask:
         TensorField("steps", "INT64", (-1,)),
     )
 
-    def encode(self, state: Json, instance: NumbersInstance, parameters: NumbersParameters) -> Example:
+    def encode_instance(
+        self, state: Json, instance: NumbersInstance, parameters: NumbersParameters
+    ) -> Example:
         if parameters.top_k == 9:
             raise Invalid("too many", [Problem("/parameters/top_k", "too many")])
         for index, value in enumerate(instance.values):
@@ -93,7 +96,9 @@ class NumbersTask:
         known = [0.0 if value is None else value for value in instance.values]
         return Example(np.array(known, np.float32)[:, None] * instance.scale, instance)
 
-    def decode(self, state: Json, example: Example, outputs: Any, parameters: NumbersParameters) -> Json:
+    def decode_example(
+        self, state: Json, example: Example, outputs: Any, parameters: NumbersParameters
+    ) -> Json:
         instance = example.context
         return {
             "sum": float(outputs[0]),
@@ -173,9 +178,11 @@ def test_what_is_missing_is_null_to_the_task() -> None:
     encoded: list[NumbersInstance] = []
 
     class Watching(NumbersTask):
-        def encode(self, state: Json, instance: NumbersInstance, parameters: NumbersParameters) -> Example:
+        def encode_instance(
+            self, state: Json, instance: NumbersInstance, parameters: NumbersParameters
+        ) -> Example:
             encoded.append(instance)
-            return super().encode(state, instance, parameters)
+            return super().encode_instance(state, instance, parameters)
 
     route = Route("m", 3, Watching(), "artifacts/3", {}, {})  # type: ignore[arg-type]
     request = request_of(values=[[1.0, np.nan], [2.0, 3.0]])
@@ -372,12 +379,12 @@ class WordsTask(NumbersTask):
     )
     tensor_outputs = (TensorField("said", "BYTES", ()), TensorField("scores", "FP64", (-1,)))  # type: ignore[assignment]
 
-    def encode(self, state: Json, instance: Any, parameters: Any) -> Example:
+    def encode_instance(self, state: Json, instance: Any, parameters: Any) -> Example:
         if (instance.text is None) == (instance.tokens is None):
             raise Invalid("one way", [Problem("", "takes a text or tokens")])
         return Example(np.ones((1, 2), np.float32), instance)
 
-    def decode(self, state: Json, example: Example, outputs: Any, parameters: Any) -> Json:
+    def decode_example(self, state: Json, example: Example, outputs: Any, parameters: Any) -> Json:
         instance = example.context
         said = instance.text if instance.tokens is None else "|".join(instance.tokens)
         return {"said": said, "scores": {said: 1.0, "all": 0.5}}
@@ -441,10 +448,10 @@ class Recordings(NumbersTask):
         TensorField("tracks", "BYTES", (-1,), binary=True),
     )
 
-    def encode(self, state: Json, instance: Any, parameters: Any) -> Example:
+    def encode_instance(self, state: Json, instance: Any, parameters: Any) -> Example:
         return Example(np.ones((1, 2), np.float32), instance)
 
-    def decode(self, state: Json, example: Example, outputs: Any, parameters: Any) -> Json:
+    def decode_example(self, state: Json, example: Example, outputs: Any, parameters: Any) -> Json:
         audio = example.context.audio_base64
         return {
             "audio_base64": example.context.cover_base64,

@@ -25,6 +25,7 @@ from app.services.serving.version_router import ResolvedRoute, Route
 from app.tasks import TASKS
 from app.tasks.contract import Example
 from app.typedefs import Json
+from tests.support.single import OneByOne
 
 
 class Lane:
@@ -53,7 +54,7 @@ class Lane:
         return Answer([array.sum(axis=0) + shift for array in arrays], 0.1, 0.2, 4)
 
 
-class Summing:
+class Summing(OneByOne):
     """The smallest task: a forecast is the sum of the values; threads that worked are remembered."""
 
     name = "forecasting"  # whose instances and parameters it takes
@@ -62,7 +63,7 @@ class Summing:
     def __init__(self) -> None:
         self.threads: set[int] = set()
 
-    def encode(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
+    def encode_instance(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
         self.threads.add(threading.get_ident())
         if None in instance.values:
             index = instance.values.index(None)
@@ -71,7 +72,7 @@ class Summing:
             raise Invalid("too far", [Problem("/parameters/horizon", "too far")])
         return Example(np.array(instance.values, np.float32)[:, None], instance.item_id)
 
-    def decode(
+    def decode_example(
         self, state: dict[str, Any], example: Example, outputs: Any, parameters: Any
     ) -> dict[str, Any]:
         return {"id": example.context, "sum": float(outputs[0]), "shift": state["shift"]}
@@ -134,10 +135,10 @@ def test_slow_encodings_wait_for_each_other_and_keep_nobody_else_from_a_thread()
 
         slow_to_encode = True
 
-        def encode(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
+        def encode_instance(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
             begun.release()
             assert go_on.wait(30)
-            return super().encode(state, instance, parameters)
+            return super().encode_instance(state, instance, parameters)
 
     request = parse_request(TASKS["forecasting"], b'{"instances":[{"values":[1]}]}')
     route = replace(caller.route, task=Waiting())  # type: ignore[arg-type]
@@ -169,11 +170,11 @@ def test_instances_that_nobody_waits_for_are_not_encoded() -> None:
 
         slow_to_encode = True
 
-        def encode(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
+        def encode_instance(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
             begun.set()
             assert go_on.wait(30)
             encoded.append(instance.values[0])
-            return super().encode(state, instance, parameters)
+            return super().encode_instance(state, instance, parameters)
 
     body = json.dumps({"instances": [{"values": [number]} for number in range(50)]}).encode()
     request = parse_request(TASKS["forecasting"], body)

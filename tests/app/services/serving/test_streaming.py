@@ -24,6 +24,7 @@ from app.services.serving.version_router import Route
 from app.tasks.contract import END, Example
 from app.tasks.generation.detokenizer import TextDetokenizer
 from app.typedefs import Json
+from tests.support.single import OneByOne
 
 SPELLED = [b"", b"", b"", b"", b"a", b"b", "é".encode()[:1], "é".encode()[1:]]
 
@@ -46,7 +47,7 @@ class Lane:
             self.closed = True
 
 
-class Spelling:
+class Spelling(OneByOne):
     """A task of four letters."""
 
     name = "spelling"
@@ -55,7 +56,7 @@ class Spelling:
     def detokenizer(self, state: Json, decoding: Json) -> TextDetokenizer:
         return TextDetokenizer(SPELLED, decoding["stop"])
 
-    def decode(self, state: Json, example: Example, outputs: Any, parameters: Any) -> Json:
+    def decode_example(self, state: Json, example: Example, outputs: Any, parameters: Any) -> Json:
         return {"tokens": outputs.tokens.tolist(), "why": outputs.note["finish_reason"]}
 
 

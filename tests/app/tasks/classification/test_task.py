@@ -24,6 +24,7 @@ from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.support.factories.labels import curves, jsonl, snippets
 from tests.support.fixtures.real_data import shared
+from tests.support.single import decode_one, encode_one
 
 PARAMETERS = ClassificationParameters()
 
@@ -81,13 +82,13 @@ def test_labels_may_be_numbers_and_truth_values(read: Any) -> None:
 def test_a_text_becomes_tokens_of_the_training_vocabulary(read: Any) -> None:
     plan = planned(read, snippets(60))
     assert plan.input == Input.TOKENS
-    example = TASK.encode(plan.state, ClassificationInstance(text="The FILM zyx"), PARAMETERS)
+    example = encode_one(TASK, plan.state, ClassificationInstance(text="The FILM zyx"), PARAMETERS)
     assert example.inputs.shape == (3, 1 + DEFAULT_WORD_LENGTH)
     assert example.inputs[2, 0] == UNKNOWN
-    lower = TASK.encode(plan.state, ClassificationInstance(text="the film zyx"), PARAMETERS)
+    lower = encode_one(TASK, plan.state, ClassificationInstance(text="the film zyx"), PARAMETERS)
     np.testing.assert_array_equal(example.inputs[:, 0], lower.inputs[:, 0])
     assert (example.inputs[:, 1:] != lower.inputs[:, 1:]).any()  # characters keep their case
-    nothing = TASK.encode(plan.state, ClassificationInstance(text=" "), PARAMETERS).inputs
+    nothing = encode_one(TASK, plan.state, ClassificationInstance(text=" "), PARAMETERS).inputs
     assert nothing.tolist() == [[UNKNOWN] + [0] * DEFAULT_WORD_LENGTH]
 
 
@@ -119,7 +120,7 @@ def test_a_request_is_encoded_as_an_example_of_training(read: Any) -> None:
         assert isinstance(plan.test, ClassificationSplit)
         for index, row in enumerate(plan.test.rows.tolist()):
             inputs = plan.test.batch(np.array([index]), None).inputs[0]
-            requested = TASK.encode(plan.state, instances[row], PARAMETERS).inputs
+            requested = encode_one(TASK, plan.state, instances[row], PARAMETERS).inputs
             np.testing.assert_array_equal(inputs, requested)
 
 
@@ -189,7 +190,10 @@ def test_truncated_examples_are_warned_of(read: Any) -> None:
 def test_a_long_text_is_cut_as_in_training(read: Any) -> None:
     plan = planned(read, snippets(60), max_length=4)
     assert plan.train.lengths.max() == 4
-    assert len(TASK.encode(plan.state, ClassificationInstance(text="the film " * 50), PARAMETERS).inputs) == 4
+    assert (
+        len(encode_one(TASK, plan.state, ClassificationInstance(text="the film " * 50), PARAMETERS).inputs)
+        == 4
+    )
 
 
 def test_readings_are_standardised_by_channel(read: Any) -> None:
@@ -214,7 +218,7 @@ def test_readings_are_standardised_by_channel(read: Any) -> None:
 def test_an_instance_of_another_kind_is_refused(read: Any, instance: Json, pointer: str) -> None:
     state = planned(read, snippets(60)).state
     with pytest.raises(Invalid) as caught:
-        TASK.encode(state, msgspec.convert(instance, ClassificationInstance), PARAMETERS)
+        encode_one(TASK, state, msgspec.convert(instance, ClassificationInstance), PARAMETERS)
     assert [problem.pointer for problem in caught.value.problems] == [pointer]
 
 
@@ -222,19 +226,21 @@ def test_an_instance_of_another_kind_is_refused(read: Any, instance: Json, point
 def test_readings_that_do_not_fit_are_pointed_at(read: Any, values: Any) -> None:
     state = planned(read, curves(60)).state
     with pytest.raises(Invalid) as caught:
-        TASK.encode(state, ClassificationInstance(values=values), PARAMETERS)
+        encode_one(TASK, state, ClassificationInstance(values=values), PARAMETERS)
     assert caught.value.problems[0].pointer == "/values"
 
 
 def test_the_answer_has_the_most_probable_label_first(read: Any) -> None:
     state = planned(read, snippets(60)).state
-    example = TASK.encode(state, ClassificationInstance(text="fine"), PARAMETERS)
+    example = encode_one(TASK, state, ClassificationInstance(text="fine"), PARAMETERS)
     logs = np.log(np.array([0.2, 0.8], np.float32))
-    prediction = TASK.decode(state, example, logs, PARAMETERS)
+    prediction = decode_one(TASK, state, example, logs, PARAMETERS)
     assert prediction["label"] == "pos"
     assert list(prediction["scores"]) == ["pos", "neg"]
     assert prediction["scores"]["pos"] == pytest.approx(0.8, abs=1e-5)
-    assert TASK.decode(state, example, logs, ClassificationParameters(top_k=1))["scores"].keys() == {"pos"}
+    assert decode_one(TASK, state, example, logs, ClassificationParameters(top_k=1))["scores"].keys() == {
+        "pos"
+    }
     json.dumps(prediction, allow_nan=False)
 
 
@@ -246,9 +252,10 @@ def test_a_temperature_makes_an_overconfident_network_honest(read: Any) -> None:
     logs = [np.log(np.where(np.arange(2) == one, 0.99, 0.01)).astype(np.float32) for one in predicted]
     calibrated = TASK.calibrate(plan.state, plan.valid, logs)
     assert calibrated["temperature"] > 2
-    sure = TASK.decode(
+    sure = decode_one(
+        TASK,
         calibrated,
-        TASK.encode(calibrated, ClassificationInstance(text="a"), PARAMETERS),
+        encode_one(TASK, calibrated, ClassificationInstance(text="a"), PARAMETERS),
         logs[0],
         PARAMETERS,
     )

@@ -4,7 +4,13 @@ import pytest
 from app.tasks.forecasting.backtest import HistorySlicer, find_split_points, min_length
 from tests.support.factories.series import series_set
 
-STATE = {"horizon": 4, "history": 20, "past": [], "future": [{"name": "x"}], "static": []}
+STATE = {
+    "horizon": 4,
+    "history": 20,
+    "past": [],
+    "future": [{"name": "x", "levels": [], "mean": 0.0, "std": 100.0}],
+    "static": [],
+}
 
 
 def ramp(*lengths: int) -> list[np.ndarray]:
@@ -63,19 +69,25 @@ def test_a_series_that_is_all_test_is_forecast_from_its_second_point_on() -> Non
 def test_a_history_ends_at_its_origin_and_targets_at_the_limit() -> None:
     covariate = np.arange(90.0)
     slicer = HistorySlicer(series_set(ramp(50, 40), covariates={"x": covariate}), STATE)
-    history = slicer.history(1, 30, 32)
-    assert history.values.tolist() == list(range(10, 30))
-    np.testing.assert_array_equal(history.targets, [30, 31, np.nan, np.nan])
-    assert history.start == 10
-    assert history.future is not None
-    assert history.future[:, 0].tolist() == list(range(60, 84))
+    histories = slicer.histories(np.array([[1, 30, 32], [1, 38, 40]]))
+    assert histories.lengths.tolist() == [20, 20]
+    np.testing.assert_array_equal(histories.values(20)[0], np.arange(10, 30))
+    np.testing.assert_array_equal(histories.targets(4), [[30, 31, np.nan, np.nan], [38, 39, np.nan, np.nan]])
+    assert histories.start.tolist() == [10, 18]
+    assert histories.first.tolist() == [60, 68]
+    assert histories.known_end.tolist() == [84, 90]
+    np.testing.assert_allclose(histories.points.future[:, 0], covariate / 100)
 
 
 @pytest.mark.parametrize(("length", "count"), [(0, 0), (20, 1), (21, 2), (30, 2), (41, 4)])
 def test_training_histories_cover_a_series(length: int, count: int) -> None:
     slicer = HistorySlicer(series_set(ramp(50), covariates={"x": np.zeros(50)}), STATE)
-    histories = slicer.covering_histories(0, length)
-    assert [len(group) for group in slicer.training_histories([(0, length)])] == [count] * bool(count)
-    assert len(histories) == count
-    assert {value for history in histories for value in history.values} == set(range(length))
-    assert all(not history.targets[history.targets >= length].size for history in histories)
+    origins = slicer.training_origins([(0, length)])
+    assert len(origins) == count
+    histories = slicer.histories(origins)
+    values = [
+        histories.points.values[first:origin]
+        for first, origin in zip(histories.first, histories.origin, strict=True)
+    ]
+    assert {value for history in values for value in history} == set(range(length))
+    assert not (histories.targets(4) >= length).any()

@@ -25,6 +25,7 @@ from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.support.factories.series import series_set, waves
 from tests.support.fakes.sources import MemorySource
+from tests.support.single import decode_one, encode_one
 
 HORIZON = 5
 FREQUENCIES = [
@@ -85,14 +86,14 @@ def predict(
 ) -> Json:
     """Through encode and decode, and through JSON, which knows no NaN."""
     requested = ForecastingParameters(**parameters)
-    example = TASK.encode(plan.state, instance, requested)
+    example = encode_one(TASK, plan.state, instance, requested)
     assert example.inputs.shape[1] == plan.features
     assert example.inputs.dtype == np.float32
     assert np.isfinite(example.inputs).all()
     if outputs is None:
         outputs = np.zeros(plan.outputs, np.float32)
     prediction: Json = json.loads(
-        json.dumps(TASK.decode(plan.state, example, outputs, requested), allow_nan=False)
+        json.dumps(decode_one(TASK, plan.state, example, outputs, requested), allow_nan=False)
     )
     return prediction
 
@@ -221,8 +222,8 @@ FULL: dict[str, Any] = {
 
 
 def inputs(**fields: Any) -> Array:
-    encoded: Array = TASK.encode(
-        RICH.state, ForecastingInstance(values=TWENTY, **fields), ForecastingParameters()
+    encoded: Array = encode_one(
+        TASK, RICH.state, ForecastingInstance(values=TWENTY, **fields), ForecastingParameters()
     ).inputs
     return encoded
 
@@ -271,7 +272,8 @@ def test_future_covariates_must_cover_the_horizon_that_is_asked_for() -> None:
     with pytest.raises(Invalid, match="2 entries for a horizon of 5"):
         inputs(**{**FULL, "future": short})
     for horizon in (1, 2):
-        example = TASK.encode(
+        example = encode_one(
+            TASK,
             RICH.state,
             ForecastingInstance(values=TWENTY, **{**FULL, "future": short}),
             ForecastingParameters(horizon=horizon),

@@ -12,7 +12,8 @@ from app.tasks.forecasting.encoding import (
     lead_steps,
 )
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.normalization import History, build_panel, normalize
+from app.tasks.forecasting.panels.panel import Panel, build_panel
+from tests.support.factories.histories import History, histories_of, normalized
 
 HORIZON, TIME = 3, 40
 FULL: dict[str, Any] = {
@@ -58,10 +59,14 @@ def readable(state: dict[str, Any], entry: History) -> History:
     return entry if state["past"] else replace(entry, static=None, past=None, future=None)
 
 
+def panel_of(state: dict[str, Any], *entries: History, max_points: int | None = None) -> Panel:
+    return build_panel(state, Frequency.parse("D"), histories_of(state, entries), max_points)
+
+
 def inputs_of(
     state: dict[str, Any], entry: History, max_points: int | None = None, last: int = 10
 ) -> np.ndarray:
-    panel, _ = build_panel(state, Frequency.parse("D"), [readable(state, entry)], max_points)
+    panel = panel_of(state, readable(state, entry), max_points=max_points)
     inputs: np.ndarray = gather_inputs(state, panel, np.zeros(1, np.int64), panel.lengths - last, last)[0]
     return inputs
 
@@ -97,15 +102,15 @@ def test_a_trimmed_history_gives_the_same_inputs(name: str) -> None:
 
 def test_a_panel_of_many_histories_has_the_inputs_of_each_alone() -> None:
     entries = [history(0), history(1, 25), history(2, 12)]
-    panel, _ = build_panel(FULL, Frequency.parse("D"), entries)
+    panel = panel_of(FULL, *entries)
     inputs = gather_inputs(FULL, panel, np.arange(3), panel.lengths - 10, 10)
     for row, entry in enumerate(entries):
-        np.testing.assert_allclose(inputs[row], inputs_of(FULL, entry), rtol=1e-6)
+        np.testing.assert_array_equal(inputs[row], inputs_of(FULL, entry))
 
 
 def test_hidden_inputs_equal_those_of_a_request_without_them() -> None:
     nothing = replace(history(), start=None, static=np.array([-1]), past=None, future=None)
-    panel, _ = build_panel(FULL, Frequency.parse("D"), [history()])
+    panel = panel_of(FULL, history())
     dropout = InputDropout(*np.ones((4, 1), bool))
     rows = np.zeros(1, np.int64)
     hidden = gather_inputs(FULL, panel, rows, panel.lengths - 10, 10, dropout)[0]
@@ -116,17 +121,17 @@ def test_hidden_inputs_equal_those_of_a_request_without_them() -> None:
 def test_decoding_inverts_the_targets(name: str) -> None:
     state = STATES[name]
     entry = readable(state, history())
-    panel, (normalized,) = build_panel(state, Frequency.parse("D"), [entry])
+    panel, known = panel_of(state, entry), normalized(state, entry)
     rows, lengths = np.zeros(1, np.int64), np.array([TIME])
     targets, weights = gather_targets(state, panel, rows, np.zeros(1, np.int64), lengths, 0.0)
-    z = normalized.base[-1] + targets[0, -1] * normalized.scale[-1] + normalized.effects[-HORIZON:]
-    np.testing.assert_allclose(normalized.transform.inverse(z), entry.targets, rtol=1e-3)
+    z = known.base[:, -1:] + targets[0, -1] * known.scale[:, -1:] + known.effects[:, -HORIZON:]
+    np.testing.assert_allclose(known.transforms.inverse(z)[0], entry.targets, rtol=1e-3)
     assert (weights[0, -1] == 1).all()
 
 
 def test_missing_targets_and_padding_have_no_weight() -> None:
     entry = replace(history(), targets=np.array([1.0, np.nan, 2.0]))
-    panel, _ = build_panel(FULL, Frequency.parse("D"), [entry, history(1, 20)])
+    panel = panel_of(FULL, entry, history(1, 20))
     lengths = np.array([TIME, 20])
     targets, weights = gather_targets(FULL, panel, np.arange(2), np.zeros(2, np.int64), lengths, 1.0)
     assert np.isfinite(targets).all()
@@ -139,8 +144,8 @@ def test_missing_targets_and_padding_have_no_weight() -> None:
 def test_a_detected_season_is_removed_from_the_level() -> None:
     time = np.arange(70)
     values = np.exp(np.tile([0.0, 0, 0, 0, 0, 1, 1], 10) + 0.01 * np.sin(time))
-    entry = normalize(STATES["plain"], History(values, np.full(HORIZON, np.nan)))
-    assert entry.season == 7
+    entry = normalized(STATES["plain"], History(values, np.full(HORIZON, np.nan)))
+    assert entry.season.tolist() == [7]
     assert np.ptp(entry.level) < 0.1
 
 

@@ -10,13 +10,14 @@ import pytest
 
 from app.errors import Invalid
 from app.ingest.readers import Mapping, open_source
+from app.tasks.forecasting.backtest import HistorySlicer
 from app.tasks.forecasting.calendars.phases import PhaseFlag, add_flag
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.inference import (
     MAX_REQUEST_STEPS,
     ForecastingInstance,
     ForecastingParameters,
-    read_history,
+    read_histories,
 )
 from app.tasks.forecasting.instances import ForecastingInstanceView, check_dataset
 from app.tasks.forecasting.options import ForecastingOptions
@@ -25,6 +26,7 @@ from app.tasks.forecasting.task import TASK
 from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.support.factories.series import series_set, waves
+from tests.support.single import decode_one, encode_one
 
 NAN = np.nan
 
@@ -68,18 +70,20 @@ def test_a_request_has_the_history_that_training_takes() -> None:
     known = state(series)
     instances = ForecastingInstanceView(series, known)
     assert len(instances) == 5
+    histories, phases = read_histories(known, [instances[index] for index in range(5)])
+    trained = HistorySlicer(series, known).histories(np.array([[index, 56, 56] for index in range(5)]))
+    assert not phases.any()
+    assert np.array_equal(histories.start, trained.start)
+    assert np.array_equal(histories.static, trained.static)
+    assert np.array_equal(histories.values(56), trained.values(56), equal_nan=True)
     for index in range(5):
-        history, phase = read_history(known, instances[index])
-        start = int(series.offsets[index])
-        assert phase == 0
-        assert history.start == int(series.starts[index])
-        np.testing.assert_array_equal(history.values, series.values[start : start + 56])
-        assert history.static is not None
-        assert history.past is not None
-        assert history.future is not None
-        np.testing.assert_array_equal(history.static, series.static_codes[index])
-        np.testing.assert_allclose(history.past, series.covariates[start : start + 56, :1])
-        np.testing.assert_allclose(history.future, series.covariates[start : start + 60, 1:])
+        own, other = histories.take(np.array([index])), trained.take(np.array([index]))
+        for kind, end in (("past", "origin"), ("future", "known_end")):
+            spans = [
+                getattr(one.points, kind)[int(one.first[0]) : int(getattr(one, end)[0])]
+                for one in (own, other)
+            ]
+            np.testing.assert_allclose(*spans)
 
 
 def test_an_instance_has_only_the_steps_of_the_model_history() -> None:
@@ -88,12 +92,11 @@ def test_an_instance_has_only_the_steps_of_the_model_history() -> None:
     assert known["history"] < 2000
     instance = ForecastingInstanceView(series, known)[1]
     assert len(instance.values) == known["history"]
-    history, _ = read_history(known, instance)
-    whole, _ = read_history(
-        known, ForecastingInstance(series.values[2000:].tolist(), "1970-01-01", "D", "s1")
-    )
-    np.testing.assert_array_equal(history.values, whole.values)
-    assert history.start == whole.start
+    whole = ForecastingInstance(series.values[2000:].tolist(), "1970-01-01", "D", "s1")
+    histories, _ = read_histories(known, [instance, whole])
+    values = histories.values(known["history"])
+    np.testing.assert_array_equal(*values)
+    assert histories.start[0] == histories.start[1]
 
 
 def flagged(phase: int, flag: PhaseFlag) -> int:
@@ -119,7 +122,7 @@ def flagged(phase: int, flag: PhaseFlag) -> int:
 def test_a_stored_series_goes_on_by_its_own_days(freq: str, phase: int, stamps: list[str]) -> None:
     series = replace(series_set([np.arange(24.0)], freq), phases=np.array([phase]))
     instance = ForecastingInstanceView(series, state(series_set(waves(2), freq)))[0]
-    example = TASK.encode(state(series_set(waves(2), freq)), instance, ForecastingParameters())
+    example = encode_one(TASK, state(series_set(waves(2), freq)), instance, ForecastingParameters())
     context = example.context
     assert Frequency.parse(freq).stamps(context.origin, len(stamps), context.phase) == stamps
 
@@ -129,7 +132,7 @@ def test_requests_know_the_days_of_the_training_data() -> None:
     known = state(thirtieth)
     assert known["phases"] == [29 * 86_400]
     request = ForecastingInstance(values=[1.0, 2, 3], start="2023-02-28")
-    context = TASK.encode(known, request, ForecastingParameters()).context
+    context = encode_one(TASK, known, request, ForecastingParameters()).context
     assert Frequency.parse("MS").stamps(context.origin, 2, context.phase) == ["2023-05-30", "2023-06-30"]
 
 
@@ -137,7 +140,7 @@ def test_three_months_on_their_first_days_suit_a_model_of_first_business_days() 
     known = state(series_set(waves(2, 60), "BMS"))
     instance = ForecastingInstanceView(series_set([np.arange(3.0)], "MS"), known)[0]
     for request in (instance, ForecastingInstance(values=[1.0, 2, 3], freq="MS", start="1970-01-01")):
-        context = TASK.encode(known, request, ForecastingParameters()).context
+        context = encode_one(TASK, known, request, ForecastingParameters()).context
         assert Frequency.parse("BMS").stamps(context.origin, 2, context.phase) == ["1970-04-01", "1970-05-01"]
     assert check_dataset({"frequency": "MS"}, known, ForecastingParameters()) == []
     for other in ("ME", "2MS", "QS", "D"):
@@ -150,7 +153,7 @@ def test_three_months_on_their_first_days_suit_a_model_of_first_business_days() 
 def test_milliseconds_in_a_request_are_no_months(freq: str) -> None:
     request = ForecastingInstance(values=[1.0, 2, 3], freq=freq)
     with pytest.raises(Invalid) as caught:
-        TASK.encode(state(series_set(waves(2), "MS")), request, ForecastingParameters())
+        encode_one(TASK, state(series_set(waves(2), "MS")), request, ForecastingParameters())
     [problem] = caught.value.problems
     assert problem.pointer == "/freq"
     assert "milliseconds" in problem.detail
@@ -171,7 +174,7 @@ def test_a_series_that_was_never_observed_is_refused_when_it_is_read() -> None:
     known = state(series)
     instance = ForecastingInstanceView(series, known)[0]
     with pytest.raises(Invalid) as caught:
-        TASK.encode(known, instance, ForecastingParameters())
+        encode_one(TASK, known, instance, ForecastingParameters())
     assert [problem.pointer for problem in caught.value.problems] == ["/values"]
 
 
@@ -179,14 +182,14 @@ def test_columns_the_model_does_not_know_are_left_out() -> None:
     plain = state(series_set(waves(5, 60)))
     instance = ForecastingInstanceView(rich(), plain)[0]
     assert (instance.past, instance.future, instance.static) == ({}, {}, {})
-    TASK.encode(plain, instance, ForecastingParameters())
+    encode_one(TASK, plain, instance, ForecastingParameters())
 
 
 def test_columns_the_data_set_lacks_are_left_out_too() -> None:
     known = state(rich())
     instance = ForecastingInstanceView(series_set(waves(5, 60)), known)[0]
     assert (instance.past, instance.future, instance.static) == ({}, {}, {})
-    TASK.encode(known, instance, ForecastingParameters())
+    encode_one(TASK, known, instance, ForecastingParameters())
 
 
 def test_levels_are_named_and_missing_ones_are_null() -> None:
@@ -205,8 +208,8 @@ def test_the_start_is_read_back_as_it_stands_in_the_arrays(freq: str) -> None:
     series.starts[:] = [0, 123]
     known = state(series)
     for index, ordinal in enumerate([0, 123]):
-        history, phase = read_history(known, ForecastingInstanceView(series, known)[index])
-        assert (history.start, phase) == (ordinal, 0)
+        histories, phases = read_histories(known, [ForecastingInstanceView(series, known)[index]])
+        assert (histories.start.tolist(), phases.tolist()) == ([ordinal], [0])
 
 
 @pytest.mark.parametrize(
@@ -231,9 +234,9 @@ def test_stamps_beside_the_grid_points_stay_there(
     arrays = TASK.read(source, faults).arrays
     known = TASK.plan(arrays, ForecastingOptions(horizon=1), 0).state
     instance = TASK.instances(arrays, known)[0]
-    example = TASK.encode(known, instance, ForecastingParameters())
+    example = encode_one(TASK, known, instance, ForecastingParameters())
     outputs = np.zeros(len(known["quantiles"]), np.float32)
-    assert TASK.decode(known, example, outputs, ForecastingParameters())["timestamps"] == [next_stamp]
+    assert decode_one(TASK, known, example, outputs, ForecastingParameters())["timestamps"] == [next_stamp]
 
 
 def test_arrays_without_phases_are_on_the_grid() -> None:

@@ -16,6 +16,7 @@ from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
 from tests.support.factories.series import series_set, waves
+from tests.support.single import decode_one, encode_one
 
 HORIZON = 5
 SUMMARY: dict[str, Any] = {
@@ -48,12 +49,12 @@ def predict(
     plan: Plan, instance: ForecastingInstance, outputs: float = 0.0, **parameters: Any
 ) -> dict[str, Any]:
     requested = ForecastingParameters(**parameters)
-    example = TASK.encode(plan.state, instance, requested)
+    example = encode_one(TASK, plan.state, instance, requested)
     assert example.inputs.shape == (example.inputs.shape[0], plan.features)
     assert np.isfinite(example.inputs).all()
     prediction: dict[str, Any] = json.loads(
         json.dumps(
-            TASK.decode(plan.state, example, np.full(plan.outputs, outputs, np.float32), requested),
+            decode_one(TASK, plan.state, example, np.full(plan.outputs, outputs, np.float32), requested),
             allow_nan=False,
         )
     )
@@ -62,7 +63,7 @@ def predict(
 
 def refusal(plan: Plan, instance: ForecastingInstance, **parameters: Any) -> str:
     with pytest.raises(Invalid) as caught:
-        TASK.encode(plan.state, instance, ForecastingParameters(**parameters))
+        encode_one(TASK, plan.state, instance, ForecastingParameters(**parameters))
     return caught.value.problems[0].pointer
 
 
@@ -86,10 +87,12 @@ def test_time_stamps_follow_the_last_value(logs: Plan) -> None:
 
 
 def test_quantiles_never_cross_and_are_interpolated(logs: Plan) -> None:
-    example = TASK.encode(logs.state, ForecastingInstance(values=[5.0, 6, 7, 6]), ForecastingParameters())
+    example = encode_one(
+        TASK, logs.state, ForecastingInstance(values=[5.0, 6, 7, 6]), ForecastingParameters()
+    )
     outputs = np.random.default_rng(0).normal(size=logs.outputs).astype(np.float32)
     parameters = ForecastingParameters(quantiles=[0.1, 0.3, 0.5, 0.9])
-    quantiles = TASK.decode(logs.state, example, outputs, parameters)["quantiles"]
+    quantiles = decode_one(TASK, logs.state, example, outputs, parameters)["quantiles"]
     assert list(quantiles) == ["0.1", "0.3", "0.5", "0.9"]
     assert np.all(np.diff(list(quantiles.values()), axis=0) >= 0)
     np.testing.assert_allclose(quantiles["0.3"], (np.array(quantiles["0.1"]) + quantiles["0.5"]) / 2)
@@ -188,7 +191,7 @@ def test_a_request_is_encoded_as_in_training(logs: Plan) -> None:
     batch = logs.test.batch(np.arange(1), None)
     origin = 90 - HORIZON
     instance = ForecastingInstance(values=values[:origin].tolist(), start="1970-01-01")
-    example = TASK.encode(logs.state, instance, ForecastingParameters())
+    example = encode_one(TASK, logs.state, instance, ForecastingParameters())
     np.testing.assert_allclose(batch.inputs[0][: batch.lengths[0]], example.inputs, rtol=1e-6)
 
 
@@ -307,14 +310,14 @@ def test_a_known_item_has_its_static_columns_without_repeating_them() -> None:
     series = series_set(waves(4), static=["a", "b", "a", "b"])
     state = plan_of(series).state
     values: list[float | None] = [float(k) for k in range(1, 40)]
-    explicit = TASK.encode(
-        state, ForecastingInstance(values=values, static={"kind": "b"}), ForecastingParameters()
+    explicit = encode_one(
+        TASK, state, ForecastingInstance(values=values, static={"kind": "b"}), ForecastingParameters()
     )
-    known = TASK.encode(
-        state, ForecastingInstance(values=values, item_id=str(series.ids[1])), ForecastingParameters()
+    known = encode_one(
+        TASK, state, ForecastingInstance(values=values, item_id=str(series.ids[1])), ForecastingParameters()
     )
-    unknown = TASK.encode(
-        state, ForecastingInstance(values=values, item_id="nobody"), ForecastingParameters()
+    unknown = encode_one(
+        TASK, state, ForecastingInstance(values=values, item_id="nobody"), ForecastingParameters()
     )
     assert np.array_equal(known.inputs, explicit.inputs)
     assert not np.array_equal(unknown.inputs, explicit.inputs)
@@ -330,9 +333,9 @@ def test_quantiles_are_whole_where_the_model_and_the_instance_are(
     state = plan_of(series_set([trained * rng.poisson(1.0, 60).astype(float) for _ in range(5)])).state
     assert state["counts"] == (trained == 1.0)
     values: list[float | None] = [float(v) for v in given * rng.poisson(1.0, 40)]
-    example = TASK.encode(state, ForecastingInstance(values=values), ForecastingParameters())
+    example = encode_one(TASK, state, ForecastingInstance(values=values), ForecastingParameters())
     outputs = rng.normal(size=HORIZON * len(state["quantiles"])).astype(np.float32)
-    prediction = TASK.decode(state, example, outputs, ForecastingParameters())
+    prediction = decode_one(TASK, state, example, outputs, ForecastingParameters())
     quantiles = np.array([prediction["median"], *prediction["quantiles"].values()])
     assert bool((quantiles == np.floor(quantiles)).all()) == whole
     assert (quantiles >= 0).all()
@@ -343,8 +346,8 @@ def test_covariates_may_continue_beyond_the_horizon_or_be_constant(rich: Plan) -
     values: list[float | None] = [1.0, 2.0, 3.0, 4.0]
 
     def inputs(**fields: Any) -> Any:
-        return TASK.encode(
-            rich.state, ForecastingInstance(values=values, **fields), ForecastingParameters()
+        return encode_one(
+            TASK, rich.state, ForecastingInstance(values=values, **fields), ForecastingParameters()
         ).inputs
 
     long, short = {"promo": [1.0] * (HORIZON + 9)}, {"promo": [1.0] * HORIZON}

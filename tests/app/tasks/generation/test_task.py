@@ -19,6 +19,7 @@ from app.tasks.shared import tokenizers
 from app.tasks.source import Faults, Reading
 from app.typedefs import Json
 from tests.support.factories.texts import poems, verses
+from tests.support.single import decode_one, encode_one
 
 UNITS = pytest.mark.parametrize("unit", ["character", "bpe", "word"])
 
@@ -165,9 +166,11 @@ def test_only_a_held_out_part_is_scored(plans: dict[str, Plan]) -> None:
 def answered(state: Json, text: str, note: Json | None = None, end: bool = False, **values: Any) -> Json:
     """The prediction when the network's tokens say this."""
     parameters = msgspec.convert(values, GenerationParameters)
-    example = TASK.encode(state, GenerationInstance("The king"), parameters)
+    example = encode_one(TASK, state, GenerationInstance("The king"), parameters)
     tokens = np.array(tokenizers.encode(state["tokeniser"], text).ids + [END] * end, np.int64)
-    return TASK.decode(state, example, DecodedTokens(tokens, note or {"finish_reason": "length"}), parameters)
+    return decode_one(
+        TASK, state, example, DecodedTokens(tokens, note or {"finish_reason": "length"}), parameters
+    )
 
 
 @pytest.mark.parametrize("unit", ["character", "bpe"])
@@ -187,11 +190,11 @@ def test_an_answer_is_the_continuation_alone(unit: str, plans: dict[str, Plan]) 
 
 def test_a_request_becomes_tokens_and_decoding_settings(plans: dict[str, Plan]) -> None:
     state = plans["character"].state
-    example = TASK.encode(state, GenerationInstance("The king"), GenerationParameters(seed=5, stop="\n"))
+    example = encode_one(TASK, state, GenerationInstance("The king"), GenerationParameters(seed=5, stop="\n"))
     assert example.inputs.shape == (9, 1)
     assert example.decoding is not None
     assert example.decoding["stop"] == ["\n"]
-    assert TASK.encode(state, GenerationInstance(""), GenerationParameters()).inputs.tolist() == [[END]]
+    assert encode_one(TASK, state, GenerationInstance(""), GenerationParameters()).inputs.tolist() == [[END]]
 
 
 def test_documents_are_prompts_for_a_batch(arrays: Arrays, plans: dict[str, Plan]) -> None:

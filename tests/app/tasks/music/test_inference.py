@@ -26,6 +26,7 @@ from app.tasks.music.midi_file import write_piece
 from app.tasks.music.reading import piece_of
 from app.typedefs import Json
 from tests.support.factories import music
+from tests.support.single import decode_one, encode_one
 
 TASK: Any = TASKS["music"]
 NOTHING = np.array([[END]])  # a beginning without notes
@@ -41,18 +42,18 @@ def instance(content: bytes) -> Any:
 
 def answer(events: Any, **parameters: Any) -> Json:
     settings = MusicParameters(**parameters)
-    example = TASK.encode(STATE, instance(b""), settings)
-    prediction: Json = TASK.decode(STATE, example, DecodedTokens(np.array(events), {}), settings)
+    example = encode_one(TASK, STATE, instance(b""), settings)
+    prediction: Json = decode_one(TASK, STATE, example, DecodedTokens(np.array(events), {}), settings)
     return prediction
 
 
 def test_a_primer_is_read_behind_the_beginning_of_a_piece() -> None:
     parameters = MusicParameters()
-    example = TASK.encode(STATE, instance(music.chorale(0)), parameters)
+    example = encode_one(TASK, STATE, instance(music.chorale(0)), parameters)
     assert example.inputs[:, 0].tolist() == [END, *EVENTS.tolist()]
-    assert TASK.encode(STATE, instance(b""), parameters).inputs.tolist() == [[END]]
-    assert TASK.encode(STATE, TASK.instance(), parameters).inputs.tolist() == [[END]]
-    long = TASK.encode(STATE, instance(music.chorale(0, 1500)), parameters)
+    assert encode_one(TASK, STATE, instance(b""), parameters).inputs.tolist() == [[END]]
+    assert encode_one(TASK, STATE, TASK.instance(), parameters).inputs.tolist() == [[END]]
+    long = encode_one(TASK, STATE, instance(music.chorale(0, 1500)), parameters)
     assert len(long.inputs) == 1 + MAX_PRIMER_EVENTS
 
 
@@ -69,7 +70,7 @@ def test_a_primer_that_breaks_off_is_gone_on_with_and_the_answer_has_a_warning()
 
 def test_a_primer_out_of_range_is_moved_by_octaves() -> None:
     low = music.midi([[(0, 480, 72)], [(0, 480, 65)], [(0, 480, 60)], [(0, 480, 1)]])
-    example = TASK.encode(STATE, instance(low), MusicParameters())
+    example = encode_one(TASK, STATE, instance(low), MusicParameters())
     detokenizer = NoteDetokenizer(CODING, 100)
     detokenizer.push(example.inputs[1:, 0].tolist())
     detokenizer.close()
@@ -79,7 +80,7 @@ def test_a_primer_out_of_range_is_moved_by_octaves() -> None:
 @pytest.mark.parametrize("content", [b"junk", b"\x89PNG", music.midi([[]])])
 def test_a_primer_that_is_no_music_is_refused(content: bytes) -> None:
     with pytest.raises(Invalid) as refused:
-        TASK.encode(STATE, instance(content), MusicParameters())
+        encode_one(TASK, STATE, instance(content), MusicParameters())
     (problem,) = refused.value.problems
     assert problem.pointer == "/midi_base64"
     assert problem.detail.startswith("The file ")
@@ -110,7 +111,8 @@ def test_the_same_piece_in_another_file_is_gone_on_with_in_the_same_way() -> Non
     first = music.chorale(1)
     stored = write_piece(piece_of(decode_midi(first, MediaLimits())))  # as a batch has it
     examples = [
-        TASK.encode(STATE, MusicInstance(content), MusicParameters(seed=3)) for content in (first, stored)
+        encode_one(TASK, STATE, MusicInstance(content), MusicParameters(seed=3))
+        for content in (first, stored)
     ]
     assert first != stored
     assert examples[0].decoding == examples[1].decoding

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.shared.timestamps import join_timestamps, parse_timestamp, parse_timestamps, timestamp_problem
+from app.tasks.shared.timestamps import join_timestamps, parse_times, parse_timestamps, timestamp_problem
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_offsets_fractions_and_ticks_are_kept() -> None:
 
 
 def test_integers_are_years_or_compact_dates() -> None:
-    assert str(parse_timestamp(2024).utc[0]) == "2024-01-01T00:00:00"
-    assert str(parse_timestamp(20240131).utc[0]) == "2024-01-31T00:00:00"
+    assert str(parse_times([2024]).utc[0]) == "2024-01-01T00:00:00"
+    assert str(parse_times([20240131]).utc[0]) == "2024-01-31T00:00:00"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_integers_are_years_or_compact_dates() -> None:
 )
 def test_a_refusal_is_a_sentence(text: str, word: str) -> None:
     with pytest.raises(ValueError, match=word) as caught:
-        parse_timestamp(text)
+        parse_times([text])
     assert str(caught.value) == timestamp_problem(text)
     assert len(timestamp_problem(text)) < 200
 

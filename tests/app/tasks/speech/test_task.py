@@ -26,6 +26,7 @@ from app.tasks.speech.options import (
 )
 from app.tasks.speech.task import TASK as SPEECH
 from tests.support.factories.recordings import muxed, tone, written
+from tests.support.single import decode_one, encode_one
 
 TASK = TASKS["speech"]
 
@@ -93,7 +94,7 @@ def test_windows_are_for_little_audio_unless_the_option_says_otherwise() -> None
     ],
 )
 def test_any_audio_is_encoded_with_its_duration(small_plan: Plan, content: bytes, seconds: float) -> None:
-    example = TASK.encode(small_plan.state, SpeechInstance(content), SpeechParameters())
+    example = encode_one(TASK, small_plan.state, SpeechInstance(content), SpeechParameters())
     assert example.context.seconds == pytest.approx(seconds, abs=0.13)
     assert example.inputs.shape == (max(1, round(100 * example.context.seconds)), 40)
     assert np.isfinite(example.inputs).all()
@@ -103,9 +104,9 @@ def test_a_recording_that_is_cut_off_is_answered_with_a_warning(small_plan: Plan
     content = written(tone(1.0))
     count = load_labels(small_plan.state["labels"]).count
     for part, warned in ((content, False), (content[:-8_000], True)):
-        example = TASK.encode(small_plan.state, SpeechInstance(part), SpeechParameters())
+        example = encode_one(TASK, small_plan.state, SpeechInstance(part), SpeechParameters())
         outputs = np.zeros((len(example.inputs) // 3 + 1, count), np.float32)
-        answer = TASK.decode(small_plan.state, example, outputs, SpeechParameters())
+        answer = decode_one(TASK, small_plan.state, example, outputs, SpeechParameters())
         assert ("ends before its header says" in str(answer.get("warnings"))) == warned
         assert ("warnings" in answer) == warned
 
@@ -117,7 +118,7 @@ def test_a_recording_that_cannot_be_decoded_is_named(small_plan: Plan) -> None:
         (gzip.compress(written(tone())), "it is a file compressed by gzip; send what it holds"),
     ):
         with pytest.raises(Invalid) as refused:
-            TASK.encode(small_plan.state, SpeechInstance(content), SpeechParameters())
+            encode_one(TASK, small_plan.state, SpeechInstance(content), SpeechParameters())
         (problem,) = refused.value.problems
         assert problem.pointer == "/audio_base64"
         assert detail in problem.detail
@@ -146,7 +147,7 @@ def test_parts_are_decoded_alone_and_joined(small_plan: Plan) -> None:
     firsts = np.cumsum([0, *map(len, outputs)])
     steps = int(firsts[-1])
     recording = Recording(3 * steps / 100, [3 * int(first) for first in firsts[:-1]])
-    example = TASK.encode(state, SpeechInstance(written(tone(3 * steps / 100))), SpeechParameters())
+    example = encode_one(TASK, state, SpeechInstance(written(tone(3 * steps / 100))), SpeechParameters())
     example = type(example)(example.inputs[: 3 * steps], recording)
     answer = decode_outputs(state, example, np.concatenate(outputs), SpeechParameters())
     assert answer["text"] == "ab c cab" == join_parts(state, parts)
@@ -181,7 +182,7 @@ def test_a_streamed_text_is_never_retracted_and_is_that_of_the_answer(
     assert len(text) > 20
     assert reader.tokens > 20
     if not causal:  # such a network reads over the cuts, so it must read all of a recording at once
-        assert answer == TASK.decode(state, example, likely, parameters)
+        assert answer == decode_one(TASK, state, example, likely, parameters)
 
 
 def test_calibration_takes_the_language_model_only_where_it_helps(small_plan: Plan) -> None:
@@ -202,7 +203,7 @@ def test_instances_of_a_data_set_are_files_that_decode_to_the_same_samples(small
     samples = (1_000 * np.sin(np.arange(800))).astype(np.int16)
     content = wav_bytes(samples, 8_000)
     assert base64.b64decode(msgspec.json.decode(msgspec.json.encode(SpeechInstance(content)))["audio_base64"])
-    example = TASK.encode(small_plan.state, SpeechInstance(content), SpeechParameters())
+    example = encode_one(TASK, small_plan.state, SpeechInstance(content), SpeechParameters())
     assert example.context.seconds == pytest.approx(0.1)
 
 

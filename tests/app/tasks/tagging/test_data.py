@@ -15,6 +15,7 @@ from app.tasks.tagging.options import TaggingOptions
 from app.tasks.tagging.task import TASK, TaggingEvaluationSplit
 from app.typedefs import Json
 from tests.support.fixtures.real_data import shared
+from tests.support.single import decode_one, encode_one
 
 
 @cache
@@ -79,8 +80,8 @@ def test_the_score_of_tweets_is_that_of_seqeval(seqeval: Any) -> None:
         targets = plan.test.batch(np.array([row]), None).targets[0]
         noise = rng.integers(0, plan.outputs, len(tags))
         predicted.append(np.where(rng.random(len(tags)) < 0.1, noise, targets))
-        example = TASK.encode(plan.state, TaggingInstance(tokens=["w"] * len(tags)), TaggingParameters())
-        answered.append(TASK.decode(plan.state, example, predicted[-1], TaggingParameters())["tags"])
+        example = encode_one(TASK, plan.state, TaggingInstance(tokens=["w"] * len(tags)), TaggingParameters())
+        answered.append(decode_one(TASK, plan.state, example, predicted[-1], TaggingParameters())["tags"])
     metrics, _ = TASK.score(plan.state, plan.test, predicted)
     assert metrics["f1"] == pytest.approx(seqeval.metrics.f1_score(expected, answered))
     assert metrics["accuracy"] == pytest.approx(seqeval.metrics.accuracy_score(expected, answered))

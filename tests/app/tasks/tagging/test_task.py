@@ -21,6 +21,7 @@ from app.tasks.tagging.options import TaggingOptions
 from app.tasks.tagging.task import TASK, TaggingEvaluationSplit, TaggingSplit
 from app.typedefs import Json
 from tests.support.factories.tagged import Sentence, entities, parts_of_speech, to_bioes, to_conll, to_jsonl
+from tests.support.single import decode_one, encode_one
 
 
 def arrays_of(directory: Path, rows: list[Sentence], marks: list[str] | None = None) -> Arrays:
@@ -77,7 +78,7 @@ def test_batches_hold_the_sentences(tmp_path: Path) -> None:
     for row, (tokens, tags) in enumerate(expected):
         length = int(batch.lengths[row])
         assert length == len(tokens)
-        example = TASK.encode(plan.state, TaggingInstance(tokens=tokens), TaggingParameters())
+        example = encode_one(TASK, plan.state, TaggingInstance(tokens=tokens), TaggingParameters())
         np.testing.assert_array_equal(batch.inputs[row, :length], example.inputs)
         assert [plan.state["tags"][tag] for tag in batch.targets[row, :length]] == to_bioes(tags)
         assert batch.weights[row].sum() == length
@@ -133,8 +134,8 @@ def test_two_thousand_tokens_are_one_piece(tmp_path: Path) -> None:
     long: Sentence = (["w"] * 2_000, ["A", "B"] * 1_000)
     plan = plan_of(tmp_path, [long] * 20, max_length=2_000)
     assert set(plan.train.lengths.tolist()) == {2_000}
-    example = TASK.encode(plan.state, TaggingInstance(tokens=long[0]), TaggingParameters())
-    predicted = TASK.decode(plan.state, example, np.zeros(2_000, np.int64), TaggingParameters())
+    example = encode_one(TASK, plan.state, TaggingInstance(tokens=long[0]), TaggingParameters())
+    predicted = decode_one(TASK, plan.state, example, np.zeros(2_000, np.int64), TaggingParameters())
     assert len(predicted["tags"]) == 2_000
 
 
@@ -175,8 +176,8 @@ def test_scores_are_those_of_seqeval_on_what_is_answered(
     metrics, _ = TASK.score(plan.state, plan.test, predicted)
     expected, answered = [], []
     for (tokens, tags), numbers in zip(held_out(plan, rows), predicted, strict=True):
-        example = TASK.encode(plan.state, TaggingInstance(tokens=tokens), TaggingParameters())
-        answered.append(TASK.decode(plan.state, example, numbers, TaggingParameters())["tags"])
+        example = encode_one(TASK, plan.state, TaggingInstance(tokens=tokens), TaggingParameters())
+        answered.append(decode_one(TASK, plan.state, example, numbers, TaggingParameters())["tags"])
         expected.append(tags)
     assert metrics["f1"] == pytest.approx(seqeval.metrics.f1_score(expected, answered))
     assert metrics["accuracy"] == pytest.approx(seqeval.metrics.accuracy_score(expected, answered))
@@ -188,9 +189,9 @@ def test_entities_may_be_learned_and_scored_as_any_tags(tmp_path: Path) -> None:
     metrics, baseline = TASK.score(plan.state, plan.test, targets_of(plan.test))
     assert metrics["accuracy"] == 1
     assert "f1" not in metrics.keys() | baseline.keys()
-    example = TASK.encode(plan.state, TaggingInstance(text="Ann"), TaggingParameters())
-    predicted = TASK.decode(
-        plan.state, example, np.array([plan.state["tags"].index("B-per")]), TaggingParameters()
+    example = encode_one(TASK, plan.state, TaggingInstance(text="Ann"), TaggingParameters())
+    predicted = decode_one(
+        TASK, plan.state, example, np.array([plan.state["tags"].index("B-per")]), TaggingParameters()
     )
     assert (predicted["tags"], predicted["entities"]) == (["B-per"], [])
 
@@ -204,13 +205,13 @@ def test_only_the_test_part_can_be_scored(tmp_path: Path) -> None:
 
 def test_a_request_is_answered(tmp_path: Path) -> None:
     state = plan_of(tmp_path, entities(50)).state
-    example = TASK.encode(
-        state, msgspec.convert({"text": "Ben Okri left."}, TaggingInstance), TaggingParameters()
+    example = encode_one(
+        TASK, state, msgspec.convert({"text": "Ben Okri left."}, TaggingInstance), TaggingParameters()
     )
     assert example.inputs.dtype == np.int64
     assert example.inputs.shape[0] == 4
     numbers = np.array([state["tags"].index(tag) for tag in ("B-per", "E-per", "O", "O")])
-    assert TASK.decode(state, example, numbers, TaggingParameters()) == {
+    assert decode_one(TASK, state, example, numbers, TaggingParameters()) == {
         "tokens": ["Ben", "Okri", "left", "."],
         "tags": ["B-per", "I-per", "O", "O"],
         "entities": [{"type": "per", "text": "Ben Okri", "start": 0, "end": 8}],
@@ -271,9 +272,9 @@ def test_predictions_become_tensors(tmp_path: Path) -> None:
     state = plan_of(tmp_path, entities(50)).state
     predicted = []
     for text in ("Ann left.", "Lima"):
-        example = TASK.encode(state, TaggingInstance(text=text), TaggingParameters())
+        example = encode_one(TASK, state, TaggingInstance(text=text), TaggingParameters())
         predicted.append(
-            TASK.decode(state, example, np.zeros(len(example.inputs), np.int64), TaggingParameters())
+            decode_one(TASK, state, example, np.zeros(len(example.inputs), np.int64), TaggingParameters())
         )
     assert stack_field(fields["tags"], [one["tags"] for one in predicted]).array.tolist() == [
         ["O", "O", "O"],

@@ -18,6 +18,7 @@ from app.tasks.translation.options import TranslationInstance, TranslationOption
 from app.tasks.translation.task import TASK, TranslationSplit
 from tests.support.factories.bilingual import Pair, sentences, tsv
 from tests.support.fixtures.real_data import shared
+from tests.support.single import decode_one, encode_one
 
 
 def arrays_of(directory: Path, sample: list[Pair], marks: list[str] | None = None) -> Arrays:
@@ -152,7 +153,7 @@ def test_an_example_of_a_split_says_how_to_search(tmp_path: Path) -> None:
     assert isinstance(plan.test, TranslationSplit)
     for row in range(3):
         source = plan.test.pairs.sources[int(plan.test.rows[row])]
-        example = TASK.encode(plan.state, TranslationInstance(source), TranslationParameters())
+        example = encode_one(TASK, plan.state, TranslationInstance(source), TranslationParameters())
         assert plan.test.decoding(row) == example.decoding
         np.testing.assert_array_equal(plan.test.batch(np.array([row]), None).inputs[0], example.inputs)
 
@@ -172,16 +173,16 @@ def test_only_splits_of_pairs_can_be_scored(tmp_path: Path) -> None:
 def test_a_request_is_answered(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, sentences(100))
     parameters = msgspec.convert({"beam_size": 3, "attention": True}, TranslationParameters)
-    example = TASK.encode(
-        plan.state, msgspec.convert({"text": " The cat hears\nit "}, TranslationInstance), parameters
+    example = encode_one(
+        TASK, plan.state, msgspec.convert({"text": " The cat hears\nit "}, TranslationInstance), parameters
     )
     assert example.inputs.dtype == np.int64
     assert example.decoding is not None
     assert example.decoding["attention"] is True
     tokens = np.array(tokenizers.encode(plan.state["target"], " El gato lo oye").ids)
     weights = np.full((len(tokens), len(example.inputs)), 1 / len(example.inputs))
-    prediction = TASK.decode(
-        plan.state, example, DecodedTokens(tokens, {"score": -2.0, "attention": weights}), parameters
+    prediction = decode_one(
+        TASK, plan.state, example, DecodedTokens(tokens, {"score": -2.0, "attention": weights}), parameters
     )
     assert (prediction["text"], prediction["score"]) == ("El gato lo oye", -2.0)
     assert "".join(prediction["attention"]["source"][:-1]).strip() == "The cat hears it"

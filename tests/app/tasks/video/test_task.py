@@ -15,6 +15,7 @@ from app.tasks.source import Faults, Reading
 from app.tasks.video import TASK
 from app.tasks.video.options import VideoInstance, VideoOptions, VideoParameters
 from tests.support.factories.clips import encode, moving_square, sides, sound
+from tests.support.single import decode_one, encode_one
 
 OPTIONS = VideoOptions(size=12, frames=4)
 
@@ -74,15 +75,15 @@ def test_an_instance_is_encoded_as_its_clip_in_the_data_set() -> None:
     instances = TASK.instances(reading().arrays, made.state)
     split: Any = made.test
     for place, row in enumerate(split.rows.tolist()):
-        example = TASK.encode(made.state, instances[row], VideoParameters())
+        example = encode_one(TASK, made.state, instances[row], VideoParameters())
         np.testing.assert_array_equal(example.inputs, split.batch(np.array([place]), None).inputs[0])
 
 
 def test_frames_that_are_a_stride_apart() -> None:
     state = plan(stride=2).state
     content = encode(moving_square(right=True, count=12))
-    strided = TASK.encode(state, VideoInstance(content), VideoParameters()).inputs
-    every = TASK.encode(plan(frames=12).state, VideoInstance(content), VideoParameters()).inputs
+    strided = encode_one(TASK, state, VideoInstance(content), VideoParameters()).inputs
+    every = encode_one(TASK, plan(frames=12).state, VideoInstance(content), VideoParameters()).inputs
     np.testing.assert_array_equal(strided, every[[0, 2, 4, 6]])
 
 
@@ -92,19 +93,19 @@ def test_frames_that_are_a_stride_apart() -> None:
 )
 def test_what_is_no_clip_is_refused(content: bytes, detail: str) -> None:
     with pytest.raises(Invalid) as caught:
-        TASK.encode(plan().state, VideoInstance(content), VideoParameters())
+        encode_one(TASK, plan().state, VideoInstance(content), VideoParameters())
     ((pointer, said),) = caught.value.problems
     assert (pointer, said) == ("/video_base64", detail)
 
 
 def test_an_answer_has_the_labels_that_were_requested() -> None:
     state, outputs = plan().state, np.log(np.array([0.3, 0.7], np.float32))
-    example = TASK.encode(state, VideoInstance(encode(moving_square(right=True))), VideoParameters())
-    whole = TASK.decode(state, example, outputs, VideoParameters())
+    example = encode_one(TASK, state, VideoInstance(encode(moving_square(right=True))), VideoParameters())
+    whole = decode_one(TASK, state, example, outputs, VideoParameters())
     assert whole["label"] == "right"
     assert list(whole["scores"]) == ["right", "left"]
     assert sum(whole["scores"].values()) == pytest.approx(1)
-    first = TASK.decode(state, example, outputs, VideoParameters(top_k=1))
+    first = decode_one(TASK, state, example, outputs, VideoParameters(top_k=1))
     assert first == {"label": "right", "scores": {"right": pytest.approx(0.7)}}
 
 
@@ -115,8 +116,8 @@ def test_a_clip_that_is_cut_off_is_answered_with_a_warning() -> None:
         (content, None),
         (content[:-600], ["The clip ends before its header says; what is there was read."]),
     ):
-        example = TASK.encode(state, VideoInstance(part), VideoParameters())
-        assert TASK.decode(state, example, outputs, VideoParameters()).get("warnings") == warnings
+        example = encode_one(TASK, state, VideoInstance(part), VideoParameters())
+        assert decode_one(TASK, state, example, outputs, VideoParameters()).get("warnings") == warnings
 
 
 def test_scores_of_a_perfect_network_and_of_the_most_frequent_label() -> None:

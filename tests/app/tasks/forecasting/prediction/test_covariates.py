@@ -13,6 +13,7 @@ from app.tasks.forecasting.prediction.covariates import level_code
 from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
 from tests.support.factories.series import series_set, waves
+from tests.support.single import decode_one, encode_one
 
 HORIZON = 4
 
@@ -45,7 +46,7 @@ FULL: dict[str, Any] = {
 
 def inputs(state: Json, **fields: Any) -> Any:
     instance = ForecastingInstance(**{"values": VALUES, **FULL, **fields})
-    return TASK.encode(state, instance, ForecastingParameters()).inputs
+    return encode_one(TASK, state, instance, ForecastingParameters()).inputs
 
 
 def problem(state: Json, **fields: Any) -> Problem:
@@ -56,9 +57,9 @@ def problem(state: Json, **fields: Any) -> Problem:
 
 def warnings(state: Json, **fields: Any) -> list[str]:
     instance = ForecastingInstance(values=VALUES, **fields)
-    example = TASK.encode(state, instance, ForecastingParameters())
+    example = encode_one(TASK, state, instance, ForecastingParameters())
     outputs = np.zeros(HORIZON * len(state["quantiles"]), np.float32)
-    prediction = TASK.decode(state, example, outputs, ForecastingParameters())
+    prediction = decode_one(TASK, state, example, outputs, ForecastingParameters())
     listed: list[str] = prediction.get("warnings", [])
     return listed
 
@@ -99,8 +100,8 @@ def test_a_mark_of_a_missing_value_is_null(state: Json, missing: str) -> None:
 
 def test_an_id_may_be_an_integer_of_any_size(state: Json) -> None:
     for item in (7, 18446744073709551615, 2**80):
-        example = TASK.encode(
-            state, ForecastingInstance(values=VALUES, item_id=item, **FULL), ForecastingParameters()
+        example = encode_one(
+            TASK, state, ForecastingInstance(values=VALUES, item_id=item, **FULL), ForecastingParameters()
         )
         assert example.context.item_id == str(item)
     known = {**state, "items": {"7": [1, 1]}}

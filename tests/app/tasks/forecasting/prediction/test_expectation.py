@@ -10,15 +10,17 @@ from app.tasks.forecasting.inference import ForecastingInstance, ForecastingPara
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.prediction.expectation import (
     PRIOR_WEIGHTS,
+    MeanContext,
     MeanWeights,
     add_terms,
-    historical_mean,
+    historical_means,
     integrate_quantiles,
     mean_terms,
 )
 from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
 from tests.support.factories.series import series_set, waves
+from tests.support.single import decode_one, encode_one
 
 LEVELS = [0.1, 0.5, 0.9]
 NAN = np.nan
@@ -35,9 +37,9 @@ def state_of(series: list[Any], horizon: int = 14, **options: Any) -> Json:
 
 
 def predict(state: Json, values: Any, output: float = 0.0) -> Json:
-    example = TASK.encode(state, ForecastingInstance(values=values.tolist()), ForecastingParameters())
+    example = encode_one(TASK, state, ForecastingInstance(values=values.tolist()), ForecastingParameters())
     outputs = np.full(state["horizon"] * len(state["quantiles"]), output, np.float32)
-    prediction: Json = TASK.decode(state, example, outputs, ForecastingParameters())
+    prediction: Json = decode_one(TASK, state, example, outputs, ForecastingParameters())
     return prediction
 
 
@@ -46,33 +48,34 @@ def predict(state: Json, values: Any, output: float = 0.0) -> Json:
 def test_quantiles_of_a_normal_distribution_integrate_to_its_mean(
     levels: list[float], centre: float, spread: float
 ) -> None:
-    quantiles = np.array([[NormalDist(centre, spread).inv_cdf(level) for level in levels]])
-    assert integrate_quantiles(quantiles, levels, log=False) == pytest.approx(
+    quantiles = np.array([[[NormalDist(centre, spread).inv_cdf(level) for level in levels]]])
+    assert integrate_quantiles(quantiles, levels, log=False)[0] == pytest.approx(
         [centre], abs=1e-6 * abs(centre) + 1e-9
     )
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.5, 1.0])
 def test_quantiles_of_a_lognormal_distribution_integrate_to_its_mean(spread: float) -> None:
-    quantiles = np.exp([[NormalDist(2.0, spread).inv_cdf(level) for level in LEVELS]])
+    quantiles = np.exp([[[NormalDist(2.0, spread).inv_cdf(level) for level in LEVELS]]])
     expected = np.exp(2.0 + spread**2 / 2)
-    assert integrate_quantiles(quantiles, LEVELS, log=True) == pytest.approx([expected], rel=0.01)
-    assert quantiles[0, 1] < expected
+    assert integrate_quantiles(quantiles, LEVELS, log=True)[0] == pytest.approx([expected], rel=0.01)
+    assert quantiles[0, 0, 1] < expected
 
 
 def test_what_cannot_be_negative_adds_nothing_below_zero() -> None:
-    quantiles = np.array([[0.0, 0.0, 2.0]])
-    (mean,) = integrate_quantiles(quantiles, LEVELS, log=False, lower_bound=0.0)
+    quantiles = np.array([[[0.0, 0.0, 2.0]]])
+    ((mean,),) = integrate_quantiles(quantiles, LEVELS, log=False, lower_bound=np.zeros(1))
     assert mean == pytest.approx(0.5 * np.sqrt(2 / np.pi) * 2 / NormalDist().inv_cdf(0.9), rel=0.01)
-    assert integrate_quantiles(np.array([[4.0], [5.0]]), [0.5], log=False).tolist() == [4.0, 5.0]
+    assert integrate_quantiles(np.array([[[4.0], [5.0]]]), [0.5], log=False).tolist() == [[4.0, 5.0]]
 
 
 def test_the_mean_of_the_history_is_that_of_the_same_step_of_the_season() -> None:
     history = np.array([9.0, 1.0, 2.0, NAN, 3.0, 4.0, 11.0])
-    np.testing.assert_allclose(historical_mean(history, 3, 4), [2.0, 3.0, 10.0, 2.0])
-    np.testing.assert_allclose(historical_mean(history, 0, 2), [5.0, 5.0])
-    np.testing.assert_allclose(historical_mean(np.array([NAN, 4.0, 8.0]), 3, 3), [6.0, 4.0, 8.0])
-    np.testing.assert_allclose(historical_mean(np.full(50, 1.5e308), 0, 1), [1.5e308])
+    short = np.array([NAN, 4.0, 8.0, *[NAN] * 4])
+    means = historical_means(np.stack([history, history, short]), np.array([7, 7, 3]), np.array([3, 0, 3]), 4)
+    np.testing.assert_allclose(means, [[2.0, 3.0, 10.0, 2.0], [5.0] * 4, [6.0, 4.0, 8.0, 6.0]])
+    huge = historical_means(np.full((1, 50), 1.5e308), np.array([50]), np.zeros(1, np.int64), 1)
+    np.testing.assert_allclose(huge, [[1.5e308]])
 
 
 def test_the_mean_of_parts_is_what_they_sell_where_their_median_is_zero() -> None:
@@ -133,9 +136,10 @@ def test_a_few_noisy_forecasts_do_not_move_the_weights() -> None:
 
 
 def test_terms_beyond_all_measure_leave_the_median() -> None:
-    quantiles = np.array([[-1.7e308, 0.0, 1.7e308], [1.7e308] * 3])
-    terms = mean_terms(quantiles, LEVELS, np.array([1.7e308, -1.7e308]), 0, log=False, lower_bound=-np.inf)
-    assert np.isfinite(add_terms(quantiles[:, 1], terms, PRIOR_WEIGHTS)).all()
+    quantiles = np.array([[[-1.7e308, 0.0, 1.7e308], [1.7e308] * 3]])
+    context = MeanContext(np.array([False]), np.array([0.5]), np.full((1, 2), -1.7e308))
+    terms = mean_terms(quantiles, LEVELS, context, np.array([-np.inf]))
+    assert np.isfinite(add_terms(quantiles[..., 1], terms, PRIOR_WEIGHTS)).all()
 
 
 def test_calibration_fits_the_mean_and_leaves_the_quantiles() -> None:

@@ -8,13 +8,20 @@ import pytest
 from app.tasks.contract import Plan
 from app.tasks.forecasting.inference import ForecastingInstance, ForecastingParameters
 from app.tasks.forecasting.options import ForecastingOptions
-from app.tasks.forecasting.prediction.still import MIN_STILL, fit_still, still_value
+from app.tasks.forecasting.prediction.still import MIN_STILL, fit_still, still_values
 from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
 from tests.support.factories.series import series_set, waves
+from tests.support.single import decode_one, encode_one
 
 NAN = np.nan
 HORIZON = 7
+
+
+def still(state: Json, values: np.ndarray) -> float:
+    history = values[None]
+    (value,) = still_values(state, history, np.sort(history, axis=1), np.isfinite(history).sum(axis=1))
+    return float(value)
 
 
 def plan_of(*series: Any) -> Plan:
@@ -24,8 +31,8 @@ def plan_of(*series: Any) -> Plan:
 def predict(state: Json, values: list[float | str | None], **fields: Any) -> Json:
     instance = ForecastingInstance(values=values, **fields)
     outputs = np.random.default_rng(0).normal(size=HORIZON * len(state["quantiles"])).astype(np.float32)
-    example = TASK.encode(state, instance, ForecastingParameters())
-    prediction: Json = TASK.decode(state, example, outputs, ForecastingParameters())
+    example = encode_one(TASK, state, instance, ForecastingParameters())
+    prediction: Json = decode_one(TASK, state, example, outputs, ForecastingParameters())
     return prediction
 
 
@@ -81,11 +88,11 @@ def test_a_few_zeros_of_a_part_in_stock_are_no_dead_series() -> None:
     state = plan_of(
         *[(rng.random(200) < 0.3) * rng.integers(1, 4, 200).astype(float) for _ in range(12)]
     ).state
-    assert still_value(state, np.zeros(4)) is None
-    assert still_value(state, np.zeros(40)) == 0.0
-    assert still_value(state, np.array([NAN, *np.zeros(40), 1.0])) is None
+    assert np.isnan(still(state, np.zeros(4)))
+    assert still(state, np.zeros(40)) == 0.0
+    assert np.isnan(still(state, np.array([NAN, *np.zeros(40), 1.0])))
 
 
 def test_a_version_of_before_the_measure_needs_two_weeks() -> None:
-    assert still_value({}, np.full(14, 3.0)) == 3.0
-    assert still_value({}, np.full(13, 3.0)) is None
+    assert still({}, np.full(14, 3.0)) == 3.0
+    assert np.isnan(still({}, np.full(13, 3.0)))

@@ -8,25 +8,21 @@ from hypothesis import strategies as st
 
 from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.normalization import (
+from app.tasks.forecasting.options import ForecastingOptions
+from app.tasks.forecasting.panels.histories import expand_covariates, expanded_width, one_hot_static
+from app.tasks.forecasting.panels.normalization import causal_scales
+from app.tasks.forecasting.panels.panel import Panel, build_panel
+from app.tasks.forecasting.panels.rows import latest_or_first
+from app.tasks.forecasting.panels.transforms import (
     LOG,
     NONE,
     SIGNED,
-    History,
-    Panel,
-    Transform,
-    build_panel,
-    causal_scale,
-    choose_transform,
+    Transforms,
     choose_transform_kind,
-    expand_covariates,
-    expanded_width,
-    latest_observations,
-    normalize,
-    one_hot_static,
+    choose_transforms,
 )
-from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
+from tests.support.factories.histories import History, histories_of, normalized
 from tests.support.factories.series import series_set, waves
 
 HORIZON = 4
@@ -58,11 +54,13 @@ def history(values: Array, **fields: Any) -> History:
 
 
 def panel_of(state: dict[str, Any], *histories: History, max_points: int | None = None) -> Panel:
-    return build_panel(state, Frequency.parse(state["freq"]), histories, max_points)[0]
+    return build_panel(state, Frequency.parse(state["freq"]), histories_of(state, histories), max_points)
 
 
 def arrays(panel: Panel) -> dict[str, Array]:
-    return {name: value for name, value in vars(panel).items() if name != "target"}
+    """All but the targets; with the calendar and covariates of each point, where it has some."""
+    names = ("offsets", "lengths", "level", "base", "seasonal_change", "scale", "observed", "trainable")
+    return {name: getattr(panel, name) for name in (*names, "seasonal")}
 
 
 @given(st.sampled_from(sorted(STATES)), VALUES)
@@ -74,7 +72,7 @@ def test_whatever_the_values_all_inputs_are_finite_and_scales_positive(
         assert np.isfinite(array).all(), field
     assert (panel.scale > 0).all()
     assert panel.lengths.tolist() == [len(values)]
-    assert panel.offsets.tolist() == [0, len(values) + HORIZON]
+    assert panel.offsets.tolist() == [0]
 
 
 @given(st.sampled_from(sorted(STATES)), st.lists(st.floats(-1e9, 1e9), min_size=HORIZON, max_size=HORIZON))
@@ -92,13 +90,13 @@ def test_level_season_and_target_add_up_to_the_values(name: str) -> None:
     values = waves(1, 60)[0]
     values[[5, 30]] = np.nan
     targets = np.array([20.0, np.nan, 30.0, 40.0])
-    entry = normalize(STATES[name], replace(history(values), targets=targets))
-    back = entry.transform.inverse(entry.target + entry.effects)
+    entry = normalized(STATES[name], replace(history(values), targets=targets))
+    (back,) = entry.transforms.inverse(entry.target + entry.effects)
     whole = np.concatenate([values, targets])
-    known = np.isfinite(entry.target)
+    known = np.isfinite(entry.target[0])
     np.testing.assert_allclose(back[known], whole[known], rtol=1e-6)
-    assert not np.isfinite(entry.target[[5, 30, 61]]).any()
-    assert not entry.observed[[5, 30]].any()
+    assert not known[[5, 30, 61]].any()
+    assert not entry.observed[0, [5, 30]].any()
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
@@ -115,8 +113,9 @@ def test_a_missing_point_has_the_level_of_the_point_before(name: str) -> None:
 def test_a_history_without_values_is_finite_and_never_trained_on(name: str) -> None:
     panel = panel_of(STATES[name], history(np.full(9, np.nan)), history(waves(1, 9)[0]))
     assert all(np.isfinite(array).all() for array in arrays(panel).values())
-    assert not panel.observed[:9].any()
-    assert not panel.trainable[:9].any()
+    empty = panel.offsets[0] + np.arange(9)
+    assert not panel.observed[empty].any()
+    assert not panel.trainable[empty].any()
 
 
 def test_histories_in_one_panel_do_not_touch_each_other() -> None:
@@ -125,29 +124,36 @@ def test_histories_in_one_panel_do_not_touch_each_other() -> None:
     joint = panel_of(state, *some)
     for at, one in enumerate(some):
         alone = panel_of(state, one)
-        span = slice(joint.offsets[at], joint.offsets[at + 1])
-        for field in ("level", "base", "scale", "observed", "trainable", "calendar"):
+        span = slice(joint.offsets[at], joint.offsets[at] + 50 + HORIZON)
+        for field in ("level", "base", "scale", "observed", "trainable"):
             assert np.array_equal(getattr(joint, field)[span], getattr(alone, field)), field
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
 @pytest.mark.parametrize("max_points", [1, 7, 1_000])
 def test_a_panel_of_the_last_points_equals_the_end_of_the_whole(name: str, max_points: int) -> None:
-    some = history(waves(1, 50)[0], start=5, past=np.zeros((50, 0)), future=np.zeros((50 + HORIZON, 0)))
+    some = history(waves(1, 50)[0], start=5)
     whole, end = panel_of(STATES[name], some), panel_of(STATES[name], some, max_points=max_points)
     size = min(max_points, 50) + HORIZON
-    assert end.offsets.tolist() == [0, size]
+    assert end.lengths.tolist() == [size - HORIZON]
+    assert end.histories.start.tolist() == [5 + 50 + HORIZON - size]
     for field, array in arrays(end).items():
-        if field not in ("offsets", "lengths", "dated", "seasonal", "static"):
+        if field not in ("offsets", "lengths", "seasonal"):
             assert np.array_equal(array, getattr(whole, field)[-size:]), field
 
 
 def test_only_a_dated_history_has_a_calendar() -> None:
-    panel = panel_of(STATES["hours"], history(waves(1, 30)[0], start=7), history(waves(1, 30)[0]))
-    assert panel.dated.tolist() == [True, False]
-    expected = Frequency.parse("h").calendar_features(np.arange(7, 37 + HORIZON))
-    assert np.array_equal(panel.calendar[: 30 + HORIZON], expected)
-    assert not panel.calendar[30 + HORIZON :].any()
+    for last in (8, 10**7):  # with a table of all ordinals, and without one
+        some = [history(waves(1, 30)[0], start=start) for start in (7, None, last)]
+        panel = panel_of(STATES["hours"], *some)
+        dated, ordinals = panel.histories.dated, panel.histories.start[:, None] + np.arange(30)
+        assert dated.tolist() == [True, False, True]
+        features = panel.calendar.features(ordinals, dated)
+        expected = Frequency.parse("h").calendar_features(np.arange(7, 37))
+        assert np.array_equal(features[0], expected)
+        assert not features[1].any()
+        expected = Frequency.parse("h").calendar_features(np.arange(last, last + 30))
+        assert np.array_equal(features[2], expected)
 
 
 def test_covariates_are_standardized_clipped_and_one_hot() -> None:
@@ -159,42 +165,49 @@ def test_covariates_are_standardized_clipped_and_one_hot() -> None:
 
 def test_an_unknown_static_level_is_all_zero() -> None:
     specs = [{"name": "shop", "levels": ["a", "b", "c"]}, {"name": "kind", "levels": ["x"]}]
-    assert one_hot_static(np.array([2, 0]), specs).tolist() == [0, 0, 1, 1]
-    assert one_hot_static(np.array([-1, 0]), specs).tolist() == [0, 0, 0, 1]
-    assert one_hot_static(None, specs).tolist() == [0, 0, 0, 0]
-    assert one_hot_static(None, []).shape == (0,)
+    assert one_hot_static(np.array([[2, 0], [-1, 0]]), specs).tolist() == [[0, 0, 1, 1], [0, 0, 0, 1]]
+    assert one_hot_static(np.zeros((3, 0), np.int64), []).shape == (3, 0)
 
 
-def test_past_covariates_end_at_the_origin_and_future_ones_continue() -> None:
+def test_covariates_are_those_of_the_points_and_a_missing_one_is_zero() -> None:
     state = STATES["season"] | {"past": [NUMERIC], "future": [COLOUR]}
     past = np.full((6, 1), 12.0)
     past[2] = np.nan
     future = np.zeros((6 + HORIZON, 1))
     future[8:] = np.nan
-    panel = panel_of(state, history(np.arange(1.0, 7), past=past, future=future))
-    assert panel.past[:, 0].tolist() == [1, 1, 0, 1, 1, 1, *[0] * HORIZON]
-    assert panel.available[:, 0].tolist() == [1, 1, 0, 1, 1, 1, *[0] * HORIZON]
-    assert panel.future[:, 0].tolist() == [1] * 8 + [0] * 2
-    assert panel.available[:, 1].tolist() == [1] * 8 + [0] * 2
+    points = histories_of(state, [history(np.arange(1.0, 7), past=past, future=future)]).points
+    assert points.past[:, 0].tolist() == [1, 1, 0, 1, 1, 1, *[0] * HORIZON]
+    assert points.available[:, 0].tolist() == [1, 1, 0, 1, 1, 1, *[0] * HORIZON]
+    assert points.future[:, 0].tolist() == [1] * 8 + [0] * 2
+    assert points.available[:, 1].tolist() == [1] * 8 + [0] * 2
 
 
-POSITIVE = np.array([1.0, 2.0, np.nan, 4.0])
+POSITIVE = np.array([[1.0, 2.0, np.nan, 4.0]])
 
 
 @pytest.mark.parametrize("kind", [LOG, SIGNED, NONE])
 def test_inverse_undoes_forward(kind: str) -> None:
-    transform = choose_transform(POSITIVE, kind)
-    np.testing.assert_allclose(transform.inverse(transform.forward(POSITIVE))[[0, 1, 3]], [1, 2, 4])
+    transforms = choose_transforms(POSITIVE, kind)
+    np.testing.assert_allclose(transforms.inverse(transforms.forward(POSITIVE))[0, [0, 1, 3]], [1, 2, 4])
 
 
 @pytest.mark.parametrize("kind", [LOG, SIGNED, NONE])
 def test_inverse_is_finite_for_any_network_output(kind: str) -> None:
-    assert np.isfinite(Transform(kind, 1e12).inverse(np.array([-1e30, 1e30, np.inf, np.nan]))).all()
+    z = np.array([[-1e30, 1e30, np.inf, np.nan]] * 2)
+    for logs in ([True, True], [False, False], [True, False]):
+        transforms = Transforms(kind, np.array(logs) & (kind == LOG), np.full(2, 1e12))
+        assert np.isfinite(transforms.inverse(z)).all()
 
 
 def test_zeros_take_asinh_where_the_model_takes_logs() -> None:
-    assert choose_transform(np.array([0.0, 5.0]), LOG).kind == SIGNED
-    assert choose_transform(np.array([0.0, 0.0]), LOG).unit > 0
+    values = np.array([[0.0, 5.0], [0.0, 0.0], [1.0, 5.0]])
+    transforms = choose_transforms(values, LOG)
+    assert transforms.is_log.tolist() == [False, False, True]
+    assert (transforms.units > 0).all()
+    z = transforms.forward(values)
+    assert np.array_equal(z[:1], choose_transforms(values[:1], SIGNED).forward(values[:1]))
+    assert np.array_equal(z[2], np.log(values[2]))
+    np.testing.assert_allclose(transforms.inverse(z), values)
 
 
 def test_most_series_decide_the_transform() -> None:
@@ -205,19 +218,31 @@ def test_most_series_decide_the_transform() -> None:
 
 
 def test_last_observed_before_each_position() -> None:
-    observed = np.array([False, True, False, True])
-    assert latest_observations(observed).tolist() == [1, 1, 1, 3]
+    observed = np.array([[False, True, False, True], [False] * 4])
+    assert latest_or_first(observed).tolist() == [[1, 1, 1, 3], [0] * 4]
 
 
-def test_scale_reads_only_what_came_before() -> None:
-    observed = np.ones(6, bool)
-    moves = np.array([1.0, 3.0, 2.0, 2.0, 2.0])
-    changed = np.array([1.0, 3.0, 2.0, 90.0, 90.0])
-    scale = causal_scale(moves, observed, 2, 7.0)
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_scale_reads_only_what_came_before(has_gaps: bool) -> None:
+    observed = np.ones((1, 6), bool)
+    moves = np.array([[0.0, 1.0, 3.0, 2.0, 2.0, 2.0]])
+    changed = np.array([[0.0, 1.0, 3.0, 2.0, 90.0, 90.0]])
+    (scale,), (count,) = causal_scales(moves, observed, 2, 7.0, has_gaps=has_gaps)
     np.testing.assert_allclose(scale[:3], [7.0, 1.0, 2.0])
     np.testing.assert_allclose(scale[3], 0.5 * 2.5 + 0.5 * 2.0)
-    np.testing.assert_allclose(causal_scale(changed, observed, 2, 7.0)[:4], scale[:4])
+    assert count.tolist() == [0, 1, 2, 3, 4, 5]
+    (again,), _ = causal_scales(changed, observed, 2, 7.0, has_gaps=has_gaps)
+    assert np.array_equal(again[:4], scale[:4])
+
+
+def test_a_gap_is_no_move() -> None:
+    observed = np.array([[True, False, False, True, True, False]])
+    moves = np.array([[0.0, 0.0, 0.0, 4.0, 2.0, 0.0]])
+    (scale,), (count,) = causal_scales(moves, observed, 1, 7.0, has_gaps=True)
+    assert count.tolist() == [0, 0, 0, 1, 2, 2]
+    np.testing.assert_allclose(scale, [7.0, 7.0, 7.0, 4.0, 2.5, 2.5])
 
 
 def test_scale_of_a_series_that_does_not_move_is_positive() -> None:
-    assert (causal_scale(np.zeros(4), np.ones(5, bool), 2, 1.0) > 0).all()
+    scale, _ = causal_scales(np.zeros((1, 5)), np.ones((1, 5), bool), 2, 1.0, has_gaps=False)
+    assert (scale > 0).all()

@@ -1,0 +1,50 @@
+"""Operations along the rows of padded arrays (rows, time), the same for a row alone and among longer ones.
+
+Sums go from left to right: numpy's own sum adds in an order that depends on how long the padding is.
+"""
+
+import numpy as np
+
+from app.tasks.arrays import Array
+
+
+def row_sums(values: Array) -> Array:
+    """The sum of each row, (rows,); zeros at its end change nothing."""
+    return np.asarray(np.cumsum(values, axis=1)[:, -1])
+
+
+def latest(known: Array) -> Array:
+    """The column of the last true entry up to each one, (rows, time); -1 where none precedes."""
+    return np.asarray(np.maximum.accumulate(np.where(known, np.arange(known.shape[1]), -1), axis=1))
+
+
+def latest_or_first(known: Array) -> Array:
+    """The same, but the column of the first true entry where none precedes, 0 in a row without any."""
+    columns = latest(known)
+    return np.where(columns < 0, known.argmax(axis=1)[:, None], columns)
+
+
+def fill_gaps(values: Array, known: Array) -> Array:
+    """Values (rows, time) with straight lines over the gaps; constant before the first and after the last."""
+    time = known.shape[1]
+    before = latest(known)
+    after = time - 1 - latest(known[:, ::-1])[:, ::-1]  # `time` where none follows
+    left = np.take_along_axis(values, np.where(before < 0, np.minimum(after, time - 1), before), axis=1)
+    right = np.take_along_axis(values, np.where(after >= time, np.maximum(before, 0), after), axis=1)
+    inside = (before >= 0) & (after < time) & (after > before)
+    slope = (right - left) / np.where(inside, after - before, 1)
+    return np.where(inside, slope * (np.arange(time) - before) + left, left)
+
+
+def by_phase(values: Array, season: int) -> Array:
+    """Values (rows, time) as (rows, cycles, season), with zeros at the end."""
+    rows, time = values.shape
+    cycles = -(-time // season)
+    padded = np.zeros((rows, cycles * season), values.dtype)
+    padded[:, :time] = values
+    return padded.reshape(rows, cycles, season)
+
+
+def phase_sums(values: Array, season: int) -> Array:
+    """The sum over all cycles at each step of the season, (rows, season)."""
+    return np.asarray(np.add.reduce(by_phase(values, season), axis=1, initial=0))

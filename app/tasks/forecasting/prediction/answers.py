@@ -1,0 +1,116 @@
+"""From a network's outputs to forecasts in measured units, and to the predictions of the API."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from app.tasks.arrays import Array
+from app.tasks.contract import with_warnings
+from app.tasks.forecasting.frequency import Frequency
+from app.tasks.forecasting.prediction.expectation import add_terms, mean_terms
+from app.tasks.forecasting.prediction.terms import ForecastTerms
+from app.typedefs import Json
+
+parse_frequency = cache(Frequency.parse)
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastContext:
+    """What decoding needs of an instance: the terms of its forecast, and the names of the future steps."""
+
+    terms: Array  # a row of `ForecastTerms`
+    item_id: str | None = None
+    origin: int | None = None  # ordinal of the first step to forecast; None = undated
+    phase: int = 0  # of the time stamps, see `Frequency.phase`
+    warnings: Sequence[str] = ()
+
+
+def forecast_quantiles(state: Json, terms: ForecastTerms, outputs: Array) -> Array:
+    """The network's outputs (rows, horizon * quantiles) in measured units, (rows, horizon, quantiles).
+
+    They ascend. A series that never moved stays what it is.
+    """
+    moves = outputs.astype(np.float64).reshape(len(outputs), state["horizon"], -1)
+    moves.sort(axis=2)
+    moves *= terms.scale[:, None, None]
+    z = terms.base[:, None, None] + moves + terms.effects[:, :, None]
+    quantiles = np.maximum(terms.transforms(state).inverse(z), terms.lower_bound[:, None, None])
+    still = terms.still[:, None, None]
+    return np.where(np.isnan(still), quantiles, still)
+
+
+def round_counts(terms: ForecastTerms, quantiles: Array) -> Array:
+    """Quantiles (rows, horizon, quantiles) in whole numbers, where forecasts are."""
+    if not terms.is_whole.any():
+        return quantiles
+    return np.where(terms.is_whole[:, None, None], np.floor(quantiles + 0.5), quantiles)
+
+
+def forecast_mean_terms(state: Json, terms: ForecastTerms, quantiles: Array) -> Array:
+    """What leads from the medians to the means, (rows, horizon, 3), of quantiles before they are rounded."""
+    return mean_terms(quantiles, state["quantiles"], terms.mean_context, terms.lower_bound)
+
+
+def forecast_means(state: Json, terms: ForecastTerms, quantiles: Array) -> Array:
+    """The expectations (rows, horizon) from quantiles before they are rounded; they are not rounded."""
+    median = quantiles[..., state["quantiles"].index(0.5)]
+    mean = add_terms(median, forecast_mean_terms(state, terms, quantiles), state["mean"])
+    mean = np.maximum(mean, terms.lower_bound[:, None])
+    return np.where(np.isnan(terms.still)[:, None], mean, median)
+
+
+def build_predictions(
+    state: Json,
+    contexts: Sequence[ForecastContext],
+    outputs: Array,
+    horizon: int | None,
+    quantiles: Sequence[float] | None,
+) -> list[Json]:
+    """The predictions of the API from outputs (rows, horizon * quantiles), by default all that is trained.
+
+    Time stamps only for a dated series, warnings only where there are some. A version whose state has no
+    weights for the mean was trained when `mean` was the median, and keeps it.
+    """
+    trained, horizon = state["quantiles"], horizon or state["horizon"]
+    terms = ForecastTerms(np.array([context.terms for context in contexts]))
+    exact = forecast_quantiles(state, terms, outputs)  # (rows, trained horizon, quantiles)
+    values = round_counts(terms, exact)[:, :horizon]
+    levels = state["answered"] if quantiles is None else quantiles
+    median = values[..., trained.index(0.5)].tolist()
+    mean = forecast_means(state, terms, exact)[:, :horizon].tolist() if "mean" in state else median
+    by_level = [_interpolate(values, trained, level).tolist() for level in levels]
+    names = [str(level) for level in levels]
+    predictions: list[Json] = [
+        {"item_id": context.item_id, "mean": mean[row], "median": median[row], "quantiles": {}}
+        for row, context in enumerate(contexts)
+    ]
+    for prediction, *numbers in zip(predictions, *by_level, strict=True):
+        prediction["quantiles"] = dict(zip(names, numbers, strict=True))
+    _add_timestamps(state, predictions, contexts, horizon)
+    return [
+        with_warnings(*pair) for pair in zip(predictions, (one.warnings for one in contexts), strict=True)
+    ]
+
+
+def _add_timestamps(
+    state: Json, predictions: list[Json], contexts: Sequence[ForecastContext], horizon: int
+) -> None:
+    dated = [row for row, context in enumerate(contexts) if context.origin is not None]
+    if dated:
+        origins = [contexts[row].origin or 0 for row in dated]
+        phases = [contexts[row].phase for row in dated]
+        stamps = parse_frequency(state["freq"]).stamps_of(origins, horizon, phases)
+        for row, names in zip(dated, stamps, strict=True):
+            predictions[row]["timestamps"] = names
+
+
+def _interpolate(values: Array, trained: list[float], level: float) -> Array:
+    """Forecasts (rows, horizon) of one quantile, linear between the trained ones of `values` beside it."""
+    upper = min(max(int(np.searchsorted(trained, level)), 1), len(trained) - 1) if len(trained) > 1 else 0
+    if level in trained or not upper:
+        return values[..., trained.index(level)]
+    share = (level - trained[upper - 1]) / (trained[upper] - trained[upper - 1])
+    between: Array = (1 - share) * values[..., upper - 1] + share * values[..., upper]
+    return between
