@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.report import table, write
-from workers.nn.cells import CELLS, Recurrent
+from workers.nn.recurrent.cells import CELLS, Recurrent
 from workers.training.device import prepare
 
 INPUT = 8

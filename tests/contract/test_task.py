@@ -42,7 +42,7 @@ from workers.artifact.export import read_manifest
 from workers.decoding.scheduler import decode_all
 from workers.inference.engines import Engine, open_onnx, unpadded
 from workers.inference.torch_engine import open_torch
-from workers.nn.cells import CELLS
+from workers.nn.recurrent.cells import CELLS
 from workers.training.run import train
 from workers.training.stages import TrainingResult, TrainSpec
 

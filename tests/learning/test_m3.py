@@ -17,7 +17,7 @@ from tests.support.factories.series import series_set, store
 from tests.support.fixtures.real_data import shared
 from tests.support.single import decode_one, encode_one
 from workers.artifact.export import read_manifest
-from workers.nn.cells import CELLS
+from workers.nn.recurrent.cells import CELLS
 from workers.training.run import train
 from workers.training.stages import TrainSpec
 

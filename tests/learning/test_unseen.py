@@ -13,7 +13,7 @@ import pytest
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.task import TASK
 from tests.support.factories.series import series_set, store
-from workers.nn.cells import CELLS
+from workers.nn.recurrent.cells import CELLS
 from workers.training.run import train
 from workers.training.stages import TrainSpec
 

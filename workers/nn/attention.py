@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from workers.nn.cells import real
 from workers.nn.pooling import LOW
+from workers.nn.recurrent.cells import real
 
 
 class General(nn.Module):

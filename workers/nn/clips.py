@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.nn.config import ModelConfig
-from workers.nn.dropout import Dropout
+from workers.nn.recurrent.dropout import Dropout
 
 WINDOW, FIRST_WINDOW = 3, 5  # pixels that a convolution covers, either way
 MIN_PIXELS = 4  # of a channel that is normalized alone; one pixel would always become zero

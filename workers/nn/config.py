@@ -14,7 +14,7 @@ class ModelConfig:
     output: Output
     features: int  # width of an input step: numbers of a vector, or columns of a token
     outputs: int  # width of the head
-    cell: str = "lstm"  # of `workers.nn.cells.CELLS`; none: no recurrence, each step alone
+    cell: str = "lstm"  # of `workers.nn.recurrent.cells.CELLS`; none: no recurrence, each step alone
     layers: int = 1
     hidden_size: int = 64
     bidirectional: bool = False

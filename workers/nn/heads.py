@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from app.tasks.contract import PADDING, PAIR_FACTOR, UNKNOWN
-from workers.nn.cells import at, real
 from workers.nn.config import ModelConfig
 from workers.nn.crf import CRF
-from workers.nn.dropout import Dropout
 from workers.nn.losses import Penalties, activation_penalties, cross_entropy, ctc_loss, quantile_loss
 from workers.nn.pooling import POOLINGS
+from workers.nn.recurrent.cells import at, real
+from workers.nn.recurrent.dropout import Dropout
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from app.tasks.contract import PADDING
-from workers.nn.cells import real
 from workers.nn.clips import ClipsInput
 from workers.nn.config import ModelConfig
-from workers.nn.dropout import Dropout, drop_words
+from workers.nn.recurrent.cells import real
+from workers.nn.recurrent.dropout import Dropout, drop_words
 
 CHARACTER = 25  # width of a character's own vector
 WIDTHS = (2, 3, 4)  # characters that a convolution sees at once

@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from workers.nn.cells import Recurrent, pick, turned
-from workers.nn.dropout import Dropout
 from workers.nn.inputs import TokensInput
 from workers.nn.losses import NONE, Penalties, cross_entropy
 from workers.nn.model import SequenceModel
+from workers.nn.recurrent.cells import Recurrent, pick, turned
+from workers.nn.recurrent.dropout import Dropout
 
 
 class LanguageModel(nn.Module):

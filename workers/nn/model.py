@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from workers.nn.cells import Memoryless, Recurrent, cut_windows, join_windows, random_window
 from workers.nn.config import ModelConfig
 from workers.nn.heads import Head, HeadInput, LabelsHead, NextTokenHead
 from workers.nn.inputs import InputLayer, TokensInput
 from workers.nn.losses import NONE, Penalties, token_losses
+from workers.nn.recurrent.cells import Memoryless, Recurrent, cut_windows, join_windows, random_window
 
 HeadFactory = Callable[[ModelConfig, int, int], Head]  # of widths of a state and of an embedded input
 

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from workers.nn.cells import at, real
+from workers.nn.recurrent.cells import at, real
 
 LOW = -1e4  # below every state
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from workers.nn.attention import ATTENTIONS, attend
-from workers.nn.cells import Recurrent
 from workers.nn.config import ModelConfig
-from workers.nn.dropout import Dropout
 from workers.nn.inputs import TokensInput, table
 from workers.nn.losses import NONE, Penalties, cross_entropy
 from workers.nn.pooling import mean
+from workers.nn.recurrent.cells import Recurrent
+from workers.nn.recurrent.dropout import Dropout
 
 NEAR = 3.0  # source tokens that a place may be off without much loss
 FLOOR = 1e-3  # of what the dictionary says: what it does not know is unlikely, not impossible

@@ -15,8 +15,8 @@ from workers.artifact.export import (
     verify_onnx,
 )
 from workers.nn import ModelConfig
-from workers.nn.cells import CELLS
 from workers.nn.model import SequenceModel
+from workers.nn.recurrent.cells import CELLS
 from workers.outputs import build
 from workers.outputs.probes import probe
 

@@ -17,8 +17,8 @@ from workers.inference.cuda_graphs import CudaGraph, CudaGraphCache
 from workers.inference.engines import open_onnx
 from workers.inference.torch_engine import TorchEngine, open_torch
 from workers.nn import ModelConfig
-from workers.nn.cells import turned
 from workers.nn.model import SequenceModel
+from workers.nn.recurrent.cells import turned
 
 CPU = torch.device("cpu")
 

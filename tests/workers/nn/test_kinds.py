@@ -9,9 +9,9 @@ import torch
 from tests.workers.nn.networks import KINDS, config, examples, network
 from workers.artifact.export import export_decoder, export_onnx, load_model, save, verify_decoder, verify_onnx
 from workers.nn import Translator
-from workers.nn.cells import CELLS
 from workers.nn.losses import Penalties
 from workers.nn.model import SequenceModel
+from workers.nn.recurrent.cells import CELLS
 from workers.outputs import build, join
 
 LENGTHS = [6, 3, 1, 5]

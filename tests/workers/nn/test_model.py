@@ -5,9 +5,9 @@ import torch
 
 from app.tasks.contract import Input, Output
 from workers.nn import ModelConfig
-from workers.nn.cells import CELLS
 from workers.nn.losses import quantile_loss
 from workers.nn.model import SequenceModel
+from workers.nn.recurrent.cells import CELLS
 from workers.outputs import build
 
 

@@ -5,8 +5,8 @@ import torch
 
 from app.tasks.contract import Input, Output
 from workers.nn import ModelConfig
-from workers.nn.cells import cut_windows, join_windows, random_window
 from workers.nn.model import SequenceModel
+from workers.nn.recurrent.cells import cut_windows, join_windows, random_window
 from workers.outputs import build
 
 STEPS = 23

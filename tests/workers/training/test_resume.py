@@ -18,7 +18,7 @@ from tests.workers.training.test_fit import CONFIG, CPU, Sums, network
 from tests.workers.training.test_run import TRAINING
 from tests.workers.training.test_run import spec as learning
 from workers.nn import Member
-from workers.nn.cells import CELLS
+from workers.nn.recurrent.cells import CELLS
 from workers.training import checkpointer, device
 from workers.training.checkpoint import read
 from workers.training.checkpointer import Checkpointer

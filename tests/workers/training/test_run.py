@@ -12,7 +12,7 @@ from app.tasks.forecasting.task import TASK
 from tests.support.factories.series import series_set, store, waves
 from tests.support.single import decode_one, encode_one
 from workers.artifact.export import load_model, read_manifest
-from workers.nn.cells import CELLS
+from workers.nn.recurrent.cells import CELLS
 from workers.training.run import train
 from workers.training.stages import TrainingResult, TrainSpec
 

@@ -63,8 +63,8 @@ def test_a_primer_that_breaks_off_is_gone_on_with_and_the_answer_has_a_warning()
         (music.chorale(0), None),
         (music.chorale(0)[:-30], ["The file breaks off in track 5."]),
     ):
-        example = TASK.encode(STATE, instance(content), parameters)
-        prediction = TASK.decode(STATE, example, DecodedTokens(EVENTS, {}), parameters)
+        example = encode_one(TASK, STATE, instance(content), parameters)
+        prediction = decode_one(TASK, STATE, example, DecodedTokens(EVENTS, {}), parameters)
         assert prediction.get("warnings") == warnings
 
 

@@ -3,7 +3,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from workers.nn.cells import CELLS, Recurrent
+from workers.nn.recurrent.cells import CELLS, Recurrent
 
 Floats = npt.NDArray[np.float64]
 INPUT, HIDDEN = 3, 5

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from workers.nn.dropout import Dropout, drop_weights
-from workers.nn.recurrences import GRUStates, RNNStates
+from workers.nn.recurrent.dropout import Dropout, drop_weights
+from workers.nn.recurrent.loops import GRUStates, RNNStates
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from workers.nn import recurrences
-from workers.nn.cells import CELLS, Recurrent
-from workers.nn.dropout import drop_weights
-from workers.nn.recurrences import GRUStates, RNNStates
+from workers.nn.recurrent.cells import CELLS, Recurrent
+from workers.nn.recurrent.dropout import drop_weights
+from workers.nn.recurrent.loops import GRUStates, RNNStates
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {"rnn": RNNStates.apply, "gru": GRUStates.apply}
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -1,0 +1,1 @@
+"""Recurrent layers: cells, the loops over steps that train them on a processor, and their dropout."""
