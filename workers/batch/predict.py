@@ -1,5 +1,7 @@
 """Batch prediction: every example of a data set in full batches, as JSON Lines in parts of a fixed size.
 
+A line has the `index` of its example, the `item_id` of one that has an id, and a `prediction` or an `error`.
+
 The instances of a part depend on their number alone, and its batches on its instances alone: a part that is
 computed again has the same bytes.
 """
@@ -55,6 +57,18 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """An instance that can be predicted, and its id, if it has one."""
+
+    example: Example
+    item_id: str | None
+
+    def line(self, index: int, prediction: Json) -> bytes:
+        """The line of the result."""
+        return _line(index, self.item_id, {"prediction": prediction})
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why an instance cannot be predicted, and the instance's id, if it has one."""
 
@@ -65,8 +79,7 @@ class Refusal:
         """The line of the result."""
         problems = self.error.problems
         error = {"pointer": problems[0].pointer if problems else "", "detail": self.error.message}
-        name = {} if self.item_id is None else {"item_id": self.item_id}
-        return _line({"index": index, **name, "error": error})
+        return _line(index, self.item_id, {"error": error})
 
 
 class BatchProgress:
@@ -108,17 +121,14 @@ class Writer:
     def write(self, file: BinaryIO, instances: Instances, indices: range, on: Callable[[int], None]) -> int:
         """Write the lines of some instances; how many could not be predicted. Raises `Stopped`."""
         failed = floats = 0
-        pending: dict[int, Example | Refusal] = {}
+        pending: dict[int, Encoded | Refusal] = {}
         for index in indices:
             self._raise_if_stopped()
-            instance = instances[index]
-            example = self._encode(instance)
-            if isinstance(example, AppError):
+            pending[index] = one = self._encode(instances[index])
+            if isinstance(one, Refusal):
                 failed += 1
-                pending[index] = Refusal(example, getattr(instance, "item_id", None))
             else:
-                pending[index] = example
-                floats += example.inputs.size
+                floats += one.example.inputs.size
             if floats >= MAX_BATCH_FLOATS or index == indices[-1]:
                 file.writelines(self._lines(pending, on))
                 pending, floats = {}, 0
@@ -128,23 +138,25 @@ class Writer:
         if self._should_stop():
             raise Stopped
 
-    def _encode(self, instance: Any) -> Example | AppError:
+    def _encode(self, instance: Any) -> Encoded | Refusal:
+        item_id: str | None = getattr(instance, "item_id", None)
         try:
-            return self._task.encode(self._state, instance, self._parameters)
+            return Encoded(self._task.encode(self._state, instance, self._parameters), item_id)
         except (Invalid, Unavailable) as error:
-            return error
+            return Refusal(error, item_id)
 
-    def _lines(self, pending: dict[int, Example | Refusal], on: Callable[[int], None]) -> list[bytes]:
+    def _lines(self, pending: dict[int, Encoded | Refusal], on: Callable[[int], None]) -> list[bytes]:
         """Predict those that can be; lines in input order."""
-        examples = {index: one for index, one in pending.items() if isinstance(one, Example)}
+        encoded = {index: one for index, one in pending.items() if isinstance(one, Encoded)}
         lines = {index: one.line(index) for index, one in pending.items() if isinstance(one, Refusal)}
         on(len(lines))
+        examples = {index: one.example for index, one in encoded.items()}
         decoder = self._engine.decoder
         outputs = self._run_batches(examples) if decoder is None else _decoded(decoder, examples)
         for index, output in outputs:
             self._raise_if_stopped()
             answer = self._task.decode(self._state, examples[index], output, self._parameters)
-            lines[index] = _line({"index": index, **answer})
+            lines[index] = encoded[index].line(index, answer)
             on(1)
         return [lines[index] for index in pending]
 
@@ -229,5 +241,7 @@ def predict(
     return Predicted(total, failed, stopped=False)
 
 
-def _line(answer: Json) -> bytes:
-    return orjson.dumps(answer, bytes_to_json, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+def _line(index: int, item_id: str | None, result: Json) -> bytes:
+    name = {} if item_id is None else {"item_id": item_id}
+    line = {"index": index, **name, **result}
+    return orjson.dumps(line, bytes_to_json, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
