@@ -23,6 +23,7 @@ from app.tasks.contract import (
     batch_stream_problems,
 )
 from app.tasks.demonstration import Demo
+from app.tasks.preview import PreviewRows
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import SPLIT, partition_rows
 from app.tasks.shared.text_checks import TEXT
@@ -56,7 +57,14 @@ from app.tasks.speech.options import (
     default_hyperparameters,
     window_steps,
 )
-from app.tasks.speech.reading import AUDIO, RATE, read_members, read_recordings
+from app.tasks.speech.reading import (
+    AUDIO,
+    RATE,
+    SpeechPreviewRow,
+    preview_recordings,
+    read_members,
+    read_recordings,
+)
 from app.typedefs import Json
 
 BASELINE_FIELDS = ("wer", "cer", "sentence_error_rate")
@@ -73,6 +81,7 @@ class Speech:
     instance: ClassVar[type[msgspec.Struct]] = SpeechInstance
     parameters: ClassVar[type[msgspec.Struct]] = SpeechParameters
     prediction: ClassVar[type[object]] = SpeechPrediction
+    preview_row: ClassVar[type[object]] = SpeechPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "an hour of sentences": ({"train_seconds": 3_600.0, "lengths": {"median": 4.0}}, {}),
@@ -154,6 +163,10 @@ class Speech:
         """Each clip as a WAV file."""
         del state
         return SpeechInstances(Ragged.from_arrays(arrays, AUDIO), int(arrays[RATE][0]))
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        """The members with their transcripts."""
+        return preview_recordings(arrays)
 
     def encode(self, state: Json, instance: SpeechInstance, parameters: SpeechParameters) -> Example:
         """A recording as log-mel frames (time, bins), at the sample rate of the training data."""
