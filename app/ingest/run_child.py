@@ -43,7 +43,7 @@ def ingest(
     filename: str = "",
     module: str = "app.ingest.child",
 ) -> IngestResult:
-    """Read a file in a child process, which stores its arrays as `out/arrays.npz`.
+    """Read a file in a child process, which stores its arrays and its preview in `out`.
 
     Of a compressed file, whose `format` may be None, the child finds the format by content and `filename`.
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import orjson
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.tables import Dataset, Job
-from app.errors import Conflict, Invalid, NotFound, Problem
+from app.errors import Conflict, DatasetInvalid, Invalid, NotFound, Problem
 from app.identifiers import new_id
 from app.infrastructure.storage import Storage
 from app.ingest import file_kinds, run_child
@@ -16,6 +18,8 @@ from app.ingest.limits import FileLimits
 from app.services.paging import Paging
 from app.states import LIVE
 from app.tasks import TASKS
+from app.tasks.preview import PREVIEW_FILE
+from app.typedefs import Json
 from app.validation.names import unknown_name
 
 
@@ -91,10 +95,15 @@ def find_same(session: Session, upload: Upload) -> Dataset | None:
 
 
 def store(storage: Storage, dataset: Dataset, upload: Upload) -> None:
-    """Store the file and its arrays; until the row is committed, cleanup may treat them as orphans."""
+    """Store the file with its arrays and preview; until the row is there, cleanup may delete them."""
     storage.put(f"{prefix(dataset.id)}/content", upload.path)
     for path in sorted((upload.path.parent / "arrays").iterdir()):
-        storage.put(f"{prefix(dataset.id)}/arrays/{path.name}", path)
+        storage.put(_stored_key(dataset.id, path.name), path)
+
+
+def _stored_key(dataset_id: str, name: str) -> str:
+    """The key of a file that reading an upload has made: workers fetch all of `arrays/`."""
+    return f"{prefix(dataset_id)}/{name}" if name == PREVIEW_FILE else f"{prefix(dataset_id)}/arrays/{name}"
 
 
 def list_page(session: Session, paging: Paging) -> list[Dataset]:
@@ -113,6 +122,45 @@ def get(session: Session, dataset_id: str) -> Dataset:
 def read_content(storage: Storage, dataset_id: str) -> Iterator[bytes]:
     """Yield the uploaded file in chunks; raises `NotFound` before the first."""
     return storage.read(f"{prefix(dataset_id)}/content")
+
+
+def load_preview(storage: Storage, dataset_id: str) -> Json:
+    """The number of a data set's `examples` and its first `rows`; raises `NotFound` if none are stored."""
+    preview: Json = orjson.loads(b"".join(storage.read(_stored_key(dataset_id, PREVIEW_FILE))))
+    return preview
+
+
+def make_preview(
+    storage: Storage,
+    dataset: Dataset,
+    directory: Path,
+    seconds: float,
+    limits: FileLimits = FileLimits(),  # noqa: B008 - it is frozen
+) -> Json:
+    """Read a file anew that was stored without a preview, as earlier versions did, and store its preview.
+
+    Raises `Conflict` if the file would not be accepted today, and what `run_child.ingest` raises else.
+    """
+    path, arrays = directory / "content", directory / "arrays"
+    storage.fetch_file(f"{prefix(dataset.id)}/content", path)
+    arrays.mkdir()
+    columns: Any = dataset.summary.get("columns", {})
+    try:
+        run_child.ingest(
+            path,
+            task=dataset.task,
+            format=dataset.format,
+            filename=dataset.filename,
+            columns=columns,
+            out=arrays,
+            seconds=seconds,
+            limits=limits,
+        )
+    except DatasetInvalid as error:
+        detail = f"The data set has no preview, and its file would be refused today: {error.message}"
+        raise Conflict(detail) from error
+    storage.put(_stored_key(dataset.id, PREVIEW_FILE), arrays / PREVIEW_FILE)
+    return load_preview(storage, dataset.id)
 
 
 def remove(session: Session, dataset_id: str) -> Callable[[Storage], None]:

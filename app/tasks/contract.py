@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from app.errors import Problem
 from app.tasks.arrays import Array, Arrays, Floats, Ints
 from app.tasks.demonstration import Demo
+from app.tasks.preview import PreviewRows
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
 
@@ -216,6 +217,7 @@ class Task(Protocol):
     instance: ClassVar[type[msgspec.Struct]]
     parameters: ClassVar[type[msgspec.Struct]]
     prediction: ClassVar[type[object]]  # a `Prediction`: the documented form of what `decode` returns
+    preview_row: ClassVar[type[object]]  # a `PreviewRow`: the documented form of a row of `preview`
     example_instance: ClassVar[Json]
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]]  # summaries and options with other defaults
     loss_changing: ClassVar[frozenset[str]]  # settings whose losses cannot be compared with each other
@@ -264,6 +266,10 @@ class Task(Protocol):
 
     def instances(self, arrays: Arrays, state: Json) -> Instances:
         """All examples of a data set in order, as instances; the arrays may be memory-mapped."""
+        ...
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        """All examples of a data set in order, for people: as they were understood, never a file's bytes."""
         ...
 
     def encode(self, state: Json, instances: Iterable[Any], parameters: Any) -> list[Example]:

@@ -11,6 +11,7 @@ from app.tasks.shared.table_cells import shorten
 from app.tasks.source import Faults, Source
 from app.typedefs import Json
 
+MEMBER_NAMES = "members"  # stored arrays: the name of each example's member
 UNLISTED = "in no line of the manifest"  # why a member is left out
 
 

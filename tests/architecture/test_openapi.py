@@ -98,7 +98,8 @@ def test_times_are_told_as_times() -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["/v1/datasets", "/v1/jobs", "/v1/sweeps", "/v1/models", "/v1/models/{name}/versions"]
+    "prefix",
+    ["/v1/datasets", "/v1/jobs", "/v1/sweeps", "/v1/models", "/v1/models/{name}/versions", "/v1/workers"],
 )
 def test_lists_are_paged_alike(prefix: str) -> None:
     parameters = {one["name"]: one["schema"] for one in DOCUMENT["paths"][prefix]["get"]["parameters"]}

@@ -15,6 +15,7 @@ from app.errors import Invalid, Problem
 from app.tasks.arrays import Arrays, Floats, Ints
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Prediction, Split, TensorField
 from app.tasks.demonstration import Demo
+from app.tasks.preview import PreviewRow, PreviewRows
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import UNASSIGNED, partition_rows
 from app.tasks.source import Faults, Reading, Source
@@ -45,6 +46,12 @@ class MelodyPrediction(Prediction):
     """The notes of a recording."""
 
     notes: str
+
+
+class MelodyPreviewRow(PreviewRow):
+    """A recording."""
+
+    frames: int
 
 
 def frames_of(samples: bytes) -> Floats:
@@ -98,6 +105,7 @@ class Melody(OneByOne):
     instance: ClassVar[type[msgspec.Struct]] = MelodyInstance
     parameters: ClassVar[type[msgspec.Struct]] = MelodyParameters
     prediction: ClassVar[type[object]] = MelodyPrediction
+    preview_row: ClassVar[type[object]] = MelodyPreviewRow
     example_instance: ClassVar[Json] = {"samples": ""}
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"recordings": ({}, {})}
     loss_changing: ClassVar[frozenset[str]] = frozenset()
@@ -159,6 +167,10 @@ class Melody(OneByOne):
 
     def instances(self, arrays: Arrays, state: Json) -> MelodyInstances:
         return MelodyInstances(Ragged.from_arrays(arrays, "frames"))
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        frames = Ragged.from_arrays(arrays, "frames")
+        return PreviewRows(len(frames), lambda row: {"frames": len(frames[row]), "truncated": False})
 
     def encode_instance(self, state: Json, instance: MelodyInstance, parameters: Any) -> Example:
         try:

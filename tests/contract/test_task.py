@@ -30,6 +30,7 @@ from app.tasks.contract import (
     Task,
     bytes_to_json,
 )
+from app.tasks.preview import MAX_PREVIEW_ROWS, encode_preview
 from app.tasks.source import Faults, Reading
 from app.typedefs import Json
 from tests.support.factories import clips, labels, music, recordings
@@ -506,6 +507,21 @@ def test_every_example_of_its_data_set_is_an_instance(
         np.testing.assert_array_equal(one.inputs, other.inputs)
     with pytest.raises(IndexError):
         instances[len(instances)]
+
+
+def test_its_preview_is_small_json_as_documented(case: Case, read: Callable[[Case], Reading]) -> None:
+    rows = case.task.preview(read(case).arrays)
+    assert rows.total > 0
+    shown = json.loads(encode_preview(rows))
+    assert shown["examples"] == rows.total
+    assert len(shown["rows"]) == min(rows.total, MAX_PREVIEW_ROWS)
+    schema = msgspec.json.schema(case.task.preview_row)
+    (described,) = [one for name, one in schema["$defs"].items() if name == case.task.preview_row.__name__]
+    for row in shown["rows"]:
+        jsonschema.validate(row, schema)
+        assert row.keys() <= described["properties"].keys()
+        assert row["truncated"] in (True, False)
+        assert len(json.dumps(row)) < 20_000
 
 
 def test_encoding_changes_nothing_and_is_repeatable(case: Case, planned: Callable[[Case], Plan]) -> None:

@@ -164,7 +164,8 @@ def check_serving(printed: str, programs: list[str]) -> None:
     assert (answer["version"], len(answer["predictions"][0]["mean"])) == (2, 3)
     assert re.search(r"^server-timing: queue;dur=.*compute;dur=.*total;dur=", printed, re.MULTILINE)
     batch = only(answers, "index")
-    assert (batch["index"], len(batch["mean"])) == (0, 7)
+    assert (batch["index"], batch["item_id"]) == (0, batch["prediction"]["item_id"])
+    assert len(batch["prediction"]["mean"]) == 7
     assert {field["name"] for field in only(answers, "platform")["inputs"]} >= {
         "values",
         "start",

@@ -80,11 +80,13 @@ def test_every_series_has_the_answer_that_a_request_gets(stack: Stack, undisturb
     by_name = {line["item_id"]: line for line in found if "item_id" in line}
     for wanted in answer["predictions"]:
         line = by_name[wanted["item_id"]]
-        assert line.keys() == wanted.keys() | {"index"}
-        assert line["mean"] == pytest.approx(wanted["mean"], rel=1e-6)
+        assert line.keys() == {"index", "item_id", "prediction"}
+        prediction = line["prediction"]
+        assert prediction.keys() == wanted.keys()
+        assert prediction["mean"] == pytest.approx(wanted["mean"], rel=1e-6)
         for level, quantile in wanted["quantiles"].items():
-            assert line["quantiles"][level] == pytest.approx(quantile, rel=1e-6)
-        assert line["timestamps"] == wanted["timestamps"] == ["2021-03-01", "2021-04-01", "2021-05-01"]
+            assert prediction["quantiles"][level] == pytest.approx(quantile, rel=1e-6)
+        assert prediction["timestamps"] == wanted["timestamps"] == ["2021-03-01", "2021-04-01", "2021-05-01"]
     for index in range(0, SERIES, EVERY):
         error = {"pointer": "/values", "detail": "At least one value must be observed."}
         assert found[index] == {"index": index, "item_id": f"s{index}", "error": error}

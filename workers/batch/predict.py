@@ -1,5 +1,7 @@
 """Batch prediction: every example of a data set in full batches, as JSON Lines in parts of a fixed size.
 
+A line has the `index` of its example, the `item_id` of one that has an id, and a `prediction` or an `error`.
+
 The instances of a part depend on their number alone, and its batches on its instances alone: a part that is
 computed again has the same bytes.
 """
@@ -58,6 +60,18 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """An instance that can be predicted, and its id, if it has one."""
+
+    example: Example
+    item_id: str | None
+
+    def line(self, index: int, prediction: Json) -> bytes:
+        """The line of the result."""
+        return _line(index, self.item_id, {"prediction": prediction})
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why an instance cannot be predicted, and the instance's id, if it has one."""
 
@@ -68,8 +82,7 @@ class Refusal:
         """The line of the result."""
         problems = self.error.problems
         error = {"pointer": problems[0].pointer if problems else "", "detail": self.error.message}
-        name = {} if self.item_id is None else {"item_id": self.item_id}
-        return _line({"index": index, **name, "error": error})
+        return _line(index, self.item_id, {"error": error})
 
 
 class BatchProgress:
@@ -111,14 +124,14 @@ class Writer:
     def write(self, file: BinaryIO, instances: Instances, indices: range, on: Callable[[int], None]) -> int:
         """Write the lines of some instances; how many could not be predicted. Raises `Stopped`."""
         failed = floats = 0
-        pending: dict[int, Example | Refusal] = {}
+        pending: dict[int, Encoded | Refusal] = {}
         together = 1 if self._task.slow_to_encode else ENCODE_INSTANCES
         for start in range(indices.start, indices.stop, together):
             rows = range(start, min(start + together, indices.stop))
             for index, one in zip(rows, self._encode(list(self._read(instances, rows))), strict=True):
                 pending[index] = one
                 failed += isinstance(one, Refusal)
-                floats += one.inputs.size if isinstance(one, Example) else 0
+                floats += one.example.inputs.size if isinstance(one, Encoded) else 0
                 if floats >= MAX_BATCH_FLOATS or index == indices[-1]:
                     file.writelines(self._lines(pending, on))
                     pending, floats = {}, 0
@@ -133,21 +146,24 @@ class Writer:
         if self._should_stop():
             raise Stopped
 
-    def _encode(self, instances: Sequence[Any]) -> list[Example | Refusal]:
+    def _encode(self, instances: Sequence[Any]) -> list[Encoded | Refusal]:
         """Each instance encoded, or why it cannot be; those that cannot be are searched for by halves."""
+        names = [getattr(instance, "item_id", None) for instance in instances]
         try:
-            return [*self._task.encode(self._state, instances, self._parameters)]
+            examples = self._task.encode(self._state, instances, self._parameters)
+            return [*map(Encoded, examples, names)]
         except (Invalid, Unavailable) as error:
             if len(instances) == 1:
-                return [Refusal(error, getattr(instances[0], "item_id", None))]
+                return [Refusal(error, names[0])]
         half = len(instances) // 2
         return self._encode(instances[:half]) + self._encode(instances[half:])
 
-    def _lines(self, pending: dict[int, Example | Refusal], on: Callable[[int], None]) -> list[bytes]:
+    def _lines(self, pending: dict[int, Encoded | Refusal], on: Callable[[int], None]) -> list[bytes]:
         """Predict those that can be; lines in input order."""
-        examples = {index: one for index, one in pending.items() if isinstance(one, Example)}
+        encoded = {index: one for index, one in pending.items() if isinstance(one, Encoded)}
         lines = {index: one.line(index) for index, one in pending.items() if isinstance(one, Refusal)}
         on(len(lines))
+        examples = {index: one.example for index, one in encoded.items()}
         decoder = self._engine.decoder
         outputs = self._run_batches(examples) if decoder is None else _decoded(decoder, examples)
         while some := list(islice(outputs, DECODE_INSTANCES if decoder is None else 1)):
@@ -157,7 +173,7 @@ class Writer:
                 self._state, [examples[index] for index in rows], row_outputs, self._parameters
             )
             lines |= {
-                index: _line({"index": index, **answer}) for index, answer in zip(rows, answers, strict=True)
+                index: encoded[index].line(index, answer) for index, answer in zip(rows, answers, strict=True)
             }
             on(len(some))
         return [lines[index] for index in pending]
@@ -243,5 +259,7 @@ def predict(
     return Predicted(total, failed, stopped=False)
 
 
-def _line(answer: Json) -> bytes:
-    return orjson.dumps(answer, bytes_to_json, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+def _line(index: int, item_id: str | None, result: Json) -> bytes:
+    name = {} if item_id is None else {"item_id": item_id}
+    line = {"index": index, **name, **result}
+    return orjson.dumps(line, bytes_to_json, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

@@ -27,11 +27,12 @@ def task_components() -> Json:
             components |= _request_components(task, model)
         components[f"{_title(task)}PredictIn"] = _predict_request(task)
         components[f"{_title(task)}PredictOut"] = _predict_response(task)
+        components[f"{_title(task)}DatasetPreviewOut"] = _preview_response(task)
     for model in (JobIn, SweepIn):
         components[model.__name__] = _union_by_task(model)
-    for name in ("PredictIn", "PredictOut"):
+    for name, owner in (("PredictIn", "model"), ("PredictOut", "model"), ("DatasetPreviewOut", "data set")):
         components[name] = {
-            "description": "By the task of the model that the path names.",
+            "description": f"By the task of the {owner} that the path names.",
             "anyOf": [reference(_title(task) + name) for task in _tasks()],
         }
     return components
@@ -72,7 +73,7 @@ def _example_options(task: Task) -> Json:
 
 
 def _msgspec_components(task: Task) -> Json:
-    kinds = [task.instance, task.parameters, task.prediction]
+    kinds = [task.instance, task.parameters, task.prediction, task.preview_row]
     _, components = msgspec.json.schema_components(kinds, ref_template=REF + "{name}")
     return components
 
@@ -128,5 +129,19 @@ def _predict_response(task: Task) -> Json:
             "model": {"type": "string"},
             "version": {"type": "integer"},
             "predictions": {"type": "array", "items": reference(task.prediction.__name__)},
+        },
+    }
+
+
+def _preview_response(task: Task) -> Json:
+    return {
+        "type": "object",
+        "description": f"The first examples of a data set for {task.name}, in order.",
+        "required": ["dataset", "task", "data", "has_more"],
+        "properties": {
+            "dataset": {"type": "string"},
+            "task": {"type": "string", "const": task.name},
+            "data": {"type": "array", "items": reference(task.preview_row.__name__)},
+            "has_more": {"type": "boolean"},
         },
     }

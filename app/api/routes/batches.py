@@ -83,7 +83,11 @@ def result(
     if_range: Annotated[str | None, Header()] = None,
     range_: Annotated[str | None, Header(alias="Range")] = None,
 ) -> Response:
-    """The predictions of a batch: one JSON object a line, in the order of the data set."""
+    """The predictions of a batch: one JSON object a line, in the order of the data set.
+
+    A line has the `index` of its example, its `item_id` if it has one, and either the `prediction` that a
+    request would get or an `error` with `pointer` and `detail`.
+    """
     with shared.readers() as session:
         parts = batch_predictions.result_parts(session, shared.storage, job_id)
     size = sum(parts.values())

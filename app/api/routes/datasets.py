@@ -13,6 +13,7 @@ from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
+from starlette.concurrency import run_in_threadpool
 
 from app.api.deps import (
     AppState,
@@ -26,12 +27,14 @@ from app.api.deps import (
 from app.api.multipart import UploadForm, receive_upload
 from app.api.response_schemas import BINARY_CONTENT, reference
 from app.database.tables import Dataset
-from app.errors import Invalid, NoSpace, Problem, pointer
+from app.errors import Invalid, NoSpace, NotFound, Problem, pointer
 from app.schemas import DatasetOut, Page
 from app.services import datasets, idempotency
 from app.services.datasets import Upload
 from app.services.idempotency import CachedResponse, KeyedRequest, KeyLock
 from app.tasks import TASKS
+from app.tasks.preview import MAX_PREVIEW_ROWS
+from app.typedefs import Json
 from app.validation.names import unknown_name
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -214,6 +217,56 @@ def content(dataset_id: str, shared: StateDep) -> StreamingResponse:
     headers = {"Content-Length": str(row.bytes), "Content-Disposition": f'attachment; filename="{row.id}"'}
     chunks = datasets.read_content(shared.storage, dataset_id)
     return StreamingResponse(chunks, media_type="application/octet-stream", headers=headers)
+
+
+@router.get(
+    "/{dataset_id}/preview",
+    response_model=None,
+    responses={
+        200: {
+            "description": "The preview",
+            "content": {"application/json": {"schema": reference("DatasetPreviewOut")}},
+        }
+    },
+    operation_id="get_dataset_preview",
+)
+async def preview(
+    dataset_id: str, shared: StateDep, limit: Annotated[int, Query(ge=1, le=MAX_PREVIEW_ROWS)] = 10
+) -> Response:
+    """The first examples as they were understood; what is long in one is cut.
+
+    There are fewer than asked for where the first ones are very large.
+    """
+    dataset, stored = await run_in_threadpool(_find_preview, shared, dataset_id)
+    if stored is None:
+        loop = asyncio.get_running_loop()
+        stored = await loop.run_in_executor(shared.upload_threads, _make_preview, shared, dataset)
+    rows = stored["rows"][:limit]
+    body = {
+        "dataset": dataset.id,
+        "task": dataset.task,
+        "data": rows,
+        "has_more": len(rows) < stored["examples"],
+    }
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+def _find_preview(shared: AppState, dataset_id: str) -> tuple[Dataset, Json | None]:
+    with shared.readers() as session:
+        dataset = datasets.get(session, dataset_id)
+    try:
+        return dataset, datasets.load_preview(shared.storage, dataset_id)
+    except NotFound:
+        return dataset, None
+
+
+def _make_preview(shared: AppState, dataset: Dataset) -> Json:
+    if shutil.disk_usage(shared.incoming).free < dataset.bytes + RESERVE_BYTES:
+        raise NoSpace
+    with tempfile.TemporaryDirectory(dir=shared.incoming) as directory:
+        return datasets.make_preview(
+            shared.storage, dataset, Path(directory), shared.limits.ingest_seconds, shared.limits.files
+        )
 
 
 @router.delete("/{dataset_id}", status_code=204, operation_id="delete_dataset")

@@ -176,10 +176,14 @@ async def events(
     shared: StateDep,
     after: Annotated[int, Query(ge=0, le=MAX_SEQ)] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE_EVENTS)] = 50,
+    cursor: Annotated[
+        int | None, Query(ge=0, le=MAX_SEQ, description="The `next_cursor` of a page, as `after`.")
+    ] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The job's events, oldest first: a page of JSON, or a stream that ends with the job."""
     await asyncio.to_thread(_get, shared, job_id)
+    after = max(after, cursor or 0)
     if "text/event-stream" in request.headers.get("accept", ""):
         if last_event_id is not None and last_event_id.isdecimal():
             after = max(after, min(int(last_event_id[:MAX_SEQ_DIGITS]), MAX_SEQ))
@@ -190,8 +194,8 @@ async def events(
     rows = await asyncio.to_thread(_events, shared, job_id, after, limit)
     has_more = len(rows) > limit
     page = [EventOut.of(row) for row in rows[:limit]]
-    cursor = str(page[-1].seq) if has_more else None
-    return json_response(Page(data=page, has_more=has_more, next_cursor=cursor))
+    next_cursor = str(page[-1].seq) if has_more else None
+    return json_response(Page(data=page, has_more=has_more, next_cursor=next_cursor))
 
 
 def _events(shared: AppState, job_id: str, after: int, limit: int) -> list[JobEvent]:

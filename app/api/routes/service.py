@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.deps import AppState, ReadSession, StateDep, json_response
+from app.api.deps import AppState, PagingDep, ReadSession, StateDep, page_response
 from app.api.response_schemas import HealthOut, ReadinessOut, TasksOut, documented
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
@@ -110,7 +110,7 @@ def _describe_defaults(task: Task, summary: Json, options: Json) -> Json:
 
 
 @router.get("/v1/workers", response_model=Page[WorkerOut], operation_id="list_workers")
-def list_workers(session: ReadSession) -> Response:
-    """Live workers."""
-    data = [WorkerOut.of(worker, busy_with) for worker, busy_with in workers.list_live(session)]
-    return json_response(Page(data=data, has_more=False, next_cursor=None))
+def list_workers(session: ReadSession, paging: PagingDep) -> Response:
+    """Live workers, those that began last first."""
+    rows = workers.list_page(session, paging)
+    return page_response(paging, rows, "id", lambda row: WorkerOut.of(row.worker, row.job_id))

@@ -1,14 +1,29 @@
 """The table of workers: which ones are alive, and which job each one runs."""
 
+from typing import Any, NamedTuple
+
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
 from app.database.tables import Job, Worker
 from app.infrastructure.liveness import LIVE_SECONDS
+from app.services.paging import Paging
 from app.states import Status
 
 DELETE_AFTER_SECONDS = 3600.0  # without a report for longer, its row is deleted
+
+
+class LiveWorker(NamedTuple):
+    """A live worker, and the id of the job it runs, if any."""
+
+    worker: Worker
+    job_id: str | None
+
+    @property
+    def id(self) -> str:
+        """The id of the worker."""
+        return str(self.worker.id)
 
 
 def report_alive(session: Session, worker: Worker) -> None:
@@ -24,12 +39,20 @@ def remove(session: Session, worker_id: str) -> None:
     session.execute(delete(Worker).where(Worker.id == worker_id))
 
 
-def list_live(session: Session) -> list[tuple[Worker, str | None]]:
-    """Return the live workers by id, each with the id of the job it runs, if any."""
-    query = (
+def list_live(session: Session) -> list[LiveWorker]:
+    """Return all live workers by id."""
+    return [LiveWorker(*row) for row in session.execute(_live().order_by(Worker.id))]
+
+
+def list_page(session: Session, paging: Paging) -> list[LiveWorker]:
+    """Return the page's live workers, those that began last first, and one more if there are more."""
+    return [LiveWorker(*row) for row in session.execute(paging.apply(_live(), Worker.id))]
+
+
+def _live() -> Any:
+    """The query of live workers with their jobs."""
+    return (
         select(Worker, Job.id)
         .outerjoin(Job, (Job.owner == Worker.id) & (Job.status == Status.RUNNING))
         .where(Worker.last_seen > db_now() - LIVE_SECONDS)
-        .order_by(Worker.id)
     )
-    return [(worker, job_id) for worker, job_id in session.execute(query)]

@@ -15,7 +15,7 @@ from app.tasks.shared.text_checks import TEXT, text_problem
 from app.tasks.source import Faults, Reading, Source, possible_answers
 from app.typedefs import Json
 
-VALUES, LABEL = "values", "label"
+VALUES, LABEL, LABELS = "values", "label", "labels"
 FIELDS = frozenset((TEXT, VALUES, LABEL, SPLIT))
 MAX_STEPS, MAX_CHANNELS = 100_000, 4_096
 MIN_LABEL_EXAMPLES = 5  # a label with fewer examples causes a warning
@@ -115,7 +115,7 @@ class ClassificationReader:
         names = sorted({label for label in self.labels if label is not None})
         numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}
         arrays: Arrays = {
-            **Texts.of(names).arrays("labels"),
+            **Texts.of(names).arrays(LABELS),
             LABEL: np.array([numbers.get(label, -1) for label in self.labels], np.int64),
             SPLIT: np.array(self.codes, np.int8),
         }

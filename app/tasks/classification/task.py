@@ -23,7 +23,8 @@ from app.tasks.classification.options import (
     check_options,
     default_hyperparameters,
 )
-from app.tasks.classification.reading import LABEL, VALUES, read_labelled, read_values
+from app.tasks.classification.preview import ClassificationPreviewRow, preview_examples
+from app.tasks.classification.reading import LABEL, LABELS, VALUES, read_labelled, read_values
 from app.tasks.classification.sensor_encoding import (
     EncodedReadings,
     encode_readings,
@@ -33,6 +34,7 @@ from app.tasks.classification.text_encoding import EncodedTexts, fit_encoder, lo
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.preview import PreviewRows
 from app.tasks.shared import label_metrics
 from app.tasks.shared.label_weights import label_weights
 from app.tasks.shared.ragged import Ragged, Texts
@@ -101,6 +103,7 @@ class Classification:
     instance: ClassVar[type[msgspec.Struct]] = ClassificationInstance
     parameters: ClassVar[type[msgspec.Struct]] = ClassificationParameters
     prediction: ClassVar[type[object]] = label_metrics.LabelPrediction
+    preview_row: ClassVar[type[object]] = ClassificationPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "10,000 texts": ({"kind": TEXT, "examples": 10_000}, {}),
@@ -148,7 +151,7 @@ class Classification:
         """Split by label, and fit vocabulary or scale on the training part."""
         del bptt_steps  # a sequence has one loss
         kind = TEXT if TEXT in arrays else VALUES
-        labels = Texts.from_arrays(arrays, "labels")
+        labels = Texts.from_arrays(arrays, LABELS)
         rows = partition_rows(arrays[SPLIT], seed, arrays[LABEL])
         state: Json = {"kind": kind, "labels": labels.pick(range(len(labels))), "temperature": 1.0}
         state["longest"], state["calibrate"] = options.max_steps(kind), options.calibrate
@@ -199,6 +202,10 @@ class Classification:
         """Each example without its label."""
         del state
         return ClassificationInstances(arrays)
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        """The texts or readings with their labels."""
+        return preview_examples(arrays)
 
     def encode(
         self,

@@ -53,10 +53,12 @@ from app.tasks.forecasting.preprocessing import (
     fit_scale,
 )
 from app.tasks.forecasting.reading.instances import read_instances
+from app.tasks.forecasting.reading.preview import ForecastingPreviewRow, preview_series
 from app.tasks.forecasting.reading.summary import untrainable
 from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.sampling import ForecastOrigins, TrainingWindows
 from app.tasks.forecasting.series import SeriesSet
+from app.tasks.preview import PreviewRows
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
 
@@ -87,6 +89,7 @@ class Forecasting:
     instance: ClassVar[type[msgspec.Struct]] = ForecastingInstance
     parameters: ClassVar[type[msgspec.Struct]] = ForecastingParameters
     prediction: ClassVar[type[object]] = ForecastPrediction
+    preview_row: ClassVar[type[object]] = ForecastingPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"series": ({}, {"horizon": 24})}
     slow_to_encode: ClassVar[bool] = False
@@ -199,6 +202,10 @@ class Forecasting:
     def instances(self, arrays: Arrays, state: Json) -> ForecastingInstanceView:
         """Each series up to its last observed value, as a request."""
         return ForecastingInstanceView(SeriesSet.from_arrays(arrays), state)
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        """Each series on its grid, with all its columns."""
+        return preview_series(SeriesSet.from_arrays(arrays))
 
     def encode(
         self, state: Json, instances: Iterable[ForecastingInstance], parameters: ForecastingParameters

@@ -56,7 +56,9 @@ from app.tasks.generation.options import (
     network_defaults,
     training_defaults,
 )
+from app.tasks.generation.preview import GenerationPreviewRow, preview_documents
 from app.tasks.generation.reading import read_documents, untrainable
+from app.tasks.preview import PreviewRows
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
 from app.tasks.shared.splits import SPLIT
@@ -101,6 +103,7 @@ class Generation:
     instance: ClassVar[type[msgspec.Struct]] = GenerationInstance
     parameters: ClassVar[type[msgspec.Struct]] = GenerationParameters
     prediction: ClassVar[type[object]] = GenerationPrediction
+    preview_row: ClassVar[type[object]] = GenerationPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         f"a million characters, read by {unit}": ({"train_characters": 1_000_000}, {"tokens": unit.value})
@@ -182,6 +185,10 @@ class Generation:
     def instances(self, arrays: Arrays, state: Json) -> GenerationInstances:
         """Each document as a prompt."""
         return GenerationInstances(Texts.from_arrays(arrays, TEXT), state["unit"])
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        """The beginnings of the documents."""
+        return preview_documents(arrays)
 
     def encode(
         self, state: Json, instances: Iterable[GenerationInstance], parameters: GenerationParameters

@@ -7,10 +7,10 @@ import numpy as np
 
 from app.media.decoder import MediaDecoder
 from app.tasks.arrays import Arrays, Ints
-from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings
+from app.tasks.media_members import MEMBER_NAMES, UNLISTED, MediaMembers, left_out_warnings
 from app.tasks.music.codings.pieces import KEYS, MELODIC_KEYS, Coding, Piece
 from app.tasks.music.codings.selection import coding_to_json, fit_coding
-from app.tasks.shared.ragged import Ragged
+from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, TRAINING_CODES, UNASSIGNED, count_splits, read_split
 from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten
 from app.tasks.source import Faults, Source
@@ -35,6 +35,7 @@ class MidiFile(NamedTuple):
 def read_pieces(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]]:
     """The arrays of a data set, its summary and warnings; every fault goes to `faults`."""
     pieces: list[Piece] = []
+    names: list[str] = []
     codes: list[int] = []
     warnings: list[str] = []
     files = list(_list_files(source, faults, warnings))
@@ -46,6 +47,7 @@ def read_pieces(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]
                 _, decoded = member
                 warnings += [f"The member {shorten(file.name)} {remark}." for remark in decoded["warnings"]]
                 pieces.append(piece_of(decoded))
+                names.append(file.name)
                 codes.append(file.split)
     if not files and not faults.problems:
         faults.add("The archive has no MIDI files: their names end with .mid or .midi.")
@@ -54,7 +56,8 @@ def read_pieces(source: Source, faults: Faults) -> tuple[Arrays, Json, list[str]
         faults.add("No piece is for training: `split` is valid or test for all.", column=SPLIT)
         faults.check()
     summary = summarize(pieces, np.array(codes))
-    return pieces_to_arrays(pieces) | {SPLIT: np.array(codes, np.int8)}, summary, _limited(warnings)
+    arrays = pieces_to_arrays(pieces) | Texts.of(names).arrays(MEMBER_NAMES)
+    return arrays | {SPLIT: np.array(codes, np.int8)}, summary, _limited(warnings)
 
 
 def read_beginnings(source: Source, faults: Faults) -> list[Json]:

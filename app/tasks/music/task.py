@@ -55,7 +55,9 @@ from app.tasks.music.options import (
     training_defaults,
     untrainable,
 )
+from app.tasks.music.preview import MusicPreviewRow, preview_pieces
 from app.tasks.music.reading import MIDI, StoredPieces, read_beginnings, read_pieces
+from app.tasks.preview import PreviewRows
 from app.tasks.shared.splits import SPLIT, partition_rows
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
@@ -88,6 +90,7 @@ class Music:
     instance: ClassVar[type[msgspec.Struct]] = MusicInstance
     parameters: ClassVar[type[msgspec.Struct]] = MusicParameters
     prediction: ClassVar[type[object]] = MusicPrediction
+    preview_row: ClassVar[type[object]] = MusicPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "300 chorales": ({"train_events": 60_000}, {}),
@@ -165,6 +168,10 @@ class Music:
         """Each piece as a beginning."""
         del state
         return MusicInstances(arrays)
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        """The members with what is in them."""
+        return preview_pieces(arrays)
 
     def encode(
         self, state: Json, instances: Iterable[MusicInstance], parameters: MusicParameters

@@ -3,18 +3,19 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from app.tasks.arrays import Ints
+from app.tasks.preview import SplitName
 from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
 from app.tasks.source import Faults
 from app.typedefs import Json
 
 SPLIT = "split"  # the field or column that assigns a row to a split
-SPLIT_NAMES = ("train", "valid", "test")
+SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
 UNASSIGNED = -1  # the code of a row that the file assigns to no split
 TRAIN, VALID, TEST = range(3)  # codes: indices of `SPLIT_NAMES`
 HELD_OUT_SHARE = 0.1  # of the training rows, for each of validation and test
@@ -35,6 +36,11 @@ def split_code(value: object) -> int | None:
     if value is None or value != value or (isinstance(value, str) and value.strip() in MISSING_TEXTS):  # noqa: PLR0124 - NaN
         return UNASSIGNED
     return SPLIT_NAMES.index(value) if isinstance(value, str) and value in SPLIT_NAMES else None
+
+
+def split_name(code: int) -> str | None:
+    """The name of a split by its code; None for `UNASSIGNED`."""
+    return None if code == UNASSIGNED else SPLIT_NAMES[code]
 
 
 def count_splits(codes: Iterable[int]) -> Json:

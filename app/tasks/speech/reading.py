@@ -8,7 +8,8 @@ import numpy as np
 from app.media.decoder import MediaDecoder
 from app.media.filterbank import FRAMES_A_SECOND, SHIFT_MS, frame_count
 from app.tasks.arrays import Array, Arrays
-from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings, too_few
+from app.tasks.media_members import MEMBER_NAMES, UNLISTED, MediaMembers, left_out_warnings, too_few
+from app.tasks.preview import PreviewRows, SplitPreviewRow, clip_text
 from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
@@ -29,6 +30,16 @@ MAX_EASY_SECONDS = 30  # of a recording; longer ones cause a warning
 MIN_CLIPS = 3  # one for each split
 NO_TEXTS = "No recording has a text."  # why there is nothing to learn
 MAX_CHARACTERS_SHOWN = 100  # in a summary
+
+
+class SpeechPreviewRow(SplitPreviewRow):
+    """A member of the archive, with `frames` of 10 ms; `text` is None where no recording has one."""
+
+    audio: str
+    text: str | None
+    seconds: float
+    sample_rate: int
+    frames: int
 
 
 @dataclass
@@ -162,6 +173,7 @@ def read_recordings(source: Source, faults: Faults) -> Reading:
         faults.check()
     clips = list(reader.clips.values())
     arrays: Arrays = {
+        **Texts.of([clip.name for clip in clips]).arrays(MEMBER_NAMES),
         **Ragged.of([clip.samples for clip in clips], np.int16).arrays(AUDIO),
         **Texts.of([clip.text or "" for clip in clips]).arrays(TEXT),
         RATE: np.array([rate], np.int64),
@@ -174,6 +186,26 @@ def read_members(source: Source, faults: Faults) -> list[Json]:
     """An instance for each member that the manifest names, or for all members where it names none."""
     members = MediaMembers(source, faults, AUDIO)
     return members.instances(members.named() or [(member.name, None) for member in source.members()])
+
+
+def preview_recordings(arrays: Arrays) -> PreviewRows:
+    """The recordings as they are stored, at one sample rate, with their transcripts."""
+    names, audio = Texts.from_arrays(arrays, MEMBER_NAMES), Ragged.from_arrays(arrays, AUDIO)
+    texts, rate = Ragged.from_arrays(arrays, TEXT), int(arrays[RATE][0])
+
+    def row(index: int) -> Json:
+        samples, (text, truncated) = len(audio[index]), clip_text(texts[index])
+        return {
+            AUDIO: names[index],
+            TEXT: text if len(texts.values) else None,
+            "seconds": round(samples / rate, 3),
+            RATE: rate,
+            "frames": frame_count(samples, rate),
+            SPLIT: splits.split_name(int(arrays[SPLIT][index])),
+            "truncated": truncated,
+        }
+
+    return PreviewRows(len(audio), row)
 
 
 def _check_clips(clips: list[UploadedRecording], faults: Faults) -> str | None:

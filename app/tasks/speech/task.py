@@ -26,6 +26,7 @@ from app.tasks.contract import (
 )
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.preview import PreviewRows
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import SPLIT, partition_rows
 from app.tasks.shared.text_checks import TEXT
@@ -59,7 +60,14 @@ from app.tasks.speech.options import (
     default_hyperparameters,
     window_steps,
 )
-from app.tasks.speech.reading import AUDIO, RATE, read_members, read_recordings
+from app.tasks.speech.reading import (
+    AUDIO,
+    RATE,
+    SpeechPreviewRow,
+    preview_recordings,
+    read_members,
+    read_recordings,
+)
 from app.typedefs import Json
 
 BASELINE_FIELDS = ("wer", "cer", "sentence_error_rate")
@@ -76,6 +84,7 @@ class Speech:
     instance: ClassVar[type[msgspec.Struct]] = SpeechInstance
     parameters: ClassVar[type[msgspec.Struct]] = SpeechParameters
     prediction: ClassVar[type[object]] = SpeechPrediction
+    preview_row: ClassVar[type[object]] = SpeechPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "an hour of sentences": ({"train_seconds": 3_600.0, "lengths": {"median": 4.0}}, {}),
@@ -158,6 +167,10 @@ class Speech:
         """Each clip as a WAV file."""
         del state
         return SpeechInstances(Ragged.from_arrays(arrays, AUDIO), int(arrays[RATE][0]))
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        """The members with their transcripts."""
+        return preview_recordings(arrays)
 
     def encode(
         self, state: Json, instances: Iterable[SpeechInstance], parameters: SpeechParameters

@@ -1,8 +1,9 @@
-"""The summary of a data set of tagged sentences, and its warnings."""
+"""The summary of a data set of tagged sentences, its preview, and its warnings."""
 
 import numpy as np
 
 from app.tasks.arrays import Array
+from app.tasks.preview import PreviewRows, SplitPreviewRow, shown_steps
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import unlearnable_warnings
 from app.tasks.shared.table_cells import shorten
@@ -13,6 +14,32 @@ from app.typedefs import Json
 
 MAX_TAGS_LISTED = 50  # the most frequent ones
 MAX_REPEATED_SHARE = 0.05  # of the test sentences: with more of them in the training split there is a warning
+
+
+class TaggingPreviewRow(SplitPreviewRow):
+    """The first tokens of a sentence, of which `length` counts all, with their tags if it has some."""
+
+    tokens: list[str]
+    tags: list[str] | None
+    length: int
+
+
+def preview_sentences(sentences: Sentences) -> PreviewRows:
+    """The sentences with tags as they are learned: those of entities all in one scheme."""
+
+    def row(index: int) -> Json:
+        words, start = sentences.tokens[index], int(sentences.tokens.offsets[index])
+        count = shown_steps(len(words), 1)
+        tags = sentences.tags[start : start + count].tolist()
+        return {
+            "tokens": sentences.words.pick(words[:count]),
+            "tags": [sentences.tag_names[tag] for tag in tags] if sentences.tag_names else None,
+            "length": len(words),
+            "split": splits.split_name(int(sentences.splits[index])),
+            "truncated": count < len(words),
+        }
+
+    return PreviewRows(len(sentences), row)
 
 
 def summarize(sentences: Sentences, file_scheme: str) -> "Json":

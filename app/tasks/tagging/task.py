@@ -15,6 +15,7 @@ from app.tasks.arrays import Arrays, Ints
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.preview import PreviewRows
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SplitRows, partition_rows
 from app.tasks.source import TOKEN_LINES, Faults, Reading, Source
@@ -38,6 +39,7 @@ from app.tasks.tagging.options import (
 )
 from app.tasks.tagging.reading import read_sentences
 from app.tasks.tagging.sentences import TOKENS, WORDS, Sentences, cut_sentences
+from app.tasks.tagging.summary import TaggingPreviewRow, preview_sentences
 from app.tasks.tagging.tag_schemes import PLAIN
 from app.tasks.tagging.vocabulary import learn_vocabulary, load_vocabulary
 from app.typedefs import Json
@@ -88,6 +90,7 @@ class Tagging:
     instance: ClassVar[type[msgspec.Struct]] = TaggingInstance
     parameters: ClassVar[type[msgspec.Struct]] = TaggingParameters
     prediction: ClassVar[type[object]] = TaggingPrediction
+    preview_row: ClassVar[type[object]] = TaggingPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "entities in 50,000 words": ({"scheme": "bio", "train_tokens": 50_000}, {}),
@@ -179,6 +182,10 @@ class Tagging:
         """The tokens of each sentence."""
         del state
         return TaggingInstances(arrays)
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        """The sentences with their tags."""
+        return preview_sentences(Sentences.from_arrays(arrays))
 
     def encode(
         self, state: Json, instances: Iterable[TaggingInstance], parameters: TaggingParameters

@@ -25,6 +25,7 @@ from app.tasks.contract import (
 )
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.preview import PreviewRows
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, partition_rows
@@ -53,6 +54,7 @@ from app.tasks.translation.options import (
     TranslationPrediction,
     check_options,
 )
+from app.tasks.translation.preview import TranslationPreviewRow, preview_pairs
 from app.tasks.translation.reading import SOURCE, TARGET, Pairs, read_pairs
 from app.typedefs import Json
 
@@ -101,6 +103,7 @@ class Translation:
     instance: ClassVar[type[msgspec.Struct]] = TranslationInstance
     parameters: ClassVar[type[msgspec.Struct]] = TranslationParameters
     prediction: ClassVar[type[object]] = TranslationPrediction
+    preview_row: ClassVar[type[object]] = TranslationPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"pairs of texts": ({}, {})}
     slow_to_encode: ClassVar[bool] = False
@@ -188,6 +191,10 @@ class Translation:
         """The source of each pair."""
         del state
         return TranslationInstances(Texts.from_arrays(arrays, SOURCE))
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        """The pairs of texts."""
+        return preview_pairs(Pairs.from_arrays(arrays))
 
     def encode(
         self, state: Json, instances: Iterable[TranslationInstance], parameters: TranslationParameters

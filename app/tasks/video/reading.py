@@ -8,7 +8,7 @@ import numpy as np
 
 from app.media.decoder import MediaDecoder
 from app.tasks.arrays import Arrays
-from app.tasks.media_members import UNLISTED, MediaMembers, left_out_warnings, too_few
+from app.tasks.media_members import MEMBER_NAMES, UNLISTED, MediaMembers, left_out_warnings, too_few
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels
 from app.tasks.shared.ragged import Ragged, Texts
@@ -19,6 +19,7 @@ from app.tasks.source import MANIFEST, Faults, Reading, Source
 from app.typedefs import Json
 
 VIDEO, LABEL, LABELS, CLIPS = "video", "label", "labels", "clips"
+FRAME_COUNTS, FRAME_SIZES = "frame_counts", "frame_sizes"
 FIELDS = (VIDEO, LABEL, SPLIT)
 NO_LABELS = "No clip has a label."  # why there is nothing to learn
 MAX_LABEL_CHARS = 200
@@ -31,6 +32,7 @@ TRIAL_FRAMES = {"size": 8, "color": False, "frames": 1}  # a clip is decoded who
 class Clip:
     """One line of the manifest with its file."""
 
+    name: str
     content: bytes
     label: str | None  # None: the line says nothing of it
     split: int  # its code
@@ -70,7 +72,7 @@ class VideoReader:
         content, facts = member
         if valid and split is not None:
             size = (facts["width"], facts["height"])
-            self.clips.append(Clip(content, label, split, facts["count"], size, facts["shortened"]))
+            self.clips.append(Clip(name, content, label, split, facts["count"], size, facts["shortened"]))
 
     def _read_name(self, line: int, value: object) -> str | None:
         wrong = "is missing." if value is None else text_problem(value)
@@ -128,10 +130,13 @@ class VideoReader:
         numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}
         contents = [np.frombuffer(clip.content, np.uint8) for clip in self.clips]
         return {
+            **Texts.of([clip.name for clip in self.clips]).arrays(MEMBER_NAMES),
             **Texts.of(names).arrays(LABELS),
             **Ragged.of(contents, np.uint8).arrays(CLIPS),
             LABEL: np.array([numbers.get(clip.label, -1) for clip in self.clips], np.int64),
             SPLIT: np.array([clip.split for clip in self.clips], np.int8),
+            FRAME_COUNTS: np.array([clip.frames for clip in self.clips], np.int64),
+            FRAME_SIZES: np.array([clip.size for clip in self.clips], np.int64),
         }
 
 

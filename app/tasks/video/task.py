@@ -15,6 +15,7 @@ from app.tasks.contract import Defaults, Example, Input, Output, Plan, Split, Te
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
 from app.tasks.media_members import MediaMembers
+from app.tasks.preview import PreviewRows
 from app.tasks.shared import label_metrics
 from app.tasks.shared.label_weights import label_weights
 from app.tasks.shared.ragged import Ragged, Texts
@@ -33,6 +34,7 @@ from app.tasks.video.options import (
     check_options,
     default_hyperparameters,
 )
+from app.tasks.video.preview import VideoPreviewRow, preview_clips
 from app.tasks.video.reading import CLIPS, FIELDS, LABEL, LABELS, VIDEO, read_clips
 from app.typedefs import Json
 
@@ -58,6 +60,7 @@ class VideoClassification:
     instance: ClassVar[type[msgspec.Struct]] = VideoInstance
     parameters: ClassVar[type[msgspec.Struct]] = VideoParameters
     prediction: ClassVar[type[object]] = label_metrics.LabelPrediction
+    preview_row: ClassVar[type[object]] = VideoPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "200 clips": ({"examples": 200}, {}),
@@ -148,6 +151,10 @@ class VideoClassification:
         """Each clip without its label."""
         del state
         return VideoInstances(arrays)
+
+    def preview(self, arrays: Arrays) -> PreviewRows:
+        """The members with their labels."""
+        return preview_clips(arrays)
 
     def encode(
         self, state: Json, instances: Iterable[VideoInstance], parameters: VideoParameters

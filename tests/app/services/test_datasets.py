@@ -26,7 +26,10 @@ def test_an_upload_is_ingested_and_stored(tmp_path: Path, storage: Storage) -> N
     assert (dataset.bytes, dataset.sha256) == (file.bytes, file.sha256)
     datasets.store(storage, dataset, file)
     prefix = datasets.prefix(dataset.id)
-    assert storage.keys("datasets") == [f"{prefix}/arrays/arrays.npz", f"{prefix}/content"]
+    names = ("arrays/arrays.npz", "content", "preview.json")
+    assert storage.keys("datasets") == [f"{prefix}/{name}" for name in names]
+    preview = datasets.load_preview(storage, dataset.id)
+    assert (preview["examples"], len(preview["rows"])) == (3, 3)
     assert b"".join(datasets.read_content(storage, dataset.id)) == file.path.read_bytes()
 
 

@@ -94,8 +94,9 @@ def test_every_instance_has_its_line_in_order(place: Place, tmp_path: Path) -> N
             assert line.keys() == {"index", "item_id", "error"}
             assert line["item_id"] == f"s{line['index']}"
         else:
-            assert line["item_id"] == f"s{line['index']}"
-            assert len(line["mean"]) == len(line["timestamps"]) == HORIZON
+            assert line.keys() == {"index", "item_id", "prediction"}
+            assert line["item_id"] == line["prediction"]["item_id"] == f"s{line['index']}"
+            assert len(line["prediction"]["mean"]) == len(line["prediction"]["timestamps"]) == HORIZON
 
 
 def test_an_instance_that_could_not_be_read_just_now_has_a_line_too(
@@ -124,12 +125,12 @@ def test_answers_are_those_of_one_request_at_a_time(place: Place, tmp_path: Path
             continue
         example = encode_one(TASK, place.state, instances[line["index"]], asked)
         outputs = place.engine.run(example.inputs[None], np.array([len(example.inputs)]))[0]
-        wanted = decode_one(TASK, place.state, example, outputs, asked)
-        assert line["mean"] == pytest.approx(wanted["mean"], rel=1e-6)
-        assert line["quantiles"].keys() == {"0.1", "0.7"}
+        wanted, found = decode_one(TASK, place.state, example, outputs, asked), line["prediction"]
+        assert found["mean"] == pytest.approx(wanted["mean"], rel=1e-6)
+        assert found["quantiles"].keys() == {"0.1", "0.7"}
         for level, values in wanted["quantiles"].items():
-            assert line["quantiles"][level] == pytest.approx(values, rel=1e-6)
-        assert line["timestamps"] == wanted["timestamps"]
+            assert found["quantiles"][level] == pytest.approx(values, rel=1e-6)
+        assert found["timestamps"] == wanted["timestamps"]
 
 
 def test_each_part_is_told_once_it_is_whole(place: Place, tmp_path: Path) -> None:

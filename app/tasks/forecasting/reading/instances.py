@@ -27,31 +27,38 @@ def _instance(series: SeriesSet, row: int, end: int, phase: int) -> Json:
         "item_id": str(series.ids[row]),
         "start": Frequency.parse(series.freq).stamps(int(series.starts[row]), 1, phase)[0],
         "freq": series.freq,
-        "values": _numbers(series.values[start:end]),
+        "values": number_cells(series.values[start:end]),
     }
     names = list(enumerate(series.covariate_names))
     covariates = {
-        "past": {name: _covariate(series, column, start, end) for column, name in names},
+        "past": {name: covariate_cells(series, column, start, end) for column, name in names},
         "future": {
-            name: _covariate(series, column, end, stop)
+            name: covariate_cells(series, column, end, stop)
             for column, name in names
             if name in series.known_ahead
         },
-        "static": {
-            name: series.static_levels[column][code]
-            for column, name in enumerate(series.static_names)
-            if (code := int(series.static_codes[row, column])) >= 0
-        },
+        "static": static_cells(series, row),
     }
     return instance | {name: values for name, values in covariates.items() if values}
 
 
-def _covariate(series: SeriesSet, column: int, start: int, end: int) -> list[Any]:
+def static_cells(series: SeriesSet, row: int) -> dict[str, str]:
+    """The categories of series `row` that do not change with time, without missing ones."""
+    return {
+        name: series.static_levels[column][code]
+        for column, name in enumerate(series.static_names)
+        if (code := int(series.static_codes[row, column])) >= 0
+    }
+
+
+def covariate_cells(series: SeriesSet, column: int, start: int, end: int) -> list[Any]:
+    """Numbers or categories of a covariate at some points of the flat arrays, None where missing."""
     values, levels = series.covariates[start:end, column], series.covariate_levels[column]  # (points,)
     if not levels:
-        return _numbers(values)
+        return number_cells(values)
     return [None if np.isnan(value) else levels[int(value)] for value in values]
 
 
-def _numbers(values: Array) -> list[float | None]:
+def number_cells(values: Array) -> list[float | None]:
+    """Numbers for JSON, None where missing."""
     return [None if np.isnan(value) else float(value) for value in values]

@@ -153,7 +153,7 @@ def test_a_name_is_never_a_path(on_sqlite: Service) -> None:
     assert answer.status_code == 201
     keys = on_sqlite.state.storage.keys("datasets")
     assert keys == sorted(
-        f"datasets/{answer.json()['id']}/{name}" for name in ("content", "arrays/arrays.npz")
+        f"datasets/{answer.json()['id']}/{name}" for name in ("content", "arrays/arrays.npz", "preview.json")
     )
 
 
@@ -261,3 +261,50 @@ def test_data_without_labels_are_stored_and_refused_for_training(on_sqlite: Serv
         assert error["pointer"] == "/dataset"
         assert "no labels" in error["detail"]
     assert on_sqlite.http.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_preview_shows_the_first_examples_as_they_were_understood(running: Service) -> None:
+    dataset = running.dataset()
+    path = f"/v1/datasets/{dataset}/preview"
+    whole = running.http.get(path).json()
+    assert (whole["dataset"], whole["task"], whole["has_more"]) == (dataset, "forecasting", False)
+    assert [row["item_id"] for row in whole["data"]] == ["s0", "s1", "s2"]
+    first = whole["data"][0]
+    assert (first["freq"], first["length"], first["truncated"]) == ("MS", 60, False)
+    assert first["timestamps"][:2] == ["2015-01-01", "2015-02-01"]
+    assert first["values"][:2] == [100.0, 106.0]
+    part = running.http.get(path, params={"limit": 2}).json()
+    assert (part["data"], part["has_more"]) == (whole["data"][:2], True)
+
+
+def test_a_preview_has_a_limit_and_needs_a_data_set(on_sqlite: Service) -> None:
+    path = f"/v1/datasets/{on_sqlite.dataset()}/preview"
+    for limit in ("0", "101", "ten", "-1"):
+        assert problem(on_sqlite.http.get(path, params={"limit": limit}), 422)["errors"][0]["pointer"] == (
+            "/query/limit"
+        )
+    problem(on_sqlite.http.get(path, params={"cursor": "x"}), 422)
+    problem(on_sqlite.http.get("/v1/datasets/ds_none/preview"), 404)
+
+
+def test_a_data_set_of_before_gets_its_preview_when_it_is_asked_for(on_sqlite: Service) -> None:
+    dataset, storage = on_sqlite.dataset(), on_sqlite.state.storage
+    path, key = f"/v1/datasets/{dataset}/preview", f"datasets/{dataset}/preview.json"
+    expected = on_sqlite.http.get(path).json()
+    storage.delete_file(key)
+    assert key not in storage.keys("datasets")
+    assert on_sqlite.http.get(path).json() == expected
+    assert key in storage.keys("datasets")
+    assert list(on_sqlite.state.incoming.iterdir()) == []
+
+
+def test_a_file_of_before_that_would_be_refused_today_has_no_preview(
+    on_sqlite: Service, tmp_path: Path
+) -> None:
+    dataset, storage = on_sqlite.dataset(), on_sqlite.state.storage
+    (tmp_path / "odd").write_bytes(b"unique_id,ds,y\na,2020-01-01,many\n")
+    storage.delete_file(f"datasets/{dataset}/preview.json")
+    storage.put(f"datasets/{dataset}/content", tmp_path / "odd")
+    answer = on_sqlite.http.get(f"/v1/datasets/{dataset}/preview")
+    assert "refused today" in problem(answer, 409)["detail"]
+    assert list(on_sqlite.state.incoming.iterdir()) == []

@@ -318,6 +318,7 @@ def test_events_are_a_page_of_json(on_sqlite: Service) -> None:
     assert [event["type"] for event in page["data"]] == ["epoch"] * 3
     assert (page["has_more"], page["next_cursor"]) == (True, "5")
     rest = on_sqlite.http.get(f"/v1/jobs/{job}/events", params={"after": page["next_cursor"]}).json()
+    assert on_sqlite.http.get(f"/v1/jobs/{job}/events", params={"cursor": page["next_cursor"]}).json() == rest
     assert [event["seq"] for event in rest["data"]] == [6, 7]
     assert not rest["has_more"]
 

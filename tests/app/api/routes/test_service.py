@@ -58,6 +58,20 @@ def test_live_workers_are_listed(running: Service) -> None:
     assert running.http.get("/v1/workers").json()["data"] == []
 
 
+def test_workers_are_paged_as_every_list(on_sqlite: Service) -> None:
+    ids = [f"worker_{number}" for number in range(3)]
+    with on_sqlite.state.sessions.begin() as session:
+        for worker_id in ids:
+            row = Worker(id=worker_id, role="serve", device="cpu", host="h", pid=1, loaded=[])
+            workers.report_alive(session, row)
+    first = on_sqlite.http.get("/v1/workers", params={"limit": 2}).json()
+    assert ([one["id"] for one in first["data"]], first["has_more"]) == (ids[:0:-1], True)
+    query = {"limit": 2, "cursor": first["next_cursor"]}
+    second = on_sqlite.http.get("/v1/workers", params=query).json()
+    assert [one["id"] for one in second["data"]] == ids[:1]
+    assert (second["has_more"], second["next_cursor"]) == (False, None)
+
+
 def test_tasks_describe_themselves(untouched: Service) -> None:
     tasks = {task["name"]: task for task in untouched.http.get("/v1/tasks").json()["data"]}
     assert set(tasks) == set(TASKS)
@@ -116,10 +130,12 @@ def test_the_openapi_document_covers_the_contract(untouched: Service) -> None:
         "/v1/workers",
         "/v1/datasets",
         "/v1/datasets/{dataset_id}/content",
+        "/v1/datasets/{dataset_id}/preview",
         "/v1/jobs",
         "/v1/jobs/{job_id}/events",
         "/v1/jobs/{job_id}/metrics",
         "/v1/jobs/{job_id}/cancel",
+        "/v1/jobs/{job_id}/result",
         "/v1/models",
         "/v1/models/{name}/versions/{number}/artifact",
         "/v1/models/{name}/aliases/{alias}",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from workers.nn import recurrences
+from workers.nn.recurrent import loops
 from workers.nn.recurrent.cells import CELLS, Recurrent
 from workers.nn.recurrent.dropout import drop_weights
 from workers.nn.recurrent.loops import GRUStates, RNNStates
@@ -44,7 +44,7 @@ def test_gradients_are_those_of_finite_differences(cell: str) -> None:
 def test_states_and_gradients_are_those_of_the_module(
     cell: str, time: int, chunk_steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recurrences, "CHUNK_ELEMENTS", chunk_steps * BATCH * HIDDEN)
+    monkeypatch.setattr(loops, "CHUNK_ELEMENTS", chunk_steps * BATCH * HIDDEN)
     module = CELLS[cell].module(INPUT, HIDDEN)
     inputs, first = (
         torch.randn(shape, requires_grad=True) for shape in ((time, BATCH, INPUT), (BATCH, HIDDEN))
