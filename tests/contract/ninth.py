@@ -4,6 +4,7 @@ It reads small zip archives of raw samples; its inputs are frames that a strided
 outputs are aligned by CTC.
 """
 
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -15,12 +16,12 @@ from app.errors import Invalid, Problem
 from app.tasks.arrays import Arrays, Floats, Ints
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Prediction, Split, TensorField
 from app.tasks.demonstration import Demo
+from app.tasks.encode_instances import encode_each
 from app.tasks.preview import PreviewRow, PreviewRows
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import UNASSIGNED, partition_rows
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
-from tests.support.single import OneByOne
 
 NOTES = "abc"  # label 0 is CTC's blank
 FRAME = 4  # samples of one frame
@@ -94,7 +95,14 @@ def best_path(log_probabilities: Floats) -> str:
     return "".join(NOTES[label - 1] for label in labels if label)
 
 
-class Melody(OneByOne):
+def encode_instance(instance: MelodyInstance) -> Example:
+    try:
+        return Example(frames_of(instance.samples), None)
+    except ValueError as error:
+        raise Invalid(problems=[Problem("/samples", str(error))]) from None
+
+
+class Melody:
     """Notes of a recording."""
 
     name: ClassVar[str] = "ninth"
@@ -110,6 +118,7 @@ class Melody(OneByOne):
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"recordings": ({}, {})}
     loss_changing: ClassVar[frozenset[str]] = frozenset()
     slow_to_encode: ClassVar[bool] = True
+    encodes_together: ClassVar[bool] = False
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("samples", "BYTES", (), binary=True),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (TensorField("notes", "BYTES", ()),)
     instance_names: ClassVar[dict[str, str]] = {}
@@ -172,14 +181,13 @@ class Melody(OneByOne):
         frames = Ragged.from_arrays(arrays, "frames")
         return PreviewRows(len(frames), lambda row: {"frames": len(frames[row]), "truncated": False})
 
-    def encode_instance(self, state: Json, instance: MelodyInstance, parameters: Any) -> Example:
-        try:
-            return Example(frames_of(instance.samples), None)
-        except ValueError as error:
-            raise Invalid(problems=[Problem("/samples", str(error))]) from None
+    def encode(self, state: Json, instances: Iterable[MelodyInstance], parameters: Any) -> list[Example]:
+        return encode_each(instances, encode_instance)
 
-    def decode_example(self, state: Json, example: Example, outputs: Floats, parameters: Any) -> Json:
-        return {"notes": best_path(outputs)}
+    def decode(
+        self, state: Json, examples: Sequence[Example], outputs: Sequence[Floats], parameters: Any
+    ) -> list[Json]:
+        return [{"notes": best_path(row)} for row in outputs]
 
     def score(self, state: Json, split: Any, outputs: list[Floats]) -> tuple[Json, Json]:
         expected = ["".join(NOTES[label - 1] for label in split.notes[row]) for row in split.rows]
