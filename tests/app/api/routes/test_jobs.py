@@ -446,6 +446,11 @@ def test_a_key_may_be_quoted_or_bare(on_sqlite: Service) -> None:
             "/options/horizn",
             "unknown field horizn; did you mean horizon?",
         ),
+        (
+            {"options": {"class_weights": "none", "horizon": 6}},
+            "/options/class_weights",
+            "unknown field here: class_weights belongs in `options` of classification",
+        ),
         ({"name": "x"}, "/name", "unknown field name; there are task, dataset, model"),
         ({"task": "forecast"}, "/task", "unknown task forecast; did you mean forecasting?"),
         (
