@@ -84,7 +84,7 @@ class DatasetInvalid(Invalid):
     @classmethod
     def of(cls, problems: Sequence[Problem]) -> "DatasetInvalid":
         """The error for some problems, whose message names the first of them."""
-        return cls(f"The file cannot be used: {problems[0].detail}", problems)
+        return cls(f"The file cannot be used: {describe_problems(problems)}", problems)
 
 
 class UnsupportedMediaType(AppError):

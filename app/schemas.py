@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, PlainSerializer, StringConstraints, WithJ
 
 from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
 from app.hyperparameters.options import NetworkIn, StrictModel, TrainingIn
+from app.patterns import ALIAS_NAME_PATTERN, MODEL_NAME_PATTERN
 from app.states import Status
 from app.tasks import TASKS
 from app.times import rfc3339
@@ -20,10 +21,10 @@ Time = Annotated[
     PlainSerializer(rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN)]
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]  # as the database can hold it
 Text = Annotated[str, StringConstraints(max_length=1 << 16)]  # which also refuses lone surrogates
-AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
+AliasName = Annotated[str, StringConstraints(pattern=ALIAS_NAME_PATTERN)]
 
 
 # A task by its name. Requests take any text, so that an unknown task is told with the nearest known one.

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.patterns import DEVICE_PATTERN
+
 SECRETS_DIR = Path("/run/secrets")
 MAX_SOCKET_PATH_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
 
@@ -53,7 +55,7 @@ class Settings(BaseSettings):
     media_frames: int = Field(default=2_000, gt=0)  # of a clip, that are decoded
     media_midi_events: int = Field(default=1_000_000, gt=0)
     log_level: str = "INFO"
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]?))?)$")
+    device: str = Field(default="auto", pattern=DEVICE_PATTERN)
     lease_seconds: float = Field(default=60.0, gt=1)
     stall_seconds: float = Field(default=600.0, gt=0)  # without a report of a training before it is killed
     checkpoint_seconds: float = Field(default=30.0, gt=0)  # between checkpoints within an epoch

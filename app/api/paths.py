@@ -8,6 +8,8 @@ from app.typedefs import Json
 
 MIN_PATH_SIMILARITY = 0.7  # of a path to the one it is taken for
 MIN_STEP_SIMILARITY = 0.8
+LONGER_WORD_SIMILARITY = 0.95
+MIN_WORD_CHARS = 5  # of a name that longer words are taken for
 SAME_END_BONUS = 0.15  # the last step says most about what is wanted
 MAX_HINT_CHARS = 300  # of a path that hints are looked up for
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -74,8 +76,15 @@ def _plain(steps: list[str], names: list[str]) -> list[str]:
 def _literal_similarity(steps: list[str], names: list[str]) -> float:
     """The mean similarity of the steps to the names that are no parameters; 0 if one is not like its name."""
     ratios = [
-        SequenceMatcher(None, step.lower(), name).ratio()
+        _step_similarity(step.lower(), name)
         for step, name in zip(steps, names, strict=True)
         if not PARAMETER.fullmatch(name)
     ]
     return sum(ratios) / len(ratios) if ratios and min(ratios) >= MIN_STEP_SIMILARITY else 0.0
+
+
+def _step_similarity(step: str, name: str) -> float:
+    """How like a step is to a name; a longer form of a word, such as "predictions", is like the word."""
+    if step != name and len(name) >= MIN_WORD_CHARS and step.startswith(name):
+        return LONGER_WORD_SIMILARITY
+    return SequenceMatcher(None, step, name).ratio()

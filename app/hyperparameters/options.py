@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from app.patterns import DEVICE_PATTERN
 from app.typedefs import Json
 
 NETWORK: Json = {"cell": "lstm", "layers": 1, "hidden_size": 64, "bidirectional": False, "dropout": 0.1}
@@ -63,7 +64,7 @@ class TrainingIn(StrictModel):
     patience: int | None = Field(default=None, ge=1, le=10_000)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     max_seconds: float | None = Field(default=None, gt=0, le=7 * 86_400)
-    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]?))?)$")] | None = None
+    device: Annotated[str, StringConstraints(pattern=DEVICE_PATTERN)] | None = None
     optimizer: Literal["adam", "adamw", "nadam", "radam"] | None = None
     schedule: Literal["one_cycle", "cosine", "constant"] | None = None
     weight_decay: float | None = Field(default=None, ge=0, le=1)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from app.errors import Problem, pointer
+from app.patterns import PATTERNS_IN_WORDS
 from app.validation.json_text import surrogate_reason
 
 PATH_SUFFIX = re.compile(r" - at `\$(?P<path>[^`]*)`$")  # where msgspec's messages say what is wrong
@@ -14,6 +15,8 @@ UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
 TYPE_ERROR = re.compile(r".*_(type|parsing|from_float)$|literal_error|is_instance_of")
 EXPECTED = re.compile(r"^Input should be (a |an )?(valid )?(?P<what>[^,]*)")
 MISSING, UNKNOWN = "missing", "extra_forbidden"
+OBJECT_ERRORS = ("model_attributes_type", "model_type", "dict_type")
+KINDS_OF_JSON = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
 
 
 UnknownField = Callable[[Sequence[str | int]], str]  # a sentence about the field with these steps
@@ -64,6 +67,10 @@ def _detail(place: tuple[str | int, ...], errors: list[Mapping[str, Any]]) -> st
     if first["type"] == "string_unicode" and isinstance(first["input"], str):
         subject = "The name of a field" if not place or first["loc"][-1] == "[key]" else f"The {place[-1]}"
         return f"{subject} {surrogate_reason(first['input'])}"
+    if first["type"] == "string_pattern_mismatch" and first["ctx"]["pattern"] in PATTERNS_IN_WORDS:
+        return f"Input should be {PATTERNS_IN_WORDS[first['ctx']['pattern']]}"
+    if first["type"] in OBJECT_ERRORS and (kind := KINDS_OF_JSON.get(type(first["input"]))):
+        return f"Input should be an object, not {kind}"
     if len(errors) == 1:
         return str(first["msg"])
     if all(TYPE_ERROR.match(error["type"]) for error in errors):

@@ -21,7 +21,7 @@ from app.errors import Invalid, Problem, pointer
 from app.services.open_inference.codec import parse_inference_request
 from app.services.open_inference.predict import instances_from_tensors, signature
 from app.services.serving.predictions import encode_async, parse_request
-from app.services.serving.request_errors import QUERY_FIELDS
+from app.services.serving.request_errors import QUERY_FIELDS, request_described
 from app.services.serving.streaming import (
     InstanceEnd,
     StreamEvent,
@@ -59,10 +59,12 @@ async def predict(call: Call) -> tuple[Body, Headers]:
         instances, parameters = request.instances, request.parameters
     if getattr(parameters, "stream", False):
         streaming_task(resolved.route)
-        examples = await encode_async(resolved.route, instances, parameters, seconds)
+        with request_described(resolved.route.task):
+            examples = await encode_async(resolved.route, instances, parameters, seconds)
         events = stream_predictions(service, resolved.route, examples, parameters, seconds, call.started)
         return await sse.after_first_chunk(_stream_events(resolved.route, events)), [*sse.SSE_HEADERS]
-    predictions, answer = await service.predict(resolved, instances, parameters, seconds)
+    with request_described(resolved.route.task):
+        predictions, answer = await service.predict(resolved, instances, parameters, seconds)
     return _prediction_body(resolved.route, predictions), [JSON_TYPE, call.timing(answer)]
 
 

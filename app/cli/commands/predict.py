@@ -48,7 +48,7 @@ def predict(
     if sum(value is not None for value in (file, text, prompt)) > 1:
         raise typer.BadParameter(ONE_INPUT)
     if file is not None and file != STDIN and not file.is_file():
-        raise typer.BadParameter(f"there is no file {file}")
+        raise typer.BadParameter(f"there is no file {file}; for one text, use --text")
     overrides = parse_pairs(parameter, "--parameter")
     which = {name: value for name, value in (("version", version), ("alias", alias)) if value is not None}
     with connect(url, as_json=as_json) as client:

@@ -20,9 +20,23 @@ def unknown_field(model: type[BaseModel], task_name: Any) -> UnknownField:
         here = ".".join(map(str, container))
         places = _fields(model, task_name)
         known = places.pop(here, ())
-        return unknown_name("field", str(name), known, {_describe(path): places[path] for path in places})
+        elsewhere = {_describe(path): places[path] for path in places}
+        if OPTIONS in model.model_fields and name not in {
+            field for names in places.values() for field in names
+        }:
+            elsewhere |= _options_of_others(task_name)
+        return unknown_name("field", str(name), known, elsewhere)
 
     return describe
+
+
+def _options_of_others(task_name: Any) -> dict[str, Collection[str]]:
+    """The options of all tasks but this one, by words for each task."""
+    return {
+        f"`{OPTIONS}` of {name}": task.options.model_fields.keys()
+        for name, task in TASKS.items()
+        if name != task_name
+    }
 
 
 def _describe(path: str) -> str:

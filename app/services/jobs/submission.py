@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
 from app.database.tables import Dataset, Job, JobEvent, Model
-from app.errors import Invalid, NotFound, Problem, pointer
+from app.errors import Invalid, NotFound, Problem, describe_problems, pointer
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.identifiers import new_id
 from app.infrastructure.broker import ANYWHERE
@@ -104,12 +104,12 @@ def check_options(task: Task, options: Json) -> Any:
     except ValidationError as invalid:
         errors = [error | {"loc": (OPTIONS, *error["loc"])} for error in invalid.errors(include_url=False)]
         problems = pydantic_problems(errors, {OPTIONS: options}, unknown_field(JobIn, task.name))
-        raise Invalid(f"The options do not fit the task: {problems[0].detail}", problems) from None
+        raise Invalid(f"The options do not fit the task: {describe_problems(problems)}", problems) from None
 
 
 def _refuse(problems: list[Problem]) -> None:
     if problems:
-        raise Invalid(f"This job cannot be trained: {problems[0].detail}", problems)
+        raise Invalid(f"This job cannot be trained: {describe_problems(problems)}", problems)
 
 
 def _check_names(task: Task, defaults: Defaults, request: JobIn) -> list[Problem]:

@@ -1,6 +1,6 @@
 """Requests and responses of the Open Inference Protocol: bytes to named arrays and back, JSON or binary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import NamedTuple, NoReturn
 
@@ -22,6 +22,7 @@ from app.services.serving.request_errors import not_json
 from app.tasks.arrays import Array
 from app.tasks.contract import TensorField, may_be_empty
 from app.typedefs import Json
+from app.validation.names import nearest_name
 
 MAX_ROWS = 4096
 MAX_DIMENSION = 2**31
@@ -66,7 +67,7 @@ def parse_inference_request(body: bytes, length: int | None, signature: Signatur
     fields = {field.name: field for field in signature.inputs}
     tensors: dict[str, Array] = {}
     is_empty = "inputs" not in message and may_be_empty(signature.inputs)
-    for entry in [] if is_empty else _objects(message, "inputs"):
+    for entry in [] if is_empty else _inputs(message, fields):
         header = _parse_header(entry)
         field = fields.get(header.name)
         if field is None:
@@ -149,6 +150,15 @@ def _may_hold_booleans(body: bytes, length: int | None) -> bool:
     if begin < 0 or body.find(b"\\", 0, begin) >= 0:  # an escaped key, perhaps
         return True
     return body.find(b"u", begin, end) >= 0 or body.find(b"s", begin, end) >= 0
+
+
+def _inputs(message: Json, names: Iterable[str]) -> list[Json]:
+    """The inputs of a request; without any, the refusal names those of the model."""
+    if "inputs" not in message:
+        near = nearest_name("inputs", message)
+        known = f'"inputs" is missing: the model takes {", ".join(names)}'
+        _refuse(known if near is None else f'{known}; there is "{near}"')
+    return _objects(message, "inputs")
 
 
 def _objects(message: Json, key: str) -> list[Json]:

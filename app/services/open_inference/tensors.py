@@ -152,7 +152,7 @@ def _pack(code: str, values: list[Any]) -> bytes | None:
 def _flatten(header: TensorHeader, data: object) -> list[Any]:
     """Row-major elements of nested or flat data."""
     if not isinstance(data, list):
-        header.refuse("data is no list")
+        header.refuse("data is missing" if data is None else "data is no list")
     if len(header.shape) > 1 and data and isinstance(data[0], list):
         rows = 1
         for size, inner in pairwise(header.shape):

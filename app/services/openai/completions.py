@@ -1,6 +1,5 @@
 """Text completions in OpenAI's format, by models whose instances are prompts."""
 
-import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -23,11 +22,10 @@ from app.tasks import TASKS
 from app.tasks.contract import Example, Task
 from app.typedefs import Json
 from app.validation.names import unknown_name
-from app.validation.schema_errors import UNKNOWN_FIELD
+from app.validation.schema_errors import UNKNOWN_FIELD, msgspec_problem
 
 MAX_COMPLETIONS = 128  # of one request, over all prompts
 DEFAULT_MAX_TOKENS = 16  # of a completion, as OpenAI has it
-FIELD_PATH = re.compile(r" - at `\$\.([^`.\[]*)[^`]*`$")
 
 
 class CompletionModelNotFound(NotFound):
@@ -101,6 +99,13 @@ def _invalid(name: str, detail: str) -> Invalid:
     return Invalid(f"{name}: {detail}", [Problem(pointer(name), detail)])
 
 
+def _refused(error: msgspec.ValidationError) -> Invalid:
+    """The error for what msgspec says of a field, or of the request itself."""
+    problem = msgspec_problem(str(error))
+    _, *steps = problem.pointer.split("/")
+    return _invalid(steps[0], problem.detail) if steps else Invalid(problem.detail)
+
+
 _decode = msgspec.json.Decoder(CompletionRequest).decode
 
 
@@ -112,8 +117,7 @@ def parse_completion_request(body: bytes) -> CompletionRequest:
         if match := UNKNOWN_FIELD.search(str(error)):
             fields = CompletionRequest.__struct_fields__
             raise _invalid(match["name"], unknown_name("field", match["name"], fields)) from None
-        match = FIELD_PATH.search(str(error))
-        raise Invalid(str(error), [Problem(f"/{match[1]}", str(error))] if match else []) from None
+        raise _refused(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise not_json(body, error) from None
     request.check()
@@ -173,8 +177,7 @@ class Completions:
         try:
             return msgspec.convert(values, self.route.task.parameters)
         except msgspec.ValidationError as error:
-            match = FIELD_PATH.search(str(error))
-            raise Invalid(str(error), [Problem(f"/{match[1]}", str(error))] if match else []) from None
+            raise _refused(error) from None
 
     def examples(self) -> list[Example]:
         """The network's input for each completion; raises `Invalid`."""

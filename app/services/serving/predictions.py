@@ -15,7 +15,7 @@ from app.errors import AppError, DeadlinePassed, Invalid, Problem
 from app.lanes import Answer, Lane
 from app.services.serving.joint_calls import JointCalls
 from app.services.serving.metrics import PredictionMetrics, VersionMetrics
-from app.services.serving.request_errors import not_json, refused_request
+from app.services.serving.request_errors import not_json, refused_instances, refused_request
 from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route, VersionRouter
 from app.tasks import TASKS
@@ -49,7 +49,8 @@ def parse_request(task: Task, body: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise not_json(body, error) from None
     if not 0 < len(request.instances) <= MAX_INSTANCES:
-        raise Invalid(problems=[Problem("/instances", f"takes 1 to {MAX_INSTANCES} instances")])
+        problem = Problem("/instances", f"takes 1 to {MAX_INSTANCES} instances")
+        raise refused_instances(task, [problem])
     return request
 
 

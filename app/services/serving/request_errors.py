@@ -1,7 +1,8 @@
 """What is wrong with a request for predictions, told with the names that the model's task knows."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -30,8 +31,25 @@ def refused_request(task: Task, error: msgspec.ValidationError) -> Invalid:
     problem = msgspec_problem(str(error))
     if match := UNKNOWN_FIELD.search(problem.detail):
         problem = problem._replace(detail=_unknown_field(task, problem.pointer, match["name"]))
-    end = "" if problem.detail.endswith((".", "?")) else "."
-    return Invalid(f"{describe_problems([problem])}{end} {describe_request(task)}", [problem])
+    return refused_instances(task, [problem])
+
+
+def refused_instances(task: Task, problems: list[Problem]) -> Invalid:
+    """The error for problems of a request, which also says what the task's instances and parameters are."""
+    reason = describe_problems(problems)
+    end = "" if reason.endswith((".", "?", ")")) else "."
+    return Invalid(f"{reason}{end} {describe_request(task)}", problems)
+
+
+@contextmanager
+def request_described(task: Task) -> Iterator[None]:
+    """Let what refuses instances or parameters inside also say what the task's are."""
+    try:
+        yield
+    except Invalid as error:
+        if not error.problems:
+            raise
+        raise refused_instances(task, error.problems) from None
 
 
 def describe_request(task: Task) -> str:

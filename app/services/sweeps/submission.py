@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
 from app.database.tables import Dataset, Job
-from app.errors import Invalid, Problem, pointer
+from app.errors import Invalid, Problem, describe_problems, pointer
 from app.hyperparameters.options import TRAINING, NetworkIn, TrainingIn
 from app.hyperparameters.space import (
     Space,
@@ -223,4 +223,4 @@ def _with_parameters(problem: Problem, parameters: Json) -> Problem:
 
 def _refuse(problems: list[Problem]) -> None:
     if problems:
-        raise Invalid(f"This sweep cannot run: {problems[0].detail}", problems)
+        raise Invalid(f"This sweep cannot run: {describe_problems(problems)}", problems)

@@ -24,6 +24,8 @@ PATHS = PathIndex(create_app(Settings()).openapi())
         ("/v1/models/m:predict", "POST /v1/models/{name}/predict"),
         ("/v1/models/m/versions/1/predict", "POST /v1/models/{name}/predict"),
         ("/v1/models/m/infer", "POST /v2/models/{model}/infer"),
+        ("/v1/models/m/predictions", "POST /v1/models/{name}/predict"),
+        ("/v2/models/m/inference", "POST /v2/models/{model}/infer"),
         ("/v1/models/m/batch_predictions", "POST /v1/models/{name}/batch-predictions"),
         ("/health", "GET /healthz"),
         ("/v1/metrics", "GET /metrics"),

@@ -341,6 +341,8 @@ def test_a_prediction_is_of_one_thing(run: Run, csv: Path, monkeypatch: pytest.M
     monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "forecasting")
     for value in ((), (csv, "--text", "a"), ("--text", "a", "--prompt", "b")):
         assert run("predict", "demand", *value).exit_code == 2
+    missing = run("predict", "demand", "great film")
+    assert (missing.exit_code, "for one text, use --text" in missing.stderr) == (2, True)
 
 
 def test_the_file_in_a_prediction_is_written(

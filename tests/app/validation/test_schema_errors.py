@@ -34,7 +34,8 @@ def problems(body: Any, model: type[JobIn] | type[AliasIn] = JobIn) -> list[Prob
             "/metadata/a",
             "The a is no Unicode text: character 0 is half of a surrogate pair.",
         ),
-        ([], "/metadata", "Input should be a valid dictionary"),
+        ([], "/metadata", "Input should be an object, not an array"),
+        ("x", "/metadata", "Input should be an object, not a string"),
     ],
 )
 def test_a_value_that_no_branch_of_a_union_takes_is_one_fault(metadata: Any, place: str, detail: str) -> None:
@@ -60,6 +61,29 @@ def test_keys_of_mappings_are_not_named_by_the_validator() -> None:
     assert [problem.pointer for problem in problems(JOB | {"metadata": {"k" * 70_000: 1}})] == [
         f"/metadata/{'k' * 70_000}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (
+            JOB | {"training": {"device": "gpu"}},
+            Problem("/training/device", "Input should be auto, cpu, cuda, or cuda: with a number"),
+        ),
+        (
+            JOB | {"model": "my model"},
+            Problem(
+                "/model",
+                "Input should be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter or a digit",
+            ),
+        ),
+        ([], Problem("", "Input should be an object, not an array")),
+        ("job", Problem("", "Input should be an object, not a string")),
+        (JOB | {"network": 3}, Problem("/network", "Input should be an object, not a number")),
+    ],
+)
+def test_what_is_expected_is_told_in_words(body: Any, problem: Problem) -> None:
+    assert problems(body) == [problem]
 
 
 def test_messages_of_msgspec_end_with_their_place() -> None:

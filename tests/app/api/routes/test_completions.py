@@ -203,6 +203,7 @@ def test_what_is_not_done_here_is_refused_as_openai_would(
     assert error.keys() == {"message", "type", "param", "code"}
     assert error["type"] == "invalid_request_error"
     assert text in error["message"]
+    assert "$" not in error["message"]  # pointers of the inside
     if parameter is not None:
         assert error["param"] == parameter
 

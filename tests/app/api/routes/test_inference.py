@@ -324,7 +324,7 @@ def test_a_large_binary_body_is_read_beside_the_loop(
 
 BAD: dict[str, tuple[str, Json, str]] = {
     "no inputs": (TASK, {"inputs": []}, 'input "values" is missing'),
-    "no body": (TASK, {}, '"inputs" is no list of objects'),
+    "no body": (TASK, {}, '"inputs" is missing: the model takes values, start, '),
     "text among numbers": (
         TASK,
         {"inputs": [{**VALUES, "data": [1, "2", 3]}]},

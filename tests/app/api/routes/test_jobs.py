@@ -447,6 +447,11 @@ def test_a_key_may_be_quoted_or_bare(on_sqlite: Service) -> None:
             "/options/horizn",
             "unknown field horizn; did you mean horizon?",
         ),
+        (
+            {"options": {"class_weights": "none", "horizon": 6}},
+            "/options/class_weights",
+            "unknown field here: class_weights belongs in `options` of classification",
+        ),
         ({"name": "x"}, "/name", "unknown field name; there are task, dataset, model"),
         ({"task": "forecast"}, "/task", "unknown task forecast; did you mean forecasting?"),
         (
@@ -459,6 +464,15 @@ def test_a_key_may_be_quoted_or_bare(on_sqlite: Service) -> None:
 def test_a_mistake_is_told_with_what_to_write_instead(
     untouched: Service, fields: Json, pointer: str, detail: str
 ) -> None:
-    (error,) = problem(untouched.submit(**fields), 422)["errors"]
+    refused = problem(untouched.submit(**fields), 422)
+    (error,) = refused["errors"]
     assert error["pointer"] == pointer
     assert error["detail"].startswith(detail)
+    assert f"{pointer}: {detail}" in refused["detail"]
+
+
+def test_the_detail_has_the_place_of_what_does_not_fit(untouched: Service) -> None:
+    detail = problem(untouched.submit(options={}), 422)["detail"]
+    assert detail == "The options do not fit the task: /options/horizon: Field required"
+    detail = problem(untouched.submit(options={"horizon": 500}), 422)["detail"]
+    assert detail.startswith("This job cannot be trained: /options/horizon: ")

@@ -311,6 +311,20 @@ def test_a_bad_request_names_the_task_and_its_fields(quiet: Service) -> None:
     misplaced = quiet.http.post(PREDICT, json={"instances": [{"values": [1]}], "horizon": 3})
     detail = problem(misplaced, 422)["detail"]
     assert detail.startswith("unknown field here: horizon belongs in `parameters`.")
+    for body, reason in (
+        (
+            {"instances": [{"values": ["many"]}]},
+            "/instances/0/values/0: 'many' is not a number. This is",
+        ),
+        (
+            {"instances": [{"values": [1]}] * 2, "parameters": {"horizon": 99}},
+            "/parameters/horizon: The model",
+        ),
+        ({"instances": []}, f"/instances: takes 1 to {MAX_INSTANCES} instances. This is a forecasting model"),
+    ):
+        refused = problem(quiet.http.post(PREDICT, json=body), 422)
+        assert refused["detail"].startswith(reason)
+        assert "an instance has `values`, `start?`" in refused["detail"]
     broken = quiet.http.post(PREDICT, content='{"instances": [\n {"values": [1,]}]}')
     assert problem(broken, 422)["detail"].startswith("The body is not JSON: line 2, column ")
 

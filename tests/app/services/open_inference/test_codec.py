@@ -154,7 +154,11 @@ def test_outputs_are_chosen_one_by_one(fields: Json, outputs: dict[str, bool]) -
 BAD: dict[str, tuple[Any, str]] = {
     "a list": ([], "The request is no JSON object"),
     "a word": ("inputs", "The request is no JSON object"),
-    "no inputs": ({}, '"inputs" is no list of objects'),
+    "no inputs": ({"instances": []}, '"inputs" is missing: the model takes x, n, who'),
+    "inputs by another name": (
+        {"input": [X]},
+        'the model takes x, n, who; there is "input"',
+    ),
     "inputs as an object": ({"inputs": {"x": 1}}, '"inputs" is no list of objects'),
     "inputs of numbers": ({"inputs": [1]}, '"inputs" is no list of objects'),
     "no input": ({"inputs": []}, 'input "x" is missing'),
@@ -186,7 +190,8 @@ BAD: dict[str, tuple[Any, str]] = {
         'input "x": has shape [2, 2, 3], takes [-1, -1, 2]',
     ),
     "too few values": ({"inputs": [{**X, "data": [1.0]}]}, 'input "x": has 1 elements, shape'),
-    "no data": ({"inputs": [{**X, "data": None}]}, 'input "x": data is no list'),
+    "no data": ({"inputs": [{**X, "data": None}]}, 'input "x": data is missing'),
+    "data that is no list": ({"inputs": [{**X, "data": 1}]}, 'input "x": data is no list'),
     "a missing value": (
         {"inputs": [{**X, "data": [None, *range(11)]}]},
         'input "x": element [0, 0, 0] is no finite number of FP32',
@@ -315,7 +320,7 @@ def test_a_binary_size_is_a_number_of_bytes(size: Any) -> None:
     head = json.dumps({"inputs": [{**entry, "parameters": {"binary_data_size": size}}]}).encode()
     message = refused(lambda: parse_inference_request(head + ROWS.tobytes(), len(head), SIGNATURE))
     assert message == 'input "x": ' + (
-        "data is no list" if size is None else "binary_data_size is no number of bytes"
+        "data is missing" if size is None else "binary_data_size is no number of bytes"
     )
 
 

@@ -100,7 +100,7 @@ def test_the_first_bad_element_is_named(case: str) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (None, "data is no list"),
+        (None, "data is missing"),
         ("1,2", "data is no list"),
         ({"0": 1}, "data is no list"),
         ([1, 2, 3], "has 3 elements, shape [2, 2] takes 4"),
