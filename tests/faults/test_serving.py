@@ -26,6 +26,7 @@ NETWORKS = [Network(seed) for seed in range(30)]
 MOVES, ASKED = 200, 3  # and right answers between two moves
 HALVES = "halves"  # an alias of two versions
 TWO = (network(), network(HALVES))
+RECOVERY_SECONDS = 60.0  # it takes 2 to 6 on two idle cores, and ten times as long on a slow machine
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_predictors_are_killed(served: Stack, fire: Load) -> None:
             served.another(before, *PREDICTOR)
             fire.flows()
             told("predictor killed", fire, moment)
-            assert fire.silence(moment)[1] < 6
+            assert fire.silence(moment)[1] < RECOVERY_SECONDS
     fire.check(Verdict.REFUSED)
     assert versions(fire.outcomes, TWO[0]) == {1}
     assert versions(fire.outcomes, TWO[1]) == {1, 2}
@@ -81,7 +82,7 @@ def test_the_serving_worker_is_killed(served: Stack, fire: Load) -> None:
         served.another(predictor, *PREDICTOR)
         fire.flows()
         told("serving worker killed", fire, moment)
-        assert fire.silence(moment)[1] < 12
+        assert fire.silence(moment)[1] < RECOVERY_SECONDS
     fire.check(Verdict.REFUSED)
 
 
@@ -93,7 +94,7 @@ def test_valkey_is_killed(served: Stack, fire: Load) -> None:
         served.another(before, *VALKEY)
         fire.flows()
         told("Valkey killed", fire, moment)
-        assert fire.silence(moment)[1] < 6
+        assert fire.silence(moment)[1] < RECOVERY_SECONDS
     fire.check(Verdict.REFUSED)
     assert served.one(*PREDICTOR) == predictor
     assert fire.count()[Verdict.REFUSED] > 0
