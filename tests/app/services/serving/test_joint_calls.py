@@ -61,6 +61,19 @@ def test_who_is_wrong_only_fails_themselves() -> None:
     assert isinstance(wrong, Invalid)
 
 
+def test_who_is_right_is_not_run_alone_for_one_who_is_wrong() -> None:
+    async def scenario() -> tuple[list[Any], int]:
+        function = Doubling()
+        calls = JointCalls(function)
+        asked = (calls(route("a"), [-1 if k == 9 else k], 0) for k in range(16))
+        return list(await asyncio.gather(*asked, return_exceptions=True)), len(function.calls)
+
+    found, runs = asyncio.run(scenario())
+    assert isinstance(found.pop(9), Invalid)
+    assert found == [[2 * k] for k in range(16) if k != 9]
+    assert runs == 9  # both halves of 16, 8, 4 and 2, and all of them before
+
+
 def test_who_has_left_is_left_out() -> None:
     async def scenario() -> list[Any]:
         function = Doubling()
