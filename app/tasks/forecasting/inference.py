@@ -22,7 +22,7 @@ from app.tasks.forecasting.prediction.covariates import (
 )
 from app.tasks.forecasting.prediction.terms import SCALARS, forecast_terms
 from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
-from app.tasks.shared.timestamps import has_fraction
+from app.tasks.shared.timestamps import MAX_TIMESTAMP_CHARS, has_fraction
 from app.typedefs import Json
 
 MAX_REQUEST_STEPS = 100_000
@@ -128,13 +128,15 @@ def _locate_starts(state: Json, starts: Sequence[str | int]) -> tuple[Array, Arr
     phases = tuple(state.get("phases", ()))
     if len(starts) > 1:
         return parse_frequency(state["freq"]).locate_all(starts, phases)
-    ordinal, phase = _locate_start(state["freq"], str(starts[0]), phases)
+    text = str(starts[0])
+    locate = _locate_start if len(text) <= MAX_TIMESTAMP_CHARS else _locate_start.__wrapped__
+    ordinal, phase = locate(state["freq"], text, phases)
     return np.array([ordinal]), np.array([phase])
 
 
 @lru_cache(MAX_KNOWN_STARTS)
 def _locate_start(freq: str, start: str, phases: tuple[int, ...]) -> tuple[int, int]:
-    """Ordinal and phase of one time: many requests begin at the same one."""
+    """Ordinal and phase of one time: many requests begin at the same one. What is long is not kept."""
     return parse_frequency(freq).locate(start, phases)
 
 

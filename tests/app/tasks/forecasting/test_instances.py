@@ -1,5 +1,7 @@
 """A series of a data set as a request has the same history as training takes out of the arrays."""
 
+import gc
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -273,3 +275,17 @@ def test_a_data_set_that_does_not_fit_the_model_is_a_problem(
     known = state(series_set(waves(4)))
     problems = check_dataset({"frequency": frequency}, known, parameters)
     assert [problem.pointer for problem in problems] == pointers
+
+
+def test_long_starts_of_requests_are_not_kept() -> None:
+    fitted = state(series_set(waves(3, 60)))
+    tracemalloc.start()
+    try:
+        for day in range(1, 11):
+            long = ForecastingInstance([1.0, 2.0, 3.0], f"2024-01-{day:02}" + " " * 1_000_000)
+            assert encode_one(TASK, fitted, long, ForecastingParameters()).context.origin is not None
+            del long
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
