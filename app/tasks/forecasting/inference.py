@@ -98,7 +98,7 @@ def read_starts(state: Json, instances: Sequence[ForecastingInstance]) -> tuple[
     A series without a start has zeros.
     """
     frequency = parse_frequency(state["freq"])
-    for freq in {instance.freq for instance in instances} - {None, frequency.alias}:
+    for freq in {one.freq for one in instances if one.freq is not None} - {frequency.alias}:
         try:
             requested = parse_frequency(freq)
         except ValueError as error:

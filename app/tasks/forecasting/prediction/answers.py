@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,7 +13,17 @@ from app.tasks.forecasting.prediction.expectation import add_terms, mean_terms
 from app.tasks.forecasting.prediction.terms import ForecastTerms
 from app.typedefs import Json
 
-parse_frequency = cache(Frequency.parse)
+MAX_KNOWN_FREQUENCIES = 1024  # that need not be parsed again
+
+
+def parse_frequency(alias: str | int) -> Frequency:
+    """The frequency of an alias, as `Frequency.parse`; spaces around it are not kept."""
+    return _parse(alias.strip() if isinstance(alias, str) else alias)
+
+
+@lru_cache(MAX_KNOWN_FREQUENCIES)
+def _parse(alias: str | int) -> Frequency:
+    return Frequency.parse(alias)
 
 
 @dataclass(frozen=True, slots=True)

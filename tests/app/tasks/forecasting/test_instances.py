@@ -277,14 +277,15 @@ def test_a_data_set_that_does_not_fit_the_model_is_a_problem(
     assert [problem.pointer for problem in problems] == pointers
 
 
-def test_long_starts_of_requests_are_not_kept() -> None:
+def test_long_starts_and_frequencies_of_requests_are_not_kept() -> None:
     fitted = state(series_set(waves(3, 60)))
     tracemalloc.start()
     try:
         for day in range(1, 11):
-            long = ForecastingInstance([1.0, 2.0, 3.0], f"2024-01-{day:02}" + " " * 1_000_000)
+            start, freq = f"2024-01-{day:02}" + " " * 1_000_000, "D" + " " * (1_000_000 + day)
+            long = ForecastingInstance([1.0, 2.0, 3.0], start, freq)
             assert encode_one(TASK, fitted, long, ForecastingParameters()).context.origin is not None
-            del long
+            del long, start, freq
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < 2_000_000
     finally:
