@@ -26,7 +26,7 @@ class Stack:
     """A service under fire; every process it ever had is remembered."""
 
     def __init__(self, url: str, pid: int, data_dir: Path) -> None:
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx.Client(base_url=url, timeout=120)
         self.port = int(url.rpartition(":")[2])
         self.pid, self.data_dir = pid, data_dir
         self.seen: set[int] = set()
@@ -89,7 +89,7 @@ def another_api(data_dir: Path) -> Iterator[int]:
             yield port
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
+            process.wait(timeout=120)
 
 
 def _ready(url: str) -> Callable[[], bool]:

@@ -90,7 +90,7 @@ def test_a_move_under_traffic_fails_nobody_and_mixes_nothing(both: tuple[Service
     moving = threading.Lock()
 
     def hammer(running: Service) -> None:
-        with httpx.Client(base_url=running.http.base_url, timeout=30) as client:
+        with httpx.Client(base_url=running.http.base_url, timeout=120) as client:
             while not stop.is_set():
                 sure = moving.acquire(blocking=False)  # while it is held here, no move begins
                 expected, answer = moved, ask(client)

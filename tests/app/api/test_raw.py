@@ -101,7 +101,7 @@ def served(app: Any) -> Iterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(timeout=20)
+            thread.join(timeout=120)
 
 
 def operation(name: str) -> Json:
@@ -122,7 +122,7 @@ def http(endpoints: Endpoints) -> Iterator[httpx.Client]:
     app.state.shared = SimpleNamespace(limits=SimpleNamespace(request_bytes=LIMIT))
     app.get("/raw/{name}/echo/{number}")(lambda name, number: {"get": name})
     problems.install(app)
-    with served(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with served(app) as url, httpx.Client(base_url=url, timeout=120) as client:
         yield client
 
 

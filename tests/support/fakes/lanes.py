@@ -12,6 +12,7 @@ import redis
 
 from app.errors import DeadlinePassed, Unavailable
 from app.lanes import Lane, PredictorPresence, Reply, ReplyStatus, Request, RequestConsumer, Tensor
+from tests.support.fixtures.servers import patient
 
 ROW = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -100,7 +101,7 @@ async def open_lane(url: str, name: str, max_waiting: int = 4096) -> AsyncIterat
 
 
 async def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.005)
@@ -108,7 +109,7 @@ async def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> Non
 
 async def wait_until_served(lane: Lane, seconds: float = 5.0) -> None:
     """Until the lane answers again."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while True:
         try:
             await lane.send("a/1", [ROW], 1.0)

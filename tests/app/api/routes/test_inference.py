@@ -460,7 +460,7 @@ def test_a_full_queue_says_when_to_come_back(quiet: Service, fake: FakePredictor
         assert error(refused, 429)
         assert int(refused.headers["retry-after"]) >= 1
         fake.go.set()
-        assert outputs(waiting.result(timeout=10))["mean"].shape == (60, HORIZON)
+        assert outputs(waiting.result(timeout=120))["mean"].shape == (60, HORIZON)
 
 
 @pytest.mark.parametrize(

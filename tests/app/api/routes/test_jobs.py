@@ -104,7 +104,7 @@ def test_a_long_poll_ends_when_the_job_changes(on_sqlite: Service) -> None:
         waiting = pool.submit(on_sqlite.http.get, f"/v1/jobs/{job}", headers={"Prefer": "wait=20"})
         until(lambda: bool(on_sqlite.state.follower.watched), what="the poller's wait")
         on_sqlite.claim(job)
-        answer = waiting.result(timeout=10)
+        answer = waiting.result(timeout=120)
     assert answer.json()["status"] == "running"
     assert answer.headers["preference-applied"] == "wait=20"
 
@@ -336,7 +336,7 @@ def test_an_event_stream_follows_the_job_and_ends_with_it(running: Service, tmp_
         lease = running.claim(job)
         running.tell(lease, events=[("epoch", {"epoch": 1, "train_loss": 0.5})])
         running.finish(lease, tmp_path / "artifact")
-        answer = stream.result(timeout=20)
+        answer = stream.result(timeout=120)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-cache"
     assert read_stream(answer.text) == [1, 2, 3, 4]

@@ -366,7 +366,7 @@ def test_a_full_queue_says_when_to_come_back(quiet: Service, fake: FakePredictor
         assert problem(refused, 429)["type"] == "/problems/queue-full"
         assert int(refused.headers["retry-after"]) >= 1
         fake.go.set()
-        assert len(waiting.result(timeout=10).json()["predictions"]) == 7
+        assert len(waiting.result(timeout=120).json()["predictions"]) == 7
 
 
 @pytest.mark.parametrize(

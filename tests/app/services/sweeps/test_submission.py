@@ -105,7 +105,7 @@ def test_the_first_seed_is_the_jobs(session: Session) -> None:
             "700: The longest series has 60 observations",
         ),
         ({"options": {}}, "/options/horizon", "Field required"),
-        ({"options": {"horizon": 4, "colour": 1}}, "/options/colour", "unknown field colour; there are"),
+        ({"options": {"horizon": 4, "zebra": 1}}, "/options/zebra", "unknown field zebra; there are"),
         ({"options": {"horizon": 4, "epochs": 1}}, "/options/epochs", "epochs belongs in `training`"),
         ({"training": {"pretrain_epochs": 1}}, "/training/pretrain_epochs", "forecasting has no"),
         ({"task": "juggling"}, "/task", "unknown task juggling; there are"),
