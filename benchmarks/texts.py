@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from app.arrays import Array
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.ingest.readers import Mapping, open_source
-from app.tasks.arrays import Array
 from app.tasks.classification.options import ClassificationOptions
 from app.tasks.classification.task import TASK
 from app.tasks.contract import Plan

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import count
 from typing import TypeVar
 
+from app.arrays import Array
 from app.errors import AppError, DeadlinePassed, QueueFull, Unavailable
 from app.lanes import wire
 from app.lanes.admission import AdmissionController
@@ -14,7 +15,6 @@ from app.lanes.predictor_monitor import NO_REDIS, PROBE_INTERVAL_SECONDS, Predic
 from app.lanes.reply_receiver import ReplyReceiver
 from app.lanes.request_sender import RequestSender
 from app.lanes.wire import PredictorPresence, Reply, Request, Tensor
-from app.tasks.arrays import Array
 from app.typedefs import Json
 
 MAX_QUEUE_SECONDS = 0.025  # default bound on the compute time that waits, see `AdmissionController`

@@ -6,10 +6,10 @@ from typing import ClassVar, NamedTuple
 
 import msgspec
 
+from app.arrays import Array
 from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, Unavailable
 from app.lanes import wire
 from app.lanes.wire import Reply, ReplyStatus, Request
-from app.tasks.arrays import Array
 from app.typedefs import Json
 
 ERRORS: dict[ReplyStatus, type[AppError]] = {

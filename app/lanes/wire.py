@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.typedefs import Json
 
 REPLY_TTL_SECONDS = 30  # an unread reply list expires, so a dead API process leaves nothing behind

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
+from app.arrays import Array, Arrays, Floats, Ints
 from app.errors import Problem
-from app.tasks.arrays import Array, Arrays, Floats, Ints
 from app.tasks.demonstration import Demo
 from app.tasks.preview import PreviewRows
 from app.tasks.source import Faults, Reading, Source

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, TypedDict
 
 import orjson
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.typedefs import Json
 
 PREVIEW_FILE = "preview.json"  # what `encode_preview` returns, beside the stored arrays

@@ -7,8 +7,8 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, Protocol
 
 import numpy.typing as npt
 
+from app.arrays import Arrays, Ints
 from app.errors import DatasetInvalid, Problem, pointer
-from app.tasks.arrays import Arrays, Ints
 from app.typedefs import Json
 
 MAX_FAULTS = 20

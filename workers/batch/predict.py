@@ -18,9 +18,9 @@ import msgspec
 import numpy as np
 import orjson
 
+from app.arrays import Ints
 from app.errors import AppError, Invalid, Unavailable
 from app.tasks import TASKS
-from app.tasks.arrays import Ints
 from app.tasks.contract import Example, Instances, Task, bytes_to_json
 from app.typedefs import Json
 from workers.decoding.scheduler import decode_each

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.contract import BEGIN, END, PADDING, DecodedTokens
 from app.typedefs import Json
 

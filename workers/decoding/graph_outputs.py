@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.tasks.contract import Output
 from app.typedefs import Json
 from workers.decoding import viterbi

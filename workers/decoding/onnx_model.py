@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 import onnxruntime as ort
 
-from app.tasks.arrays import Floats, Ints
+from app.arrays import Floats, Ints
 
 NEXT_INPUTS = {"inputs", "lengths", "state"}
 DECODER_INPUTS = {"tokens", "state", "memory", "lengths"}

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.tasks.contract import BEGIN, END, PADDING, UNKNOWN, DecodedTokens
 from app.typedefs import Json
 

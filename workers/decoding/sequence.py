@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.arrays import Floats, Ints
+from app.arrays import Floats, Ints
 from app.tasks.contract import DecodedTokens
 from app.typedefs import Json
 from workers.decoding.beam_search import Beam

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from app.tasks.arrays import Floats, Ints
+from app.arrays import Floats, Ints
 from workers.decoding.onnx_model import StepOutput
 from workers.nn import Network
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 
 Floats = npt.NDArray[np.floating]
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from app.arrays import Array, Ints
 from app.errors import NotFound
 from app.tasks import TASKS
-from app.tasks.arrays import Array, Ints
 from app.tasks.contract import Output, StreamingTask, strided_lengths
 from app.typedefs import Json
 from workers.decoding.graph_outputs import GRAPH_OUTPUTS

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.typedefs import Json
 from workers.artifact.export import load_model, read_manifest
 from workers.decoding.graph_outputs import GRAPH_OUTPUTS

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from workers.decoding.onnx_model import StepModel
 from workers.inputs import INPUTS
 from workers.nn import Member, ModelConfig

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from app.tasks.contract import Batch, Split
 
 

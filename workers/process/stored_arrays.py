@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.tasks.arrays import Arrays
+from app.arrays import Arrays
 
 COPY_BYTES = 1 << 20
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from app.arrays import Array, Ints
 from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.lanes.wire import DTYPES, INT_KIND
-from app.tasks.arrays import Array, Ints
 from workers.inference.engines import (
     BatchCostModel,
     Engine,

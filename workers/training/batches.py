@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from app.tasks.contract import Batch, Split
 from workers.outputs.split_order import streams
 from workers.training.snapshot import Snapshot

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.tasks.contract import Split
 from app.tasks.shared.label_metrics import MAX_TEMPERATURE, fit_temperature, log_loss, probabilities
 from workers.nn import Member, Network, Translator

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from app.arrays import Arrays
 from app.tasks import TASKS
-from app.tasks.arrays import Arrays
 from app.tasks.contract import Plan, Split
 from app.tasks.shared.validation_metrics import validation_metric
 from app.typedefs import Json

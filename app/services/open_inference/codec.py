@@ -6,6 +6,7 @@ from typing import NamedTuple, NoReturn
 
 import orjson
 
+from app.arrays import Array
 from app.errors import Invalid
 from app.services.open_inference.tensors import (
     DTYPES,
@@ -19,7 +20,6 @@ from app.services.open_inference.tensors import (
     to_json,
 )
 from app.services.serving.request_errors import not_json
-from app.tasks.arrays import Array
 from app.tasks.contract import TensorField, may_be_empty
 from app.typedefs import Json
 from app.validation.names import nearest_name

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from app.arrays import Array
 from app.errors import Invalid, NotFound, Problem
 from app.lanes import Answer
 from app.services.open_inference.codec import InferenceRequest, OutputTensor, Signature
@@ -17,7 +18,6 @@ from app.services.open_inference.tensors import DTYPES
 from app.services.serving.predictions import PredictionService
 from app.services.serving.request_errors import parameter_reason
 from app.services.serving.version_router import ResolvedRoute, Route, VersionSelector, parse_version
-from app.tasks.arrays import Array
 from app.tasks.contract import Output, Task, TensorField
 from app.typedefs import Json
 

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import orjson
 
+from app.arrays import Array
 from app.errors import Invalid
-from app.tasks.arrays import Array
 from app.tasks.contract import TensorField, bytes_to_json
 
 # datatype -> dtype, and the code of one element in `struct`, which is as fast as numpy and stricter

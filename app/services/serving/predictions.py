@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from app.arrays import Array
 from app.errors import AppError, DeadlinePassed, Invalid, Problem
 from app.lanes import Answer, Lane
 from app.services.serving.joint_calls import JointCalls
@@ -19,7 +20,6 @@ from app.services.serving.request_errors import not_json, refused_instances, ref
 from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route, VersionRouter
 from app.tasks import TASKS
-from app.tasks.arrays import Array
 from app.tasks.contract import DecodedTokens, Example, Task
 from app.tasks.encode_instances import InvalidInstance
 from app.typedefs import Json

@@ -5,7 +5,7 @@ from importlib import import_module  # only a worker that evaluates pays for the
 
 import numpy as np
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.tasks.shared.ragged import Ragged
 from app.tasks.unspaced import CHARACTER, OTHER_WORD
 

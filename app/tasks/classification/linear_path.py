@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.arrays import Floats, Ints
+from app.arrays import Floats, Ints
 from app.tasks.classification.ngram_tables import MAX_COUNTED_TEXTS, TABLES, log_count_ratios, ngram_keys
 from app.tasks.classification.text_encoding import EncodedTexts
 from app.tasks.contract import PADDING

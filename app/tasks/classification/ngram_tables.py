@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.tasks.arrays import Array, Floats, Ints
+from app.arrays import Array, Floats, Ints
 from app.tasks.classification.text_encoding import EncodedTexts
 from app.tasks.contract import PAIR_FACTOR, UNKNOWN
 

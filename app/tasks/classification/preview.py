@@ -2,7 +2,7 @@
 
 from typing import NotRequired
 
-from app.tasks.arrays import Arrays
+from app.arrays import Arrays
 from app.tasks.classification.reading import LABEL, LABELS, VALUES
 from app.tasks.preview import PreviewRows, SplitPreviewRow, clip_text, shown_steps
 from app.tasks.shared.ragged import Ragged, Texts

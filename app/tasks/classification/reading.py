@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from app.tasks.arrays import Arrays, Floats
+from app.arrays import Arrays, Floats
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels, unlearnable_warnings
 from app.tasks.shared.ragged import Ragged, Texts

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Arrays, Floats, Ints
+from app.arrays import Arrays, Floats, Ints
 from app.tasks.classification.options import ClassificationOptions
 from app.tasks.classification.reading import VALUES
 from app.tasks.shared.ragged import Ragged

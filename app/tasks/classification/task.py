@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from pydantic import BaseModel
 
+from app.arrays import Arrays, Floats, Ints
 from app.errors import Invalid, Problem
-from app.tasks.arrays import Arrays, Floats, Ints
 from app.tasks.classification import baseline
 from app.tasks.classification.demo import DEMO
 from app.tasks.classification.linear_path import linear_tables

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.classification.options import DEFAULT_MAX_LENGTHS, ClassificationOptions
 from app.tasks.contract import PADDING, UNKNOWN
 from app.tasks.shared import tokenizers

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.panels.histories import Histories, Points, make_points
 from app.tasks.forecasting.series import TEST_MARK, VALID_MARK, SeriesSet
 from app.typedefs import Json

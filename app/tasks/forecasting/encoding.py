@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.panels.histories import expanded_width, one_hot_static
 from app.tasks.forecasting.panels.panel import Panel
 from app.typedefs import Json

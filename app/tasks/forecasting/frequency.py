@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.calendars.aliases import FrequencyAlias, read_alias
 from app.tasks.forecasting.calendars.month_days import (
     first_days,

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.contract import Example
 from app.tasks.forecasting.encoding import gather_inputs
 from app.tasks.forecasting.panels.histories import Histories, Points, make_points

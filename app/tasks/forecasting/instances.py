@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from app.arrays import Array
 from app.errors import Invalid, Problem
-from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.inference import (
     MAX_REQUEST_STEPS,

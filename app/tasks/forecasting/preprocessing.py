@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from app.arrays import Array
 from app.errors import Invalid
-from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.metrics import best_season, naive_scale
 from app.tasks.forecasting.options import ForecastingOptions

@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.backtest import HistorySlicer
 from app.tasks.forecasting.encoding import InputDropout, gather_inputs, gather_targets, receptive_field
 from app.tasks.forecasting.frequency import Frequency

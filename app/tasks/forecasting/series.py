@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.shared.splits import SPLIT_NAMES
 
 NO_MARK, TRAIN_MARK, VALID_MARK, TEST_MARK = range(4)  # values of `SeriesSet.splits`, as stored

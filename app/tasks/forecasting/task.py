@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from pydantic import BaseModel
 
+from app.arrays import Arrays, Floats, Ints
 from app.errors import Invalid, Problem
-from app.tasks.arrays import Arrays, Floats, Ints
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_together

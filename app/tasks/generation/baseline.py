@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.generation.corpus import CorpusPart
 from app.tasks.shared.ngrams import NGRAM_ORDER, NGramModel
 

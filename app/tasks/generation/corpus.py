@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.shared.ragged import Texts
 from app.tasks.shared.splits import TEST, TRAIN, UNASSIGNED, VALID, partition_rows
 

@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from app.tasks.contract import END
 from app.tasks.shared.tokenizers import token_bytes
 from app.typedefs import Json

@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.contract import END, PADDING, UNKNOWN
 from app.tasks.generation.corpus import CorpusPart, iterate_blocks
 from app.tasks.shared import tokenizers

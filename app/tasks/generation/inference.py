@@ -6,8 +6,8 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from app.arrays import Array
 from app.errors import Invalid, Problem
-from app.tasks.arrays import Array
 from app.tasks.contract import END
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts

@@ -1,6 +1,6 @@
 """The first documents of a data set."""
 
-from app.tasks.arrays import Arrays
+from app.arrays import Arrays
 from app.tasks.preview import PreviewRows, SplitPreviewRow, clip_text
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import SPLIT, split_name

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from app.tasks.arrays import Arrays
+from app.arrays import Arrays
 from app.tasks.shared.ragged import Ragged, Texts, offsets_of
 from app.tasks.shared.splits import SPLIT, SPLIT_NAMES, TRAIN, UNASSIGNED, read_split
 from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, shorten

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from pydantic import BaseModel
 
+from app.arrays import Arrays, Ints
 from app.errors import Problem
-from app.tasks.arrays import Arrays, Ints
 from app.tasks.contract import (
     UNKNOWN,
     Batch,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.tasks.contract import END
 from app.tasks.music.codings.pieces import Coding
 from app.tasks.shared.ngrams import NGRAM_ORDER, NGramModel

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.tasks.contract import END, PADDING, Batch
 from app.tasks.music.codings.performance import PerformanceCoding
 from app.tasks.music.codings.pieces import MELODIC_KEYS, TRANSPOSITIONS, Coding, Piece

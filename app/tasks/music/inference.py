@@ -6,10 +6,10 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from app.arrays import Arrays, Ints
 from app.errors import Invalid, Problem
 from app.media.decoder import process_decoder
 from app.media.errors import MediaError
-from app.tasks.arrays import Arrays, Ints
 from app.tasks.contract import END
 from app.tasks.music.codings.performance import PerformanceCoding
 from app.tasks.music.codings.pieces import MICROSECONDS, Coding

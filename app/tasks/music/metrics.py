@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.music.codings.pieces import MELODIC_KEYS, OCTAVE, Note
 from app.typedefs import Json
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.tasks.arrays import Arrays
+from app.arrays import Arrays
 from app.tasks.media_members import MEMBER_NAMES
 from app.tasks.music.reading import StoredPieces
 from app.tasks.preview import PreviewRows, SplitPreviewRow

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from app.arrays import Arrays, Ints
 from app.media.decoder import MediaDecoder
-from app.tasks.arrays import Arrays, Ints
 from app.tasks.media_members import MEMBER_NAMES, UNLISTED, MediaMembers, left_out_warnings
 from app.tasks.music.codings.pieces import KEYS, MELODIC_KEYS, Coding, Piece
 from app.tasks.music.codings.selection import coding_to_json, fit_coding

@@ -5,7 +5,7 @@ from importlib import import_module  # only a worker that evaluates pays for the
 
 import numpy as np
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.tasks.contract import Prediction
 from app.typedefs import Json
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from app.arrays import Floats, Ints
 from app.errors import Problem, pointer
-from app.tasks.arrays import Floats, Ints
 from app.typedefs import Json
 
 BALANCED = "balanced"  # every label has the same total weight

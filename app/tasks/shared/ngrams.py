@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 
 NGRAM_ORDER = 5  # numbers of an n-gram, the predicted one included
 LOOKUP_SIZE = 1 << 20  # numbers that are looked up at once

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.arrays import Array, Arrays
+from app.arrays import Array, Arrays
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from app.tasks.preview import SplitName
 from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
 from app.tasks.source import Faults

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.source import Faults
 
 # What pandas reads as missing, in every column where a value may be missing.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.shared.table_cells import shorten
 
 MAX_TIMESTAMP_CHARS = 40  # no accepted layout is longer; a longer text is cut to this and matches none

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.speech.labels import BLANK, LabelSet
 from app.typedefs import Json
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array, Floats, Ints
+from app.arrays import Array, Floats, Ints
 
 MASK_FRAMES = 100  # one mask in time for each so many frames
 EXCHANGE_SHARE = 0.5  # of views whose pauses are exchanged

@@ -6,7 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.speech.labels import BLANK
 from app.tasks.speech.language_model import END, Context, NgramModel
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.arrays import Array, Arrays, Floats, Ints
 from app.media.filterbank import FRAMES_A_SECOND, log_mel
-from app.tasks.arrays import Array, Arrays, Floats, Ints
 from app.tasks.contract import Batch
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, VALID, SplitRows

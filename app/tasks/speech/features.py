@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from app.tasks.arrays import Array, Floats
+from app.arrays import Array, Floats
 from app.typedefs import Json
 
 MIN_DEVIATION = 1e-3

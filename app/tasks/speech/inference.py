@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 
+from app.arrays import Array, Floats
 from app.errors import Invalid, Problem
 from app.media.decoder import process_decoder
 from app.media.errors import MediaError
 from app.media.filterbank import FRAMES_A_SECOND, SHIFT_MS
-from app.tasks.arrays import Array, Floats
 from app.tasks.contract import Example, with_warnings
 from app.tasks.shared.ragged import Ragged
 from app.tasks.speech.alignment import align, confidence, words_of

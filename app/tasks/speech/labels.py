@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from app.tasks.shared import tokenizers
 from app.tasks.shared.tokenizers import TokenUnit
 from app.typedefs import Json

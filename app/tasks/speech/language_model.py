@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.speech.labels import BLANK, load_labels
 from app.typedefs import Json
 

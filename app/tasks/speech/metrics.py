@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module  # only a worker that evaluates pays for the library
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.speech.beam_search import SearchSettings
 from app.tasks.speech.inference import join_parts, transcribe
 from app.typedefs import Json

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from app.arrays import Array, Arrays
 from app.media.decoder import MediaDecoder
 from app.media.filterbank import FRAMES_A_SECOND, SHIFT_MS, frame_count
-from app.tasks.arrays import Array, Arrays
 from app.tasks.media_members import MEMBER_NAMES, UNLISTED, MediaMembers, left_out_warnings, too_few
 from app.tasks.preview import PreviewRows, SplitPreviewRow, clip_text
 from app.tasks.shared import splits

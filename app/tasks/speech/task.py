@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import msgspec
 from pydantic import BaseModel
 
+from app.arrays import Arrays, Floats
 from app.errors import Problem
 from app.media.filterbank import FRAMES_A_SECOND
-from app.tasks.arrays import Arrays, Floats
 from app.tasks.contract import (
     Defaults,
     Example,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.tagging.sentences import NO_TAG, Sentences
 
 SUFFIX_CHARS = 3

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.contract import UNKNOWN
 from app.tasks.shared.ragged import Ragged
 from app.tasks.tagging.sentences import Sentences

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from app.arrays import Array
 from app.errors import Invalid, Problem
-from app.tasks.arrays import Array
 from app.tasks.shared.text_checks import MAX_TEXT_CHARS, text_problem
 from app.tasks.shared.tokenizers import WORD_PATTERN
 from app.tasks.tagging.reading import MAX_SENTENCE_TOKENS, MAX_TOKEN_CHARS

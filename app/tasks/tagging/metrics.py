@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.shared.ragged import offsets_of
 from app.tasks.tagging.baseline import predict_by_counting
 from app.tasks.tagging.sentences import Sentences

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from app.tasks.arrays import Array, Arrays
+from app.arrays import Array, Arrays
 from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.tagging.spans import EntityMarks, sentence_starts

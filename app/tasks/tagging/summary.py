@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.preview import PreviewRows, SplitPreviewRow, shown_steps
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import unlearnable_warnings

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 
 OUTSIDE_TAG = "O"
 PLAIN = "plain"  # the name of the scheme of tags that mark no entities, such as parts of speech

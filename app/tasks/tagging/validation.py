@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.shared.table_cells import shorten
 from app.tasks.source import MAX_FAULTS, Faults
 from app.tasks.tagging.sentences import TAGS, Sentences

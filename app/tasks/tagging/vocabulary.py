@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.contract import UNKNOWN
 from app.tasks.shared.word_features import WORD_FEATURES, clip_word, lookup_key, normalize_word
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array, Floats, Ints
+from app.arrays import Array, Floats, Ints
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.contract import BEGIN, END
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts, offsets_of

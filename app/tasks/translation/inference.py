@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.arrays import Array
 from app.errors import Invalid, Problem
-from app.tasks.arrays import Array
 from app.tasks.contract import END, UNKNOWN
 from app.tasks.shared import tokenizers
 from app.tasks.shared.text_checks import text_problem

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array, Floats, Ints
+from app.arrays import Array, Floats, Ints
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 
 
 def most_frequent(labels: Ints, count: int) -> Ints:

@@ -7,11 +7,11 @@ from typing import Self
 
 import numpy as np
 
+from app.arrays import Array, Floats, Ints
 from app.errors import DatasetInvalid
 from app.media.decoder import Decoder, MediaDecoder
 from app.media.errors import MediaError
 from app.media.frame_selection import select_frames
-from app.tasks.arrays import Array, Floats, Ints
 from app.tasks.contract import Batch
 from app.tasks.shared.ragged import Ragged, offsets_of
 from app.tasks.video.augmentation import ClipAugmentation, vary_pixels, vary_selection

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from app.arrays import Arrays
 from app.errors import Invalid, Problem
 from app.media.decoder import process_decoder
 from app.media.errors import MediaError
-from app.tasks.arrays import Arrays
 from app.tasks.contract import Example
 from app.tasks.shared.ragged import Ragged
 from app.tasks.video.encoding import ClipEncoding

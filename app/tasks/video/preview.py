@@ -1,6 +1,6 @@
 """The first clips of a data set: what was read of each file."""
 
-from app.tasks.arrays import Arrays
+from app.arrays import Arrays
 from app.tasks.media_members import MEMBER_NAMES
 from app.tasks.preview import PreviewRows, SplitPreviewRow
 from app.tasks.shared.ragged import Texts

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import numpy as np
 
+from app.arrays import Arrays
 from app.media.decoder import MediaDecoder
-from app.tasks.arrays import Arrays
 from app.tasks.media_members import MEMBER_NAMES, UNLISTED, MediaMembers, left_out_warnings, too_few
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from pydantic import BaseModel
 
+from app.arrays import Arrays, Floats
 from app.errors import Problem
-from app.tasks.arrays import Arrays, Floats
 from app.tasks.contract import Defaults, Example, Input, Output, Plan, Split, TensorField, with_warnings
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each

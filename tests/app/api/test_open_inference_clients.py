@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from tests.support.factories.networks import lstm, store
 from tests.support.factories.open_inference import HORIZON, forecasting, publish, sequences
 from tests.support.fixtures.servers import Valkey, until

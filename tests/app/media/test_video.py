@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.arrays import Array
 from app.media.errors import MediaError
 from app.media.frame_selection import select_frames
 from app.media.limits import MediaLimits
 from app.media.video import decode_video
-from app.tasks.arrays import Array
 from tests.support.factories.clips import encode, moving_square, sound
 
 LIMITS = MediaLimits()

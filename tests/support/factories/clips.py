@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 
 
 def moving_square(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.panels.histories import Histories, make_points
 from app.tasks.forecasting.panels.normalization import NormalizedHistories
 from app.tasks.forecasting.panels.panel import normalized_chunks

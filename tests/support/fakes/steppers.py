@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.arrays import Floats, Ints
+from app.arrays import Floats, Ints
 from app.tasks.contract import END
 from workers.decoding.onnx_model import States, StepOutput
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.arrays import Array, Ints
 from app.errors import NotFound, Unavailable
-from app.tasks.arrays import Array, Ints
 from app.tasks.contract import Input, Output
 from app.tasks.forecasting.encoding import input_width
 from app.tasks.forecasting.inference import ForecastingParameters

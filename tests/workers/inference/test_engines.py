@@ -13,8 +13,8 @@ import pytest
 import torch
 from onnx import helper
 
+from app.arrays import Floats, Ints
 from app.errors import NotFound
-from app.tasks.arrays import Floats, Ints
 from tests.support.factories.networks import lstm, store
 from workers.inference.artifact_cache import ArtifactCache, DamagedArtifact, FetchFailed
 from workers.inference.engines import (

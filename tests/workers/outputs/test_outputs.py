@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from app.tasks.contract import Batch, Input, Output, strided_lengths
 from workers.artifact.export import save
 from workers.decoding.graph_outputs import GRAPH_OUTPUTS

@@ -5,9 +5,9 @@ import logging
 import numpy as np
 import pytest
 
+from app.arrays import Array, Floats, Ints
 from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.lanes.wire import FLOAT_KIND
-from app.tasks.arrays import Array, Floats, Ints
 from app.tasks.contract import Output
 from workers.inference.engines import BatchCostModel, Engine, LoadError, MissingVersion, StoreUnreachable
 from workers.inference.padding import MAX_BATCH_FLOATS, bucket

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.arrays import Floats
 from app.errors import DeadlinePassed, NotFound, PredictionFailed, Unavailable
 from app.lanes import Lane, RequestConsumer
-from app.tasks.arrays import Floats
 from tests.support.factories.networks import lstm, store
 from tests.support.fakes.lanes import open_lane, wait_until
 from tests.support.fixtures.servers import Valkey, until, valkey

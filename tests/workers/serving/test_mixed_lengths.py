@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.arrays import Floats, Ints
 from app.lanes import ReplyStatus, Request, Tensor
-from app.tasks.arrays import Floats, Ints
 from app.tasks.contract import Input, Output
 from tests.workers.lively import lively
 from workers.artifact.export import save

@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from app.arrays import Floats, Ints
 from app.errors import DeadlinePassed, NotFound, PredictionFailed, Unavailable
 from app.infrastructure.processes import is_alive
 from app.infrastructure.storage import Storage
 from app.lanes import Lane, RequestConsumer
-from app.tasks.arrays import Floats, Ints
 from tests.support.factories.networks import lstm, store
 from tests.support.fakes.predictors import call_lane, running_predictor
 from tests.support.fixtures.servers import Valkey, until, valkey

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from app.tasks.contract import Batch
 from workers.training.batches import TrainingBatches
 

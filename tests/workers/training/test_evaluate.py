@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.tasks.arrays import Floats, Ints
+from app.arrays import Floats, Ints
 from app.tasks.contract import PADDING, PAIR_FACTOR, Batch
 from tests.workers.nn.networks import network
 from workers.nn import Member

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from app.tasks.contract import Batch, Input, Output
 from workers.nn import Member, ModelConfig
 from workers.nn.model import SequenceModel

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from app.tasks.contract import Batch
 from tests.workers.nn.networks import config
 from tests.workers.training.test_fit import CONFIG, CPU

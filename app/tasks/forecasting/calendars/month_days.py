@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 
 EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; 0 = Monday
 

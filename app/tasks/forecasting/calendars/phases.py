@@ -4,7 +4,7 @@ from enum import IntFlag
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.shared.timestamps import SECONDS_PER_DAY
 
 STEP_PHASE_SECONDS = 64 * SECONDS_PER_DAY  # one month (or business day) in a phase; over twice what remains

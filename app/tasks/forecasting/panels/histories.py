@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.typedefs import Json
 
 MAX_STANDARDIZED = 10.0  # of a standardized covariate

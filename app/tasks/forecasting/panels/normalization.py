@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.panels.rows import fill_gaps, latest_or_first, row_sums
 from app.tasks.forecasting.panels.seasonality import detect_seasons, previous_season
 from app.tasks.forecasting.panels.transforms import Transforms, choose_transforms

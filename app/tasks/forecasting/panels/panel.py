@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.panels.histories import Histories
 from app.tasks.forecasting.panels.normalization import NormalizedHistories, base_seasons, normalize

@@ -5,7 +5,7 @@ Sums go from left to right: numpy's own sum adds in an order that depends on how
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 
 
 def row_sums(values: Array) -> Array:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.panels.rows import phase_sums, row_sums
 
 Z_90_PERCENT = 1.645  # two-sided normal quantile

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.panels.rows import row_sums
 
 LOG, SIGNED, NONE = "log", "signed", "none"

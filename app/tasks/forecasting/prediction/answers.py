@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.contract import with_warnings
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.prediction.expectation import add_terms, mean_terms

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.arrays import Array
 from app.errors import Invalid, Problem, pointer
-from app.tasks.arrays import Array
 from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, MISSING_TEXTS, NUMBER_PATTERN, shorten
 from app.typedefs import Json
 

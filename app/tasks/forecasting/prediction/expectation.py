@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.panels.rows import latest, phase_sums, row_sums
 
 SLICES = 64  # of equal probability, over which quantiles are integrated

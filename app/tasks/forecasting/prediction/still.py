@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.typedefs import Json
 
 MIN_STILL = 3  # equal values before a series counts as one that does not move

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.panels.histories import Histories
 from app.tasks.forecasting.panels.normalization import NormalizedHistories
 from app.tasks.forecasting.panels.transforms import Transforms

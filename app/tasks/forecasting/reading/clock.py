@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.calendars.phases import PhaseFlag, add_flag, add_offsets
 from app.tasks.forecasting.reading.infer_frequency import FrequencyFit, SeriesTimes, fit_frequency
 from app.tasks.forecasting.reading.rows import TableRows

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.shared.table_cells import (
     MAX_EXACT_FLOAT,
     MAX_FLOAT32_MAGNITUDE,

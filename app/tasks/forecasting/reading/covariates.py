@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.reading.columns import MAX_LEVELS, MixedColumn
 from app.tasks.forecasting.reading.grid import Grid
 from app.tasks.forecasting.series import SeriesSet

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.calendars.aliases import (
     MAX_HALF,
     every_half_month,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.covariates import last_observed_points
 from app.tasks.forecasting.reading.table import parse_series

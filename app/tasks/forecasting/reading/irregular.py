@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.reading.infer_frequency import (
     MAX_OFF_GRID_SHARE,
     FrequencyFit,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.columns import (
     MAX_NAME_CHARS,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.shared.table_cells import MAX_EXACT_FLOAT, shorten
 from app.tasks.source import Chunk, Faults
 from app.typedefs import Json

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.source import Faults
 
 

@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.reading.columns import (
     IdColumn,
     MissingTexts,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Ints
+from app.arrays import Ints
 from app.tasks.contract import UNKNOWN
 from app.tasks.music.codings.pieces import (
     FIRST_EVENT,

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.tasks.contract import END
 from app.typedefs import Json
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.tasks.contract import UNKNOWN
 from app.tasks.music.codings.pieces import (
     FIRST_EVENT,

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from app.tasks.arrays import Array, Ints
+from app.arrays import Array, Ints
 from app.tasks.classification import linear_path as module
 from app.tasks.classification.linear_path import linear_tables
 from app.tasks.classification.ngram_tables import TABLES

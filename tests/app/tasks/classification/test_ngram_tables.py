@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.classification import ngram_tables as module
 from app.tasks.classification.baseline import naive_bayes
 from app.tasks.classification.ngram_tables import TABLES, ngram_tables, pair_rows_for

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.arrays import Array
 from app.errors import DatasetInvalid, Invalid
-from app.tasks.arrays import Array
 from app.tasks.contract import Plan
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.inference import ForecastingInstance, ForecastingParameters

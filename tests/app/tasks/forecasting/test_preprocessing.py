@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.arrays import Array
 from app.errors import Invalid
-from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.preprocessing import (

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.contract import Plan
 from app.tasks.forecasting.backtest import HistorySlicer, find_split_points
 from app.tasks.forecasting.options import ForecastingOptions

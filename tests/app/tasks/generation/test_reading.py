@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.arrays import Arrays
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, lines, open_source
-from app.tasks.arrays import Arrays
 from app.tasks.generation.reading import read_documents, untrainable
 from app.tasks.shared.ragged import Texts
 from app.tasks.source import Faults

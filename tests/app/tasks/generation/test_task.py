@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from app.arrays import Arrays
 from app.ingest.readers import Mapping, open_source
-from app.tasks.arrays import Arrays
 from app.tasks.contract import END, DecodedTokens, Input, Output, Plan
 from app.tasks.generation.inference import GenerationInstance, GenerationParameters
 from app.tasks.generation.options import GenerationOptions

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.arrays import Array
 from app.errors import DatasetInvalid
-from app.tasks.arrays import Array
 from app.tasks.shared.table_cells import MISSING_TEXTS, as_texts, check_numbers, read_numbers, shorten
 from app.tasks.source import MAX_FAULTS, Faults
 

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from app.arrays import Arrays
 from app.ingest.readers import Mapping, open_source
 from app.services.open_inference.codec import InferenceRequest
 from app.services.open_inference.predict import instances_from_tensors, stack_field
-from app.tasks.arrays import Arrays
 from app.tasks.contract import UNKNOWN, Input, Output, Plan, Split
 from app.tasks.shared import splits
 from app.tasks.source import Faults

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from app.arrays import Arrays
 from app.ingest.readers import Mapping, open_source
-from app.tasks.arrays import Arrays
 from app.tasks.contract import BEGIN, END, PADDING, UNKNOWN, DecodedTokens, Input, Output, Plan, Split
 from app.tasks.shared import splits, tokenizers
 from app.tasks.source import Faults

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.panels.histories import expand_covariates, expanded_width, one_hot_static

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.reading import columns
 from app.tasks.forecasting.reading.columns import MAX_NAME_CHARS, IdColumn, Levels, MixedColumn, TimeColumn
 from app.tasks.shared.table_cells import MISSING_TEXTS

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.arrays import Array
 from app.errors import DatasetInvalid, Problem
-from app.tasks.arrays import Array
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.grid import Grid, build_grid, fill_forward
 from app.tasks.forecasting.reading.rows import TableRows

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.tasks.arrays import Array
+from app.arrays import Array
 from app.tasks.forecasting.calendars.aliases import MONTHS, WEEKDAYS
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.table import read_series
