@@ -7,14 +7,14 @@ import pytest
 
 from app.tasks import TASKS
 
-LOADED = (
-    "print(*sorted({name.split('.')[2] for name in sys.modules if name.startswith('app.tasks.')} & names))"
+SHOW = "print(*sorted({one.split('.')[2] for one in sys.modules if one.startswith('app.tasks.')} & names))"
+    "print(*sorted({one.split('.')[2] for one in sys.modules if one.startswith('app.tasks.')} & names))"
 )
 
 
 def loaded_after(statement: str) -> set[str]:
     """The tasks that a process has loaded after a statement."""
-    code = f"import sys; {statement}; from app.tasks import TASKS; names = set(TASKS); {LOADED}"
+    code = f"import sys; {statement}; from app.tasks import TASKS; names = set(TASKS); {SHOW}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
