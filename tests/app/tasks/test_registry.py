@@ -8,8 +8,6 @@ import pytest
 from app.tasks import TASKS
 
 SHOW = "print(*sorted({one.split('.')[2] for one in sys.modules if one.startswith('app.tasks.')} & names))"
-    "print(*sorted({one.split('.')[2] for one in sys.modules if one.startswith('app.tasks.')} & names))"
-)
 
 
 def loaded_after(statement: str) -> set[str]:
