@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 from app.api import RAW, ROUTERS, problems
 from app.api.deps import AppState, Limits, refuse_unknown_query
 from app.api.middleware import RequestIdMiddleware
+from app.api.origins import SitePolicy
 from app.api.raw import Application
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.infrastructure import logs
@@ -43,6 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = Application(
         RAW,
+        SitePolicy(settings.host_names),
         title="Recurra",
         version="0.1.0",
         description=DESCRIPTION,

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request
+from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from app.api.codings import decoded
 from app.api.deps import AppState
 from app.api.middleware import assign_request_id, record_request
 from app.api.openapi import complete_document
+from app.api.origins import SitePolicy
 from app.api.problems import as_app_error, error_event, error_response, internal_error
-from app.errors import Invalid, Problem, TooLarge
+from app.errors import AppError, Invalid, Problem, TooLarge
 from app.lanes import Answer
 from app.typedefs import Json
 
@@ -220,16 +222,31 @@ async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) 
     raise TooLarge(f"A prediction request may have {limit} bytes")
 
 
-class Application(FastAPI):
-    """A FastAPI application with raw routes in front of its own."""
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: AppError) -> None:
+    """Answer a request, or a handshake, that no route gets to see."""
+    request_id = assign_request_id(scope, dict(scope["headers"]))
+    response = error_response(HTTPConnection(scope), error)
+    response.headers["x-request-id"] = request_id.decode()
+    record_request(scope.get("method", "GET"), "refused", error.status, 0.0)
+    await response(scope, receive, send)
 
-    def __init__(self, raw: Sequence[RawRoute], **arguments: Any) -> None:
-        self._raw = raw
+
+class Application(FastAPI):
+    """A FastAPI application with raw routes in front of its own, and a policy on sites before all."""
+
+    def __init__(self, raw: Sequence[RawRoute], sites: SitePolicy | None = None, **arguments: Any) -> None:
+        self._raw, self._sites = raw, sites or SitePolicy()
         self.disconnects = DisconnectWatcher()
         super().__init__(**arguments)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event."""
+        if scope["type"] in ("http", "websocket"):
+            try:
+                self._sites.check(scope)
+            except AppError as error:
+                await _refuse(scope, receive, send, error)
+                return
         if scope["type"] == "http" and scope["method"] == "POST":
             for route in self._raw:
                 if match := route.pattern.match(scope["path"]):
