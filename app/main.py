@@ -1,7 +1,6 @@
 """The composition root of the web process: `uvicorn --factory app.main:create_app`."""
 
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
@@ -68,7 +67,6 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
     storage = Storage(settings.storage)
     broker = Broker(settings.redis, settings.redis_prefix)
     versions = VersionRouter(readers, storage)
-    uploads = ThreadPoolExecutor(thread_name_prefix="upload")
     files = FileLimits(ArchiveLimits(**settings.limits("archive")), MediaLimits(**settings.limits("media")))
     limit_decoding(files.media)
     shared = AppState(
@@ -81,7 +79,6 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         notices=Notices(settings.redis, settings.redis_prefix, versions.invalidate, versions.invalidate_all),
         limits=Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds, files),
         incoming=incoming,
-        upload_threads=uploads,
     )
     await shared.lane.start()
     await shared.notices.start()
@@ -94,7 +91,6 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         await shared.predictions.shadows.close()
         await shared.lane.close()
         shared.dispatcher.stop()
-        uploads.shutdown(wait=False, cancel_futures=True)
         broker.close()
         engine.dispose()
 

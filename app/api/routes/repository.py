@@ -1,6 +1,5 @@
 """The Open Inference Protocol v2 without inference: health, metadata, statistics and the model repository."""
 
-import asyncio
 from typing import Any
 
 import orjson
@@ -20,6 +19,7 @@ from app.api.response_schemas import (
     documented,
 )
 from app.errors import Invalid, Unavailable
+from app.infrastructure.thread_pools import VERSION_READS
 from app.services.open_inference import metadata as repository
 from app.services.open_inference.predict import split_name, version_selector
 from app.services.serving.version_router import Route
@@ -82,7 +82,7 @@ async def _versions(shared: AppState, model: str, version: str | None) -> list[i
         with shared.readers() as session:
             return repository.versions(session, split_name(model)[0])
 
-    return await asyncio.to_thread(query)
+    return await VERSION_READS.run(query)
 
 
 # This route hides the metadata of a model that is called `stats`, and nothing else.

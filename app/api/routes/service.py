@@ -1,6 +1,5 @@
 """The service itself: health, readiness, metrics, tasks, workers."""
 
-import asyncio
 from functools import cache
 
 import msgspec
@@ -13,7 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.deps import AppState, PagingDep, ReadSession, StateDep, page_response
 from app.api.response_schemas import HealthOut, ReadinessOut, TasksOut, documented
+from app.errors import DeadlinePassed, QueueFull
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
+from app.infrastructure.thread_pools import READINESS
 from app.schemas import Page, WorkerOut
 from app.services.jobs import workers
 from app.tasks import TASKS
@@ -40,8 +41,8 @@ async def health() -> Response:
 async def ready(shared: StateDep) -> Response:
     """Whether a job could be submitted, trained and served now."""
     try:
-        roles = await asyncio.wait_for(asyncio.to_thread(_roles, shared), CHECK_SECONDS)
-    except (SQLAlchemyError, TimeoutError):
+        roles = await READINESS.run_within(CHECK_SECONDS, _roles, shared)
+    except (SQLAlchemyError, DeadlinePassed, QueueFull):
         roles = None
     predictors = await shared.lane.predictors()
     checks = {
