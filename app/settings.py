@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     redis_url: str = ""  # empty: the embedded server below data_dir
     storage_url: str = ""  # empty: a directory below data_dir
     allowed_hosts: str = ""  # names with commas between; loopback names and IP addresses always are
+    max_connections: int = Field(default=4096, gt=0)  # of one API process
+    max_client_connections: int = Field(default=1024, gt=0)  # of them, from one address
     max_upload_bytes: int = Field(default=1 << 30, gt=0)
     max_request_bytes: int = Field(default=64 << 20, gt=0)
     ingest_seconds: float = Field(default=300.0, gt=0)
