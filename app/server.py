@@ -3,14 +3,17 @@
 import argparse
 import asyncio
 import json
+import os
 import socket
 import sys
 from functools import partial
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
 
 from app.connections import (
     BODY_SECONDS,
@@ -23,6 +26,7 @@ from app.connections import (
     raise_descriptor_limit,
 )
 from app.infrastructure import logs
+from app.infrastructure.processes import die_with_parent
 from app.main import create_app
 from app.settings import Settings
 
@@ -31,6 +35,7 @@ MAX_JOINED_BYTES = 1 << 18  # more is sent as it came: to join it would take lon
 SWITCH_SECONDS = 0.001  # after which a thread that computes lets the event loop go on
 BACKLOG = 2048  # connections that the system holds until they are accepted
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it first
+HUNG_SECONDS = 60  # one of several processes that doesn't answer its parent for so long is replaced
 
 
 class CoalescingTransport:
@@ -78,7 +83,9 @@ class CoalescingProtocol(HttpToolsProtocol):
 class BoundedProtocol(CoalescingProtocol):
     """The same for a limited number of connections, whose clients have to send and to read in time."""
 
-    registry: ClassVar[Connections]  # of the subclass that `bounded_protocol` makes
+    def __init__(self, connections: Connections, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._connections = connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, where there is room for the connection."""
@@ -88,17 +95,17 @@ class BoundedProtocol(CoalescingProtocol):
         self._body_since, self._body_bytes = now, 0  # of the present period
         self._unread, self._unread_since = 0, now  # bytes of the answer, and since when as many
         super().connection_made(transport)
-        if not self.registry.admit(self):
+        if not self._connections.admit(self):
             self._answer_and_close(503, "too-many-connections", "There is no room for another connection.")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Make room for another connection."""
-        self.registry.remove(self)
+        self._connections.remove(self)
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection to the protocol of WebSockets, which looks after it by pings."""
-        self.registry.remove(self)
+        self._connections.remove(self)
         super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
@@ -192,23 +199,42 @@ class BoundedProtocol(CoalescingProtocol):
         self.transport.close()
 
 
-def bounded_protocol(limits: ConnectionLimits) -> type[BoundedProtocol]:
-    """The protocol of a server with these limits."""
-    return type("LimitedProtocol", (BoundedProtocol,), {"registry": Connections(limits)})
+class ProtocolFactory:
+    """Makes the protocols of a server's connections, which have limits in common."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.connections = Connections(limits)
+
+    def __call__(self, **arguments: Any) -> BoundedProtocol:
+        """The protocol of a new connection; uvicorn has the arguments."""
+        return BoundedProtocol(self.connections, **arguments)
 
 
-def run(listener: socket.socket | None, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    settings, descriptors = Settings(), raise_descriptor_limit()
+def make_app(settings: Settings) -> FastAPI:
+    """The application of this process."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    return create_app(settings)
+
+
+def make_process_app(parent: int, settings: Settings) -> FastAPI:
+    """The application of one of several processes, which ends with their parent."""
+    logs.configure_process()
+    die_with_parent(parent)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    return create_app(settings, parent)
+
+
+def run(listener: socket.socket | None, host: str, port: int, processes: int = 1) -> None:
+    """Serve until SIGTERM or SIGINT; several processes accept connections from one socket."""
+    settings, descriptors = Settings(), raise_descriptor_limit()
     limits = limits_within(descriptors, settings.max_connections, settings.max_client_connections)
     config = uvicorn.Config(
-        partial(create_app, settings),
+        partial(make_app, settings) if processes == 1 else partial(make_process_app, os.getpid(), settings),
         factory=True,
         host=host,
         port=port,
         loop="uvloop",
-        http=bounded_protocol(limits),
+        http=ProtocolFactory(limits),  # type: ignore[arg-type]
         backlog=BACKLOG,
         ws="websockets-sansio",
         access_log=False,
@@ -216,9 +242,14 @@ def run(listener: socket.socket | None, host: str, port: int) -> None:
         proxy_headers=False,  # nothing here reads the client's address
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        workers=processes,
+        timeout_worker_healthcheck=HUNG_SECONDS,
     )
     # uvicorn's own --fd takes every socket for a Unix one, so TCP_NODELAY stays off: 40 ms on each POST.
-    uvicorn.Server(config).run(sockets=None if listener is None else [listener])
+    if processes == 1:
+        uvicorn.Server(config).run(sockets=None if listener is None else [listener])
+    else:
+        Multiprocess(config, [listener or config.bind_socket()]).run()
 
 
 def main() -> None:
@@ -226,11 +257,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m app.server", description="Run the API server.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--fd", type=int, help="a listening socket inherited from the parent")
     arguments = parser.parse_args()
     logs.configure_process()
     listener = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
-    run(listener, arguments.host, arguments.port)
+    run(listener, arguments.host, arguments.port, arguments.processes)
 
 
 if __name__ == "__main__":

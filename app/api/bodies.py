@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from starlette.types import Receive
 
 from app.errors import QueueFull, TooLarge
-from app.infrastructure.thread_pools import COMPUTING
+from app.thread_pools import COMPUTING
 
 MAX_WHOLE_BODIES = 8  # of the largest size, that are held at a time
 MAX_INLINE_JOIN_BYTES = 1 << 20  # of a body that is put together on the event loop

@@ -8,7 +8,7 @@ from typing import Protocol
 from starlette.types import Message, Receive
 
 from app.errors import Invalid, TooLarge, UnsupportedMediaType
-from app.infrastructure.thread_pools import UNPACKED_PIECES
+from app.thread_pools import UNPACKED_PIECES
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -11,7 +11,7 @@ from python_multipart.multipart import MultipartParser, MultipartState, parse_op
 
 from app.errors import Invalid, NoSpace, Problem, TooLarge, pointer
 from app.infrastructure.disk import is_disk_full
-from app.infrastructure.thread_pools import UPLOADED_PIECES
+from app.thread_pools import UPLOADED_PIECES
 
 MAX_FIELD_BYTES = 64 << 10
 MAX_FIELDS = 16

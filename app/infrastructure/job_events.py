@@ -14,7 +14,7 @@ from app.database.engine import Sessions, db_now
 from app.database.tables import Job, JobEvent
 from app.errors import QueueFull
 from app.infrastructure.outages import OutageLog
-from app.infrastructure.thread_pools import JOB_READS
+from app.thread_pools import JOB_READS
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from app.connections import (
     limits_within,
     raise_descriptor_limit,
 )
-from app.server import bounded_protocol
+from app.server import ProtocolFactory
 from tests.support.fixtures.servers import until
 
 
@@ -159,9 +159,15 @@ class Site:
 
 @contextmanager
 def serving(limits: ConnectionLimits) -> Iterator[Site]:
-    protocol = bounded_protocol(limits)
-    site = Site(protocol.registry)
-    config = uvicorn.Config(site, log_config=None, lifespan="off", http=protocol, timeout_graceful_shutdown=3)
+    protocol = ProtocolFactory(limits)
+    site = Site(protocol.connections)
+    config = uvicorn.Config(
+        site,
+        log_config=None,
+        lifespan="off",
+        http=protocol,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=3,
+    )
     running = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})

@@ -26,13 +26,13 @@ from app.api.multipart import UploadForm, receive_upload
 from app.api.response_schemas import BINARY_CONTENT, reference
 from app.database.tables import Dataset
 from app.errors import Invalid, NoSpace, NotFound, Problem, pointer
-from app.infrastructure.thread_pools import CLEANUPS, UPLOADS
 from app.schemas import DatasetOut, Page
 from app.services import datasets, idempotency
 from app.services.datasets import Upload
 from app.services.idempotency import CachedResponse, KeyedRequest, KeyLock
 from app.tasks import TASKS
 from app.tasks.preview import MAX_PREVIEW_ROWS
+from app.thread_pools import CLEANUPS, UPLOADS
 from app.typedefs import Json
 from app.validation.names import unknown_name
 

@@ -27,12 +27,12 @@ from app.api.response_schemas import TEXT_CONTENT, LearningCurvesOut, documented
 from app.database.tables import Job, JobEvent
 from app.errors import NotFound
 from app.infrastructure.storage import Storage
-from app.infrastructure.thread_pools import JOB_READS
 from app.schemas import EventOut, JobIn, JobOut, Page
 from app.services.idempotency import KeyedRequest
 from app.services.jobs import batch_predictions, checkpoints, control, queries, submission
 from app.services.sweeps import state
 from app.states import SWEEP, TERMINAL, Status
+from app.thread_pools import JOB_READS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

@@ -24,11 +24,11 @@ from app.api.response_schemas import BINARY_CONTENT
 from app.database.engine import Sessions
 from app.database.tables import Model
 from app.infrastructure.storage import CHUNK_BYTES, Storage
-from app.infrastructure.thread_pools import MODEL_CHANGES
 from app.schemas import AliasIn, AliasName, AliasOut, ModelName, ModelOut, Page, VersionNumber, VersionOut
 from app.services.models import aliases
 from app.services.models import versions as models
 from app.services.models.aliases import AliasTarget
+from app.thread_pools import MODEL_CHANGES
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

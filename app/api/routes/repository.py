@@ -19,10 +19,10 @@ from app.api.response_schemas import (
     documented,
 )
 from app.errors import Invalid, Unavailable
-from app.infrastructure.thread_pools import VERSION_READS
 from app.services.open_inference import metadata as repository
 from app.services.open_inference.predict import split_name, version_selector
 from app.services.serving.version_router import Route
+from app.thread_pools import VERSION_READS
 from app.typedefs import Json
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])

@@ -12,7 +12,6 @@ import orjson
 
 from app.arrays import Array
 from app.errors import Invalid, NotFound, Problem
-from app.infrastructure.thread_pools import COMPUTING
 from app.lanes import Answer
 from app.services.open_inference.codec import (
     InferenceRequest,
@@ -27,6 +26,7 @@ from app.services.serving.request_errors import parameter_reason
 from app.services.serving.request_parsing import MAX_INLINE_BYTES
 from app.services.serving.version_router import ResolvedRoute, Route, VersionSelector, parse_version
 from app.tasks.contract import Output, Task, TensorField
+from app.thread_pools import COMPUTING
 from app.typedefs import Json
 
 NETWORK_SUFFIX = ":network"

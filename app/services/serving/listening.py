@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from app.errors import AppError, Invalid, Problem
-from app.infrastructure.thread_pools import COMPUTING, DECODING_MEDIA
 from app.services.serving.predictions import PredictionService
 from app.services.serving.version_router import Route
 from app.tasks.contract import Listener, ListeningTask
+from app.thread_pools import COMPUTING, DECODING_MEDIA
 from app.typedefs import Json
 
 

@@ -11,7 +11,6 @@ import orjson
 
 from app.arrays import Array
 from app.errors import AppError, DeadlinePassed, Invalid, Problem
-from app.infrastructure.thread_pools import COMPUTING, DECODING_MEDIA
 from app.lanes import Answer, Lane
 from app.services.serving.joint_calls import JointCalls
 from app.services.serving.metrics import PredictionMetrics, VersionMetrics
@@ -20,6 +19,7 @@ from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route, VersionRouter
 from app.tasks.contract import DecodedTokens, Example, bytes_to_json
 from app.tasks.encode_instances import InvalidInstance
+from app.thread_pools import COMPUTING, DECODING_MEDIA
 from app.typedefs import Json
 
 MAX_INLINE_INSTANCES = 4  # that are encoded or decoded on the event loop; more of them in a thread

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from app.errors import Invalid, Problem
-from app.infrastructure.thread_pools import COMPUTING
 from app.services.serving.request_errors import not_json, refused_instances, refused_request
 from app.tasks import TASKS
 from app.tasks.contract import Task
+from app.thread_pools import COMPUTING
 from app.validation.json_slices import MAX_JSON_VALUES, SLICE_BYTES, count_commas, has_too_many_values
 
 MAX_INLINE_BYTES = 16 << 10  # of a request that is parsed, encoded and decoded on the event loop

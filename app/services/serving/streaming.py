@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from app.errors import AppError, Invalid, Problem
-from app.infrastructure.thread_pools import COMPUTING
 from app.lanes import Answer, PartialAnswer
 from app.services.serving.predictions import (
     PredictionService,
@@ -17,6 +16,7 @@ from app.services.serving.predictions import (
 )
 from app.services.serving.version_router import Route
 from app.tasks.contract import Example, PiecewiseTask, StreamDetokenizer, StreamingTask
+from app.thread_pools import COMPUTING
 from app.typedefs import Json
 
 

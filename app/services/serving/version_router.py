@@ -20,10 +20,10 @@ from app.database.engine import Sessions
 from app.database.tables import ModelVersion
 from app.errors import AppError, NotFound, QueueFull
 from app.infrastructure.storage import Storage
-from app.infrastructure.thread_pools import VERSION_READS
 from app.services.models import aliases
 from app.tasks import TASKS
 from app.tasks.contract import Output, Task
+from app.thread_pools import VERSION_READS
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)

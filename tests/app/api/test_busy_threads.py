@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.infrastructure import thread_pools
-from app.infrastructure.thread_pools import (
+from app import thread_pools
+from app.thread_pools import (
     COMPUTING,
     DECODING_MEDIA,
     MODEL_CHANGES,

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from app.errors import DeadlinePassed, Invalid, Problem, QueueFull
-from app.infrastructure.thread_pools import COMPUTING, DECODING_MEDIA
 from app.lanes import Answer
 from app.services.serving.metrics import PredictionMetrics
 from app.services.serving.predictions import (
@@ -26,6 +25,7 @@ from app.services.serving.shadowing import MAX_COMPARISONS, MAX_WAITING_ROWS, Sh
 from app.services.serving.version_router import ResolvedRoute, Route
 from app.tasks import TASKS
 from app.tasks.contract import Example
+from app.thread_pools import COMPUTING, DECODING_MEDIA
 from app.typedefs import Json
 from tests.support.fixtures.servers import until
 from tests.support.single import OneByOne

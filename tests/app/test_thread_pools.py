@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from app.errors import DeadlinePassed, QueueFull
-from app.infrastructure.thread_pools import ThreadPool
+from app.thread_pools import ThreadPool
 from tests.support.fixtures.servers import until
 
 
