@@ -190,6 +190,28 @@ def test_a_get_that_is_no_handshake_is_told_what_to_upgrade_to(client: TestClien
     assert answer.json()["type"] == "/problems/upgrade-required"
 
 
+def test_who_says_nothing_more_is_told_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "MAX_SILENCE_SECONDS", 0.02)
+    with client.websocket_connect("/v1/models/voice/listen") as socket:
+        told = json.loads(socket.receive()["text"])
+        assert told["error"]["type"] == "/problems/deadline-passed"
+        assert socket.receive()["type"] == "websocket.close"
+
+
+def test_so_many_are_listened_to_at_a_time(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "MAX_LISTENERS", 1)
+    with client.websocket_connect("/v1/models/voice/listen") as first:
+        with (
+            pytest.raises(WebSocketDenialResponse) as refused,
+            client.websocket_connect("/v1/models/voice/listen"),
+        ):
+            pass
+        assert (refused.value.status_code, refused.value.headers["retry-after"]) == (429, "1")
+        first.send_text("end")
+        assert json.loads(first.receive()["text"])["done"]
+    assert conversation(client, "", [])[-1]["done"]
+
+
 LINES = {"content-type": "application/x-ndjson"}
 
 
