@@ -1,7 +1,6 @@
 """The composition root of the web process: `uvicorn --factory app.main:create_app`."""
 
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -11,6 +10,7 @@ from app.api import RAW, ROUTERS, problems
 from app.api.deps import AppState, Limits, refuse_unknown_query
 from app.api.metrics_text import own_text
 from app.api.middleware import RequestIdMiddleware
+from app.api.origins import SitePolicy
 from app.api.raw import Application
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.infrastructure import logs
@@ -49,6 +49,7 @@ def create_app(settings: Settings | None = None, parent: int | None = None) -> F
 
     app = Application(
         RAW,
+        SitePolicy(settings.host_names),
         title="Recurra",
         version="0.1.0",
         description=DESCRIPTION,
@@ -72,7 +73,6 @@ async def open_state(settings: Settings, parent: int | None) -> AsyncIterator[Ap
     storage = Storage(settings.storage)
     broker = Broker(settings.redis, settings.redis_prefix)
     versions = VersionRouter(readers, storage)
-    uploads = ThreadPoolExecutor(thread_name_prefix="upload")
     files = FileLimits(ArchiveLimits(**settings.limits("archive")), MediaLimits(**settings.limits("media")))
     limit_decoding(files.media)
     predictions = _prediction_service(settings, versions)
@@ -86,7 +86,6 @@ async def open_state(settings: Settings, parent: int | None) -> AsyncIterator[Ap
         notices=Notices(settings.redis, settings.redis_prefix, versions.invalidate, versions.invalidate_all),
         limits=Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds, files),
         incoming=incoming,
-        upload_threads=uploads,
         siblings=None if parent is None else _siblings(settings, parent, predictions.metrics),
     )
     await shared.lane.start()
@@ -104,7 +103,6 @@ async def open_state(settings: Settings, parent: int | None) -> AsyncIterator[Ap
         await shared.predictions.shadows.close()
         await shared.lane.close()
         shared.dispatcher.stop()
-        uploads.shutdown(wait=False, cancel_futures=True)
         broker.close()
         engine.dispose()
 

@@ -1,7 +1,6 @@
 """Dependencies of the routes: the application's shared state, sessions, paging and idempotency keys."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -55,7 +54,6 @@ class AppState:
     notices: Notices
     limits: Limits
     incoming: Path  # directory of unfinished uploads
-    upload_threads: Executor  # they wait for the children that read uploads
     siblings: Siblings | None = None  # with several processes on one socket
 
     @property

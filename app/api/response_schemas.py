@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from app.schemas import TaskName
+from app.services.open_inference.codec import MAX_DIMENSIONS, MAX_TENSORS
 from app.typedefs import Json
+from app.validation.json_slices import MAX_JSON_VALUES
 
 REF = "#/components/schemas/"  # of the document
 
@@ -243,8 +245,20 @@ class EmptyObject(msgspec.Struct):
     """An object without fields."""
 
 
-class InferTensor(msgspec.Struct):
+class InferInput(msgspec.Struct):
     """A tensor of a request; `data` is missing where it follows the JSON as bytes."""
+
+    name: str
+    datatype: str
+    shape: Annotated[list[int], msgspec.Meta(max_length=MAX_DIMENSIONS)]
+    data: (
+        Annotated[list[Any], msgspec.Meta(max_length=MAX_JSON_VALUES, extra_json_schema={"items": {}})] | None
+    ) = None
+    parameters: Json | None = None
+
+
+class InferTensor(msgspec.Struct):
+    """A tensor of a response; `data` is missing where it follows the JSON as bytes."""
 
     name: str
     datatype: str
@@ -263,9 +277,9 @@ class InferRequestedOutput(msgspec.Struct):
 class InferRequest(msgspec.Struct):
     """An inference request of the Open Inference Protocol v2."""
 
-    inputs: list[InferTensor]
+    inputs: Annotated[list[InferInput], msgspec.Meta(max_length=MAX_TENSORS)]
     id: str | None = None
-    outputs: list[InferRequestedOutput] | None = None
+    outputs: Annotated[list[InferRequestedOutput], msgspec.Meta(max_length=MAX_TENSORS)] | None = None
     parameters: Json | None = None
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from app.typedefs import Json
 log = logging.getLogger(__name__)
 
 
+NICENESS = 10
 CHILD_MEMORY_BYTES = 6 << 30  # address space
 MAX_LOGGED_CHARS = 4_000
 UNREADABLE = "The file could not be read."
@@ -94,6 +96,7 @@ def _run_child(module: str, spec: bytes, seconds: float) -> Json:
             start_new_session=True,
         ) as child:
             try:
+                _lower_priority(child.pid)
                 stdout, stderr = child.communicate(spec, timeout=seconds)
             except BaseException:
                 signal_group(child.pid, signal.SIGKILL)
@@ -108,6 +111,12 @@ def _run_child(module: str, spec: bytes, seconds: float) -> Json:
         log.error("ingest ended with status %s and no reply", child.returncode)  # noqa: TRY400 - no traceback to show
         raise _unreadable(UNREADABLE) from None
     return reply
+
+
+def _lower_priority(pid: int) -> None:
+    """Let the process that serves requests, and trainings, go before one that reads a file."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
 
 
 def _unreadable(detail: str) -> DatasetInvalid:

@@ -1,6 +1,5 @@
 """The service itself: health, readiness, metrics, tasks, workers."""
 
-import asyncio
 from functools import cache
 
 import msgspec
@@ -14,11 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.api.deps import AppState, PagingDep, ReadSession, StateDep, page_response
 from app.api.metrics_text import joint_text, own_text
 from app.api.response_schemas import HealthOut, ReadinessOut, TasksOut, documented
+from app.errors import DeadlinePassed, QueueFull
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
 from app.services.jobs import workers
 from app.tasks import TASKS
 from app.tasks.contract import Task
+from app.thread_pools import READINESS
 from app.typedefs import Json
 
 router = APIRouter(tags=["service"])
@@ -41,8 +42,8 @@ async def health() -> Response:
 async def ready(shared: StateDep) -> Response:
     """Whether a job could be submitted, trained and served now."""
     try:
-        roles = await asyncio.wait_for(asyncio.to_thread(_roles, shared), CHECK_SECONDS)
-    except (SQLAlchemyError, TimeoutError):
+        roles = await READINESS.run_within(CHECK_SECONDS, _roles, shared)
+    except (SQLAlchemyError, DeadlinePassed, QueueFull):
         roles = None
     predictors = await shared.lane.predictors()
     checks = {
