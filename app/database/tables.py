@@ -57,6 +57,8 @@ class Job(Base):
     attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fencing token
     crashes: Mapped[int] = mapped_column(Integer, default=0)  # of its workers or child processes
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # worth another attempt
+    stored_steps: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # in checkpoints
+    excused_crashes: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # before the newest
     due_at: Mapped[float | None] = mapped_column(Double)  # not to be claimed earlier
     owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[float | None] = mapped_column(Double)
@@ -120,7 +122,7 @@ class ModelVersion(Base):
     baseline: Mapped[Json] = mapped_column(JSON)
     artifact: Mapped[str] = mapped_column(String(255))  # prefix in the artifact store
     bytes: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))  # of all files, see `app.infrastructure.artifacts`
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
 
 
