@@ -95,8 +95,8 @@ def row(dataset_id: str) -> Dataset:
     return Dataset(id=dataset_id, summary={}, warnings=[], **facts)
 
 
-def succeed(sessions: Sessions, lease: Lease) -> None:
-    outcome = TrainingOutcome(f"artifacts/{lease.job_id}/{lease.attempt}", 1, 5, "0", {}, {})
+def succeed(sessions: Sessions, lease: Lease, sha256: str = "0") -> None:
+    outcome = TrainingOutcome(f"artifacts/{lease.job_id}/{lease.attempt}", 1, 5, sha256, {}, {})
     with sessions.begin() as session:
         assert leases.succeed(session, lease, outcome) is not None
 

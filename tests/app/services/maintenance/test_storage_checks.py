@@ -7,6 +7,7 @@ import pytest
 
 from app.database.engine import Sessions
 from app.identifiers import new_id
+from app.infrastructure.artifacts import digest_stored
 from app.infrastructure.checkpoint_name import checkpoint_name
 from app.infrastructure.storage import Storage
 from app.services.maintenance import storage_checks
@@ -36,7 +37,7 @@ class Archive(Rig):
         artifact = f"artifacts/{lease.job_id}/1"
         for path in self.made.iterdir():
             self.storage.put(f"{artifact}/{path.name}", path)
-        succeed(self.sessions, lease)
+        succeed(self.sessions, lease, digest_stored(self.storage, artifact))
         return artifact
 
     def checkpoint(self, job_id: str, step: int, content: bytes = b"weights", *, intact: bool = True) -> str:
@@ -79,6 +80,15 @@ def test_versions_with_missing_or_damaged_files_are_reported_and_never_changed(a
         ]
     assert archive.keys() == before
     assert f"{intact}/model.onnx" in before
+
+
+def test_files_that_agree_with_an_altered_manifest_are_reported(archive: Archive, tmp_path: Path) -> None:
+    altered = archive.version()
+    for path in store(tmp_path / "other", lstm(seed=1), state={}).iterdir():
+        archive.storage.put(f"{altered}/{path.name}", path)
+    result = archive.check("versions", repair=True)
+    assert result.state is CheckState.PROBLEM
+    assert ["m/1: its files are not those" in fault for fault in result.faults] == [True]
 
 
 def test_a_damaged_checkpoint_is_deleted_where_an_undamaged_one_is_left(archive: Archive) -> None:
