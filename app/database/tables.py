@@ -165,6 +165,18 @@ class Worker(Base):
     last_seen: Mapped[float] = mapped_column(Double, server_default=db_now())
 
 
+class Installation(Base):
+    """The installation that this database belongs to: one row, see `app.services.maintenance.ownership`."""
+
+    __tablename__ = "installation"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # always 1
+    id: Mapped[str] = mapped_column(ID)
+    marks: Mapped[int] = mapped_column(BigInteger)  # renewals of the store's mark
+    marked_at: Mapped[float | None] = mapped_column(Double)  # the newest, by the store's clock
+    restored: Mapped[list[list[float]]] = mapped_column(JSON)  # times that restored databases knew nothing of
+
+
 class IdempotencyKey(Base):
     """The response to the first request with an idempotency key, stored to be replayed."""
 

@@ -17,7 +17,7 @@ from app.infrastructure.storage import PROBES_ROOT, Storage
 from app.services.jobs import checkpoints
 from app.services.maintenance import cleanup
 from app.services.maintenance.cleanup import FileGroup
-from app.services.maintenance.database_checks import Check
+from app.services.maintenance.database_checks import Check, CheckState
 from app.states import LIVE
 
 
@@ -32,7 +32,16 @@ def store_checks(sessions: Sessions, storage: Storage, data_dir: Path) -> list[C
         with sessions() as session:
             return cleanup.find_leftovers(session, storage, data_dir)
 
+    def foreign() -> list[str]:
+        with sessions() as session:
+            return cleanup.find_foreign(session, storage)
+
+    def kept() -> list[str]:
+        with sessions() as session:
+            return [f"{group.prefix} ({group.bytes} bytes)" for group in cleanup.find_kept(session, storage)]
+
     return [
+        Check("installation", "the store is this installation's", foreign),
         Check(
             "versions", "every version's files exist undamaged", lambda: damaged_versions(sessions, storage)
         ),
@@ -45,6 +54,10 @@ def store_checks(sessions: Sessions, storage: Storage, data_dir: Path) -> list[C
             "orphans", "every file in the store belongs to a row",
             lambda: [f"{group.prefix} ({group.bytes} bytes)" for group in orphans()],
             lambda: cleanup.delete_groups(storage, orphans()),
+        ),
+        Check(
+            "restored", "no file is newer than the copy that the database was restored from", kept,
+            severity=CheckState.WARNING,
         ),
         Check(
             "leftovers", "no dead process left files on this machine",

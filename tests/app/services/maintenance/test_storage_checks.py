@@ -12,6 +12,7 @@ from app.infrastructure.checkpoint_name import checkpoint_name
 from app.infrastructure.storage import Storage
 from app.services.maintenance import storage_checks
 from app.services.maintenance.database_checks import Check, CheckResult, CheckState, run
+from app.services.maintenance.ownership import MARK_KEY
 from app.states import Status
 from tests.app.services.jobs.test_leases import claimed
 from tests.app.services.maintenance.test_cleanup import Rig, aged, succeed
@@ -57,7 +58,7 @@ def test_a_healthy_store_has_no_faults(archive: Archive) -> None:
     archive.checkpoint(archive.job(Status.RUNNING, attempt=1), 5)
     archive.put(f"datasets/{archive.dataset()}/content")
     result = [archive.check(name) for name in archive.checks]
-    assert [(one.state, one.faults) for one in result] == [(CheckState.OK, [])] * 4
+    assert [(one.state, one.faults) for one in result] == [(CheckState.OK, [])] * 6
     assert storage_checks.check_writable(archive.storage) == []
     assert archive.storage.keys("probes") == []
 
@@ -135,8 +136,10 @@ def test_orphans_and_leftovers_are_reported_then_deleted(archive: Archive) -> No
 
 
 def test_a_store_of_another_database_is_a_problem_and_loses_nothing(archive: Archive) -> None:
+    archive.storage.write(MARK_KEY, b'{"installation": "ins_other", "number": 1}')
     archive.put(f"datasets/{new_id('ds')}/content")
-    result = archive.check("orphans", repair=True)
-    assert result.state is CheckState.PROBLEM
-    assert "is this the store's database" in result.detail
+    for name in ("orphans", "installation"):
+        result = archive.check(name, repair=True)
+        assert result.state is CheckState.PROBLEM
+        assert "names the installation ins_other" in result.detail
     assert len(archive.keys()) == 1
