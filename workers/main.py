@@ -58,6 +58,7 @@ def _supervisor() -> Supervisor:
         devices=worker_devices(settings.device),
         stopping=celery_task.released.is_set,
         threads=settings.training_threads,
+        memory_bytes=settings.training_memory_bytes,
         media_limits=MediaLimits(**settings.limits("media")),
     )
 
