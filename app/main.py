@@ -17,6 +17,7 @@ from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
 from app.infrastructure.storage import Storage
 from app.ingest.limits import ArchiveLimits, FileLimits
+from app.ingest.memory_budget import MemoryBudget
 from app.lanes import Lane
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
@@ -67,7 +68,11 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
     broker = Broker(settings.redis, settings.redis_prefix)
     versions = VersionRouter(readers, storage)
     uploads = ThreadPoolExecutor(thread_name_prefix="upload")
-    files = FileLimits(ArchiveLimits(**settings.limits("archive")), MediaLimits(**settings.limits("media")))
+    files = FileLimits(
+        ArchiveLimits(**settings.limits("archive")),
+        MediaLimits(**settings.limits("media")),
+        MemoryBudget(settings.ingest_memory_bytes),
+    )
     limit_decoding(files.media)
     shared = AppState(
         sessions=sessions,

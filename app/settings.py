@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=1 << 30, gt=0)
     max_request_bytes: int = Field(default=64 << 20, gt=0)
     ingest_seconds: float = Field(default=300.0, gt=0)
+    ingest_memory_bytes: int = Field(default=usable_memory() // 2, ge=256 << 20)  # of all files being read
     archive_members: int = Field(default=100_000, gt=0)
     archive_name_bytes: int = Field(default=256, gt=0)
     archive_member_bytes: int = Field(default=1 << 30, gt=0)  # unpacked

@@ -161,6 +161,7 @@ class Worker(Base):
     host: Mapped[str] = mapped_column(String(255))
     pid: Mapped[int] = mapped_column(Integer)
     loaded: Mapped[list[str]] = mapped_column(JSON)
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)  # that a training may take
     started_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     last_seen: Mapped[float] = mapped_column(Double, server_default=db_now())
 

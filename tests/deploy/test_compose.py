@@ -17,9 +17,9 @@ OURS = ("migrate", "api", "train", "serve", "train-gpu", "serve-gpu")
 LASTING = sorted(SERVICES.keys() - {"migrate"})
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 KEYS = {
-    "build", "cap_drop", "command", "cpus", "depends_on", "deploy", "entrypoint", "environment", "healthcheck",
-    "image", "init", "mem_limit", "networks", "pids_limit", "ports", "profiles", "read_only", "restart", "secrets", "security_opt",
-    "stop_grace_period", "tmpfs", "user", "volumes",
+    "build", "cap_drop", "command", "cpus", "depends_on", "deploy", "entrypoint", "environment",
+    "healthcheck", "image", "init", "mem_limit", "networks", "pids_limit", "ports", "profiles", "read_only",
+    "restart", "secrets", "security_opt", "stop_grace_period", "tmpfs", "user", "volumes",
 }  # fmt: skip
 
 
