@@ -58,6 +58,7 @@ def _supervisor() -> Supervisor:
         devices=worker_devices(settings.device),
         stopping=celery_task.released.is_set,
         threads=settings.training_threads,
+        memory_bytes=settings.training_memory_bytes,
         media_limits=MediaLimits(**settings.limits("media")),
     )
 
@@ -96,7 +97,10 @@ def train(worker_id: str) -> None:
     """Run a training worker until a signal stops it."""
     devices = worker_devices(settings.device)
     liveness = _liveness(TRAIN, worker_id)
-    registration = WorkerRegistration(_sessions(), worker_id, TRAIN, ",".join(devices), list, liveness)
+    memory = settings.training_memory_bytes
+    registration = WorkerRegistration(
+        _sessions(), worker_id, TRAIN, ",".join(devices), list, liveness, memory
+    )
     dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
     storage, data_dir = Storage(settings.storage), settings.data_dir.resolve()
     janitor = Janitor(_sessions(), storage, data_dir, settings.cleanup_seconds)

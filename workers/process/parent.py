@@ -28,6 +28,11 @@ class ChildProcess:
             process.stdin.write(json.dumps(request | {"parent": process.parent_pid}) + "\n")
             process.stdin.flush()
 
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
     def next_message(self, seconds: float) -> Json | None:
         """Return the next message; an empty one when none came within `seconds`, None when it has ended."""
         try:

@@ -6,10 +6,11 @@ from typing import Annotated, Literal, TypedDict
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem
+from app.errors import Problem, pointer
 from app.media.filterbank import FRAMES_A_SECOND, has_room
 from app.tasks.contract import Prediction
 from app.tasks.shared import tokenizers
+from app.tasks.workload import Workload, trained_examples
 from app.typedefs import Json
 
 DEFAULT_STRIDE, MAX_STRIDE = 3, 8
@@ -207,3 +208,17 @@ def default_hyperparameters(summary: Json) -> tuple[Json, Json]:
         "sorted_epochs": 1,
     }
     return network, training
+
+
+def workload(summary: Json, options: SpeechOptions, network: Json, training: Json) -> Workload:
+    """The size of a training, by how long its clips are."""
+    del training
+    frames = summary["lengths"]["median"] * FRAMES_A_SECOND * (1 - options.speed)
+    return Workload(
+        examples=trained_examples(summary["splits"]),
+        steps=max(1, int(frames / options.stride)),
+        steps_setting=pointer("options", "stride"),
+        inputs=network["embedding_size"],
+        outputs=1,
+        stepwise=True,
+    )

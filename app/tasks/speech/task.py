@@ -60,6 +60,7 @@ from app.tasks.speech.options import (
     default_hyperparameters,
     masked_share,
     window_steps,
+    workload,
 )
 from app.tasks.speech.reading import (
     AUDIO,
@@ -69,6 +70,7 @@ from app.tasks.speech.reading import (
     read_members,
     read_recordings,
 )
+from app.tasks.workload import Workload
 from app.typedefs import Json
 
 BASELINE_FIELDS = ("wer", "cer", "sentence_error_rate")
@@ -123,6 +125,10 @@ class Speech:
         """Defaults by how much audio there is."""
         del options
         return Defaults(*default_hyperparameters(summary))
+
+    def workload(self, summary: Json, options: SpeechOptions, network: Json, training: Json) -> Workload:
+        """How much a training computes at once."""
+        return workload(summary, options, network, training)
 
     def sweep_metrics(self, summary: Json) -> dict[str, bool]:
         """The error rates, of which less is better."""
