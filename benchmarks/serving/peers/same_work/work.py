@@ -1,4 +1,4 @@
-"""What these servers share. They import the project's tasks, whose packages they have anyway."""
+"""What these servers share. They import the project's tasks, whose packages are in `requirements.txt`."""
 
 import os
 from pathlib import Path
