@@ -2,17 +2,23 @@
 
 import argparse
 import asyncio
+import os
 import socket
+from functools import partial
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
 
 from app.infrastructure import logs
+from app.infrastructure.processes import die_with_parent
 from app.main import create_app
 
 SHUTDOWN_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it first
+HUNG_SECONDS = 60  # one of several processes that doesn't answer its parent for so long is replaced
 
 
 class CoalescingTransport:
@@ -54,10 +60,17 @@ class CoalescingProtocol(HttpToolsProtocol):
         super().connection_made(CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
 
 
-def run(listener: socket.socket | None, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def create_process_app(parent: int) -> FastAPI:
+    """The application of one of several processes, which ends with their parent."""
+    logs.configure_process()
+    die_with_parent(parent)
+    return create_app(parent=parent)
+
+
+def run(listener: socket.socket | None, host: str, port: int, processes: int = 1) -> None:
+    """Serve until SIGTERM or SIGINT; several processes accept connections from one socket."""
     config = uvicorn.Config(
-        create_app,
+        create_app if processes == 1 else partial(create_process_app, os.getpid()),
         factory=True,
         host=host,
         port=port,
@@ -69,9 +82,14 @@ def run(listener: socket.socket | None, host: str, port: int) -> None:
         proxy_headers=False,  # nothing here reads the client's address
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        workers=processes,
+        timeout_worker_healthcheck=HUNG_SECONDS,
     )
     # uvicorn's own --fd takes every socket for a Unix one, so TCP_NODELAY stays off: 40 ms on each POST.
-    uvicorn.Server(config).run(sockets=None if listener is None else [listener])
+    if processes == 1:
+        uvicorn.Server(config).run(sockets=None if listener is None else [listener])
+    else:
+        Multiprocess(config, [listener or config.bind_socket()]).run()
 
 
 def main() -> None:
@@ -79,11 +97,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m app.server", description="Run the API server.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--fd", type=int, help="a listening socket inherited from the parent")
     arguments = parser.parse_args()
     logs.configure_process()
     listener = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
-    run(listener, arguments.host, arguments.port)
+    run(listener, arguments.host, arguments.port, arguments.processes)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from app.database.engine import Sessions
 from app.errors import Invalid, Problem, pointer
 from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
+from app.infrastructure.sibling_processes import Siblings
 from app.infrastructure.storage import Storage
 from app.ingest.limits import FileLimits
 from app.lanes import Lane
@@ -55,6 +56,7 @@ class AppState:
     limits: Limits
     incoming: Path  # directory of unfinished uploads
     upload_threads: Executor  # they wait for the children that read uploads
+    siblings: Siblings | None = None  # with several processes on one socket
 
     @property
     def lane(self) -> Lane:
