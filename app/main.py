@@ -17,7 +17,7 @@ from app.infrastructure import logs
 from app.infrastructure.broker import Broker
 from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
-from app.infrastructure.sibling_processes import Siblings
+from app.infrastructure.processes.siblings import Siblings
 from app.infrastructure.storage import Storage
 from app.ingest.limits import ArchiveLimits, FileLimits
 from app.ingest.memory_budget import MemoryBudget

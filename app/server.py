@@ -26,7 +26,7 @@ from app.connections import (
     raise_descriptor_limit,
 )
 from app.infrastructure import logs
-from app.infrastructure.processes import die_with_parent
+from app.infrastructure.processes.managed import die_with_parent
 from app.main import create_app
 from app.settings import Settings
 

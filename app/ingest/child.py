@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import DatasetInvalid, Invalid, Problem, Unavailable, pointer
-from app.infrastructure.processes import die_with_parent
+from app.infrastructure.processes.managed import die_with_parent
 from app.ingest.file_kinds import (
     MAGIC,
     SNIFF_BYTES,

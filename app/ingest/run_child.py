@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.errors import AppError, DatasetInvalid, NoSpace, Problem, Unavailable
-from app.infrastructure.processes import confined_environment, signal_group
+from app.infrastructure.processes.managed import confined_environment, signal_group
 from app.ingest.limits import FileLimits
+from app.ingest.memory_budget import MemoryBudget
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
@@ -65,19 +67,30 @@ def ingest(
         "cpu_seconds": int(seconds) + 1,
         "parent": os.getpid(),
     }
-    *smaller, largest = limits.memory.trials(path.stat().st_size)
+
+    def run(memory_bytes: int) -> Json:
+        return _run_child(module, spec | {"memory_bytes": memory_bytes}, seconds)
+
+    return _read_within(limits.memory, path.stat().st_size, run, seconds, out)
+
+
+def _read_within(
+    memory: MemoryBudget, size: int, run: Callable[[int], Json], seconds: float, out: Path
+) -> IngestResult:
+    """Read a file of `size` bytes with ever more memory, until it is enough."""
+    *smaller, largest = memory.trials(size)
     for memory_bytes in smaller:
         try:
-            with limits.memory.reserve(memory_bytes, seconds):
-                return _parse_reply(_run_child(module, spec | {"memory_bytes": memory_bytes}, seconds))
+            with memory.reserve(memory_bytes, seconds):
+                return _parse_reply(run(memory_bytes))
         except _OutOfMemory:
             _clear(out)
         except AppError:
             _clear(out)
             raise
     try:
-        with limits.memory.reserve(largest, seconds):
-            return _parse_reply(_run_child(module, spec | {"memory_bytes": largest}, seconds))
+        with memory.reserve(largest, seconds):
+            return _parse_reply(run(largest))
     except AppError:
         _clear(out)
         raise

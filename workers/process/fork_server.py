@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import IO, NoReturn
 
 from app.infrastructure import logs
-from app.infrastructure.processes import die_with_parent
+from app.infrastructure.processes.managed import die_with_parent
 from workers.process.launch import CHILD_ENVIRONMENT
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import signal
 import threading
 from contextlib import suppress
 
-from app.infrastructure.processes import signal_group
+from app.infrastructure.processes.managed import signal_group
 from app.typedefs import Json
 from workers.process.launch import LaunchedProcess
 

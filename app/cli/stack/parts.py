@@ -16,7 +16,7 @@ import httpx
 
 from app.cli.stack.command_lines import SAFE_PATH, api_command, migrate_command, worker_command
 from app.cli.stack.embedded_servers import DirectoryLock, is_responding, valkey_process
-from app.infrastructure.processes import ManagedProcess, rotate_log
+from app.infrastructure.processes.managed import ManagedProcess, rotate_log
 from app.settings import Settings
 
 READY_SECONDS = 120.0

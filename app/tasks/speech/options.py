@@ -16,15 +16,16 @@ from app.typedefs import Json
 DEFAULT_STRIDE, MAX_STRIDE = 3, 8
 KERNEL_STRIDES = 4  # windows of the convolution cover so many strides, less one frame
 MAX_BEAM_SIZE = 64
-TRAIN_SECONDS = 140_000.0  # of audio in all epochs together, by default
+TRAIN_SECONDS, LARGE_TRAIN_SECONDS = 208_000.0, 140_000.0  # of audio in all epochs together, by default
 MIN_EPOCHS, MAX_EPOCHS = 12, 100
 MIN_PATIENCE = 15  # epochs
 BATCH_SECONDS = 25.0  # of audio in a batch, about
 MIN_BATCH, MAX_BATCH = 4, 32
 SMALL_SECONDS = 1_800.0  # with less audio for training, a network learns texts by heart
 SMALL_WINDOW_SECONDS = 1.5
-MASKING, SMALL_MASKING = 0.05, 0.2
-DROPOUT, SMALL_DROPOUT = 0.05, 0.2
+LARGE_SECONDS = 3_600.0  # with more, it need not be varied much, and is learned in fewer epochs
+MASKING, LARGE_MASKING = 0.2, 0.05
+DROPOUT, LARGE_DROPOUT = 0.2, 0.05
 SHORT_CLIP_SECONDS = 1.0
 
 
@@ -72,7 +73,7 @@ class SpeechOptions(BaseModel):
             ge=0,
             le=0.5,
             description="Share of a training spectrum hidden in time, and in bands; 0: none. By default "
-            "0.05, but with less than half an hour of audio 0.2.",
+            "0.2, but with more than an hour of audio 0.05.",
         ),
     ] = None
     pauses: Annotated[
@@ -168,7 +169,7 @@ def window_steps(options: SpeechOptions, train_seconds: float) -> int:
 def masked_share(options: SpeechOptions, train_seconds: float) -> float:
     """The share of training spectra that is hidden, for so many seconds of audio."""
     if options.masking is None:
-        return SMALL_MASKING if train_seconds < SMALL_SECONDS else MASKING
+        return MASKING if train_seconds < LARGE_SECONDS else LARGE_MASKING
     return options.masking
 
 
@@ -184,18 +185,21 @@ def default_hyperparameters(summary: Json) -> tuple[Json, Json]:
     One dropout mask for all steps takes a tenth less time than one for each.
     """
     seconds = max(float(summary["train_seconds"]), 1.0)
+    large = seconds >= LARGE_SECONDS
     network: Json = {
         "cell": "lstm",
         "layers": 2,
         "hidden_size": 128,
         "bidirectional": True,
-        "dropout": SMALL_DROPOUT if seconds < SMALL_SECONDS else DROPOUT,
+        "dropout": LARGE_DROPOUT if large else DROPOUT,
         "input_dropout": 0.0,
         "variational_dropout": True,
         "embedding_size": 128,
         "layer_norm": True,
     }
-    epochs = min(max(round(TRAIN_SECONDS / seconds), MIN_EPOCHS), MAX_EPOCHS)
+    epochs = min(
+        max(round((LARGE_TRAIN_SECONDS if large else TRAIN_SECONDS) / seconds), MIN_EPOCHS), MAX_EPOCHS
+    )
     training: Json = {
         "epochs": epochs,
         "batch_size": default_batch_size(float(summary["lengths"]["median"])),
