@@ -9,6 +9,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.infrastructure import logs
+from app.infrastructure.processes import keep_files_private
 from app.main import create_app
 
 SHUTDOWN_SECONDS = 5
@@ -82,6 +83,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="a listening socket inherited from the parent")
     arguments = parser.parse_args()
     logs.configure_process()
+    keep_files_private()
     listener = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
     run(listener, arguments.host, arguments.port)
 
