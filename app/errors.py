@@ -87,6 +87,13 @@ class DatasetInvalid(Invalid):
         return cls(f"The file cannot be used: {describe_problems(problems)}", problems)
 
 
+class Misdirected(AppError):
+    """The request is for a host that this server does not answer for."""
+
+    status = 421
+    code = "misdirected-request"
+
+
 class UnsupportedMediaType(AppError):
     """The body is of a kind that is not read here."""
 

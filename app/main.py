@@ -1,20 +1,23 @@
 """The composition root of the web process: `uvicorn --factory app.main:create_app`."""
 
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import Depends, FastAPI
 
 from app.api import RAW, ROUTERS, problems
 from app.api.deps import AppState, Limits, refuse_unknown_query
+from app.api.metrics_text import own_text
 from app.api.middleware import RequestIdMiddleware
+from app.api.origins import SitePolicy
 from app.api.raw import Application
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.infrastructure import logs
 from app.infrastructure.broker import Broker
 from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
+from app.infrastructure.sibling_processes import Siblings
 from app.infrastructure.storage import Storage
 from app.ingest.limits import ArchiveLimits, FileLimits
 from app.ingest.memory_budget import MemoryBudget
@@ -31,19 +34,23 @@ from app.settings import Settings
 DESCRIPTION = "Train and serve recurrent networks: upload sequences, submit a job, poll it, call the model."
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application; `settings` default to those of the environment."""
+def create_app(settings: Settings | None = None, parent: int | None = None) -> FastAPI:
+    """Build the application; `settings` default to those of the environment.
+
+    `parent` is the process whose children serve one socket together, if there are several.
+    """
     settings = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(settings.log_level)
-        async with open_state(settings) as shared:
+        async with open_state(settings, parent) as shared:
             app.state.shared = shared
             yield
 
     app = Application(
         RAW,
+        SitePolicy(settings.host_names),
         title="Recurra",
         version="0.1.0",
         description=DESCRIPTION,
@@ -58,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def open_state(settings: Settings) -> AsyncIterator[AppState]:
+async def open_state(settings: Settings, parent: int | None) -> AsyncIterator[AppState]:
     """Connect everything that the routes share, and disconnect it afterwards."""
     incoming = settings.data_dir.resolve() / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
@@ -67,37 +74,40 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
     storage = Storage(settings.storage)
     broker = Broker(settings.redis, settings.redis_prefix)
     versions = VersionRouter(readers, storage)
-    uploads = ThreadPoolExecutor(thread_name_prefix="upload")
     files = FileLimits(
         ArchiveLimits(**settings.limits("archive")),
         MediaLimits(**settings.limits("media")),
         MemoryBudget(settings.ingest_memory_bytes),
     )
     limit_decoding(files.media)
+    predictions = _prediction_service(settings, versions)
     shared = AppState(
         sessions=sessions,
         readers=readers,
         storage=storage,
         dispatcher=Dispatcher(sessions, broker),
         follower=JobFollower(readers),
-        predictions=_prediction_service(settings, versions),
+        predictions=predictions,
         notices=Notices(settings.redis, settings.redis_prefix, versions.invalidate, versions.invalidate_all),
         limits=Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds, files),
         incoming=incoming,
-        upload_threads=uploads,
+        siblings=None if parent is None else _siblings(settings, parent, predictions.metrics),
     )
     await shared.lane.start()
     await shared.notices.start()
     shared.dispatcher.start()
+    if shared.siblings is not None:
+        await shared.siblings.start()
     try:
         yield shared
     finally:
+        if shared.siblings is not None:
+            await shared.siblings.close()
         await shared.follower.close()
         await shared.notices.close()
         await shared.predictions.shadows.close()
         await shared.lane.close()
         shared.dispatcher.stop()
-        uploads.shutdown(wait=False, cancel_futures=True)
         broker.close()
         engine.dispose()
 
@@ -105,3 +115,8 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
 def _prediction_service(settings: Settings, versions: VersionRouter) -> PredictionService:
     lane = Lane(settings.redis, settings.lane, settings.max_waiting, settings.max_queue_seconds)
     return PredictionService(lane, versions, PredictionMetrics(lane), ShadowRunner(lane))
+
+
+def _siblings(settings: Settings, parent: int, metrics: PredictionMetrics) -> Siblings:
+    socket = settings.redis_socket
+    return Siblings(socket.parent, f"{socket.stem}-api", parent, partial(own_text, metrics))

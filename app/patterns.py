@@ -3,6 +3,7 @@
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:(0|[1-9][0-9]?))?)$"
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 ALIAS_NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9._-]{0,63}$"
+HOST_NAME_PATTERN = r"^(\*|(\*\.)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,252})$"
 
 PATTERNS_IN_WORDS = {
     DEVICE_PATTERN: "auto, cpu, cuda, or cuda: with a number",

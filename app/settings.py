@@ -2,17 +2,18 @@
 
 import hashlib
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.memory import usable_memory
-from app.patterns import DEVICE_PATTERN
+from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN
 
 SECRETS_DIR = Path("/run/secrets")
 MAX_SOCKET_PATH_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
@@ -37,6 +38,9 @@ class Settings(BaseSettings):
     database_url: str = ""  # empty: SQLite below data_dir
     redis_url: str = ""  # empty: the embedded server below data_dir
     storage_url: str = ""  # empty: a directory below data_dir
+    allowed_hosts: str = ""  # names with commas between; loopback names and IP addresses always are
+    max_connections: int = Field(default=4096, gt=0)  # of one API process
+    max_client_connections: int = Field(default=1024, gt=0)  # of them, from one address
     max_upload_bytes: int = Field(default=1 << 30, gt=0)
     max_request_bytes: int = Field(default=64 << 20, gt=0)
     ingest_seconds: float = Field(default=300.0, gt=0)
@@ -70,6 +74,19 @@ class Settings(BaseSettings):
     predictors: int = Field(default=usable_cores() // 2 or 1, gt=0)  # of a serving worker without GPUs
     redis_prefix: str = "recurra:"  # of the keys for wake-ups, for a Redis server that is shared
     lane: str = "default"  # name of the prediction lane, for a Redis server that is shared
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_host_names(cls, names: str) -> str:
+        for name in filter(None, map(str.strip, names.split(","))):
+            if not re.match(HOST_NAME_PATTERN, name):
+                raise ValueError(f"{name!r} is no host name, such as api.example.com or *.example.com")
+        return names
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names of `allowed_hosts`."""
+        return tuple(filter(None, map(str.strip, self.allowed_hosts.split(","))))
 
     def limits(self, kind: str) -> dict[str, Any]:
         """The settings of limits of one kind, archive or media, by their names without it."""

@@ -1,6 +1,5 @@
 """Content codings of request bodies (RFC 9110, 8.4): read piece by piece, bounded in size and in ratio."""
 
-import asyncio
 import sys
 import zlib
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Protocol
 from starlette.types import Message, Receive
 
 from app.errors import Invalid, TooLarge, UnsupportedMediaType
+from app.thread_pools import UNPACKED_PIECES
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -129,7 +129,7 @@ class _Decoder:
             self._rest = message.get("body", b"")
             self._packed += len(self._rest)
             self._pending, self._finished = bool(self._rest), not message.get("more_body")
-        body = await asyncio.to_thread(self._decompress) if self._pending else b""
+        body = await UNPACKED_PIECES.run(self._decompress) if self._pending else b""
         self._done = self._finished and not self._pending
         if self._done and self._packed and not self._stream.ended:
             raise Invalid(f"The body ends within its {self._coding} stream")

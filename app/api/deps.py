@@ -1,7 +1,6 @@
 """Dependencies of the routes: the application's shared state, sessions, paging and idempotency keys."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,6 +15,7 @@ from app.database.engine import Sessions
 from app.errors import Invalid, Problem, pointer
 from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
+from app.infrastructure.sibling_processes import Siblings
 from app.infrastructure.storage import Storage
 from app.ingest.limits import FileLimits
 from app.lanes import Lane
@@ -54,7 +54,7 @@ class AppState:
     notices: Notices
     limits: Limits
     incoming: Path  # directory of unfinished uploads
-    upload_threads: Executor  # they wait for the children that read uploads
+    siblings: Siblings | None = None  # with several processes on one socket
 
     @property
     def lane(self) -> Lane:

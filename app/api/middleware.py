@@ -10,10 +10,12 @@ from fastapi import Request
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.codings import UnsupportedCoding, decoded
 from app.api.problems import error_response, internal_error
+from app.errors import TooLarge
 from app.services.serving.metrics import Histogram
 
 log = logging.getLogger("recurra.access")
@@ -90,8 +92,8 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        response = _ResponseSender(send, headers_only=scope["method"] == "HEAD")
         plain = _plain_scope(scope)
+        response = _ResponseSender(send, plain, headers_only=scope["method"] == "HEAD")
         started = time.perf_counter()
         try:
             await self._app(plain, decoded(receive, headers), response)
@@ -109,11 +111,22 @@ class RequestIdMiddleware:
     @staticmethod
     def _record(scope: Scope, plain: Scope, status: int, seconds: float) -> None:
         record_request(scope["method"], getattr(plain.get("route"), "path", "unknown"), status, seconds)
-        if log.isEnabledFor(logging.INFO):
-            log.info(
-                "%s %s %d %.1f ms", scope["method"], scope["path"], status, 1000 * seconds,
-                extra={"request_id": scope["request_id"]},
-            )  # fmt: skip
+        log_request(scope, status, seconds)
+
+
+def log_request(scope: Scope, status: int, seconds: float) -> None:
+    """Write a line about a request, or a handshake, and who sent it."""
+    if log.isEnabledFor(logging.INFO):
+        log.info(
+            "%s %s %s %d %.1f ms", client_address(scope), scope.get("method", "GET"), scope["path"], status,
+            1000 * seconds, extra={"request_id": scope["request_id"]},
+        )  # fmt: skip
+
+
+def client_address(scope: Scope) -> str:
+    """The address that a connection comes from; `-` over a Unix socket."""
+    client = scope.get("client")
+    return client[0] if client else "-"
 
 
 def _plain_scope(scope: Scope) -> Scope:
@@ -124,6 +137,12 @@ def _plain_scope(scope: Scope) -> Scope:
         headers = [header for header in scope["headers"] if header[0] not in BODY_HEADERS]
         scope = {**scope, "headers": headers}
     return scope
+
+
+def _is_plain_refusal(head: Message) -> bool:
+    """Whether it is the framework's own refusal of a body that is announced to be too large."""
+    kinds = [value for name, value in head.get("headers", ()) if name == b"content-type"]
+    return head["status"] == TooLarge.status and bool(kinds) and kinds[0].startswith(b"text/plain")
 
 
 class _IdentifiedSender:
@@ -141,12 +160,26 @@ class _IdentifiedSender:
 class _ResponseSender:
     """Sends the messages of a response, or only its head, and remembers how far it is."""
 
-    def __init__(self, send: Send, *, headers_only: bool) -> None:
-        self._send, self._headers_only = send, headers_only
+    def __init__(self, send: Send, scope: Scope, *, headers_only: bool) -> None:
+        self._send, self._scope, self._headers_only = send, scope, headers_only
         self.status = 500
         self.begun = self.complete = False
+        self._replaced = False  # by a problem, of which the application knows nothing
 
     async def __call__(self, message: Message) -> None:
+        if self._replaced:
+            return
+        if message["type"] == "http.response.start" and _is_plain_refusal(message):
+            error = TooLarge(f"The body may have {self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, 0)} bytes here")
+            response = error_response(Request(self._scope), error)
+            head = {"type": "http.response.start", "status": error.status, "headers": response.raw_headers}
+            await self._forward(head)
+            await self._forward({"type": "http.response.body", "body": response.body})
+            self._replaced = True
+            return
+        await self._forward(message)
+
+    async def _forward(self, message: Message) -> None:
         if self.complete:
             raise OSError("the response is complete")  # which ends a stream, as a client that is gone does
         if message["type"] == "http.response.start":

@@ -1,6 +1,5 @@
 """Multipart uploads, streamed to disk: bounded, hashed and counted on the way, never held in memory."""
 
-import asyncio
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from python_multipart.multipart import MultipartParser, MultipartState, parse_op
 
 from app.errors import Invalid, NoSpace, Problem, TooLarge, pointer
 from app.infrastructure.disk import is_disk_full
+from app.thread_pools import UPLOADED_PIECES
 
 MAX_FIELD_BYTES = 64 << 10
 MAX_FIELDS = 16
@@ -130,7 +130,11 @@ async def _flush(
     form.bytes += len(data)
     if form.bytes > limit:
         raise _too_large(limit)
-    await asyncio.to_thread(file.write, data)
+    await UPLOADED_PIECES.run(_write, file, digest, data)
+
+
+def _write(file: BinaryIO, digest: "hashlib._Hash", data: bytes) -> None:
+    file.write(data)
     digest.update(data)
 
 

@@ -30,6 +30,7 @@ TITLES = {
     413: "Too large",
     415: "Unsupported media type",
     416: "Range not satisfiable",
+    421: "Misdirected request",
     422: "Not valid",
     426: "Upgrade required",
     429: "Too many requests",
@@ -89,7 +90,7 @@ NO_RETRY = {"x-should-retry": "false"}  # two well-known clients repeat every 40
 
 
 def problem(
-    request: Request,
+    request: HTTPConnection,
     status: int,
     code: str,
     detail: str,
@@ -152,7 +153,7 @@ def error_event(request: Request, content: bytes) -> bytes:
     return name + b"data: " + content + b"\n\n"
 
 
-def error_response(request: Request, error: AppError) -> Response:
+def error_response(request: HTTPConnection, error: AppError) -> Response:
     """The response to an `AppError`."""
     headers = dict(NO_RETRY) if error.status == 409 else {}
     if error.retry_after is not None:

@@ -10,18 +10,21 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request
+from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
+from app.api.bodies import BodyMemory
 from app.api.codings import decoded
 from app.api.deps import AppState
-from app.api.middleware import assign_request_id, record_request
+from app.api.middleware import assign_request_id, log_request, record_request
 from app.api.openapi import complete_document
+from app.api.origins import SitePolicy
 from app.api.problems import as_app_error, error_event, error_response, internal_error
-from app.errors import Invalid, Problem, TooLarge
+from app.errors import AppError, DeadlinePassed, Invalid, Problem
 from app.lanes import Answer
 from app.typedefs import Json
 
@@ -30,6 +33,7 @@ log = logging.getLogger(__name__)
 Headers = list[tuple[bytes, bytes]]
 
 DISCONNECT_CHECK_SECONDS = 0.05  # a request that takes longer is cancelled when its client disconnects
+DEADLINE_GRACE_SECONDS = 0.1  # in which what waits for a predictor or a thread says so itself
 DEFAULT_DEADLINE_SECONDS, MAX_DEADLINE_SECONDS = 30.0, 300.0
 JSON_TYPE = (b"content-type", b"application/json")
 
@@ -55,10 +59,15 @@ class Call:
     query: bytes
     headers: dict[bytes, bytes]
     body: bytes
-    started: float  # on the clock of time.perf_counter
+    started: float  # when the whole body had come, on the clock of time.perf_counter
+    limit: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))  # around the endpoint
+
+    def left(self, seconds: float) -> float:
+        """What is left of some seconds since the request had come."""
+        return max(seconds - (time.perf_counter() - self.started), 0.0)
 
     def deadline(self) -> float:
-        """Seconds the request may take, from its header `X-Request-Timeout`."""
+        """Seconds the request may take once it has come, from its header `X-Request-Timeout`."""
         header = self.headers.get(b"x-request-timeout")
         if header is None:
             return DEFAULT_DEADLINE_SECONDS
@@ -70,6 +79,10 @@ class Call:
             detail = f"takes seconds, more than 0 and at most {MAX_DEADLINE_SECONDS:g}"
             raise Invalid(f"X-Request-Timeout {detail}", [Problem("/header/x-request-timeout", detail)])
         return seconds
+
+    def allow(self, seconds: float) -> None:
+        """Let the request take so many seconds since it had come, and no more."""
+        self.limit.reschedule(asyncio.get_running_loop().time() + self.left(seconds) + DEADLINE_GRACE_SECONDS)
 
     def json_length(self) -> int | None:
         """Bytes of JSON in a body with binary tensors, from the header `Inference-Header-Content-Length`."""
@@ -112,13 +125,15 @@ class RawRoute:
         app: Application = scope["app"]
         shared: AppState = app.state.shared
         task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
-        status, disconnected = 200, False
+        status, disconnected, held = 200, False, 0
         content: Body
         try:
-            body = await _read_body(decoded(receive, headers), headers, shared.limits.request_bytes)
+            limit = shared.limits.request_bytes
+            body, held = await app.bodies.read(decoded(receive, headers), headers, limit)
             app.disconnects.add(task, receive)
-            call = Call(shared, match.groupdict(), scope["query_string"], headers, body, started)
-            content, response_headers = await self._endpoint(call)
+            arrived = time.perf_counter()
+            call = Call(shared, match.groupdict(), scope["query_string"], headers, body, arrived)
+            content, response_headers = await self._answer(call)
             if not isinstance(content, bytes):
                 response_headers = [*response_headers, (b"x-request-id", request_id)]
                 await send_stream(Request(scope), send, content, response_headers)
@@ -130,11 +145,24 @@ class RawRoute:
             status, content, response_headers = _error_content(Request(scope), error)
         finally:
             app.disconnects.remove(task)
+            app.bodies.release(held)
             record_request("POST", self.path, status, time.perf_counter() - started)
         if not disconnected and isinstance(content, bytes):
             response_headers += [(b"content-length", b"%d" % len(content)), (b"x-request-id", request_id)]
             await send({"type": "http.response.start", "status": status, "headers": response_headers})
             await send({"type": "http.response.body", "body": content})
+
+    async def _answer(self, call: Call) -> tuple[Body, Headers]:
+        """What the endpoint answers by the deadline, whatever it waits for; raises `DeadlinePassed`."""
+        seconds = call.deadline()
+        try:
+            async with call.limit:
+                call.allow(seconds)
+                return await self._endpoint(call)
+        except TimeoutError:
+            if call.limit.expired():
+                raise DeadlinePassed from None
+            raise
 
 
 async def send_stream(request: Request, send: Send, chunks: AsyncGenerator[bytes], headers: Headers) -> None:
@@ -202,34 +230,32 @@ class DisconnectWatcher:
         request.cancel()
 
 
-async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
-    announced = headers.get(b"content-length", b"")
-    if announced.isdigit() and int(announced) > limit:  # nothing of it is held in memory
-        raise TooLarge(f"A prediction request may have {limit} bytes")
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body") and len(body) <= limit:
-        return body
-    parts, size = [body], len(body)
-    while size <= limit:
-        if not message.get("more_body"):
-            return b"".join(parts)
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    raise TooLarge(f"A prediction request may have {limit} bytes")
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: AppError) -> None:
+    """Answer a request, or a handshake, that no route gets to see."""
+    request_id = assign_request_id(scope, dict(scope["headers"]))
+    response = error_response(HTTPConnection(scope), error)
+    response.headers["x-request-id"] = request_id.decode()
+    record_request(scope.get("method", "GET"), "refused", error.status, 0.0)
+    log_request(scope, error.status, 0.0)
+    await response(scope, receive, send)
 
 
 class Application(FastAPI):
-    """A FastAPI application with raw routes in front of its own."""
+    """A FastAPI application with raw routes in front of its own, and a policy on sites before all."""
 
-    def __init__(self, raw: Sequence[RawRoute], **arguments: Any) -> None:
-        self._raw = raw
-        self.disconnects = DisconnectWatcher()
+    def __init__(self, raw: Sequence[RawRoute], sites: SitePolicy | None = None, **arguments: Any) -> None:
+        self._raw, self._sites = raw, sites or SitePolicy()
+        self.disconnects, self.bodies = DisconnectWatcher(), BodyMemory()
         super().__init__(**arguments)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event."""
+        if scope["type"] in ("http", "websocket"):
+            try:
+                self._sites.check(scope)
+            except AppError as error:
+                await _refuse(scope, receive, send, error)
+                return
         if scope["type"] == "http" and scope["method"] == "POST":
             for route in self._raw:
                 if match := route.pattern.match(scope["path"]):

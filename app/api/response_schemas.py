@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from app.schemas import TaskName
+from app.services.open_inference.codec import MAX_DIMENSIONS, MAX_TENSORS
 from app.typedefs import Json
+from app.validation.json_slices import MAX_JSON_VALUES
 
 REF = "#/components/schemas/"  # of the document
 
@@ -21,10 +23,16 @@ def reference(name: str) -> Json:
     return {"$ref": REF + name}
 
 
-def documented(kind: Any, status: int = 200, description: str = "The answer") -> dict[int | str, Json]:
-    """The `responses` of a route whose answer with a status is of one of the kinds below."""
+def documented(
+    kind: Any, status: int = 200, description: str = "The answer", *, more: Json | None = None
+) -> dict[int | str, Json]:
+    """The `responses` of a route whose answer with a status is of one of the kinds below.
+
+    `more` has the content of other media types that it may answer with.
+    """
     schema, _ = msgspec.json.schema_components([kind], ref_template=REF + "{name}")
-    return {status: {"description": description, "content": {"application/json": {"schema": schema[0]}}}}
+    content = {"application/json": {"schema": schema[0]}} | (more or {})
+    return {status: {"description": description, "content": content}}
 
 
 class HealthOut(msgspec.Struct):
@@ -99,6 +107,40 @@ class LearningCurvesOut(msgspec.Struct):
     """The learning curves of a job: one entry an epoch."""
 
     epochs: list[EpochOut]
+
+
+class GateOut(msgspec.Struct):
+    """A gate's mean activation, and the share of its activations that are near an end of their range."""
+
+    mean: float
+    saturated: float
+
+
+class DiagnosticsEntryOut(msgspec.Struct):
+    """How far back a network reaches after an epoch; `gradient_by_lag` has pairs of a lag and a norm."""
+
+    epoch: int
+    gradient_by_lag: list[tuple[int, float]]
+    memory_length: int
+    gates: dict[str, GateOut]
+    time_constants: list[float]
+    spectral_norm: list[float]
+    steps: int
+    stage: int | None = None
+    phase: str | None = None
+    member: int | None = None
+    clipped_share: float | None = None
+    update_ratio: float | None = None
+
+
+class DiagnosticsOut(msgspec.Struct):
+    """What a job's network remembers: by epoch, at the end, and what follows from it."""
+
+    epochs: list[DiagnosticsEntryOut]
+    final: list[DiagnosticsEntryOut]
+    verdict: Literal["ok", "vanishing", "exploding", "saturated"] | None
+    rule: str | None
+    remedy: str | None
 
 
 class TensorMetadata(msgspec.Struct):
@@ -203,8 +245,20 @@ class EmptyObject(msgspec.Struct):
     """An object without fields."""
 
 
-class InferTensor(msgspec.Struct):
+class InferInput(msgspec.Struct):
     """A tensor of a request; `data` is missing where it follows the JSON as bytes."""
+
+    name: str
+    datatype: str
+    shape: Annotated[list[int], msgspec.Meta(max_length=MAX_DIMENSIONS)]
+    data: (
+        Annotated[list[Any], msgspec.Meta(max_length=MAX_JSON_VALUES, extra_json_schema={"items": {}})] | None
+    ) = None
+    parameters: Json | None = None
+
+
+class InferTensor(msgspec.Struct):
+    """A tensor of a response; `data` is missing where it follows the JSON as bytes."""
 
     name: str
     datatype: str
@@ -223,9 +277,9 @@ class InferRequestedOutput(msgspec.Struct):
 class InferRequest(msgspec.Struct):
     """An inference request of the Open Inference Protocol v2."""
 
-    inputs: list[InferTensor]
+    inputs: Annotated[list[InferInput], msgspec.Meta(max_length=MAX_TENSORS)]
     id: str | None = None
-    outputs: list[InferRequestedOutput] | None = None
+    outputs: Annotated[list[InferRequestedOutput], msgspec.Meta(max_length=MAX_TENSORS)] | None = None
     parameters: Json | None = None
 
 

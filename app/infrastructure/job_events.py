@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions, db_now
 from app.database.tables import Job, JobEvent
+from app.errors import QueueFull
 from app.infrastructure.outages import OutageLog
+from app.thread_pools import JOB_READS
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ def append_events(session: Session, job_id: str, events: Sequence[tuple[str, Jso
 class JobFollower:
     """Wakes coroutines when a job's row changes: one query per poll for all jobs, none while nobody waits."""
 
-    def __init__(self, sessions: Sessions, run: Callable[..., Any] = asyncio.to_thread) -> None:
+    def __init__(self, sessions: Sessions, run: Callable[..., Any] = JOB_READS.run) -> None:
         self._sessions = sessions
         self._run = run
         self._waiting: dict[str, set[asyncio.Event]] = {}
@@ -97,7 +99,7 @@ class JobFollower:
         while self._waiting:
             try:
                 revisions = await self._run(self._query, list(self._waiting))
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, QueueFull) as error:
                 self._outage.failed(error)
                 revisions = {}  # the database is unavailable: whoever waits runs into the time limit
             else:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from app.typedefs import Json
 log = logging.getLogger(__name__)
 
 
+NICENESS = 10
 MAX_LOGGED_CHARS = 4_000
 # How a child ends for which an allocation failed, among others.
 BROUGHT_DOWN = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGKILL}
@@ -113,6 +115,7 @@ def _run_child(module: str, spec: Json, seconds: float) -> Json:
             start_new_session=True,
         ) as child:
             try:
+                _lower_priority(child.pid)
                 stdout, stderr = child.communicate(json.dumps(spec).encode(), timeout=seconds)
             except BaseException:
                 signal_group(child.pid, signal.SIGKILL)
@@ -129,6 +132,12 @@ def _run_child(module: str, spec: Json, seconds: float) -> Json:
         error = _OutOfMemory if brought_down else DatasetInvalid
         raise error(UNREADABLE, [Problem("/file", UNREADABLE)]) from None
     return reply
+
+
+def _lower_priority(pid: int) -> None:
+    """Let the process that serves requests, and trainings, go before one that reads a file."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
 
 
 def _unreadable(detail: str) -> DatasetInvalid:

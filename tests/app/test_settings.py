@@ -62,3 +62,15 @@ def test_limits_are_read_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             patch.setenv(f"RECURRA_{name}", value)
             with pytest.raises(ValidationError):
                 Settings()
+
+
+def test_hosts_are_names_with_commas_between() -> None:
+    assert Settings(allowed_hosts="").host_names == ()
+    assert Settings(allowed_hosts="api, *.example.com,").host_names == ("api", "*.example.com")
+    assert Settings(allowed_hosts="*").host_names == ("*",)
+
+
+@pytest.mark.parametrize("name", ["http://api", "api:8000", "a b", "*example.com", "a/b", ".example.com"])
+def test_what_is_no_name_of_a_host_ends_the_start(name: str) -> None:
+    with pytest.raises(ValidationError, match="host name"):
+        Settings(allowed_hosts=name)

@@ -186,3 +186,8 @@ def test_make_secrets_writes_one_password_in_two_files(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     subprocess.run(command, check=True)
     assert (tmp_path / "secrets" / "postgres_password").read_text() == password
+
+
+def test_the_api_answers_for_the_name_of_its_service() -> None:
+    assert "api" in SERVICES["api"]["environment"]["RECURRA_ALLOWED_HOSTS"].split(",")
+    assert SERVICES["api"]["environment"].keys() > SERVICES["train"]["environment"].keys()

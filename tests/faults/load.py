@@ -64,7 +64,7 @@ class Line:
             self._socket = socket.create_connection(("127.0.0.1", self._port), self._seconds)
         if self.surplus():
             raise ConnectionError("more than was asked for, or an end")
-        head = f"POST {path} HTTP/1.1\r\nHost: test\r\nX-Request-Timeout: {seconds}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-Timeout: {seconds}\r\n"
         self._socket.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         first, *lines = self._until(BLANK).decode().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

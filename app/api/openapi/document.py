@@ -20,7 +20,7 @@ FURTHER_ERRORS = {
     "listen": ("429", "504"),
 }
 FRAMEWORK_COMPONENTS = ("HTTPValidationError", "ValidationError")  # errors as FastAPI would answer them
-CHANGING = ("post", "put", "delete")  # methods that the present state may forbid
+CHANGING = ("post", "put", "delete")  # methods that the present state, or the origin of a page, may forbid
 
 
 def complete_document(document: Json, raw: Iterable[tuple[str, Json]]) -> None:
@@ -52,9 +52,9 @@ def _complete_operation(path: str, method: str, operation: Json) -> None:
     """Add the summary and the errors of an operation."""
     name = operation.get("operationId", "")
     operation["summary"] = name.replace("_", " ").capitalize()
-    statuses = {"404", "422", "500", "503", *FURTHER_ERRORS.get(name, ())}
+    statuses = {"404", "421", "422", "500", "503", *FURTHER_ERRORS.get(name, ())}
     statuses |= set(BODY_ERRORS) if "requestBody" in operation else set()
-    statuses |= {"409"} if method in CHANGING else set()
+    statuses |= {"403", "409"} if method in CHANGING else set()
     operation["responses"].pop("422", None)  # FastAPI's own
     for status, response in error_responses(path, statuses).items():
         operation["responses"].setdefault(status, response)

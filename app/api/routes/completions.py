@@ -1,6 +1,5 @@
 """OpenAI's interface to models that go on from a prompt, as the `openai` package speaks it."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -15,6 +14,8 @@ from app.api.response_schemas import TEXT_CONTENT, CompletionModel, CompletionMo
 from app.database.tables import Model
 from app.errors import NotFound
 from app.services.openai.completions import (
+    MAX_COMPLETIONS,
+    MAX_STOPS,
     CompletionModelNotFound,
     Completions,
     find_model,
@@ -22,7 +23,9 @@ from app.services.openai.completions import (
     parse_completion_request,
 )
 from app.services.serving.predictions import MAX_INLINE_INSTANCES
+from app.services.serving.request_parsing import MAX_INLINE_BYTES
 from app.services.serving.version_router import VersionSelector
+from app.thread_pools import COMPUTING
 from app.typedefs import Json
 
 router = APIRouter(prefix="/openai/v1", tags=["openai"])
@@ -50,7 +53,11 @@ def _json(body: Json) -> Response:
 
 async def complete(call: Call) -> tuple[Body, Headers]:
     """Complete prompts; the answer is one JSON object or a stream of server-sent events."""
-    request, seconds, service = parse_completion_request(call.body), call.deadline(), call.shared.predictions
+    seconds, service, is_small = call.deadline(), call.shared.predictions, len(call.body) <= MAX_INLINE_BYTES
+    if is_small:
+        request = parse_completion_request(call.body)
+    else:
+        request = await COMPUTING.run_within(seconds, parse_completion_request, call.body)
     try:
         resolved = await service.versions.choose(VersionSelector(request.model, None, None))
     except NotFound as error:
@@ -58,10 +65,10 @@ async def complete(call: Call) -> tuple[Body, Headers]:
     completions = Completions(resolved.route, request, call.started)
     service.admit(resolved.route)
     count = len(request.prompts) * (request.n or 1)
-    if count > MAX_INLINE_INSTANCES or resolved.route.task.slow_to_encode:
-        examples = await asyncio.to_thread(completions.examples)
-    else:
+    if is_small and count <= MAX_INLINE_INSTANCES and not resolved.route.task.slow_to_encode:
         examples = completions.examples()
+    else:
+        examples = await COMPUTING.run_within(call.left(seconds), completions.examples)
     if request.stream:
         chunks = completions.stream(service, examples, seconds)
         return await sse.after_first_chunk(_events(chunks)), [*sse.SSE_HEADERS]
@@ -81,12 +88,22 @@ REQUEST_SCHEMA: Json = {
     "additionalProperties": False,
     "properties": {
         "model": {"type": "string"},
-        "prompt": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+        "prompt": {
+            "oneOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_COMPLETIONS},
+            ]
+        },
         "max_tokens": {"type": "integer", "default": 16},
         "temperature": {"type": "number", "default": 1, "minimum": 0, "maximum": 2},
         "top_p": {"type": "number", "default": 1, "minimum": 0, "maximum": 1},
         "n": {"type": "integer", "default": 1},
-        "stop": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+        "stop": {
+            "oneOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "maxItems": MAX_STOPS},
+            ]
+        },
         "seed": {"type": "integer"},
         "echo": {"type": "boolean", "default": False},
         "stream": {"type": "boolean", "default": False},

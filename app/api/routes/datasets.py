@@ -1,10 +1,8 @@
 """Data sets: upload, read, delete."""
 
-import asyncio
 import hashlib
 import shutil
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +32,7 @@ from app.services.datasets import Upload
 from app.services.idempotency import CachedResponse, KeyedRequest, KeyLock
 from app.tasks import TASKS
 from app.tasks.preview import MAX_PREVIEW_ROWS
+from app.thread_pools import CLEANUPS, UPLOADS
 from app.typedefs import Json
 from app.validation.names import unknown_name
 
@@ -92,14 +91,13 @@ async def create(
     expected_bytes = int(request.headers.get("content-length") or 0)
     if shutil.disk_usage(shared.incoming).free < expected_bytes + RESERVE_BYTES:
         raise NoSpace
+    UPLOADS.check_room()  # before the file is received in vain
     directory = Path(tempfile.mkdtemp(dir=shared.incoming))
     try:
         form = await receive_upload(request, directory / "content", shared.limits.upload_bytes)
-        loop = asyncio.get_running_loop()
-        work = partial(_create, shared, _upload(form), key, duplicate=duplicate)
-        response = await loop.run_in_executor(shared.upload_threads, work)
+        response = await UPLOADS.run(_create, shared, _upload(form), key, duplicate=duplicate)
     finally:
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        await CLEANUPS.run(shutil.rmtree, directory, ignore_errors=True)
     headers = {"Location": f"/v1/datasets/{response.body['id']}"}
     return Response(orjson.dumps(response.body), response.status, headers, media_type="application/json")
 
@@ -239,8 +237,7 @@ async def preview(
     """
     dataset, stored = await run_in_threadpool(_find_preview, shared, dataset_id)
     if stored is None:
-        loop = asyncio.get_running_loop()
-        stored = await loop.run_in_executor(shared.upload_threads, _make_preview, shared, dataset)
+        stored = await UPLOADS.run(_make_preview, shared, dataset)
     rows = stored["rows"][:limit]
     body = {
         "dataset": dataset.id,

@@ -1,7 +1,5 @@
 """Inference by the Open Inference Protocol v2, as `tritonclient.http` and KServe's client speak it."""
 
-import asyncio
-
 from app.api.raw import (
     DEADLINE_PARAMETER,
     JSON_LENGTH_PARAMETER,
@@ -13,12 +11,17 @@ from app.api.raw import (
 )
 from app.api.response_schemas import reference
 from app.errors import Invalid
-from app.services.open_inference.codec import parse_inference_request, write_response
-from app.services.open_inference.predict import run_network, run_task, signature, split_name, version_selector
+from app.services.open_inference.predict import (
+    parse_inference_request_async,
+    run_network,
+    run_task,
+    signature,
+    split_name,
+    version_selector,
+    write_response_async,
+)
 from app.typedefs import Json
 
-# A body with so many bytes of JSON, or so many in all, is parsed in a thread.
-MIN_THREAD_JSON_BYTES, MIN_THREAD_BYTES = 1 << 18, 1 << 21
 BINARY_TYPE = (b"content-type", b"application/octet-stream")
 DESCRIPTION = """The outputs for one batch of input tensors, JSON or binary, all by one version.
 
@@ -38,33 +41,31 @@ async def infer(call: Call) -> tuple[bytes, Headers]:
     service.admit(resolved.route)
     network = split_name(name)[1]
     tensors = signature(resolved.route, network=network)
-    body, length = call.body, call.json_length()
-    json_length = len(body) if length is None else length
-    if json_length >= MIN_THREAD_JSON_BYTES or len(body) >= MIN_THREAD_BYTES:
-        request = await asyncio.to_thread(parse_inference_request, body, length, tensors)
-    else:
-        request = parse_inference_request(body, length, tensors)
-    seconds = _deadline(call, request.parameters)
-    warnings = ""
+    seconds = call.deadline()
+    request = await parse_inference_request_async(call.body, call.json_length(), tensors, call.left(seconds))
+    seconds = _deadline(request.parameters) or seconds
+    call.allow(seconds)
+    left, warnings = call.left(seconds), ""
     if network:
-        outputs, answer = await run_network(service, resolved.route, request, seconds)
+        outputs, answer = await run_network(service, resolved.route, request, left)
     else:
-        outputs, answer, warnings = await run_task(service, resolved, request, seconds)
-    content, length = write_response(name, resolved.route.version, request, outputs, tensors, warnings)
+        outputs, answer, warnings = await run_task(service, resolved, request, left, len(call.body))
+    described = (name, resolved.route.version, request, outputs, tensors, warnings)
+    content, length = await write_response_async(*described, call.left(seconds))
     headers = [JSON_TYPE if length is None else BINARY_TYPE, call.timing(answer)]
     if length is not None:
         headers.append((b"inference-header-content-length", b"%d" % length))
     return content, headers
 
 
-def _deadline(call: Call, parameters: Json) -> float:
-    """Seconds the request may take: `timeout` in microseconds, else `X-Request-Timeout`, else the default."""
+def _deadline(parameters: Json) -> float | None:
+    """Seconds the request may take by its parameter `timeout`, which is in microseconds; None without one."""
     microseconds = parameters.get("timeout")
     if microseconds is not None and (type(microseconds) is not int or microseconds < 0):
         raise Invalid('parameter "timeout": takes a whole number of microseconds')
     if microseconds:
         return float(min(microseconds / 1e6, MAX_DEADLINE_SECONDS))
-    return call.deadline()
+    return None
 
 
 def _operation(path: str) -> Json:

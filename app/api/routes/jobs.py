@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request
@@ -23,15 +23,18 @@ from app.api.deps import (
     page_response,
 )
 from app.api.polling import etag, fingerprint, job_response, submit_once
-from app.api.response_schemas import TEXT_CONTENT, LearningCurvesOut, documented
+from app.api.response_schemas import TEXT_CONTENT, DiagnosticsOut, LearningCurvesOut, documented
 from app.database.tables import Job, JobEvent
 from app.errors import NotFound
 from app.infrastructure.storage import Storage
 from app.schemas import EventOut, JobIn, JobOut, Page
 from app.services.idempotency import KeyedRequest
 from app.services.jobs import batch_predictions, checkpoints, control, queries, submission
+from app.services.jobs.diagnostics import job_diagnostics
+from app.services.jobs.diagnostics_chart import draw
 from app.services.sweeps import state
 from app.states import SWEEP, TERMINAL, Status
+from app.thread_pools import JOB_READS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -81,7 +84,7 @@ async def read(
     prefer: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The job; with `Prefer: wait=30` only once something has changed, or after that time."""
-    job = await asyncio.to_thread(_get, shared, job_id)
+    job = await JOB_READS.run(_get, shared, job_id)
     headers = {}
     match = PREFER_WAIT.search(prefer or "")
     if match is not None and job.status not in TERMINAL:
@@ -89,7 +92,7 @@ async def read(
         if if_none_match is None or etag(job) in if_none_match:
             seconds = min(float(match[1]), MAX_WAIT_SECONDS)
             await shared.follower.wait_for_change(job_id, job.revision, seconds)
-            job = await asyncio.to_thread(_get, shared, job_id)
+            job = await JOB_READS.run(_get, shared, job_id)
     if if_none_match is not None and (etag(job) in if_none_match or if_none_match.strip() == "*"):
         headers |= {} if job.status in TERMINAL else {"Retry-After": "1"}
         return Response(status_code=304, headers={"ETag": etag(job), **headers})
@@ -106,6 +109,23 @@ def metrics(job_id: str, session: ReadSession) -> Response:
     """The learning curves: one entry an epoch."""
     body = orjson.dumps({"epochs": queries.learning_curves(session, job_id)})
     return Response(body, media_type="application/json")
+
+
+@router.get(
+    "/{job_id}/diagnostics",
+    responses=documented(DiagnosticsOut, more={"image/svg+xml": TEXT_CONTENT}),
+    operation_id="get_job_diagnostics",
+)
+def diagnostics(
+    job_id: str,
+    session: ReadSession,
+    form: Annotated[Literal["json", "svg"], Query(alias="format")] = "json",
+) -> Response:
+    """How far back the network reaches, by epoch, with a verdict on its gradients; `format=svg` draws it."""
+    measured = job_diagnostics(session, job_id)
+    if form == "svg":
+        return Response(draw(measured), media_type="image/svg+xml")
+    return Response(orjson.dumps(measured), media_type="application/json")
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=JobOut, operation_id="cancel_job")
@@ -182,7 +202,7 @@ async def events(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The job's events, oldest first: a page of JSON, or a stream that ends with the job."""
-    await asyncio.to_thread(_get, shared, job_id)
+    await JOB_READS.run(_get, shared, job_id)
     after = max(after, cursor or 0)
     if "text/event-stream" in request.headers.get("accept", ""):
         if last_event_id is not None and last_event_id.isdecimal():
@@ -191,7 +211,7 @@ async def events(
         return StreamingResponse(
             _stream(shared, job_id, after), media_type="text/event-stream", headers=headers
         )
-    rows = await asyncio.to_thread(_events, shared, job_id, after, limit)
+    rows = await JOB_READS.run(_events, shared, job_id, after, limit)
     has_more = len(rows) > limit
     page = [EventOut.of(row) for row in rows[:limit]]
     next_cursor = str(page[-1].seq) if has_more else None
@@ -218,8 +238,8 @@ async def _stream(shared: AppState, job_id: str, after: int) -> AsyncIterator[by
     yield b"retry: 1000\n\n"
     while loop.time() < deadline:
         # The job is read before its events: a terminal event in between is then sent, and not lost.
-        job = await asyncio.to_thread(_get, shared, job_id)
-        content, after = await asyncio.to_thread(_format_events, shared, job_id, after)
+        job = await JOB_READS.run(_get, shared, job_id)
+        content, after = await JOB_READS.run(_format_events, shared, job_id, after)
         if content:
             yield content
             continue

@@ -10,7 +10,6 @@ import msgspec
 import orjson
 from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import Response
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from app.api import sse
@@ -18,7 +17,7 @@ from app.api.deps import StateDep, check_query
 from app.api.problems import as_app_error, problem, problem_document
 from app.api.raw import DEFAULT_DEADLINE_SECONDS
 from app.api.response_schemas import TEXT_CONTENT
-from app.errors import DeadlinePassed, Forbidden, Invalid, Problem, pointer
+from app.errors import DeadlinePassed, Invalid, Problem, QueueFull, pointer
 from app.services.jobs.batch_predictions import parse_parameters
 from app.services.serving.listening import listen, open_listening
 from app.services.serving.predictions import PredictionService
@@ -30,10 +29,12 @@ router = APIRouter(tags=["predictions"])
 
 MAX_MESSAGE_BYTES = 1 << 20  # of samples
 MAX_LINE_BYTES = 2 * MAX_MESSAGE_BYTES  # of JSON with base64
+MAX_LISTENERS = 256  # of one process, over WebSockets
+MAX_SILENCE_SECONDS = 60.0  # between two messages of a client
 END_MESSAGE = "end"
 REFUSED, FAILED = 1008, 1011  # closing codes of RFC 6455
-DEFAULT_PORTS = {"http": 80, "https": 443}
 LINES_TYPES = ("application/jsonl", "application/x-ndjson")  # a page of another origin must ask to send them
+_listening: set[WebSocket] = set()
 ModelVersion = Annotated[int | None, Query(ge=1, le=MAX_VERSION)]
 
 
@@ -67,10 +68,21 @@ async def listen_live(
 
     The client sends 16-bit little-endian mono samples in binary messages, and the text `end`. The answers are
     `{"text","final","start","words"}`, where a text that is not final may change, and last the prediction
-    with `"done": true`. A page of another origin is refused: browsers open a WebSocket without asking.
+    with `"done": true`.
     """
-    if not is_same_origin(socket.headers):
-        raise Forbidden("A page of another origin may not listen here.")
+    if len(_listening) >= MAX_LISTENERS:
+        raise QueueFull("Too many recordings are listened to already; try again shortly.")
+    _listening.add(socket)
+    try:
+        await _converse(socket, name, version, alias, sample_rate)
+    finally:
+        _listening.discard(socket)
+
+
+async def _converse(
+    socket: WebSocket, name: str, version: int | None, alias: str | None, sample_rate: int | None
+) -> None:
+    """Answer the messages of a handshake that is accepted."""
     await socket.accept()
     service = socket.app.state.shared.predictions
     try:
@@ -102,19 +114,6 @@ async def require_upgrade(
     detail = "GET is for WebSockets here; POST takes a recording in lines."
     headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
     return problem(request, 426, "upgrade-required", detail, headers=headers)
-
-
-def is_same_origin(headers: Headers) -> bool:
-    """Whether a handshake comes from a page of the host that it is sent to, or from no page at all.
-
-    The scheme does not count, as a proxy may end the encryption before this server.
-    """
-    host = headers.get("host", "").lower()
-    for origin in headers.getlist("origin"):
-        scheme, _, authority = origin.lower().partition("://")
-        if not authority or host not in (authority, f"{authority}:{DEFAULT_PORTS.get(scheme)}"):
-            return False
-    return True
 
 
 @router.post(
@@ -227,7 +226,11 @@ async def choose_route(
 async def received_samples(socket: WebSocket) -> AsyncIterator[bytes]:
     """The binary messages of a client until it says that the recording has ended."""
     while True:
-        message = await socket.receive()
+        try:
+            async with asyncio.timeout(MAX_SILENCE_SECONDS):
+                message = await socket.receive()
+        except TimeoutError:
+            raise DeadlinePassed("Nothing more of the recording came.") from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1000))
         if (text := message.get("text")) is not None:

@@ -29,6 +29,7 @@ from app.schemas import AliasIn, AliasName, AliasOut, ModelName, ModelOut, Page,
 from app.services.models import aliases
 from app.services.models import versions as models
 from app.services.models.aliases import AliasTarget
+from app.thread_pools import MODEL_CHANGES
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -56,7 +57,7 @@ def read(name: str, session: ReadSession) -> Response:
 @router.delete("/{name}", status_code=204, operation_id="delete_model")
 async def remove(name: str, shared: StateDep) -> Response:
     """Delete a model that has no version left: its name is then free, also for another task."""
-    await asyncio.to_thread(_remove, shared.sessions, name)
+    await MODEL_CHANGES.run(_remove, shared.sessions, name)
     await shared.notices.invalidate(name)
     return Response(status_code=204)
 
@@ -112,7 +113,7 @@ async def remove_version(
     name: str, number: VersionNumber, shared: StateDep, later: BackgroundTasks
 ) -> Response:
     """Delete a version that no alias points at."""
-    prefix = await asyncio.to_thread(_remove_version, shared.sessions, name, number)
+    prefix = await MODEL_CHANGES.run(_remove_version, shared.sessions, name, number)
     await shared.notices.invalidate(name)
     later.add_task(shared.storage.delete, prefix)
     return Response(status_code=204, background=later)
@@ -145,13 +146,13 @@ async def move_alias(name: ModelName, alias: AliasName, request: AliasIn, shared
     """Point an alias at a version, or at several by shares: in every process at once, nothing restarts."""
     target = AliasTarget.from_request(request)
     await _load_ahead(shared, name, target)
-    moved = await asyncio.to_thread(_move_alias, shared.sessions, name, alias, target)
+    moved = await MODEL_CHANGES.run(_move_alias, shared.sessions, name, alias, target)
     await shared.notices.invalidate(name)
     return json_response(moved)
 
 
 async def _load_ahead(shared: AppState, name: str, target: AliasTarget) -> None:
-    artifacts = await asyncio.to_thread(_artifacts, shared.readers, name, target)
+    artifacts = await MODEL_CHANGES.run(_artifacts, shared.readers, name, target)
     with suppress(TimeoutError):
         async with asyncio.timeout(LOAD_AHEAD_SECONDS):
             for artifact in artifacts:
@@ -171,7 +172,7 @@ def _move_alias(sessions: Sessions, name: str, alias: str, target: AliasTarget) 
 @router.delete("/{name}/aliases/{alias}", status_code=204, operation_id="delete_model_alias")
 async def remove_alias(name: str, alias: str, shared: StateDep) -> Response:
     """Delete an alias."""
-    await asyncio.to_thread(_remove_alias, shared.sessions, name, alias)
+    await MODEL_CHANGES.run(_remove_alias, shared.sessions, name, alias)
     await shared.notices.invalidate(name)
     return Response(status_code=204)
 

@@ -18,10 +18,14 @@ from app.api.raw import (
 )
 from app.api.response_schemas import TEXT_CONTENT, reference
 from app.errors import Invalid, Problem, pointer
-from app.services.open_inference.codec import parse_inference_request
-from app.services.open_inference.predict import instances_from_tensors, signature
-from app.services.serving.predictions import encode_async, parse_request
+from app.services.open_inference.predict import (
+    instances_from_tensors,
+    parse_inference_request_async,
+    signature,
+)
+from app.services.serving.predictions import encode_async, write_body, write_predictions
 from app.services.serving.request_errors import QUERY_FIELDS, request_described
+from app.services.serving.request_parsing import parse_request_async
 from app.services.serving.streaming import (
     InstanceEnd,
     StreamEvent,
@@ -31,7 +35,6 @@ from app.services.serving.streaming import (
 )
 from app.services.serving.version_router import MAX_VERSION, Route, VersionSelector, parse_version
 from app.tasks import TASKS
-from app.tasks.contract import bytes_to_json
 from app.typedefs import Json
 from app.validation.names import unknown_name
 
@@ -52,25 +55,28 @@ async def predict(call: Call) -> tuple[Body, Headers]:
     service.admit(resolved.route)
     if call.headers.get(b"content-type") == BINARY_CONTENT:
         tensors = signature(resolved.route, network=False)
-        inference = parse_inference_request(call.body, call.json_length(), tensors)
-        instances, parameters = await instances_from_tensors(resolved.route.task, inference)
+        inference = await parse_inference_request_async(
+            call.body, call.json_length(), tensors, call.left(seconds)
+        )
+        instances, parameters = await instances_from_tensors(
+            resolved.route.task, inference, call.left(seconds)
+        )
     else:
-        request = parse_request(resolved.route.task, call.body)
+        request = await parse_request_async(resolved.route.task, call.body, call.left(seconds))
         instances, parameters = request.instances, request.parameters
     if getattr(parameters, "stream", False):
         streaming_task(resolved.route)
         with request_described(resolved.route.task):
-            examples = await encode_async(resolved.route, instances, parameters, seconds)
+            left, size = call.left(seconds), len(call.body)
+            examples = await encode_async(resolved.route, instances, parameters, left, size)
         events = stream_predictions(service, resolved.route, examples, parameters, seconds, call.started)
         return await sse.after_first_chunk(_stream_events(resolved.route, events)), [*sse.SSE_HEADERS]
     with request_described(resolved.route.task):
-        predictions, answer = await service.predict(resolved, instances, parameters, seconds)
-    return _prediction_body(resolved.route, predictions), [JSON_TYPE, call.timing(answer)]
-
-
-def _prediction_body(route: Route, predictions: list[Json]) -> bytes:
-    body = {"model": route.model, "version": route.version, "predictions": predictions}
-    return orjson.dumps(body, bytes_to_json, orjson.OPT_SERIALIZE_NUMPY)
+        predictions, answer = await service.predict(
+            resolved, instances, parameters, call.left(seconds), len(call.body)
+        )
+    body = await write_predictions(resolved.route, predictions, answer, parameters, call.left(seconds))
+    return body, [JSON_TYPE, call.timing(answer)]
 
 
 async def _stream_events(route: Route, events: AsyncGenerator[StreamEvent]) -> AsyncGenerator[bytes]:
@@ -83,7 +89,7 @@ async def _stream_events(route: Route, events: AsyncGenerator[StreamEvent]) -> A
                     end = {"index": index, "text": "", "finish_reason": reason, "tokens": tokens}
                     yield sse.event(orjson.dumps(end))
                 case _:
-                    yield sse.event(_prediction_body(route, event.predictions), b"done")
+                    yield sse.event(write_body(route, event.predictions), b"done")
 
 
 def version_selector(model: str, query: bytes) -> VersionSelector:

@@ -1,6 +1,5 @@
 """The Open Inference Protocol v2 without inference: health, metadata, statistics and the model repository."""
 
-import asyncio
 from typing import Any
 
 import orjson
@@ -23,6 +22,7 @@ from app.errors import Invalid, Unavailable
 from app.services.open_inference import metadata as repository
 from app.services.open_inference.predict import split_name, version_selector
 from app.services.serving.version_router import Route
+from app.thread_pools import VERSION_READS
 from app.typedefs import Json
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
@@ -82,7 +82,7 @@ async def _versions(shared: AppState, model: str, version: str | None) -> list[i
         with shared.readers() as session:
             return repository.versions(session, split_name(model)[0])
 
-    return await asyncio.to_thread(query)
+    return await VERSION_READS.run(query)
 
 
 # This route hides the metadata of a model that is called `stats`, and nothing else.

@@ -1,23 +1,25 @@
 """The service itself: health, readiness, metrics, tasks, workers."""
 
-import asyncio
 from functools import cache
 
 import msgspec
 import orjson
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.deps import AppState, PagingDep, ReadSession, StateDep, page_response
+from app.api.metrics_text import joint_text, own_text
 from app.api.response_schemas import HealthOut, ReadinessOut, TasksOut, documented
+from app.errors import DeadlinePassed, QueueFull
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
 from app.services.jobs import workers
 from app.tasks import TASKS
 from app.tasks.contract import Task
+from app.thread_pools import READINESS
 from app.typedefs import Json
 
 router = APIRouter(tags=["service"])
@@ -40,8 +42,8 @@ async def health() -> Response:
 async def ready(shared: StateDep) -> Response:
     """Whether a job could be submitted, trained and served now."""
     try:
-        roles = await asyncio.wait_for(asyncio.to_thread(_roles, shared), CHECK_SECONDS)
-    except (SQLAlchemyError, TimeoutError):
+        roles = await READINESS.run_within(CHECK_SECONDS, _roles, shared)
+    except (SQLAlchemyError, DeadlinePassed, QueueFull):
         roles = None
     predictors = await shared.lane.predictors()
     checks = {
@@ -66,11 +68,13 @@ def _roles(shared: AppState) -> set[str]:
 
 @router.get("/metrics", response_class=PlainTextResponse, operation_id="get_service_metrics")
 async def metrics(shared: StateDep) -> Response:
-    """Prometheus text."""
+    """Prometheus text; of several processes (`--processes`) each sample is labelled with its own."""
     await shared.lane.predictors()
-    own = CollectorRegistry(auto_describe=False)
-    own.register(shared.predictions.metrics)
-    return Response(generate_latest() + generate_latest(own), media_type=CONTENT_TYPE_LATEST)
+    if shared.siblings is None:
+        text = own_text(shared.predictions.metrics)
+    else:
+        text = joint_text(await shared.siblings.texts())
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/tasks", responses=documented(TasksOut), operation_id="list_tasks")

@@ -18,6 +18,14 @@ from app.infrastructure import liveness
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 
+Processes = Annotated[
+    int,
+    typer.Option(
+        min=1, max=256, envvar="RECURRA_API_PROCESSES",
+        help="API processes that accept connections from the one socket.",
+    ),
+]  # fmt: skip
+
 
 class WorkerRole(StrEnum):
     """The kinds of workers."""
@@ -26,9 +34,9 @@ class WorkerRole(StrEnum):
     SERVE = "serve"
 
 
-def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
-    """Run the API server alone (this process becomes it)."""
-    exec_command(api_command("--host", host, "--port", str(port)))
+def api(host: Host = "127.0.0.1", port: Port = 8000, processes: Processes = 1) -> None:
+    """Run the API server alone (this process becomes it, or the parent of several)."""
+    exec_command(api_command("--host", host, "--port", str(port), "--processes", str(processes)))
 
 
 def worker(

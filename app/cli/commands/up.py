@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from app.cli.commands.installation import DataDir, fail, read_settings
-from app.cli.commands.parts import Host, Port
+from app.cli.commands.parts import Host, Port, Processes
 from app.cli.stack.command_lines import PackagesMissing, check_worker_packages
 from app.cli.stack.embedded_servers import DirectoryInUse
 from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener
@@ -16,7 +16,12 @@ from app.infrastructure.processes import keep_files_private
 from app.infrastructure.server_binary import ServerMissing
 
 
-def up(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = Path(".recurra")) -> None:
+def up(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    processes: Processes = 1,
+    data_dir: DataDir = Path(".recurra"),
+) -> None:
     """Run everything in the foreground until Ctrl-C or SIGTERM."""
     keep_files_private()
     console = Console(stderr=True, highlight=False)
@@ -30,7 +35,7 @@ def up(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = Path(".r
         fail(console, explain_listen_error(host, port, error))
     signals = Signals()
     try:
-        with listener, Stack(settings, listener, console.print, signals) as stack:
+        with listener, Stack(settings, listener, console.print, signals, processes) as stack:
             typer.echo(f"Recurra is ready at {stack.url}")
             sys.stdout.flush()
             console.print(

@@ -22,10 +22,12 @@ from app.services.open_inference.tensors import (
 from app.services.serving.request_errors import not_json
 from app.tasks.contract import TensorField, may_be_empty
 from app.typedefs import Json
+from app.validation.json_slices import MAX_JSON_VALUES, has_too_many_values, parse_message
 from app.validation.names import nearest_name
 
 MAX_ROWS = 4096
 MAX_DIMENSION = 2**31
+MAX_TENSORS, MAX_DIMENSIONS = 64, 8  # of a request
 
 
 class Signature(NamedTuple):
@@ -134,8 +136,10 @@ def _refuse(detail: str) -> NoReturn:
 
 
 def _parse_json(text: bytes | memoryview) -> Json:
+    if has_too_many_values(text):
+        _refuse(f"the JSON may have {MAX_JSON_VALUES:,} values; send larger tensors as binary data")
     try:
-        message = orjson.loads(text)
+        message = parse_message(text, "inputs", "data")
     except orjson.JSONDecodeError as error:
         raise not_json(text, error) from None
     if not isinstance(message, dict):
@@ -165,6 +169,8 @@ def _objects(message: Json, key: str) -> list[Json]:
     entries = message.get(key)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         _refuse(f'"{key}" is no list of objects')
+    if len(entries) > MAX_TENSORS:
+        _refuse(f'"{key}" may have {MAX_TENSORS} entries')
     return entries
 
 
@@ -174,6 +180,8 @@ def _parse_header(entry: Json) -> TensorHeader:
         _refuse("an input has no name")
     if not isinstance(datatype, str) or datatype not in DTYPES:
         _refuse(f'input "{name}": the datatype is one of {", ".join(DTYPES)}')
+    if isinstance(shape, list) and len(shape) > MAX_DIMENSIONS:
+        _refuse(f'input "{name}": a shape may have {MAX_DIMENSIONS} dimensions')
     if not isinstance(shape, list) or not all(_is_size(size) for size in shape):
         _refuse(f'input "{name}": the shape is no list of sizes')
     return TensorHeader(name, datatype, tuple(shape))

@@ -1,6 +1,6 @@
 """Models of the Open Inference Protocol: `{model}` is a task, `{model}:network` its exported graph."""
 
-import asyncio
+import time
 from collections.abc import Sequence
 from functools import cache
 from itertools import zip_longest
@@ -13,18 +13,27 @@ import orjson
 from app.arrays import Array
 from app.errors import Invalid, NotFound, Problem
 from app.lanes import Answer
-from app.services.open_inference.codec import InferenceRequest, OutputTensor, Signature
+from app.services.open_inference.codec import (
+    InferenceRequest,
+    OutputTensor,
+    Signature,
+    parse_inference_request,
+    write_response,
+)
 from app.services.open_inference.tensors import DTYPES
-from app.services.serving.predictions import PredictionService
+from app.services.serving.predictions import PredictionService, is_soon_decoded, seconds_left
 from app.services.serving.request_errors import parameter_reason
+from app.services.serving.request_parsing import MAX_INLINE_BYTES
 from app.services.serving.version_router import ResolvedRoute, Route, VersionSelector, parse_version
 from app.tasks.contract import Output, Task, TensorField
+from app.thread_pools import COMPUTING
 from app.typedefs import Json
 
 NETWORK_SUFFIX = ":network"
 PROTOCOL_PARAMETERS = {"binary_data_output", "priority", "timeout", "headers"}  # never a task's
 PROTOCOL_PREFIXES = ("sequence_", "triton_")
 LENGTHS = TensorField("lengths", "INT64", (), required=False)  # steps of each row, the rest is padding
+MAX_LIST_CHARS = 1 << 16  # of a list as text
 MAX_INLINE_ELEMENTS = 4096  # of all tensors, that are turned into instances on the event loop
 
 
@@ -119,12 +128,39 @@ def _lengths(request: InferenceRequest, max_length: int) -> Sequence[int | None]
     return values
 
 
-async def instances_from_tensors(task: Task, request: InferenceRequest) -> tuple[list[Any], Any]:
+async def parse_inference_request_async(
+    body: bytes, length: int | None, tensors: Signature, seconds: float
+) -> InferenceRequest:
+    """The same as `parse_inference_request`; what is large in a thread, within `seconds`."""
+    if len(body) <= MAX_INLINE_BYTES:
+        return parse_inference_request(body, length, tensors)
+    return await COMPUTING.run_within(seconds, parse_inference_request, body, length, tensors)
+
+
+async def write_response_async(
+    model: str,
+    version: int,
+    request: InferenceRequest,
+    outputs: dict[str, OutputTensor],
+    tensors: Signature,
+    warnings: str,
+    seconds: float,
+) -> tuple[bytes, int | None]:
+    """The same as `write_response`; what is large in a thread, within `seconds`."""
+    arguments = (model, version, request, outputs, tensors, warnings)
+    if sum(output.array.size for output in outputs.values()) <= MAX_INLINE_ELEMENTS:
+        return write_response(*arguments)
+    return await COMPUTING.run_within(seconds, write_response, *arguments)
+
+
+async def instances_from_tensors(
+    task: Task, request: InferenceRequest, seconds: float
+) -> tuple[list[Any], Any]:
     """The task's instances, one a row, and its parameters."""
     parameters = _task_parameters(task, request)
     if _is_small(request):
         return _instances(task, request), parameters
-    return await asyncio.to_thread(_instances, task, request), parameters
+    return await COMPUTING.run_within(seconds, _instances, task, request), parameters
 
 
 def _is_small(request: InferenceRequest) -> bool:
@@ -132,22 +168,27 @@ def _is_small(request: InferenceRequest) -> bool:
 
 
 async def run_task(
-    service: PredictionService, resolved: ResolvedRoute, request: InferenceRequest, seconds: float
+    service: PredictionService,
+    resolved: ResolvedRoute,
+    request: InferenceRequest,
+    seconds: float,
+    size: int = 0,
 ) -> tuple[dict[str, OutputTensor], Answer, str]:
-    """The task's predictions, as tensors, and their warnings, one a line."""
-    task = resolved.route.task
-    instances, parameters = await instances_from_tensors(task, request)
-    inline = _is_small(request)
+    """The task's predictions, as tensors, and their warnings, one a line; the request had `size` bytes."""
+    task, begun = resolved.route.task, time.perf_counter()
+    instances, parameters = await instances_from_tensors(task, request, seconds)
+    left = seconds_left(seconds, begun)
     try:
-        predictions, answer = await service.predict(resolved, instances, parameters, seconds)
+        predictions, answer = await service.predict(resolved, instances, parameters, left, size)
     except Invalid as error:
         details = [_describe(problem) for problem in error.problems]
         raise Invalid("; ".join(details) or error.message) from None
     arguments = (task, request, predictions)
     warnings = join_warnings(predictions)
-    if inline:
+    if _is_small(request) and is_soon_decoded(answer, parameters):
         return _output_tensors(*arguments), answer, warnings
-    return await asyncio.to_thread(_output_tensors, *arguments), answer, warnings
+    left = seconds_left(seconds, begun)
+    return await COMPUTING.run_within(left, _output_tensors, *arguments), answer, warnings
 
 
 def join_warnings(predictions: Sequence[Json]) -> str:
@@ -178,7 +219,7 @@ def _task_parameters(task: Task, request: InferenceRequest) -> Any:
 
 def _parse_list(value: Any) -> Any:
     """A list may come as JSON text too: the protocol's parameters are strings, numbers and booleans."""
-    if isinstance(value, str) and value[:1] == "[":
+    if isinstance(value, str) and value[:1] == "[" and len(value) <= MAX_LIST_CHARS:
         try:
             return orjson.loads(value)
         except orjson.JSONDecodeError:

@@ -1,7 +1,8 @@
 """One tensor of the Open Inference Protocol: JSON data or little-endian bytes to a numpy array, and back."""
 
 import struct
-from itertools import chain, pairwise
+from collections.abc import Iterator
+from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple, NoReturn
 
@@ -33,6 +34,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "BYTES": np.dtype(object),  # of str, or of bytes in a field that is `binary`
 }
 LENGTH_PREFIX = struct.Struct("<I")  # before each element of binary BYTES
+SLICE_VALUES = 1 << 16  # that are converted at once
 MAX_VALUE_CHARS = 40  # of a refused value that are quoted
 
 
@@ -79,7 +81,7 @@ def from_json(header: TensorHeader, data: object, *, booleans: bool, binary: boo
     packed = _pack(code, flat)
     if packed is None and dtype.kind == "f":
         packed = _pack(code, [np.nan if value is None else value for value in flat])
-    if packed is None or (booleans and bool in set(map(type, flat))):
+    if packed is None or (booleans and any(bool in set(map(type, some)) for some in _slices(flat))):
         missing = None if dtype.kind == "f" else ...
         for index, value in enumerate(flat):
             if value is not missing and (type(value) is bool or _pack(code, [value]) is None):
@@ -144,9 +146,18 @@ def to_json(array: Array) -> Array | list[Any]:
 
 def _pack(code: str, values: list[Any]) -> bytes | None:
     try:
-        return struct.pack(f"<{len(values)}{code}", *values)
+        return b"".join(struct.pack(f"<{len(some)}{code}", *some) for some in _slices(values))
     except (struct.error, OverflowError):  # another type, or out of range
         return None
+
+
+def _slices(values: list[Any]) -> Iterator[list[Any]]:
+    """The values in slices, each of which is soon done: others get the interpreter's lock in between."""
+    if len(values) <= SLICE_VALUES:
+        yield values
+        return
+    for begin in range(0, len(values), SLICE_VALUES):
+        yield values[begin : begin + SLICE_VALUES]
 
 
 def _flatten(header: TensorHeader, data: object) -> list[Any]:
@@ -159,7 +170,10 @@ def _flatten(header: TensorHeader, data: object) -> list[Any]:
             rows *= size
             if len(data) != rows or any(type(row) is not list or len(row) != inner for row in data):
                 header.refuse(f"nested data does not have the shape {list(header.shape)}")
-            data = list(chain.from_iterable(data))
+            flat = list[Any]()
+            for row in data:
+                flat += row
+            data = flat
     if len(data) != prod(header.shape):
         header.refuse(f"has {len(data)} elements, shape {list(header.shape)} takes {prod(header.shape)}")
     return data

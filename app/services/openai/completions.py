@@ -21,10 +21,12 @@ from app.services.serving.version_router import Route
 from app.tasks import TASKS
 from app.tasks.contract import Example, Task
 from app.typedefs import Json
+from app.validation.json_slices import MAX_JSON_VALUES, has_too_many_values
 from app.validation.names import unknown_name
 from app.validation.schema_errors import UNKNOWN_FIELD, msgspec_problem
 
 MAX_COMPLETIONS = 128  # of one request, over all prompts
+MAX_STOPS = 8  # texts that end a completion, as the tasks have it
 DEFAULT_MAX_TOKENS = 16  # of a completion, as OpenAI has it
 
 
@@ -55,7 +57,7 @@ class CompletionRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True)
     n: Annotated[int, msgspec.Meta(ge=1, le=MAX_COMPLETIONS)] | None = None
     presence_penalty: float | None = None
     seed: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], msgspec.Meta(max_length=MAX_STOPS)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     suffix: str | None = None
@@ -69,6 +71,8 @@ class CompletionRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True)
         prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
         if not isinstance(prompts, list) or not prompts:
             _refuse("prompt", "takes a text, or a list of texts")
+        if len(prompts) > MAX_COMPLETIONS:
+            _refuse("prompt", f"takes {MAX_COMPLETIONS} texts at most")
         if not all(isinstance(prompt, str) for prompt in prompts):
             _refuse("prompt", "takes texts only: lists of tokens are not supported")
         return prompts
@@ -111,6 +115,8 @@ _decode = msgspec.json.Decoder(CompletionRequest).decode
 
 def parse_completion_request(body: bytes) -> CompletionRequest:
     """Parse and check a body; raises `Invalid` with a pointer at the bad field."""
+    if has_too_many_values(body):
+        raise Invalid(f"The request may have {MAX_JSON_VALUES:,} values")
     try:
         request = _decode(body)
     except msgspec.ValidationError as error:

@@ -1,15 +1,14 @@
 """Predictions while the instance is recorded: samples come in, texts go out, in turn."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from functools import partial
 from typing import Any
 
 from app.errors import AppError, Invalid, Problem
-from app.services.serving.predictions import PredictionService, in_slow_encoder
+from app.services.serving.predictions import PredictionService
 from app.services.serving.version_router import Route
 from app.tasks.contract import Listener, ListeningTask
+from app.thread_pools import COMPUTING, DECODING_MEDIA
 from app.typedefs import Json
 
 
@@ -38,7 +37,7 @@ async def listen(
 
     async def answer(pcm: bytes, *, ended: bool) -> Json | None:
         begun = time.perf_counter()
-        inputs = await in_slow_encoder(seconds, partial(listener.feed, pcm, ended=ended))
+        inputs = await DECODING_MEDIA.run_within(seconds, listener.feed, pcm, ended=ended)
         if inputs is None:
             return None
         service.admit(route)
@@ -47,7 +46,7 @@ async def listen(
         except AppError:
             metrics.record_failure(time.perf_counter() - begun)
             raise
-        message = await asyncio.to_thread(listener.push, reply.outputs[0])
+        message = await COMPUTING.run_within(seconds, listener.push, reply.outputs[0])
         metrics.record_answer(reply, time.perf_counter() - begun)
         return message
 

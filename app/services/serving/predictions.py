@@ -1,57 +1,30 @@
 """Predictions: from a request's instances to its answers, the same way for every protocol."""
 
-import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-import msgspec
+import orjson
 
 from app.arrays import Array
 from app.errors import AppError, DeadlinePassed, Invalid, Problem
 from app.lanes import Answer, Lane
 from app.services.serving.joint_calls import JointCalls
 from app.services.serving.metrics import PredictionMetrics, VersionMetrics
-from app.services.serving.request_errors import not_json, refused_instances, refused_request
+from app.services.serving.request_parsing import MAX_INLINE_BYTES
 from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route, VersionRouter
-from app.tasks import TASKS
-from app.tasks.contract import DecodedTokens, Example, Task
+from app.tasks.contract import DecodedTokens, Example, bytes_to_json
 from app.tasks.encode_instances import InvalidInstance
+from app.thread_pools import COMPUTING, DECODING_MEDIA
 from app.typedefs import Json
 
 MAX_INLINE_INSTANCES = 4  # that are encoded or decoded on the event loop; more of them in a thread
-MAX_INSTANCES = 4096  # of one request
-Result = TypeVar("Result")
-SLOW_ENCODINGS = 2  # at a time, of tasks that are slow to encode; the rest of them waits
-
-
-@cache
-def _request_decoder(task_name: str) -> "msgspec.json.Decoder[Any]":
-    task = TASKS[task_name]
-    fields: list[tuple[str, Any, Any]] = [
-        ("instances", list[task.instance], msgspec.NODEFAULT),  # type: ignore[name-defined]
-        ("parameters", task.parameters, task.parameters()),
-    ]
-    return msgspec.json.Decoder(msgspec.defstruct("Predict", fields, forbid_unknown_fields=True))
-
-
-def parse_request(task: Task, body: bytes) -> Any:
-    """The `instances` and `parameters` of a JSON request; raises `Invalid` with pointers."""
-    try:
-        request = _request_decoder(task.name).decode(body)
-    except msgspec.ValidationError as error:
-        raise refused_request(task, error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise not_json(body, error) from None
-    if not 0 < len(request.instances) <= MAX_INSTANCES:
-        problem = Problem("/instances", f"takes 1 to {MAX_INSTANCES} instances")
-        raise refused_instances(task, [problem])
-    return request
+MAX_INLINE_NUMBERS = 1 << 12  # of outputs, for each quantile, that are decoded on the event loop
+PIECE_BYTES, PIECE_NUMBERS = 1 << 17, 1 << 15  # of a large request and of its outputs, for one call of a task
 
 
 @dataclass(frozen=True)
@@ -78,49 +51,56 @@ class PredictionService:
             raise
 
     async def predict(
-        self, resolved: ResolvedRoute, instances: Sequence[Any], parameters: Any, seconds: float
+        self,
+        resolved: ResolvedRoute,
+        instances: Sequence[Any],
+        parameters: Any,
+        seconds: float,
+        size: int = 0,
     ) -> tuple[list[Json], Answer]:
         """One prediction per instance, in order: encode, one trip through the lane, decode.
 
-        Takes `seconds` at most. Raises `Invalid` with pointers below `/instances` or `/parameters`, or what
-        the lane raises.
+        Takes `seconds` at most; `size` is how many bytes the instances came in. Raises `Invalid` with
+        pointers below `/instances` or `/parameters`, or what the lane raises.
         """
         route, begun = resolved.route, time.perf_counter()
-        examples = await self._encode(route, instances, parameters, seconds)
-        left = max(seconds - (time.perf_counter() - begun), 0.0)
-        predictions, answer = await self.predict_examples(route, examples, parameters, left, begun)
+        examples = await self._encode(route, instances, parameters, seconds, size)
+        predictions, answer = await self.predict_examples(route, examples, parameters, seconds, begun)
         if resolved.shadow is not None:
             settings = decoding_settings(examples)
-            again = partial(self._predict_again, resolved.shadow, instances, parameters, seconds, settings)
+            again = partial(
+                self._predict_again, resolved.shadow, instances, parameters, seconds, settings, size
+            )
             self.shadows.compare(self.metrics_of(resolved.shadow), again, predictions)
         return predictions, answer
 
     async def predict_examples(
         self, route: Route, examples: Sequence[Example], parameters: Any, seconds: float, begun: float
     ) -> tuple[list[Json], Answer]:
-        """One prediction per encoded instance; `begun` is when the request began, by `perf_counter`."""
+        """One prediction per encoded instance, within `seconds` of `begun`, by `perf_counter`."""
         arrays = [example.inputs for example in examples]
-        answer = await self._send(route, arrays, decoding_settings(examples), seconds, begun)
-        predictions = await self._decode(route, examples, answer, parameters)
+        left = seconds_left(seconds, begun)
+        answer = await self._send(route, arrays, decoding_settings(examples), left, begun)
+        predictions = await self._decode(route, examples, answer, parameters, seconds_left(seconds, begun))
         self.metrics_of(route).record_answer(answer, time.perf_counter() - begun)
         return predictions, answer
 
     async def _encode(
-        self, route: Route, instances: Sequence[Any], parameters: Any, seconds: float
+        self, route: Route, instances: Sequence[Any], parameters: Any, seconds: float, size: int
     ) -> list[Example]:
         """The same as `encode_async`, together with other requests where that is faster."""
-        if route.task.encodes_together and len(instances) <= MAX_INLINE_INSTANCES:
+        if route.task.encodes_together and _is_small(instances, size):
             return await self._joint_encoder(route, instances, parameters)
-        return await encode_async(route, instances, parameters, seconds)
+        return await encode_async(route, instances, parameters, seconds, size)
 
     async def _decode(
-        self, route: Route, examples: Sequence[Example], answer: Answer, parameters: Any
+        self, route: Route, examples: Sequence[Example], answer: Answer, parameters: Any, seconds: float
     ) -> list[Json]:
         """The same as `decode_async`, together with other requests where that is faster."""
-        if route.task.encodes_together and len(examples) <= MAX_INLINE_INSTANCES:
+        if route.task.encodes_together and is_soon_decoded(answer, parameters):
             pairs = list(zip(examples, output_rows(answer), strict=True))
             return await self._joint_decoder(route, pairs, parameters)
-        return await decode_async(route, examples, answer, parameters)
+        return await decode_async(route, examples, answer, parameters, seconds)
 
     async def run_network(self, route: Route, arrays: Sequence[Array], seconds: float) -> Answer:
         """The network's own outputs for arrays of (time, features), without the task around it."""
@@ -146,16 +126,18 @@ class PredictionService:
         parameters: Any,
         seconds: float,
         first_settings: Sequence[Json],
+        size: int,
     ) -> list[Json]:
         """The predictions of a shadow, with the random seeds that were drawn for the first ones."""
-        examples = await encode_async(route, instances, parameters, seconds)
+        begun = time.perf_counter()
+        examples = await encode_async(route, instances, parameters, seconds, size)
         settings = [
             own | ({"seed": first["seed"]} if "seed" in first else {})
             for own, first in zip(decoding_settings(examples), first_settings, strict=False)
         ]
         arrays = [example.inputs for example in examples]
-        answer = await self.lane.send(route.artifact, arrays, seconds, settings)
-        return await asyncio.to_thread(decode, route, examples, answer, parameters)
+        answer = await self.lane.send(route.artifact, arrays, seconds_left(seconds, begun), settings)
+        return await decode_async(route, examples, answer, parameters, seconds_left(seconds, begun))
 
 
 def decoding_settings(examples: Sequence[Example]) -> Sequence[Json]:
@@ -163,65 +145,91 @@ def decoding_settings(examples: Sequence[Example]) -> Sequence[Json]:
     return [example.decoding for example in examples if example.decoding is not None]
 
 
-@cache
-def slow_encoder() -> ThreadPoolExecutor:
-    """The threads for tasks that are slow to encode: what they wait for keeps nobody else from a thread."""
-    return ThreadPoolExecutor(SLOW_ENCODINGS, "encoder")
+def seconds_left(seconds: float, begun: float) -> float:
+    """What is left of some seconds since `begun`, by `perf_counter`."""
+    return max(seconds - (time.perf_counter() - begun), 0.0)
+
+
+def _is_small(instances: Sequence[Any], size: int) -> bool:
+    """Whether instances that came in `size` bytes may be encoded on the event loop."""
+    return len(instances) <= MAX_INLINE_INSTANCES and size <= MAX_INLINE_BYTES
+
+
+def is_soon_decoded(answer: Answer, parameters: Any) -> bool:
+    """Whether outputs may be decoded on the event loop."""
+    few = len(answer.outputs) <= MAX_INLINE_INSTANCES
+    return few and _decoding_numbers(answer.outputs, parameters) <= MAX_INLINE_NUMBERS
+
+
+def _decoding_numbers(outputs: Sequence[Array], parameters: Any) -> int:
+    """About how many numbers are decoded: the outputs, for each entry of the parameters' longest list."""
+    values = (getattr(parameters, name) for name in getattr(parameters, "__struct_fields__", ()))
+    entries = max((len(value) for value in values if isinstance(value, list)), default=1)
+    return sum(output.size for output in outputs) * max(entries, 1)
 
 
 async def encode_async(
-    route: Route, instances: Sequence[Any], parameters: Any, seconds: float
+    route: Route, instances: Sequence[Any], parameters: Any, seconds: float, size: int = 0
 ) -> list[Example]:
-    """The same as `encode`; many instances, and those of a task that is slow to encode, in a thread.
+    """The same as `encode`; what is large, and instances of a task that is slow to encode, in a thread.
 
-    Raises `DeadlinePassed` where the latter take, or wait for each other, longer than `seconds`. Instances
-    that nobody waits for any more, since the deadline has passed or the client has left, are not encoded.
+    Raises `DeadlinePassed` where these take, or wait for others, longer than `seconds`. Instances that nobody
+    waits for any more, since the deadline has passed or the client has left, are not encoded.
     """
-    arguments = (route, instances, parameters)
-    if not route.task.slow_to_encode:
-        if len(instances) <= MAX_INLINE_INSTANCES:
-            return encode(*arguments)
-        return await asyncio.to_thread(encode, *arguments)
+    slow = route.task.slow_to_encode
+    if not slow and _is_small(instances, size):
+        return encode(route, instances, parameters)
     given_up = threading.Event()
+    pool = DECODING_MEDIA if slow else COMPUTING
     try:
-        return await in_slow_encoder(seconds, partial(encode, *arguments, given_up=given_up))
+        arguments = (route, instances, parameters, given_up, size)
+        return await pool.run_within(seconds, _encode_pieces, *arguments)
     finally:
         given_up.set()
 
 
-async def in_slow_encoder(seconds: float, call: Callable[[], Result]) -> Result:
-    """Run a call in one of the threads for what is slow; raises `DeadlinePassed` after `seconds`."""
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(seconds):
-            return await loop.run_in_executor(slow_encoder(), call)
-    except TimeoutError:
-        raise DeadlinePassed from None
-
-
 async def decode_async(
-    route: Route, examples: Sequence[Example], answer: Answer, parameters: Any
+    route: Route, examples: Sequence[Example], answer: Answer, parameters: Any, seconds: float
 ) -> list[Json]:
-    """The same as `decode`; many predictions, and those of a task that is slow to encode, in a thread."""
-    arguments = (route, examples, answer, parameters)
-    if len(examples) <= MAX_INLINE_INSTANCES and not route.task.slow_to_encode:
-        return decode(*arguments)
-    return await asyncio.to_thread(decode, *arguments)
+    """The same as `decode`; many outputs, and those of a task that is slow to encode, in a thread.
+
+    Raises `DeadlinePassed` where that takes longer than `seconds`.
+    """
+    if not route.task.slow_to_encode and is_soon_decoded(answer, parameters):
+        return decode(route, examples, output_rows(answer), parameters)
+    given_up = threading.Event()
+    try:
+        arguments = (route, examples, answer, parameters, given_up)
+        return await COMPUTING.run_within(seconds, _decode_pieces, *arguments)
+    finally:
+        given_up.set()
 
 
-def encode(
-    route: Route, instances: Sequence[Any], parameters: Any, given_up: threading.Event | None = None
-) -> list[Example]:
+def encode(route: Route, instances: Iterable[Any], parameters: Any, first: int = 0) -> list[Example]:
     """Instances as inputs of the network; raises `Invalid` with pointers into the request.
+
+    `first` is the place in the request of the first of them.
+    """
+    try:
+        return route.task.encode(route.state, instances, parameters)
+    except InvalidInstance as error:
+        problems = [_point_into_request(first + error.index, problem) for problem in error.problems]
+        raise Invalid(error.message, problems) from None
+
+
+def _encode_pieces(
+    route: Route, instances: Sequence[Any], parameters: Any, given_up: threading.Event, size: int
+) -> list[Example]:
+    """The same in pieces: other threads, and the event loop, get their turn between two of them.
 
     Raises `DeadlinePassed` before the next instance once nobody waits for them any more.
     """
-    awaited = instances if given_up is None else _until(given_up, instances)
-    try:
-        return route.task.encode(route.state, awaited, parameters)
-    except InvalidInstance as error:
-        problems = [_point_into_request(error.index, problem) for problem in error.problems]
-        raise Invalid(error.message, problems) from None
+    step = max(1, PIECE_BYTES * len(instances) // size) if size else len(instances)
+    examples = list[Example]()
+    for first in range(0, len(instances), step):
+        awaited = _until(given_up, instances[first : first + step])
+        examples += encode(route, awaited, parameters, first)
+    return examples
 
 
 def _until(given_up: threading.Event, instances: Sequence[Any]) -> Iterator[Any]:
@@ -231,15 +239,45 @@ def _until(given_up: threading.Event, instances: Sequence[Any]) -> Iterator[Any]
         yield instance
 
 
-def decode(route: Route, examples: Sequence[Example], answer: Answer, parameters: Any) -> list[Json]:
-    """Predictions from the network's outputs."""
-    return route.task.decode(route.state, examples, output_rows(answer), parameters)
+def decode(route: Route, examples: Sequence[Example], rows: Sequence[Any], parameters: Any) -> list[Json]:
+    """Predictions from examples and the network's outputs for each."""
+    return route.task.decode(route.state, examples, rows, parameters)
+
+
+def _decode_pieces(
+    route: Route, examples: Sequence[Example], answer: Answer, parameters: Any, given_up: threading.Event
+) -> list[Json]:
+    """The same in pieces; raises `DeadlinePassed` before the next one once nobody waits for them any more."""
+    numbers = max(_decoding_numbers(answer.outputs, parameters), 1)
+    step = max(1, PIECE_NUMBERS * len(examples) // numbers)
+    rows, predictions = output_rows(answer), list[Json]()
+    for first in range(0, len(examples), step):
+        if given_up.is_set():
+            raise DeadlinePassed
+        last = first + step
+        predictions += decode(route, examples[first:last], rows[first:last], parameters)
+    return predictions
 
 
 def _decode_pairs(route: Route, pairs: Sequence[tuple[Example, Any]], parameters: Any) -> list[Json]:
-    """Predictions from examples and the network's outputs for each."""
     examples, rows = zip(*pairs, strict=True)
-    return route.task.decode(route.state, examples, rows, parameters)
+    return decode(route, examples, rows, parameters)
+
+
+async def write_predictions(
+    route: Route, predictions: Sequence[Json], answer: Answer, parameters: Any, seconds: float
+) -> bytes:
+    """The body of an answer; a large one is written in a thread, within `seconds`."""
+    if is_soon_decoded(answer, parameters):
+        return write_body(route, predictions)
+    return await COMPUTING.run_within(seconds, write_body, route, predictions)
+
+
+def write_body(route: Route, predictions: Sequence[Json]) -> bytes:
+    """The body of an answer: each prediction is written alone, so that others get their turn in between."""
+    head = orjson.dumps({"model": route.model, "version": route.version})
+    written = [orjson.dumps(one, bytes_to_json, orjson.OPT_SERIALIZE_NUMPY) for one in predictions]
+    return b'%s,"predictions":[%s]}' % (head[:-1], b",".join(written))
 
 
 def output_rows(answer: Answer) -> Sequence[Any]:

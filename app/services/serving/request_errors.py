@@ -15,11 +15,14 @@ from app.validation.schema_errors import UNKNOWN_FIELD, msgspec_problem
 
 REQUEST_FIELDS = ("instances", "parameters")
 QUERY_FIELDS = ("version", "alias")
+MAX_DIAGNOSED_BYTES = 1 << 18  # of a body that is read once more to say where it is no JSON
 INSTANCE_PLACE = re.compile(r"/instances/[0-9]+")
 
 
 def not_json(body: bytes | memoryview, error: Exception) -> Invalid:
     """The error for a body that its parser refused as JSON."""
+    if len(body) > MAX_DIAGNOSED_BYTES:
+        return Invalid(f"The body is not JSON: {error}", [Problem("", f"not JSON: {error}")])
     problem = json_problem(bytes(body), str(error))
     if problem.pointer:
         return Invalid(problems=[problem])

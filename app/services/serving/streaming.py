@@ -1,6 +1,5 @@
 """Streamed predictions: the text of each instance piece by piece, then the whole answer."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
@@ -9,9 +8,15 @@ from typing import Any, NamedTuple
 
 from app.errors import AppError, Invalid, Problem
 from app.lanes import Answer, PartialAnswer
-from app.services.serving.predictions import PredictionService, decode_async, decoding_settings
+from app.services.serving.predictions import (
+    PredictionService,
+    decode_async,
+    decoding_settings,
+    seconds_left,
+)
 from app.services.serving.version_router import Route
 from app.tasks.contract import Example, PiecewiseTask, StreamDetokenizer, StreamingTask
+from app.thread_pools import COMPUTING
 from app.typedefs import Json
 
 
@@ -82,7 +87,8 @@ async def stream_predictions(
                 for event in _events(streams, part):
                     yield event
                 if isinstance(part, Answer):
-                    predictions = await decode_async(route, examples, part, parameters)
+                    left = seconds_left(seconds, begun)
+                    predictions = await decode_async(route, examples, part, parameters, left)
                     metrics.record_answer(part, time.perf_counter() - begun)
                     yield StreamEnd(predictions, part)
     except AppError:
@@ -101,17 +107,18 @@ async def _stream_pieces(
 ) -> AsyncGenerator[StreamEvent]:
     """The events of instances whose input goes through the network piece by piece."""
     predictions, metrics = list[Json](), service.metrics_of(route)
-    end, causal = begun + seconds, bool(route.graph.get("causal"))
+    causal = bool(route.graph.get("causal"))
     try:
         for index, example in enumerate(examples):
             reader = task.piece_reader(route.state, example, parameters, causal=causal)
             for first, last in reader.pieces:
-                left = max(end - time.perf_counter(), 0.0)
+                left = seconds_left(seconds, begun)
                 answer = await service.lane.send(route.artifact, [example.inputs[first:last]], left)
-                text = await asyncio.to_thread(reader.push, answer.outputs[0])
+                left = seconds_left(seconds, begun)
+                text = await COMPUTING.run_within(left, reader.push, answer.outputs[0])
                 if text:
                     yield TextDelta(index, text)
-            predictions.append(await asyncio.to_thread(reader.close))
+            predictions.append(await COMPUTING.run_within(seconds_left(seconds, begun), reader.close))
             yield InstanceEnd(index, "stop", reader.tokens)
         metrics.record_answer(answer, time.perf_counter() - begun)
         yield StreamEnd(predictions, answer)

@@ -18,12 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions
 from app.database.tables import ModelVersion
-from app.errors import AppError, ModelDamaged, NotFound
+from app.errors import AppError, ModelDamaged, NotFound, QueueFull
 from app.infrastructure import artifacts
 from app.infrastructure.storage import Storage
 from app.services.models import aliases, versions
 from app.tasks import TASKS
 from app.tasks.contract import Output, Task
+from app.thread_pools import VERSION_READS
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
@@ -150,7 +151,9 @@ class VersionRouter:
     async def _fetch(self, selector: VersionSelector) -> _Resolution:
         invalidations, now = self._invalidations, time.monotonic()
         try:
-            targets, bounds = await asyncio.to_thread(self._resolve, selector)
+            targets, bounds = await VERSION_READS.run(self._resolve, selector)
+        except QueueFull:  # which says nothing of the version
+            raise
         except AppError:
             self._resolutions.pop(selector, None)
             raise

@@ -15,6 +15,7 @@ from app.typedefs import Json
 DEFAULT_VOCABULARY_SIZES = {"word": 20_000, "bpe": 8_000, "character": 2_000}
 DEFAULT_MAX_LENGTHS = {"word": 400, "bpe": 500, "character": 2_000}
 DEFAULT_WORD_LENGTH = 12  # characters
+MAX_STEPS, MAX_CHANNELS = 100_000, 4_096  # of readings
 MAX_REQUEST_CHARS = 1 << 16
 
 # Network and training where a job sets none: much dropout and few epochs, as little text overfits at once.
@@ -172,7 +173,13 @@ class ClassificationInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=
     """A text, or readings (time, channels): the kind of data that the model was trained on."""
 
     text: Annotated[str, msgspec.Meta(max_length=MAX_REQUEST_CHARS)] | None = None
-    values: list[list[float]] | None = None
+    values: (
+        Annotated[
+            list[Annotated[list[float], msgspec.Meta(max_length=MAX_CHANNELS)]],
+            msgspec.Meta(max_length=MAX_STEPS),
+        ]
+        | None
+    ) = None
 
 
 class ClassificationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from app.arrays import Arrays, Floats
+from app.tasks.classification.options import MAX_CHANNELS, MAX_STEPS
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels, unlearnable_warnings
 from app.tasks.shared.ragged import Ragged, Texts
@@ -17,7 +18,6 @@ from app.typedefs import Json
 
 VALUES, LABEL, LABELS = "values", "label", "labels"
 FIELDS = frozenset((TEXT, VALUES, LABEL, SPLIT))
-MAX_STEPS, MAX_CHANNELS = 100_000, 4_096
 MIN_LABEL_EXAMPLES = 5  # a label with fewer examples causes a warning
 MAX_IMBALANCE = 20  # times as many examples of one label as of another, more of which cause a warning
 MAX_RARE_LABELS_SHOWN = 5

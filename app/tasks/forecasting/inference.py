@@ -26,7 +26,15 @@ from app.tasks.shared.timestamps import MAX_TIMESTAMP_CHARS, has_fraction
 from app.typedefs import Json
 
 MAX_REQUEST_STEPS = 100_000
+MAX_REQUEST_COLUMNS = 4_096
+MAX_REQUEST_QUANTILES = 99  # as many as a job may train
 MAX_KNOWN_STARTS = 4096  # of requests, that need not be parsed again
+
+
+RequestColumns = Annotated[
+    dict[str, Annotated[CovariateValues, msgspec.Meta(max_length=MAX_REQUEST_STEPS)]],
+    msgspec.Meta(max_length=MAX_REQUEST_COLUMNS),
+]
 
 
 class ForecastingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -36,9 +44,9 @@ class ForecastingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=Tru
     start: str | int | None = None
     freq: str | int | None = None
     item_id: str | int | None = None
-    future: dict[str, CovariateValues] = {}
-    past: dict[str, CovariateValues] = {}
-    static: dict[str, Cell] = {}
+    future: RequestColumns = {}
+    past: RequestColumns = {}
+    static: Annotated[dict[str, Cell], msgspec.Meta(max_length=MAX_REQUEST_COLUMNS)] = {}
 
 
 class StoredInstance(ForecastingInstance, frozen=True, dict=True):
@@ -60,7 +68,12 @@ class ForecastingParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=T
     """How much of the forecast to answer."""
 
     horizon: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    quantiles: list[Annotated[float, msgspec.Meta(gt=0, lt=1)]] | None = None
+    quantiles: (
+        Annotated[
+            list[Annotated[float, msgspec.Meta(gt=0, lt=1)]], msgspec.Meta(max_length=MAX_REQUEST_QUANTILES)
+        ]
+        | None
+    ) = None
 
 
 def read_values(instances: Sequence[ForecastingInstance]) -> Array:
@@ -212,7 +225,7 @@ def encode_instances(
     terms = np.empty((len(instances), SCALARS + 2 * state["horizon"]))
     frequency = parse_frequency(state["freq"])
     for rows, part, normalized in normalized_chunks(state, histories):
-        builder = PanelBuilder(state, part)
+        builder = PanelBuilder(state, part, targets=False)
         builder.add(np.arange(len(rows)), normalized)
         panel = builder.build(frequency)
         times = np.minimum(part.lengths, state["context"])

@@ -10,6 +10,7 @@ from app.tasks.forecasting.backtest import MIN_EXTRA_POINTS, min_length
 from app.typedefs import Json
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
+Columns = Annotated[list[str], Field(max_length=4_096)]
 
 
 class ForecastingOptions(BaseModel):
@@ -37,13 +38,13 @@ class ForecastingOptions(BaseModel):
         ),
     ] = "auto"
     past_covariates: Annotated[
-        list[str] | None, Field(description="Columns known up to the origin; null: all that are not future.")
+        Columns | None, Field(description="Columns known up to the origin; null: all that are not future.")
     ] = None
     future_covariates: Annotated[
-        list[str] | None, Field(description="Columns known over the horizon; null: those the file says are.")
+        Columns | None, Field(description="Columns known over the horizon; null: those the file says are.")
     ] = None
     static_covariates: Annotated[
-        list[str] | None, Field(description="Columns that describe a whole series; null: all.")
+        Columns | None, Field(description="Columns that describe a whole series; null: all.")
     ] = None
     refit: Annotated[
         bool, Field(description="Publish a network trained on all data for as many steps as served best.")

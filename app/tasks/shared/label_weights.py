@@ -11,8 +11,11 @@ from app.errors import Problem, pointer
 from app.typedefs import Json
 
 BALANCED = "balanced"  # every label has the same total weight
+MAX_LISTED_LABELS = 1 << 16
+
 ClassWeights = Annotated[
-    Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0, le=1e6)]],
+    Literal["none", "balanced"]
+    | Annotated[dict[str, Annotated[float, Field(gt=0, le=1e6)]], Field(max_length=MAX_LISTED_LABELS)],
     Field(
         description="Weight of an example in training: balanced gives every label the same total weight; "
         "or a weight for each label, 1 for labels that are not listed."

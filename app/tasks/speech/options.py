@@ -16,13 +16,15 @@ from app.typedefs import Json
 DEFAULT_STRIDE, MAX_STRIDE = 3, 8
 KERNEL_STRIDES = 4  # windows of the convolution cover so many strides, less one frame
 MAX_BEAM_SIZE = 64
-TRAIN_SECONDS = 208_000.0  # of audio in all epochs together, by default
+TRAIN_SECONDS = 140_000.0  # of audio in all epochs together, by default
 MIN_EPOCHS, MAX_EPOCHS = 12, 100
 MIN_PATIENCE = 15  # epochs
 BATCH_SECONDS = 25.0  # of audio in a batch, about
 MIN_BATCH, MAX_BATCH = 4, 32
 SMALL_SECONDS = 1_800.0  # with less audio for training, a network learns texts by heart
 SMALL_WINDOW_SECONDS = 1.5
+MASKING, SMALL_MASKING = 0.05, 0.2
+DROPOUT, SMALL_DROPOUT = 0.05, 0.2
 SHORT_CLIP_SECONDS = 1.0
 
 
@@ -65,11 +67,14 @@ class SpeechOptions(BaseModel):
         ),
     ] = 0.1
     masking: Annotated[
-        float,
+        float | None,
         Field(
-            ge=0, le=0.5, description="Share of a training spectrum hidden in time, and in bands; 0: none."
+            ge=0,
+            le=0.5,
+            description="Share of a training spectrum hidden in time, and in bands; 0: none. By default "
+            "0.05, but with less than half an hour of audio 0.2.",
         ),
-    ] = 0.2
+    ] = None
     pauses: Annotated[
         bool, Field(description="Exchange the lengths of pauses in training clips, those at the ends too.")
     ] = True
@@ -160,6 +165,13 @@ def window_steps(options: SpeechOptions, train_seconds: float) -> int:
     return math.ceil(seconds * FRAMES_A_SECOND / options.stride)
 
 
+def masked_share(options: SpeechOptions, train_seconds: float) -> float:
+    """The share of training spectra that is hidden, for so many seconds of audio."""
+    if options.masking is None:
+        return SMALL_MASKING if train_seconds < SMALL_SECONDS else MASKING
+    return options.masking
+
+
 def default_batch_size(clip_seconds: float) -> int:
     """The power of two that makes batches of about `BATCH_SECONDS` from clips of so many seconds."""
     exponent = round(math.log2(BATCH_SECONDS / max(clip_seconds, 0.01)))
@@ -177,7 +189,7 @@ def default_hyperparameters(summary: Json) -> tuple[Json, Json]:
         "layers": 2,
         "hidden_size": 128,
         "bidirectional": True,
-        "dropout": 0.2,
+        "dropout": SMALL_DROPOUT if seconds < SMALL_SECONDS else DROPOUT,
         "input_dropout": 0.0,
         "variational_dropout": True,
         "embedding_size": 128,

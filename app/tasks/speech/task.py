@@ -58,6 +58,7 @@ from app.tasks.speech.options import (
     SpeechPrediction,
     check_options,
     default_hyperparameters,
+    masked_share,
     window_steps,
     workload,
 )
@@ -139,7 +140,9 @@ class Speech:
         del bptt_steps  # a transcript has one loss
         rows = partition_rows(arrays[SPLIT], seed)
         data, state = encode_clips(arrays, rows, options)
-        augmentation = Augmentation(options.speed, options.warp, options.masking, pauses=options.pauses)
+        seconds = float(data.frames.lengths[rows.train].sum()) / FRAMES_A_SECOND
+        masked = masked_share(options, seconds)
+        augmentation = Augmentation(options.speed, options.warp, masked, pauses=options.pauses)
         train = SpeechSplit(rows.train, data, options.stride, augmentation)
         return Plan(
             state=state,
@@ -153,7 +156,7 @@ class Speech:
             network={
                 "stride": options.stride,
                 "kernel": KERNEL_STRIDES * options.stride - 1,
-                "window": window_steps(options, float(train.lengths.sum()) / FRAMES_A_SECOND),
+                "window": window_steps(options, seconds),
             },
             warnings=_fit_warnings(train, options.stride),
         )

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from starlette.datastructures import Headers
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from app.api import problems
@@ -191,68 +190,26 @@ def test_a_get_that_is_no_handshake_is_told_what_to_upgrade_to(client: TestClien
     assert answer.json()["type"] == "/problems/upgrade-required"
 
 
-def handshake(client: TestClient, host: str, origin: str | None) -> Any:
-    headers = {"host": host} | ({} if origin is None else {"origin": origin})
-    return client.websocket_connect("/v1/models/voice/listen", headers=headers)
+def test_who_says_nothing_more_is_told_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "MAX_SILENCE_SECONDS", 0.02)
+    with client.websocket_connect("/v1/models/voice/listen") as socket:
+        told = json.loads(socket.receive()["text"])
+        assert told["error"]["type"] == "/problems/deadline-passed"
+        assert socket.receive()["type"] == "websocket.close"
 
 
-@pytest.mark.parametrize(
-    ("host", "origin"),
-    [
-        ("recurra.example", "http://evil.example"),
-        ("recurra.example", "https://recurra.example.evil.example"),
-        ("recurra.example", "https://evil-recurra.example"),
-        ("recurra.example", "https://recurra.example@evil.example"),
-        ("127.0.0.1:8000", "http://127.0.0.1:3000"),
-        ("127.0.0.1:8000", "http://127.0.0.1"),
-        ("recurra.example:443", "http://recurra.example"),
-        ("recurra.example", "null"),
-        ("recurra.example", ""),
-        ("", "null"),
-    ],
-)
-def test_a_page_of_another_origin_may_not_listen(client: TestClient, host: str, origin: str) -> None:
-    with pytest.raises(WebSocketDenialResponse) as refused, handshake(client, host, origin):
-        pass
-    answer = refused.value
-    assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
-    assert answer.json()["type"] == "/problems/forbidden"
-
-
-def test_the_refusal_of_a_handshake_has_the_id_of_the_request(client: TestClient) -> None:
-    app = TestClient(RequestIdMiddleware(client.app))
-    headers = {"host": "a.example", "origin": "http://b.example", "x-request-id": "mine"}
-    with (
-        pytest.raises(WebSocketDenialResponse) as refused,
-        app.websocket_connect("/v1/models/voice/listen", headers=headers),
-    ):
-        pass
-    assert refused.value.json()["request_id"] == "mine"
-    assert refused.value.headers["x-request-id"] == "mine"
-
-
-@pytest.mark.parametrize(
-    ("host", "origin"),
-    [
-        ("recurra.example", None),
-        ("recurra.example", "https://recurra.example"),
-        ("recurra.example:443", "https://recurra.example"),
-        ("Recurra.example:8000", "http://recurra.EXAMPLE:8000"),
-        ("[::1]:8000", "http://[::1]:8000"),
-    ],
-)
-def test_a_page_of_this_server_and_a_program_may_listen(
-    client: TestClient, host: str, origin: str | None
-) -> None:
-    with handshake(client, host, origin) as socket:
-        socket.send_text("end")
-        assert json.loads(socket.receive()["text"])["done"]
-
-
-def test_every_origin_that_is_named_counts() -> None:
-    same, other = (b"origin", b"https://a.example"), (b"origin", b"https://b.example")
-    assert listen.is_same_origin(Headers(raw=[(b"host", b"a.example"), same, same]))
-    assert not listen.is_same_origin(Headers(raw=[(b"host", b"a.example"), same, other]))
+def test_so_many_are_listened_to_at_a_time(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "MAX_LISTENERS", 1)
+    with client.websocket_connect("/v1/models/voice/listen") as first:
+        with (
+            pytest.raises(WebSocketDenialResponse) as refused,
+            client.websocket_connect("/v1/models/voice/listen"),
+        ):
+            pass
+        assert (refused.value.status_code, refused.value.headers["retry-after"]) == (429, "1")
+        first.send_text("end")
+        assert json.loads(first.receive()["text"])["done"]
+    assert conversation(client, "", [])[-1]["done"]
 
 
 LINES = {"content-type": "application/x-ndjson"}

@@ -2,14 +2,15 @@
 
 import logging
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Body, FastAPI
 from fastapi.responses import StreamingResponse
 from prometheus_client import REGISTRY
 
+from app.api import problems
 from app.api.middleware import RequestIdMiddleware
 from tests.support.fakes.asgi import Asgi
 
@@ -97,7 +98,37 @@ def test_a_fault_is_answered_counted_and_logged_with_its_id(
     assert fault.exc_info is not None
     assert "secret" in str(fault.exc_info[1])
     assert {record.__dict__["request_id"] for record in (fault, line)} == {"find-me"}
-    assert "GET /middleware/broken 500" in line.getMessage()
+    assert line.getMessage().startswith("127.0.0.1 GET /middleware/broken 500 ")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("prefix", ["/middleware", "/v2", "/openai"])
+def test_a_body_that_is_too_large_is_refused_with_a_problem(prefix: str, announced: bool) -> None:
+    """The framework itself answers in plain text where the length is announced."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"1" * 40
+
+    app = FastAPI()
+
+    @app.post(f"{prefix}/body", max_body_size=100)
+    def body(number: Annotated[int, Body()]) -> int:
+        return number
+
+    problems.install(app)
+    app.add_middleware(RequestIdMiddleware)
+    content = b"1" * 120 if announced else pieces()
+    headers = {"content-type": "application/json", "x-request-id": "mine"}
+    answer = Asgi(app).post(f"{prefix}/body", content=content, headers=headers)
+    assert answer.status_code == 413
+    assert answer.headers["x-request-id"] == "mine"
+    if prefix == "/middleware":
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.json()["type"], answer.json()["request_id"]) == ("/problems/too-large", "mine")
+    else:
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json()["error"]
 
 
 def test_an_answer_that_began_is_broken_off_and_not_mixed_with_another(

@@ -34,6 +34,7 @@ KNOWN = {
     "Conflict": (409, "conflict", None),
     "Invalid": (422, "invalid-request", None),
     "DatasetInvalid": (422, "dataset-invalid", None),
+    "Misdirected": (421, "misdirected-request", None),
     "UnsupportedMediaType": (415, "unsupported-media-type", None),
     "TooLarge": (413, "too-large", None),
     "QueueFull": (429, "queue-full", "1"),

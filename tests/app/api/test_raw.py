@@ -17,7 +17,16 @@ from prometheus_client import REGISTRY
 from sqlalchemy.exc import OperationalError
 
 from app.api import problems, sse
-from app.api.raw import DISCONNECT_CHECK_SECONDS, JSON_TYPE, Application, Body, Call, Headers, RawRoute
+from app.api.raw import (
+    DEADLINE_GRACE_SECONDS,
+    DISCONNECT_CHECK_SECONDS,
+    JSON_TYPE,
+    Application,
+    Body,
+    Call,
+    Headers,
+    RawRoute,
+)
 from app.errors import Invalid, Problem, QueueFull
 from app.server import CoalescingProtocol
 from app.typedefs import Json
@@ -50,6 +59,7 @@ class Endpoints:
             "invalid": Invalid("no", [Problem("/a", "b")]),
             "database": OperationalError("select", {}, Exception("no route to host")),
             "bug": RuntimeError("secret"),
+            "hang": TimeoutError("secret"),
         }[call.parameters["kind"]]
 
     async def tell(self, call: Call) -> tuple[Body, Headers]:
@@ -73,6 +83,11 @@ class Endpoints:
             raise
         finally:
             self.closed.set()
+
+    async def be_patient(self, call: Call) -> tuple[bytes, Headers]:
+        call.allow(60)
+        await asyncio.sleep(2 * DEADLINE_GRACE_SECONDS)
+        return b"{}", [JSON_TYPE]
 
     async def wait(self, call: Call) -> tuple[bytes, Headers]:
         self.waiting.set()
@@ -115,6 +130,9 @@ def http(endpoints: Endpoints) -> Iterator[httpx.Client]:
             RawRoute("/raw/{name}/echo/{number}", endpoints.echo, operation("echo_number")),
             RawRoute("/raw/{kind}/fail", endpoints.fail, operation("fail")),
             RawRoute("/raw/wait", endpoints.wait, operation("wait")),
+            RawRoute("/v2/wait", endpoints.wait, operation("wait_for_tensors")),
+            RawRoute("/openai/wait", endpoints.wait, operation("wait_for_texts")),
+            RawRoute("/raw/patient", endpoints.be_patient, operation("be_patient")),
             RawRoute("/raw/{kind}/tell", endpoints.tell, operation("tell")),
             RawRoute("/openai/{kind}/tell", endpoints.tell, operation("tell_client")),
         ]
@@ -214,7 +232,7 @@ def test_a_body_that_is_announced_to_be_too_large_is_not_read(endpoints: Endpoin
 def test_a_request_whose_client_went_away_is_dropped(http: httpx.Client, endpoints: Endpoints) -> None:
     address = (http.base_url.host, http.base_url.port)
     with closing(socket.create_connection(address)) as client:
-        client.sendall(b"POST /raw/wait HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        client.sendall(b"POST /raw/wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
         assert endpoints.waiting.wait(10)
         assert not endpoints.cancelled.is_set()
     assert endpoints.cancelled.wait(10)
@@ -225,6 +243,26 @@ def test_a_slow_answer_is_an_answer(http: httpx.Client, endpoints: Endpoints) ->
     answer = http.post(f"/raw/wait?{3 * DISCONNECT_CHECK_SECONDS}")
     assert (answer.status_code, answer.text) == (200, "{}")
     assert not endpoints.cancelled.is_set()
+
+
+@pytest.mark.parametrize("path", ["/raw/wait", "/v2/wait", "/openai/wait"])
+def test_the_deadline_holds_whatever_the_endpoint_waits_for(
+    http: httpx.Client, endpoints: Endpoints, path: str
+) -> None:
+    answer = http.post(path, headers={"X-Request-Timeout": "0.05"})
+    assert answer.status_code == 504
+    assert endpoints.cancelled.is_set()
+    assert "deadline" in answer.text
+    assert http.post("/raw/a/echo/1").status_code == 200  # on the same connection
+
+
+def test_an_endpoint_may_allow_more_time(http: httpx.Client, endpoints: Endpoints) -> None:
+    answer = http.post("/raw/patient", headers={"X-Request-Timeout": "0.01"})
+    assert (answer.status_code, answer.text) == (200, "{}")
+
+
+def test_an_error_of_time_inside_is_no_deadline(http: httpx.Client) -> None:
+    assert http.post("/raw/hang/fail").status_code == 500
 
 
 def test_a_body_may_come_in_chunks(http: httpx.Client, endpoints: Endpoints) -> None:
@@ -262,7 +300,7 @@ def test_a_stream_whose_client_went_away_is_dropped(http: httpx.Client, endpoint
     address = (http.base_url.host, http.base_url.port)
     before = counted("/raw/{kind}/tell", 499)
     with closing(socket.create_connection(address)) as client:
-        client.sendall(b"POST /raw/slow/tell HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        client.sendall(b"POST /raw/slow/tell HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
         assert endpoints.waiting.wait(10)
     assert endpoints.cancelled.wait(10)
@@ -276,7 +314,7 @@ def test_a_client_that_leaves_before_its_answer_is_no_error(
     address = (http.base_url.host, http.base_url.port)
     before = counted("/raw/wait", 499)
     with closing(socket.create_connection(address)) as client:
-        client.sendall(b"POST /raw/wait HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        client.sendall(b"POST /raw/wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
         assert endpoints.waiting.wait(10)
     until(lambda: counted("/raw/wait", 499) == before + 1, what="the count")
     assert http.post("/raw/a/echo/1").status_code == 200
@@ -305,4 +343,4 @@ def test_the_document_has_raw_routes_beside_the_others(http: httpx.Client) -> No
     post = operations["post"]
     assert (post["operationId"], post["summary"]) == ("echo_number", "Echo number")
     assert post["responses"].pop("200") == {"description": "Done"}
-    assert post["responses"].keys() == {"404", "409", "422", "500", "503"}
+    assert post["responses"].keys() == {"403", "404", "409", "421", "422", "500", "503"}

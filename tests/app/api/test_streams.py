@@ -147,7 +147,7 @@ def test_who_hangs_up_is_computed_for_no_longer(text_service: Service) -> None:
     body = json.dumps(
         {"instances": [{"prompt": PROMPT}], "parameters": {"max_tokens": 4096, "top_k": 1, "stream": True}}
     ).encode()
-    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     address = (text_service.http.base_url.host, text_service.http.base_url.port)
     with closing(socket.create_connection(address)) as client:
         client.sendall(head + body)

@@ -17,7 +17,7 @@ from app.ingest.child import read_upload
 from app.ingest.file_kinds import choose_format, compression, detect_format
 from app.ingest.limits import ArchiveLimits, FileLimits
 from app.ingest.memory_budget import FIRST_TRIAL_BYTES, MemoryBudget
-from app.ingest.run_child import ingest
+from app.ingest.run_child import NICENESS, ingest
 from app.media.errors import DecoderLost
 from app.media.limits import MediaLimits
 from app.tasks import TASKS
@@ -242,6 +242,14 @@ def test_the_child_learns_no_secrets(
     path, out = upload(tmp_path, b"")
     result = ingest(path, task="", format="csv", columns={}, out=out, seconds=60, module=child(tell))
     assert "secret" not in str(result.summary)
+
+
+def test_the_child_lets_the_service_go_first(child: Callable[[str], str], tmp_path: Path) -> None:
+    reply = "{'ok': True, 'format': 'csv', 'summary': {'nice': os.nice(0)}, 'warnings': []}"
+    tell = f"import json, os, sys; sys.stdin.read(); print(json.dumps({reply}))"
+    path, out = upload(tmp_path, b"")
+    result = ingest(path, task="", format="csv", columns={}, out=out, seconds=60, module=child(tell))
+    assert result.summary["nice"] >= NICENESS
 
 
 @pytest.mark.server

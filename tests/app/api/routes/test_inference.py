@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from app.api.routes.inference import MIN_THREAD_JSON_BYTES
 from app.lanes import ReplyStatus
 from app.services.open_inference.predict import MAX_INLINE_ELEMENTS
+from app.services.serving.request_parsing import MAX_INLINE_BYTES
 from app.typedefs import Json
 from tests.support.factories.open_inference import HORIZON, Network, forecasting, publish, sequences
 from tests.support.fakes.lanes import FakePredictor, fake_predictor
@@ -299,7 +299,7 @@ def test_a_body_over_the_limit_is_refused(quiet: Service) -> None:
 def test_a_large_body_is_read_beside_the_loop(quiet: Service, fake: FakePredictor) -> None:
     values = np.random.default_rng(0).normal(9, 1, 60_000)
     body = {**VALUES, "shape": [1, len(values)], "data": values.tolist()}
-    assert len(json.dumps(body)) > MIN_THREAD_JSON_BYTES
+    assert len(json.dumps(body)) > MAX_INLINE_BYTES
     assert outputs(infer(quiet, body))["mean"].shape == (1, HORIZON)
     assert "element [0, 59999]" in error(infer(quiet, {**body, "data": [*values[1:], "x"]}), 400)
 
@@ -312,11 +312,11 @@ def test_many_rows_are_handled_beside_the_loop(quiet: Service, fake: FakePredict
 
 
 def test_a_large_binary_body_is_read_beside_the_loop(
-    quiet: Service, fake: FakePredictor, network: Network, monkeypatch: pytest.MonkeyPatch
+    quiet: Service, fake: FakePredictor, network: Network
 ) -> None:
     network.echo = 1.0
     array = sequences(2, 3000)
-    monkeypatch.setattr("app.api.routes.inference.MIN_THREAD_BYTES", array.nbytes)
+    assert array.nbytes > MAX_INLINE_BYTES
     result = outputs(binary(quiet, GRAPH, (features(array), array.tobytes())))["outputs"]
     expected = [np.resize(row.sum(axis=0), forecasting().outputs) for row in array]
     np.testing.assert_allclose(result, expected, rtol=1e-5)
@@ -479,7 +479,7 @@ def test_an_unexpected_error_reveals_nothing(
     def broken(*_: Any) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("app.api.routes.inference.parse_inference_request", broken)
+    monkeypatch.setattr("app.services.open_inference.predict.parse_inference_request", broken)
     assert "secret" not in error(infer(quiet), 500)
 
 

@@ -16,7 +16,7 @@ from app.infrastructure.artifacts import digest_stored
 from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.services.jobs import leases
 from app.services.models.versions import TrainingOutcome
-from app.services.serving.predictions import MAX_INSTANCES
+from app.services.serving.request_parsing import MAX_INSTANCES
 from app.tasks.contract import Plan
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK

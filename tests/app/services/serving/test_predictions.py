@@ -14,17 +14,20 @@ from app.lanes import Answer
 from app.services.serving.metrics import PredictionMetrics
 from app.services.serving.predictions import (
     MAX_INLINE_INSTANCES,
-    SLOW_ENCODINGS,
     PredictionService,
+    decode_async,
     encode_async,
-    parse_request,
-    slow_encoder,
+    output_rows,
+    write_body,
 )
+from app.services.serving.request_parsing import MAX_INLINE_BYTES, parse_request
 from app.services.serving.shadowing import MAX_COMPARISONS, MAX_WAITING_ROWS, ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route
 from app.tasks import TASKS
 from app.tasks.contract import Example
+from app.thread_pools import COMPUTING, DECODING_MEDIA
 from app.typedefs import Json
+from tests.support.fixtures.servers import until
 from tests.support.single import OneByOne
 
 
@@ -95,7 +98,7 @@ class Caller:
             body = json.dumps({"instances": instances, "parameters": parameters}).encode()
             request = parse_request(TASKS["forecasting"], body)
             predictions, answer = await self.service.predict(
-                self.resolved, request.instances, request.parameters, 7.5
+                self.resolved, request.instances, request.parameters, 7.5, len(body)
             )
             assert (answer.queue_seconds, answer.compute_seconds) == (0.1, 0.2)
             while self.shadows.running:
@@ -146,14 +149,14 @@ def test_slow_encodings_wait_for_each_other_and_keep_nobody_else_from_a_thread()
     async def scenario() -> None:
         arguments = (route, request.instances, request.parameters)
         patient = [asyncio.create_task(encode_async(*arguments, 60)) for _ in range(50)]
-        for _ in range(SLOW_ENCODINGS):
+        for _ in range(DECODING_MEDIA.threads):
             assert await asyncio.wait_for(asyncio.to_thread(begun.acquire), 30)
         with pytest.raises(DeadlinePassed):
             await encode_async(*arguments, 0.01)
         go_on.set()
         for (example,) in await asyncio.gather(*patient):
             assert example.inputs.tolist() == [[1]]
-        assert sum(begun.acquire(blocking=False) for _ in range(60)) == 50 - SLOW_ENCODINGS
+        assert sum(begun.acquire(blocking=False) for _ in range(60)) == 50 - DECODING_MEDIA.threads
 
     try:
         asyncio.run(scenario())
@@ -196,8 +199,112 @@ def test_instances_that_nobody_waits_for_are_not_encoded() -> None:
         asyncio.run(scenario())
     finally:
         go_on.set()
-    slow_encoder().submit(int).result(30)
+    until(lambda: DECODING_MEDIA.idle, what="the end of the calls")
     assert len(encoded) <= 2 + 1
+
+
+def test_a_few_large_instances_leave_the_loop_free() -> None:
+    """What a request costs is known by its size, not by the number of its instances."""
+    values = [1.0] * MAX_INLINE_BYTES
+    predictions, caller = predict({"values": values}, {"values": [*values, 2.0]})
+    assert [one["sum"] for one in predictions] == [MAX_INLINE_BYTES, MAX_INLINE_BYTES + 2.0]
+    assert threading.get_ident() not in caller.task.threads
+
+
+@pytest.mark.parametrize(
+    ("width", "quantiles", "inline"), [(8, 1, True), (8, 99, True), (72, 99, False), (5000, 1, False)]
+)
+def test_large_outputs_and_long_lists_of_parameters_are_decoded_beside_the_loop(
+    width: int, quantiles: int, inline: bool
+) -> None:
+    threads, caller = set[int](), Caller()
+
+    class Remembering(Summing):
+        """Remembers which thread decodes."""
+
+        def decode_example(
+            self, state: dict[str, Any], example: Example, outputs: Any, parameters: Any
+        ) -> dict[str, Any]:
+            threads.add(threading.get_ident())
+            return super().decode_example(state, example, outputs, parameters)
+
+    route = replace(caller.route, task=Remembering())  # type: ignore[arg-type]
+    parameters = TASKS["forecasting"].parameters(quantiles=[0.5] * quantiles)
+    examples, answer = [Example(np.zeros((1, 1)), None)], Answer([np.ones(width)], 0.0, 0.0, 1)
+    (one,) = asyncio.run(decode_async(route, examples, answer, parameters, 30))
+    assert one["sum"] == 1.0
+    assert (threading.get_ident() in threads) == inline
+
+
+def test_many_outputs_are_decoded_in_pieces_in_their_order() -> None:
+    caller, sizes = Caller(), list[int]()
+
+    class Counting(Summing):
+        """Remembers how many it decodes at once."""
+
+        def decode(self, state: Any, examples: Any, outputs: Any, parameters: Any) -> list[Json]:
+            sizes.append(len(examples))
+            return super().decode(state, examples, outputs, parameters)
+
+    route = replace(caller.route, task=Counting())  # type: ignore[arg-type]
+    answer = Answer([np.full(10_000, float(number)) for number in range(20)], 0.0, 0.0, 1)
+    examples = [Example(np.zeros((1, 1)), str(number)) for number in range(20)]
+    parameters = TASKS["forecasting"].parameters()
+    made = asyncio.run(decode_async(route, examples, answer, parameters, 30))
+    assert [(one["id"], one["sum"]) for one in made] == [(str(number), number) for number in range(20)]
+    assert len(sizes) > 1
+    assert max(sizes) < 20
+    assert len(output_rows(answer)) == 20
+
+
+def test_instances_in_pieces_are_numbered_as_in_the_request() -> None:
+    long = {"values": [1.0] * 10_000}
+    with pytest.raises(Invalid) as caught:
+        predict(*[long] * 20, {"values": [1, None]})
+    assert caught.value.problems == [Problem("/instances/20/values/1", "a hole")]
+
+
+def test_the_deadline_holds_whatever_a_thread_does() -> None:
+    caller, go_on = Caller(), threading.Event()
+
+    class Stuck(Summing):
+        """Encodes and decodes when it may go on."""
+
+        def encode_instance(self, state: dict[str, Any], instance: Any, parameters: Any) -> Example:
+            assert go_on.wait(30)
+            return super().encode_instance(state, instance, parameters)
+
+        def decode_example(
+            self, state: dict[str, Any], example: Example, outputs: Any, parameters: Any
+        ) -> dict[str, Any]:
+            assert go_on.wait(30)
+            return super().decode_example(state, example, outputs, parameters)
+
+    route = replace(caller.route, task=Stuck())  # type: ignore[arg-type]
+    request = parse_request(TASKS["forecasting"], b'{"instances":[{"values":[1]}]}')
+    examples, answer = [Example(np.zeros((1, 1)), None)], Answer([np.ones(5000)], 0.0, 0.0, 1)
+
+    async def scenario() -> None:
+        with pytest.raises(DeadlinePassed):
+            await encode_async(route, request.instances, request.parameters, 0.01, 1 << 20)
+        with pytest.raises(DeadlinePassed):
+            await decode_async(route, examples, answer, request.parameters, 0.01)
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        go_on.set()
+    until(lambda: COMPUTING.idle, what="the end of the calls")
+
+
+def test_a_body_is_the_same_json_as_if_it_was_written_at_once() -> None:
+    route = Caller().route
+    predictions: list[Json] = [{"a": np.arange(3.0), "b": "é\n"}, {"c": b"bytes"}]
+    body = json.loads(write_body(route, predictions))
+    assert body["model"] == "m"
+    assert body["version"] == 3
+    assert body["predictions"] == [{"a": [0.0, 1.0, 2.0], "b": "é\n"}, {"c": "Ynl0ZXM="}]
+    assert json.loads(write_body(route, [])) == {"model": "m", "version": 3, "predictions": []}
 
 
 @pytest.mark.parametrize("before", [0, 7])

@@ -1,0 +1,67 @@
+"""Processes that accept connections from one socket, and a text that they ask each other for."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 2.0  # that a process waits for another's text
+
+
+class Siblings:
+    """This process among those with the same parent; each listens on a Unix socket of its own.
+
+    Any of them may be asked for what belongs to all, such as metrics.
+    """
+
+    def __init__(self, directory: Path, name: str, parent: int, text: Callable[[], bytes]) -> None:
+        self._directory, self._group, self._text = directory, f"{name}-{parent}-", text
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen; the directory is made for this user alone."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._server = await asyncio.start_unix_server(self._answer, self._path(os.getpid()))
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.close()
+            self._path(os.getpid()).unlink(missing_ok=True)
+
+    async def texts(self) -> dict[int, bytes]:
+        """The text of each process that answers in time, by process id."""
+        paths = self._directory.glob(f"{self._group}*.sock")
+        pids = sorted(int(path.stem.removeprefix(self._group)) for path in paths)
+        others = [pid for pid in pids if pid != os.getpid()]
+        answers = await asyncio.gather(*(self._ask(pid) for pid in others))
+        known = {pid: text for pid, text in zip(others, answers, strict=True) if text is not None}
+        return known | {os.getpid(): self._text()}
+
+    def _path(self, pid: int) -> Path:
+        return self._directory / f"{self._group}{pid}.sock"
+
+    async def _ask(self, pid: int) -> bytes | None:
+        path = self._path(pid)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(path)
+                try:
+                    return await reader.read(-1)
+                finally:
+                    writer.close()
+        except (ConnectionRefusedError, FileNotFoundError):  # it was killed
+            path.unlink(missing_ok=True)
+        except (OSError, TimeoutError) as error:
+            logger.warning("process %d does not say its metrics: %r", pid, error)
+        return None
+
+    async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            writer.write(self._text())
+            await writer.drain()
+        writer.close()
