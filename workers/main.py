@@ -15,6 +15,7 @@ from app.identifiers import new_id
 from app.infrastructure import logs
 from app.infrastructure.broker import SERVE, TRAIN, Broker, make_celery, queue_of
 from app.infrastructure.liveness import LivenessFile
+from app.infrastructure.processes.managed import keep_files_private
 from app.infrastructure.storage import Storage
 from app.media.limits import MediaLimits
 from app.services.jobs.devices import CPU, accepted
@@ -167,6 +168,7 @@ def main() -> None:
     parser.add_argument("--role", choices=[TRAIN, SERVE], required=True)
     role = parser.parse_args().role
     logs.configure_process(settings.log_level)
+    keep_files_private()
     celery_task.log_shutdown()
     try:
         {TRAIN: train, SERVE: serve}[role](new_id("worker"))

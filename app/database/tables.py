@@ -182,6 +182,7 @@ class IdempotencyKey(Base):
     """The response to the first request with an idempotency key, stored to be replayed."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
 
     route: Mapped[str] = mapped_column(String(64), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)

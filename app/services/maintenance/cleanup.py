@@ -28,6 +28,7 @@ from app.services.maintenance.ownership import Owner, WrongDatabase
 from app.states import LIVE, Status
 
 GRACE_SECONDS = 3600.0
+WORK_GRACE_SECONDS = 60.0  # of working directories: the owner of a lost lease has ended its child by then
 WORKER_ROW_SECONDS = 86400.0  # without a report for longer, a worker's row is deleted
 MAX_QUERY_IDS = 500  # parameters of one statement
 
@@ -212,16 +213,23 @@ def find_leftovers(
     ours = ownership.owner_of(session, storage) is Owner.THIS
     unfinished = storage.unfinished_writes(storage.now() - seconds) if ours else []
     uploads = _old_entries(data_dir / "incoming", seconds)
+    return [*uploads, *find_dead_work(session, data_dir, seconds), *unfinished]
+
+
+def find_dead_work(session: Session, data_dir: Path, seconds: float = WORK_GRACE_SECONDS) -> list[Path]:
+    """Return working directories, unchanged for `seconds`, of attempts that do not run.
+
+    They are large, and whose they are is known, so that they need not be left for as long as other files.
+    """
     entries = {path: WORK_DIRECTORY.fullmatch(path.name) for path in _old_entries(data_dir / "work", seconds)}
     matches = {path: match for path, match in entries.items() if match is not None}
     # The rows are read after the directories were listed, as in `find_orphans`.
     jobs = _job_states(session, (match["id"] for match in matches.values()))
-    dead = [
+    return [
         path
         for path, match in matches.items()
         if (job := jobs.get(match["id"])) is None or not job.may_run(int(match["attempt"]))
     ]
-    return [*uploads, *dead, *unfinished]
 
 
 def _old_entries(directory: Path, seconds: float) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Runs a cleanup at regular intervals, in a thread of its own, and renews the store's mark in another.
+"""Runs a cleanup at regular intervals, in a thread of its own, and the small tasks of each minute in another.
 
 Every training worker runs a janitor. What one has deleted the others do not find, so several do no harm.
 """
@@ -34,17 +34,26 @@ class Janitor:
         self._owner = Owner.THIS  # of the store, when it was last looked at
         first_seconds = min(FIRST_WAIT_SECONDS, interval_seconds)
         self._thread = PeriodicThread("janitor", self._clean_up, interval_seconds, first_seconds)
-        self._marking = PeriodicThread("store-mark", self._renew_mark, ownership.RENEW_SECONDS, 0.0)
+        self._minutes = PeriodicThread("janitor-minute", self._every_minute, ownership.RENEW_SECONDS, 0.0)
 
     def start(self) -> None:
         """Start the thread; the first cleanup is some minutes later."""
-        self._marking.start()
+        self._minutes.start()
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread."""
-        for thread in (self._marking, self._thread):
+        for thread in (self._minutes, self._thread):
             thread.stop(MAX_STOP_SECONDS)
+
+    def _every_minute(self) -> None:
+        self._renew_mark()
+        try:
+            with self._sessions() as session:
+                dead = cleanup.find_dead_work(session, self._data_dir)
+            cleanup.delete_paths(dead)
+        except Exception as error:  # noqa: BLE001 - whatever database and file system raise
+            log.warning("working directories: %s", error)
 
     def _renew_mark(self) -> None:
         try:

@@ -465,6 +465,20 @@ def test_a_machine_whose_clock_is_a_year_ahead_takes_nothing(
     assert upload.exists()
 
 
+def test_the_work_of_a_killed_attempt_goes_within_minutes(rig: Rig) -> None:
+    running, lost = rig.job(Status.RUNNING, attempt=2), rig.job(Status.QUEUED, attempt=1)
+    minutes = cleanup.WORK_GRACE_SECONDS + 5
+    kept = [
+        rig.directory(f"work/{running}-2-aa", minutes),
+        rig.directory(f"work/{lost}-1-aa", 1),
+        rig.directory("work/of-somebody-else", minutes),
+    ]
+    gone = [rig.directory(f"work/{running}-1-bb", minutes), rig.directory(f"work/{lost}-1-bb", minutes)]
+    with rig.sessions() as session:
+        assert cleanup.find_dead_work(session, rig.data_dir) == sorted(gone)
+    assert all(path.exists() for path in kept)
+
+
 def test_rows_too_old_to_be_of_use_are_deleted(rig: Rig) -> None:
     with rig.sessions.begin() as session:
         for name, seconds in (("old", RETENTION_SECONDS + 60), ("new", RETENTION_SECONDS - 60)):
