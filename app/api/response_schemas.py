@@ -23,10 +23,16 @@ def reference(name: str) -> Json:
     return {"$ref": REF + name}
 
 
-def documented(kind: Any, status: int = 200, description: str = "The answer") -> dict[int | str, Json]:
-    """The `responses` of a route whose answer with a status is of one of the kinds below."""
+def documented(
+    kind: Any, status: int = 200, description: str = "The answer", *, more: Json | None = None
+) -> dict[int | str, Json]:
+    """The `responses` of a route whose answer with a status is of one of the kinds below.
+
+    `more` has the content of other media types that it may answer with.
+    """
     schema, _ = msgspec.json.schema_components([kind], ref_template=REF + "{name}")
-    return {status: {"description": description, "content": {"application/json": {"schema": schema[0]}}}}
+    content = {"application/json": {"schema": schema[0]}} | (more or {})
+    return {status: {"description": description, "content": content}}
 
 
 class HealthOut(msgspec.Struct):
@@ -101,6 +107,40 @@ class LearningCurvesOut(msgspec.Struct):
     """The learning curves of a job: one entry an epoch."""
 
     epochs: list[EpochOut]
+
+
+class GateOut(msgspec.Struct):
+    """A gate's mean activation, and the share of its activations that are near an end of their range."""
+
+    mean: float
+    saturated: float
+
+
+class DiagnosticsEntryOut(msgspec.Struct):
+    """How far back a network reaches after an epoch; `gradient_by_lag` has pairs of a lag and a norm."""
+
+    epoch: int
+    gradient_by_lag: list[tuple[int, float]]
+    memory_length: int
+    gates: dict[str, GateOut]
+    time_constants: list[float]
+    spectral_norm: list[float]
+    steps: int
+    stage: int | None = None
+    phase: str | None = None
+    member: int | None = None
+    clipped_share: float | None = None
+    update_ratio: float | None = None
+
+
+class DiagnosticsOut(msgspec.Struct):
+    """What a job's network remembers: by epoch, at the end, and what follows from it."""
+
+    epochs: list[DiagnosticsEntryOut]
+    final: list[DiagnosticsEntryOut]
+    verdict: Literal["ok", "vanishing", "exploding", "saturated"] | None
+    rule: str | None
+    remedy: str | None
 
 
 class TensorMetadata(msgspec.Struct):

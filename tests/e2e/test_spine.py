@@ -57,6 +57,13 @@ def test_every_cell_learns_and_forecasts(stack: Stack, dataset: str, cell: str) 
     epochs = stack.http.get(f"/v1/jobs/{job_id}/metrics").json()["epochs"]
     assert [epoch["epoch"] for epoch in epochs][:1] == [1]
     assert {"train_loss", "learning_rate", "grad_norm", "seconds"} <= epochs[0].keys()
+    assert "diagnostics" not in epochs[0]
+    found = stack.http.get(f"/v1/jobs/{job_id}/diagnostics").json()
+    assert found["verdict"] in {"ok", "vanishing", "exploding", "saturated"}
+    assert [entry["epoch"] for entry in found["epochs"]][:1] == [1]
+    assert len(found["final"]) == 1
+    assert 0 <= found["epochs"][0]["clipped_share"] <= 1
+    assert 0 < found["epochs"][0]["update_ratio"] < 10
 
 
 def test_one_request_may_mix_lengths_and_each_gets_its_own_answer(stack: Stack, trained: str) -> None:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from app.tasks.contract import Batch, Split
 from app.typedefs import Json
+from workers.diagnostics.probe import Probe, probe_epochs
+from workers.diagnostics.verdict import OK
 from workers.nn import Trainable
 from workers.outputs.split_order import carried_state, ordered_batches, to_device
 from workers.process.child import REPORT_SECONDS
@@ -30,6 +32,7 @@ class FitResult:
     stopped: bool
     history: list[Json] = field(default_factory=list)
     ngram_weight: float | None = None  # of the scores that a network adds to its own, if it has any
+    diagnostics: Json | None = None  # of the best weights
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,31 @@ class Reporter:
 
     def epoch(self, entry: Json) -> None:
         """Report one finished epoch."""
-        self._on({"type": "epoch", **entry, **self._place})
+        for event in epoch_events({**entry, **self._place}):
+            self._on(event)
+
+    def diagnostics(self, epoch: int, measured: Json) -> None:
+        """Report the diagnostics of the weights that the fit ends with, those of `epoch`."""
+        self._on(final_diagnostics(epoch, measured, self._place))
+        if measured["verdict"] != OK and not self._place.get("member"):
+            verdict, rule, remedy = (measured[name] for name in ("verdict", "rule", "remedy"))
+            message = f"The verdict of the diagnostics is {verdict}. {rule} {remedy}"
+            self._on({"type": "warning", "message": message})
+
+
+def epoch_events(entry: Json) -> list[Json]:
+    """The events of an epoch: its figures, and its diagnostics if there are any."""
+    figures = {name: value for name, value in entry.items() if name != "diagnostics"}
+    events: list[Json] = [{"type": "epoch", **figures}]
+    if (measured := entry.get("diagnostics")) is not None:
+        place: Json = {name: entry[name] for name in ("epoch", "phase", "stage", "member") if name in entry}
+        events.append({"type": "diagnostics", **place, **measured})
+    return events
+
+
+def final_diagnostics(epoch: int, measured: Json, place: Json) -> Json:
+    """The event of the diagnostics of the weights that a fit ends with."""
+    return {"type": "diagnostics", "epoch": epoch, **place, "final": True, **measured}
 
 
 @torch.no_grad()
@@ -117,13 +144,10 @@ class Fitter:
         reporter: Reporter,
         checkpoints: CheckpointConfig | None,
         should_stop: Callable[[], bool],
+        probe: Probe | None = None,
     ) -> None:
-        self._loop, self._reporter, self._checkpoints, self._should_stop = (
-            loop,
-            reporter,
-            checkpoints,
-            should_stop,
-        )
+        self._loop, self._reporter, self._checkpoints = loop, reporter, checkpoints
+        self._should_stop, self._probe = should_stop, probe
         self._seconds_before = 0.0  # before the checkpoint from which this continues
         self._began = time.monotonic()
 
@@ -153,6 +177,9 @@ class Fitter:
             entry["valid_loss"] = validation.loss(loop.average.model, loop.device)
             entry["seconds"] = round(loop.sums.seconds + time.monotonic() - begun, 3)
             loop.best.offer(entry["valid_loss"], loop.epoch, loop.done, loop.average)
+            if self._probe is not None:
+                measured = self._probe.epoch(loop.average.model, loop.epoch)
+                entry["diagnostics"] = None if measured is None else measured | loop.sums.shares()
             loop.history.append(entry)
             self._reporter.epoch(entry)
             out_of_time = config.max_seconds is not None and self.seconds > config.max_seconds
@@ -198,6 +225,7 @@ def fit(
     refit: RefitPlan | None = None,
     checkpoints: CheckpointConfig | None = None,
     event_fields: Json | None = None,
+    diagnosed: bool = False,
 ) -> FitResult:
     """Train until the validation loss stops falling; the model ends up with the best averaged weights.
 
@@ -214,9 +242,15 @@ def fit(
     if valid and not refit:
         validation = Validation(valid, 4 * config.batch_size)
     reporter = Reporter(on, event_fields or {"phase": "fit"}, -(-loop.end // per_epoch), loop.end)
-    fitter = Fitter(loop, reporter, checkpoints, should_stop)
+    probe = Probe(train, probe_epochs(config.epochs, total), device) if diagnosed else None
+    fitter = Fitter(loop, reporter, checkpoints, should_stop, probe)
     fitter.begin(train, validation)
     stopped = not fitter.run(train, validation)
     best = loop.best
     model.load_state_dict(best.weights)
-    return FitResult(best.epoch, best.step, best.loss, loop.done, total, stopped, loop.history)
+    measured = probe.final(model) if probe is not None and not stopped else None
+    if measured is not None:
+        reporter.diagnostics(best.epoch, measured)
+    return FitResult(
+        best.epoch, best.step, best.loss, loop.done, total, stopped, loop.history, diagnostics=measured
+    )

@@ -65,6 +65,12 @@ class EpochSums:
     norm: float = 0.0
     steps: int = 0
     seconds: float = 0.0  # up to the last snapshot
+    clipped: int = 0  # steps whose gradient was longer than `clip_norm`
+    update_ratio: float | None = None  # of the first step: the length of its change to that of all weights
+
+    def shares(self) -> Json:
+        """The share of steps whose gradient was clipped, and the update ratio."""
+        return {"clipped_share": self.clipped / max(self.steps, 1), "update_ratio": self.update_ratio}
 
 
 class Loop:
@@ -109,10 +115,14 @@ class Loop:
         for batch in self.batches:
             if self.done >= self.end:
                 break
+            before = None if self.sums.steps else _weights(self.model)
             loss, norm = self.step(batch, carry=train.carried)
+            if before is not None:
+                self.sums.update_ratio = float((_weights(self.model) - before).norm() / before.norm())
             self.done += 1
             self.sums.loss += loss
             self.sums.norm += norm
+            self.sums.clipped += norm > self.config.clip_norm
             self.sums.steps += 1
             self.sums.seconds = time.monotonic() - begun
             if not after(len(batch.lengths), loss):
@@ -228,3 +238,8 @@ class Loop:
         if scaler := snapshot.part("scaler").facts:
             self.scaler.load_state_dict(scaler)
         restore_random(self.device, snapshot.part("random"))
+
+
+def _weights(model: Trainable) -> Tensor:
+    """All weights of a network, end to end."""
+    return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])

@@ -210,6 +210,7 @@ class TrainingPipeline:
             refit=refit,
             checkpoints=checkpoints,
             event_fields=stage.event_fields(self._members),
+            diagnosed=stage.phase == FIT,
         )
         if not result.stopped:
             self._progress.expect(stage.number, result.done_steps)

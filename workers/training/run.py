@@ -11,6 +11,7 @@ from workers.process.stored_arrays import map_arrays, unpack
 from workers.training.checkpoint import read
 from workers.training.checkpointer import Checkpointer
 from workers.training.device import pick_device, prepare, threads_for
+from workers.training.fit import epoch_events, final_diagnostics
 from workers.training.pipeline import TrainingPipeline, model_config, training_config
 from workers.training.snapshot import Snapshot
 from workers.training.stages import ABLATION, FIT, Stage, TrainingResult, TrainSpec
@@ -73,9 +74,12 @@ def replay_events(snapshot: Snapshot, reported: tuple[int, int], on: Callable[[J
     """
     facts, epochs = snapshot.facts, list[Json]()
     members = max(len(facts["fits"]), 1 + facts.get("member", 0))
+    finals = list[Json]()
     for member, fit in enumerate(facts["fits"]):
         fields = Stage(FIT, 1 + member, member).event_fields(members)
         epochs += [{**entry, **fields} for entry in fit["history"]]
+        if fit.get("diagnostics") is not None and 1 + member >= reported[0]:
+            finals.append(final_diagnostics(fit["best_epoch"], fit["diagnostics"], fields))
     if "ablation" in facts:
         fields = Stage(ABLATION, 1 + len(facts["fits"])).event_fields(members)
         epochs += [{**entry, **fields} for entry in facts["ablation"]["history"]]
@@ -83,4 +87,7 @@ def replay_events(snapshot: Snapshot, reported: tuple[int, int], on: Callable[[J
     epochs += [{**entry, **fields} for entry in snapshot.part("loop").facts["history"]]
     for entry in epochs:
         if (entry["stage"], entry["epoch"]) > reported:
-            on({"type": "epoch", **entry})
+            for event in epoch_events(entry):
+                on(event)
+    for event in finals:
+        on(event)

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request
@@ -23,13 +23,15 @@ from app.api.deps import (
     page_response,
 )
 from app.api.polling import etag, fingerprint, job_response, submit_once
-from app.api.response_schemas import TEXT_CONTENT, LearningCurvesOut, documented
+from app.api.response_schemas import TEXT_CONTENT, DiagnosticsOut, LearningCurvesOut, documented
 from app.database.tables import Job, JobEvent
 from app.errors import NotFound
 from app.infrastructure.storage import Storage
 from app.schemas import EventOut, JobIn, JobOut, Page
 from app.services.idempotency import KeyedRequest
 from app.services.jobs import batch_predictions, checkpoints, control, queries, submission
+from app.services.jobs.diagnostics import job_diagnostics
+from app.services.jobs.diagnostics_chart import draw
 from app.services.sweeps import state
 from app.states import SWEEP, TERMINAL, Status
 from app.thread_pools import JOB_READS
@@ -107,6 +109,23 @@ def metrics(job_id: str, session: ReadSession) -> Response:
     """The learning curves: one entry an epoch."""
     body = orjson.dumps({"epochs": queries.learning_curves(session, job_id)})
     return Response(body, media_type="application/json")
+
+
+@router.get(
+    "/{job_id}/diagnostics",
+    responses=documented(DiagnosticsOut, more={"image/svg+xml": TEXT_CONTENT}),
+    operation_id="get_job_diagnostics",
+)
+def diagnostics(
+    job_id: str,
+    session: ReadSession,
+    form: Annotated[Literal["json", "svg"], Query(alias="format")] = "json",
+) -> Response:
+    """How far back the network reaches, by epoch, with a verdict on its gradients; `format=svg` draws it."""
+    measured = job_diagnostics(session, job_id)
+    if form == "svg":
+        return Response(draw(measured), media_type="image/svg+xml")
+    return Response(orjson.dumps(measured), media_type="application/json")
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=JobOut, operation_id="cancel_job")

@@ -210,9 +210,6 @@ def _bad_texts() -> Iterator[Case]:
     yield _changed(
         SPEECH, "empty texts", [line | {"text": ""} for line in SPEECH.lines()], "/file/column/text"
     )
-    files = dict.fromkeys(SPEECH.names()[:2], SPEECH.content)
-    two = b"\n".join(SPEECH.manifest().split(b"\n")[:2])
-    yield Case("speech: two recordings", "speech", pack(files | {MANIFEST: two}))
 
 
 def _bad_labels() -> Iterator[Case]:

@@ -10,6 +10,7 @@ import torch
 
 from app.arrays import Ints
 from app.tasks.contract import Batch, Input, Output
+from workers.diagnostics.probe import probe_epochs
 from workers.nn import Member, ModelConfig
 from workers.nn.model import SequenceModel
 from workers.outputs import build
@@ -86,6 +87,31 @@ def test_the_loss_falls_and_is_told() -> None:
     assert set(epochs[0]) == wanted
     last = [event for event in events if event["type"] == "progress"][-1]
     assert (last["step"], last["steps"]) == (24, 24)
+
+
+def test_some_epochs_and_the_end_are_diagnosed() -> None:
+    events = list[dict[str, Any]]()
+    found = fit(
+        network(), Sums(), Sums(20), CONFIG,
+        device=CPU, on=events.append, should_stop=lambda: False, diagnosed=True,
+    )  # fmt: skip
+    told = [event for event in events if event["type"] == "diagnostics"]
+    assert [event["epoch"] for event in told] == [1, found.best_epoch]
+    assert [event.get("final", False) for event in told] == [False, True]
+    assert found.diagnostics is not None
+    assert told[-1]["memory_length"] == found.diagnostics["memory_length"]
+    plain, _, _ = train()
+    losses = [[entry["train_loss"] for entry in one.history] for one in (found, plain)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "chosen"),
+    [(1, 5, [1]), (6, 24, [1]), (6, 500, [1, 6]), (100, 700, [1, 50, 100]), (40, 10**6, 16)],
+)
+def test_epochs_are_probed_as_seldom_as_steps_allow(epochs: int, steps: int, chosen: list[int] | int) -> None:
+    found = sorted(probe_epochs(epochs, steps))
+    assert (found if isinstance(chosen, list) else len(found)) == chosen
 
 
 def test_each_epoch_tells_its_own_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

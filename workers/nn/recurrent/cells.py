@@ -102,7 +102,7 @@ class Recurrent(nn.Module):
         """
         if lengths is None:
             lengths = torch.full((len(inputs),), inputs.shape[1], device=inputs.device)
-        return self._stack(inputs, state, lengths, self._run)
+        return self.run_by(self._run, inputs, state, lengths)
 
     def forward_ragged(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, but each row ends at its own length, so the state is that of its last real step."""
@@ -112,9 +112,10 @@ class Recurrent(nn.Module):
             outputs, last = module(packed, state)
             return pad_packed_sequence(outputs, batch_first=True)[0], last
 
-        return self._stack(inputs, state, lengths, run)
+        return self.run_by(run, inputs, state, lengths)
 
-    def _stack(self, inputs: Tensor, state: Tensor, lengths: Tensor, run: Run) -> tuple[Tensor, Tensor]:
+    def run_by(self, run: Run, inputs: Tensor, state: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, where `run` computes each module's outputs and last state."""
         turn = turned(lengths, inputs.shape[1]) if len(self.backwards) else None  # (batch, time)
         lasts: list[State] = []
         for layer, ahead in enumerate(self.forwards):
