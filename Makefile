@@ -13,7 +13,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos up lock bench bench-api bench-burst bench-checkpoints bench-devices bench-forecasting bench-hostile bench-language bench-media bench-overload bench-serving bench-serving-media bench-serving-text bench-steps bench-streaming bench-texts lint types contracts secrets clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos up lock bench bench-api bench-burst bench-checkpoints bench-devices bench-forecasting bench-hostile bench-language bench-media bench-overload bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-steps bench-streaming bench-texts lint types contracts secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,8 +89,17 @@ bench-language: install ## learning from text and sensor readings, three seeds: 
 bench-media: install ## learning from recordings, clips and scores, three seeds: hours
 	$(BIN)/python -m benchmarks.media $(if $(DATA),--data $(DATA))
 
-bench-serving: install $(PEERS_STAMP) ## predictions a second beside other servers
+bench-serving: install $(PEERS_STAMP) ## predictions a second beside other servers: hours
 	$(BIN)/python -m benchmarks.serving
+
+# Of it only its first section: DATA names some of forecast-64, forecast-512, forecast-64-covariates,
+# forecast-512-covariates, sentiment and tagging, ONLY some servers; QUICK=1 tries it in short.
+ONLY ?=
+QUICK ?=
+
+bench-serving-predictions: install $(PEERS_STAMP) ## forecasts, sentiment and tagging as users send them
+	$(BIN)/python -m benchmarks.serving --part predictions $(if $(DATA),--data $(DATA)) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 # Of it only sentiment and tagging, which need no other environment.
 bench-serving-text: install

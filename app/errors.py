@@ -137,6 +137,12 @@ class PredictionFailed(AppError):
     code = "prediction-failed"
 
 
+class ModelDamaged(AppError):
+    """The files of this model version are not those that its training stored."""
+
+    code = "model-damaged"
+
+
 class NoSpace(AppError):
     """The server has no disk space left to store this."""
 

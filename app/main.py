@@ -17,9 +17,10 @@ from app.infrastructure import logs
 from app.infrastructure.broker import Broker
 from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
-from app.infrastructure.sibling_processes import Siblings
+from app.infrastructure.processes.siblings import Siblings
 from app.infrastructure.storage import Storage
 from app.ingest.limits import ArchiveLimits, FileLimits
+from app.ingest.memory_budget import MemoryBudget
 from app.lanes import Lane
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
@@ -73,7 +74,11 @@ async def open_state(settings: Settings, parent: int | None) -> AsyncIterator[Ap
     storage = Storage(settings.storage)
     broker = Broker(settings.redis, settings.redis_prefix)
     versions = VersionRouter(readers, storage)
-    files = FileLimits(ArchiveLimits(**settings.limits("archive")), MediaLimits(**settings.limits("media")))
+    files = FileLimits(
+        ArchiveLimits(**settings.limits("archive")),
+        MediaLimits(**settings.limits("media")),
+        MemoryBudget(settings.ingest_memory_bytes),
+    )
     limit_decoding(files.media)
     predictions = _prediction_service(settings, versions)
     shared = AppState(

@@ -26,7 +26,7 @@ from app.connections import (
     raise_descriptor_limit,
 )
 from app.infrastructure import logs
-from app.infrastructure.processes import die_with_parent
+from app.infrastructure.processes.managed import die_with_parent, keep_files_private
 from app.main import create_app
 from app.settings import Settings
 
@@ -227,9 +227,11 @@ def make_process_app(parent: int, settings: Settings) -> FastAPI:
 def run(listener: socket.socket | None, host: str, port: int, processes: int = 1) -> None:
     """Serve until SIGTERM or SIGINT; several processes accept connections from one socket."""
     settings, descriptors = Settings(), raise_descriptor_limit()
+    # What is for this host is for all its processes together.
+    share = settings.model_copy(update={"ingest_memory_bytes": settings.ingest_memory_bytes // processes})
     limits = limits_within(descriptors, settings.max_connections, settings.max_client_connections)
     config = uvicorn.Config(
-        partial(make_app, settings) if processes == 1 else partial(make_process_app, os.getpid(), settings),
+        partial(make_app, settings) if processes == 1 else partial(make_process_app, os.getpid(), share),
         factory=True,
         host=host,
         port=port,
@@ -261,6 +263,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="a listening socket inherited from the parent")
     arguments = parser.parse_args()
     logs.configure_process()
+    keep_files_private()
     listener = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
     run(listener, arguments.host, arguments.port, arguments.processes)
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.memory import usable_memory
 from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN
 
 SECRETS_DIR = Path("/run/secrets")
@@ -43,6 +44,7 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=1 << 30, gt=0)
     max_request_bytes: int = Field(default=64 << 20, gt=0)
     ingest_seconds: float = Field(default=300.0, gt=0)
+    ingest_memory_bytes: int = Field(default=usable_memory() // 2, ge=256 << 20)  # of all files being read
     archive_members: int = Field(default=100_000, gt=0)
     archive_name_bytes: int = Field(default=256, gt=0)
     archive_member_bytes: int = Field(default=1 << 30, gt=0)  # unpacked
@@ -68,6 +70,7 @@ class Settings(BaseSettings):
     max_queue_seconds: float = Field(default=0.025, gt=0)  # to compute those queued, before status 429
     max_batch: int = Field(default=64, gt=0)  # rows, of all requests, in one forward pass
     training_threads: int = Field(default=min(2, usable_cores()), gt=0)  # to train a wide network on CPUs
+    training_memory_bytes: int = Field(default=3 * usable_memory() // 4, ge=64 << 20)  # of a job's process
     predictors: int = Field(default=usable_cores() // 2 or 1, gt=0)  # of a serving worker without GPUs
     redis_prefix: str = "recurra:"  # of the keys for wake-ups, for a Redis server that is shared
     lane: str = "default"  # name of the prediction lane, for a Redis server that is shared

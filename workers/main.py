@@ -15,6 +15,7 @@ from app.identifiers import new_id
 from app.infrastructure import logs
 from app.infrastructure.broker import SERVE, TRAIN, Broker, make_celery, queue_of
 from app.infrastructure.liveness import LivenessFile
+from app.infrastructure.processes.managed import keep_files_private
 from app.infrastructure.storage import Storage
 from app.media.limits import MediaLimits
 from app.services.jobs.devices import CPU, accepted
@@ -58,6 +59,7 @@ def _supervisor() -> Supervisor:
         devices=worker_devices(settings.device),
         stopping=celery_task.released.is_set,
         threads=settings.training_threads,
+        memory_bytes=settings.training_memory_bytes,
         media_limits=MediaLimits(**settings.limits("media")),
     )
 
@@ -96,7 +98,10 @@ def train(worker_id: str) -> None:
     """Run a training worker until a signal stops it."""
     devices = worker_devices(settings.device)
     liveness = _liveness(TRAIN, worker_id)
-    registration = WorkerRegistration(_sessions(), worker_id, TRAIN, ",".join(devices), list, liveness)
+    memory = settings.training_memory_bytes
+    registration = WorkerRegistration(
+        _sessions(), worker_id, TRAIN, ",".join(devices), list, liveness, memory
+    )
     dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
     storage, data_dir = Storage(settings.storage), settings.data_dir.resolve()
     janitor = Janitor(_sessions(), storage, data_dir, settings.cleanup_seconds)
@@ -163,6 +168,7 @@ def main() -> None:
     parser.add_argument("--role", choices=[TRAIN, SERVE], required=True)
     role = parser.parse_args().role
     logs.configure_process(settings.log_level)
+    keep_files_private()
     celery_task.log_shutdown()
     try:
         {TRAIN: train, SERVE: serve}[role](new_id("worker"))

@@ -15,7 +15,7 @@ from app.database.engine import Sessions
 from app.errors import Invalid, Problem, pointer
 from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
-from app.infrastructure.sibling_processes import Siblings
+from app.infrastructure.processes.siblings import Siblings
 from app.infrastructure.storage import Storage
 from app.ingest.limits import FileLimits
 from app.lanes import Lane

@@ -18,6 +18,10 @@ MIGRATIONS = Path(__file__).parents[2] / "migrations"
 ADVISORY_LOCK_KEY = 0x7265_6375_7272_61  # "recurra"
 
 
+class NewerDatabase(Exception):
+    """The database is at a migration of a newer release."""
+
+
 def _config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -46,9 +50,26 @@ def _exclusive_connection(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+def check_not_newer(engine: Engine) -> None:
+    """Raise `NewerDatabase` if the database is at a migration that this release does not have."""
+    with engine.connect() as connection:
+        _check_not_newer(connection)
+
+
+def _check_not_newer(connection: Connection) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config(connection)).walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in known:
+        raise NewerDatabase(
+            f"The database was migrated by a newer release of Recurra, to {current}, which this one does not "
+            "know: run that release, or have it migrate back first"
+        )
+
+
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Run every missing migration up to `revision`."""
+    """Run every missing migration up to `revision`; raises `NewerDatabase`."""
     with _exclusive_connection(engine) as connection:
+        _check_not_newer(connection)
         command.upgrade(_config(connection), revision)
         connection.commit()
 

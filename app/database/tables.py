@@ -57,6 +57,8 @@ class Job(Base):
     attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fencing token
     crashes: Mapped[int] = mapped_column(Integer, default=0)  # of its workers or child processes
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # worth another attempt
+    stored_steps: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # in checkpoints
+    excused_crashes: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # before the newest
     due_at: Mapped[float | None] = mapped_column(Double)  # not to be claimed earlier
     owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[float | None] = mapped_column(Double)
@@ -120,7 +122,7 @@ class ModelVersion(Base):
     baseline: Mapped[Json] = mapped_column(JSON)
     artifact: Mapped[str] = mapped_column(String(255))  # prefix in the artifact store
     bytes: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))  # of all files, see `app.infrastructure.artifacts`
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
 
 
@@ -159,14 +161,28 @@ class Worker(Base):
     host: Mapped[str] = mapped_column(String(255))
     pid: Mapped[int] = mapped_column(Integer)
     loaded: Mapped[list[str]] = mapped_column(JSON)
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)  # that a training may take
     started_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     last_seen: Mapped[float] = mapped_column(Double, server_default=db_now())
+
+
+class Installation(Base):
+    """The installation that this database belongs to: one row, see `app.services.maintenance.ownership`."""
+
+    __tablename__ = "installation"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # always 1
+    id: Mapped[str] = mapped_column(ID)
+    marks: Mapped[int] = mapped_column(BigInteger)  # renewals of the store's mark
+    marked_at: Mapped[float | None] = mapped_column(Double)  # the newest, by the store's clock
+    restored: Mapped[list[list[float]]] = mapped_column(JSON)  # times that restored databases knew nothing of
 
 
 class IdempotencyKey(Base):
     """The response to the first request with an idempotency key, stored to be replayed."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
 
     route: Mapped[str] = mapped_column(String(64), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)

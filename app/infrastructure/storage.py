@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
 from app.errors import NoSpace, NotFound
@@ -49,6 +49,18 @@ class Storage:
         if self._root is not None:
             fsync_path(self._root / key)
             fsync_path((self._root / key).parent)
+
+    def write(self, key: str, content: bytes) -> None:
+        """Store a small content under `key`, in place of what is there."""
+        self._store.put(key, content)
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Store a small content under `key` unless there is one; return whether it was stored."""
+        try:
+            self._store.put(key, content, mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
 
     def read(self, key: str) -> Iterator[bytes]:
         """Return a file's chunks of about `CHUNK_BYTES`; raises `NotFound` at once."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import DatasetInvalid, Invalid, Problem, Unavailable, pointer
-from app.infrastructure.processes import die_with_parent
+from app.infrastructure.processes.managed import die_with_parent
 from app.ingest.file_kinds import (
     MAGIC,
     SNIFF_BYTES,
@@ -69,7 +69,7 @@ def read_upload(spec: Json, task: Task) -> Json:
         return {"ok": False, "unavailable": error.message}
     except MemoryError:
         detail = "The file is too large to be read into memory."
-        return refusal(detail, [Problem("/file", detail)])
+        return refusal(detail, [Problem("/file", detail)]) | {"out_of_memory": True}
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -1,7 +1,8 @@
-"""Bounds on an uploaded file beyond its size: on an archive, and on the media files in it."""
+"""Bounds on an uploaded file beyond its size: on an archive, the media files in it, and the memory for it."""
 
 from dataclasses import dataclass, field
 
+from app.ingest.memory_budget import MemoryBudget
 from app.media.limits import MediaLimits
 
 
@@ -25,3 +26,4 @@ class FileLimits:
 
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
     media: MediaLimits = field(default_factory=MediaLimits)
+    memory: MemoryBudget = field(default_factory=MemoryBudget)  # of all children together

@@ -6,21 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.errors import AppError, DatasetInvalid, NoSpace, Problem, Unavailable
-from app.infrastructure.processes import confined_environment, signal_group
+from app.infrastructure.processes.managed import confined_environment, signal_group
 from app.ingest.limits import FileLimits
+from app.ingest.memory_budget import MemoryBudget
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
 
 NICENESS = 10
-CHILD_MEMORY_BYTES = 6 << 30  # address space
 MAX_LOGGED_CHARS = 4_000
+# How a child ends for which an allocation failed, among others.
+BROUGHT_DOWN = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGKILL}
 UNREADABLE = "The file could not be read."
 
 
@@ -52,7 +55,7 @@ def ingest(
     Raises `DatasetInvalid` when the file cannot be used, `NoSpace` and `Unavailable`;
     `out` is then left empty.
     """
-    spec = {
+    spec: Json = {
         "path": str(path),
         "task": task,
         "filename": filename,
@@ -61,16 +64,45 @@ def ingest(
         "out": str(out),
         "archive_limits": asdict(limits.archive),
         "media_limits": asdict(limits.media),
-        "memory_bytes": CHILD_MEMORY_BYTES,
         "cpu_seconds": int(seconds) + 1,
         "parent": os.getpid(),
     }
+
+    def run(memory_bytes: int) -> Json:
+        return _run_child(module, spec | {"memory_bytes": memory_bytes}, seconds)
+
+    return _read_within(limits.memory, path.stat().st_size, run, seconds, out)
+
+
+def _read_within(
+    memory: MemoryBudget, size: int, run: Callable[[int], Json], seconds: float, out: Path
+) -> IngestResult:
+    """Read a file of `size` bytes with ever more memory, until it is enough."""
+    *smaller, largest = memory.trials(size)
+    for memory_bytes in smaller:
+        try:
+            with memory.reserve(memory_bytes, seconds):
+                return _parse_reply(run(memory_bytes))
+        except _OutOfMemory:
+            _clear(out)
+        except AppError:
+            _clear(out)
+            raise
     try:
-        return _parse_reply(_run_child(module, json.dumps(spec).encode(), seconds))
+        with memory.reserve(largest, seconds):
+            return _parse_reply(run(largest))
     except AppError:
-        for leftover in out.iterdir():
-            leftover.unlink()
+        _clear(out)
         raise
+
+
+class _OutOfMemory(DatasetInvalid):
+    """The child had too little memory for the file, or was brought down, which may be for the same reason."""
+
+
+def _clear(out: Path) -> None:
+    for leftover in out.iterdir():
+        leftover.unlink()
 
 
 def _parse_reply(reply: Json) -> IngestResult:
@@ -81,10 +113,10 @@ def _parse_reply(reply: Json) -> IngestResult:
     if "unavailable" in reply:
         raise Unavailable(reply["unavailable"])
     problems = [Problem(one["pointer"], one["detail"]) for one in reply["problems"]]
-    raise DatasetInvalid(reply["message"], problems)
+    raise (_OutOfMemory if reply.get("out_of_memory") else DatasetInvalid)(reply["message"], problems)
 
 
-def _run_child(module: str, spec: bytes, seconds: float) -> Json:
+def _run_child(module: str, spec: Json, seconds: float) -> Json:
     """Run the child and return its reply; what it writes to stderr goes to the log."""
     try:
         with subprocess.Popen(  # noqa: S603 - our own command line, no shell
@@ -97,7 +129,7 @@ def _run_child(module: str, spec: bytes, seconds: float) -> Json:
         ) as child:
             try:
                 _lower_priority(child.pid)
-                stdout, stderr = child.communicate(spec, timeout=seconds)
+                stdout, stderr = child.communicate(json.dumps(spec).encode(), timeout=seconds)
             except BaseException:
                 signal_group(child.pid, signal.SIGKILL)
                 raise
@@ -109,7 +141,9 @@ def _run_child(module: str, spec: bytes, seconds: float) -> Json:
         reply: Json = json.loads(stdout)
     except ValueError:
         log.error("ingest ended with status %s and no reply", child.returncode)  # noqa: TRY400 - no traceback to show
-        raise _unreadable(UNREADABLE) from None
+        brought_down = -child.returncode in BROUGHT_DOWN
+        error = _OutOfMemory if brought_down else DatasetInvalid
+        raise error(UNREADABLE, [Problem("/file", UNREADABLE)]) from None
     return reply
 
 

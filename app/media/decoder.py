@@ -14,7 +14,7 @@ from queue import LifoQueue
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
-from app.infrastructure.processes import confined_environment
+from app.infrastructure.processes.managed import confined_environment
 from app.media.errors import DecoderLost, MediaError
 from app.media.limits import MediaLimits
 from app.media.wire import OUT_OF_MEMORY, read_message, unpack_result, write_message

@@ -56,8 +56,10 @@ def begin(sessions: Sessions, request: KeyedRequest, seconds: float) -> CachedRe
     """
     try:
         with sessions.begin() as session:
+            # This key alone: those of others are the cleanup's, and would be looked for with every request.
             expired = IdempotencyKey.created_at < db_now() - RETENTION_SECONDS
-            session.execute(delete(IdempotencyKey).where(expired))
+            own = (IdempotencyKey.route == request.route, IdempotencyKey.key == request.key)
+            session.execute(delete(IdempotencyKey).where(*own, expired))
             row = session.get(IdempotencyKey, (request.route, request.key), with_for_update=True)
             if row is not None:
                 return _cached_or_relocked(session, row, request, seconds)

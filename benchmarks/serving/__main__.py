@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from benchmarks.serving import media, numeric, text
+from benchmarks.serving import media, numeric, predictions, text
 from benchmarks.serving.contestants import CONTESTANTS, PEERS
 from benchmarks.serving.settings import CLIENTS, Asked
 
 NAMES = [one.name for one in CONTESTANTS]
-PARTS = {"numeric": numeric.run, "text": text.run, "media": media.run}
+PARTS = {"predictions": predictions.run, "numeric": numeric.run, "text": text.run, "media": media.run}
 
 
 def arguments() -> argparse.Namespace:
@@ -22,16 +22,19 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--clients", nargs="+", type=int, default=CLIENTS)
     parser.add_argument("--python", type=Path, default=PEERS, help="the peers' interpreter")
-    parser.add_argument("--smoke", action="store_true", help="one round of one-second cells")
+    parser.add_argument("--data", nargs="+", choices=predictions.SUBJECTS, default=[], help="of predictions")
+    parser.add_argument("--quick", action="store_true", help="one round of one-second cells")
     return parser.parse_args()
 
 
 def main() -> None:
     """Run the parts, and write their sections; a partial run only prints."""
     provided = arguments()
-    whole = provided.only == NAMES and tuple(provided.clients) == CLIENTS and not provided.smoke
-    rounds, seconds, idle = (1, 1.0, 1.0) if provided.smoke else (provided.rounds, provided.seconds, 5.0)
-    requested = Asked(provided.only, provided.python, provided.clients, rounds, seconds, idle, whole)
+    whole = provided.only == NAMES and tuple(provided.clients) == CLIENTS and not provided.quick
+    rounds, seconds, idle = (1, 1.0, 1.0) if provided.quick else (provided.rounds, provided.seconds, 5.0)
+    requested = Asked(
+        provided.only, provided.python, provided.clients, rounds, seconds, idle, whole, provided.data
+    )
     for part in provided.part:
         PARTS[part](requested)
 

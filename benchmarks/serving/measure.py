@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from app.infrastructure.server_binary import redis_server_binary
+from app.infrastructure.processes.server_binary import redis_server_binary
 from benchmarks.report import ROOT
 from benchmarks.serving.contestants import ECHO, Contestant
 from benchmarks.serving.generator.messages import Order, Report, load_corpus

@@ -18,6 +18,7 @@ class Asked:
     seconds: float = 4.0  # of a cell
     idle: float = 5.0  # seconds
     whole: bool = False  # whether it is a result, to be written
+    data: Sequence[str] = ()  # what is predicted, by name; nothing: all
 
     @property
     def warmup(self) -> float:

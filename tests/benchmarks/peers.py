@@ -9,7 +9,9 @@ import pytest
 from benchmarks.serving.requests.versions import Made
 
 
-def ask_peer(name: str, made: Made, monkeypatch: pytest.MonkeyPatch) -> list[httpx.Response]:
+def ask_peer(
+    name: str, made: Made, monkeypatch: pytest.MonkeyPatch, path: str = "/predict"
+) -> list[httpx.Response]:
     """The replies of the application of this name to all requests of a version."""
     monkeypatch.setenv("BENCH_MODEL", str(made.artifact / "model.onnx"))
     module = importlib.reload(importlib.import_module(f"benchmarks.serving.peers.{name}"))
@@ -18,8 +20,6 @@ def ask_peer(name: str, made: Made, monkeypatch: pytest.MonkeyPatch) -> list[htt
         transport = httpx.ASGITransport(module.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://peer") as client:
             headers = {"Content-Type": "application/json"}
-            return [
-                await client.post("/predict", content=body, headers=headers) for body in made.corpus.bodies
-            ]
+            return [await client.post(path, content=body, headers=headers) for body in made.corpus.bodies]
 
     return asyncio.run(ask())

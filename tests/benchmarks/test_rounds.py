@@ -62,12 +62,12 @@ def test_the_command_line_names_every_contestant(
 @pytest.mark.parametrize(
     ("options", "parts", "whole"),
     [
-        ([], ["numeric", "text", "media"], True),
+        ([], ["predictions", "numeric", "text", "media"], True),
         (["--part", "text"], ["text"], True),
         (["--part", "numeric"], ["numeric"], True),
-        (["--only", "recurra"], ["numeric", "text", "media"], False),
+        (["--only", "recurra"], ["predictions", "numeric", "text", "media"], False),
         (["--part", "text", "--clients", "8"], ["text"], False),
-        (["--smoke"], ["numeric", "text", "media"], False),
+        (["--quick"], ["predictions", "numeric", "text", "media"], False),
     ],
 )
 def test_parts_run_alone_and_only_whole_ones_are_results(

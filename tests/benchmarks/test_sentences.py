@@ -12,6 +12,8 @@ from app.tasks import TASKS
 from benchmarks.serving.generator.echo import answer
 from benchmarks.serving.generator.messages import load_corpus
 from benchmarks.serving.generator.verification import right
+from benchmarks.serving.peers.same_work.work import Work
+from benchmarks.serving.requests.reader import reply
 from benchmarks.serving.requests.sentences import ROWS, describe, make, sentence, telling
 from benchmarks.serving.requests.versions import Made, Row, thinned
 from tests.benchmarks.peers import ask_peer
@@ -85,9 +87,17 @@ def test_a_corpus_goes_through_a_file(made: Made, tmp_path: Path) -> None:
 
 def test_the_peer_answers_rightly(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     replies = ask_peer("text_app", made, monkeypatch)
-    for reply, expected in zip(replies, made.corpus.outputs, strict=True):
-        assert reply.status_code == 200
-        assert right(reply.content, expected)
+    for answered, expected in zip(replies, made.corpus.outputs, strict=True):
+        assert answered.status_code == 200
+        assert right(answered.content, expected)
+
+
+def test_a_batch_of_the_same_work_answers_as_each_alone(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_MODEL", str(made.artifact / "model.onnx"))
+    work = Work()
+    predictions = work.predict([work.parse(body) for body in made.corpus.bodies])
+    for prediction, expected in zip(predictions, made.corpus.outputs, strict=True):
+        assert right(reply(prediction), expected)
 
 
 def test_it_tells_what_is_asked(made: Made) -> None:

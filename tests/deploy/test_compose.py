@@ -17,9 +17,9 @@ OURS = ("migrate", "api", "train", "serve", "train-gpu", "serve-gpu")
 LASTING = sorted(SERVICES.keys() - {"migrate"})
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 KEYS = {
-    "build", "cap_drop", "command", "depends_on", "deploy", "entrypoint", "environment", "healthcheck",
-    "image", "init", "networks", "ports", "profiles", "read_only", "restart", "secrets", "security_opt",
-    "stop_grace_period", "tmpfs", "user", "volumes",
+    "build", "cap_drop", "command", "cpus", "depends_on", "deploy", "entrypoint", "environment",
+    "healthcheck", "image", "init", "mem_limit", "networks", "pids_limit", "ports", "profiles", "read_only",
+    "restart", "secrets", "security_opt", "stop_grace_period", "tmpfs", "user", "volumes",
 }  # fmt: skip
 
 
@@ -56,6 +56,9 @@ def test_a_part_is_confined(name: str) -> None:
     assert int(user) > 0
     assert int(group) > 0
     assert service["read_only"] is True
+    assert service["pids_limit"] > 0
+    assert re.fullmatch(r"\$\{RECURRA_(SERVER|WORKER)_MEMORY:-\dg\}", service["mem_limit"])
+    assert re.fullmatch(r"\$\{RECURRA_(SERVER|WORKER)_CPUS:-\d\}", service["cpus"])
     assert any(mount.startswith("/tmp") for mount in service["tmpfs"])  # noqa: S108
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["cap_drop"] == ["ALL"]

@@ -1,4 +1,4 @@
-"""The serving benchmark runs through: Recurra alone, or text; short cells, no answer wrong."""
+"""The serving benchmark runs through: Recurra alone, text, or forecasts; short cells, no answer wrong."""
 
 import subprocess
 import sys
@@ -14,9 +14,9 @@ ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 
 
-def smoke(*options: str, seconds: float) -> str:
+def run_quick(*options: str, seconds: float) -> str:
     """What a short run prints; it leaves the results alone."""
-    command = [sys.executable, "-m", "benchmarks.serving", "--smoke", *options]
+    command = [sys.executable, "-m", "benchmarks.serving", "--quick", *options]
     before = RESULTS.read_text()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == 0, done.stderr
@@ -32,7 +32,7 @@ def costs(printed: str) -> list[list[str]]:
 
 @pytest.mark.slow
 def test_a_short_run_of_recurra_alone() -> None:
-    printed = smoke("--part", "numeric", "--only", "recurra", "--clients", "1", "32", seconds=150)
+    printed = run_quick("--part", "numeric", "--only", "recurra", "--clients", "1", "32", seconds=150)
     (cells,) = costs(printed)
     assert cells[0].startswith("Recurra")
     assert cells[4] == "0", printed  # wrong replies; a busy machine may refuse some, which is no fault
@@ -45,7 +45,7 @@ def test_a_short_run_of_recurra_alone() -> None:
 def test_a_short_run_of_text() -> None:
     for name in ("classification/movie_snippets.jsonl", "tagging/wnut16_ner.jsonl"):
         shared(name)
-    printed = smoke("--part", "text", "--clients", "8", seconds=400)
+    printed = run_quick("--part", "text", "--clients", "8", seconds=400)
     rows = costs(printed)
     assert [row[0].split(" (")[0] for row in rows] == [
         "sentiment, Recurra",
@@ -58,3 +58,17 @@ def test_a_short_run_of_text() -> None:
     for what in ("sentiment", "tagging"):
         assert f"| {what}: requests/s at 8 clients / FastAPI |" in printed
         assert f"| {what}: requests/s at 8 clients / numbers |" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_a_short_run_of_forecasts() -> None:
+    """The bare FastAPI needs no package that the project lacks, so its interpreter does for the peer's."""
+    shared("forecasting/seattle_weather_daily.csv")
+    which = ("--data", "forecast-64", "--only", "recurra", "fastapi", "--clients", "32")
+    printed = run_quick("--part", "predictions", *which, "--python", sys.executable, seconds=400)
+    rows = costs(printed)
+    assert [row[0].rpartition(", ")[2] for row in rows] == ["same work"] * 2 + ["bare network"] * 2
+    assert [row[4] for row in rows] == ["0"] * 4, printed  # wrong replies
+    for work in ("same work", "bare network"):
+        assert f"| forecast-64 | requests/s at 32 clients / fastapi, {work} |" in printed

@@ -12,6 +12,7 @@ from app.database.engine import Sessions, make_engine, make_sessions
 from app.database.migrate import upgrade
 from app.database.tables import Job
 from app.identifiers import new_id
+from app.infrastructure.artifacts import digest_stored
 from app.infrastructure.storage import Storage
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease
@@ -84,11 +85,12 @@ def _publish(sessions: Sessions, storage: Storage, files: Path) -> None:
     prefix = f"artifacts/{job.id}/1"
     for path in sorted(files.iterdir()):
         storage.put(f"{prefix}/{path.name}", path)
+    sha256 = digest_stored(storage, prefix)
     with sessions.begin() as session:
         session.add(job)
         session.flush()
         leases.claim(session, job.id, "faults", 60)
-        leases.succeed(session, Lease(job.id, 1), TrainingOutcome(prefix, 12, 345, "ab" * 32, {}, {}))
+        leases.succeed(session, Lease(job.id, 1), TrainingOutcome(prefix, 12, 345, sha256, {}, {}))
 
 
 def samples(networks: Sequence[Network], lengths: Sequence[int], seed: int) -> list[Sample]:

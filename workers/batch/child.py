@@ -25,7 +25,7 @@ def work(
 ) -> Json:
     """Predict what the supervisor asks for."""
     model = Path(request["model_dir"])
-    verify_artifact(model)
+    verify_artifact(model, request["sha256"])
     done = predict(
         BatchSpec(**request["spec"]),
         Path(request["data_dir"]),

@@ -10,13 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from app.errors import NotFound
+from app.infrastructure.artifacts import ALTERED, ArtifactReference, digest_files
 
 SCRATCH_PREFIX = ".new-"
 SCRATCH_SECONDS = 3600.0  # a scratch directory this old was left by a process that died
 
 
 class DamagedArtifact(Exception):
-    """A file is missing or differs from its hash in the manifest."""
+    """A file is missing, or differs from its hash in the manifest or from the digest in the database."""
 
 
 class FetchFailed(Exception):
@@ -34,11 +35,14 @@ class ArtifactCache:
                 shutil.rmtree(scratch, ignore_errors=True)
 
     def directory(self, artifact: str) -> Path:
-        """The directory of an artifact's files; raises `DamagedArtifact`, `NotFound` or `FetchFailed`."""
+        """The directory of the files of an `ArtifactReference`.
+
+        Raises `DamagedArtifact`, `NotFound` or `FetchFailed`.
+        """
         directory = self._root / hashlib.sha256(artifact.encode()).hexdigest()[:32]
         if directory.is_dir():
             try:
-                verify_artifact(directory)
+                verify_artifact(directory, ArtifactReference.parse(artifact).sha256)
             except DamagedArtifact:
                 shutil.rmtree(directory, ignore_errors=True)
         if not directory.is_dir():
@@ -48,9 +52,10 @@ class ArtifactCache:
         return directory
 
     def _fetch_into(self, artifact: str, directory: Path) -> None:
+        prefix, sha256 = ArtifactReference.parse(artifact)
         with TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=self._root) as scratch:
-            fetched = self._fetch_to(artifact, Path(scratch) / "artifact")
-            verify_artifact(fetched)
+            fetched = self._fetch_to(prefix, Path(scratch) / "artifact")
+            verify_artifact(fetched, sha256)
             self._prune(directory_bytes(fetched))
             try:
                 fetched.rename(directory)
@@ -58,9 +63,9 @@ class ArtifactCache:
                 if not directory.is_dir():
                     raise
 
-    def _fetch_to(self, artifact: str, directory: Path) -> Path:
+    def _fetch_to(self, prefix: str, directory: Path) -> Path:
         try:
-            return self._fetch(artifact, directory)
+            return self._fetch(prefix, directory)
         except NotFound:
             raise
         except Exception as error:
@@ -88,8 +93,17 @@ def directory_bytes(directory: Path) -> int:
     return sum(file.stat().st_size for file in directory.iterdir())
 
 
-def verify_artifact(directory: Path) -> None:
-    """Compare each file with its sha256 in `manifest.json`, if there is one; raises `DamagedArtifact`."""
+def verify_artifact(directory: Path, sha256: str | None) -> None:
+    """Compare the files with `manifest.json`, if there is one, and with their digest in the database.
+
+    Raises `DamagedArtifact`. Without the digest, None, only the manifest vouches for the files.
+    """
+    _compare_with_manifest(directory)
+    if sha256 is not None and digest_files(directory.iterdir()) != sha256:
+        raise DamagedArtifact(f"{ALTERED}: their sha256 is not the database's")
+
+
+def _compare_with_manifest(directory: Path) -> None:
     manifest = directory / "manifest.json"
     if not manifest.is_file():
         return

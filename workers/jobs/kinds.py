@@ -1,6 +1,5 @@
 """What the supervisor does for each kind of job, besides supervising its child process."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
@@ -10,6 +9,7 @@ from sqlalchemy.orm import Session
 from app.database.engine import Sessions
 from app.database.tables import Job
 from app.errors import NoSpace, NotFound
+from app.infrastructure.artifacts import digest_files
 from app.infrastructure.checkpoint_name import CheckpointDamaged, step_of, verify_checkpoint
 from app.infrastructure.storage import Storage
 from app.services.jobs import batch_predictions, checkpoints, devices, leases, queries
@@ -130,15 +130,13 @@ class TrainingJob:
         """Store the artifact; its version is published when the job ends, or its sweep."""
         artifact = f"artifacts/{lease.job_id}/{lease.attempt}"
         files = sorted(path for path in self._out.iterdir() if path.is_file())
-        digest = hashlib.sha256()
         for path in files:
-            digest.update(path.read_bytes())
             self._storage.put(f"{artifact}/{path.name}", path)
         outcome = TrainingOutcome(
             artifact=artifact,
             parameters=message["parameters"],
             bytes=sum(path.stat().st_size for path in files),
-            sha256=digest.hexdigest(),
+            sha256=digest_files(files),
             metrics=message["metrics"],
             baseline=message["baseline"],
         )
@@ -182,7 +180,7 @@ class BatchPredictionJob:
         parts, failed = batch_predictions.stored_parts(self._storage, job.id)
         spec = {"task": job.task, "parameters": job.options["parameters"], "parts": parts, "failed": failed}
         directories = {"data_dir": str(data), "model_dir": str(model), "out_dir": str(self._out)}
-        return {"spec": spec, "device": self._device, **directories}
+        return {"spec": spec, "device": self._device, "sha256": version.sha256, **directories}
 
     def on_message(self, message: Json) -> Json:
         """Store a part; if an earlier attempt stored it too, name and content are the same."""

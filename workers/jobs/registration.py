@@ -33,6 +33,7 @@ class WorkerRegistration:
         device: str,
         loaded: Callable[[], list[str]],
         liveness: LivenessFile,
+        memory_bytes: int | None = None,
     ) -> None:
         self._sessions = sessions
         self._worker_id = worker_id
@@ -40,6 +41,7 @@ class WorkerRegistration:
         self._device = device
         self._loaded = loaded
         self._liveness = liveness
+        self._memory_bytes = memory_bytes
         self._outage = OutageLog(log, "refreshing the worker's row")
         self._thread = PeriodicThread("registration", self._report, REPORT_SECONDS, first_seconds=0.0)
 
@@ -75,4 +77,5 @@ class WorkerRegistration:
             host=socket.gethostname(),
             pid=os.getpid(),
             loaded=self._loaded(),
+            memory_bytes=self._memory_bytes,
         )

@@ -25,6 +25,7 @@ from app.infrastructure.outages import OutageLog
 from app.infrastructure.storage import Storage
 from app.media.limits import MediaLimits
 from app.services.jobs import leases
+from app.services.jobs.devices import CPU
 from app.services.jobs.leases import Lease
 from app.states import LIVE, Status
 from app.typedefs import Json
@@ -33,6 +34,7 @@ from workers.jobs.kinds import JOB_KINDS, Assignment, PrerequisiteMissing
 from workers.process.child import failed_message
 from workers.process.fork_server import ForkServer, LaunchStopped
 from workers.process.launch import LaunchedProcess, SpawnedProcess
+from workers.process.memory import MemoryWatch
 from workers.process.parent import ChildProcess
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class ChildResult:
     message: Json
     stop_reason: StopReason | None = None
     stalled: bool = False
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Supervisor:
         command: Sequence[str] = (),  # instead of the program of the job's kind
         threads: int = 1,  # that a training may use
         media_limits: MediaLimits = MediaLimits(),  # noqa: B008 - it is frozen
+        *,
+        memory_bytes: int | None = None,  # that a child may take
     ) -> None:
         self._sessions = sessions
         self._storage = storage
@@ -91,7 +96,7 @@ class Supervisor:
         self._devices = devices
         self._stopping = stopping
         self._command = command
-        self._threads = threads
+        self._threads, self._memory_bytes = threads, memory_bytes
         self._fork_servers: dict[str, ForkServer] = {}  # by the children's program
         self._media_limits = media_limits
 
@@ -142,6 +147,8 @@ class Supervisor:
             return
         request |= {
             "threads": self._threads,
+            # On a GPU the driver maps more than it uses; there only what is used is limited, from outside.
+            "memory_bytes": self._memory_bytes if self._devices[0] == CPU else None,
             "checkpoint_seconds": self._timeouts.checkpoint,
             "media_limits": asdict(self._media_limits),
         }
@@ -153,7 +160,8 @@ class Supervisor:
         grace = 0.0
         try:
             result = self._watch(child, assignment, heartbeat)
-            grace = 0.0 if result.stalled or result.stop_reason in GRACE_BY_REASON else EXIT_GRACE_SECONDS
+            ended = result.stalled or result.out_of_memory
+            grace = 0.0 if ended or result.stop_reason in GRACE_BY_REASON else EXIT_GRACE_SECONDS
         except Exception as error:  # noqa: BLE001 - a part could not be stored
             result = ChildResult(_storage_failure(error))
         finally:
@@ -173,6 +181,7 @@ class Supervisor:
         return SpawnedProcess((sys.executable, "-m", module))
 
     def _watch(self, child: ChildProcess, assignment: Assignment, heartbeat: Heartbeat) -> ChildResult:
+        memory = MemoryWatch(child.pid, self._memory_bytes)
         last: Json = {}
         reason: StopReason | None = None
         last_message_at = polled_at = time.monotonic()
@@ -193,7 +202,9 @@ class Supervisor:
                 child.request_stop()
             elif heartbeat.stop_reason is StopReason.LEASE_LOST:
                 return ChildResult(last, StopReason.LEASE_LOST)
-        return ChildResult(last, reason)
+            if memory.exceeded:
+                return ChildResult(last, reason, out_of_memory=True)
+        return ChildResult(last, reason, out_of_memory=not last and memory.killed)
 
     def _conclude(self, assignment: Assignment, heartbeat: Heartbeat, result: ChildResult) -> None:
         lease, kind = heartbeat.lease, result.message.get("type")
@@ -202,6 +213,8 @@ class Supervisor:
         if result.stalled:
             text = f"The training made no step for {self._timeouts.stall:g} seconds and was ended"
             self._fail(heartbeat, "stalled", text)
+        elif result.out_of_memory and kind is None:
+            self._fail(heartbeat, "out_of_memory", self._out_of_memory_message())
         elif result.stop_reason is StopReason.CANCELLED:
             self._write_with_retry(heartbeat, lambda session: leases.end(session, lease, Status.CANCELLED))
         elif kind == "done":
@@ -210,6 +223,12 @@ class Supervisor:
             self._fail(heartbeat, result.message["code"], result.message["message"])
         else:
             self._release(heartbeat, crashed=result.stop_reason is None)
+
+    def _out_of_memory_message(self) -> str:
+        limit = self._memory_bytes
+        most = "" if limit is None else f" than the {limit / (1 << 30):.3g} GiB it may take"
+        advice = "a training takes less with a smaller batch_size, hidden_size or bptt_steps"
+        return f"The job needed more memory{most}; {advice}"
 
     def _finish(self, assignment: Assignment, heartbeat: Heartbeat, message: Json) -> None:
         try:

@@ -18,6 +18,7 @@ from app.infrastructure import logs
 from app.infrastructure.disk import is_disk_full
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
+from app.memory import become_expendable, limit_growth
 from app.typedefs import Json
 from workers.process.lifeline import Lifeline
 
@@ -26,6 +27,7 @@ WorkFunction = Callable[[Json, Callable[[Json], None], Callable[[], bool]], Json
 
 log = logging.getLogger(__name__)
 
+ALLOCATION_FAILED = ("can't allocate memory", "Cannot allocate memory", "bad_alloc", "can't start new thread")
 REPORT_SECONDS = 0.25  # between two reports of progress
 GRACE_SECONDS = 30.0  # from the request to stop to the forced end; a supervisor that lives is quicker
 
@@ -49,6 +51,11 @@ def failed_message(code: str, message: str) -> Json:
     return {"type": "failed", "code": code, "message": message}
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that an allocation failed; torch has no type of its own for a CPU's."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in ALLOCATION_FAILED)
+
+
 def explain_failure(error: BaseException) -> Json:
     """Return the last message for an error of any kind of work, in words for whoever submitted the job."""
     match error:
@@ -56,7 +63,7 @@ def explain_failure(error: BaseException) -> Json:
             return failed_message(error.code.replace("-", "_"), error.message)
         case _ if is_disk_full(error):
             return failed_message("no_space", "The worker's disk is full")
-        case MemoryError():
+        case _ if is_out_of_memory(error):
             return failed_message("out_of_memory", "The job needs more memory than the worker has")
         case _:
             return failed_message("internal", f"{type(error).__name__}: {error}")
@@ -69,6 +76,9 @@ def run_work(work: WorkFunction, explain: Callable[[BaseException], Json] = expl
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     logs.configure_process()
     request = json.loads(sys.stdin.readline())
+    become_expendable()
+    if (memory_bytes := request.get("memory_bytes")) is not None:
+        limit_growth(memory_bytes)
     limit_decoding(MediaLimits(**request.get("media_limits", {})))
     stop = threading.Event()
     Lifeline(stop.set, grace_seconds=GRACE_SECONDS).start(request.get("parent"))

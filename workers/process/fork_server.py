@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import IO, NoReturn
 
 from app.infrastructure import logs
-from app.infrastructure.processes import die_with_parent
+from app.infrastructure.processes.managed import computing_environment, die_with_parent
 from workers.process.launch import CHILD_ENVIRONMENT
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class ForkServer:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
                 pass_fds=[theirs.fileno()],
-                env=os.environ | CHILD_ENVIRONMENT,
+                env=computing_environment() | CHILD_ENVIRONMENT,
             )
         # A server that ends because it is idle is no zombie until the next training.
         threading.Thread(target=process.wait, name="fork-server-end", daemon=True).start()

@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import IO, Protocol, cast
 
+from app.infrastructure.processes.managed import computing_environment
+
 CHILD_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin take a busy machine half of its speed
@@ -41,7 +43,7 @@ class SpawnedProcess:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env=os.environ | CHILD_ENVIRONMENT,
+            env=computing_environment() | CHILD_ENVIRONMENT,
         )
         self.pid, self.parent_pid = self._process.pid, os.getpid()
         self.stdin, self.stdout = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from app.infrastructure.processes import die_with_parent
+from app.infrastructure.processes.managed import die_with_parent
 
 
 class Lifeline:

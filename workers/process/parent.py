@@ -7,7 +7,7 @@ import signal
 import threading
 from contextlib import suppress
 
-from app.infrastructure.processes import signal_group
+from app.infrastructure.processes.managed import signal_group
 from app.typedefs import Json
 from workers.process.launch import LaunchedProcess
 
@@ -27,6 +27,11 @@ class ChildProcess:
         with suppress(OSError):  # it died at once, which the end of its messages will show
             process.stdin.write(json.dumps(request | {"parent": process.parent_pid}) + "\n")
             process.stdin.flush()
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
 
     def next_message(self, seconds: float) -> Json | None:
         """Return the next message; an empty one when none came within `seconds`, None when it has ended."""

@@ -15,6 +15,7 @@ from typing import ClassVar
 import msgspec
 from celery import bootsteps
 
+from app.infrastructure.artifacts import ArtifactReference
 from app.infrastructure.redis_failures import REDIS_FAILURES
 from app.lanes import PredictorPresence, RequestConsumer
 from workers.serving.spec import PredictorSpec
@@ -192,8 +193,9 @@ class PredictorStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     @classmethod
     def loaded_artifacts(cls) -> list[str]:
-        """Artifacts that at least one predictor has in memory; may be called from any thread."""
-        return sorted({name for predictor in list(cls.predictors) for name in predictor.loaded_artifacts()})
+        """Prefixes of the artifacts that some predictor has in memory; may be called from any thread."""
+        names = {name for predictor in list(cls.predictors) for name in predictor.loaded_artifacts()}
+        return sorted({ArtifactReference.parse(name).prefix for name in names})
 
     def start(self, _worker: object) -> None:
         """Start one process for each device."""

@@ -23,9 +23,10 @@ def failure(error: BaseException) -> Json:
             return failed_message("diverged", str(error))
         case DeviceMissing():
             return failed_message("device_missing", str(error))
-        case torch.OutOfMemoryError() | MemoryError():
+        case _ if isinstance(error, torch.OutOfMemoryError) or child.is_out_of_memory(error):
             needs = "The training needs more memory than the worker has"
-            return failed_message("out_of_memory", f"{needs}; try a smaller batch_size or hidden_size")
+            advice = "try a smaller batch_size, hidden_size or bptt_steps"
+            return failed_message("out_of_memory", f"{needs}; {advice}")
         case _:
             return child.explain_failure(error)
 

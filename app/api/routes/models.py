@@ -23,6 +23,7 @@ from app.api.deps import (
 from app.api.response_schemas import BINARY_CONTENT
 from app.database.engine import Sessions
 from app.database.tables import Model
+from app.infrastructure import artifacts
 from app.infrastructure.storage import CHUNK_BYTES, Storage
 from app.schemas import AliasIn, AliasName, AliasOut, ModelName, ModelOut, Page, VersionNumber, VersionOut
 from app.services.models import aliases
@@ -88,6 +89,7 @@ def artifact(name: str, number: VersionNumber, shared: StateDep) -> StreamingRes
     """The version's files as a zip: manifest, weights, and the ONNX graph."""
     with shared.readers() as session:
         row = models.get_version(session, name, number)
+    artifacts.read_manifest(shared.storage, row.artifact, row.sha256)  # raises if a file was altered
     headers = {"Content-Disposition": f'attachment; filename="{name}-{number}.zip"'}
     return StreamingResponse(
         _zip_files(shared.storage, row.artifact), media_type="application/zip", headers=headers

@@ -17,8 +17,9 @@ from app.cli.commands.installation import DataDir, read_settings
 from app.cli.console import AsJson, output, print_json
 from app.cli.stack.embedded_servers import is_responding
 from app.database.engine import make_engine, make_readers, make_sessions
-from app.database.migrate import is_current, upgrade
+from app.database.migrate import check_not_newer, is_current, upgrade
 from app.infrastructure.broker import Broker
+from app.infrastructure.processes.managed import keep_files_private
 from app.infrastructure.storage import Storage
 from app.services.jobs.dispatcher import Dispatcher
 from app.services.maintenance import database_checks, storage_checks
@@ -43,6 +44,7 @@ def doctor(
     data_dir: DataDir = Path(".recurra"),
 ) -> None:
     """Check an installation; exit with 1 if there are problems that have not been repaired."""
+    keep_files_private()
     results = []
     for result in examine(read_settings(data_dir), repair=repair):
         results.append(result)
@@ -95,6 +97,7 @@ def _schema(settings: Settings) -> Check:
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
             return [f"there is none yet at {url.database}"]  # opening it would make one
         with _engine(settings) as engine:
+            check_not_newer(engine)
             return [] if is_current(engine) else ["it is not at this version's schema"]
 
     def repair() -> None:

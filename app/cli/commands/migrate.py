@@ -10,13 +10,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.commands.installation import fail, read_settings
 from app.database.engine import make_engine
-from app.database.migrate import upgrade
+from app.database.migrate import NewerDatabase, upgrade
+from app.infrastructure.processes.managed import keep_files_private
 
 
 def migrate() -> None:
     """Bring the database to this version's schema."""
+    keep_files_private()
     with open_database() as engine:
-        upgrade(engine)
+        try:
+            upgrade(engine)
+        except NewerDatabase as error:
+            fail(Console(stderr=True), str(error))
 
 
 @contextmanager

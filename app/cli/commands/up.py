@@ -12,7 +12,8 @@ from app.cli.commands.parts import Host, Port, Processes
 from app.cli.stack.command_lines import PackagesMissing, check_worker_packages
 from app.cli.stack.embedded_servers import DirectoryInUse
 from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener
-from app.infrastructure.server_binary import ServerMissing
+from app.infrastructure.processes.managed import keep_files_private
+from app.infrastructure.processes.server_binary import ServerMissing
 
 
 def up(
@@ -22,6 +23,7 @@ def up(
     data_dir: DataDir = Path(".recurra"),
 ) -> None:
     """Run everything in the foreground until Ctrl-C or SIGTERM."""
+    keep_files_private()
     console = Console(stderr=True, highlight=False)
     settings = read_settings(data_dir)
     try:

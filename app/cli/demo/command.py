@@ -14,7 +14,7 @@ from app.cli.demo.run import DemoFailed, run_demo
 from app.cli.stack.command_lines import PackagesMissing, check_worker_packages
 from app.cli.stack.embedded_servers import DirectoryInUse
 from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener
-from app.infrastructure.server_binary import ServerMissing
+from app.infrastructure.processes.server_binary import ServerMissing
 from app.tasks import TASKS
 
 ALL_TASKS = "all"

@@ -11,8 +11,8 @@ from pathlib import Path
 import redis
 
 from app.infrastructure import logs
-from app.infrastructure.processes import ManagedProcess, is_alive
-from app.infrastructure.server_binary import redis_server_binary
+from app.infrastructure.processes.managed import ManagedProcess, is_alive
+from app.infrastructure.processes.server_binary import redis_server_binary
 from app.settings import Settings
 
 LOCK_WAIT_SECONDS = 10.0  # for the servers of a killed `up` to notice and end

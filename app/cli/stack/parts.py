@@ -16,11 +16,11 @@ import httpx
 
 from app.cli.stack.command_lines import SAFE_PATH, api_command, migrate_command, worker_command
 from app.cli.stack.embedded_servers import DirectoryLock, is_responding, valkey_process
-from app.infrastructure.processes import ManagedProcess, rotate_log
+from app.infrastructure.processes.managed import ManagedProcess, rotate_log
 from app.settings import Settings
 
 READY_SECONDS = 120.0
-FIRST_RESTART_SECONDS, MAX_RESTART_SECONDS = 0.5, 30.0  # the delay doubles with each restart
+FIRST_RESTART_SECONDS, MAX_RESTART_SECONDS = 0.5, 4.0  # the delay doubles with each restart
 STABLE_SECONDS = 60.0  # after which the delay is reset
 WORKER_STOP_SECONDS, SERVER_STOP_SECONDS = 45.0, 10.0  # a training writes a checkpoint before it stops
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.database.tables import Dataset, Job, ModelVersion
 from app.errors import Conflict, Invalid, NotFound, Problem
 from app.identifiers import new_id
+from app.infrastructure import artifacts
 from app.infrastructure.job_events import append_events
 from app.infrastructure.storage import Storage
 from app.services.jobs import queries
@@ -27,7 +28,7 @@ RESULTS_ROOT = "results"
 
 def load_state(storage: Storage, version: ModelVersion) -> Json:
     """Read the task's state (vocabulary, scaling, …) of a version from its manifest."""
-    manifest = orjson.loads(b"".join(storage.read(f"{version.artifact}/manifest.json")))
+    manifest = orjson.loads(artifacts.read_manifest(storage, version.artifact, version.sha256))
     state: Json = manifest["state"]
     return state
 

@@ -3,13 +3,14 @@
 The job's row is the truth and the database's clock decides; a Celery message only wakes a worker up.
 
 A job has two budgets: `crashes` counts lost workers and dead children, `failures` counts errors that may not
-recur. A worker that is stopped or cannot reach the database charges neither.
+recur. A worker that is stopped or cannot reach the database charges neither. Both begin anew when the job has
+stored more progress than ever before: one that gets on is worth another attempt, however often it was lost.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
@@ -20,8 +21,8 @@ from app.services.models.versions import TrainingOutcome, publish
 from app.states import SWEEP, Status
 from app.typedefs import Json
 
-MAX_CRASHES = 3  # lost workers and dead children that a job survives
-MAX_FAILURES = 2  # errors that are worth another attempt
+MAX_CRASHES = 3  # lost workers and dead children that a job survives without progress in between
+MAX_FAILURES = 2  # errors, likewise, that are worth another attempt
 BACKOFF_SECONDS = 5.0  # until the attempt after the first such error; doubled each time
 
 # Columns cleared on release. A pause request is cleared too: by now it was honoured or has become moot.
@@ -101,6 +102,7 @@ def renew(
     }
     if report:
         report |= {"revision": Job.revision + 1, "updated_at": db_now()}
+    report |= _excuses(_stored_steps(events))
     requests = session.execute(
         update(Job)
         .where(*_holds_lease(lease))
@@ -113,6 +115,24 @@ def renew(
     if events:
         append_events(session, lease.job_id, events)
     return ControlFlags(*(requested_at is not None for requested_at in requests))
+
+
+def _stored_steps(events: Events) -> int:
+    """Return how far the newest checkpoint of a training, or part of a batch prediction, among events is."""
+    stored = [data for kind, data in events if kind == "checkpoint"]
+    return max((data.get("step", data.get("part", -1) + 1) for data in stored), default=0)
+
+
+def _excuses(steps: int) -> Json:
+    """Return the columns that begin both budgets anew, if the job has never stored so many steps."""
+    if not steps:
+        return {}
+    farther = Job.stored_steps < steps
+    return {
+        "stored_steps": case((farther, steps), else_=Job.stored_steps),
+        "excused_crashes": case((farther, Job.crashes), else_=Job.excused_crashes),
+        "failures": case((farther, 0), else_=Job.failures),
+    }
 
 
 def succeed(session: Session, lease: Lease, outcome: TrainingOutcome) -> int | None:
@@ -188,7 +208,7 @@ def end(
 def release(session: Session, lease: Lease, *, crashed: bool) -> Status | None:
     """Give up a job's lease and return its new status: queued, or as requested paused or cancelled.
 
-    After too many crashes it fails with `worker_lost`. None when the lease was lost.
+    After too many crashes without progress it fails with `worker_lost`. None when the lease was lost.
     """
     job = _locked_job(session, lease)
     if job is None:
@@ -197,8 +217,8 @@ def release(session: Session, lease: Lease, *, crashed: bool) -> Status | None:
         end(session, lease, Status.CANCELLED)
         return Status.CANCELLED
     crashes = job.crashes + int(crashed)
-    if crashes > MAX_CRASHES:
-        message = _worker_lost_message(job.kind, crashes)
+    if (charged := crashes - job.excused_crashes) > MAX_CRASHES:
+        message = _worker_lost_message(job.kind, charged)
         end(session, lease, Status.FAILED, code="worker_lost", message=message)
         return Status.FAILED
     status = Status.QUEUED if job.pause_requested_at is None else Status.PAUSED
@@ -257,6 +277,9 @@ def _change_status(session: Session, lease: Lease, values: Json) -> bool:
 
 
 def _worker_lost_message(kind: str, times: int) -> str:
-    message = f"The worker was lost {times} times while it ran this job, most likely for want of memory"
+    message = (
+        f"The worker was lost {times} times while it ran this job, without progress in between, most likely "
+        "for want of memory"
+    )
     advice = "; try a smaller batch_size, hidden_size or context_length"
     return message + advice if kind == "train" else message

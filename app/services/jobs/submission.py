@@ -16,6 +16,7 @@ from app.infrastructure.job_events import append_events
 from app.schemas import JobIn
 from app.services.jobs import devices
 from app.services.jobs.field_names import OPTIONS, unknown_field
+from app.services.jobs.memory_estimate import check_memory
 from app.services.models.versions import latest_number
 from app.states import Status
 from app.tasks import TASKS
@@ -40,6 +41,8 @@ def submit(session: Session, request: JobIn) -> Job:
     device = request.training.device or devices.AUTO
     problems = devices.check_device(session, device, pointer("training", "device"))
     config = resolve(task, dataset, request, [*check_model_task(session, request), *problems])
+    options = check_options(task, config.options)
+    _refuse(check_memory(session, task, dataset.summary, options, (config.network, config.training)))
     job = add_job(session, request, "train", **asdict(config))
     warn_without_worker(session, job, device)
     return job

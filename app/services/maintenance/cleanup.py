@@ -1,7 +1,7 @@
 """Cleanup: finds and deletes files that belong to no row, local leftovers, and rows too old to be of use.
 
 Nothing counts as an orphan before its newest file is a grace period old, so files that are just being written
-are never touched.
+are never touched. Nothing in a store is deleted unless its mark says that it is this installation's.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, delete, exists, select
+from sqlalchemy import delete, select
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
@@ -23,9 +23,12 @@ from app.infrastructure.storage import PROBES_ROOT, Storage
 from app.services import idempotency
 from app.services.jobs.batch_predictions import BATCH_PREDICT, RESULTS_ROOT
 from app.services.jobs.checkpoints import CHECKPOINTS_ROOT
+from app.services.maintenance import ownership
+from app.services.maintenance.ownership import Owner, WrongDatabase
 from app.states import LIVE, Status
 
 GRACE_SECONDS = 3600.0
+WORK_GRACE_SECONDS = 60.0  # of working directories: the owner of a lost lease has ended its child by then
 WORKER_ROW_SECONDS = 86400.0  # without a report for longer, a worker's row is deleted
 MAX_QUERY_IDS = 500  # parameters of one statement
 
@@ -41,10 +44,6 @@ GROUP_PATTERNS = {
 WORK_DIRECTORY = re.compile(rf"(?P<id>job_{ID})-(?P<attempt>\d+)-\w+")
 
 
-class WrongDatabase(Exception):
-    """The database is empty and the store is not, so it is unknown which files are orphans."""
-
-
 @dataclass(frozen=True)
 class FileGroup:
     """Files in the store that are needed together or not at all."""
@@ -54,6 +53,11 @@ class FileGroup:
     attempt: int  # of the job; 0 for files that are not of one attempt
     keys: tuple[str, ...]
     bytes: int
+    stored_at: tuple[float, ...]  # of each key, by the store's clock
+
+    def stored_within(self, spans: Iterable[ownership.Span]) -> bool:
+        """Return whether a file was stored in one of these spans of time."""
+        return any(first <= stored <= last for first, last in spans for stored in self.stored_at)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,23 @@ class _JobState:
 
 def find_orphans(session: Session, storage: Storage, seconds: float = GRACE_SECONDS) -> list[FileGroup]:
     """Return groups that nothing needs and that got no new file for `seconds`; raises `WrongDatabase`."""
+    orphans, spans = _unneeded(session, storage, seconds), ownership.kept_spans(session, storage)
+    return [group for group in orphans if not group.stored_within(spans)]
+
+
+def find_foreign(session: Session, storage: Storage) -> list[str]:
+    """Return a sentence if the store is not this database's."""
+    return [] if _is_ours(session, storage) else [ownership.describe_foreign(session, storage)]
+
+
+def find_kept(session: Session, storage: Storage) -> list[FileGroup]:
+    """Return groups that nothing needs, kept because they are newer than a database that was restored."""
+    if not (spans := ownership.kept_spans(session, storage)):
+        return []
+    return [group for group in _unneeded(session, storage, GRACE_SECONDS) if group.stored_within(spans)]
+
+
+def _unneeded(session: Session, storage: Storage, seconds: float) -> list[FileGroup]:
     # The store is listed before the rows are read, since files are stored before the row that names them:
     # in the other order, a row committed in between would be missed and its files deleted.
     before = storage.now() - seconds
@@ -103,10 +124,25 @@ def find_orphans(session: Session, storage: Storage, seconds: float = GRACE_SECO
         for group in of_root
         if group.prefix not in needed and not _is_needed(root, group, jobs.get(group.owner))
     ]
-    rows = _any_row(Dataset.id) | _any_row(Job.id) | _any_row(ModelVersion.job_id)
-    if orphans and not session.scalar(select(rows)):
-        raise WrongDatabase("The database has no rows but the store has files: is this the store's database?")
+    if orphans and not _is_ours(session, storage):
+        raise WrongDatabase(ownership.describe_foreign(session, storage))
     return orphans
+
+
+def _is_ours(session: Session, storage: Storage) -> bool:
+    owner = ownership.owner_of(session, storage)
+    return owner is Owner.THIS or (owner is Owner.NOBODY and _may_claim(session, storage))
+
+
+def _may_claim(session: Session, storage: Storage) -> bool:
+    """Return whether a store that is nobody's is empty, or has a file that the database knows.
+
+    Ids are random: a database that has one of them is the store's, or a copy of that one.
+    """
+    keys = ((root, key) for root in GROUP_PATTERNS if root != PROBES_ROOT for key in storage.keys(root))
+    ids = {match["id"] for root, key in keys if (match := GROUP_PATTERNS[root].match(key)) is not None}
+    columns = (Dataset.id, Job.id, ModelVersion.job_id)
+    return not ids or any(next(_existing(session, column, ids), None) for column in columns)
 
 
 def _old_groups(storage: Storage, root: str, before: float) -> list[FileGroup]:
@@ -122,6 +158,7 @@ def _old_groups(storage: Storage, root: str, before: float) -> list[FileGroup]:
         FileGroup(
             prefix, match["id"], int(match.groupdict().get("attempt") or 0), tuple(keys[prefix]),
             sum(files[key].bytes for key in keys[prefix]),
+            tuple(files[key].modified for key in keys[prefix]),
         )
         for prefix, match in matches.items()
         if max(files[key].modified for key in keys[prefix]) <= before
@@ -137,10 +174,6 @@ def _is_needed(root: str, group: FileGroup, job: _JobState | None) -> bool:
     if root == RESULTS_ROOT:
         return job.kind == BATCH_PREDICT and job.status not in {Status.FAILED, Status.CANCELLED}
     return root == CHECKPOINTS_ROOT and job.status in LIVE
-
-
-def _any_row(column: InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    return exists(select(column))
 
 
 def _id_pages(ids: Iterable[str]) -> Iterator[list[str]]:
@@ -177,18 +210,26 @@ def find_leftovers(
 
     These are uploads, working directories of attempts that do not run, and unfinished writes to the store.
     """
-    unfinished = storage.unfinished_writes(storage.now() - seconds)
+    ours = ownership.owner_of(session, storage) is Owner.THIS
+    unfinished = storage.unfinished_writes(storage.now() - seconds) if ours else []
     uploads = _old_entries(data_dir / "incoming", seconds)
+    return [*uploads, *find_dead_work(session, data_dir, seconds), *unfinished]
+
+
+def find_dead_work(session: Session, data_dir: Path, seconds: float = WORK_GRACE_SECONDS) -> list[Path]:
+    """Return working directories, unchanged for `seconds`, of attempts that do not run.
+
+    They are large, and whose they are is known, so that they need not be left for as long as other files.
+    """
     entries = {path: WORK_DIRECTORY.fullmatch(path.name) for path in _old_entries(data_dir / "work", seconds)}
     matches = {path: match for path, match in entries.items() if match is not None}
     # The rows are read after the directories were listed, as in `find_orphans`.
     jobs = _job_states(session, (match["id"] for match in matches.values()))
-    dead = [
+    return [
         path
         for path, match in matches.items()
         if (job := jobs.get(match["id"])) is None or not job.may_run(int(match["attempt"]))
     ]
-    return [*uploads, *dead, *unfinished]
 
 
 def _old_entries(directory: Path, seconds: float) -> list[Path]:
@@ -228,12 +269,23 @@ def delete_old_rows(session: Session) -> int:
     return sum(result.rowcount for result in results if isinstance(result, CursorResult))
 
 
+def renew_mark(sessions: Sessions, storage: Storage) -> Owner:
+    """Renew the store's mark; one that is nobody's is claimed if it is empty or we know a file of it."""
+    owner = ownership.renew_mark(sessions, storage, claim=False)
+    if owner is Owner.NOBODY:
+        with sessions() as session:
+            ours = _may_claim(session, storage)
+        return ownership.renew_mark(sessions, storage, claim=True) if ours else owner
+    return owner
+
+
 def clean_up(
     sessions: Sessions, storage: Storage, data_dir: Path, seconds: float = GRACE_SECONDS
 ) -> CleanupResult:
     """Find and delete all of it; no transaction is open while files are listed or deleted."""
     with sessions.begin() as session:
         rows = delete_old_rows(session)
+    renew_mark(sessions, storage)
     with sessions() as session:
         orphans = find_orphans(session, storage, seconds)
     with sessions() as session:

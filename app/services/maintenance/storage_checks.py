@@ -11,12 +11,13 @@ from sqlalchemy import select
 from app.database.engine import Sessions
 from app.database.tables import Job, ModelVersion
 from app.errors import NotFound
+from app.infrastructure.artifacts import ALTERED, digest_stored
 from app.infrastructure.checkpoint_name import sha256_of
 from app.infrastructure.storage import PROBES_ROOT, Storage
 from app.services.jobs import checkpoints
 from app.services.maintenance import cleanup
 from app.services.maintenance.cleanup import FileGroup
-from app.services.maintenance.database_checks import Check
+from app.services.maintenance.database_checks import Check, CheckState
 from app.states import LIVE
 
 
@@ -31,7 +32,16 @@ def store_checks(sessions: Sessions, storage: Storage, data_dir: Path) -> list[C
         with sessions() as session:
             return cleanup.find_leftovers(session, storage, data_dir)
 
+    def foreign() -> list[str]:
+        with sessions() as session:
+            return cleanup.find_foreign(session, storage)
+
+    def kept() -> list[str]:
+        with sessions() as session:
+            return [f"{group.prefix} ({group.bytes} bytes)" for group in cleanup.find_kept(session, storage)]
+
     return [
+        Check("installation", "the store is this installation's", foreign),
         Check(
             "versions", "every version's files exist undamaged", lambda: damaged_versions(sessions, storage)
         ),
@@ -44,6 +54,10 @@ def store_checks(sessions: Sessions, storage: Storage, data_dir: Path) -> list[C
             "orphans", "every file in the store belongs to a row",
             lambda: [f"{group.prefix} ({group.bytes} bytes)" for group in orphans()],
             lambda: cleanup.delete_groups(storage, orphans()),
+        ),
+        Check(
+            "restored", "no file is newer than the copy that the database was restored from", kept,
+            severity=CheckState.WARNING,
         ),
         Check(
             "leftovers", "no dead process left files on this machine",
@@ -67,11 +81,15 @@ def check_writable(storage: Storage) -> list[str]:
 
 
 def damaged_versions(sessions: Sessions, storage: Storage) -> list[str]:
-    """Return a sentence for each version with a file that is missing or differs from its manifest."""
-    query = select(ModelVersion.model, ModelVersion.version, ModelVersion.artifact)
+    """Return a sentence for each version with a file that is missing, or not what manifest and row say."""
+    query = select(ModelVersion.model, ModelVersion.version, ModelVersion.artifact, ModelVersion.sha256)
     with sessions() as session:
         rows = session.execute(query.order_by(ModelVersion.model, ModelVersion.version)).all()
-    faults = {row.artifact: (row, fault) for row in rows if (fault := _artifact_fault(storage, row.artifact))}
+    faults = {
+        row.artifact: (row, fault)
+        for row in rows
+        if (fault := _artifact_fault(storage, row.artifact, row.sha256))
+    }
     with sessions() as session:  # the files of a version deleted meanwhile are rightly gone
         existing = set(session.scalars(select(ModelVersion.artifact))) if faults else set()
     return [
@@ -81,7 +99,7 @@ def damaged_versions(sessions: Sessions, storage: Storage) -> list[str]:
     ]
 
 
-def _artifact_fault(storage: Storage, artifact: str) -> str | None:
+def _artifact_fault(storage: Storage, artifact: str, sha256: str) -> str | None:
     try:
         manifest = orjson.loads(b"".join(storage.read(f"{artifact}/manifest.json")))
         digests = {name: facts["sha256"] for name, facts in manifest["files"].items()}
@@ -89,12 +107,14 @@ def _artifact_fault(storage: Storage, artifact: str) -> str | None:
         return "manifest.json is missing"
     except (ValueError, LookupError, TypeError, AttributeError):
         return "manifest.json is not a manifest"
-    for name, sha256 in digests.items():
+    for name, expected in digests.items():
         try:
-            if _sha256(storage, f"{artifact}/{name}") != sha256:
+            if _sha256(storage, f"{artifact}/{name}") != expected:
                 return f"{name} does not match its sha256"
         except NotFound:
             return f"{name} is missing"
+    if digest_stored(storage, artifact) != sha256:
+        return f"{ALTERED}: manifest.json and files agree, but not with the database's sha256"
     return None
 
 

@@ -104,9 +104,9 @@ def resolve(session: Session, name: str, number: int | None, alias: str | None) 
 
 
 def artifacts(session: Session, name: str, target: AliasTarget) -> list[str]:
-    """Return the artifact prefixes of a target's versions, as far as these exist."""
+    """Return the references of a target's artifacts, for predictors, as far as the versions exist."""
     rows = _load_versions(session, name, target.pointers.keys())
-    return [rows[number].artifact for number in target.pointers if number in rows]
+    return [versions.reference(rows[number]) for number in target.pointers if number in rows]
 
 
 def _load_versions(

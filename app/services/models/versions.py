@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.database.tables import Alias, Job, Model, ModelVersion
 from app.errors import Conflict, ModelNotTrained, NotFound
 from app.identifiers import new_id
+from app.infrastructure.artifacts import ArtifactReference
 from app.services.paging import Paging
 from app.states import LIVE, SWEEP
 from app.typedefs import Json
@@ -150,6 +151,11 @@ def resolve_version(session: Session, name: str, number: int | None, alias: str 
             raise missing_alias(session, name, alias)
         number = row.version
     return get_version(session, name, number)
+
+
+def reference(row: ModelVersion) -> str:
+    """Return the name by which predictors are asked for a version."""
+    return str(ArtifactReference(row.artifact, row.sha256))
 
 
 def remove_version(session: Session, name: str, number: int) -> str:

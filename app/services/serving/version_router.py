@@ -18,9 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions
 from app.database.tables import ModelVersion
-from app.errors import AppError, NotFound, QueueFull
+from app.errors import AppError, ModelDamaged, NotFound, QueueFull
+from app.infrastructure import artifacts
 from app.infrastructure.storage import Storage
-from app.services.models import aliases
+from app.services.models import aliases, versions
 from app.tasks import TASKS
 from app.tasks.contract import Output, Task
 from app.thread_pools import VERSION_READS
@@ -42,7 +43,7 @@ class Route:
     model: str
     version: int
     task: Task
-    artifact: str
+    artifact: str  # by what name predictors are asked for it
     state: Json
     graph: Json  # the manifest's description of the exported graph; empty where it has none
 
@@ -172,18 +173,23 @@ class VersionRouter:
                 shadow = self._route(resolved.shadow)
             except AppError as error:  # a broken shadow must not harm the version that answers
                 log.warning("The shadow of %s cannot compute: %s", selector.model, error)
-        targets = tuple(ResolvedRoute(self._route(row), shadow) for row, _ in resolved.answering)
+        try:
+            targets = tuple(ResolvedRoute(self._route(row), shadow) for row, _ in resolved.answering)
+        except ModelDamaged:
+            with self._readers() as session:  # raises `NotFound` if the version was deleted meanwhile
+                aliases.resolve(session, *selector)
+            raise
         return targets, tuple(accumulate(share for _, share in resolved.answering))[:-1]
 
     def _route(self, row: ModelVersion) -> Route:
         task = TASKS.get(row.task)
         if task is None:
             raise NotFound(f"The model {row.model} is for {row.task}, a task this server does not have")
-        state, graph = self._manifests.get(row.artifact) or self._read_manifest(row.artifact)
-        return Route(row.model, row.version, task, row.artifact, state, graph)
+        state, graph = self._manifests.get(reference := versions.reference(row)) or self._read_manifest(row)
+        return Route(row.model, row.version, task, reference, state, graph)
 
-    def _read_manifest(self, artifact: str) -> tuple[Json, Json]:
-        manifest = orjson.loads(b"".join(self._storage.read(f"{artifact}/manifest.json")))
+    def _read_manifest(self, row: ModelVersion) -> tuple[Json, Json]:
+        manifest = orjson.loads(artifacts.read_manifest(self._storage, row.artifact, row.sha256))
         graph = manifest.get("onnx", {})
         model = manifest.get("model")
         return manifest["state"], graph | _network_facts(model) if graph and model else graph

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem
+from app.errors import Problem, pointer
 from app.tasks.shared import tokenizers
 from app.tasks.shared.label_weights import Calibrate, ClassWeights, class_weight_problems
 from app.tasks.shared.text_checks import TEXT
+from app.tasks.workload import MOST_TOKEN_CHARS, Workload, trained_examples
 from app.typedefs import Json
 
 DEFAULT_VOCABULARY_SIZES = {"word": 20_000, "bpe": 8_000, "character": 2_000}
@@ -209,3 +210,18 @@ def default_hyperparameters(summary: Json, options: ClassificationOptions) -> tu
     network = network | (CHARACTER_DEFAULTS if options.characters_per_word else {})
     enough = max(2, round(ENOUGH_EXAMPLES / max(summary["examples"], 1)))
     return network, training | {"epochs": min(max(enough, training["epochs"]), 20)}
+
+
+def workload(summary: Json, options: ClassificationOptions, network: Json, training: Json) -> Workload:
+    """The size of a training; a text has at least one token for so many characters."""
+    del training
+    texts, median = summary["kind"] == TEXT, summary["lengths"]["median"]
+    steps = int(median / MOST_TOKEN_CHARS[options.tokens]) if texts else int(median)
+    return Workload(
+        examples=trained_examples(summary["splits"]),
+        steps=max(1, min(steps, options.max_steps(summary["kind"]) or steps)),
+        steps_setting=pointer("options", "max_length"),
+        inputs=network["embedding_size"] if texts else summary["channels"],
+        outputs=summary["classes"],
+        stepwise=False,
+    )

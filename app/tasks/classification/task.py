@@ -22,6 +22,7 @@ from app.tasks.classification.options import (
     ClassificationParameters,
     check_options,
     default_hyperparameters,
+    workload,
 )
 from app.tasks.classification.preview import ClassificationPreviewRow, preview_examples
 from app.tasks.classification.reading import LABEL, LABELS, VALUES, read_labelled, read_values
@@ -41,6 +42,7 @@ from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, VALID, SplitRows, partition_rows
 from app.tasks.shared.text_checks import TEXT
 from app.tasks.source import Faults, Reading, Source
+from app.tasks.workload import Workload
 from app.typedefs import Json
 
 SPARE_ROWS = 8  # rows of the table of pairs for each pair
@@ -139,6 +141,12 @@ class Classification:
     def defaults(self, summary: Json, options: ClassificationOptions) -> Defaults:
         """Defaults for texts or for readings."""
         return Defaults(*default_hyperparameters(summary, options))
+
+    def workload(
+        self, summary: Json, options: ClassificationOptions, network: Json, training: Json
+    ) -> Workload:
+        """How much a training computes at once."""
+        return workload(summary, options, network, training)
 
     def sweep_metrics(self, summary: Json) -> dict[str, bool]:
         """Accuracy over examples, F1 averaged over labels, and the likelihood of the expected labels."""

@@ -7,11 +7,11 @@ method of exponential smoothing and recurrent neural networks".
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from app.arrays import Array
 from app.tasks.forecasting.panels.histories import expanded_width, one_hot_static
 from app.tasks.forecasting.panels.panel import Panel
+from app.tasks.forecasting.panels.rows import windows
 from app.typedefs import Json
 
 MAX_INPUT = 10.0  # absolute value of a normalized input
@@ -105,7 +105,7 @@ class InputGatherer:
         """
         steps = np.arange(-before, self._point.shape[1] + after)
         position = np.clip(self._first[:, None] + steps, 0, self._last[:, None] + self._state["horizon"])
-        return sliding_window_view(values[self._start[:, None] + position], before + after + 1, axis=1)
+        return windows(values[self._start[:, None] + position], before + after + 1)
 
     def _fill_window(self) -> None:
         """Levels before each step, the latest first, relative to its own; 0 before the history."""

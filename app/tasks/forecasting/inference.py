@@ -225,7 +225,7 @@ def encode_instances(
     terms = np.empty((len(instances), SCALARS + 2 * state["horizon"]))
     frequency = parse_frequency(state["freq"])
     for rows, part, normalized in normalized_chunks(state, histories):
-        builder = PanelBuilder(state, part)
+        builder = PanelBuilder(state, part, targets=False)
         builder.add(np.arange(len(rows)), normalized)
         panel = builder.build(frequency)
         times = np.minimum(part.lengths, state["context"])

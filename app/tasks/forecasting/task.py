@@ -58,8 +58,10 @@ from app.tasks.forecasting.reading.summary import untrainable
 from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.sampling import ForecastOrigins, TrainingWindows
 from app.tasks.forecasting.series import SeriesSet
+from app.tasks.forecasting.workload import workload
 from app.tasks.preview import PreviewRows
 from app.tasks.source import Faults, Reading, Source
+from app.tasks.workload import Workload
 from app.typedefs import Json
 
 NO_VALIDATION = "No series is long enough for validation: all epochs are trained."
@@ -137,6 +139,10 @@ class Forecasting:
         """Defaults that suit every data set of series."""
         del summary, options
         return Defaults(self.network_defaults, self.training_defaults)
+
+    def workload(self, summary: Json, options: ForecastingOptions, network: Json, training: Json) -> Workload:
+        """How much a training computes at once."""
+        return workload(summary, options, network, training)
 
     def sweep_metrics(self, summary: Json) -> dict[str, bool]:
         """Metrics of the median or of all quantiles; less is better."""

@@ -55,6 +55,7 @@ from app.tasks.generation.options import (
     check_options,
     network_defaults,
     training_defaults,
+    workload,
 )
 from app.tasks.generation.preview import GenerationPreviewRow, preview_documents
 from app.tasks.generation.reading import read_documents, untrainable
@@ -65,6 +66,7 @@ from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.text_checks import TEXT
 from app.tasks.shared.tokenizers import TOKENIZER_SETTINGS, TokenUnit
 from app.tasks.source import Faults, Reading, Source
+from app.tasks.workload import Workload
 from app.typedefs import Json
 
 MAX_UNKNOWN_SHARE = 0.02  # of the validation tokens; more cause a warning
@@ -138,6 +140,10 @@ class Generation:
     def defaults(self, summary: Json, options: GenerationOptions) -> Defaults:
         """Defaults by unit, and by how much text there is."""
         return Defaults(network_defaults(options), training_defaults(summary))
+
+    def workload(self, summary: Json, options: GenerationOptions, network: Json, training: Json) -> Workload:
+        """How much a training computes at once."""
+        return workload(summary, options, network, training)
 
     def sweep_metrics(self, summary: Json) -> dict[str, bool]:
         """Bits per character can be compared between units, perplexities cannot."""

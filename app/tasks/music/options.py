@@ -5,13 +5,15 @@ from typing import Annotated, Literal, TypedDict
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem
+from app.errors import Problem, pointer
 from app.tasks.contract import Prediction
 from app.tasks.media_members import too_few
 from app.tasks.music.reading import MIN_TRAIN_NOTES
+from app.tasks.workload import TRAIN_SHARE, Workload
 from app.typedefs import Json
 
 MIN_PIECES = 3  # one for each split
+MIN_EVENT_KINDS = 64  # that any coding has at least
 BPTT_EVENTS = 64  # through which the gradient goes
 NETWORK_DEFAULTS: Json = {
     "cell": "lstm",
@@ -122,3 +124,19 @@ def training_defaults(summary: Json) -> Json:
         "epochs": int(np.clip(ENOUGH_EVENTS // events, *EPOCH_BOUNDS)),
         "batch_size": int(np.clip(events // EVENTS_PER_STREAM, *BATCH_BOUNDS)),
     }
+
+
+def workload(summary: Json, options: MusicOptions, network: Json, training: Json) -> Workload:
+    """The size of a training, by its events: one stream that is cut in pieces."""
+    del options
+    events = max(1, int(TRAIN_SHARE * summary["train_events"]))
+    steps = min(training["bptt_steps"], events)
+    return Workload(
+        examples=-(-events // steps),
+        steps=steps,
+        steps_setting=pointer("training", "bptt_steps"),
+        inputs=network["embedding_size"],
+        outputs=MIN_EVENT_KINDS,
+        stepwise=True,
+        total_steps=events,
+    )

@@ -54,12 +54,14 @@ from app.tasks.music.options import (
     check_options,
     training_defaults,
     untrainable,
+    workload,
 )
 from app.tasks.music.preview import MusicPreviewRow, preview_pieces
 from app.tasks.music.reading import MIDI, StoredPieces, read_beginnings, read_pieces
 from app.tasks.preview import PreviewRows
 from app.tasks.shared.splits import SPLIT, partition_rows
 from app.tasks.source import Faults, Reading, Source
+from app.tasks.workload import Workload
 from app.typedefs import Json
 
 
@@ -126,6 +128,10 @@ class Music:
         """Defaults by how much music there is."""
         del options
         return Defaults(NETWORK_DEFAULTS, training_defaults(summary))
+
+    def workload(self, summary: Json, options: MusicOptions, network: Json, training: Json) -> Workload:
+        """How much a training computes at once."""
+        return workload(summary, options, network, training)
 
     def sweep_metrics(self, summary: Json) -> dict[str, bool]:
         """Nats per time step can be compared between codings of one grid, those per event cannot."""

@@ -6,22 +6,26 @@ from typing import Annotated, Literal, TypedDict
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem
+from app.errors import Problem, pointer
 from app.media.filterbank import FRAMES_A_SECOND, has_room
 from app.tasks.contract import Prediction
 from app.tasks.shared import tokenizers
+from app.tasks.workload import Workload, trained_examples
 from app.typedefs import Json
 
 DEFAULT_STRIDE, MAX_STRIDE = 3, 8
 KERNEL_STRIDES = 4  # windows of the convolution cover so many strides, less one frame
 MAX_BEAM_SIZE = 64
-TRAIN_SECONDS = 208_000.0  # of audio in all epochs together, by default
+TRAIN_SECONDS, LARGE_TRAIN_SECONDS = 208_000.0, 140_000.0  # of audio in all epochs together, by default
 MIN_EPOCHS, MAX_EPOCHS = 12, 100
 MIN_PATIENCE = 15  # epochs
 BATCH_SECONDS = 25.0  # of audio in a batch, about
 MIN_BATCH, MAX_BATCH = 4, 32
 SMALL_SECONDS = 1_800.0  # with less audio for training, a network learns texts by heart
 SMALL_WINDOW_SECONDS = 1.5
+LARGE_SECONDS = 3_600.0  # with more, it need not be varied much, and is learned in fewer epochs
+MASKING, LARGE_MASKING = 0.2, 0.05
+DROPOUT, LARGE_DROPOUT = 0.2, 0.05
 SHORT_CLIP_SECONDS = 1.0
 
 
@@ -64,11 +68,14 @@ class SpeechOptions(BaseModel):
         ),
     ] = 0.1
     masking: Annotated[
-        float,
+        float | None,
         Field(
-            ge=0, le=0.5, description="Share of a training spectrum hidden in time, and in bands; 0: none."
+            ge=0,
+            le=0.5,
+            description="Share of a training spectrum hidden in time, and in bands; 0: none. By default "
+            "0.2, but with more than an hour of audio 0.05.",
         ),
-    ] = 0.2
+    ] = None
     pauses: Annotated[
         bool, Field(description="Exchange the lengths of pauses in training clips, those at the ends too.")
     ] = True
@@ -159,6 +166,13 @@ def window_steps(options: SpeechOptions, train_seconds: float) -> int:
     return math.ceil(seconds * FRAMES_A_SECOND / options.stride)
 
 
+def masked_share(options: SpeechOptions, train_seconds: float) -> float:
+    """The share of training spectra that is hidden, for so many seconds of audio."""
+    if options.masking is None:
+        return MASKING if train_seconds < LARGE_SECONDS else LARGE_MASKING
+    return options.masking
+
+
 def default_batch_size(clip_seconds: float) -> int:
     """The power of two that makes batches of about `BATCH_SECONDS` from clips of so many seconds."""
     exponent = round(math.log2(BATCH_SECONDS / max(clip_seconds, 0.01)))
@@ -171,18 +185,21 @@ def default_hyperparameters(summary: Json) -> tuple[Json, Json]:
     One dropout mask for all steps takes a tenth less time than one for each.
     """
     seconds = max(float(summary["train_seconds"]), 1.0)
+    large = seconds >= LARGE_SECONDS
     network: Json = {
         "cell": "lstm",
         "layers": 2,
         "hidden_size": 128,
         "bidirectional": True,
-        "dropout": 0.2,
+        "dropout": LARGE_DROPOUT if large else DROPOUT,
         "input_dropout": 0.0,
         "variational_dropout": True,
         "embedding_size": 128,
         "layer_norm": True,
     }
-    epochs = min(max(round(TRAIN_SECONDS / seconds), MIN_EPOCHS), MAX_EPOCHS)
+    epochs = min(
+        max(round((LARGE_TRAIN_SECONDS if large else TRAIN_SECONDS) / seconds), MIN_EPOCHS), MAX_EPOCHS
+    )
     training: Json = {
         "epochs": epochs,
         "batch_size": default_batch_size(float(summary["lengths"]["median"])),
@@ -195,3 +212,17 @@ def default_hyperparameters(summary: Json) -> tuple[Json, Json]:
         "sorted_epochs": 1,
     }
     return network, training
+
+
+def workload(summary: Json, options: SpeechOptions, network: Json, training: Json) -> Workload:
+    """The size of a training, by how long its clips are."""
+    del training
+    frames = summary["lengths"]["median"] * FRAMES_A_SECOND * (1 - options.speed)
+    return Workload(
+        examples=trained_examples(summary["splits"]),
+        steps=max(1, int(frames / options.stride)),
+        steps_setting=pointer("options", "stride"),
+        inputs=network["embedding_size"],
+        outputs=1,
+        stepwise=True,
+    )

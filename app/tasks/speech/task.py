@@ -58,7 +58,9 @@ from app.tasks.speech.options import (
     SpeechPrediction,
     check_options,
     default_hyperparameters,
+    masked_share,
     window_steps,
+    workload,
 )
 from app.tasks.speech.reading import (
     AUDIO,
@@ -68,6 +70,7 @@ from app.tasks.speech.reading import (
     read_members,
     read_recordings,
 )
+from app.tasks.workload import Workload
 from app.typedefs import Json
 
 BASELINE_FIELDS = ("wer", "cer", "sentence_error_rate")
@@ -123,6 +126,10 @@ class Speech:
         del options
         return Defaults(*default_hyperparameters(summary))
 
+    def workload(self, summary: Json, options: SpeechOptions, network: Json, training: Json) -> Workload:
+        """How much a training computes at once."""
+        return workload(summary, options, network, training)
+
     def sweep_metrics(self, summary: Json) -> dict[str, bool]:
         """The error rates, of which less is better."""
         del summary
@@ -133,7 +140,9 @@ class Speech:
         del bptt_steps  # a transcript has one loss
         rows = partition_rows(arrays[SPLIT], seed)
         data, state = encode_clips(arrays, rows, options)
-        augmentation = Augmentation(options.speed, options.warp, options.masking, pauses=options.pauses)
+        seconds = float(data.frames.lengths[rows.train].sum()) / FRAMES_A_SECOND
+        masked = masked_share(options, seconds)
+        augmentation = Augmentation(options.speed, options.warp, masked, pauses=options.pauses)
         train = SpeechSplit(rows.train, data, options.stride, augmentation)
         return Plan(
             state=state,
@@ -147,7 +156,7 @@ class Speech:
             network={
                 "stride": options.stride,
                 "kernel": KERNEL_STRIDES * options.stride - 1,
-                "window": window_steps(options, float(train.lengths.sum()) / FRAMES_A_SECOND),
+                "window": window_steps(options, seconds),
             },
             warnings=_fit_warnings(train, options.stride),
         )

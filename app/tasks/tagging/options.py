@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem
+from app.errors import Problem, pointer
 from app.tasks.contract import Prediction
 from app.tasks.tagging.reading import MAX_SENTENCE_TOKENS
 from app.tasks.tagging.tag_schemes import PLAIN
+from app.tasks.workload import TRAIN_SHARE, Workload
 from app.typedefs import Json
 
 MANY_DISTINCT_WORDS = 20_000  # with more of them, words that occur once are not worth a vector each
@@ -155,3 +156,16 @@ def training_defaults(summary: Json, options: TaggingOptions) -> Json:
         "patience": epochs,
         "selection": "last" if learns_entities(summary, options) else "best",
     }
+
+
+def workload(summary: Json, options: TaggingOptions, network: Json, training: Json) -> Workload:
+    """The size of a training, by its sentences."""
+    del training
+    return Workload(
+        examples=max(1, int(TRAIN_SHARE * summary["train_sentences"])),
+        steps=max(1, min(int(summary["tokens_per_sentence"]["median"]), options.max_length)),
+        steps_setting=pointer("options", "max_length"),
+        inputs=network["embedding_size"],
+        outputs=summary["distinct_tags"],
+        stepwise=True,
+    )

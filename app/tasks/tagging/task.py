@@ -36,12 +36,14 @@ from app.tasks.tagging.options import (
     network_defaults,
     training_defaults,
     vocabulary_settings,
+    workload,
 )
 from app.tasks.tagging.reading import read_sentences
 from app.tasks.tagging.sentences import TOKENS, WORDS, Sentences, cut_sentences
 from app.tasks.tagging.summary import TaggingPreviewRow, preview_sentences
 from app.tasks.tagging.tag_schemes import PLAIN
 from app.tasks.tagging.vocabulary import learn_vocabulary, load_vocabulary
+from app.tasks.workload import Workload
 from app.typedefs import Json
 
 
@@ -131,6 +133,10 @@ class Tagging:
     def defaults(self, summary: Json, options: TaggingOptions) -> Defaults:
         """Defaults by whether entities are learned, and by the size of the data set."""
         return Defaults(network_defaults(summary, options), training_defaults(summary, options))
+
+    def workload(self, summary: Json, options: TaggingOptions, network: Json, training: Json) -> Workload:
+        """How much a training computes at once."""
+        return workload(summary, options, network, training)
 
     def sweep_metrics(self, summary: Json) -> dict[str, bool]:
         """The accuracy of tags and, where they mark entities, F1; of both, more is better."""

@@ -5,10 +5,11 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem
+from app.errors import Problem, pointer
 from app.tasks.contract import Prediction
 from app.tasks.shared import tokenizers
 from app.tasks.shared.text_checks import MAX_TEXT_CHARS
+from app.tasks.workload import MIN_VOCABULARY, TRAIN_SHARE, Workload, common_words
 from app.typedefs import Json
 
 DEFAULT_VOCABULARY_SIZES = {"bpe": 4_000, "word": 12_000, "character": 2_000}
@@ -143,3 +144,19 @@ def check_options(summary: Json, options: TranslationOptions) -> list[Problem]:
         detail = f"Every pair has a text of {words} words or more: none would be left to train on."
         problems.append(Problem("/options/max_length", detail))
     return problems
+
+
+def workload(summary: Json, options: TranslationOptions, network: Json, training: Json) -> Workload:
+    """The size of a training, by the words of the texts to write; byte pairs are at least as many."""
+    del training
+    target = summary["target"]
+    median = min(int(target["words_per_text"]["median"]), options.max_train_tokens)
+    words = common_words(TRAIN_SHARE * target["words"], options.max_vocabulary)
+    return Workload(
+        examples=max(1, int(TRAIN_SHARE * summary["pairs"])),
+        steps=max(1, median),
+        steps_setting=pointer("options", "max_length"),
+        inputs=network["embedding_size"],
+        outputs=words if options.tokens == "word" else MIN_VOCABULARY,
+        stepwise=True,
+    )

@@ -53,9 +53,11 @@ from app.tasks.translation.options import (
     TranslationParameters,
     TranslationPrediction,
     check_options,
+    workload,
 )
 from app.tasks.translation.preview import TranslationPreviewRow, preview_pairs
 from app.tasks.translation.reading import SOURCE, TARGET, Pairs, read_pairs
+from app.tasks.workload import Workload
 from app.typedefs import Json
 
 LENGTH_RATIO_QUANTILE = 0.99  # this share of the training pairs has at most the length ratio in the state
@@ -134,6 +136,10 @@ class Translation:
         """The same defaults for all pairs."""
         del summary, options
         return Defaults(NETWORK_DEFAULTS, TRAINING_DEFAULTS)
+
+    def workload(self, summary: Json, options: TranslationOptions, network: Json, training: Json) -> Workload:
+        """How much a training computes at once."""
+        return workload(summary, options, network, training)
 
     def sweep_metrics(self, summary: Json) -> dict[str, bool]:
         """How close translations are to the references."""

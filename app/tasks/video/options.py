@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem
+from app.errors import Problem, pointer
 from app.tasks.shared.label_weights import Calibrate, ClassWeights, class_weight_problems
+from app.tasks.workload import Workload, trained_examples
 from app.typedefs import Json
 
 MAX_VIDEO_BYTES = 1 << 26  # of one clip in a request
@@ -127,3 +128,16 @@ def default_hyperparameters(summary: Json) -> tuple[Json, Json]:
     low, high = EPOCHS_RANGE
     epochs = min(max(round(ENOUGH_CLIPS / max(summary.get("examples", 1), 1)), low), high)
     return NETWORK_DEFAULTS, TRAINING_DEFAULTS | {"epochs": epochs}
+
+
+def workload(summary: Json, options: VideoOptions, network: Json, training: Json) -> Workload:
+    """The size of a training, by the frames of its clips."""
+    del training
+    return Workload(
+        examples=trained_examples(summary["splits"]),
+        steps=max(1, min(int(summary["lengths"]["median"] / (options.stride or 1)), options.frames)),
+        steps_setting=pointer("options", "frames"),
+        inputs=network["embedding_size"] + options.channels * options.size**2,
+        outputs=summary["classes"],
+        stepwise=False,
+    )

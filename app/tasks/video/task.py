@@ -33,9 +33,11 @@ from app.tasks.video.options import (
     VideoParameters,
     check_options,
     default_hyperparameters,
+    workload,
 )
 from app.tasks.video.preview import VideoPreviewRow, preview_clips
 from app.tasks.video.reading import CLIPS, FIELDS, LABEL, LABELS, VIDEO, read_clips
+from app.tasks.workload import Workload
 from app.typedefs import Json
 
 # The frame-average network: single frames without their changes, no recurrence, the mean over the frames.
@@ -94,6 +96,10 @@ class VideoClassification:
         """Defaults that suit the number of clips."""
         del options
         return Defaults(*default_hyperparameters(summary))
+
+    def workload(self, summary: Json, options: VideoOptions, network: Json, training: Json) -> Workload:
+        """How much a training computes at once."""
+        return workload(summary, options, network, training)
 
     def sweep_metrics(self, summary: Json) -> dict[str, bool]:
         """Accuracy over clips, F1 averaged over labels, and the likelihood of the expected labels."""

@@ -38,15 +38,24 @@ class Lstm(ls.LitAPI):
         return Response(orjson.dumps({"outputs": [tensor(output)]}), media_type="application/json")
 
 
-if __name__ == "__main__":
-    api = Lstm(max_batch_size=64, batch_timeout=0.002, api_path="/infer")
+def serve(api: type[ls.LitAPI], path: str, port: int) -> None:
+    """Until the process is ended."""
     # `fast_queue` is documented for speed; 0.2.19 takes the argument and goes on with its usual queue.
-    server = ls.LitServer(api, accelerator="cpu", workers_per_device=1, fast_queue=True)
+    server = ls.LitServer(
+        api(max_batch_size=64, batch_timeout=0.002, api_path=path),
+        accelerator="cpu",
+        workers_per_device=1,
+        fast_queue=True,
+    )
     server.run(
         host="127.0.0.1",
-        port=int(sys.argv[1]),
+        port=port,
         num_api_servers=1,
         log_level="warning",
         access_log=False,
         generate_client_file=False,
     )
+
+
+if __name__ == "__main__":
+    serve(Lstm, "/infer", int(sys.argv[1]))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from app.infrastructure import notices
+from app.infrastructure.artifacts import digest_stored
 from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.services.jobs import leases
 from app.services.models.versions import TrainingOutcome
@@ -39,8 +40,9 @@ def publish(running: Service, directory: Path) -> int:
     prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
     for path in sorted(store(directory, lstm(), state=PLAN.state).iterdir()):
         running.state.storage.put(f"{prefix}/{path.name}", path)
+    sha256 = digest_stored(running.state.storage, prefix)
     with running.state.sessions.begin() as session:
-        version = leases.succeed(session, lease, TrainingOutcome(prefix, 12, 345, "ab" * 32, {}, {}))
+        version = leases.succeed(session, lease, TrainingOutcome(prefix, 12, 345, sha256, {}, {}))
     assert version is not None
     return version
 

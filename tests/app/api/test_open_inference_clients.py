@@ -254,7 +254,7 @@ def test_triton_loads_ahead(
 
 def artifact_of(running: Service, model: str) -> str:
     version = running.http.get(f"/v1/models/{model}/versions/1").json()
-    return f"artifacts/{version['job']}/1"
+    return f"artifacts/{version['job']}/1@{version['sha256']}"
 
 
 @pytest.mark.parametrize(

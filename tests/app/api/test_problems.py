@@ -41,6 +41,7 @@ KNOWN = {
     "Unavailable": (503, "unavailable", "2"),
     "DeadlinePassed": (504, "deadline-passed", None),
     "PredictionFailed": (500, "prediction-failed", None),
+    "ModelDamaged": (500, "model-damaged", None),
     "NoSpace": (507, "no-space", None),
 }
 

@@ -2,10 +2,11 @@
 
 import threading
 
+import pytest
 from sqlalchemy import Engine, inspect
 
 from app.database.engine import Base, make_engine
-from app.database.migrate import downgrade, is_current, schema_differences, upgrade
+from app.database.migrate import NewerDatabase, downgrade, is_current, schema_differences, upgrade
 
 SINGLE, SPLIT = "baf3be129779", "5d0c7e1f2a94"  # before and after aliases had shares
 SWEEPLESS = "8c41d6a07be3"  # before there were sweeps
@@ -113,6 +114,20 @@ def test_a_schema_difference_is_reported(engine: Engine) -> None:
         with engine.begin() as connection:
             connection.exec_driver_sql("alter table models add column stray integer")
         assert schema_differences(engine) != []
+
+
+def test_the_database_of_a_newer_release_is_told_as_such(engine: Engine) -> None:
+    with engine.begin() as connection:
+        (known,) = connection.exec_driver_sql("select version_num from alembic_version").scalars()
+        connection.exec_driver_sql("update alembic_version set version_num = 'ffff00001111'")
+    try:
+        with pytest.raises(NewerDatabase, match="newer release of Recurra, to ffff00001111"):
+            upgrade(engine)
+        assert not is_current(engine)
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"update alembic_version set version_num = '{known}'")  # noqa: S608
+    assert is_current(engine)
 
 
 def test_several_processes_may_migrate_at_once(database_url: str) -> None:

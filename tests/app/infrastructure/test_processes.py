@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from app.infrastructure.processes import ManagedProcess, is_alive, rotate_log
+from app.infrastructure.processes.managed import ManagedProcess, is_alive, rotate_log
 from tests.support.fixtures.servers import until
 
 SLEEPER = [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(600)"]
 PARENT = """
 import pathlib, signal, sys
-from app.infrastructure.processes import ManagedProcess
+from app.infrastructure.processes.managed import ManagedProcess
 child = ManagedProcess("child", [sys.executable, "-c", sys.argv[2]], pathlib.Path(sys.argv[1]))
 child.start()
 print(child.pid, flush=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.infrastructure import server_binary
-from app.infrastructure.server_binary import ServerMissing, redis_server_binary
+from app.infrastructure.processes import server_binary
+from app.infrastructure.processes.server_binary import ServerMissing, redis_server_binary
 
 
 def test_the_wheel_has_a_program_that_can_be_run() -> None:

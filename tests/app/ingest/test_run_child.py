@@ -16,6 +16,7 @@ from app.errors import DatasetInvalid, Invalid, NoSpace, Unavailable
 from app.ingest.child import read_upload
 from app.ingest.file_kinds import choose_format, compression, detect_format
 from app.ingest.limits import ArchiveLimits, FileLimits
+from app.ingest.memory_budget import FIRST_TRIAL_BYTES, MemoryBudget
 from app.ingest.run_child import NICENESS, ingest
 from app.media.errors import DecoderLost
 from app.media.limits import MediaLimits
@@ -432,3 +433,39 @@ def test_names_decide_between_kinds_of_text() -> None:
     assert detect_format(("txt", "jsonl"), "play.txt", b"To be") == "txt"
     assert detect_format(("csv", "jsonl"), "play.doc", b"To be") == "csv"
     assert detect_format(("zip",), "clips", b"PK\x03\x04") == "zip"
+
+
+MEMORY = """
+import json, os, sys
+spec = json.load(sys.stdin)
+with open("{log}", "a") as log:
+    print(spec["memory_bytes"], file=log)
+if spec["memory_bytes"] < {enough}:
+    {failing}
+print(json.dumps({{"ok": True, "format": "csv", "summary": {{}}, "warnings": []}}))
+"""
+REFUSE = (
+    """print(json.dumps({"ok": False, "out_of_memory": True, "message": "m", "problems": []})); sys.exit()"""
+)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("failing", ["os.abort()", REFUSE])
+def test_a_small_file_that_needs_much_memory_is_read_with_more(
+    tmp_path: Path, child: Callable[[str], str], failing: str
+) -> None:
+    path, out = upload(tmp_path, table(*DAYS))
+    log, total = tmp_path / "log", 2 << 30
+    fields: dict[str, Any] = {"task": "forecasting", "format": "csv", "columns": {}, "seconds": 60.0}
+    limits = FileLimits(memory=MemoryBudget(total))
+    for enough in (total, total + 1):
+        log.unlink(missing_ok=True)
+        module = child(MEMORY.format(log=log, enough=enough, failing=failing))
+        if enough > total:
+            with pytest.raises(DatasetInvalid):
+                ingest(path, out=out, limits=limits, module=module, **fields)
+        else:
+            ingest(path, out=out, limits=limits, module=module, **fields)
+        assert log.read_text().split() == [str(FIRST_TRIAL_BYTES), str(total)]
+    with limits.memory.reserve(total, 0.0):
+        pass  # all of it was given back

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.infrastructure.processes import is_alive
+from app.infrastructure.processes.managed import is_alive
 from app.media.decoder import MAX_DECODERS, DecoderPool, MediaDecoder, limit_decoding, process_decoder
 from app.media.errors import DecoderLost, MediaError
 from app.media.limits import MediaLimits

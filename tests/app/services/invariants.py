@@ -80,7 +80,8 @@ def check_change(before: Snapshot, now: Snapshot) -> None:
         claims = Counter(_statuses(now.events[job_id]))[RUNNING] - Counter(_statuses(lines))[RUNNING]
         assert new.attempt == old.attempt + claims
         assert new.crashes >= old.crashes
-        assert new.failures >= old.failures
+        assert new.failures >= old.failures or new.stored_steps > old.stored_steps
+        assert new.stored_steps >= old.stored_steps
         assert old.started_at in {None, new.started_at}
         assert old.cancel_requested_at in {None, new.cancel_requested_at}
     for job_id in before.jobs.keys() - now.jobs.keys():
@@ -98,7 +99,7 @@ def _check_row(job: Row[Any]) -> None:
     assert job.cancel_requested_at is None or job.status in {RUNNING, Status.CANCELLED}
     assert job.due_at is None or not runs
     assert (job.error_code is not None) == (job.error_message is not None) == (job.status == Status.FAILED)
-    assert 0 <= job.crashes <= MAX_CRASHES
+    assert 0 <= job.crashes - job.excused_crashes <= MAX_CRASHES
     assert 0 <= job.failures <= MAX_FAILURES
 
 

@@ -23,6 +23,8 @@ class JobModel:
     status: Status = Status.QUEUED
     attempt: int = 0
     crashes: int = 0
+    steps: int = 0  # in the farthest checkpoint
+    excused: int = 0  # crashes before it
     failures: int = 0
     cancel: bool = False
     pause: bool = False
@@ -67,6 +69,9 @@ class JobModel:
         """Its worker renews the lease and may report progress."""
         self.lease = seconds
         self.events.extend(lines)
+        steps = max((data["step"] for kind, data in lines if kind == "checkpoint"), default=0)
+        if steps > self.steps:
+            self.steps, self.excused, self.failures = steps, self.crashes, 0
         self.progress = self.progress if progress is None else progress
         self.metrics = self.metrics if metrics is None else metrics
 
@@ -103,8 +108,11 @@ class JobModel:
         """Its worker or child is lost."""
         if self.cancel:
             self.stop()
-        elif self.crashes == MAX_CRASHES:
-            message = "The worker was lost 4 times while it ran this job, most likely for want of memory"
+        elif self.crashes - self.excused == MAX_CRASHES:
+            message = (
+                "The worker was lost 4 times while it ran this job, without progress in between, most likely "
+                "for want of memory"
+            )
             advice = "; try a smaller batch_size, hidden_size or context_length"
             self.fail("worker_lost", message + (advice if self.kind == "train" else ""))
         else:
@@ -169,6 +177,8 @@ def read_job(now: Snapshot, job_id: str) -> Json:
         "status": row.status,
         "attempt": row.attempt,
         "crashes": row.crashes,
+        "steps": row.stored_steps,
+        "excused": row.excused_crashes,
         "failures": row.failures,
         "cancel": row.cancel_requested_at is not None,
         "pause": row.pause_requested_at is not None,

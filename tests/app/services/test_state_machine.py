@@ -44,7 +44,10 @@ Report = tuple[Json | None, Json | None, list[tuple[str, Json]]]
 REPORTS: st.SearchStrategy[Report] = st.tuples(
     st.sampled_from([None, {"fraction": 0.25}, {"fraction": 0.5, "eta_seconds": 3.0}]),
     st.sampled_from([None, {"train_loss": 1.0}, {"train_loss": 0.5, "valid_loss": 0.7}]),
-    st.lists(st.sampled_from([("epoch", {"epoch": 1}), ("checkpoint", {"step": 3})]), max_size=2),
+    st.lists(
+        st.sampled_from([("epoch", {"epoch": 1}), ("checkpoint", {"step": 3}), ("checkpoint", {"step": 5})]),
+        max_size=2,
+    ),
 )
 
 

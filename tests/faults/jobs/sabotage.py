@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.tables import Job
-from app.infrastructure import processes
+from app.infrastructure.processes import managed
 from app.services.jobs import checkpoints, leases
 from app.services.jobs import reaper as rounds
 from app.states import Status
@@ -159,7 +159,7 @@ def second_ring() -> None:
 
 def tie() -> None:
     """What `recurra up` starts may outlive it."""
-    put(processes, dying_with=lambda *_: None)
+    put(managed, dying_with=lambda *_: None)
 
 
 def tidy() -> None:

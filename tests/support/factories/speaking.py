@@ -10,6 +10,7 @@ import numpy as np
 
 from app.database.tables import Job
 from app.identifiers import new_id
+from app.infrastructure.artifacts import digest_stored
 from app.media.limits import MediaLimits
 from app.media.midi import decode_midi
 from app.services.jobs import leases
@@ -146,10 +147,11 @@ def publish(running: Service, directory: Path, model: str, task: str) -> int:
         leases.claim(session, job.id, "worker_test", 60)
         lease = Lease(job.id, 1)
         prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
-        version = leases.succeed(session, lease, TrainingOutcome(prefix, 12, 345, "ab" * 32, {}, {}))
+        for path in sorted(directory.iterdir()):
+            running.state.storage.put(f"{prefix}/{path.name}", path)
+        sha256 = digest_stored(running.state.storage, prefix)
+        version = leases.succeed(session, lease, TrainingOutcome(prefix, 12, 345, sha256, {}, {}))
     assert version is not None
-    for path in sorted(directory.iterdir()):
-        running.state.storage.put(f"{prefix}/{path.name}", path)
     return version
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from app.arrays import Array, Ints
 from app.errors import NotFound, Unavailable
+from app.infrastructure.artifacts import digest_files
 from app.tasks.contract import Input, Output
 from app.tasks.forecasting.encoding import input_width
 from app.tasks.forecasting.inference import ForecastingParameters
@@ -271,6 +272,7 @@ def request(place: Place, out: Path) -> Json:
         "device": "cpu",
         "data_dir": str(place.data),
         "model_dir": str(place.model),
+        "sha256": digest_files(place.model.iterdir()),
         "out_dir": str(out),
     }
 

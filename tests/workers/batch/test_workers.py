@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from app.database.tables import Job, Model, ModelVersion
+from app.infrastructure.artifacts import digest_stored
 from app.services.jobs import batch_predictions
 from app.states import Status
 from tests.app.services.jobs.test_leases import submit
@@ -40,7 +41,7 @@ def rig(
             ModelVersion(
                 model="m", version=1, job_id="job_0", dataset_id="ds_0", task="forecasting", network={},
                 options={}, parameters=1, metrics={}, baseline={}, artifact="artifacts/m", bytes=1,
-                sha256="0",
+                sha256=digest_stored(made.storage, "artifacts/m"),
             )
         )  # fmt: skip
     yield made

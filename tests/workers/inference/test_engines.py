@@ -15,6 +15,7 @@ from onnx import helper
 
 from app.arrays import Floats, Ints
 from app.errors import NotFound
+from app.infrastructure.artifacts import digest_files
 from tests.support.factories.networks import lstm, store
 from workers.inference.artifact_cache import ArtifactCache, DamagedArtifact, FetchFailed
 from workers.inference.engines import (
@@ -182,6 +183,21 @@ def test_a_damaged_artifact_leaves_nothing_in_the_cache(
     with pytest.raises(DamagedArtifact, match="sha256"):
         cache.directory("a/1")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_files_altered_together_with_their_manifest_are_not_loaded(
+    shelf: FakeStore, cache: ArtifactCache
+) -> None:
+    shelf.add("a/1")
+    reference = f"a/1@{digest_files((shelf.root / 'a/1').iterdir())}"
+    original = (cache.directory(reference) / "model.onnx").read_bytes()
+    assert shelf.fetched == ["a/1"]
+    store(cache.directory(reference), lstm(seed=1))  # in the cache: it is fetched again
+    assert (cache.directory(reference) / "model.onnx").read_bytes() == original
+    shelf.add("a/1", seed=1)
+    store(cache.directory(reference), lstm(seed=1))
+    with pytest.raises(DamagedArtifact, match="the database's"):
+        cache.directory(reference)
 
 
 def test_another_process_may_be_faster(shelf: FakeStore, tmp_path: Path) -> None:

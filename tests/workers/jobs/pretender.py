@@ -43,7 +43,7 @@ def main() -> None:
     behave(request, behaviour, stop)
 
 
-def behave(request: dict[str, Any], behaviour: str, stop: threading.Event) -> None:  # noqa: C901
+def behave(request: dict[str, Any], behaviour: str, stop: threading.Event) -> None:  # noqa: C901, PLR0912
     if behaviour == "slow":
         stop.wait(1.5)
     if behaviour in {"done", "slow"}:
@@ -64,6 +64,10 @@ def behave(request: dict[str, Any], behaviour: str, stop: threading.Event) -> No
         send(type="failed", code="diverged", message="The loss is not finite")
     elif behaviour == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif behaviour == "gluttony":
+        food = []
+        while True:
+            food.append(b"x" * (16 << 20))
     elif behaviour == "noise":
         sys.stdout.write("what a library prints\n")
         send(type="failed", code="diverged", message="after noise")

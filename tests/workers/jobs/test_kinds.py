@@ -16,6 +16,7 @@ from sqlalchemy import delete, update
 from app.database.engine import Sessions
 from app.database.tables import Job, Model, ModelVersion
 from app.identifiers import new_id
+from app.infrastructure.artifacts import digest_stored
 from app.infrastructure.storage import Storage
 from app.services.jobs import batch_predictions, control, queries
 from app.states import Status
@@ -101,7 +102,7 @@ def rig(sessions: Sessions, storage: Storage, tmp_path: Path, files: Path) -> Ri
         session.add(
             ModelVersion(
                 model="m", version=1, job_id="job_0", dataset_id="ds_0", task="forecasting", parameters=1,
-                artifact="artifacts/m", bytes=1, sha256="0", **row,
+                artifact="artifacts/m", bytes=1, sha256=digest_stored(storage, "artifacts/m"), **row,
             )
         )  # fmt: skip
     return Rig(sessions, storage, tmp_path / "work")

@@ -132,6 +132,30 @@ def test_a_child_that_dies_puts_the_job_back(
     assert leftovers(tmp_path) == []
 
 
+def test_a_child_that_takes_more_memory_than_it_may_ends_its_job_at_once(
+    supervise: Callable[..., Supervisor], sessions: Sessions, job_id: str, tmp_path: Path
+) -> None:
+    supervise("gluttony", memory_bytes=128 << 20).run()
+    ended = job(sessions, job_id)
+    assert (ended.status, ended.error_code, ended.attempt) == (Status.FAILED, "out_of_memory", 1)
+    assert "more memory than the 0.125 GiB it may take" in (ended.error_message or "")
+    assert leftovers(tmp_path) == []
+
+
+def test_a_child_that_the_kernel_ended_for_want_of_memory_ends_its_job_at_once(
+    supervise: Callable[..., Supervisor],
+    sessions: Sessions,
+    job_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kills = iter((3, 4))
+    monkeypatch.setattr("workers.process.memory.count_oom_kills", lambda: next(kills))
+    supervise("crash").run()
+    assert (job(sessions, job_id).status, job(sessions, job_id).error_code) == (
+        Status.FAILED, "out_of_memory",
+    )  # fmt: skip
+
+
 def test_a_database_that_is_away_while_a_job_is_prepared_charges_nothing(
     supervise: Callable[..., Supervisor], sessions: Sessions, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

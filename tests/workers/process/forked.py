@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from app.infrastructure.processes import die_with_parent
+from app.infrastructure.processes.managed import die_with_parent
 
 IMPORTED_BY = os.getpid()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.infrastructure.processes import is_alive
+from app.infrastructure.processes.managed import is_alive
 from tests.support.fixtures.servers import until
 from workers.process.fork_server import ForkedProcess, ForkServer, LaunchStopped
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.infrastructure.processes import is_alive
+from app.infrastructure.processes.managed import is_alive
 from tests.support.fixtures.servers import until
 
 CHILD = """

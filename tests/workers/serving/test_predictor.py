@@ -15,7 +15,7 @@ import pytest
 
 from app.arrays import Floats, Ints
 from app.errors import DeadlinePassed, NotFound, PredictionFailed, Unavailable
-from app.infrastructure.processes import is_alive
+from app.infrastructure.processes.managed import is_alive
 from app.infrastructure.storage import Storage
 from app.lanes import Lane, RequestConsumer
 from tests.support.factories.networks import lstm, store

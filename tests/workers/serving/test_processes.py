@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from app.database.engine import make_engine, make_sessions
 from app.database.migrate import upgrade
 from app.database.tables import Worker
-from app.infrastructure.processes import is_alive
+from app.infrastructure.processes.managed import is_alive
 from app.lanes import PredictorPresence, RequestConsumer
 from app.settings import Settings, usable_cores
 from tests.support.fixtures.servers import Valkey, until

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from app.errors import DeadlinePassed, PredictionFailed
-from app.infrastructure.processes import is_alive
+from app.infrastructure.processes.managed import is_alive
 from app.lanes import Answer, Lane, PartialAnswer
 from app.tasks.contract import END
 from tests.support.factories.networks import lstm, store

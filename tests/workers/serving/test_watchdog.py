@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from app.errors import DeadlinePassed, Unavailable
-from app.infrastructure.processes import is_alive
+from app.infrastructure.processes.managed import is_alive
 from app.lanes import Lane, RequestConsumer, wire
 from tests.support.factories.networks import lstm, store
 from tests.support.fakes.lanes import open_lane

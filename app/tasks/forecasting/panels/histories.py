@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Histories:
     def __len__(self) -> int:
         return len(self.first)
 
-    @property
+    @cached_property
     def lengths(self) -> Array:
         """Points of each history, (n,)."""
         lengths: Array = self.origin - self.first
@@ -79,15 +80,18 @@ def expand_covariates(covariates: Array, specs: Sequence[Json]) -> Array:
 
     A missing entry is zero.
     """
-    parts = [np.zeros((len(covariates), 0), np.float32)]
+    expanded = np.empty((len(covariates), expanded_width(specs)), np.float32)
+    position = 0
     for column, spec in zip(covariates.T, specs, strict=True):
-        if spec["levels"]:
-            parts.append((column[:, None] == np.arange(len(spec["levels"]))).astype(np.float32))
+        levels = len(spec["levels"])
+        if levels:
+            expanded[:, position : position + levels] = column[:, None] == np.arange(levels)
         else:
-            scaled = np.nan_to_num((column.astype(np.float64) - spec["mean"]) / spec["std"], nan=0.0)
-            limited = np.clip(scaled, -MAX_STANDARDIZED, MAX_STANDARDIZED)
-            parts.append(limited.astype(np.float32)[:, None])
-    return np.concatenate(parts, axis=1)  # (points, width)
+            scaled = (column.astype(np.float64) - spec["mean"]) / spec["std"]
+            limited = np.minimum(np.maximum(scaled, -MAX_STANDARDIZED), MAX_STANDARDIZED)
+            expanded[:, position] = np.where(np.isnan(limited), 0.0, limited)
+        position += levels or 1
+    return expanded
 
 
 def expanded_width(specs: Sequence[Json]) -> int:

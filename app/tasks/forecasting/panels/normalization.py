@@ -22,6 +22,7 @@ class NormalizedHistories:
     """
 
     transforms: Transforms
+    history: Array  # (rows, time) measured values, NaN = missing
     season: Array  # (rows,) points in a season; 0 = none
     effects: Array  # (rows, time + horizon) seasonal component of z
     observed: Array  # (rows, time) bool
@@ -54,33 +55,33 @@ def normalize(state: Json, values: Array, lengths: Array, base_season: int) -> N
     history = np.where(np.arange(time) < lengths[:, None], values[:, :time], np.nan)
     transforms = choose_transforms(history, state["transform"])
     z = transforms.forward(values)
-    observed = np.isfinite(history)
     if base_season:
-        return _normalize_by_last_season(state, transforms, z, observed, lengths, base_season)
-    return _normalize_by_level(state, transforms, z, observed, lengths)
+        return _normalize_by_last_season(state, transforms, history, z, lengths, base_season)
+    return _normalize_by_level(state, transforms, history, z, lengths)
 
 
 def _normalize_by_level(
-    state: Json, transforms: Transforms, z: Array, observed: Array, lengths: Array
+    state: Json, transforms: Transforms, history: Array, z: Array, lengths: Array
 ) -> NormalizedHistories:
     """Remove the seasonal indices if the test finds a season; forecasts are relative to the last level."""
-    time = observed.shape[1]
-    has_gaps = not np.array_equal(observed.sum(axis=1), lengths)
+    time, observed = history.shape[1], np.isfinite(history)
+    has_gaps = bool((observed.sum(axis=1) != lengths).any())
     past = np.where(observed, z[:, :time], 0.0)
     season, effects = _seasonal_effects(
         past, observed, lengths, state["seasons"], z.shape[1], has_gaps=has_gaps
     )
     target = z - effects if season.any() else z
     level = np.where(observed, target[:, :time], 0.0)
-    moves = np.zeros(level.shape)
     if has_gaps:
         level = np.take_along_axis(level, latest_or_first(observed), axis=1)
-        moves[:, 1:] = np.abs(np.diff(level, axis=1))
-    else:
-        moves[:, 1:] = np.where(observed[:, 1:], np.abs(np.diff(level, axis=1)), 0.0)
+    moves = np.zeros(level.shape)
+    moves[:, 1:] = np.abs(level[:, 1:] - level[:, :-1])
+    if not has_gaps:  # what is behind the end of a row did not move
+        moves[~observed] = 0.0
     scale, count = causal_scales(moves, observed, state["memory"], state["usual"], has_gaps=has_gaps)
     return NormalizedHistories(
         transforms=transforms,
+        history=history,
         season=season,
         effects=effects,
         observed=observed,
@@ -88,7 +89,7 @@ def _normalize_by_level(
         base=level,
         scale=scale,
         target=target,
-        seasonal_change=np.broadcast_to(0.0, z.shape),
+        seasonal_change=np.zeros(z.shape),
         trainable=np.broadcast_to(count >= 1, observed.shape),
     )
 
@@ -107,10 +108,10 @@ def _seasonal_effects(
 
 
 def _normalize_by_last_season(
-    state: Json, transforms: Transforms, z: Array, observed: Array, lengths: Array, season: int
+    state: Json, transforms: Transforms, history: Array, z: Array, lengths: Array, season: int
 ) -> NormalizedHistories:
     """Subtract the season before; forecasts are relative to the seasonal naive forecast."""
-    time = observed.shape[1]
+    time, observed = history.shape[1], np.isfinite(history)
     past = np.where(observed, z[:, :time], np.nan)
     before, seasonal_change = previous_season(past, season, z.shape[1])
     target = z - before  # NaN without a value one season before
@@ -123,6 +124,7 @@ def _normalize_by_last_season(
     mean = row_sums(np.where(observed, past, 0.0)) / np.maximum(observed.sum(axis=1), 1)
     return NormalizedHistories(
         transforms=transforms,
+        history=history,
         season=np.full(len(z), season),
         effects=np.where(np.isfinite(before), before, mean[:, None]),
         observed=known,

@@ -76,8 +76,7 @@ def forecast_terms(state: Json, histories: Histories, normalized: NormalizedHist
     horizon, lengths = state["horizon"], histories.lengths
     index, last = np.arange(len(lengths)), lengths - 1
     ahead = lengths[:, None] + np.arange(horizon)
-    time = int(lengths.max())
-    history = np.where(np.arange(time) < lengths[:, None], histories.values(time), np.nan)
+    history = normalized.history
     ascending = np.sort(history, axis=1)  # NaN at the end
     counts = np.isfinite(history).sum(axis=1)
     rows = np.zeros((len(lengths), SCALARS + 2 * horizon))

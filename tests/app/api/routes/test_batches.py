@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.infrastructure.artifacts import digest_stored
 from app.services.jobs import batch_predictions, leases
 from app.services.jobs.leases import Lease
 from app.services.models.versions import TrainingOutcome
@@ -26,8 +27,9 @@ def published(service: Service, directory: Path, model: str = "demand") -> int:
     artifact(directory, series_set(waves(4, 60, season=12), "MS"))
     for path in directory.iterdir():
         service.state.storage.put(f"{prefix}/{path.name}", path)
+    sha256 = digest_stored(service.state.storage, prefix)
     with service.state.sessions.begin() as session:
-        number = leases.succeed(session, lease, TrainingOutcome(prefix, 1, 2, "ab", {}, {}))
+        number = leases.succeed(session, lease, TrainingOutcome(prefix, 1, 2, sha256, {}, {}))
     assert number is not None
     return number
 

@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from app.database.tables import ModelVersion
+from app.services.models import versions as models
+from tests.support.factories.networks import lstm, store
 from tests.support.fakes.lanes import fake_predictor
 from tests.support.fixtures.servers import Valkey, until
 from tests.support.fixtures.service import Service, problem, service
@@ -74,6 +76,16 @@ def test_an_artifact_is_a_zip_of_the_version(two: Service) -> None:
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
         assert set(archive.namelist()) >= {"manifest.json", "model.onnx"}
+
+
+def test_an_artifact_altered_with_its_manifest_is_not_handed_out(two: Service, tmp_path: Path) -> None:
+    assert two.http.get("/v1/models/demand/versions/1/artifact").status_code == 200
+    with two.state.sessions() as session:
+        prefix = models.get_version(session, "demand", 1).artifact
+    for path in store(tmp_path / "other", lstm(seed=9), state={}).iterdir():
+        two.state.storage.put(f"{prefix}/{path.name}", path)
+    answer = two.http.get("/v1/models/demand/versions/1/artifact")
+    assert problem(answer, 500)["type"] == "/problems/model-damaged"
 
 
 def test_an_alias_moves_and_goes(two: Service) -> None:
@@ -175,7 +187,7 @@ def test_predictors_load_ahead_what_an_alias_will_need(
 ) -> None:
     two.version(tmp_path / "three")
     with two.state.readers() as session:
-        stored = {row.version: row.artifact for row in session.scalars(select(ModelVersion))}
+        stored = {row.version: models.reference(row) for row in session.scalars(select(ModelVersion))}
     ordered: list[str] = []
 
     def message(*versions: int) -> bool:

@@ -21,7 +21,7 @@ from app.cli.stack.embedded_servers import (
 from app.database.engine import db_now, make_engine, make_sessions
 from app.database.tables import Job
 from app.infrastructure.broker import Broker
-from app.infrastructure.processes import ManagedProcess
+from app.infrastructure.processes.managed import ManagedProcess
 from app.services.jobs.dispatcher import Dispatcher
 from app.settings import Settings
 from tests.app.services.jobs.test_leases import submit

@@ -22,7 +22,7 @@ from app.cli.stack.parts import (
     open_listener,
     url_of,
 )
-from app.infrastructure.processes import ManagedProcess
+from app.infrastructure.processes.managed import ManagedProcess
 from app.settings import Settings
 from tests.support.fixtures.servers import until
 

@@ -225,6 +225,38 @@ def test_a_job_that_kills_its_workers_fails_in_the_end(sessions: Sessions, job_i
         assert "batch_size" in (job.error_message or "")
 
 
+@pytest.mark.parametrize("kind", ["step", "part"])
+def test_a_training_of_three_days_survives_a_loss_an_hour(sessions: Sessions, job_id: str, kind: str) -> None:
+    for hour in range(72):
+        lease = claimed(sessions, job_id)
+        with sessions.begin() as session:
+            assert leases.renew(session, lease, 60, None, None, [("checkpoint", {kind: hour + 1})])
+            if hour % 2:
+                leases.release(session, lease, crashed=True)
+            else:
+                leases.retry(session, lease, "storage", "The artifact store failed.")
+                session.execute(update(Job).values(due_at=None))
+    lease = claimed(sessions, job_id)
+    with sessions.begin() as session:
+        assert leases.succeed(session, lease, OUTCOME) == 1
+        assert session.get_one(Job, job_id).crashes == 36
+
+
+def test_progress_that_was_stored_before_excuses_nothing(sessions: Sessions, job_id: str) -> None:
+    """A job that is lost at the same step each time takes the checkpoint before it again and again."""
+    for loss in range(leases.MAX_CRASHES + 2):
+        assert status(sessions, job_id) == Status.QUEUED
+        lease = claimed(sessions, job_id)
+        with sessions.begin() as session:
+            if loss:  # the first attempt comes to nothing
+                leases.renew(session, lease, 60, None, None, [("checkpoint", {"step": 7})])
+            leases.release(session, lease, crashed=True)
+    with sessions() as session:
+        job = session.get_one(Job, job_id)
+        assert (job.status, job.error_code) == (Status.FAILED, "worker_lost")
+        assert "4 times while it ran this job, without progress" in (job.error_message or "")
+
+
 def test_a_release_charges_no_crash(sessions: Sessions, job_id: str) -> None:
     for _ in range(leases.MAX_CRASHES + 3):
         lease = claimed(sessions, job_id)

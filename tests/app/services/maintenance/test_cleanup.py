@@ -7,18 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event, select, update
+from sqlalchemy import Engine, delete, event, select, update
 
 from app.database.engine import Sessions, db_now
-from app.database.tables import Dataset, IdempotencyKey, Job, ModelVersion, Worker
+from app.database.tables import Dataset, IdempotencyKey, Installation, Job, ModelVersion, Worker
 from app.identifiers import new_id
 from app.infrastructure.storage import Storage, StoredFile
 from app.services import datasets
 from app.services.idempotency import RETENTION_SECONDS
 from app.services.jobs import batch_predictions, leases
 from app.services.jobs.leases import Lease
-from app.services.maintenance import cleanup
-from app.services.maintenance.cleanup import GRACE_SECONDS, WORKER_ROW_SECONDS, WrongDatabase
+from app.services.maintenance import cleanup, ownership
+from app.services.maintenance.cleanup import GRACE_SECONDS, WORKER_ROW_SECONDS
+from app.services.maintenance.ownership import Owner, WrongDatabase
 from app.services.models.versions import TrainingOutcome
 from app.states import LIVE, Status
 from tests.app.services.jobs.test_leases import claimed, submit
@@ -41,6 +42,7 @@ class Rig:
         self.source = directory / "source"
         self.source.write_bytes(b"12345")
         self.data_dir.mkdir()
+        cleanup.renew_mark(sessions, storage)
 
     def put(self, key: str, seconds: float = OLD) -> str:
         """A file stored so long ago."""
@@ -95,8 +97,8 @@ def row(dataset_id: str) -> Dataset:
     return Dataset(id=dataset_id, summary={}, warnings=[], **facts)
 
 
-def succeed(sessions: Sessions, lease: Lease) -> None:
-    outcome = TrainingOutcome(f"artifacts/{lease.job_id}/{lease.attempt}", 1, 5, "0", {}, {})
+def succeed(sessions: Sessions, lease: Lease, sha256: str = "0") -> None:
+    outcome = TrainingOutcome(f"artifacts/{lease.job_id}/{lease.attempt}", 1, 5, sha256, {}, {})
     with sessions.begin() as session:
         assert leases.succeed(session, lease, outcome) is not None
 
@@ -182,16 +184,130 @@ def test_what_was_not_made_here_is_left_alone(rig: Rig) -> None:
     assert set(keys) - {"other/y"} == set(rig.keys())
 
 
-def test_an_empty_database_takes_nothing_from_a_full_store(rig: Rig) -> None:
+def test_a_store_without_a_mark_is_claimed_when_the_database_knows_a_file_of_it(rig: Rig) -> None:
+    rig.storage.delete_file(ownership.MARK_KEY)
     rig.put(f"datasets/{new_id('ds')}/content")
     left = rig.directory("incoming/tmp1")
-    with pytest.raises(WrongDatabase, match="is this the store's database"):
-        rig.clean_up()
-    assert len(rig.keys()) == 1
-    assert left.exists()
-    rig.dataset()
+    known = rig.dataset()  # a row, but of no file in the store
+    for _ in range(2):
+        with pytest.raises(WrongDatabase, match="The store is not this database's"):
+            rig.clean_up()
+        assert len(rig.keys()) == 1
+        assert left.exists()
+        assert rig.storage.keys("") == rig.keys()  # it was not claimed either
+    needed = rig.put(f"datasets/{known}/content")
     rig.clean_up()
-    assert rig.keys() == []
+    assert rig.keys() == [needed]
+
+
+@pytest.mark.parametrize("mark", [None, b"", b"[]", b'{"installation": "ins_other", "number": 1}'])
+def test_nothing_is_deleted_from_the_store_of_another_installation(rig: Rig, mark: bytes | None) -> None:
+    if mark is None:
+        with rig.sessions.begin() as session:  # the store's database was lost, and this is a new one
+            session.execute(delete(Installation))
+    else:
+        rig.storage.write(ownership.MARK_KEY, mark)
+    rig.job()
+    keys = {rig.put(f"datasets/{new_id('ds')}/content"), rig.put(f"artifacts/{new_id('job')}/1/model.onnx")}
+    half = rig.root / f"{min(keys)}#1"  # an unfinished write
+    half.write_bytes(b"half")
+    aged(half, OLD)
+    before = b"".join(rig.storage.read(ownership.MARK_KEY))
+    with pytest.raises(WrongDatabase, match="Nothing in the store is deleted"):
+        rig.clean_up(0)
+    assert set(rig.keys()) == keys
+    assert half.exists()
+    assert rig.leftovers() == set()
+    assert b"".join(rig.storage.read(ownership.MARK_KEY)) == before
+
+
+def restore(rig: Rig, copy: dict[str, object]) -> None:
+    """The database as it was when the copy was made, as far as the store is concerned."""
+    with rig.sessions.begin() as session:
+        session.execute(delete(Dataset))
+        session.execute(update(Installation).values(**copy))
+
+
+def backup(rig: Rig) -> dict[str, object]:
+    with rig.sessions() as session:
+        row = session.get_one(Installation, ownership.ONLY)
+        return {"marks": row.marks, "marked_at": row.marked_at, "restored": row.restored}
+
+
+def test_a_restored_database_deletes_nothing_newer_than_itself(rig: Rig) -> None:
+    day = 86400.0
+    orphan = rig.put(f"datasets/{new_id('ds')}/content", seconds=3 * day)
+    copy = backup(rig) | {"marked_at": rig.storage.now() - 2 * day}
+    rig.clean_up()
+    assert orphan not in set(rig.keys())
+    lost = rig.put(f"datasets/{rig.dataset()}/content", seconds=day)
+    orphan = rig.put(f"datasets/{new_id('ds')}/content", seconds=3 * day)
+    restore(rig, copy)
+    with rig.sessions() as session:  # before the mark is renewed, as `recurra doctor` finds it
+        kept = [group.keys for group in cleanup.find_kept(session, rig.storage)]
+    assert kept == [(lost,)]
+    assert rig.orphans() == {orphan.removesuffix("/content")}
+    for _ in range(3):
+        rig.clean_up()
+        assert rig.keys() == [lost]
+    later = rig.put(f"datasets/{new_id('ds')}/content", seconds=0)
+    aged(rig.root / later, -60)
+    assert rig.orphans(seconds=-120) == {later.removesuffix("/content")}
+
+
+def test_a_restored_database_of_an_older_release_keeps_what_it_does_not_know(rig: Rig) -> None:
+    known = rig.put(f"datasets/{rig.dataset()}/content")
+    lost = rig.put(f"datasets/{new_id('ds')}/content", seconds=3 * 86400)
+    mark = ownership.read_mark(rig.storage)
+    with rig.sessions.begin() as session:
+        session.execute(delete(Installation))
+    assert rig.orphans() == set()
+    assert cleanup.renew_mark(rig.sessions, rig.storage) is Owner.THIS
+    rig.clean_up()
+    assert set(rig.keys()) == {known, lost}
+    now = ownership.read_mark(rig.storage)
+    assert mark is not None
+    assert now is not None
+    assert (now.installation, now.number > mark.number) == (mark.installation, True)
+
+
+def test_a_database_newer_than_the_mark_is_the_stores(rig: Rig) -> None:
+    """The store was restored, or a process died between the two."""
+    before = b"".join(rig.storage.read(ownership.MARK_KEY))
+    rig.clean_up()
+    rig.storage.write(ownership.MARK_KEY, before)
+    orphan = rig.put(f"datasets/{new_id('ds')}/content")
+    rig.clean_up()
+    assert orphan not in set(rig.keys())
+    with rig.sessions() as session:
+        assert session.get_one(Installation, ownership.ONLY).restored == []
+
+
+def test_a_copy_of_the_database_that_runs_beside_it_takes_nothing_from_it(rig: Rig) -> None:
+    copy = backup(rig)
+    for _ in range(3):
+        kept = rig.put(f"datasets/{new_id('ds')}/content", seconds=0)  # of the original
+        cleanup.renew_mark(rig.sessions, rig.storage)  # as it does every minute
+        other = backup(rig)
+        restore(rig, copy)
+        rig.clean_up(0)
+        copy = backup(rig)
+        restore(rig, other)
+        assert kept in set(rig.keys())
+
+
+def test_two_databases_claim_an_empty_store_but_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.storage.delete_file(ownership.MARK_KEY)
+    assert ownership.renew_mark(rig.sessions, rig.storage, claim=False) is Owner.NOBODY
+    create = rig.storage.create
+    other = b'{"installation": "ins_other", "number": 1}'
+
+    def create_late(key: str, content: bytes) -> bool:
+        return create(key, other) and create(key, content)
+
+    monkeypatch.setattr(rig.storage, "create", create_late)
+    assert cleanup.renew_mark(rig.sessions, rig.storage) is Owner.ANOTHER
+    assert b"".join(rig.storage.read(ownership.MARK_KEY)) == other
 
 
 class InterruptedStorage(Storage):
@@ -317,7 +433,8 @@ def test_deleted_files_leave_no_directories(rig: Rig) -> None:
     rig.clean_up()
     for _ in range(5):  # a directory is new while others are taken out of it
         rig.clean_up(0)
-    assert [path.name for path in rig.root.rglob("*")] == ["probes"]  # where the clock is read
+    left = {path.name for path in rig.root.rglob("*")}
+    assert left == {"probes", ownership.MARK_KEY}  # the one is where the clock is read
 
 
 def test_a_directory_just_made_is_not_pruned(rig: Rig) -> None:
@@ -346,6 +463,20 @@ def test_a_machine_whose_clock_is_a_year_ahead_takes_nothing(
     rig.clean_up()
     assert rig.keys() == [stored]
     assert upload.exists()
+
+
+def test_the_work_of_a_killed_attempt_goes_within_minutes(rig: Rig) -> None:
+    running, lost = rig.job(Status.RUNNING, attempt=2), rig.job(Status.QUEUED, attempt=1)
+    minutes = cleanup.WORK_GRACE_SECONDS + 5
+    kept = [
+        rig.directory(f"work/{running}-2-aa", minutes),
+        rig.directory(f"work/{lost}-1-aa", 1),
+        rig.directory("work/of-somebody-else", minutes),
+    ]
+    gone = [rig.directory(f"work/{running}-1-bb", minutes), rig.directory(f"work/{lost}-1-bb", minutes)]
+    with rig.sessions() as session:
+        assert cleanup.find_dead_work(session, rig.data_dir) == sorted(gone)
+    assert all(path.exists() for path in kept)
 
 
 def test_rows_too_old_to_be_of_use_are_deleted(rig: Rig) -> None:

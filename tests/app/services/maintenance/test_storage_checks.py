@@ -7,10 +7,12 @@ import pytest
 
 from app.database.engine import Sessions
 from app.identifiers import new_id
+from app.infrastructure.artifacts import digest_stored
 from app.infrastructure.checkpoint_name import checkpoint_name
 from app.infrastructure.storage import Storage
 from app.services.maintenance import storage_checks
 from app.services.maintenance.database_checks import Check, CheckResult, CheckState, run
+from app.services.maintenance.ownership import MARK_KEY
 from app.states import Status
 from tests.app.services.jobs.test_leases import claimed
 from tests.app.services.maintenance.test_cleanup import Rig, aged, succeed
@@ -36,7 +38,7 @@ class Archive(Rig):
         artifact = f"artifacts/{lease.job_id}/1"
         for path in self.made.iterdir():
             self.storage.put(f"{artifact}/{path.name}", path)
-        succeed(self.sessions, lease)
+        succeed(self.sessions, lease, digest_stored(self.storage, artifact))
         return artifact
 
     def checkpoint(self, job_id: str, step: int, content: bytes = b"weights", *, intact: bool = True) -> str:
@@ -56,7 +58,7 @@ def test_a_healthy_store_has_no_faults(archive: Archive) -> None:
     archive.checkpoint(archive.job(Status.RUNNING, attempt=1), 5)
     archive.put(f"datasets/{archive.dataset()}/content")
     result = [archive.check(name) for name in archive.checks]
-    assert [(one.state, one.faults) for one in result] == [(CheckState.OK, [])] * 4
+    assert [(one.state, one.faults) for one in result] == [(CheckState.OK, [])] * 6
     assert storage_checks.check_writable(archive.storage) == []
     assert archive.storage.keys("probes") == []
 
@@ -79,6 +81,15 @@ def test_versions_with_missing_or_damaged_files_are_reported_and_never_changed(a
         ]
     assert archive.keys() == before
     assert f"{intact}/model.onnx" in before
+
+
+def test_files_that_agree_with_an_altered_manifest_are_reported(archive: Archive, tmp_path: Path) -> None:
+    altered = archive.version()
+    for path in store(tmp_path / "other", lstm(seed=1), state={}).iterdir():
+        archive.storage.put(f"{altered}/{path.name}", path)
+    result = archive.check("versions", repair=True)
+    assert result.state is CheckState.PROBLEM
+    assert ["m/1: its files are not those" in fault for fault in result.faults] == [True]
 
 
 def test_a_damaged_checkpoint_is_deleted_where_an_undamaged_one_is_left(archive: Archive) -> None:
@@ -125,8 +136,10 @@ def test_orphans_and_leftovers_are_reported_then_deleted(archive: Archive) -> No
 
 
 def test_a_store_of_another_database_is_a_problem_and_loses_nothing(archive: Archive) -> None:
+    archive.storage.write(MARK_KEY, b'{"installation": "ins_other", "number": 1}')
     archive.put(f"datasets/{new_id('ds')}/content")
-    result = archive.check("orphans", repair=True)
-    assert result.state is CheckState.PROBLEM
-    assert "is this the store's database" in result.detail
+    for name in ("orphans", "installation"):
+        result = archive.check(name, repair=True)
+        assert result.state is CheckState.PROBLEM
+        assert "names the installation ins_other" in result.detail
     assert len(archive.keys()) == 1

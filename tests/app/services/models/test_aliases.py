@@ -11,7 +11,7 @@ from app.database.engine import Sessions
 from app.database.tables import Alias, ModelVersion
 from app.errors import Invalid, NotFound
 from app.schemas import AliasIn
-from app.services.models import aliases
+from app.services.models import aliases, versions
 from app.services.models.aliases import AliasTarget
 from app.services.models.versions import PRODUCTION
 from app.services.paging import Paging
@@ -157,7 +157,7 @@ def test_an_alias_names_only_what_exists(
 
 def test_the_files_to_load_ahead_are_those_of_versions_that_exist(three: Sessions) -> None:
     with three() as session:
-        stored = {row.version: row.artifact for row in session.scalars(select(ModelVersion))}
+        stored = {row.version: versions.reference(row) for row in session.scalars(select(ModelVersion))}
         target = at(versions={"3": 0.5, "9": 0.25, "1": 0.25}, shadow=2)
         assert aliases.artifacts(session, "m", target) == [stored[3], stored[1], stored[2]]
         assert aliases.artifacts(session, "none", target) == []

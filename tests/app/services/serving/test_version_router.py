@@ -18,7 +18,9 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions
 from app.database.tables import ModelVersion
-from app.errors import NotFound
+from app.errors import ModelDamaged, NotFound
+from app.infrastructure import artifacts
+from app.infrastructure.artifacts import digest_stored
 from app.infrastructure.storage import Storage
 from app.services.jobs import leases
 from app.services.models import aliases
@@ -91,11 +93,14 @@ class Backend:
         (self.directory / "manifest.json").write_text(json.dumps(manifest))
         self.storage.put(f"artifacts/{number}/manifest.json", self.directory / "manifest.json")
         lease = claimed(self.sessions, job_id)
+        prefix = f"artifacts/{number}"
+        outcome = TrainingOutcome(prefix, 1, 1, digest_stored(self.storage, prefix), {}, {})
         with self.sessions.begin() as session:
-            assert (
-                leases.succeed(session, lease, TrainingOutcome(f"artifacts/{number}", 1, 1, "0", {}, {}))
-                == number
-            )
+            assert leases.succeed(session, lease, outcome) == number
+
+    def alter(self, number: int) -> None:
+        (self.directory / "manifest.json").write_text(json.dumps({"state": {"number": -number}}))
+        self.storage.put(f"artifacts/{number}/manifest.json", self.directory / "manifest.json")
 
     def choose(self, selector: VersionSelector = PRODUCTION) -> ResolvedRoute:
         return asyncio.run(self.router.choose(selector))
@@ -144,7 +149,8 @@ def test_a_graph_that_reads_tokens_tells_of_how_many() -> None:
 
 def test_a_route_has_all_that_a_prediction_needs(backend: Backend) -> None:
     route = backend.route()
-    assert (route.model, route.version, route.artifact) == ("m", 1, "artifacts/1")
+    sha256 = digest_stored(backend.storage, "artifacts/1")
+    assert (route.model, route.version, route.artifact) == ("m", 1, f"artifacts/1@{sha256}")
     assert (route.task, route.state, route.graph) == (TASKS["forecasting"], {"number": 1}, GRAPH)
     second = backend.route(VersionSelector("m", 2, None))
     assert (second.state, second.graph) == ({"number": 2}, {})  # whose manifest has no graph
@@ -270,7 +276,7 @@ def test_every_answering_version_has_the_same_shadow(backend: Backend, clock: Cl
     backend.draw = lambda: next(drawn)
     both = [backend.choose() for _ in range(2)]
     assert [one.route.version for one in both] == [1, 2]
-    assert [one.shadow and one.shadow.artifact for one in both] == ["artifacts/3"] * 2
+    assert [one.shadow and one.shadow.version for one in both] == [3, 3]
 
 
 def test_a_version_named_by_number_has_no_shadow(backend: Backend, clock: Clock) -> None:
@@ -508,6 +514,29 @@ def test_a_version_whose_files_are_lost_is_not_found(backend: Backend, lost: int
     backend.storage.delete(f"artifacts/{lost}")
     with pytest.raises(NotFound):
         backend.route()
+
+
+def test_a_version_whose_manifest_was_altered_is_not_answered(backend: Backend) -> None:
+    backend.alter(1)
+    with pytest.raises(ModelDamaged, match="not those that its training stored"):
+        backend.route()
+    assert backend.route(VersionSelector("m", 2, None)).state == {"number": 2}
+
+
+def test_a_version_that_loses_its_files_and_its_row_is_not_found(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = artifacts.read_manifest
+
+    def delete_while_reading(storage: Storage, prefix: str, sha256: str) -> bytes:
+        with backend.sessions.begin() as session:
+            models.remove_version(session, "m", 2)
+        backend.alter(2)
+        return read(storage, prefix, sha256)
+
+    monkeypatch.setattr(artifacts, "read_manifest", delete_while_reading)
+    with pytest.raises(NotFound):
+        backend.route(VersionSelector("m", 2, None))
 
 
 def test_a_version_of_a_task_that_is_gone_is_no_crash_of_others(backend: Backend) -> None:

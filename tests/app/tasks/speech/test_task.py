@@ -21,6 +21,7 @@ from app.tasks.speech.options import (
     SpeechOptions,
     SpeechParameters,
     check_options,
+    masked_share,
     normalizes_by_clip,
     window_steps,
 )
@@ -65,8 +66,16 @@ def test_batches_and_epochs_follow_from_how_much_audio_there_is() -> None:
     sizes = [defaults(seconds, 3_600.0)["batch_size"] for seconds in (0.0, 0.4, 3.0, 6.0, 200.0)]
     assert sizes == [32, 32, 8, 4, 4]
     epochs = [defaults(3.0, seconds)["epochs"] for seconds in (0.0, 10_000.0, 1e6)]
-    assert epochs == [100, 21, 12]
+    assert epochs == [100, 14, 12]
     assert [defaults(3.0, seconds)["patience"] for seconds in (0.0, 10_000.0)] == [50, 15]
+
+
+def test_little_audio_is_varied_more() -> None:
+    options = SpeechOptions()
+    assert [masked_share(options, seconds) for seconds in (3_000.0, 3_600.0)] == [0.2, 0.05]
+    assert masked_share(SpeechOptions(masking=0.0), 600.0) == 0.0
+    summaries = [{"train_seconds": seconds, "lengths": {"median": 3.0}} for seconds in (3_000.0, 3_600.0)]
+    assert [TASK.defaults(one, options).network["dropout"] for one in summaries] == [0.2, 0.05]
 
 
 def test_very_short_clips_are_not_normalized_by_their_own_mean() -> None:

@@ -15,11 +15,16 @@ from typing import IO, cast
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+PRIVATE_UMASK = 0o077
 TAIL_BYTES = 64 << 10
 COPY_SECONDS = 2.0  # for the last lines of a process that has ended
 PASSED_VARIABLES = (  # of the environment; none of them holds a secret
     "PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TMPDIR",
 )  # fmt: skip
+COMPUTE_PREFIXES = (  # of variables that say how to compute, and where libraries keep their caches
+    "PYTHON", "CUDA", "CUBLAS", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "TORCH", "PYTORCH_", "LC_", "XDG_",
+)  # fmt: skip
+COMPUTE_VARIABLES = ("HOME", "USER", "LOGNAME", "TZ", "LD_PRELOAD", "RECURRA_LOG_LEVEL")
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",  # each thread would reserve address space
@@ -31,6 +36,21 @@ ONE_THREAD = {
 def confined_environment() -> dict[str, str]:
     """The environment of a child that reads a stranger's file: no secrets, one thread."""
     return {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ} | ONE_THREAD
+
+
+def computing_environment() -> dict[str, str]:
+    """The environment of a child that computes what a stranger asks for: no secrets, no settings."""
+    named = {*PASSED_VARIABLES, *COMPUTE_VARIABLES}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in named or name.startswith(COMPUTE_PREFIXES)
+    }
+
+
+def keep_files_private() -> None:
+    """Have only this user read the files that this process and its children make from now on."""
+    os.umask(PRIVATE_UMASK)
 
 
 def die_with_parent(parent: int, signum: int = signal.SIGTERM) -> None:

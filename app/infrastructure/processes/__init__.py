@@ -1,0 +1,1 @@
+"""Processes: those that this one starts, those beside it, and the program of the embedded server."""
