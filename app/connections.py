@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-HEAD_SECONDS = 10.0  # for the head of a request, from its first byte or from the start of the connection
+HEAD_SECONDS = 10.0  # for the head of a request, from its first byte
 BODY_SECONDS, MIN_BODY_BYTES = 30.0, 1024  # so many bytes of a body have to come in each of these periods
 READING_SECONDS = 60.0  # in which a client that is sent an answer has to read some of it
 SWEEP_SECONDS = 1.0  # between two looks at all connections

@@ -90,8 +90,8 @@ class BoundedProtocol(CoalescingProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, where there is room for the connection."""
         now = self.loop.time()
-        self._head_since: float | None = now
-        self._idle_since: float | None = None  # since the last answer
+        self._head_since: float | None = None
+        self._idle_since: float | None = now  # since the last answer, or the beginning
         self._body_since, self._body_bytes = now, 0  # of the present period
         self._unread, self._unread_since = 0, now  # bytes of the answer, and since when as many
         super().connection_made(transport)
@@ -111,7 +111,7 @@ class BoundedProtocol(CoalescingProtocol):
     def on_message_begin(self) -> None:
         """Begin to wait for the rest of a head."""
         super().on_message_begin()
-        self._head_since, self._idle_since = self._head_since or self.loop.time(), None
+        self._head_since, self._idle_since = self.loop.time(), None
 
     def on_headers_complete(self) -> None:
         """Begin to wait for the body."""

@@ -220,12 +220,11 @@ def test_there_is_a_problem_where_all_are_busy() -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        b"",
         b"GET /read HTTP/1.1\r\nHost: local",
         b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc",
         b"GET /read HTTP/1.1\r\nHost: localhost\r\n\r\nGET /read HTTP/1.1\r\n",
     ],
-    ids=["nothing", "half a head", "half a body", "half of another head"],
+    ids=["half a head", "half a body", "half of another head"],
 )
 @pytest.mark.usefixtures("impatient")
 def test_what_comes_too_slowly_is_told_so(sent: bytes) -> None:
@@ -240,6 +239,13 @@ def test_what_is_no_http_is_told_so() -> None:
         head, _, content = received(client).rpartition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json")
     assert json.loads(content)["type"] == "/problems/bad-request"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_client_that_sends_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", -0.8)
+    with serving(ConnectionLimits(total=20, per_client=20)) as site, site.connect() as client:
+        assert received(client) == b""
 
 
 @pytest.mark.usefixtures("impatient")

@@ -259,11 +259,11 @@ def tensor_request(**tensors: Any) -> InferenceRequest:
 
 
 def test_tensors_become_texts_or_tokens() -> None:
-    texts, _ = asyncio.run(instances_from_tensors(TASK, tensor_request(text=["Ann left.", "Lima"]), 60))
+    texts, _ = asyncio.run(instances_from_tensors(TASK, tensor_request(text=["Ann left.", "Lima"]), 30.0))
     assert texts == [TaggingInstance(text="Ann left."), TaggingInstance(text="Lima")]
     tokens, _ = asyncio.run(
         instances_from_tensors(
-            TASK, tensor_request(tokens=[["Ann", "left"], ["Lima", ""]], lengths=[2, 1]), 60
+            TASK, tensor_request(tokens=[["Ann", "left"], ["Lima", ""]], lengths=[2, 1]), 30.0
         )
     )
     assert tokens == [TaggingInstance(tokens=["Ann", "left"]), TaggingInstance(tokens=["Lima"])]
