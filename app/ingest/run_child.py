@@ -13,6 +13,7 @@ from pathlib import Path
 from app.errors import AppError, DatasetInvalid, NoSpace, Problem, Unavailable
 from app.infrastructure.processes import confined_environment, signal_group
 from app.ingest.limits import FileLimits
+from app.ingest.memory_budget import MemoryBudget
 from app.typedefs import Json
 
 log = logging.getLogger(__name__)
@@ -63,23 +64,28 @@ def ingest(
         "archive_limits": asdict(limits.archive),
         "media_limits": asdict(limits.media),
         "cpu_seconds": int(seconds) + 1,
+        "seconds": seconds,
         "parent": os.getpid(),
     }
-    *smaller, largest = limits.memory.trials(path.stat().st_size)
+    return _try_limits(module, spec, limits.memory, path.stat().st_size)
+
+
+def _try_limits(module: str, spec: Json, budget: MemoryBudget, file_bytes: int) -> IngestResult:
+    """Read a file with one limit after the other until one is enough."""
+    *smaller, largest = budget.trials(file_bytes)
     for memory_bytes in smaller:
-        try:
-            with limits.memory.reserve(memory_bytes, seconds):
-                return _parse_reply(_run_child(module, spec | {"memory_bytes": memory_bytes}, seconds))
-        except _OutOfMemory:
-            _clear(out)
-        except AppError:
-            _clear(out)
-            raise
+        with suppress(_OutOfMemory):
+            return _try_limit(module, spec, budget, memory_bytes)
+    return _try_limit(module, spec, budget, largest)
+
+
+def _try_limit(module: str, spec: Json, budget: MemoryBudget, memory_bytes: int) -> IngestResult:
+    seconds = spec["seconds"]
     try:
-        with limits.memory.reserve(largest, seconds):
-            return _parse_reply(_run_child(module, spec | {"memory_bytes": largest}, seconds))
+        with budget.reserve(memory_bytes, seconds):
+            return _parse_reply(_run_child(module, spec | {"memory_bytes": memory_bytes}, seconds))
     except AppError:
-        _clear(out)
+        _clear(Path(spec["out"]))
         raise
 
 
