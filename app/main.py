@@ -31,6 +31,7 @@ from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import VersionRouter
 from app.settings import Settings
 
+SIBLING_NAME_BYTES = 32  # of the name of a socket, which has two process ids
 DESCRIPTION = "Train and serve recurrent networks: upload sequences, submit a job, poll it, call the model."
 
 
@@ -118,5 +119,5 @@ def _prediction_service(settings: Settings, versions: VersionRouter) -> Predicti
 
 
 def _siblings(settings: Settings, parent: int, metrics: PredictionMetrics) -> Siblings:
-    socket = settings.redis_socket
-    return Siblings(socket.parent, f"{socket.stem}-api", parent, partial(own_text, metrics))
+    prefix = f"{settings.socket_prefix(SIBLING_NAME_BYTES)}api-{parent}-"
+    return Siblings(prefix, partial(own_text, metrics))

@@ -16,6 +16,7 @@ from app.memory import usable_memory
 from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN
 
 SECRETS_DIR = Path("/run/secrets")
+REDIS_SOCKET = "valkey.sock"
 MAX_SOCKET_PATH_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
 
 
@@ -107,11 +108,15 @@ class Settings(BaseSettings):
     @property
     def redis_socket(self) -> Path:
         """The embedded server's socket: below `data_dir`, or in the temp dir when that path is too long."""
-        socket = self.data_dir.resolve() / "run" / "valkey.sock"
-        if len(os.fsencode(socket)) <= MAX_SOCKET_PATH_BYTES:
-            return socket
+        return Path(self.socket_prefix(len(REDIS_SOCKET)) + REDIS_SOCKET)
+
+    def socket_prefix(self, room: int) -> str:
+        """How paths of this installation's sockets begin, to which `room` more bytes can be added."""
+        prefix = f"{self.data_dir.resolve() / 'run'}{os.sep}"
+        if len(os.fsencode(prefix)) + room <= MAX_SOCKET_PATH_BYTES:
+            return prefix
         name = hashlib.sha256(os.fsencode(self.data_dir.resolve())).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"recurra-{os.getuid()}" / f"{name}.sock"
+        return str(Path(tempfile.gettempdir()) / f"recurra-{os.getuid()}" / f"{name}-")
 
     @property
     def storage(self) -> str:

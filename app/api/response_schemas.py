@@ -120,7 +120,7 @@ class DiagnosticsEntryOut(msgspec.Struct):
     """How far back a network reaches after an epoch; `gradient_by_lag` has pairs of a lag and a norm."""
 
     epoch: int
-    gradient_by_lag: list[tuple[int, float]]
+    gradient_by_lag: list[list[float]]
     memory_length: int
     gates: dict[str, GateOut]
     time_constants: list[float]

@@ -14,7 +14,11 @@ MEMBERS = (
         "app.cli.commands.up:up",
         "Run everything in the foreground until Ctrl-C or SIGTERM.",
     ),
-    LazyCommand("api", "app.cli.commands.parts:api", "Run the API server alone (this process becomes it)."),
+    LazyCommand(
+        "api",
+        "app.cli.commands.parts:api",
+        "Run the API server alone (this process becomes it, or the parent of several).",
+    ),
     LazyCommand("worker", "app.cli.commands.parts:worker", "Run one worker alone (this process becomes it)."),
     LazyCommand(
         "migrate", "app.cli.commands.migrate:migrate", "Bring the database to this version's schema."

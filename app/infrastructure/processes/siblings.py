@@ -18,14 +18,18 @@ class Siblings:
     Any of them may be asked for what belongs to all, such as metrics.
     """
 
-    def __init__(self, directory: Path, name: str, parent: int, text: Callable[[], bytes]) -> None:
-        self._directory, self._group, self._text = directory, f"{name}-{parent}-", text
+    def __init__(self, prefix: str, text: Callable[[], bytes]) -> None:
+        """`prefix` is how the paths of all their sockets begin; a process id follows."""
+        self._prefix, self._text = prefix, text
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen; the directory is made for this user alone."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._server = await asyncio.start_unix_server(self._answer, self._path(os.getpid()))
+        """Listen; the directory is made for this user alone. Raises `OSError` if it is another's."""
+        path = self._path(os.getpid())
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.parent.stat().st_uid != os.getuid():
+            raise PermissionError(f"{path.parent} is not a directory of this user")
+        self._server = await asyncio.start_unix_server(self._answer, path)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -35,15 +39,16 @@ class Siblings:
 
     async def texts(self) -> dict[int, bytes]:
         """The text of each process that answers in time, by process id."""
-        paths = self._directory.glob(f"{self._group}*.sock")
-        pids = sorted(int(path.stem.removeprefix(self._group)) for path in paths)
+        own = self._path(os.getpid())
+        group = own.stem.removesuffix(str(os.getpid()))
+        pids = sorted(int(path.stem.removeprefix(group)) for path in own.parent.glob(f"{group}*.sock"))
         others = [pid for pid in pids if pid != os.getpid()]
         answers = await asyncio.gather(*(self._ask(pid) for pid in others))
         known = {pid: text for pid, text in zip(others, answers, strict=True) if text is not None}
         return known | {os.getpid(): self._text()}
 
     def _path(self, pid: int) -> Path:
-        return self._directory / f"{self._group}{pid}.sock"
+        return Path(f"{self._prefix}{pid}.sock")
 
     async def _ask(self, pid: int) -> bytes | None:
         path = self._path(pid)

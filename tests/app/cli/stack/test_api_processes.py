@@ -28,7 +28,8 @@ def ask(url: str, times: int = 1) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux")
 def test_two_processes_serve_one_socket_and_outlive_each_other(tmp_path: Path) -> None:
-    with up(tmp_path / "data", RECURRA_API_PROCESSES="2") as (process, url):
+    """In a directory whose path is too long for sockets."""
+    with up(tmp_path / ("long" * 25), RECURRA_API_PROCESSES="2") as (process, url):
 
         def both() -> bool:
             ask(url)
