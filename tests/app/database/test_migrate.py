@@ -150,3 +150,5 @@ def test_several_processes_may_migrate_at_once(database_url: str) -> None:
     assert is_current(engines[0])
     for engine in engines:
         engine.dispose()
+    for engine in engines:
+        engine.dispose()
