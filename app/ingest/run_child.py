@@ -78,22 +78,20 @@ def _read_within(
     memory: MemoryBudget, size: int, run: Callable[[int], Json], seconds: float, out: Path
 ) -> IngestResult:
     """Read a file of `size` bytes with ever more memory, until it is enough."""
-    *smaller, largest = memory.trials(size)
-    for memory_bytes in smaller:
+
+    def attempt(memory_bytes: int) -> IngestResult:
         try:
             with memory.reserve(memory_bytes, seconds):
                 return _parse_reply(run(memory_bytes))
-        except _OutOfMemory:
-            _clear(out)
         except AppError:
             _clear(out)
             raise
-    try:
-        with memory.reserve(largest, seconds):
-            return _parse_reply(run(largest))
-    except AppError:
-        _clear(out)
-        raise
+
+    *smaller, largest = memory.trials(size)
+    for memory_bytes in smaller:
+        with suppress(_OutOfMemory):
+            return attempt(memory_bytes)
+    return attempt(largest)
 
 
 class _OutOfMemory(DatasetInvalid):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from app.errors import pointer
 from app.typedefs import Json
 
 MIN_VOCABULARY = 30  # tokens that are known at least, whatever the text
@@ -31,6 +32,23 @@ class SizedTask(Protocol):
     def workload(self, summary: Json, options: Any, network: Json, training: Json) -> Workload:
         """The size of a training on a data set with this summary."""
         ...
+
+
+def stream_workload(
+    tokens: int, network: Json, training: Json, outputs: int, vocabulary: int = 0
+) -> Workload:
+    """The size of a training on one stream of tokens that is cut in pieces of `bptt_steps`."""
+    steps = min(training["bptt_steps"], tokens)
+    return Workload(
+        examples=-(-tokens // steps),
+        steps=steps,
+        steps_setting=pointer("training", "bptt_steps"),
+        inputs=network["embedding_size"],
+        outputs=outputs,
+        stepwise=True,
+        vocabulary=vocabulary,
+        total_steps=tokens,
+    )
 
 
 def trained_examples(splits: Json) -> int:

@@ -22,6 +22,7 @@ from app.connections import (
     raise_descriptor_limit,
 )
 from app.server import ProtocolFactory
+from tests.support.fixtures import http_server
 from tests.support.fixtures.servers import until
 
 
@@ -168,17 +169,8 @@ def serving(limits: ConnectionLimits) -> Iterator[Site]:
         http=protocol,  # type: ignore[arg-type]
         timeout_graceful_shutdown=3,
     )
-    running = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            until(lambda: running.started, what="the start")
-            site.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            yield site
-        finally:
-            running.should_exit = True
-            thread.join(timeout=120)
+    with http_server.serving(config) as site.url:
+        yield site
 
 
 @pytest.fixture

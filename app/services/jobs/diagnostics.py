@@ -1,12 +1,10 @@
 """What is known of the memory of a network while a job trains it."""
 
-from collections.abc import Iterable
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.tables import JobEvent
-from app.services.jobs.queries import get_job
+from app.services.jobs.queries import get_job, without_repeated
 from app.typedefs import Json
 
 EVENT = "diagnostics"
@@ -23,8 +21,8 @@ def job_diagnostics(session: Session, job_id: str) -> Json:
     get_job(session, job_id)
     query = select(JobEvent.data).where(JobEvent.job_id == job_id, JobEvent.type == EVENT)
     measured = list(session.scalars(query.order_by(JobEvent.seq)))
-    epochs = _latest(one for one in measured if not one.get("final"))
-    finals = _latest(one for one in measured if one.get("final"))
+    epochs = without_repeated(one for one in measured if not one.get("final"))
+    finals = without_repeated(one for one in measured if one.get("final"))
     latest = finals or epochs[-1:]
     decisive = next((one for one in latest if one["verdict"] != OK), latest[0] if latest else {})
     return {
@@ -32,12 +30,6 @@ def job_diagnostics(session: Session, job_id: str) -> Json:
         "final": [_figures(one) for one in finals],
         **{name: decisive.get(name) for name in VERDICT_FIELDS},
     }
-
-
-def _latest(entries: Iterable[Json]) -> list[Json]:
-    """The last entry of each epoch of each stage, in order: one is repeated after an interruption."""
-    by_place = {(one.get("stage", 0), one["epoch"]): one for one in entries}
-    return [by_place[place] for place in sorted(by_place)]
 
 
 def _figures(entry: Json) -> Json:

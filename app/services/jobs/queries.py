@@ -1,5 +1,7 @@
 """Reading and deleting jobs: one job, pages of jobs, their events and learning curves."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -34,8 +36,13 @@ def learning_curves(session: Session, job_id: str) -> list[Json]:
     """Return one entry an epoch. Of an epoch that was repeated after an interruption, the last run counts."""
     get_job(session, job_id)
     query = select(JobEvent.data).where(JobEvent.job_id == job_id, JobEvent.type == "epoch")
+    return without_repeated(session.scalars(query.order_by(JobEvent.seq)))
+
+
+def without_repeated(entries: Iterable[Json]) -> list[Json]:
+    """Entries of epochs as they were recorded, without what was trained again after an interruption."""
     epochs: list[Json] = []
-    for data in session.scalars(query.order_by(JobEvent.seq)):
+    for data in entries:
         while epochs and _epoch_order(epochs[-1]) >= _epoch_order(data):
             epochs.pop()
         epochs.append(data)

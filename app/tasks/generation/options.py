@@ -5,11 +5,18 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem, pointer
+from app.errors import Problem
 from app.tasks.contract import Prediction
 from app.tasks.generation.reading import MIN_TRAIN_CHARS
 from app.tasks.shared import tokenizers
-from app.tasks.workload import MIN_VOCABULARY, MOST_TOKEN_CHARS, TRAIN_SHARE, Workload, common_words
+from app.tasks.workload import (
+    MIN_VOCABULARY,
+    MOST_TOKEN_CHARS,
+    TRAIN_SHARE,
+    Workload,
+    common_words,
+    stream_workload,
+)
 from app.typedefs import Json
 
 MAX_VOCABULARY_SIZE = 1 << 16
@@ -125,14 +132,4 @@ def workload(summary: Json, options: GenerationOptions, network: Json, training:
     tokens = max(1, characters // MOST_TOKEN_CHARS[options.tokens])
     words = common_words(tokens, options.max_vocabulary(characters))
     size = {"character": MIN_VOCABULARY, "bpe": MIN_VOCABULARY, "word": words}[options.tokens]
-    steps = min(training["bptt_steps"], tokens)
-    return Workload(
-        examples=-(-tokens // steps),
-        steps=steps,
-        steps_setting=pointer("training", "bptt_steps"),
-        inputs=network["embedding_size"],
-        outputs=size,
-        stepwise=True,
-        vocabulary=size,
-        total_steps=tokens,
-    )
+    return stream_workload(tokens, network, training, size, vocabulary=size)

@@ -5,11 +5,11 @@ from typing import Annotated, Literal, TypedDict
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Problem, pointer
+from app.errors import Problem
 from app.tasks.contract import Prediction
 from app.tasks.media_members import too_few
 from app.tasks.music.reading import MIN_TRAIN_NOTES
-from app.tasks.workload import TRAIN_SHARE, Workload
+from app.tasks.workload import TRAIN_SHARE, Workload, stream_workload
 from app.typedefs import Json
 
 MIN_PIECES = 3  # one for each split
@@ -130,13 +130,4 @@ def workload(summary: Json, options: MusicOptions, network: Json, training: Json
     """The size of a training, by its events: one stream that is cut in pieces."""
     del options
     events = max(1, int(TRAIN_SHARE * summary["train_events"]))
-    steps = min(training["bptt_steps"], events)
-    return Workload(
-        examples=-(-events // steps),
-        steps=steps,
-        steps_setting=pointer("training", "bptt_steps"),
-        inputs=network["embedding_size"],
-        outputs=MIN_EVENT_KINDS,
-        stepwise=True,
-        total_steps=events,
-    )
+    return stream_workload(events, network, training, MIN_EVENT_KINDS)

@@ -30,6 +30,7 @@ from app.api.raw import (
 from app.errors import Invalid, Problem, QueueFull
 from app.server import CoalescingProtocol
 from app.typedefs import Json
+from tests.support.fixtures.http_server import serving
 from tests.support.fixtures.servers import until
 
 LIMIT = 100_000
@@ -107,16 +108,8 @@ def endpoints() -> Endpoints:
 @contextmanager
 def served(app: Any) -> Iterator[str]:
     config = uvicorn.Config(app, log_config=None, http=CoalescingProtocol, timeout_graceful_shutdown=3)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            until(lambda: server.started, what="the start")
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(timeout=120)
+    with serving(config) as url:
+        yield url
 
 
 def operation(name: str) -> Json:
