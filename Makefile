@@ -13,7 +13,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos up lock bench bench-api bench-burst bench-checkpoints bench-devices bench-forecasting bench-hostile bench-language bench-media bench-overload bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-steps bench-streaming bench-texts lint types contracts secrets clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-burst bench-checkpoints bench-devices bench-forecasting bench-hostile bench-language bench-media bench-overload bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-steps bench-streaming bench-texts lint types contracts secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,10 @@ $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
 	[ -x $(PEERS)/bin/python ] || $(BIN)/python -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEERS_LIST)
 	@touch $@
+
+# Each fault of benchmarks/mutations is made in a copy of the repository; ONLY takes those with a text in their name.
+mutations: install ## deliberate faults, each of which the tests have to notice: half an hour
+	$(BIN)/python -m benchmarks.mutations $(if $(ONLY),--only '$(ONLY)')
 
 lock: $(BIN)/python ## write requirements.lock anew from what pyproject.toml allows today
 	$(BIN)/python .ci/lock.py $(LOCK)
