@@ -49,7 +49,7 @@ LEASE_FAULTS = (
     Mutation(
         "a cancelled job fails", LEASES,
         'return _change_status(session, lease, values | {"status": Status.CANCELLED})',
-        "pass", LEASE_TESTS,
+        "pass", CONTROL_TESTS,
     ),
     Mutation("a crash is not counted", LEASES, "int(crashed)", "0", LEASE_TESTS),
     Mutation("every release counts as a crash", LEASES, "int(crashed)", "1", LEASE_TESTS),
@@ -69,19 +69,19 @@ LEASE_FAULTS = (
     ),
     Mutation(
         "an error is tried again at once", LEASES,
-        '"due_at": db_now() + BACKOFF_SECONDS * 2**job.failures', '"due_at": db_now()', LEASE_TESTS,
+        '"due_at": db_now() + BACKOFF_SECONDS * 2**job.failures', '"due_at": db_now()', CONTROL_TESTS,
     ),
     Mutation(
         "the back-off does not grow", LEASES,
-        "BACKOFF_SECONDS * 2**job.failures", "BACKOFF_SECONDS", LEASE_TESTS,
+        "BACKOFF_SECONDS * 2**job.failures", "BACKOFF_SECONDS", CONTROL_TESTS,
     ),
     Mutation(
         "an error is tried again for ever", LEASES,
-        "if job.failures + 1 > MAX_FAILURES:", "if job.failures > 1000:", LEASE_TESTS,
+        "if job.failures + 1 > MAX_FAILURES:", "if job.failures > 1000:", CONTROL_TESTS,
     ),
     Mutation(
         "a job is run before it is due", LEASES,
-        "claimable(), ready, can_run)", "claimable(), can_run)", LEASE_TESTS,
+        "claimable(), ready, can_run)", "claimable(), can_run)", CONTROL_TESTS,
     ),
     Mutation(
         "the last job submitted is run first", LEASES,
@@ -92,7 +92,7 @@ LEASE_FAULTS = (
         "claimable(), ready, can_run)", "claimable(), ready)", DEVICE_TESTS,
     ),
     Mutation(
-        "a pause outlives the release", LEASES, ', "pause_requested_at": None}', "}", LEASE_TESTS
+        "a pause outlives the release", LEASES, ', "pause_requested_at": None}', "}", CONTROL_TESTS
     ),
     Mutation(
         "a lease is reaped at the first look", REAPER,
