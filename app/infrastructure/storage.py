@@ -1,5 +1,6 @@
 """The artifact store: a local directory or an S3 bucket behind the same interface."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -13,8 +14,12 @@ from obstore.store import LocalStore, S3Store
 from app.errors import NoSpace, NotFound
 from app.infrastructure.disk import fsync_path, is_disk_full
 
+log = logging.getLogger(__name__)
+
 CHUNK_BYTES = 1 << 20
 PROBES_ROOT = "probes"  # key prefix of files that exist for a moment only
+HOLDS_ROOT = "holds"  # key prefix of files during whose life nothing else is deleted
+HOLD_SECONDS = 300.0  # that a hold lasts after it was written, unless it is deleted
 
 
 class StoredFile(NamedTuple):
@@ -107,14 +112,26 @@ class Storage:
             file.writelines(self.read(key))
 
     def delete_file(self, key: str) -> None:
-        """Delete one file; a file that does not exist is no error."""
+        """Delete one file, unless deletions are held; a file that does not exist is no error."""
+        if not key.startswith((f"{PROBES_ROOT}/", f"{HOLDS_ROOT}/")) and self.is_held():
+            log.info("a backup is being made: %s is left to the next cleanup", key)
+            return
         with suppress(NotFoundError, FileNotFoundError):
             self._store.delete(key)
 
     def delete(self, prefix: str) -> None:
-        """Delete every file below `prefix`; it is no error when there is none."""
-        if keys := self.keys(prefix):
-            self._store.delete(keys)
+        """Delete every file below `prefix`, unless deletions are held; it is no error when there is none."""
+        if not (keys := self.keys(prefix)):
+            return
+        if self.is_held():
+            log.info("a backup is being made: %s is left to the next cleanup", prefix)
+            return
+        self._store.delete(keys)
+
+    def is_held(self) -> bool:
+        """Whether somebody needs every file to stay: see `app.infrastructure.deletion_hold`."""
+        holds = self.files(HOLDS_ROOT)
+        return bool(holds) and self.now() - max(hold.modified for hold in holds.values()) < HOLD_SECONDS
 
     def now(self) -> float:
         """Return the time by the store's clock, that of `StoredFile.modified`, from a new empty file."""
