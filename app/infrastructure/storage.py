@@ -2,21 +2,36 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
-from app.errors import NoSpace, NotFound
+from app.errors import NoSpace, NotFound, Unavailable
 from app.infrastructure.disk import fsync_path, is_disk_full
+
+if TYPE_CHECKING:
+    from obstore import GetResult  # types that are not there when the program runs
+    from obstore.store import RetryConfig
 
 log = logging.getLogger(__name__)
 
+STORE_AWAY = "The artifact store cannot be reached, or refuses; try again shortly."
+MAX_ERROR_CHARS = 500  # of the store's answer in a log
 CHUNK_BYTES = 1 << 20
+# A request to S3 is tried again for so long; a try takes at most 30 s, and one that hangs is the last.
+RETRIES: "RetryConfig" = {
+    "max_retries": 8,
+    "retry_timeout": timedelta(seconds=15),
+    "backoff": {
+        "init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=3), "base": 2,
+    },
+}  # fmt: skip
 PROBES_ROOT = "probes"  # key prefix of files that exist for a moment only
 HOLDS_ROOT = "holds"  # key prefix of files during whose life nothing else is deleted
 HOLD_SECONDS = 300.0  # that a hold lasts after it was written, unless it is deleted
@@ -39,30 +54,29 @@ class Storage:
             self._root = Path(unquote(parts.path))
             self._store: LocalStore | S3Store = LocalStore(self._root, mkdir=True)
         elif parts.scheme == "s3":
-            self._store = S3Store(parts.netloc, prefix=parts.path.strip("/") or None)
+            prefix = parts.path.strip("/") or None
+            self._store = S3Store(parts.netloc, prefix=prefix, retry_config=RETRIES)
         else:
             raise ValueError(f"RECURRA_STORAGE_URL must be file:// or s3://, not {parts.scheme}://")
 
     def put(self, key: str, path: Path) -> None:
         """Store a file under `key`; a local file is on the disk on return. Raises `NoSpace`."""
-        try:
+        with self._errors():
             self._store.put(key, path)
-        except BaseError as error:
-            if is_disk_full(error):
-                raise NoSpace from error
-            raise
         if self._root is not None:
             fsync_path(self._root / key)
             fsync_path((self._root / key).parent)
 
     def write(self, key: str, content: bytes) -> None:
         """Store a small content under `key`, in place of what is there."""
-        self._store.put(key, content)
+        with self._errors():
+            self._store.put(key, content)
 
     def create(self, key: str, content: bytes) -> bool:
         """Store a small content under `key` unless there is one; return whether it was stored."""
         try:
-            self._store.put(key, content, mode="create")
+            with self._errors():
+                self._store.put(key, content, mode="create")
         except AlreadyExistsError:
             return False
         return True
@@ -70,10 +84,16 @@ class Storage:
     def read(self, key: str) -> Iterator[bytes]:
         """Return a file's chunks of about `CHUNK_BYTES`; raises `NotFound` at once."""
         try:
-            result = self._store.get(key)
+            with self._errors():
+                result = self._store.get(key)
         except (NotFoundError, FileNotFoundError):
             raise NotFound(f"Nothing is stored under {key}") from None
-        return (bytes(chunk) for chunk in result.stream(min_chunk_size=CHUNK_BYTES))
+        return self._chunks(result)
+
+    def _chunks(self, result: "GetResult") -> Iterator[bytes]:
+        with self._errors():
+            for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
+                yield bytes(chunk)
 
     def files(self, prefix: str) -> dict[str, StoredFile]:
         """Return every file below the directory `prefix`, by key in ascending order."""
@@ -81,7 +101,8 @@ class Storage:
         files = (
             (meta["path"], StoredFile(meta["size"], meta["last_modified"].timestamp())) for meta in metas
         )
-        return dict(sorted(files))
+        with self._errors():
+            return dict(sorted(files))
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return the size in bytes of every file below `prefix`, by key in ascending order."""
@@ -93,7 +114,8 @@ class Storage:
 
     def directories(self, prefix: str) -> list[str]:
         """Return the names of the directories directly below `prefix`, sorted."""
-        paths = self._store.list_with_delimiter(prefix)["common_prefixes"]
+        with self._errors():
+            paths = self._store.list_with_delimiter(prefix)["common_prefixes"]
         return sorted(PurePosixPath(path).name for path in paths)
 
     def fetch(self, prefix: str, directory: Path) -> Path:
@@ -116,7 +138,7 @@ class Storage:
         if not key.startswith((f"{PROBES_ROOT}/", f"{HOLDS_ROOT}/")) and self.is_held():
             log.info("a backup is being made: %s is left to the next cleanup", key)
             return
-        with suppress(NotFoundError, FileNotFoundError):
+        with suppress(NotFoundError, FileNotFoundError), self._errors():
             self._store.delete(key)
 
     def delete(self, prefix: str) -> None:
@@ -126,7 +148,8 @@ class Storage:
         if self.is_held():
             log.info("a backup is being made: %s is left to the next cleanup", prefix)
             return
-        self._store.delete(keys)
+        with self._errors():
+            self._store.delete(keys)
 
     def is_held(self) -> bool:
         """Whether somebody needs every file to stay: see `app.infrastructure.deletion_hold`."""
@@ -136,11 +159,27 @@ class Storage:
     def now(self) -> float:
         """Return the time by the store's clock, that of `StoredFile.modified`, from a new empty file."""
         key = f"{PROBES_ROOT}/{uuid4().hex}"
-        self._store.put(key, b"")
+        self.write(key, b"")
         try:
-            return self._store.head(key)["last_modified"].timestamp()
+            with self._errors():
+                return self._store.head(key)["last_modified"].timestamp()
         finally:
             self.delete_file(key)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raise `NoSpace` for a full disk, and `Unavailable` for S3 that does not do what it is asked."""
+        try:
+            yield
+        except (NotFoundError, AlreadyExistsError):
+            raise
+        except BaseError as error:
+            if is_disk_full(error):
+                raise NoSpace from error
+            if self._root is None:
+                log.warning("the artifact store: %s", str(error)[:MAX_ERROR_CHARS])
+                raise Unavailable(STORE_AWAY) from error
+            raise
 
     def unfinished_writes(self, before: float) -> list[Path]:
         """Return a local store's temporary files last written before `before`; no listing has them."""

@@ -17,7 +17,7 @@ from app.cli.commands.migrate import open_database
 from app.cli.console import AsJson, notes, output, print_json
 from app.database.migrate import NewerDatabase, NotMigrated
 from app.database.rows import UnknownValue
-from app.errors import NoSpace
+from app.errors import NoSpace, Unavailable
 from app.infrastructure.deletion_hold import HoldLapsed
 from app.infrastructure.processes.managed import keep_files_private
 from app.infrastructure.storage import Storage
@@ -26,7 +26,9 @@ from app.services.maintenance.backup_directory import BackupDamaged, Manifest
 from app.services.maintenance.restore import restore as restore_backup
 from app.typedefs import Json
 
-REFUSALS = (BackupDamaged, HoldLapsed, NewerDatabase, NoSpace, NotMigrated, TargetNotEmpty, UnknownValue)
+REFUSALS = (
+    BackupDamaged, HoldLapsed, NewerDatabase, NoSpace, NotMigrated, TargetNotEmpty, Unavailable, UnknownValue,
+)  # fmt: skip
 GIBIBYTE = 1 << 30
 
 
