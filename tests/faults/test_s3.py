@@ -81,8 +81,8 @@ def test_two_of_each_do_everything_without_a_shared_disk(hosts: Fleet, tmp_path:
     assert results[0].content == results[1].content
     assert results[0].content.count(b"\n") >= 1
 
-    search = {"max_trials": 2, "seeds": 1, "parameters": {"network.hidden_size": {"values": [4, 8]}}}
-    body = training(dataset, QUICK, "swept", search=search)
+    search = {"search": {"network.hidden_size": [4, 8]}, "max_trials": 2, "seeds": 1}
+    body = training(dataset, QUICK, "swept", network={}, **search)
     sweep = made(second.post("/v1/sweeps", json=body), 202)
     stack.wait(sweep)
     assert hosts.until_predicted(second, "swept")["predictions"]
