@@ -31,6 +31,7 @@ from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import VersionRouter
 from app.settings import Settings
 
+STORE_RETRY_SECONDS = 15.0  # that a client waits for a store that is away, before it gets 503
 SIBLING_NAME_BYTES = 32  # of the name of a socket, which has two process ids
 DESCRIPTION = "Train and serve recurrent networks: upload sequences, submit a job, poll it, call the model."
 
@@ -72,7 +73,7 @@ async def open_state(settings: Settings, parent: int | None) -> AsyncIterator[Ap
     incoming.mkdir(parents=True, exist_ok=True)
     engine = make_engine(settings.database)
     sessions, readers = make_sessions(engine), make_readers(engine)
-    storage = Storage(settings.storage)
+    storage = Storage(settings.storage, STORE_RETRY_SECONDS)
     broker = Broker(settings.redis, settings.redis_prefix)
     versions = VersionRouter(readers, storage)
     files = FileLimits(

@@ -17,21 +17,16 @@ from app.infrastructure.disk import fsync_path, is_disk_full
 
 if TYPE_CHECKING:
     from obstore import GetResult  # types that are not there when the program runs
-    from obstore.store import RetryConfig
+    from obstore.store import BackoffConfig, RetryConfig
 
 log = logging.getLogger(__name__)
 
 STORE_AWAY = "The artifact store cannot be reached, or refuses; try again shortly."
 MAX_ERROR_CHARS = 500  # of the store's answer in a log
 CHUNK_BYTES = 1 << 20
-# A request to S3 is tried again for so long; a try takes at most 30 s, and one that hangs is the last.
-RETRIES: "RetryConfig" = {
-    "max_retries": 8,
-    "retry_timeout": timedelta(seconds=15),
-    "backoff": {
-        "init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=3), "base": 2,
-    },
-}  # fmt: skip
+# Whoever has nothing better to do asks S3 again for so long; a try that hangs takes 30 s and may be the last.
+PATIENT_SECONDS = 180.0
+MAX_RETRIES = 20
 PROBES_ROOT = "probes"  # key prefix of files that exist for a moment only
 HOLDS_ROOT = "holds"  # key prefix of files during whose life nothing else is deleted
 HOLD_SECONDS = 300.0  # that a hold lasts after it was written, unless it is deleted
@@ -47,7 +42,7 @@ class StoredFile(NamedTuple):
 class Storage:
     """Files under keys like `datasets/ds_…/arrays.npz`; a put is atomic, a key never comes from a user."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, retry_seconds: float = PATIENT_SECONDS) -> None:
         parts = urlsplit(url)
         self._root: Path | None = None  # of a local store; None for S3
         if parts.scheme == "file":
@@ -55,7 +50,7 @@ class Storage:
             self._store: LocalStore | S3Store = LocalStore(self._root, mkdir=True)
         elif parts.scheme == "s3":
             prefix = parts.path.strip("/") or None
-            self._store = S3Store(parts.netloc, prefix=prefix, retry_config=RETRIES)
+            self._store = S3Store(parts.netloc, prefix=prefix, retry_config=_retries(retry_seconds))
         else:
             raise ValueError(f"RECURRA_STORAGE_URL must be file:// or s3://, not {parts.scheme}://")
 
@@ -196,6 +191,12 @@ class Storage:
             if _modified(directory) <= before:
                 with suppress(OSError):  # it is not empty
                     directory.rmdir()
+
+
+def _retries(seconds: float) -> "RetryConfig":
+    first, longest = timedelta(seconds=0.1), timedelta(seconds=min(15.0, seconds / 5))
+    backoff: BackoffConfig = {"init_backoff": first, "max_backoff": longest, "base": 2}
+    return {"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=seconds), "backoff": backoff}
 
 
 def _modified(path: Path) -> float:
