@@ -101,7 +101,7 @@ def cost_table(costs: list[Cost]) -> str:
         [
             cost.name, f"{cost.queued:,}", f"{1000 * cost.seconds:.2f}",
             "" if cost.cpu_seconds is None else f"{1000 * cost.cpu_seconds:.2f}",
-            "once a job" if cost.per_worker is None else f"{cost.per_worker:g}",
+            "" if cost.per_worker is None else f"{cost.per_worker:g}",
         ]
         for cost in costs
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Engine, delete, update
@@ -28,7 +29,7 @@ class Cost(NamedTuple):
     queued: int
     seconds: float  # median, as the caller sees it
     cpu_seconds: float | None  # of the server
-    per_worker: float | None  # how often a busy worker does it in a second; None: as often as there are jobs
+    per_worker: float | None  # how often a busy worker does it in a second; None: see the page on fleets
 
 
 class Announced:
@@ -82,7 +83,8 @@ def measure_costs(engine: Engine, queued: int, times: int) -> list[Cost]:
 
     operations: list[tuple[str, Callable[[], None], float | None]] = [
         ("heartbeat with progress", renew, 1 / RENEW_SECONDS),
-        ("dispatch pass", dispatcher.run_pass, 1 / PASS_SECONDS),
+        ("dispatch pass, all of it", dispatcher.run_pass, None),
+        ("dispatch pass, leases only", partial(dispatcher.run_pass, announcing=False), 1 / PASS_SECONDS),
         ("presence", report, 1 / REPORT_SECONDS),
         ("claim", claim, None),
         ("end", end, None),

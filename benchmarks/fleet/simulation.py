@@ -12,15 +12,20 @@ from typing import TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions, make_engine, make_sessions
+from app.database.tables import Worker
+from app.infrastructure.broker import TRAIN
 from app.services.jobs import leases
 from app.services.jobs.dispatcher import PASS_SECONDS, Dispatcher
 from app.services.jobs.leases import Lease
+from app.services.jobs.workers import report_alive
 from benchmarks.fleet.costs import PROGRESS, Announced
 from workers.jobs.heartbeat import RENEW_SECONDS
+from workers.jobs.registration import REPORT_SECONDS
 
 T = TypeVar("T")
 
 LEASE_SECONDS = 60.0
+CONNECTIONS = 8  # of one process, whatever its workers: the server is not ours alone
 IDLE_SECONDS = 0.2  # until a worker without a job looks again, as after a wake-up
 
 
@@ -63,7 +68,10 @@ class Shift:
 class SimulatedWorker:
     """One worker, in a thread, until no job is queued any more; its dispatcher in another."""
 
-    def __init__(self, sessions: Sessions, shift: Shift, number: int) -> None:
+    def __init__(
+        self, sessions: Sessions, slots: threading.BoundedSemaphore, shift: Shift, number: int
+    ) -> None:
+        self._slots = slots
         self._sessions, self._shift, self._name = sessions, shift, f"w-{shift.seed}-{number}"
         self._random = random.Random(shift.seed * 1000 + number)  # noqa: S311 - repeatable, no secret
         self._ended = threading.Event()
@@ -83,19 +91,28 @@ class SimulatedWorker:
         self.tally.add(self._passes)
 
     def _dispatch(self) -> None:
-        dispatcher = Dispatcher(self._sessions, Announced())
+        dispatcher, reported_at = Dispatcher(self._sessions, Announced()), float("-inf")
         while not self._ended.wait(PASS_SECONDS):
             try:
-                self._passes.timed("dispatch pass", dispatcher.run_pass)
+                with self._slots:
+                    if time.monotonic() - reported_at >= REPORT_SECONDS:
+                        reported_at = time.monotonic()
+                        self._passes.timed("presence", self._report)
+                    self._passes.timed("dispatch pass", dispatcher.run_due_pass)
             except SQLAlchemyError:
                 self._passes.errors += 1
 
+    def _report(self) -> None:
+        row = {"device": "cpu", "host": "h", "pid": 1, "loaded": []}
+        with self._sessions.begin() as session:
+            report_alive(session, Worker(id=self._name, role=TRAIN, **row))
+
     def _claim(self) -> Lease | None:
         """The lease of the next job; None when none is queued."""
-        begun = time.perf_counter()
         while True:
             try:
-                with self._sessions.begin() as session:
+                with self._slots, self._sessions.begin() as session:
+                    begun = time.perf_counter()
                     job_id = leases.next_queued(session, ["cpu"])
                     if job_id is None:
                         return None
@@ -122,7 +139,8 @@ class SimulatedWorker:
     def _change(self, name: str, change: Callable[[], bool]) -> bool:
         while True:
             try:
-                return self.tally.timed(name, change)
+                with self._slots:
+                    return self.tally.timed(name, change)
             except SQLAlchemyError:
                 self.tally.errors += 1
                 time.sleep(IDLE_SECONDS)
@@ -139,7 +157,8 @@ class SimulatedWorker:
 def run_shift(shift: Shift) -> Tally:
     """Run the workers of one process to the end of the queue."""
     engine = make_engine(shift.url)
-    workers = [SimulatedWorker(make_sessions(engine), shift, number) for number in range(shift.workers)]
+    sessions, slots = make_sessions(engine), threading.BoundedSemaphore(CONNECTIONS)
+    workers = [SimulatedWorker(sessions, slots, shift, number) for number in range(shift.workers)]
     threads = [threading.Thread(target=worker.run) for worker in workers]
     for thread in threads:
         thread.start()

@@ -115,6 +115,10 @@ LEASE_FAULTS = (
         "overdue[device] and self._broker.pending(device) == 0", "overdue[device]", DISPATCHER_TESTS,
     ),
     Mutation(
+        "every process of a large fleet looks through all queued jobs", DISPATCHER,
+        "if share > 1:", "if False:", DISPATCHER_TESTS,
+    ),
+    Mutation(
         "a wake-up that could not be sent counts as sent", DISPATCHER,
         "                break\n", "                pass\n", DISPATCHER_TESTS,
     ),

@@ -32,6 +32,6 @@ def test_each_operation_has_a_cost(server: str) -> None:
         assert server_cpu_seconds(engine) is not None
         costs = measure_costs(engine, 20, 5)
         engine.dispose()
-    assert len({cost.name for cost in costs}) == len(costs) == 6
+    assert len({cost.name for cost in costs}) == len(costs) == 7
     assert all(cost.seconds > 0 for cost in costs)
     assert cost_table(costs).count("\n") == len(costs) + 1
