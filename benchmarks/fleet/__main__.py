@@ -11,7 +11,6 @@ from sqlalchemy import func, select
 
 from app.database.engine import make_engine, make_sessions
 from app.database.tables import Job
-from app.services.jobs.dispatcher import PASS_SECONDS
 from app.states import Status
 from benchmarks.fleet.costs import Cost, measure_costs
 from benchmarks.fleet.server import fresh_database, queue_jobs, server_cpu_seconds
@@ -38,23 +37,20 @@ trains anything. At best {ideal:.3g} jobs end in a second. Two figures are media
 class FleetResult:
     """One simulation."""
 
-    dispatching: bool
     seconds: float
     cores: float | None  # of the server, on average
     tally: Tally
     succeeded: int  # jobs, each at its first attempt
 
 
-def simulate(
-    url: str, workers: int, jobs: int, job_seconds: float, processes: int, *, dispatching: bool
-) -> FleetResult:
+def simulate(url: str, workers: int, jobs: int, job_seconds: float, processes: int) -> FleetResult:
     """Queue jobs, have the workers run all of them, and look what became of each."""
     engine = make_engine(url)
     ids = queue_jobs(engine, jobs)
     cpu = _CpuSampler(url)
     begun = time.monotonic()
     cpu.start()
-    tally = run_fleet(url, workers, job_seconds, processes, dispatching=dispatching)
+    tally = run_fleet(url, workers, job_seconds, processes)
     seconds = time.monotonic() - begun
     cores = cpu.stop()
     with make_sessions(engine)() as session:
@@ -63,7 +59,7 @@ def simulate(
         )
         succeeded = session.scalar(query) or 0
     engine.dispose()
-    return FleetResult(dispatching, seconds, cores, tally, succeeded)
+    return FleetResult(seconds, cores, tally, succeeded)
 
 
 class _CpuSampler:
@@ -110,21 +106,20 @@ def cost_table(costs: list[Cost]) -> str:
     )
 
 
-def fleet_table(results: list[FleetResult], jobs: int) -> str:
-    """A row for each simulation."""
-    rows = [
-        [
-            f"one pass every {PASS_SECONDS:g} s each" if result.dispatching else "none",
-            f"{result.succeeded:,} of {jobs:,}", f"{result.succeeded / result.seconds:.1f}",
-            "" if result.cores is None else f"{result.cores:.2f}",
-            *(quantiles(result.tally.seconds.get(name, [])) for name in TIMED),
-            f"{result.tally.claims_lost:,}", result.tally.leases_lost, result.tally.errors,
-        ]
-        for result in results
-    ]  # fmt: skip
-    head = ["dispatchers", "succeeded at once", "jobs a second", "processors of the server", "claim, ms"]
+def fleet_table(result: FleetResult, jobs: int) -> str:
+    """What became of the simulation."""
+    row = [
+        f"{result.succeeded:,} of {jobs:,}",
+        f"{result.succeeded / result.seconds:.1f}",
+        "" if result.cores is None else f"{result.cores:.2f}",
+        *(quantiles(result.tally.seconds.get(name, [])) for name in TIMED),
+        f"{result.tally.claims_lost:,}",
+        result.tally.leases_lost,
+        result.tally.errors,
+    ]
+    head = ["succeeded at once", "jobs a second", "processors of the server", "claim, ms"]
     return table(
-        [*head, "heartbeat, ms", "end, ms", "pass, ms", "claims lost", "leases lost", "errors"], rows
+        [*head, "heartbeat, ms", "end, ms", "pass, ms", "claims lost", "leases lost", "errors"], [row]
     )
 
 
@@ -141,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=100)
     parser.add_argument("--jobs", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a job")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of a job")
     parser.add_argument("--processes", type=int, default=4, help="in which the workers are threads")
     arguments = parser.parse_args()
     server = os.environ.get("RECURRA_TEST_DATABASE_URL")
@@ -153,18 +148,10 @@ def main() -> None:
         engine.dispose()
     costs.sort(key=lambda cost: (cost.name, cost.queued))
     print(cost_table(costs), flush=True)
-    results = []
-    for dispatching in (False, True):
-        with fresh_database(server) as url:
-            results.append(
-                simulate(
-                    url, arguments.workers, arguments.jobs, arguments.seconds, arguments.processes,
-                    dispatching=dispatching,
-                )
-            )  # fmt: skip
-        print(fleet_table(results, arguments.jobs), flush=True)
+    with fresh_database(server) as url:
+        result = simulate(url, arguments.workers, arguments.jobs, arguments.seconds, arguments.processes)
     text = TEXT.format(
-        costs=cost_table(costs), fleet=fleet_table(results, arguments.jobs), workers=arguments.workers,
+        costs=cost_table(costs), fleet=fleet_table(result, arguments.jobs), workers=arguments.workers,
         jobs=arguments.jobs, seconds=arguments.seconds, ideal=arguments.workers / arguments.seconds,
     )  # fmt: skip
     write("fleet", "make bench-fleet", text)

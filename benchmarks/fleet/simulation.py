@@ -61,7 +61,6 @@ class Shift:
     url: str
     workers: int
     job_seconds: float
-    dispatching: bool  # as every worker's dispatcher does
     seed: int
 
 
@@ -81,13 +80,11 @@ class SimulatedWorker:
         """Work, and dispatch meanwhile."""
         dispatching = threading.Thread(target=self._dispatch)
         time.sleep(self._random.uniform(0, PASS_SECONDS))  # workers do not start at the same moment
-        if self._shift.dispatching:
-            dispatching.start()
+        dispatching.start()
         while (lease := self._claim()) is not None:
             self._work(lease)
         self._ended.set()
-        if self._shift.dispatching:
-            dispatching.join()
+        dispatching.join()
         self.tally.add(self._passes)
 
     def _dispatch(self) -> None:
@@ -171,10 +168,10 @@ def run_shift(shift: Shift) -> Tally:
     return total
 
 
-def run_fleet(url: str, workers: int, job_seconds: float, processes: int, *, dispatching: bool) -> Tally:
+def run_fleet(url: str, workers: int, job_seconds: float, processes: int) -> Tally:
     """Run so many workers, in a few processes, until no job is queued; what they did."""
     share, rest = divmod(workers, processes)
-    shifts = [Shift(url, share + (seed < rest), job_seconds, dispatching, seed) for seed in range(processes)]
+    shifts = [Shift(url, share + (seed < rest), job_seconds, seed) for seed in range(processes)]
     total, spawn = Tally(), multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
         for tally in pool.map(run_shift, shifts):

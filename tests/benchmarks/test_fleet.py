@@ -20,10 +20,10 @@ def server(postgresql: str) -> str:
 
 def test_every_job_of_a_small_fleet_succeeds_once(server: str) -> None:
     with fresh_database(server) as url:
-        result = simulate(url, 6, JOBS, 0.05, 2, dispatching=True)
+        result = simulate(url, 6, JOBS, 0.05, 2)
     assert (result.succeeded, result.tally.leases_lost, result.tally.errors) == (JOBS, 0, 0)
     assert len(result.tally.seconds["claim"]) == len(result.tally.seconds["end"]) == JOBS
-    assert f"{JOBS} of {JOBS}" in fleet_table([result], JOBS)
+    assert f"{JOBS} of {JOBS}" in fleet_table(result, JOBS)
 
 
 def test_each_operation_has_a_cost(server: str) -> None:

@@ -97,6 +97,7 @@ def test_two_of_each_do_everything_without_a_shared_disk(hosts: Fleet, tmp_path:
     assert stack.storage.keys(orphan.rpartition("/")[0]) == []
     sound(hosts)
     assert first.delete("/v1/models/swept/aliases/production").status_code == 204
+    assert first.delete("/v1/models/swept/versions/1").status_code == 204
     assert first.delete("/v1/models/swept").status_code == 204
     with stack.readers() as session:
         until(lambda: not cleanup.find_orphans(session, stack.storage, -1.0), 20, "the deletion of a model")
