@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import DeadlinePassed, Invalid, Problem, QueueFull
 from app.lanes import Answer
+from app.prediction.request_parsing import MAX_INLINE_BYTES, parse_request
 from app.services.serving.metrics import PredictionMetrics
 from app.services.serving.predictions import (
     MAX_INLINE_INSTANCES,
@@ -20,7 +21,6 @@ from app.services.serving.predictions import (
     output_rows,
     write_body,
 )
-from app.services.serving.request_parsing import MAX_INLINE_BYTES, parse_request
 from app.services.serving.shadowing import MAX_COMPARISONS, MAX_WAITING_ROWS, ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route
 from app.tasks import TASKS
