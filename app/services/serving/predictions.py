@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from app.arrays import Array
-from app.errors import AppError, DeadlinePassed, Invalid
+from app.errors import AppError, DeadlinePassed, Invalid, Problem
 from app.lanes import Answer, Lane
 from app.prediction.codec import write_answer, write_predictions
 from app.prediction.request_parsing import MAX_INLINE_BYTES, parse_request, split_request
@@ -22,6 +22,7 @@ from app.typedefs import Json
 MAX_INLINE_INSTANCES = 4  # that are encoded or decoded on the event loop; more of them in a thread
 MAX_INLINE_NUMBERS = 1 << 12  # of outputs, for each quantile, that are decoded on the event loop
 MAX_BODY_ROWS, MAX_BODY_NUMBERS = 64, 1 << 13  # likewise, of a request that a predictor encodes and decodes
+MAX_ANSWER_NUMBERS = 1 << 24  # likewise, of one answer
 PIECE_BYTES, PIECE_NUMBERS = 1 << 17, 1 << 15  # of a large request and of its outputs, for one call of a task
 
 
@@ -60,6 +61,7 @@ class PredictionService:
         pointers below `/instances` or `/parameters`, or what the lane raises.
         """
         route, begun = resolved.route, time.perf_counter()
+        _check_answer_size(route, len(instances), parameters)
         examples = await encode_async(route, instances, parameters, seconds, size)
         predictions, answer = await self.predict_examples(route, examples, parameters, seconds, begun)
         if resolved.shadow is not None:
@@ -159,6 +161,16 @@ def rows_for_predictor(resolved: ResolvedRoute, body: bytes) -> int:
     rows = len(request.instances)
     numbers = rows * route.graph.get("width", 1) * _longest_list(request.parameters)
     return rows if rows <= MAX_BODY_ROWS and numbers <= MAX_BODY_NUMBERS else 0
+
+
+def _check_answer_size(route: Route, instances: int, parameters: Any) -> None:
+    """Raise `Invalid` where an answer would be too large to be held in memory."""
+    numbers = instances * route.graph.get("width", 1) * _longest_list(parameters)
+    if numbers > MAX_ANSWER_NUMBERS:
+        detail = (
+            f"the answer would be of some {numbers:,} numbers, of {MAX_ANSWER_NUMBERS:,} that it may have"
+        )
+        raise Invalid(problems=[Problem("/instances", f"{detail}: send fewer, or predict a data set")])
 
 
 def _is_small(instances: Sequence[Any], size: int) -> bool:
