@@ -28,7 +28,7 @@ from app.validation.names import unknown_name
 
 Row = TypeVar("Row")
 
-MAX_JSON_BYTES = 1 << 20  # of a request's body, on routes that submit jobs
+MAX_JSON_BYTES = 1 << 18  # of a request's body, on routes that submit jobs: a few milliseconds to parse
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from bisect import bisect
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate
 from math import inf
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from app.database.tables import ModelVersion
 from app.errors import AppError, ModelDamaged, NotFound, QueueFull
 from app.infrastructure import artifacts
 from app.infrastructure.storage import Storage
+from app.prediction.codec import Codec
 from app.services.models import aliases, versions
 from app.tasks import TASKS
 from app.tasks.contract import Output, Task
@@ -47,7 +48,12 @@ class Route:
     state: Json
     graph: Json  # the manifest's description of the exported graph; empty where it has none
 
-    @property
+    @cached_property
+    def codec(self) -> Codec:
+        """How its instances are read and its predictions written."""
+        return Codec(self.task, self.state)
+
+    @cached_property
     def stepwise(self) -> bool:
         """Whether the network is asked for one token after the other."""
         return "output" in self.graph and Output(self.graph["output"]).stepwise
