@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -15,14 +15,10 @@ from obstore.store import LocalStore, S3Store
 from app.errors import NoSpace, NotFound, Unavailable
 from app.infrastructure.disk import fsync_path, is_disk_full
 
-if TYPE_CHECKING:
-    from obstore import GetResult  # types that are not there when the program runs
-    from obstore.store import BackoffConfig, RetryConfig
-
 log = logging.getLogger(__name__)
 
 STORE_AWAY = "The artifact store cannot be reached, or refuses; try again shortly."
-MAX_ERROR_CHARS = 500  # of the store's answer in a log
+MAX_LOGGED_CHARS = 500  # of the store's answer in a log
 CHUNK_BYTES = 1 << 20
 # Whoever has nothing better to do asks S3 again for so long; a try that hangs takes 30 s and may be the last.
 PATIENT_SECONDS = 180.0
@@ -85,7 +81,7 @@ class Storage:
             raise NotFound(f"Nothing is stored under {key}") from None
         return self._chunks(result)
 
-    def _chunks(self, result: "GetResult") -> Iterator[bytes]:
+    def _chunks(self, result: Any) -> Iterator[bytes]:
         with self._errors():
             for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
@@ -172,7 +168,7 @@ class Storage:
             if is_disk_full(error):
                 raise NoSpace from error
             if self._root is None:
-                log.warning("the artifact store: %s", str(error)[:MAX_ERROR_CHARS])
+                log.warning("the artifact store: %s", str(error)[:MAX_LOGGED_CHARS])
                 raise Unavailable(STORE_AWAY) from error
             raise
 
@@ -193,9 +189,10 @@ class Storage:
                     directory.rmdir()
 
 
-def _retries(seconds: float) -> "RetryConfig":
+def _retries(seconds: float) -> Any:
+    """Return a `RetryConfig`, a type that the library has for type checkers only."""
     first, longest = timedelta(seconds=0.1), timedelta(seconds=min(15.0, seconds / 5))
-    backoff: BackoffConfig = {"init_backoff": first, "max_backoff": longest, "base": 2}
+    backoff = {"init_backoff": first, "max_backoff": longest, "base": 2}
     return {"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=seconds), "backoff": backoff}
 
 

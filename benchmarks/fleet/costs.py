@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from typing import NamedTuple
 
 from sqlalchemy import Engine, delete, update
 
 from app.database.engine import Sessions, make_sessions
 from app.database.tables import Job, Worker
+from app.infrastructure.broker import TRAIN
 from app.services.jobs import leases, queries
 from app.services.jobs.dispatcher import PASS_SECONDS, Dispatcher
 from app.services.jobs.leases import Lease
@@ -56,43 +58,54 @@ def measure_costs(engine: Engine, queued: int, times: int) -> list[Cost]:
     with sessions.begin() as session:
         session.execute(update(Job).where(Job.status == Status.QUEUED).values(dispatched_at=0.0))
     dispatcher = Dispatcher(sessions, Announced())
-    renewals, ends = iter(range(10**9)), iter(running)
-    worker = Worker(id="w", role="train", device="cpu", host="h", pid=1, loaded=[], memory_bytes=1 << 30)
-
-    def renew() -> None:
-        lease = running[next(renewals) % len(running)]
-        with sessions.begin() as session:
-            leases.renew(session, lease, LEASE_SECONDS, PROGRESS, None, [])
-
-    def claim() -> None:
-        with sessions.begin() as session:
-            job_id = leases.next_queued(session, ["cpu"])
-            leases.claim(session, job_id or "", "w", LEASE_SECONDS)
-
-    def end() -> None:
-        with sessions.begin() as session:
-            leases.complete(session, next(ends), {"smape": 1.0})
-
-    def poll() -> None:
-        with sessions() as session:
-            queries.get_job(session, ids[-1])
-
-    def report() -> None:
-        with sessions.begin() as session:
-            report_alive(session, worker)
-
+    changes = _Changes(sessions, running, ids[-1])
     operations: list[tuple[str, Callable[[], None], float | None]] = [
-        ("heartbeat with progress", renew, 1 / RENEW_SECONDS),
+        ("heartbeat with progress", changes.renew, 1 / RENEW_SECONDS),
         ("dispatch pass, all of it", dispatcher.run_pass, None),
         ("dispatch pass, leases only", partial(dispatcher.run_pass, announcing=False), 1 / PASS_SECONDS),
-        ("presence", report, 1 / REPORT_SECONDS),
-        ("claim", claim, None),
-        ("end", end, None),
-        ("poll", poll, None),
-    ]  # fmt: skip
+        ("presence", changes.report, 1 / REPORT_SECONDS),
+        ("claim", changes.claim, None),
+        ("end", changes.end, None),
+        ("poll", changes.poll, None),
+    ]
     return [
         Cost(name, queued, *_measure(engine, run, times), per_worker) for name, run, per_worker in operations
     ]
+
+
+class _Changes:
+    """What workers and clients do, on jobs that run."""
+
+    def __init__(self, sessions: Sessions, running: list[Lease], polled: str) -> None:
+        self._sessions, self._polled = sessions, polled
+        self._renewals, self._ends = cycle(running), iter(running)
+
+    def renew(self) -> None:
+        """A heartbeat."""
+        with self._sessions.begin() as session:
+            leases.renew(session, next(self._renewals), LEASE_SECONDS, PROGRESS, None, [])
+
+    def claim(self) -> None:
+        """Take the next job."""
+        with self._sessions.begin() as session:
+            job_id = leases.next_queued(session, ["cpu"])
+            leases.claim(session, job_id or "", "w", LEASE_SECONDS)
+
+    def end(self) -> None:
+        """End a job that runs."""
+        with self._sessions.begin() as session:
+            leases.complete(session, next(self._ends), {"smape": 1.0})
+
+    def poll(self) -> None:
+        """Read a job."""
+        with self._sessions() as session:
+            queries.get_job(session, self._polled)
+
+    def report(self) -> None:
+        """A worker's presence."""
+        row = {"host": "h", "pid": 1, "loaded": [], "memory_bytes": 1 << 30}
+        with self._sessions.begin() as session:
+            report_alive(session, Worker(id="w", role=TRAIN, device="cpu", **row))
 
 
 def _measure(engine: Engine, run: Callable[[], None], times: int) -> tuple[float, float | None]:
