@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
+from app.database.projects import own_project
 from app.database.tables import Dataset, Job, JobEvent, Model
 from app.errors import Invalid, NotFound, Problem, describe_problems, pointer
 from app.hyperparameters.options import NETWORK, TRAINING
@@ -135,7 +136,7 @@ def _check_direction(task: Task, network: Json) -> list[Problem]:
 
 def check_model_task(session: Session, request: JobIn) -> list[Problem]:
     """Return a problem if the model exists and is for another task."""
-    model = session.get(Model, request.model)
+    model = session.get(Model, (own_project(session), request.model))
     if model is None or model.task == request.task:
         return []
     detail = f"the model {request.model} is for {model.task}"

@@ -15,8 +15,8 @@ from app.infrastructure import notices
 from app.infrastructure.artifacts import digest_stored
 from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.services.jobs import leases
+from app.services.lookup_cache import MAX_AGE_SECONDS
 from app.services.models.versions import TrainingOutcome
-from app.services.serving.version_router import MAX_AGE_SECONDS
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
 from tests.support.factories.networks import lstm, store

@@ -113,7 +113,7 @@ def test_each_planted_fault_is_reported_then_repaired_then_gone(
 def check_repaired(archive: Archive, planted: dict[str, str]) -> None:
     with archive.sessions() as session:
         jobs = {job.id: job for job in session.scalars(select(Job))}
-        assert session.get_one(Model, "m").versions == 1
+        assert session.get_one(Model, ("default", "m")).versions == 1
         assert versions.get_version(session, "m", 1).artifact == planted["artifact"]
     assert (jobs[planted["dead"]].status, jobs[planted["dead"]].crashes) == (Status.QUEUED, 1)
     assert jobs[planted["cancelled"]].status == Status.CANCELLED
