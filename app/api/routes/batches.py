@@ -10,6 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from app.api.access.declared import requires
 from app.api.deps import MAX_JSON_BYTES, IdempotencyKey, StateDep
 from app.api.polling import submit_once
 from app.api.response_schemas import TEXT_CONTENT
@@ -17,6 +18,7 @@ from app.database.tables import Job
 from app.errors import Invalid, Problem
 from app.hyperparameters.options import StrictModel
 from app.schemas import JobOut, Text, VersionNumber
+from app.services.access.callers import Scope
 from app.services.idempotency import KeyedRequest
 from app.services.jobs import batch_predictions
 from app.services.models import versions
@@ -42,6 +44,7 @@ class BatchIn(StrictModel):
     max_body_size=MAX_JSON_BYTES,
     operation_id="submit_batch_prediction",
 )
+@requires(Scope.PREDICT, changes=True)
 def submit(
     name: str,
     request: BatchIn,
@@ -76,6 +79,7 @@ def submit(
     },
     operation_id="download_job_result",
 )
+@requires(Scope.READ)
 def result(
     job_id: str,
     shared: StateDep,

@@ -160,6 +160,12 @@ def reference(row: ModelVersion) -> str:
     return str(ArtifactReference(row.artifact, row.sha256))
 
 
+def list_references(session: Session) -> set[str]:
+    """Return the names by which predictors are asked for versions, of all that the session sees."""
+    rows = session.execute(select(ModelVersion.artifact, ModelVersion.sha256))
+    return {str(ArtifactReference(*row)) for row in rows}
+
+
 def remove_version(session: Session, name: str, number: int) -> str:
     """Delete a version's row and return the key prefix of its files, to be deleted after the commit.
 

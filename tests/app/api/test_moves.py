@@ -170,6 +170,6 @@ def test_without_redis_a_move_succeeds_at_once_and_holds_a_second_later(
             until(lambda: ask(other).status_code == 200, what="an answer")
             assert answered(other) == 2
             move(other, version=1)
-            until(lambda: here.state.notices.connected, what="the connection")
+            until(lambda: here.state.notices.notices.connected, what="the connection")
             move(other, version=2)
             assert answered(here) == 2
