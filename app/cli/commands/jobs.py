@@ -82,7 +82,7 @@ def watch(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_j
             raise typer.Exit(1)
 
 
-def _act(job_id: str, verb: str, url: str, *, as_json: bool) -> None:
+def _act(job_id: str, verb: str, url: str, api_key: str | None, *, as_json: bool) -> None:
     with connect(url, api_key, as_json=as_json) as client:
         job = client.act(job_id, verb)
     if as_json:
@@ -97,18 +97,18 @@ def _act(job_id: str, verb: str, url: str, *, as_json: bool) -> None:
 @app.command()
 def cancel(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Ask a job to end; one that runs stops at its next step."""
-    _act(job_id, "cancel", url, as_json=as_json)
+    _act(job_id, "cancel", url, api_key, as_json=as_json)
 
 
 @app.command()
 def pause(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Ask a running job to write a checkpoint and release its worker."""
-    _act(job_id, "pause", url, as_json=as_json)
+    _act(job_id, "pause", url, api_key, as_json=as_json)
 
 
 @app.command()
 def resume(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Queue a paused job again; it continues from its checkpoint."""
-    _act(job_id, "resume", url, as_json=as_json)
+    _act(job_id, "resume", url, api_key, as_json=as_json)
     if not as_json:
         notes().print(f"Watch it with: recurra jobs watch {job_id}", style="dim")

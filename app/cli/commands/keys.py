@@ -37,9 +37,7 @@ def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     *,
     project: Annotated[str, typer.Option(help="The project that the key is for.")] = DEFAULT_PROJECT,
-    scope: Annotated[
-        list[Scope] | None, typer.Option(help="What it may do, several times; by default all.")
-    ] = None,
+    scopes: Annotated[str, typer.Option(help="What it may do, with commas between.")] = ",".join(Scope),
     days: Annotated[
         float | None, typer.Option(min=0.0, help="After so many days it expires; by default never.")
     ] = None,
@@ -53,10 +51,11 @@ def create(
     """Make a key and print it, this once."""
     if not re.match(PROJECT_PATTERN, project):
         raise typer.BadParameter(f"a project's name has {PATTERNS_IN_WORDS[PROJECT_PATTERN]}")
+    granted = _parse_scopes(scopes)
     limits = KeyLimits(requests_per_second, queued_jobs, running_jobs, stored_bytes)
     expires_at = None if days is None else (datetime.now(UTC) + timedelta(days=days)).timestamp()
     with _session(data_dir, project) as session:
-        made = keys.create(session, name, scope or list(Scope), limits, expires_at)
+        made = keys.create(session, name, granted, limits, expires_at)
         _record(session, "create_key", made.row)
     if as_json:
         print_json({**_represent(made.row), "key": made.key})
@@ -68,6 +67,13 @@ def create(
         style="dim",
         soft_wrap=True,
     )
+
+
+def _parse_scopes(text: str) -> list[Scope]:
+    try:
+        return [Scope(name.strip()) for name in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; there are {', '.join(Scope)}") from None
 
 
 @app.command("list")
