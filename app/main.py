@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI
 from sqlalchemy import Engine
 
 from app.api import RAW, ROUTERS, problems
-from app.api.access.declared import check_declarations
+from app.api.access.declared import declared_by
 from app.api.access.identity import AccessControl, authorize
 from app.api.deps import AppState, Limits, ModelNotices, Projects, refuse_unknown_query
 from app.api.metrics_text import own_text
@@ -53,9 +53,11 @@ def create_app(settings: Settings | None = None, parent: int | None = None) -> F
             app.state.shared = shared
             yield
 
+    declared = {name: access for router in ROUTERS for name, access in declared_by(router).items()}
     app = Application(
         RAW,
         SitePolicy(settings.host_names),
+        declared if settings.auth == KEYS else None,
         title="Recurra",
         version="0.1.0",
         description=DESCRIPTION,
@@ -63,7 +65,6 @@ def create_app(settings: Settings | None = None, parent: int | None = None) -> F
         redoc_url=None,
     )
     for router in ROUTERS:
-        check_declarations(router)
         app.include_router(router, dependencies=[Depends(authorize), Depends(refuse_unknown_query)])
     problems.install(app)
     app.add_middleware(RequestIdMiddleware)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +17,13 @@ from fastapi import FastAPI, Request
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
-from app.api.access.declared import access_of
+from app.api.access.declared import Access, access_of
 from app.api.access.identity import AccessControl, caller_of
 from app.api.bodies import BodyMemory
 from app.api.codings import decoded
 from app.api.deps import AppState, state_of
 from app.api.middleware import assign_request_id, log_request, record_request
-from app.api.openapi import complete_document
+from app.api.openapi import add_security, complete_document
 from app.api.origins import SitePolicy
 from app.api.problems import as_app_error, error_event, error_response, internal_error
 from app.errors import AppError, DeadlinePassed, Invalid, Problem
@@ -245,8 +245,15 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: AppError) -
 class Application(FastAPI):
     """A FastAPI application with raw routes in front of its own, and a policy on sites before all."""
 
-    def __init__(self, raw: Sequence[RawRoute], sites: SitePolicy | None = None, **arguments: Any) -> None:
-        self._raw, self._sites = raw, sites or SitePolicy()
+    def __init__(
+        self,
+        raw: Sequence[RawRoute],
+        sites: SitePolicy | None = None,
+        declared: Mapping[str, Access] | None = None,
+        **arguments: Any,
+    ) -> None:
+        """`declared` is what operations of FastAPI's routes need, by id; None where no keys are needed."""
+        self._raw, self._sites, self._declared = raw, sites or SitePolicy(), declared
         self.disconnects, self.bodies = DisconnectWatcher(), BodyMemory()
         super().__init__(**arguments)
 
@@ -282,4 +289,7 @@ class Application(FastAPI):
         if self.openapi_schema is None:
             raw = [(route.path, route.operation) for route in self._raw]
             complete_document(super().openapi(), raw)
+            if self._declared is not None:
+                own = {str(route.operation["operationId"]): route.access for route in self._raw}
+                add_security(super().openapi(), {**self._declared, **own})
         return super().openapi()

@@ -53,7 +53,10 @@ def access_of(endpoint: Any) -> Access:
     return access
 
 
-def check_declarations(router: APIRouter) -> None:
-    """Raise `TypeError` if a route of the router does not declare what it needs."""
+def declared_by(router: APIRouter) -> dict[str, Access]:
+    """What each operation of a router needs, by its id; raises `TypeError` if a route does not declare it."""
+    declared = {}
     for route in router.routes:
-        access_of(getattr(route, "endpoint", None))
+        name = getattr(route, "operation_id", None) or getattr(route, "path", "")
+        declared[str(name)] = access_of(getattr(route, "endpoint", None))
+    return declared
