@@ -56,6 +56,8 @@ class Job(Owned, Base):
         Index("ix_jobs_model", "model"),
         Index("ix_jobs_sweep_id", "sweep_id"),
         Index("ix_jobs_project_id", "project", "id"),
+        Index("ix_jobs_status_project", "status", "project"),
+        Index("ix_jobs_project_started_at", "project", "started_at"),
     )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
@@ -95,6 +97,7 @@ class Job(Owned, Base):
     trial: Mapped[Json | None] = mapped_column(JSON)  # of a run: the trial's number, parameters and seed
     outcome: Mapped[Json | None] = mapped_column(JSON)  # of a run: its `TrainingOutcome`
     key_id: Mapped[str | None] = mapped_column(ID)  # of the key that submitted it
+    priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # within its project
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     updated_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     started_at: Mapped[float | None] = mapped_column(Double)

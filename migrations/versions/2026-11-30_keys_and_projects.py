@@ -59,6 +59,10 @@ def upgrade() -> None:
             batch.add_column(sa.Column("key_id", sa.String(length=40), nullable=True))
             batch.create_index(f"ix_{table}_project_id", ["project", "id"])
     op.create_index("ix_datasets_key_id", "datasets", ["key_id"])
+    with op.batch_alter_table("jobs", recreate="never") as batch:
+        batch.add_column(sa.Column("priority", sa.Integer(), server_default="0", nullable=False))
+        batch.create_index("ix_jobs_status_project", ["status", "project"])
+        batch.create_index("ix_jobs_project_started_at", ["project", "started_at"])
     _set_key("idempotency_keys", ["project", "route", "key"], add=True)
     for table, key in MODEL_CHILDREN.items():
         with op.batch_alter_table(table) as batch:
@@ -91,6 +95,10 @@ def downgrade() -> None:
     op.execute(sa.text("delete from idempotency_keys where project <> :default").bindparams(default=DEFAULT))
     _set_key("idempotency_keys", ["route", "key"], add=False)
     op.drop_index("ix_datasets_key_id", table_name="datasets")
+    with op.batch_alter_table("jobs", recreate="never") as batch:
+        batch.drop_index("ix_jobs_project_started_at")
+        batch.drop_index("ix_jobs_status_project")
+        batch.drop_column("priority")
     for table in ("datasets", "jobs"):
         with op.batch_alter_table(table, recreate="never") as batch:
             batch.drop_index(f"ix_{table}_project_id")

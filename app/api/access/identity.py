@@ -12,7 +12,7 @@ from app.api.access.declared import PUBLIC_PATHS, access_of
 from app.api.middleware import client_address
 from app.api.origins import SAFE_METHODS
 from app.database.engine import Sessions
-from app.errors import Forbidden, QueueFull
+from app.errors import Conflict, QueueFull
 from app.services.access import audit
 from app.services.access.authentication import Authenticator
 from app.services.access.callers import ANYONE, Caller
@@ -124,6 +124,6 @@ def authorize(connection: HTTPConnection) -> None:
 
 
 def refuse_without_key(caller: Caller) -> None:
-    """Raise `Forbidden` where nobody has a key: keys that anyone could make would outlast that."""
+    """Raise `Conflict` where nobody has a key: keys that anyone could make would outlast that."""
     if caller.key_id is None:
-        raise Forbidden("Keys are administered with RECURRA_AUTH=keys, or by `recurra keys` on the machine")
+        raise Conflict("Keys are administered with RECURRA_AUTH=keys, or by `recurra keys` on the machine")

@@ -17,7 +17,7 @@ from app.api.response_schemas import TEXT_CONTENT
 from app.database.tables import Job
 from app.errors import Invalid, Problem
 from app.hyperparameters.options import StrictModel
-from app.schemas import JobOut, Text, VersionNumber
+from app.schemas import JobOut, Priority, Text, VersionNumber
 from app.services.access.callers import Scope
 from app.services.idempotency import KeyedRequest
 from app.services.jobs import batch_predictions
@@ -35,6 +35,7 @@ class BatchIn(StrictModel):
 
     dataset: Text
     parameters: Json = Field(default_factory=dict)
+    priority: Priority = 0
 
 
 @router.post(
@@ -63,7 +64,9 @@ def submit(
     def make(session: Session) -> Job:
         row = versions.resolve_version(session, name, version, alias)
         state = batch_predictions.load_state(shared.storage, row)
-        return batch_predictions.submit(session, row, state, request.dataset, request.parameters)
+        job = batch_predictions.submit(session, row, state, request.dataset, request.parameters)
+        job.priority = request.priority
+        return job
 
     return submit_once(shared, keyed, make)
 

@@ -36,10 +36,13 @@ from app.thread_pools import MODEL_CHANGES
 
 router = APIRouter(prefix="/v1", tags=["keys"])
 
-MAX_PAGE_ENTRIES = 200
+MAX_AUDIT_PAGE = 200
 MAX_ID = 2**63 - 1  # of an entry of the audit
 CREATE_LOCK_SECONDS = 30.0
 ProjectName = Annotated[str, StringConstraints(pattern=PROJECT_PATTERN)]
+
+GrantedScope = Annotated[Scope, Field(strict=False)]  # JSON has no enumerations, and no times
+Moment = Annotated[AwareDatetime, Field(strict=False)]
 
 
 class LimitsIn(StrictModel):
@@ -55,12 +58,12 @@ class KeyIn(StrictModel):
     """A key to make."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
+    scopes: Annotated[list[GrantedScope], Field(min_length=1, max_length=len(Scope))]
     project: ProjectName | None = Field(
         default=None, description="That of the caller; those of the default project may name another."
     )
     limits: LimitsIn = Field(default_factory=LimitsIn)
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class LimitsOut(BaseModel):
@@ -264,7 +267,7 @@ def me(shared: StateDep, session: ReadSession) -> Response:
 def list_audit(
     session: ReadSession,
     after: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ENTRIES)] = 50,
+    limit: Annotated[int, Query(ge=1, le=MAX_AUDIT_PAGE)] = 50,
     cursor: Annotated[
         int | None, Query(ge=0, le=MAX_ID, description="The `next_cursor` of a page, as `after`.")
     ] = None,

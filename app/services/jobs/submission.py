@@ -81,7 +81,7 @@ def add_job(session: Session, request: JobIn, kind: str, **columns: Any) -> Job:
     """Add a queued job with its first event; `columns` are further columns of the row."""
     job = Job(
         id=new_id("job"), kind=kind, task=request.task, dataset_id=request.dataset, model=request.model,
-        job_metadata=request.metadata, events=1, **columns,
+        job_metadata=request.metadata, priority=request.priority, events=1, **columns,
     )  # fmt: skip
     queued = JobEvent(job_id=job.id, seq=1, type="status", data={"status": Status.QUEUED})
     session.add_all([job, queued])  # and no UPDATE of the event counter: jobs come in bursts

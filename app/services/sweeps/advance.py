@@ -140,6 +140,7 @@ def _start_run(session: Session, current: SweepState, start: StartRun) -> str:
     trial = {"number": start.number, "seed": start.seed, "parameters": start.parameters}
     request = JobIn.model_validate(submission.base_of(sweep) | {"network": {}, "training": {}, "options": {}})
     owner = {"project": sweep.project, "key_id": sweep.key_id}
+    request = request.model_copy(update={"priority": sweep.priority})
     return add_job(session, request, "train", sweep_id=sweep.id, trial=trial, **owner, **config).id
 
 
