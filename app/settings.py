@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(default=30.0, gt=0)  # between checkpoints within an epoch
     cleanup_seconds: float = Field(default=900.0, gt=0)  # between two clean-ups of files without a row
     max_waiting: int = Field(default=4096, gt=0)  # predictions queued in a lane before status 429
-    max_queue_seconds: float = Field(default=0.025, gt=0)  # to compute those queued, before status 429
+    max_queue_seconds: float = Field(default=0.1, gt=0)  # to compute those queued, before status 429
     max_batch: int = Field(default=64, gt=0)  # rows, of all requests, in one forward pass
     training_threads: int = Field(default=min(2, usable_cores()), gt=0)  # to train a wide network on CPUs
     training_memory_bytes: int = Field(default=3 * usable_memory() // 4, ge=64 << 20)  # of a job's process

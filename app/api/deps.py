@@ -35,7 +35,7 @@ Row = TypeVar("Row")
 
 MODEL_SUBJECT, KEY_SUBJECT = "model:", "key:"  # how subjects of notices begin
 MAX_PROJECTS = 1024  # whose states a process keeps
-MAX_JSON_BYTES = 1 << 20  # of a request's body, on routes that submit jobs
+MAX_JSON_BYTES = 1 << 18  # of a request's body, on routes that submit jobs: a few milliseconds to parse
 
 
 @dataclass(frozen=True)

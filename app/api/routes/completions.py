@@ -14,6 +14,7 @@ from app.api.raw import DEADLINE_PARAMETER, JSON_TYPE, Body, Call, Headers, RawR
 from app.api.response_schemas import TEXT_CONTENT, CompletionModel, CompletionModels, documented, reference
 from app.database.tables import Model
 from app.errors import NotFound
+from app.prediction.request_parsing import MAX_INLINE_BYTES
 from app.services.access.callers import Scope
 from app.services.openai.completions import (
     MAX_COMPLETIONS,
@@ -25,7 +26,6 @@ from app.services.openai.completions import (
     parse_completion_request,
 )
 from app.services.serving.predictions import MAX_INLINE_INSTANCES
-from app.services.serving.request_parsing import MAX_INLINE_BYTES
 from app.services.serving.version_router import VersionSelector
 from app.thread_pools import COMPUTING
 from app.typedefs import Json

@@ -95,6 +95,7 @@ async def read(
     if match is not None and job.status not in TERMINAL:
         headers["Preference-Applied"] = f"wait={match[1]}"
         if if_none_match is None or etag(job) in if_none_match:
+            shared.follower.check_room()
             seconds = min(float(match[1]), MAX_WAIT_SECONDS)
             await shared.follower.wait_for_change(job_id, job.revision, seconds)
             job = await JOB_READS.run(_get, shared, job_id)
@@ -219,6 +220,7 @@ async def events(
     if "text/event-stream" in request.headers.get("accept", ""):
         if last_event_id is not None and last_event_id.isdecimal():
             after = max(after, min(int(last_event_id[:MAX_SEQ_DIGITS]), MAX_SEQ))
+        shared.follower.check_room()
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(
             _stream(shared, job_id, after), media_type="text/event-stream", headers=headers

@@ -6,6 +6,7 @@ from bisect import bisect
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from app.database.tables import ModelVersion
 from app.errors import AppError, ModelDamaged, NotFound
 from app.infrastructure import artifacts
 from app.infrastructure.storage import Storage
+from app.prediction.codec import Codec
 from app.services.lookup_cache import LookupCache
 from app.services.models import aliases, versions
 from app.tasks import TASKS
@@ -40,7 +42,12 @@ class Route:
     state: Json
     graph: Json  # the manifest's description of the exported graph; empty where it has none
 
-    @property
+    @cached_property
+    def codec(self) -> Codec:
+        """How its instances are read and its predictions written."""
+        return Codec(self.task, self.state)
+
+    @cached_property
     def stepwise(self) -> bool:
         """Whether the network is asked for one token after the other."""
         return "output" in self.graph and Output(self.graph["output"]).stepwise
