@@ -265,9 +265,10 @@ class Application(FastAPI):
                 access: AccessControl | None = getattr(getattr(self.state, "shared", None), "access", None)
                 if access is not None:
                     await access.identify(scope)
-                    send = access.recorder(scope, send)
                 if await self._handle_raw(scope, receive, send):
                     return
+                if access is not None:
+                    send = access.recorder(scope, send)
             except AppError as error:
                 await _refuse(scope, receive, send, error)
                 return

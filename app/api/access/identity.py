@@ -54,8 +54,8 @@ class AccessControl:
     async def identify(self, scope: Scope) -> None:
         """Find the caller of a request; raises `Unauthenticated`, `LimitReached`, `QueueFull`."""
         if scope["path"] not in PUBLIC_PATHS:
-            headers = dict(scope["headers"])
-            scope[IDENTITY] = Identity(await self.authenticator.identify(headers))
+            sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+            scope[IDENTITY] = Identity(await self.authenticator.identify(sent))
 
     def recorder(self, scope: Scope, send: Send) -> Send:
         """What sends the answer to a request, once its entry is in the audit."""

@@ -4,7 +4,6 @@ import base64
 import binascii
 import hmac
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
@@ -37,9 +36,9 @@ class Authenticator:
         self._cache: LookupCache[str, _KnownKey] = LookupCache(self._fetch, MAX_KEYS, MAX_OUTAGE_SECONDS)
         self._rates = RequestRates()
 
-    async def identify(self, headers: Mapping[bytes, bytes]) -> Caller:
-        """The caller with the key of a request; raises `Unauthenticated` and `LimitReached`."""
-        key = sent_key(headers)
+    async def identify(self, authorization: bytes) -> Caller:
+        """The caller whose key is in the header `Authorization`; raises `Unauthenticated`, `LimitReached`."""
+        key = sent_key(authorization)
         if key is None:
             raise Unauthenticated
         prefix = keys.prefix_of(key)
@@ -76,9 +75,9 @@ class Authenticator:
         return _KnownKey(row.digest, caller, inf if seconds is None else time.monotonic() + seconds)
 
 
-def sent_key(headers: Mapping[bytes, bytes]) -> str | None:
+def sent_key(authorization: bytes) -> str | None:
     """The key in the header `Authorization`: as a bearer token, or as the password of basic credentials."""
-    scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
+    scheme, _, credentials = authorization.partition(b" ")
     match scheme.lower():
         case b"bearer":
             return credentials.strip().decode("latin-1")

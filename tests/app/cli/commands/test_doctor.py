@@ -150,8 +150,9 @@ def test_a_problem_without_repair_is_left_and_sets_the_status(run: Run, archive:
 def test_a_service_on_an_older_schema_is_migrated(run: Run, database_url: str, archive: Archive) -> None:
     engine = make_engine(database_url)
     archive.storage.delete_file(MARK_KEY)  # an older service knows of none
+    dataset = archive.dataset()
     downgrade(engine, "-1")
-    archive.put(f"datasets/{archive.dataset()}/content")  # by which it knows that the store is its own
+    archive.put(f"datasets/{dataset}/content")  # by which it knows that the store is its own
     archive.put(f"datasets/{new_id('ds')}/content")
     done = run("--json")
     assert states(done) == {"disk": "ok", "redis": "ok", "database": "problem"}

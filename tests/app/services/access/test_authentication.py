@@ -64,9 +64,8 @@ class Door:
             act(session)
 
     def enter(self, key: str, scheme: str = "Bearer") -> Caller:
-        headers = {b"authorization": f"{scheme} {key}".encode()}
         try:
-            return asyncio.run(self.authenticator.identify(headers))
+            return asyncio.run(self.authenticator.identify(f"{scheme} {key}".encode()))
         finally:
             until(lambda: KEY_READS.idle, what="the end of what is read in the background")
 
@@ -132,7 +131,7 @@ def test_what_is_no_key_is_refused(door: Door, spoil: Callable[[str], str]) -> N
         with pytest.raises(Unauthenticated):
             door.enter(spoil(made.key), scheme)
     with pytest.raises(Unauthenticated):
-        asyncio.run(door.authenticator.identify({}))
+        asyncio.run(door.authenticator.identify(b""))
 
 
 def test_a_key_is_read_once_a_second(door: Door, clock: Clock) -> None:
