@@ -16,6 +16,7 @@ from app.memory import usable_memory
 from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN
 
 SECRETS_DIR = Path("/run/secrets")
+KEYS, OFF = "keys", "off"  # values of `auth`
 REDIS_SOCKET = "valkey.sock"
 MAX_SOCKET_PATH_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
 
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
     database_url: str = ""  # empty: SQLite below data_dir
     redis_url: str = ""  # empty: the embedded server below data_dir
     storage_url: str = ""  # empty: a directory below data_dir
+    auth: str = Field(default=OFF, pattern=f"^({KEYS}|{OFF})$")  # whether requests need a key
     allowed_hosts: str = ""  # names with commas between; loopback names and IP addresses always are
     max_connections: int = Field(default=4096, gt=0)  # of one API process
     max_client_connections: int = Field(default=1024, gt=0)  # of them, from one address

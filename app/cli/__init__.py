@@ -36,6 +36,9 @@ MEMBERS = (
         "Make an installation of a backup, in an empty database and store; may be killed and run again.",
     ),
     LazyCommand(
+        "keys", "app.cli.commands.keys:app", "Keys of a service, on its machine: create, list, revoke."
+    ),
+    LazyCommand(
         "doctor",
         "app.cli.commands.doctor:doctor",
         "Check an installation; exit with 1 if there are problems that have not been repaired.",

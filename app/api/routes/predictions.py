@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from app.api import sse
+from app.api.access.declared import requires
 from app.api.raw import (
     DEADLINE_PARAMETER,
     JSON_LENGTH_PARAMETER,
@@ -20,6 +21,7 @@ from app.api.response_schemas import TEXT_CONTENT, reference
 from app.errors import Invalid, Problem, pointer
 from app.prediction.codec import write_answer
 from app.prediction.request_errors import QUERY_FIELDS, request_described
+from app.services.access.callers import Scope
 from app.services.open_inference.predict import (
     instances_from_tensors,
     parse_inference_request_async,
@@ -48,6 +50,7 @@ BINARY_CONTENT = b"application/octet-stream"
 PARAMETER_NAMES = {name for task in TASKS.values() for name in task.parameters.__struct_fields__}
 
 
+@requires(Scope.PREDICT)
 async def predict(call: Call) -> tuple[Body, Headers]:
     """One prediction per instance, in order, all by one version.
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, delete, func, select
 
 from app.database.engine import make_sessions
 from app.database.migrate import knows_revision, move_to, upgrade
+from app.database.projects import ALL_PROJECTS
 from app.database.rows import insert_rows, is_empty, reflect_tables
 from app.database.tables import Installation, Job
 from app.errors import NotFound
@@ -117,7 +118,7 @@ def _insert(engine: Engine, directory: Path, manifest: Manifest) -> None:
 
 def _finish(engine: Engine, storage: Storage, manifest: Manifest, stored: int) -> RestoreResult:
     """Make it an installation of its own: two with one id would delete each other's files."""
-    sessions = make_sessions(engine)
+    sessions = make_sessions(engine, ALL_PROJECTS)
     with sessions.begin() as session:
         query = select(Job.id, Job.attempt).where(Job.status == Status.RUNNING, leases.claimable())
         running = session.execute(query).all()

@@ -16,8 +16,8 @@ from app.infrastructure.artifacts import digest_stored
 from app.lanes import Reply, ReplyStatus, Request, Tensor
 from app.prediction.codec import Codec
 from app.services.jobs import leases
+from app.services.lookup_cache import MAX_AGE_SECONDS
 from app.services.models.versions import TrainingOutcome
-from app.services.serving.version_router import MAX_AGE_SECONDS
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
 from tests.support.factories.networks import lstm, store
@@ -172,6 +172,6 @@ def test_without_redis_a_move_succeeds_at_once_and_holds_a_second_later(
             until(lambda: ask(other).status_code == 200, what="an answer")
             assert answered(other) == 2
             move(other, version=1)
-            until(lambda: here.state.notices.connected, what="the connection")
+            until(lambda: here.state.notices.notices.connected, what="the connection")
             move(other, version=2)
             assert answered(here) == 2
