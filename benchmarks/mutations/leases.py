@@ -85,7 +85,8 @@ LEASE_FAULTS = (
     ),
     Mutation(
         "the last job submitted is run first", LEASES,
-        "query.order_by(Job.priority.desc(), Job.id).limit(1)", "query.order_by(Job.priority.desc(), Job.id.desc()).limit(1)", LEASE_TESTS,
+        "query.order_by(Job.priority.desc(), Job.id).limit(1)",
+        "query.order_by(Job.priority.desc(), Job.id.desc()).limit(1)", LEASE_TESTS,
     ),
     Mutation(
         "a job is run without the device it needs", LEASES,

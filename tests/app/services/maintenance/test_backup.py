@@ -214,6 +214,19 @@ def test_what_is_restored_is_what_was_there(
     assert storage_checks.damaged_checkpoints(target.sessions, target.storage) == []
 
 
+def test_jobs_of_every_project_are_restored_and_released(
+    installed: Installed, make_target: Callable[[], Installed], tmp_path: Path
+) -> None:
+    with installed.engine.begin() as connection:
+        connection.execute(text("update jobs set project = 'other' where model = 'running'"))
+    saved(installed, tmp_path / "backup")
+    target = make_target()
+    assert run_restore(target, tmp_path / "backup").released == 1
+    with target.engine.connect() as connection:
+        query = text("select project, status, owner from jobs where model = 'running'")
+        assert tuple(connection.execute(query).one()) == ("other", "queued", None)
+
+
 def test_null_in_json_is_not_taken_for_no_value(
     installed: Installed, make_target: Callable[[], Installed], tmp_path: Path
 ) -> None:
@@ -522,7 +535,7 @@ def test_a_backup_of_an_older_schema_becomes_one_of_this(
     run_restore(target, tmp_path / "backup")
     assert migrate.is_current(target.engine)
     with target.sessions() as session:
-        assert session.get_one(Model, "m").task == "tagging"
+        assert session.scalars(select(Model.task).where(Model.name == "m")).one() == "tagging"
 
 
 def test_a_backup_of_a_newer_release_is_refused(
