@@ -67,7 +67,7 @@ class JsonRequests:
         begun, decoded, shares = time.perf_counter(), list[tuple[str, Reply]](), list[Share]()
         rest = list[tuple[str, Reply]]()
         for to, reply in replies:
-            encoded = self._encoded.pop((to, reply.id), None)
+            encoded = self._encoded.get((to, reply.id))  # of a request that was sent again, twice
             if encoded is None or reply.status is not ReplyStatus.OK:
                 rest.append((to, reply))
                 continue

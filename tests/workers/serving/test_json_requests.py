@@ -141,6 +141,14 @@ def test_one_past_its_deadline_is_not_computed() -> None:
     assert (replies[0].status, replies[1].status, network.rows) == ("expired", "ok", [1])
 
 
+def test_a_request_that_was_sent_again_is_answered_each_time() -> None:
+    with_json, request = JsonRequests(CODEC), asked(0, series(0))
+    encoded, _ = with_json.encode([request, request], NOW)
+    (batch,) = map(with_json.decode, answer_requests(encoded, Network(), 64, lambda: NOW))
+    first, second = (reply.predictions for _, reply in batch)
+    assert first == second != b""
+
+
 def test_tensors_and_json_are_computed_together() -> None:
     network, request = Network(), asked(0, series(30))
     (example,) = CODEC.encode([instance_of(series(30))], TASK.parameters())
