@@ -52,6 +52,7 @@ def run(
     stop_at: int | None = None,
     refit: RefitPlan | None = None,
     seconds: float = 0.0,
+    valid: Sums | None = None,
 ) -> tuple[FitResult, Member, list[Json]]:
     """One fit, or what is left of it; stopped after a number of its own steps."""
     torch.set_num_threads(1)
@@ -69,7 +70,7 @@ def run(
     found = fit(
         model,
         Sums(),
-        Sums(20),
+        valid or Sums(20),
         config,
         device=CPU,
         on=told.append,
@@ -95,6 +96,15 @@ def alike(found: FitResult) -> FitResult:
 
 def newest(directory: Path) -> Path:
     return max(directory.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("step", [2, 9])
+def test_an_untrained_network_that_is_best_is_so_after_an_interruption_too(step: int, tmp_path: Path) -> None:
+    worse = Sums(20, sign=-1.0)  # on which the loss only rises
+    run(tmp_path, stop_at=step, seconds=NEVER, valid=worse)
+    found, model, _ = run(tmp_path, resume=newest(tmp_path), seconds=NEVER, valid=worse)
+    assert (found.best_epoch, found.best_step) == (0, 0)
+    assert same(model, network())
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -302,8 +302,8 @@ def test_an_instance_is_the_same_in_whatever_order_they_are_read() -> None:
     starts = rng.integers(-400, 400, len(values))
     series = replace(series_set(values), starts=starts, phases=rng.integers(0, 2, len(values)) * 3600)
     model = {**state(series_set(waves(5, 60))), "history": 12}
-    in_order = list(ForecastingInstanceView(series, model))
-    shuffled = ForecastingInstanceView(series, model)
+    view, shuffled = ForecastingInstanceView(series, model), ForecastingInstanceView(series, model)
+    in_order = [view[row] for row in range(len(view))]
     for row in rng.permutation(len(values)).tolist():
         found, wanted = shuffled[row], in_order[row]
         np.testing.assert_array_equal(found.values, wanted.values)
