@@ -39,6 +39,7 @@ HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
 
 FROM base AS api
 COPY --from=build /opt/recurra /opt/recurra
+ENV RECURRA_AUTH=keys
 EXPOSE 8000
 CMD ["api", "--host", "0.0.0.0", "--port", "8000"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \

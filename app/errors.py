@@ -41,6 +41,13 @@ class AppError(Exception):
         super().__init__(self.message)
 
 
+class Unauthenticated(AppError):
+    """This request needs a key: `Authorization: Bearer rk_…`."""
+
+    status = 401
+    code = "unauthenticated"
+
+
 class Forbidden(AppError):
     """This caller may not make this request."""
 
@@ -114,6 +121,17 @@ class QueueFull(AppError):
     status = 429
     code = "queue-full"
     retry_after = 1
+
+
+class LimitReached(AppError):
+    """This key has reached one of its limits."""
+
+    status = 429
+    code = "limit-reached"
+
+    def __init__(self, message: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unavailable(AppError):

@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from fastapi import Depends, FastAPI
+from sqlalchemy import Engine
 
 from app.api import RAW, ROUTERS, problems
-from app.api.deps import AppState, Limits, refuse_unknown_query
+from app.api.access.declared import declared_by
+from app.api.access.identity import AccessControl, authorize
+from app.api.deps import AppState, Limits, ModelNotices, Projects, refuse_unknown_query
 from app.api.metrics_text import own_text
 from app.api.middleware import RequestIdMiddleware
 from app.api.origins import SitePolicy
 from app.api.raw import Application
 from app.database.engine import make_engine, make_readers, make_sessions
+from app.database.projects import ALL_PROJECTS, DEFAULT_PROJECT
 from app.infrastructure import logs
 from app.infrastructure.broker import Broker
 from app.infrastructure.job_events import JobFollower
@@ -24,12 +27,13 @@ from app.ingest.memory_budget import MemoryBudget
 from app.lanes import Lane
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
+from app.services.access.authentication import Authenticator
 from app.services.jobs.dispatcher import Dispatcher
 from app.services.serving.metrics import PredictionMetrics
 from app.services.serving.predictions import PredictionService
 from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import VersionRouter
-from app.settings import Settings
+from app.settings import KEYS, Settings
 
 SIBLING_NAME_BYTES = 32  # of the name of a socket, which has two process ids
 DESCRIPTION = "Train and serve recurrent networks: upload sequences, submit a job, poll it, call the model."
@@ -49,9 +53,11 @@ def create_app(settings: Settings | None = None, parent: int | None = None) -> F
             app.state.shared = shared
             yield
 
+    declared = {name: access for router in ROUTERS for name, access in declared_by(router).items()}
     app = Application(
         RAW,
         SitePolicy(settings.host_names),
+        declared if settings.auth == KEYS else None,
         title="Recurra",
         version="0.1.0",
         description=DESCRIPTION,
@@ -59,7 +65,7 @@ def create_app(settings: Settings | None = None, parent: int | None = None) -> F
         redoc_url=None,
     )
     for router in ROUTERS:
-        app.include_router(router, dependencies=[Depends(refuse_unknown_query)])
+        app.include_router(router, dependencies=[Depends(authorize), Depends(refuse_unknown_query)])
     problems.install(app)
     app.add_middleware(RequestIdMiddleware)
     return app
@@ -71,31 +77,12 @@ async def open_state(settings: Settings, parent: int | None) -> AsyncIterator[Ap
     incoming = settings.data_dir.resolve() / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
     engine = make_engine(settings.database)
-    sessions, readers = make_sessions(engine), make_readers(engine)
-    storage = Storage(settings.storage)
     broker = Broker(settings.redis, settings.redis_prefix)
-    versions = VersionRouter(readers, storage)
-    files = FileLimits(
-        ArchiveLimits(**settings.limits("archive")),
-        MediaLimits(**settings.limits("media")),
-        MemoryBudget(settings.ingest_memory_bytes),
-    )
-    limit_decoding(files.media)
-    predictions = _prediction_service(settings, versions)
-    shared = AppState(
-        sessions=sessions,
-        readers=readers,
-        storage=storage,
-        dispatcher=Dispatcher(sessions, broker),
-        follower=JobFollower(readers),
-        predictions=predictions,
-        notices=Notices(settings.redis, settings.redis_prefix, versions.invalidate, versions.invalidate_all),
-        limits=Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds, files),
-        incoming=incoming,
-        siblings=None if parent is None else _siblings(settings, parent, predictions.metrics),
-    )
+    projects = _make_projects(settings, engine, broker, parent)
+    shared = projects.state(DEFAULT_PROJECT)
+    notices = shared.notices.notices
     await shared.lane.start()
-    await shared.notices.start()
+    await notices.start()
     shared.dispatcher.start()
     if shared.siblings is not None:
         await shared.siblings.start()
@@ -105,19 +92,55 @@ async def open_state(settings: Settings, parent: int | None) -> AsyncIterator[Ap
         if shared.siblings is not None:
             await shared.siblings.close()
         await shared.follower.close()
-        await shared.notices.close()
-        await shared.predictions.shadows.close()
+        await notices.close()
+        await projects.close()
         await shared.lane.close()
         shared.dispatcher.stop()
         broker.close()
         engine.dispose()
 
 
-def _prediction_service(settings: Settings, versions: VersionRouter) -> PredictionService:
+def _make_projects(settings: Settings, engine: Engine, broker: Broker, parent: int | None) -> Projects:
+    """Build what all projects share."""
+    files = FileLimits(
+        ArchiveLimits(**settings.limits("archive")),
+        MediaLimits(**settings.limits("media")),
+        MemoryBudget(settings.ingest_memory_bytes),
+    )
+    limit_decoding(files.media)
+    everything, storage = make_sessions(engine, ALL_PROJECTS), Storage(settings.storage)
+    readers = make_readers(engine, ALL_PROJECTS)
+    dispatcher, follower = Dispatcher(everything, broker), JobFollower(readers)
     lane = Lane(settings.redis, settings.lane, settings.max_waiting, settings.max_queue_seconds)
-    return PredictionService(lane, versions, PredictionMetrics(lane), ShadowRunner(lane))
+    access = AccessControl(Authenticator(readers), everything) if settings.auth == KEYS else None
+    limits = Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds, files)
+    incoming = settings.data_dir.resolve() / "incoming"
+
+    def make(project: str) -> AppState:
+        own_readers = make_readers(engine, project)
+        versions = VersionRouter(own_readers, storage)
+        return AppState(
+            project=project,
+            sessions=make_sessions(engine, project),
+            readers=own_readers,
+            storage=storage,
+            dispatcher=dispatcher,
+            follower=follower,
+            predictions=PredictionService(lane, versions, PredictionMetrics(lane), ShadowRunner(lane)),
+            notices=ModelNotices(notices, project),
+            limits=limits,
+            incoming=incoming,
+            projects=projects,
+            siblings=siblings,
+            access=access,
+        )
+
+    projects = Projects(make)
+    notices = Notices(settings.redis, settings.redis_prefix, projects.forget, projects.distrust)
+    siblings = None if parent is None else _siblings(settings, parent, projects)
+    return projects
 
 
-def _siblings(settings: Settings, parent: int, metrics: PredictionMetrics) -> Siblings:
+def _siblings(settings: Settings, parent: int, projects: Projects) -> Siblings:
     prefix = f"{settings.socket_prefix(SIBLING_NAME_BYTES)}api-{parent}-"
-    return Siblings(prefix, partial(own_text, metrics))
+    return Siblings(prefix, lambda project: own_text(projects.state(project).predictions.metrics))

@@ -26,6 +26,10 @@ VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]  # as the database can hol
 Text = Annotated[str, StringConstraints(max_length=1 << 16)]  # which also refuses lone surrogates
 AliasName = Annotated[str, StringConstraints(pattern=ALIAS_NAME_PATTERN)]
 
+Priority = Annotated[
+    int,
+    Field(ge=-100, le=100, description="Of a project's queued jobs that with the highest goes first."),
+]
 
 # A task by its name. Requests take any text, so that an unknown task is told with the nearest known one.
 TASK_NAME_SCHEMA: Json = {"type": "string", "enum": sorted(TASKS)}
@@ -43,6 +47,7 @@ class JobIn(StrictModel):
     network: NetworkIn = Field(default_factory=NetworkIn)
     training: TrainingIn = Field(default_factory=TrainingIn)
     options: Json = Field(default_factory=dict)
+    priority: Priority = 0
     metadata: Annotated[
         dict[Text, Text | int | float | bool | None], Field(default_factory=dict, max_length=32)
     ]
@@ -98,6 +103,7 @@ class JobOut(BaseModel):
     network: Json
     training: Json
     options: Json
+    priority: int
     progress: Json | None
     metrics: Json | None
     cancel_requested: bool

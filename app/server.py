@@ -26,9 +26,10 @@ from app.connections import (
     raise_descriptor_limit,
 )
 from app.infrastructure import logs
+from app.infrastructure.processes.exposure import Exposed, check_exposure
 from app.infrastructure.processes.managed import die_with_parent, keep_files_private
 from app.main import create_app
-from app.settings import Settings
+from app.settings import KEYS, Settings
 
 SHUTDOWN_SECONDS = 5
 MAX_JOINED_BYTES = 1 << 18  # more is sent as it came: to join it would take longer than a system call
@@ -254,17 +255,31 @@ def run(listener: socket.socket | None, host: str, port: int, processes: int = 1
         Multiprocess(config, [listener or config.bind_socket()]).run()
 
 
+def address_of(listener: socket.socket) -> str:
+    """The address that a socket listens on; empty for a Unix socket."""
+    return "" if listener.family == socket.AF_UNIX else str(listener.getsockname()[0])
+
+
 def main() -> None:
     """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m app.server", description="Run the API server.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--insecure", action="store_true", help="answer other machines without keys")
     parser.add_argument("--fd", type=int, help="a listening socket inherited from the parent")
     arguments = parser.parse_args()
     logs.configure_process()
     keep_files_private()
     listener = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
+    try:
+        check_exposure(
+            arguments.host if listener is None else address_of(listener),
+            needs_keys=Settings().auth == KEYS,
+            insecure=arguments.insecure,
+        )
+    except Exposed as error:
+        sys.exit(str(error))
     run(listener, arguments.host, arguments.port, arguments.processes)
 
 

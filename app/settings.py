@@ -16,6 +16,7 @@ from app.memory import usable_memory
 from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN
 
 SECRETS_DIR = Path("/run/secrets")
+KEYS, OFF = "keys", "off"  # values of `auth`
 REDIS_SOCKET = "valkey.sock"
 MAX_SOCKET_PATH_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
 
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
     database_url: str = ""  # empty: SQLite below data_dir
     redis_url: str = ""  # empty: the embedded server below data_dir
     storage_url: str = ""  # empty: a directory below data_dir
+    auth: str = Field(default=OFF, pattern=f"^({KEYS}|{OFF})$")  # whether requests need a key
     allowed_hosts: str = ""  # names with commas between; loopback names and IP addresses always are
     max_connections: int = Field(default=4096, gt=0)  # of one API process
     max_client_connections: int = Field(default=1024, gt=0)  # of them, from one address
@@ -68,7 +70,7 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(default=30.0, gt=0)  # between checkpoints within an epoch
     cleanup_seconds: float = Field(default=900.0, gt=0)  # between two clean-ups of files without a row
     max_waiting: int = Field(default=4096, gt=0)  # predictions queued in a lane before status 429
-    max_queue_seconds: float = Field(default=0.025, gt=0)  # to compute those queued, before status 429
+    max_queue_seconds: float = Field(default=0.1, gt=0)  # to compute those queued, before status 429
     max_batch: int = Field(default=64, gt=0)  # rows, of all requests, in one forward pass
     training_threads: int = Field(default=min(2, usable_cores()), gt=0)  # to train a wide network on CPUs
     training_memory_bytes: int = Field(default=3 * usable_memory() // 4, ge=64 << 20)  # of a job's process

@@ -73,12 +73,15 @@ class ThreadPool:
             self._calls -= 1
 
 
-# Reads of the database: of jobs, of the versions behind a name, and of whether the service is ready.
+# Reads of the database: of jobs, of the versions behind a name, of keys, and of whether the service is ready.
 JOB_READS = ThreadPool("job reads", 4, 1024)
 VERSION_READS = ThreadPool("version reads", 4, 4096)
+KEY_READS = ThreadPool("key reads", 2, 4096)
 READINESS = ThreadPool("readiness", 1, 64)
 # Changes of models and aliases, which may wait for each other's locks.
 MODEL_CHANGES = ThreadPool("model changes", 2, 256)
+# Entries of the audit, one for each change.
+AUDITS = ThreadPool("audit", 1, 4096)
 # Pieces of bodies: written to disk, and unpacked. A client sends the next one when the last is done.
 UPLOADED_PIECES = ThreadPool("uploaded pieces", 4, 1024)
 UNPACKED_PIECES = ThreadPool("unpacked pieces", 2, 1024)

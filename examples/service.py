@@ -23,7 +23,9 @@ class Service:
 
     def __init__(self) -> None:
         url = os.environ.get("RECURRA_URL", "http://127.0.0.1:8000")
-        self._client = httpx.Client(base_url=url, timeout=60)
+        key = os.environ.get("RECURRA_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=60)
 
     def upload(self, task: str, sample: str) -> str:
         """Upload a sample; returns the id of the data set."""

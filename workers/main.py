@@ -11,6 +11,7 @@ from celery import Celery, signals
 from sqlalchemy import Engine
 
 from app.database.engine import Sessions, make_engine, make_readers, make_sessions
+from app.database.projects import ALL_PROJECTS
 from app.identifiers import new_id
 from app.infrastructure import logs
 from app.infrastructure.broker import SERVE, TRAIN, Broker, make_celery, queue_of
@@ -45,7 +46,7 @@ def _engine() -> Engine:
 
 @cache
 def _sessions() -> Sessions:
-    return make_sessions(_engine())
+    return make_sessions(_engine(), ALL_PROJECTS)
 
 
 @cache
@@ -105,7 +106,7 @@ def train(worker_id: str) -> None:
     dispatcher = Dispatcher(_sessions(), Broker(settings.redis, settings.redis_prefix))
     storage, data_dir = Storage(settings.storage), settings.data_dir.resolve()
     janitor = Janitor(_sessions(), storage, data_dir, settings.cleanup_seconds)
-    sweeps = SweepRunner(_sessions(), make_readers(_engine()), storage, dispatcher.notify)
+    sweeps = SweepRunner(_sessions(), make_readers(_engine(), ALL_PROJECTS), storage, dispatcher.notify)
 
     def on_ready(**_: Any) -> None:
         for part in (registration, dispatcher, janitor, sweeps):

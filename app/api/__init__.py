@@ -6,6 +6,7 @@ from app.api.routes import (
     datasets,
     inference,
     jobs,
+    keys,
     listen,
     models,
     predictions,
@@ -24,5 +25,6 @@ ROUTERS = (
     repository.router,
     completions.router,
     listen.router,
+    keys.router,
 )
 RAW = (predictions.ROUTE, *inference.ROUTES, completions.ROUTE)  # the first match answers

@@ -1,17 +1,21 @@
 """Dependencies of the routes: the application's shared state, sessions, paging and idempotency keys."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Query
 from fastapi.responses import Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
+from app.api.access.identity import AccessControl, caller_of
 from app.database.engine import Sessions
+from app.database.projects import DEFAULT_PROJECT
 from app.errors import Invalid, Problem, pointer
 from app.infrastructure.job_events import JobFollower
 from app.infrastructure.notices import Notices
@@ -20,6 +24,7 @@ from app.infrastructure.storage import Storage
 from app.ingest.limits import FileLimits
 from app.lanes import Lane
 from app.schemas import Page
+from app.services.access.callers import ANYONE, Caller
 from app.services.jobs.dispatcher import Dispatcher
 from app.services.paging import Paging
 from app.services.serving.predictions import PredictionService
@@ -28,7 +33,9 @@ from app.validation.names import unknown_name
 
 Row = TypeVar("Row")
 
-MAX_JSON_BYTES = 1 << 20  # of a request's body, on routes that submit jobs
+MODEL_SUBJECT, KEY_SUBJECT = "model:", "key:"  # how subjects of notices begin
+MAX_PROJECTS = 1024  # whose states a process keeps
+MAX_JSON_BYTES = 1 << 18  # of a request's body, on routes that submit jobs: a few milliseconds to parse
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,23 @@ class Limits:
     files: FileLimits
 
 
+class ModelNotices:
+    """Tells all processes which of a project's models have changed."""
+
+    def __init__(self, notices: Notices, project: str) -> None:
+        self.notices, self._project = notices, project
+
+    async def invalidate(self, model: str) -> bool:
+        """Have every process forget a model; false when one has not acknowledged it within a second."""
+        return await self.notices.invalidate(f"{MODEL_SUBJECT}{self._project}/{model}")
+
+
 @dataclass(frozen=True)
 class AppState:
-    """What all routes share; the composition root builds it and puts it on `app.state.shared`."""
+    """What all routes of a project share.
+
+    The composition root builds it; that of the default project is `app.state.shared`.
+    """
 
     sessions: Sessions
     readers: Sessions
@@ -51,10 +72,14 @@ class AppState:
     dispatcher: Dispatcher
     follower: JobFollower
     predictions: PredictionService
-    notices: Notices
+    notices: ModelNotices
     limits: Limits
     incoming: Path  # directory of unfinished uploads
+    projects: "Projects"
+    project: str = DEFAULT_PROJECT
     siblings: Siblings | None = None  # with several processes on one socket
+    access: AccessControl | None = None  # None: no keys are needed
+    caller: Caller = ANYONE
 
     @property
     def lane(self) -> Lane:
@@ -67,10 +92,60 @@ class AppState:
         return self.predictions.versions
 
 
-def app_state(request: Request) -> AppState:
-    """The state of the application that serves this request."""
-    shared: AppState = request.app.state.shared
-    return shared
+class Projects:
+    """The states of projects: each with its own sessions, caches and metrics, so that nothing is mixed up."""
+
+    def __init__(self, make: Callable[[str], AppState]) -> None:
+        self._make = make
+        self._states: OrderedDict[str, AppState] = OrderedDict()  # the least recently used first
+
+    def state(self, project: str) -> AppState:
+        """The state of a project, which is made when it is first needed."""
+        state = self._states.get(project)
+        if state is None:
+            state = self._states[project] = self._make(project)
+            if len(self._states) > MAX_PROJECTS:
+                oldest = next(name for name in self._states if name != DEFAULT_PROJECT)
+                del self._states[oldest]
+        self._states.move_to_end(project)
+        return state
+
+    def forget(self, subject: str) -> None:
+        """Forget what is remembered of a notice's subject: a model, or a key."""
+        kind, _, name = subject.partition(":")
+        if kind == "model":
+            project, _, model = name.partition("/")
+            if project in self._states:
+                self._states[project].versions.invalidate(model)
+        else:
+            for state in self._states.values():
+                if state.access is not None:
+                    state.access.authenticator.forget(name)
+
+    def distrust(self) -> None:
+        """Read everything anew: notices may have been missed."""
+        for state in self._states.values():
+            state.versions.invalidate_all()
+            if state.access is not None:
+                state.access.authenticator.distrust()
+
+    async def close(self) -> None:
+        """Cancel what runs in the background."""
+        for state in self._states.values():
+            await state.predictions.shadows.close()
+
+
+def app_state(connection: HTTPConnection) -> AppState:
+    """The state of the project in which this request is made, with its caller."""
+    state, caller = state_of(connection.scope), caller_of(connection.scope)
+    return state if caller is ANYONE else replace(state, caller=caller)
+
+
+def state_of(scope: Scope) -> AppState:
+    """The state of the project in which a request is made."""
+    shared: AppState = scope["app"].state.shared
+    caller = caller_of(scope)
+    return shared if caller.project == DEFAULT_PROJECT else shared.projects.state(caller.project)
 
 
 StateDep = Annotated[AppState, Depends(app_state)]

@@ -14,6 +14,7 @@ from app.database.tables import Job
 from app.errors import Invalid
 from app.schemas import JobOut
 from app.services import idempotency
+from app.services.access import usage
 from app.services.idempotency import CachedResponse, KeyedRequest
 from app.states import TERMINAL
 
@@ -48,7 +49,9 @@ def submit_once(shared: AppState, keyed: KeyedRequest | None, submit: Callable[[
         return _replay(lock)
     try:
         with shared.sessions.begin() as session:
+            usage.check_queue(session, shared.caller)
             job = submit(session)
+            job.key_id = shared.caller.key_id
             if lock is not None:
                 idempotency.finish(session, lock, CachedResponse(202, JobOut.of(job).model_dump(mode="json")))
     except BaseException:

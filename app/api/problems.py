@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 TITLES = {
     400: "Bad request",
+    401: "Unauthenticated",
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
@@ -85,6 +86,7 @@ OPEN_INFERENCE_PREFIX = "/v2/"  # of paths whose errors have the form of the Ope
 OPENAI_PREFIX = "/openai/"  # of paths whose errors have OpenAI's form
 PROTOCOL_STATUSES = ("400", "413", "415", "429", "504")  # that every path of the two may answer with
 OPENAI_ERROR_TYPES = {429: "rate_limit_error"}  # of others: see `_openai`
+CHALLENGE = 'Bearer realm="recurra"'  # of 401 (RFC 6750)
 MAX_PATH_CHARS = 200  # of an unknown path that are quoted
 NO_RETRY = {"x-should-retry": "false"}  # two well-known clients repeat every 409 without this header
 
@@ -158,6 +160,8 @@ def error_response(request: HTTPConnection, error: AppError) -> Response:
     headers = dict(NO_RETRY) if error.status == 409 else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = CHALLENGE
     if isinstance(error, UnsupportedCoding):
         headers["Accept-Encoding"] = ACCEPTED_CODINGS
     return problem(request, error.status, error.code, error.message, error.problems, headers)

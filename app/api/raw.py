@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,11 +17,13 @@ from fastapi import FastAPI, Request
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
+from app.api.access.declared import Access, access_of
+from app.api.access.identity import AccessControl, caller_of
 from app.api.bodies import BodyMemory
 from app.api.codings import decoded
-from app.api.deps import AppState
+from app.api.deps import AppState, state_of
 from app.api.middleware import assign_request_id, log_request, record_request
-from app.api.openapi import complete_document
+from app.api.openapi import add_security, complete_document
 from app.api.origins import SitePolicy
 from app.api.problems import as_app_error, error_event, error_response, internal_error
 from app.errors import AppError, DeadlinePassed, Invalid, Problem
@@ -114,7 +116,7 @@ class RawRoute:
 
     def __init__(self, path: str, endpoint: Endpoint, operation: Json) -> None:
         self.path, self.operation = path, operation
-        self._endpoint = endpoint
+        self._endpoint, self.access = endpoint, access_of(endpoint)
         self.pattern = re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path) + r"\Z")
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, match: re.Match[str]) -> None:
@@ -123,7 +125,7 @@ class RawRoute:
         headers = dict(scope["headers"])
         request_id = assign_request_id(scope, headers)
         app: Application = scope["app"]
-        shared: AppState = app.state.shared
+        shared = state_of(scope)
         task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
         status, disconnected, held = 200, False, 0
         content: Body
@@ -243,8 +245,15 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: AppError) -
 class Application(FastAPI):
     """A FastAPI application with raw routes in front of its own, and a policy on sites before all."""
 
-    def __init__(self, raw: Sequence[RawRoute], sites: SitePolicy | None = None, **arguments: Any) -> None:
-        self._raw, self._sites = raw, sites or SitePolicy()
+    def __init__(
+        self,
+        raw: Sequence[RawRoute],
+        sites: SitePolicy | None = None,
+        declared: Mapping[str, Access] | None = None,
+        **arguments: Any,
+    ) -> None:
+        """`declared` is what operations of FastAPI's routes need, by id; None where no keys are needed."""
+        self._raw, self._sites, self._declared = raw, sites or SitePolicy(), declared
         self.disconnects, self.bodies = DisconnectWatcher(), BodyMemory()
         super().__init__(**arguments)
 
@@ -253,20 +262,35 @@ class Application(FastAPI):
         if scope["type"] in ("http", "websocket"):
             try:
                 self._sites.check(scope)
+                access: AccessControl | None = getattr(getattr(self.state, "shared", None), "access", None)
+                if access is not None:
+                    await access.identify(scope)
+                if await self._handle_raw(scope, receive, send):
+                    return
+                if access is not None:
+                    send = access.recorder(scope, send)
             except AppError as error:
                 await _refuse(scope, receive, send, error)
                 return
+        await super().__call__(scope, receive, send)
+
+    async def _handle_raw(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Handle the request of a raw route; False for any other. Raises `Forbidden`."""
         if scope["type"] == "http" and scope["method"] == "POST":
             for route in self._raw:
                 if match := route.pattern.match(scope["path"]):
+                    route.access.check(caller_of(scope))
                     scope["app"] = self
                     await route.handle(scope, receive, send, match)
-                    return
-        await super().__call__(scope, receive, send)
+                    return True
+        return False
 
     def openapi(self) -> Json:
         """The OpenAPI document, raw routes included."""
         if self.openapi_schema is None:
             raw = [(route.path, route.operation) for route in self._raw]
             complete_document(super().openapi(), raw)
+            if self._declared is not None:
+                own = {str(route.operation["operationId"]): route.access for route in self._raw}
+                add_security(super().openapi(), {**self._declared, **own})
         return super().openapi()

@@ -24,6 +24,9 @@ MEMBERS = (
         "migrate", "app.cli.commands.migrate:migrate", "Bring the database to this version's schema."
     ),
     LazyCommand(
+        "keys", "app.cli.commands.keys:app", "Keys of a service, on its machine: create, list, revoke."
+    ),
+    LazyCommand(
         "doctor",
         "app.cli.commands.doctor:doctor",
         "Check an installation; exit with 1 if there are problems that have not been repaired.",

@@ -58,9 +58,16 @@ class ProgressFile(io.FileIO):
 class Client:
     """A connection to one server; its methods raise `ServerNotFound` or `RequestRefused`."""
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = 60.0,
+        api_key: str | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, transport=transport, timeout=timeout)
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._http = httpx.Client(base_url=self.url, transport=transport, timeout=timeout, headers=headers)
 
     def __enter__(self) -> Self:
         return self

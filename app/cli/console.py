@@ -17,6 +17,10 @@ from app.cli.table import format_table
 from app.typedefs import Json
 
 Url = Annotated[str, typer.Option("--url", envvar="RECURRA_URL", help="The server.")]
+ApiKey = Annotated[
+    str | None,
+    typer.Option("--api-key", envvar="RECURRA_API_KEY", help="The key, where the server needs one."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -38,9 +42,9 @@ def print_json(value: object) -> None:
 
 
 @contextmanager
-def connect(url: str, *, as_json: bool = False) -> Iterator[Client]:
+def connect(url: str, api_key: str | None, *, as_json: bool = False) -> Iterator[Client]:
     """A client for the server; an error is printed, and the command exits with 1."""
-    with Client(url) as client:
+    with Client(url, api_key=api_key) as client:
         try:
             yield client
         except ClientError as error:

@@ -9,6 +9,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
 
+from app.database.projects import DEFAULT_PROJECT, INFO
+
 Sessions = sessionmaker[Session]
 
 
@@ -52,11 +54,11 @@ def make_engine(url: str) -> Engine:
     return engine
 
 
-def make_sessions(engine: Engine) -> Sessions:
-    """Return a factory of sessions whose objects stay usable after a commit."""
-    return sessionmaker(engine, expire_on_commit=False)
+def make_sessions(engine: Engine, project: str = DEFAULT_PROJECT) -> Sessions:
+    """Return a factory of a project's sessions, whose objects stay usable after a commit."""
+    return sessionmaker(engine, expire_on_commit=False, info={INFO: project})
 
 
-def make_readers(engine: Engine) -> Sessions:
-    """Return a factory of read-only sessions; on SQLite they never wait for a writer."""
-    return sessionmaker(engine.execution_options(reading=True), expire_on_commit=False)
+def make_readers(engine: Engine, project: str = DEFAULT_PROJECT) -> Sessions:
+    """Return a factory of a project's read-only sessions; on SQLite they never wait for a writer."""
+    return make_sessions(engine.execution_options(reading=True), project)

@@ -91,6 +91,12 @@ def schema_differences(engine: Engine) -> list[object]:
         )
 
 
+def is_empty(engine: Engine) -> bool:
+    """Return whether no migration has run yet."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision() is None
+
+
 def is_current(engine: Engine) -> bool:
     """Return whether the database is at the newest migration."""
     with engine.connect() as connection:

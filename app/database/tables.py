@@ -1,9 +1,20 @@
 """The database tables. Times are seconds since 1970 by the database's clock; JSON columns hold plain JSON."""
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    String,
+    Text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.engine import Base, db_now
+from app.database.projects import Owned, OwnedByName
 from app.states import Status
 from app.typedefs import Json
 
@@ -11,10 +22,16 @@ ID = String(40)
 NAME = String(128)
 
 
-class Dataset(Base):
+def _of_model() -> ForeignKeyConstraint:
+    """A version or alias goes with its model."""
+    return ForeignKeyConstraint(["project", "model"], ["models.project", "models.name"], ondelete="CASCADE")
+
+
+class Dataset(Owned, Base):
     """An uploaded file that was parsed without a fault."""
 
     __tablename__ = "datasets"
+    __table_args__ = (Index("ix_datasets_project_id", "project", "id"), Index("ix_datasets_key_id", "key_id"))
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
@@ -25,10 +42,11 @@ class Dataset(Base):
     filename: Mapped[str] = mapped_column(String(255))
     summary: Mapped[Json] = mapped_column(JSON)
     warnings: Mapped[list[str]] = mapped_column(JSON)
+    key_id: Mapped[str | None] = mapped_column(ID)  # of the key that uploaded it
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
 
 
-class Job(Base):
+class Job(Owned, Base):
     """A job. Its row is the truth about it; messages only announce it."""
 
     __tablename__ = "jobs"
@@ -37,6 +55,9 @@ class Job(Base):
         Index("ix_jobs_dataset_id", "dataset_id"),
         Index("ix_jobs_model", "model"),
         Index("ix_jobs_sweep_id", "sweep_id"),
+        Index("ix_jobs_project_id", "project", "id"),
+        Index("ix_jobs_status_project", "status", "project"),
+        Index("ix_jobs_project_started_at", "project", "started_at"),
     )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
@@ -75,6 +96,8 @@ class Job(Base):
     sweep_id: Mapped[str | None] = mapped_column(ID)  # of a run: the sweep it belongs to
     trial: Mapped[Json | None] = mapped_column(JSON)  # of a run: the trial's number, parameters and seed
     outcome: Mapped[Json | None] = mapped_column(JSON)  # of a run: its `TrainingOutcome`
+    key_id: Mapped[str | None] = mapped_column(ID)  # of the key that submitted it
+    priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # within its project
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     updated_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     started_at: Mapped[float | None] = mapped_column(Double)
@@ -93,8 +116,8 @@ class JobEvent(Base):
     data: Mapped[Json] = mapped_column(JSON)
 
 
-class Model(Base):
-    """A name under which versions are published."""
+class Model(OwnedByName, Base):
+    """A name under which versions are published, unique within its project."""
 
     __tablename__ = "models"
 
@@ -105,12 +128,13 @@ class Model(Base):
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
 
 
-class ModelVersion(Base):
+class ModelVersion(OwnedByName, Base):
     """A version of a model, made by one job; a job makes at most one."""
 
     __tablename__ = "model_versions"
+    __table_args__ = (_of_model(),)
 
-    model: Mapped[str] = mapped_column(ForeignKey("models.name", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str] = mapped_column(NAME, primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     job_id: Mapped[str] = mapped_column(ID, unique=True)
     dataset_id: Mapped[str] = mapped_column(ID)
@@ -126,12 +150,13 @@ class ModelVersion(Base):
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
 
 
-class Alias(Base):
+class Alias(OwnedByName, Base):
     """A movable name for the versions that answer predictions, by default `production`."""
 
     __tablename__ = "aliases"
+    __table_args__ = (_of_model(),)
 
-    model: Mapped[str] = mapped_column(ForeignKey("models.name", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str] = mapped_column(NAME, primary_key=True)
     alias: Mapped[str] = mapped_column(String(64), primary_key=True)
     version: Mapped[int] = mapped_column(Integer)  # of several, the one with the largest share
     split: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))  # share by version, if several answer
@@ -178,7 +203,7 @@ class Installation(Base):
     restored: Mapped[list[list[float]]] = mapped_column(JSON)  # times that restored databases knew nothing of
 
 
-class IdempotencyKey(Base):
+class IdempotencyKey(OwnedByName, Base):
     """The response to the first request with an idempotency key, stored to be replayed."""
 
     __tablename__ = "idempotency_keys"
@@ -191,3 +216,39 @@ class IdempotencyKey(Base):
     answer: Mapped[Json | None] = mapped_column(JSON)
     created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
     locked_until: Mapped[float] = mapped_column(Double)
+
+
+class Key(Owned, Base):
+    """A key with which a client speaks for a project; of its secret only a digest is stored."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    name: Mapped[str] = mapped_column(NAME)
+    prefix: Mapped[str] = mapped_column(String(32), unique=True)  # the part of the key that is no secret
+    digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the whole key
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    requests_per_second: Mapped[float | None] = mapped_column(Double)
+    queued_jobs: Mapped[int | None] = mapped_column(Integer)
+    running_jobs: Mapped[int | None] = mapped_column(Integer)
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+    expires_at: Mapped[float | None] = mapped_column(Double)
+    revoked_at: Mapped[float | None] = mapped_column(Double)
+
+
+class AuditEntry(Owned, Base):
+    """Something that was changed, or refused to be changed. Entries are added, and never changed."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_project_id", "project", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+    at: Mapped[float] = mapped_column(Double, server_default=db_now())
+    key_id: Mapped[str | None] = mapped_column(ID)  # null: on the machine itself
+    key_name: Mapped[str] = mapped_column(NAME)
+    action: Mapped[str] = mapped_column(String(64))
+    object: Mapped[str] = mapped_column(String(255))
+    address: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[int] = mapped_column(Integer)  # the status of the answer
+    request_id: Mapped[str] = mapped_column(String(128))

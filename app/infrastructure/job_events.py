@@ -19,6 +19,7 @@ from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
+MAX_WAITERS = 1024  # requests of one process that wait for jobs
 POLL_SECONDS = 0.2  # between two queries for the jobs that somebody waits for
 
 
@@ -46,10 +47,16 @@ class JobFollower:
         self._sessions = sessions
         self._run = run
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiters = 0
         self._revisions: dict[str, int] = {}  # as last queried
         self._task: asyncio.Task[None] | None = None
         self._outage = OutageLog(log, "polling job revisions")
         self.closed = False
+
+    def check_room(self) -> None:
+        """Raise `QueueFull` where as many wait for jobs as may."""
+        if self._waiters >= MAX_WAITERS:
+            raise QueueFull(f"{MAX_WAITERS} requests already follow jobs here; poll without waiting.")
 
     async def wait_for_change(self, job_id: str, revision: int, seconds: float) -> bool:
         """Wait until the job's revision is not `revision` any more; False when `seconds` ran out first."""
@@ -84,12 +91,14 @@ class JobFollower:
     @asynccontextmanager
     async def _watch(self, job_id: str) -> AsyncIterator[asyncio.Event]:
         changed = asyncio.Event()
+        self._waiters += 1
         self._waiting.setdefault(job_id, set()).add(changed)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._poll())
         try:
             yield changed
         finally:
+            self._waiters -= 1
             self._waiting[job_id].discard(changed)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]

@@ -1,7 +1,8 @@
-"""Notices between API processes that a model's aliases have moved, so that all forget what they cached of it.
+"""Notices between API processes that something has changed, so that all forget what they cached of it.
 
-The process that moves an alias commits first, then tells all others over Redis and waits until each has
-acknowledged the notice. A process that cannot be reached forgets anyway once its cached entry grows old.
+The subject is a model whose aliases have moved, or a key. The process that changes it commits first, then
+tells all others over Redis and waits until each has acknowledged the notice. A process that cannot be reached
+forgets anyway once its cached entry grows old.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from app.infrastructure.redis_failures import REDIS_FAILURES
 log = logging.getLogger(__name__)
 
 _encode = msgspec.json.encode
-_decode = msgspec.json.Decoder(tuple[str, str]).decode  # a model, and the list to acknowledge in
+_decode = msgspec.json.Decoder(tuple[str, str]).decode  # a subject, and the list to acknowledge in
 
 TIMEOUT_SECONDS = 1.0  # for the other processes' acknowledgements, and for Redis
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.02, 2.0  # between attempts to connect
@@ -33,8 +34,8 @@ ACK_TTL_SECONDS = 10  # an unread acknowledgement expires
 class Notices:
     """Cache invalidation in all API processes.
 
-    `forget` is called with each model that a process, this one included, names as changed; `forget_all` each
-    time the connection is (re)made, as notices may have been missed until then.
+    `forget` is called with each subject that a process, this one included, names as changed; `forget_all`
+    each time the connection is (re)made, as notices may have been missed until then.
     """
 
     def __init__(
@@ -64,13 +65,13 @@ class Notices:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._redis.aclose()
 
-    async def invalidate(self, model: str) -> bool:
-        """Have every process forget a model; false when one has not acknowledged it within a second."""
-        self._forget(model)
+    async def invalidate(self, subject: str) -> bool:
+        """Have every process forget a subject; false when one has not acknowledged it within a second."""
+        self._forget(subject)
         ack_list = f"{self._channel}:{secrets.token_hex(8)}"
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                listeners = await self._redis.publish(self._channel, _encode((model, ack_list)))
+                listeners = await self._redis.publish(self._channel, _encode((subject, ack_list)))
                 acknowledged: set[bytes] = set()
                 while len(acknowledged) < listeners:
                     popped = await self._redis.blmpop(
@@ -79,7 +80,7 @@ class Notices:
                     acknowledged.update(popped[1] if popped else ())
         except REDIS_FAILURES as error:
             reason = str(error) or "no answer in time"
-            log.warning("not every process has acknowledged that %s changed: %s", model, reason)
+            log.warning("not every process has acknowledged that %s changed: %s", subject, reason)
             return False
         return True
 
@@ -120,12 +121,12 @@ class Notices:
             self._tried.set()
         elif message["type"] == "message":
             try:
-                model, ack_list = _decode(message["data"])
+                subject, ack_list = _decode(message["data"])
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 log.warning("a notice cannot be decoded")
                 self._forget_all()
                 return
-            self._forget(model)
+            self._forget(subject)
             await self._acknowledge(ack_list)
 
     async def _acknowledge(self, ack_list: str) -> None:

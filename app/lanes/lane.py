@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.arrays import Array
-from app.errors import AppError, DeadlinePassed, QueueFull, Unavailable
+from app.errors import AppError, DeadlinePassed, Invalid, PredictionFailed, QueueFull, Unavailable
 from app.lanes import wire
 from app.lanes.admission import AdmissionController
 from app.lanes.pending_requests import Answer, PartialAnswer, PendingRequest, TokenStreamWaiter
@@ -17,8 +17,9 @@ from app.lanes.request_sender import RequestSender
 from app.lanes.wire import PredictorPresence, Reply, Request, Tensor
 from app.typedefs import Json
 
-MAX_QUEUE_SECONDS = 0.025  # default bound on the compute time that waits, see `AdmissionController`
+MAX_QUEUE_SECONDS = 0.1  # default bound on the compute time that waits, see `AdmissionController`
 DEADLINE_CHECK_SECONDS = 0.02
+OTHER_RELEASE = "The serving worker is of another release, which reads no JSON."
 DIED_TWICE = "The serving worker died on this request twice."
 
 Pending = TypeVar("Pending", bound=PendingRequest)
@@ -104,19 +105,18 @@ class Lane:
 
         Raises an `AppError`, at the latest after `timeout` seconds.
         """
-        try:
-            await self._check_available()
-            pending = self._submit(PendingRequest, artifact, arrays, timeout, decoding)
-            try:
-                return self._accept(artifact, await pending.future)
-            except asyncio.CancelledError:
-                self._cancel(pending)
-                raise
-            finally:
-                self._remove(pending)
-        except AppError as error:
-            self._count(error)
-            raise
+        instances = [Tensor.of(array) for array in arrays]
+        return await self._send(artifact, timeout, instances=instances, decoding=list(decoding))
+
+    async def send_body(self, artifact: str, body: bytes, rows: int, timeout: float) -> Answer:  # noqa: ASYNC109
+        """Predict the `rows` instances of a JSON body: the predictor encodes them and writes the answer.
+
+        Raises as `send`, and `Invalid` about instances that cannot be encoded.
+        """
+        answer = await self._send(artifact, timeout, instances=[], body=body, rows=rows)
+        if not answer.predictions:
+            raise PredictionFailed(OTHER_RELEASE)
+        return answer
 
     async def stream(
         self,
@@ -131,7 +131,13 @@ class Lane:
         """
         try:
             await self._check_available()
-            waiter = self._submit(TokenStreamWaiter, artifact, arrays, timeout, decoding)
+            waiter = self._submit(
+                TokenStreamWaiter,
+                artifact,
+                timeout,
+                instances=[Tensor.of(array) for array in arrays],
+                decoding=list(decoding),
+            )
             try:
                 while (part := await waiter.next_part()) is not None:
                     yield part
@@ -148,6 +154,24 @@ class Lane:
         """Have every reachable predictor load a version before it is used."""
         await self._monitor.preload(artifact)
 
+    async def _send(self, artifact: str, seconds: float, **content: Any) -> Answer:
+        """Send a request with these fields and wait for its answer."""
+        try:
+            await self._check_available()
+            pending = self._submit(PendingRequest, artifact, seconds, **content)
+            try:
+                return self._accept(artifact, await pending.future)
+            except asyncio.CancelledError:
+                self._cancel(pending)
+                raise
+            finally:
+                self._remove(pending)
+        except Invalid:  # which says nothing of the lane
+            raise
+        except AppError as error:
+            self._count(error)
+            raise
+
     def _count(self, error: AppError) -> None:
         self.error_counts[error.code] = self.error_counts.get(error.code, 0) + 1
 
@@ -163,29 +187,20 @@ class Lane:
         """Requests of other processes in the lane."""
         return max(0, self._monitor.depth - self._pushed)
 
-    def _submit(
-        self,
-        kind: type[Pending],
-        artifact: str,
-        arrays: Sequence[Array],
-        seconds: float,
-        decoding: Sequence[Json],
-    ) -> Pending:
-        """Admit and send a request; raises `QueueFull`."""
+    def _submit(self, kind: type[Pending], artifact: str, seconds: float, **content: Any) -> Pending:
+        """Admit and send a request with these fields; raises `QueueFull`."""
         request_id, sent = next(self._ids), time.time()
-        cost = self._admission.admit(artifact, len(arrays), self._depth_elsewhere(), stepwise=bool(decoding))
-        instances = [Tensor.of(array) for array in arrays]
-        deadline = sent + seconds
         request = Request(
             request_id,
             self._receiver.key,
             sent,
-            deadline,
+            sent + seconds,
             artifact,
-            instances,
-            list(decoding),
-            kind.streaming,
+            stream=kind.streaming,
+            **content,
         )
+        stepwise = bool(request.decoding)
+        cost = self._admission.admit(artifact, request.size, self._depth_elsewhere(), stepwise=stepwise)
         pending = kind(request, time.monotonic() + seconds, cost)
         self._pending[request_id] = pending
         self._busy.set()
@@ -203,7 +218,7 @@ class Lane:
         self._sender.discard(pending.request_id)
         del self._pending[pending.request_id]
         request = pending.request
-        self._admission.release(len(request.instances), pending.cost, stepwise=bool(request.decoding))
+        self._admission.release(request.size, pending.cost, stepwise=bool(request.decoding))
         if not self._pending:
             self._busy.clear()
             self._monitor.depth = self._depth_elsewhere()  # as no push or probe refreshes it while idle

@@ -7,13 +7,14 @@ from typing import ClassVar, NamedTuple
 import msgspec
 
 from app.arrays import Array
-from app.errors import AppError, DeadlinePassed, NotFound, PredictionFailed, Unavailable
+from app.errors import AppError, DeadlinePassed, Invalid, NotFound, PredictionFailed, Unavailable
 from app.lanes import wire
 from app.lanes.wire import Reply, ReplyStatus, Request
 from app.typedefs import Json
 
 ERRORS: dict[ReplyStatus, type[AppError]] = {
     ReplyStatus.EXPIRED: DeadlinePassed,
+    ReplyStatus.INVALID: Invalid,
     ReplyStatus.MISSING: NotFound,
     ReplyStatus.ERROR: PredictionFailed,
     ReplyStatus.UNAVAILABLE: Unavailable,
@@ -28,15 +29,16 @@ class Answer(NamedTuple):
     compute_seconds: float
     batch: int = 1  # rows, of all requests, in the batches that computed this one
     notes: Sequence[Json] = ()  # one per instance, such as the finish reason; empty without decoding
+    predictions: bytes = b""  # a JSON array, instead of outputs: the answer to a request sent as JSON
 
     @classmethod
     def of(cls, reply: Reply) -> "Answer":
         """The answer in a reply; raises the `AppError` that a reply without an answer stands for."""
         if error := ERRORS.get(reply.status):
-            raise error(reply.message or None)
+            raise error(reply.message or None, reply.problems)
         outputs = [output.array() for output in reply.outputs]
         notes = reply.decoded.notes if reply.decoded is not None else ()
-        return cls(outputs, reply.queue_seconds, reply.compute_seconds, reply.batch, notes)
+        return cls(outputs, reply.queue_seconds, reply.compute_seconds, reply.batch, notes, reply.predictions)
 
 
 class PartialAnswer(NamedTuple):

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from app.arrays import Array
+from app.errors import Problem
 from app.typedefs import Json
 
 REPLY_TTL_SECONDS = 30  # an unread reply list expires, so a dead API process leaves nothing behind
@@ -90,9 +91,16 @@ class Request(msgspec.Struct, array_like=True, frozen=True):
     sent: float
     deadline: float
     artifact: str  # storage prefix of the model version, such as artifacts/job_x/1
-    instances: list[Tensor]  # each (time, features)
+    instances: list[Tensor]  # each (time, features); none with a body
     decoding: list[Json] = []  # how to decode each instance step by step; empty: a single forward pass
     stream: bool = False  # whether partial replies are requested while tokens are generated
+    body: bytes = b""  # instances and parameters as JSON, where the predictor encodes and decodes them
+    rows: int = 0  # instances in the body
+
+    @property
+    def size(self) -> int:
+        """How many instances there are, in whichever form."""
+        return self.rows or len(self.instances)
 
 
 class ReplyStatus(StrEnum):
@@ -101,6 +109,7 @@ class ReplyStatus(StrEnum):
     OK = "ok"
     PARTIAL = "part"  # the tokens generated since the previous partial reply
     EXPIRED = "expired"
+    INVALID = "invalid"  # the body has instances that cannot be encoded
     ERROR = "error"
     MISSING = "missing"  # the version has no files
     UNAVAILABLE = "away"  # the version's files cannot be fetched now
@@ -130,6 +139,8 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
     message: str = ""
     batch: int = 0  # rows, of all requests, in the batches that computed this one
     decoded: DecodingInfo | None = None
+    predictions: bytes = b""  # a JSON array, in reply to a body: one prediction per instance
+    problems: list[Problem] = []  # of a body that is invalid
 
 
 class PredictorPresence(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions, db_now
+from app.database.projects import own_project
 from app.database.tables import IdempotencyKey
 from app.errors import Conflict, Invalid, Problem
 from app.typedefs import Json
@@ -60,7 +61,9 @@ def begin(sessions: Sessions, request: KeyedRequest, seconds: float) -> CachedRe
             expired = IdempotencyKey.created_at < db_now() - RETENTION_SECONDS
             own = (IdempotencyKey.route == request.route, IdempotencyKey.key == request.key)
             session.execute(delete(IdempotencyKey).where(*own, expired))
-            row = session.get(IdempotencyKey, (request.route, request.key), with_for_update=True)
+            row = session.get(
+                IdempotencyKey, (own_project(session), request.route, request.key), with_for_update=True
+            )
             if row is not None:
                 return _cached_or_relocked(session, row, request, seconds)
             row = IdempotencyKey(

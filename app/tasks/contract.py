@@ -224,7 +224,6 @@ class Task(Protocol):
     slow_to_encode: ClassVar[
         bool
     ]  # whether encoding one instance would keep the event loop from other requests
-    encodes_together: ClassVar[bool]  # whether many instances take less time than one after the other
     tensor_inputs: ClassVar[tuple[TensorField, ...]]  # of an instance
     tensor_outputs: ClassVar[tuple[TensorField, ...]]  # of a prediction
     instance_names: ClassVar[

@@ -1,12 +1,12 @@
 """Recurra's own data directory with the benchmark's network as a version, ready for `recurra up`."""
 
-from hashlib import sha256
 from pathlib import Path
 
 from app.database.engine import make_engine, make_sessions
 from app.database.migrate import upgrade
 from app.database.tables import Job
 from app.identifiers import new_id
+from app.infrastructure.artifacts import digest_stored
 from app.infrastructure.storage import Storage
 from app.services.jobs import leases
 from app.services.jobs.leases import Lease
@@ -40,10 +40,10 @@ def publish(data_dir: Path, artifact: Path, task: str = "forecasting", model: st
         leases.claim(session, job.id, "benchmark", 60)
         lease = Lease(job.id, 1)
         prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
-        content = (artifact / "model.onnx").read_bytes()
-        digest = sha256(content).hexdigest()
-        leases.succeed(session, lease, TrainingOutcome(prefix, PARAMETERS, len(content), digest, {}, {}))
-    storage = Storage(settings.storage)
-    for path in sorted(artifact.iterdir()):
-        storage.put(f"{prefix}/{path.name}", path)
+        storage, size = Storage(settings.storage), 0
+        for path in sorted(artifact.iterdir()):
+            storage.put(f"{prefix}/{path.name}", path)
+            size += path.stat().st_size
+        digest = digest_stored(storage, prefix)
+        leases.succeed(session, lease, TrainingOutcome(prefix, PARAMETERS, size, digest, {}, {}))
     engine.dispose()

@@ -118,7 +118,6 @@ class Melody:
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"recordings": ({}, {})}
     loss_changing: ClassVar[frozenset[str]] = frozenset()
     slow_to_encode: ClassVar[bool] = True
-    encodes_together: ClassVar[bool] = False
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("samples", "BYTES", (), binary=True),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (TensorField("notes", "BYTES", ()),)
     instance_names: ClassVar[dict[str, str]] = {}

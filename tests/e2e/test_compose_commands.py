@@ -49,6 +49,7 @@ def environment(postgresql: str, broker: str, tmp_path: Path) -> dict[str, str]:
         "RECURRA_DATABASE_URL": postgresql,
         "RECURRA_REDIS_URL": broker,
         "RECURRA_DATA_DIR": str(tmp_path / "data"),
+        "RECURRA_AUTH": SERVICES["api"]["environment"]["RECURRA_AUTH"],
     }
     assert own.keys() - {"RECURRA_DATABASE_URL"} <= SERVICES["api"]["environment"].keys()
     return {**plain, **own, "OMP_NUM_THREADS": "1"}
@@ -90,7 +91,11 @@ def free_port() -> int:
 def test_the_compose_commands_train_and_predict(environment: dict[str, str], tmp_path: Path) -> None:
     port = free_port()
     subprocess.run(command("migrate"), env=environment, check=True)
-    with ExitStack() as stack, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    make_key = [command("migrate")[0], "keys", "create", "me"]
+    key = subprocess.run(make_key, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    url = f"http://127.0.0.1:{port}"
+    with ExitStack() as stack, httpx.Client(base_url=url, headers=headers, timeout=30) as client:
         for name in ("api", "train", "serve"):
             stack.enter_context(running(command(name, port), environment, tmp_path / f"{name}.log"))
 

@@ -23,7 +23,6 @@ def decode_one(task: Task, state: Any, example: Example, outputs: Any, parameter
 class OneByOne:
     """A played task that encodes and decodes one instance after the other."""
 
-    encodes_together = False
     encode_instance: Callable[[Any, Any, Any], Example]
     decode_example: Callable[[Any, Example, Any, Any], Any]
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from app.arrays import Array, Ints
 from app.errors import NotFound
+from app.prediction.codec import Codec
 from app.tasks import TASKS
 from app.tasks.contract import Output, StreamingTask, strided_lengths
 from app.typedefs import Json
@@ -69,6 +70,11 @@ class Engine(Protocol):
     stride: int  # input steps of one output step, where outputs have steps
 
     @property
+    def codec(self) -> Codec | None:
+        """What reads requests that come as JSON, and writes their predictions; None without a task."""
+        ...
+
+    @property
     def decoder(self) -> Decoder | None:
         """The decoder of a network that is asked token by token; None for others."""
         ...
@@ -92,6 +98,7 @@ class OnnxEngine:
         manifest = manifest or {}
         model = manifest.get("model", {})
         self.output, self.stride = Output(model.get("output", Output.QUANTILES)), model.get("stride", 1)
+        self.codec = codec_of(manifest)
         self._kind = GRAPH_OUTPUTS[self.output]
         self._session = open_session(path)
         shapes = shapes_of(self._session, NEXT_INPUTS)
@@ -125,6 +132,12 @@ def unpadded(engine: Engine, outputs: Array, lengths: Ints) -> list[Array]:
         return list(outputs)
     steps = strided_lengths(lengths, engine.stride).tolist()
     return [row[:count] for row, count in zip(outputs, steps, strict=True)]
+
+
+def codec_of(manifest: Json) -> Codec | None:
+    """What reads a version's requests and writes its predictions, where its manifest names a task."""
+    task = TASKS.get(manifest.get("task", ""))
+    return None if task is None else Codec(task, manifest["state"])
 
 
 def stop_criteria_of(manifest: Json, decoding: Json) -> StopCriteria | None:

@@ -13,7 +13,14 @@ from workers.artifact.export import load_model, read_manifest
 from workers.decoding.graph_outputs import GRAPH_OUTPUTS
 from workers.decoding.sequence import Decoder
 from workers.inference.cuda_graphs import CUDA_BUSY, Compute, CudaGraphCache
-from workers.inference.engines import NOT_AT_ONCE, BatchCostModel, Engine, stop_criteria_of, warm_up
+from workers.inference.engines import (
+    NOT_AT_ONCE,
+    BatchCostModel,
+    Engine,
+    codec_of,
+    stop_criteria_of,
+    warm_up,
+)
 from workers.inference.padding import bucket
 from workers.outputs import OUTPUTS, Network
 
@@ -30,6 +37,7 @@ class TorchEngine:
     def __init__(self, model: Network, device: torch.device, manifest: Json | None = None) -> None:
         network: Any = model.eval()
         self.output, self.stride, self._device = model.config.output, model.config.stride, device
+        self.codec = codec_of(manifest or {})
         kind = OUTPUTS[self.output]
         self.decoder: Decoder | None = None
         if kind.step_model is not None:

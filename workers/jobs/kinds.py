@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions
+from app.database.projects import enter_project
 from app.database.tables import Job
 from app.errors import NoSpace, NotFound
 from app.infrastructure.artifacts import digest_files
@@ -176,6 +177,7 @@ class BatchPredictionJob:
         data, model = fetch_data(self._storage, job, directory), directory / "model"
         try:
             with self._sessions() as session:
+                enter_project(session, job.project)
                 version = versions.resolve_version(session, job.model, job.model_version, None)
             self._storage.fetch(version.artifact, model)
         except NotFound:

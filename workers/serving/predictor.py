@@ -6,7 +6,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
 from math import inf
 from pathlib import Path
@@ -23,6 +23,7 @@ from workers.inference.engines import Engine, Engines, LoadError, open_onnx
 from workers.process.lifeline import Lifeline
 from workers.serving.batching import Replies, answer_requests, expire_requests, refuse_requests
 from workers.serving.decode_requests import DecodeRequests
+from workers.serving.json_requests import JsonRequests
 from workers.serving.loader import Loader
 from workers.serving.spec import PredictorSpec
 
@@ -119,12 +120,24 @@ class Predictor:
         requests = self._parked.pop(artifact)
         stepwise = [request for request in requests if request.decoding]
         if not stepwise:
-            return answer_requests(requests, engine, self._spec.max_batch, self._now)
+            return self._answer_at_once(requests, engine)
         single_pass = [request for request in requests if not request.decoding]
         acknowledgements = self._decoding.add(stepwise, engine.decoder)
-        return chain(
-            [acknowledgements], answer_requests(single_pass, engine, self._spec.max_batch, self._now)
-        )
+        return chain([acknowledgements], self._answer_at_once(single_pass, engine))
+
+    def _answer_at_once(self, requests: Sequence[Request], engine: Engine) -> Iterable[Replies]:
+        """Replies to requests that need one pass through the network, those with a body among them."""
+        bodies = [request for request in requests if request.body]
+        if not bodies or engine.codec is None:
+            yield from answer_requests(requests, engine, self._spec.max_batch, self._now)
+            return
+        with_json = JsonRequests(engine.codec)
+        encoded, ended = with_json.encode(bodies, self._now())
+        if ended:
+            yield ended
+        encoded += [request for request in requests if not request.body]
+        for replies in answer_requests(encoded, engine, self._spec.max_batch, self._now):
+            yield with_json.decode(replies)
 
     def _cancel(self, cancelled: Collection[tuple[str, int]]) -> None:
         """Drop requests, named by reply list and id, whose client has gone."""

@@ -7,8 +7,8 @@ import msgspec
 from pydantic import BaseModel, create_model
 
 from app.api.response_schemas import REF, reference
+from app.prediction.request_parsing import MAX_INSTANCES
 from app.schemas import JobIn
-from app.services.serving.request_parsing import MAX_INSTANCES
 from app.services.sweeps.search import SweepIn
 from app.tasks import TASKS
 from app.tasks.contract import Task

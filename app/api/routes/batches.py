@@ -10,13 +10,15 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from app.api.access.declared import requires
 from app.api.deps import MAX_JSON_BYTES, IdempotencyKey, StateDep
 from app.api.polling import submit_once
 from app.api.response_schemas import TEXT_CONTENT
 from app.database.tables import Job
 from app.errors import Invalid, Problem
 from app.hyperparameters.options import StrictModel
-from app.schemas import JobOut, Text, VersionNumber
+from app.schemas import JobOut, Priority, Text, VersionNumber
+from app.services.access.callers import Scope
 from app.services.idempotency import KeyedRequest
 from app.services.jobs import batch_predictions
 from app.services.models import versions
@@ -33,6 +35,7 @@ class BatchIn(StrictModel):
 
     dataset: Text
     parameters: Json = Field(default_factory=dict)
+    priority: Priority = 0
 
 
 @router.post(
@@ -42,6 +45,7 @@ class BatchIn(StrictModel):
     max_body_size=MAX_JSON_BYTES,
     operation_id="submit_batch_prediction",
 )
+@requires(Scope.PREDICT, changes=True)
 def submit(
     name: str,
     request: BatchIn,
@@ -60,7 +64,9 @@ def submit(
     def make(session: Session) -> Job:
         row = versions.resolve_version(session, name, version, alias)
         state = batch_predictions.load_state(shared.storage, row)
-        return batch_predictions.submit(session, row, state, request.dataset, request.parameters)
+        job = batch_predictions.submit(session, row, state, request.dataset, request.parameters)
+        job.priority = request.priority
+        return job
 
     return submit_once(shared, keyed, make)
 
@@ -76,6 +82,7 @@ def submit(
     },
     operation_id="download_job_result",
 )
+@requires(Scope.READ)
 def result(
     job_id: str,
     shared: StateDep,

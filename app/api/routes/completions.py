@@ -8,11 +8,14 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from app.api import sse
+from app.api.access.declared import requires
 from app.api.deps import ReadSession
 from app.api.raw import DEADLINE_PARAMETER, JSON_TYPE, Body, Call, Headers, RawRoute
 from app.api.response_schemas import TEXT_CONTENT, CompletionModel, CompletionModels, documented, reference
 from app.database.tables import Model
 from app.errors import NotFound
+from app.prediction.request_parsing import MAX_INLINE_BYTES
+from app.services.access.callers import Scope
 from app.services.openai.completions import (
     MAX_COMPLETIONS,
     MAX_STOPS,
@@ -23,7 +26,6 @@ from app.services.openai.completions import (
     parse_completion_request,
 )
 from app.services.serving.predictions import MAX_INLINE_INSTANCES
-from app.services.serving.request_parsing import MAX_INLINE_BYTES
 from app.services.serving.version_router import VersionSelector
 from app.thread_pools import COMPUTING
 from app.typedefs import Json
@@ -32,12 +34,14 @@ router = APIRouter(prefix="/openai/v1", tags=["openai"])
 
 
 @router.get("/models", responses=documented(CompletionModels), operation_id="list_completion_models")
+@requires(Scope.READ)
 def models(session: ReadSession) -> Response:
     """All models that complete prompts."""
     return _json({"object": "list", "data": [_model(row) for row in list_models(session)]})
 
 
 @router.get("/models/{model}", responses=documented(CompletionModel), operation_id="get_completion_model")
+@requires(Scope.READ)
 def model(model: str, session: ReadSession) -> Response:
     """One model that completes prompts."""
     return _json(_model(find_model(session, model)))
@@ -51,6 +55,7 @@ def _json(body: Json) -> Response:
     return Response(orjson.dumps(body), media_type="application/json")
 
 
+@requires(Scope.PREDICT)
 async def complete(call: Call) -> tuple[Body, Headers]:
     """Complete prompts; the answer is one JSON object or a stream of server-sent events."""
     seconds, service, is_small = call.deadline(), call.shared.predictions, len(call.body) <= MAX_INLINE_BYTES

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.concurrency import run_in_threadpool
 
+from app.api.access.declared import requires
 from app.api.deps import (
     AppState,
     IdempotencyKey,
@@ -28,6 +29,8 @@ from app.database.tables import Dataset
 from app.errors import Invalid, NoSpace, NotFound, Problem, pointer
 from app.schemas import DatasetOut, Page
 from app.services import datasets, idempotency
+from app.services.access import usage
+from app.services.access.callers import Scope
 from app.services.datasets import Upload
 from app.services.idempotency import CachedResponse, KeyedRequest, KeyLock
 from app.tasks import TASKS
@@ -80,6 +83,7 @@ UPLOAD_SCHEMA = {
     openapi_extra=UPLOAD_SCHEMA,
     operation_id="create_dataset",
 )
+@requires(Scope.TRAIN)
 async def create(
     request: Request, shared: StateDep, key: IdempotencyKey, *, duplicate: DuplicateParameter = False
 ) -> Response:
@@ -92,6 +96,8 @@ async def create(
     if shutil.disk_usage(shared.incoming).free < expected_bytes + RESERVE_BYTES:
         raise NoSpace
     UPLOADS.check_room()  # before the file is received in vain
+    if shared.caller.limits.stored_bytes is not None:
+        await UPLOADS.run(_check_storage, shared, expected_bytes)
     directory = Path(tempfile.mkdtemp(dir=shared.incoming))
     try:
         form = await receive_upload(request, directory / "content", shared.limits.upload_bytes)
@@ -100,6 +106,11 @@ async def create(
         await CLEANUPS.run(shutil.rmtree, directory, ignore_errors=True)
     headers = {"Location": f"/v1/datasets/{response.body['id']}"}
     return Response(orjson.dumps(response.body), response.status, headers, media_type="application/json")
+
+
+def _check_storage(shared: AppState, expected_bytes: int) -> None:
+    with shared.sessions.begin() as session:
+        usage.check_storage(session, shared.caller, expected_bytes)
 
 
 def _upload(form: UploadForm) -> Upload:
@@ -164,6 +175,8 @@ def _store(shared: AppState, upload: Upload, lock: KeyLock | None) -> CachedResp
     try:
         datasets.store(shared.storage, dataset, upload)
         with shared.sessions.begin() as session:
+            usage.check_storage(session, shared.caller, dataset.bytes)
+            dataset.key_id = shared.caller.key_id
             session.add(dataset)
             session.flush()
             session.refresh(dataset)
@@ -191,12 +204,14 @@ def _fingerprint(upload: Upload, *, duplicate: bool) -> str:
 
 
 @router.get("", response_model=Page[DatasetOut], operation_id="list_datasets")
+@requires(Scope.READ)
 def find(session: ReadSession, paging: PagingDep) -> Response:
     """Data sets newest first."""
     return page_response(paging, datasets.list_page(session, paging), "id", DatasetOut.of)
 
 
 @router.get("/{dataset_id}", response_model=DatasetOut, operation_id="get_dataset")
+@requires(Scope.READ)
 def read(dataset_id: str, session: ReadSession) -> Response:
     """One data set."""
     return json_response(DatasetOut.of(datasets.get(session, dataset_id)))
@@ -208,6 +223,7 @@ def read(dataset_id: str, session: ReadSession) -> Response:
     responses={200: {"description": "The file", "content": {"application/octet-stream": BINARY_CONTENT}}},
     operation_id="download_dataset",
 )
+@requires(Scope.READ)
 def content(dataset_id: str, shared: StateDep) -> StreamingResponse:
     """The file as it was uploaded."""
     with shared.readers() as session:
@@ -228,6 +244,7 @@ def content(dataset_id: str, shared: StateDep) -> StreamingResponse:
     },
     operation_id="get_dataset_preview",
 )
+@requires(Scope.READ)
 async def preview(
     dataset_id: str, shared: StateDep, limit: Annotated[int, Query(ge=1, le=MAX_PREVIEW_ROWS)] = 10
 ) -> Response:
@@ -267,6 +284,7 @@ def _make_preview(shared: AppState, dataset: Dataset) -> Json:
 
 
 @router.delete("/{dataset_id}", status_code=204, operation_id="delete_dataset")
+@requires(Scope.TRAIN)
 def remove(dataset_id: str, shared: StateDep, later: BackgroundTasks) -> Response:
     """Delete a data set that no live job needs."""
     with shared.sessions.begin() as session:

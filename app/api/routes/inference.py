@@ -1,5 +1,6 @@
 """Inference by the Open Inference Protocol v2, as `tritonclient.http` and KServe's client speak it."""
 
+from app.api.access.declared import requires
 from app.api.raw import (
     DEADLINE_PARAMETER,
     JSON_LENGTH_PARAMETER,
@@ -11,6 +12,7 @@ from app.api.raw import (
 )
 from app.api.response_schemas import reference
 from app.errors import Invalid
+from app.services.access.callers import Scope
 from app.services.open_inference.predict import (
     parse_inference_request_async,
     run_network,
@@ -34,6 +36,7 @@ alias. Warnings, such as of covariates that the model was trained with, are line
 `warnings`."""
 
 
+@requires(Scope.PREDICT)
 async def infer(call: Call) -> tuple[bytes, Headers]:
     """The outputs for one batch of input tensors, all by one version."""
     name, service = call.parameters["model"], call.shared.predictions

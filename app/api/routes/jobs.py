@@ -12,6 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
+from app.api.access.declared import requires
 from app.api.deps import (
     MAX_JSON_BYTES,
     AppState,
@@ -28,6 +29,7 @@ from app.database.tables import Job, JobEvent
 from app.errors import NotFound
 from app.infrastructure.storage import Storage
 from app.schemas import EventOut, JobIn, JobOut, Page
+from app.services.access.callers import Scope
 from app.services.idempotency import KeyedRequest
 from app.services.jobs import batch_predictions, checkpoints, control, queries, submission
 from app.services.jobs.diagnostics import job_diagnostics
@@ -49,6 +51,7 @@ PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])")
 @router.post(
     "", status_code=202, response_model=JobOut, max_body_size=MAX_JSON_BYTES, operation_id="submit_job"
 )
+@requires(Scope.TRAIN)
 def submit(request: JobIn, shared: StateDep, key: IdempotencyKey) -> Response:
     """Queue a training job; a task, data set and options that do not fit together are refused at once."""
     keyed = KeyedRequest("POST /v1/jobs", key, fingerprint(request)) if key is not None else None
@@ -56,6 +59,7 @@ def submit(request: JobIn, shared: StateDep, key: IdempotencyKey) -> Response:
 
 
 @router.get("", response_model=Page[JobOut], operation_id="list_jobs")
+@requires(Scope.READ)
 def find(
     session: ReadSession,
     paging: PagingDep,
@@ -77,6 +81,7 @@ def find(
     responses={304: {"description": "Nothing has changed"}},
     operation_id="get_job",
 )
+@requires(Scope.READ)
 async def read(
     job_id: str,
     shared: StateDep,
@@ -90,6 +95,7 @@ async def read(
     if match is not None and job.status not in TERMINAL:
         headers["Preference-Applied"] = f"wait={match[1]}"
         if if_none_match is None or etag(job) in if_none_match:
+            shared.follower.check_room()
             seconds = min(float(match[1]), MAX_WAIT_SECONDS)
             await shared.follower.wait_for_change(job_id, job.revision, seconds)
             job = await JOB_READS.run(_get, shared, job_id)
@@ -105,6 +111,7 @@ def _get(shared: AppState, job_id: str) -> Job:
 
 
 @router.get("/{job_id}/metrics", responses=documented(LearningCurvesOut), operation_id="get_job_metrics")
+@requires(Scope.READ)
 def metrics(job_id: str, session: ReadSession) -> Response:
     """The learning curves: one entry an epoch."""
     body = orjson.dumps({"epochs": queries.learning_curves(session, job_id)})
@@ -116,6 +123,7 @@ def metrics(job_id: str, session: ReadSession) -> Response:
     responses=documented(DiagnosticsOut, more={"image/svg+xml": TEXT_CONTENT}),
     operation_id="get_job_diagnostics",
 )
+@requires(Scope.READ)
 def diagnostics(
     job_id: str,
     session: ReadSession,
@@ -129,6 +137,7 @@ def diagnostics(
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=JobOut, operation_id="cancel_job")
+@requires(Scope.TRAIN)
 def cancel(job_id: str, shared: StateDep) -> Response:
     """Ask a job to end; one that runs stops at its next step."""
     response, job = _control(shared, job_id, control.cancel)
@@ -140,12 +149,14 @@ def cancel(job_id: str, shared: StateDep) -> Response:
 
 
 @router.post("/{job_id}/pause", status_code=202, response_model=JobOut, operation_id="pause_job")
+@requires(Scope.TRAIN)
 def pause(job_id: str, shared: StateDep) -> Response:
     """Ask a running job to write a checkpoint and release its device; a queued job is paused at once."""
     return _control(shared, job_id, control.pause)[0]
 
 
 @router.post("/{job_id}/resume", status_code=202, response_model=JobOut, operation_id="resume_job")
+@requires(Scope.TRAIN)
 def resume(job_id: str, shared: StateDep) -> Response:
     """Queue a paused job again; it continues from its checkpoint to the result it would have had."""
     response, job = _control(shared, job_id, control.resume)
@@ -177,6 +188,7 @@ def _discard_runs(shared: AppState, sweep_id: str) -> None:
 
 
 @router.delete("/{job_id}", status_code=204, operation_id="delete_job")
+@requires(Scope.TRAIN)
 def remove(job_id: str, shared: StateDep) -> Response:
     """Delete a finished job, its history and its result; the model version it made stays."""
     with shared.sessions.begin() as session:
@@ -190,6 +202,7 @@ def remove(job_id: str, shared: StateDep) -> Response:
     responses={200: {"content": {"text/event-stream": TEXT_CONTENT}}},
     operation_id="list_job_events",
 )
+@requires(Scope.READ)
 async def events(
     job_id: str,
     request: Request,
@@ -207,6 +220,7 @@ async def events(
     if "text/event-stream" in request.headers.get("accept", ""):
         if last_event_id is not None and last_event_id.isdecimal():
             after = max(after, min(int(last_event_id[:MAX_SEQ_DIGITS]), MAX_SEQ))
+        shared.follower.check_room()
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(
             _stream(shared, job_id, after), media_type="text/event-stream", headers=headers

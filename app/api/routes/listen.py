@@ -13,11 +13,13 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from app.api import sse
-from app.api.deps import StateDep, check_query
+from app.api.access.declared import requires
+from app.api.deps import StateDep, check_query, state_of
 from app.api.problems import as_app_error, problem, problem_document
 from app.api.raw import DEFAULT_DEADLINE_SECONDS
 from app.api.response_schemas import TEXT_CONTENT
 from app.errors import DeadlinePassed, Invalid, Problem, QueueFull, pointer
+from app.services.access.callers import Scope
 from app.services.jobs.batch_predictions import parse_parameters
 from app.services.serving.listening import listen, open_listening
 from app.services.serving.predictions import PredictionService
@@ -57,6 +59,7 @@ LISTEN_OPERATION: Json = {
 
 
 @router.websocket("/v1/models/{name}/listen")
+@requires(Scope.PREDICT)
 async def listen_live(
     socket: WebSocket,
     name: str,
@@ -84,7 +87,7 @@ async def _converse(
 ) -> None:
     """Answer the messages of a handshake that is accepted."""
     await socket.accept()
-    service = socket.app.state.shared.predictions
+    service = state_of(socket.scope).predictions
     try:
         check_query(socket)
         route = await choose_route(service, name, version, alias)
@@ -106,6 +109,7 @@ async def _converse(
 
 
 @router.get("/v1/models/{name}/listen", include_in_schema=False)
+@requires(Scope.PREDICT)
 async def require_upgrade(
     request: Request, version: str = "", alias: str = "", sample_rate: str = ""
 ) -> Response:
@@ -123,6 +127,7 @@ async def require_upgrade(
     openapi_extra=LISTEN_OPERATION,
     operation_id="listen",
 )
+@requires(Scope.PREDICT)
 async def listen_to_lines(
     name: str,
     request: Request,

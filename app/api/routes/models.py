@@ -11,6 +11,7 @@ from fastapi import APIRouter, BackgroundTasks
 from fastapi.responses import Response, StreamingResponse
 from sqlalchemy.orm import Session
 
+from app.api.access.declared import requires
 from app.api.deps import (
     MAX_JSON_BYTES,
     AppState,
@@ -26,6 +27,7 @@ from app.database.tables import Model
 from app.infrastructure import artifacts
 from app.infrastructure.storage import CHUNK_BYTES, Storage
 from app.schemas import AliasIn, AliasName, AliasOut, ModelName, ModelOut, Page, VersionNumber, VersionOut
+from app.services.access.callers import Scope
 from app.services.models import aliases
 from app.services.models import versions as models
 from app.services.models.aliases import AliasTarget
@@ -38,6 +40,7 @@ LOAD_AHEAD_SECONDS = 1.0  # the longest that a move waits for the message to the
 
 
 @router.get("", response_model=Page[ModelOut], operation_id="list_models")
+@requires(Scope.READ)
 def find(session: ReadSession, paging: PagingDep) -> Response:
     """All models."""
     rows = models.list_models(session, paging)
@@ -49,12 +52,14 @@ def _represent(session: Session, row: Model) -> ModelOut:
 
 
 @router.get("/{name}", response_model=ModelOut, operation_id="get_model")
+@requires(Scope.READ)
 def read(name: str, session: ReadSession) -> Response:
     """One model."""
     return json_response(_represent(session, models.get_model(session, name)))
 
 
 @router.delete("/{name}", status_code=204, operation_id="delete_model")
+@requires(Scope.TRAIN)
 async def remove(name: str, shared: StateDep) -> Response:
     """Delete a model that has no version left: its name is then free, also for another task."""
     await MODEL_CHANGES.run(_remove, shared.sessions, name)
@@ -68,12 +73,14 @@ def _remove(sessions: Sessions, name: str) -> None:
 
 
 @router.get("/{name}/versions", response_model=Page[VersionOut], operation_id="list_model_versions")
+@requires(Scope.READ)
 def versions(name: str, session: ReadSession, paging: PagingDep) -> Response:
     """A model's versions, newest first."""
     return page_response(paging, models.list_versions(session, name, paging), "version", VersionOut.of)
 
 
 @router.get("/{name}/versions/{number}", response_model=VersionOut, operation_id="get_model_version")
+@requires(Scope.READ)
 def version(name: str, number: VersionNumber, session: ReadSession) -> Response:
     """One version with its metrics beside the baseline's."""
     return json_response(VersionOut.of(models.get_version(session, name, number)))
@@ -85,6 +92,7 @@ def version(name: str, number: VersionNumber, session: ReadSession) -> Response:
     responses={200: {"description": "The files", "content": {"application/zip": BINARY_CONTENT}}},
     operation_id="download_model_artifact",
 )
+@requires(Scope.READ)
 def artifact(name: str, number: VersionNumber, shared: StateDep) -> StreamingResponse:
     """The version's files as a zip: manifest, weights, and the ONNX graph."""
     with shared.readers() as session:
@@ -109,6 +117,7 @@ def _zip_files(storage: Storage, prefix: str) -> Iterator[bytes]:
 
 
 @router.delete("/{name}/versions/{number}", status_code=204, operation_id="delete_model_version")
+@requires(Scope.TRAIN)
 async def remove_version(
     name: str, number: VersionNumber, shared: StateDep, later: BackgroundTasks
 ) -> Response:
@@ -125,12 +134,14 @@ def _remove_version(sessions: Sessions, name: str, number: int) -> str:
 
 
 @router.get("/{name}/aliases", response_model=Page[AliasOut], operation_id="list_model_aliases")
+@requires(Scope.READ)
 def find_aliases(name: str, session: ReadSession, paging: PagingDep) -> Response:
     """A model's aliases, in the order of their names."""
     return page_response(paging, aliases.list_page(session, name, paging), "alias", AliasOut.of)
 
 
 @router.get("/{name}/aliases/{alias}", response_model=AliasOut, operation_id="get_model_alias")
+@requires(Scope.READ)
 def alias(name: str, alias: str, session: ReadSession) -> Response:
     """The versions that answer an alias, each with its share, and the one that shadows them."""
     return json_response(AliasOut.of(aliases.get(session, name, alias)))
@@ -142,6 +153,7 @@ def alias(name: str, alias: str, session: ReadSession) -> Response:
     max_body_size=MAX_JSON_BYTES,
     operation_id="move_model_alias",
 )
+@requires(Scope.TRAIN)
 async def move_alias(name: ModelName, alias: AliasName, request: AliasIn, shared: StateDep) -> Response:
     """Point an alias at a version, or at several by shares: in every process at once, nothing restarts."""
     target = AliasTarget.from_request(request)
@@ -170,6 +182,7 @@ def _move_alias(sessions: Sessions, name: str, alias: str, target: AliasTarget) 
 
 
 @router.delete("/{name}/aliases/{alias}", status_code=204, operation_id="delete_model_alias")
+@requires(Scope.TRAIN)
 async def remove_alias(name: str, alias: str, shared: StateDep) -> Response:
     """Delete an alias."""
     await MODEL_CHANGES.run(_remove_alias, shared.sessions, name, alias)

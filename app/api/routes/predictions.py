@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from app.api import sse
+from app.api.access.declared import requires
 from app.api.raw import (
     DEADLINE_PARAMETER,
     JSON_LENGTH_PARAMETER,
@@ -18,14 +19,21 @@ from app.api.raw import (
 )
 from app.api.response_schemas import TEXT_CONTENT, reference
 from app.errors import Invalid, Problem, pointer
+from app.prediction.codec import write_answer
+from app.prediction.request_errors import QUERY_FIELDS, request_described
+from app.services.access.callers import Scope
 from app.services.open_inference.predict import (
     instances_from_tensors,
     parse_inference_request_async,
     signature,
 )
-from app.services.serving.predictions import encode_async, write_body, write_predictions
-from app.services.serving.request_errors import QUERY_FIELDS, request_described
-from app.services.serving.request_parsing import parse_request_async
+from app.services.serving.predictions import (
+    encode_async,
+    parse_request_async,
+    rows_for_predictor,
+    write_body,
+    write_body_async,
+)
 from app.services.serving.streaming import (
     InstanceEnd,
     StreamEvent,
@@ -42,6 +50,7 @@ BINARY_CONTENT = b"application/octet-stream"
 PARAMETER_NAMES = {name for task in TASKS.values() for name in task.parameters.__struct_fields__}
 
 
+@requires(Scope.PREDICT)
 async def predict(call: Call) -> tuple[Body, Headers]:
     """One prediction per instance, in order, all by one version.
 
@@ -62,6 +71,8 @@ async def predict(call: Call) -> tuple[Body, Headers]:
             resolved.route.task, inference, call.left(seconds)
         )
     else:
+        if rows := rows_for_predictor(resolved, call.body):
+            return await _predict_body(call, resolved.route, rows, seconds)
         request = await parse_request_async(resolved.route.task, call.body, call.left(seconds))
         instances, parameters = request.instances, request.parameters
     if getattr(parameters, "stream", False):
@@ -75,8 +86,14 @@ async def predict(call: Call) -> tuple[Body, Headers]:
         predictions, answer = await service.predict(
             resolved, instances, parameters, call.left(seconds), len(call.body)
         )
-    body = await write_predictions(resolved.route, predictions, answer, parameters, call.left(seconds))
+    body = await write_body_async(resolved.route, predictions, answer, parameters, call.left(seconds))
     return body, [JSON_TYPE, call.timing(answer)]
+
+
+async def _predict_body(call: Call, route: Route, rows: int, seconds: float) -> tuple[Body, Headers]:
+    service = call.shared.predictions
+    predictions, answer = await service.predict_body(route, call.body, rows, seconds, call.started)
+    return write_answer(route.model, route.version, predictions), [JSON_TYPE, call.timing(answer)]
 
 
 async def _stream_events(route: Route, events: AsyncGenerator[StreamEvent]) -> AsyncGenerator[bytes]:

@@ -10,13 +10,17 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.api.access.declared import requires
 from app.api.deps import AppState, PagingDep, ReadSession, StateDep, page_response
 from app.api.metrics_text import joint_text, own_text
 from app.api.response_schemas import HealthOut, ReadinessOut, TasksOut, documented
 from app.errors import DeadlinePassed, QueueFull
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
+from app.services.access.callers import Scope
 from app.services.jobs import workers
+from app.services.jobs.workers import LiveWorker
+from app.services.models import versions
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.thread_pools import READINESS
@@ -29,6 +33,7 @@ NETWORK_IN, TRAINING_IN = NetworkIn.model_json_schema(), TrainingIn.model_json_s
 
 
 @router.get("/healthz", responses=documented(HealthOut), operation_id="get_health")
+@requires(None)
 async def health() -> Response:
     """Whether the process is alive; checks nothing else."""
     return Response(b'{"status":"ok"}', media_type="application/json")
@@ -39,6 +44,7 @@ async def health() -> Response:
     responses=documented(ReadinessOut) | documented(ReadinessOut, 503, "Something is missing"),
     operation_id="get_readiness",
 )
+@requires(None)
 async def ready(shared: StateDep) -> Response:
     """Whether a job could be submitted, trained and served now."""
     try:
@@ -67,17 +73,19 @@ def _roles(shared: AppState) -> set[str]:
 
 
 @router.get("/metrics", response_class=PlainTextResponse, operation_id="get_service_metrics")
+@requires(Scope.READ)
 async def metrics(shared: StateDep) -> Response:
     """Prometheus text; of several processes (`--processes`) each sample is labelled with its own."""
     await shared.lane.predictors()
     if shared.siblings is None:
         text = own_text(shared.predictions.metrics)
     else:
-        text = joint_text(await shared.siblings.texts())
+        text = joint_text(await shared.siblings.texts(shared.project))
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/tasks", responses=documented(TasksOut), operation_id="list_tasks")
+@requires(Scope.READ)
 def tasks() -> Response:
     """Each task: its options, data set formats, the shapes of instances and parameters, and its defaults.
 
@@ -114,7 +122,16 @@ def _describe_defaults(task: Task, summary: Json, options: Json) -> Json:
 
 
 @router.get("/v1/workers", response_model=Page[WorkerOut], operation_id="list_workers")
-def list_workers(session: ReadSession, paging: PagingDep) -> Response:
-    """Live workers, those that began last first."""
+@requires(Scope.READ)
+def list_workers(shared: StateDep, session: ReadSession, paging: PagingDep) -> Response:
+    """Live workers, those that began last first; of their jobs and versions those of the project."""
     rows = workers.list_page(session, paging)
-    return page_response(paging, rows, "id", lambda row: WorkerOut.of(row.worker, row.job_id))
+    own = None if shared.access is None else versions.list_references(session)
+
+    def represent(row: LiveWorker) -> WorkerOut:
+        out = WorkerOut.of(row.worker, row.job_id)
+        if own is not None:
+            out.loaded = [artifact for artifact in out.loaded if artifact in own]
+        return out
+
+    return page_response(paging, rows, "id", represent)

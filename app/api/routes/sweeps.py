@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from app.api.access.declared import requires
 from app.api.deps import (
     MAX_JSON_BYTES,
     IdempotencyKey,
@@ -15,6 +16,7 @@ from app.api.deps import (
 )
 from app.api.polling import fingerprint, submit_once
 from app.schemas import JobOut, Page
+from app.services.access.callers import Scope
 from app.services.idempotency import KeyedRequest
 from app.services.jobs import queries
 from app.services.sweeps import state, submission
@@ -74,6 +76,7 @@ class SweepOut(JobOut):
 @router.post(
     "", status_code=202, response_model=JobOut, max_body_size=MAX_JSON_BYTES, operation_id="submit_sweep"
 )
+@requires(Scope.TRAIN)
 def submit(request: SweepIn, shared: StateDep, key: IdempotencyKey) -> Response:
     """Queue a sweep, which trains its trials as jobs of their own and makes the best one a version.
 
@@ -85,12 +88,14 @@ def submit(request: SweepIn, shared: StateDep, key: IdempotencyKey) -> Response:
 
 
 @router.get("", response_model=Page[JobOut], operation_id="list_sweeps")
+@requires(Scope.READ)
 def find(session: ReadSession, paging: PagingDep) -> Response:
     """Sweeps newest first, as jobs."""
     return page_response(paging, queries.list_jobs(session, paging, {"kind": SWEEP}), "id", JobOut.of)
 
 
 @router.get("/{sweep_id}", response_model=SweepOut, operation_id="get_sweep")
+@requires(Scope.READ)
 def read(sweep_id: str, session: ReadSession) -> Response:
     """The sweep with its leaderboard; to wait for its end, poll the job of the same id."""
     return json_response(SweepOut.of_state(state.load(session, sweep_id)))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import DEFAULT_URL, AsJson, Url, connect, notes, print_json
+from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, notes, print_json
 from app.cli.values import parse_pairs
 from app.cli.watch import until_done
 
@@ -22,6 +22,7 @@ def batch(
     parameter: Annotated[list[str], typer.Option(help="Such as horizon=12 or top_k=3.")] = [],  # noqa: B006
     detach: Annotated[bool, typer.Option("--detach", help="Submit and return.")] = False,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict every example of a data set; the result is JSON Lines, one prediction a line, in order."""
@@ -30,7 +31,7 @@ def batch(
     if detach and output is not None:
         raise typer.BadParameter("--detach returns before there is a result to save")
     which = {name: value for name, value in (("version", version), ("alias", alias)) if value is not None}
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         job = client.batch(model, dataset, parse_pairs(parameter, "--parameter"), **which)
         if detach:
             notes().print(f"Queued; watch it with: recurra jobs watch {job['id']}")

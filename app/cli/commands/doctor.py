@@ -18,6 +18,7 @@ from app.cli.console import AsJson, output, print_json
 from app.cli.stack.embedded_servers import is_responding
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.database.migrate import check_not_newer, is_current, upgrade
+from app.database.projects import ALL_PROJECTS
 from app.infrastructure.broker import Broker
 from app.infrastructure.processes.managed import keep_files_private
 from app.infrastructure.storage import Storage
@@ -69,7 +70,7 @@ def examine(settings: Settings, *, repair: bool) -> Iterator[CheckResult]:
             yield (integrity := run(_integrity(engine), repair=repair))
             if integrity.state is CheckState.PROBLEM:
                 return
-        sessions = make_sessions(engine)
+        sessions = make_sessions(engine, ALL_PROJECTS)
         for check in database_checks.row_checks(sessions, lambda: _run_dispatch_pass(settings, engine)):
             yield run(check, repair=repair)
         store = Check("store", "a file can be put, read and deleted", lambda: _unwritable(settings))
@@ -109,7 +110,7 @@ def _schema(settings: Settings) -> Check:
 
 def _integrity(engine: Engine) -> Check:
     def find() -> list[str]:
-        with make_readers(engine)() as session:
+        with make_readers(engine, ALL_PROJECTS)() as session:
             messages = list(session.scalars(text("pragma integrity_check")))
         return [] if messages == ["ok"] else messages
 
@@ -151,6 +152,6 @@ def _run_dispatch_pass(settings: Settings, engine: Engine) -> None:
     """Announce queued jobs, as the service's own dispatchers do."""
     broker = Broker(settings.redis, settings.redis_prefix)
     try:
-        Dispatcher(make_sessions(engine), broker).run_pass()
+        Dispatcher(make_sessions(engine, ALL_PROJECTS), broker).run_pass()
     finally:
         broker.close()

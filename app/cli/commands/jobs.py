@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import DEFAULT_URL, AsJson, Url, age, connect, notes, output, print_json, print_table
+from app.cli.console import (
+    DEFAULT_URL,
+    ApiKey,
+    AsJson,
+    Url,
+    age,
+    connect,
+    notes,
+    output,
+    print_json,
+    print_table,
+)
 from app.cli.watch import until_done
 from app.states import TERMINAL
 from app.typedefs import Json
@@ -28,11 +39,12 @@ def list_(
     sweep: Annotated[str | None, typer.Option(help="Only the runs of this sweep.")] = None,
     limit: Limit = 20,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
     filters = {"status": status, "task": task, "model": model, "kind": kind, "sweep": sweep}
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         entries = client.pages("/v1/jobs", limit, **{key: value for key, value in filters.items() if value})
     if as_json:
         print_json(entries)
@@ -49,9 +61,9 @@ def _row(job: Json) -> tuple[str, ...]:
 
 
 @app.command()
-def show(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def show(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Show one job."""
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         job = client.get(f"/v1/jobs/{job_id}")
     if as_json:
         print_json(job)
@@ -63,15 +75,15 @@ def show(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> N
 
 
 @app.command()
-def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def watch(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Follow a job to its end; Ctrl-C stops only the watching."""
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         if not until_done(client, client.get(f"/v1/jobs/{job_id}"), as_json=as_json):
             raise typer.Exit(1)
 
 
-def _act(job_id: str, verb: str, url: str, *, as_json: bool) -> None:
-    with connect(url, as_json=as_json) as client:
+def _act(job_id: str, verb: str, url: str, api_key: str | None, *, as_json: bool) -> None:
+    with connect(url, api_key, as_json=as_json) as client:
         job = client.act(job_id, verb)
     if as_json:
         print_json(job)
@@ -83,20 +95,20 @@ def _act(job_id: str, verb: str, url: str, *, as_json: bool) -> None:
 
 
 @app.command()
-def cancel(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def cancel(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Ask a job to end; one that runs stops at its next step."""
-    _act(job_id, "cancel", url, as_json=as_json)
+    _act(job_id, "cancel", url, api_key, as_json=as_json)
 
 
 @app.command()
-def pause(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def pause(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Ask a running job to write a checkpoint and release its worker."""
-    _act(job_id, "pause", url, as_json=as_json)
+    _act(job_id, "pause", url, api_key, as_json=as_json)
 
 
 @app.command()
-def resume(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def resume(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """Queue a paused job again; it continues from its checkpoint."""
-    _act(job_id, "resume", url, as_json=as_json)
+    _act(job_id, "resume", url, api_key, as_json=as_json)
     if not as_json:
         notes().print(f"Watch it with: recurra jobs watch {job_id}", style="dim")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from sqlalchemy import Engine
@@ -25,9 +26,9 @@ def migrate() -> None:
 
 
 @contextmanager
-def open_database() -> Iterator[Engine]:
+def open_database(data_dir: Path | None = None) -> Iterator[Engine]:
     """Connect to the database of the settings; an error is printed, and the command exits with 1."""
-    url = read_settings(None).database
+    url = read_settings(data_dir).database
     try:
         engine = make_engine(url)
         try:

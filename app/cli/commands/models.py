@@ -8,6 +8,7 @@ import typer
 
 from app.cli.console import (
     DEFAULT_URL,
+    ApiKey,
     AsJson,
     Url,
     age,
@@ -33,10 +34,11 @@ def list_(
     *,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """List models with their aliases."""
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         entries = client.pages("/v1/models", limit)
     if as_json:
         print_json(entries)
@@ -49,9 +51,16 @@ def list_(
 
 
 @app.command()
-def show(name: Name, *, version: Number = None, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def show(
+    name: Name,
+    *,
+    version: Number = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
     """Show a model's versions, and one version's metrics beside the baseline's."""
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         model = client.get(f"/v1/models/{name}")
         versions = client.pages(f"/v1/models/{name}/versions", 20)
         aliases = client.pages(f"/v1/models/{name}/aliases", 200)
@@ -80,11 +89,12 @@ def promote(
     split: Annotated[list[str] | None, typer.Option(help="A version's share of the calls: 4=0.1.")] = None,
     shadow: Annotated[int | None, typer.Option(min=1, help="A version to compute unseen.")] = None,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Point an alias at a version, or at several by shares, at once and without a failed request."""
     target = _target(version, split or (), shadow)
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         moved = client.promote(name, alias, target)
     noun = "version" if len(moved["versions"]) == 1 else "versions"
     print_json(moved) if as_json else output().print(f"{name} {alias} is {noun} {_describe_target(moved)}")
@@ -97,10 +107,11 @@ def download(
     version: Number = None,
     to: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Save a version's manifest, weights and ONNX graph as a zip file."""
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         number = int(client.version(name, version)["version"])
         target = to or Path(f"{name}-{number}.zip")
         size = client.download(name, number, target)
@@ -115,6 +126,7 @@ def delete(
     version: Annotated[int | None, typer.Option(min=1, help="A version that no alias names.")] = None,
     alias: Annotated[str | None, typer.Option(help="An alias.")] = None,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete a version, an alias, or else a model that has no version left: its name is then free."""
@@ -125,7 +137,7 @@ def delete(
         path, what = f"{path}/versions/{version}", f"{name} version {version}"
     if alias is not None:
         path, what = f"{path}/aliases/{alias}", f"{name} {alias}"
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         client.send("DELETE", path)
     result = {"model": name, "version": version, "alias": alias, "deleted": True}
     print_json(result) if as_json else output().print(f"{what} is deleted")

@@ -34,9 +34,17 @@ class WorkerRole(StrEnum):
     SERVE = "serve"
 
 
-def api(host: Host = "127.0.0.1", port: Port = 8000, processes: Processes = 1) -> None:
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Without keys, answer other machines too (see RECURRA_AUTH).")
+]
+
+
+def api(
+    *, host: Host = "127.0.0.1", port: Port = 8000, processes: Processes = 1, insecure: Insecure = False
+) -> None:
     """Run the API server alone (this process becomes it, or the parent of several)."""
-    exec_command(api_command("--host", host, "--port", str(port), "--processes", str(processes)))
+    address = ("--host", host, "--port", str(port), *(["--insecure"] if insecure else []))
+    exec_command(api_command(*address, "--processes", str(processes)))
 
 
 def worker(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.client import Client
-from app.cli.console import DEFAULT_URL, AsJson, Url, connect, print_json
+from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, print_json
 from app.cli.instances import read_instances
 from app.cli.output_file import output_writer
 from app.cli.values import STDIN, parse_columns, parse_pairs
@@ -40,6 +40,7 @@ def predict(
     ] = None,
     output: Annotated[Path | None, typer.Option(help=OUTPUT)] = None,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict each instance of a file, or one text; one prediction a line, in order."""
@@ -51,7 +52,7 @@ def predict(
         raise typer.BadParameter(f"there is no file {file}; for one text, use --text")
     overrides = parse_pairs(parameter, "--parameter")
     which = {name: value for name, value in (("version", version), ("alias", alias)) if value is not None}
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         save = output_writer(output, lambda: client.task_of(model))
         if file is None:
             body = single_instance(text, prompt, lambda: client.task_of(model))

@@ -8,7 +8,7 @@ import typer
 
 from app.cli.client import Client
 from app.cli.commands.train import Pairs, check_task, upload
-from app.cli.console import DEFAULT_URL, AsJson, Url, connect, notes, print_json
+from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, notes, print_json
 from app.cli.search_space import parse_search
 from app.cli.values import parse_columns, parse_pairs
 from app.cli.watch import until_done
@@ -53,6 +53,7 @@ def sweep(
     format_: Format = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit and return.")] = False,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a network for each setting of a search, over several seeds; the best becomes the version."""
@@ -69,7 +70,7 @@ def sweep(
     request = {"task": task, "model": model, "search": parse_search(search), **_without_none(settings)}
     request |= {"network": parse_pairs(network, "--network"), "training": parse_pairs(training, "--training")}
     request |= {"options": parse_pairs(option, "--option"), "metadata": parse_pairs(metadata, "--metadata")}
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         request["dataset"] = _dataset(client, source, task, _without_none(fields))
         _submit(client, request, detach=detach, as_json=as_json)
 

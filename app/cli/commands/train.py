@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from app.cli.client import Client
-from app.cli.console import DEFAULT_URL, AsJson, Url, connect, notes, print_json
+from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, notes, print_json
 from app.cli.values import parse_columns, parse_pairs
 from app.cli.watch import until_done
 from app.tasks import TASKS
@@ -37,6 +37,7 @@ def train(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit and return.")] = False,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Upload a file, train a network on it, and compare it with the baseline."""
@@ -51,7 +52,7 @@ def train(
         "network": parse_pairs(network, "--network"), "training": parse_pairs(training, "--training"),
         "options": parse_pairs(option, "--option"), "metadata": parse_pairs(metadata, "--metadata"),
     }  # fmt: skip
-    with connect(url, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         dataset = upload(client, file, task, {key: value for key, value in fields.items() if value})
         job = client.submit({**request, "dataset": dataset["id"]})
         if detach:

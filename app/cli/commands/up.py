@@ -8,18 +8,22 @@ import typer
 from rich.console import Console
 
 from app.cli.commands.installation import DataDir, fail, read_settings
-from app.cli.commands.parts import Host, Port, Processes
+from app.cli.commands.parts import Host, Insecure, Port, Processes
 from app.cli.stack.command_lines import PackagesMissing, check_worker_packages
 from app.cli.stack.embedded_servers import DirectoryInUse
 from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener
+from app.infrastructure.processes.exposure import Exposed, check_exposure
 from app.infrastructure.processes.managed import keep_files_private
 from app.infrastructure.processes.server_binary import ServerMissing
+from app.settings import KEYS
 
 
 def up(
+    *,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     processes: Processes = 1,
+    insecure: Insecure = False,
     data_dir: DataDir = Path(".recurra"),
 ) -> None:
     """Run everything in the foreground until Ctrl-C or SIGTERM."""
@@ -28,14 +32,17 @@ def up(
     settings = read_settings(data_dir)
     try:
         check_worker_packages()
+        check_exposure(host, needs_keys=settings.auth == KEYS, insecure=insecure)
         listener = open_listener(host, port)
     except PackagesMissing as error:
         fail(console, f"{error}. `recurra api` runs without them")
+    except Exposed as error:
+        fail(console, str(error))
     except OSError as error:
         fail(console, explain_listen_error(host, port, error))
     signals = Signals()
     try:
-        with listener, Stack(settings, listener, console.print, signals, processes) as stack:
+        with listener, Stack(settings, listener, console.print, signals, processes, insecure) as stack:
             typer.echo(f"Recurra is ready at {stack.url}")
             sys.stdout.flush()
             console.print(

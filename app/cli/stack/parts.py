@@ -128,6 +128,7 @@ class Stack:
     report: Callable[[str], None]
     signals: Signals
     api_processes: int = 1
+    insecure: bool = False  # answers other machines without keys
     api: Sequence[str] = ()  # command line; tests have their own
     workers: Mapping[str, Sequence[str]] = field(
         default_factory=lambda: {role: worker_command(role) for role in ("train", "serve")}
@@ -162,7 +163,9 @@ class Stack:
         self._migrate()
         self._wait_until(lambda: is_responding(self.settings.redis), "Redis")
         descriptor = self.listener.fileno()
-        api = self.api or api_command("--fd", str(descriptor), "--processes", str(self.api_processes))
+        insecure = ["--insecure"] if self.insecure else []
+        options = ("--fd", str(descriptor), "--processes", str(self.api_processes), *insecure)
+        api = self.api or api_command(*options)
         self._start_group([self._process("api", api, descriptor)], SERVER_STOP_SECONDS)
         workers = [self._process(role, command) for role, command in self.workers.items()]
         self._start_group(workers, WORKER_STOP_SECONDS)

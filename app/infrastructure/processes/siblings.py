@@ -18,8 +18,8 @@ class Siblings:
     Any of them may be asked for what belongs to all, such as metrics.
     """
 
-    def __init__(self, prefix: str, text: Callable[[], bytes]) -> None:
-        """`prefix` is how the paths of all their sockets begin; a process id follows."""
+    def __init__(self, prefix: str, text: Callable[[str], bytes]) -> None:
+        """`prefix` is how the paths of all their sockets begin, before process ids; `text` is of a topic."""
         self._prefix, self._text = prefix, text
         self._server: asyncio.Server | None = None
 
@@ -37,25 +37,26 @@ class Siblings:
             self._server.close()
             self._path(os.getpid()).unlink(missing_ok=True)
 
-    async def texts(self) -> dict[int, bytes]:
-        """The text of each process that answers in time, by process id."""
+    async def texts(self, topic: str) -> dict[int, bytes]:
+        """The text of each process about a topic, if it answers in time, by process id."""
         own = self._path(os.getpid())
         group = own.stem.removesuffix(str(os.getpid()))
         pids = sorted(int(path.stem.removeprefix(group)) for path in own.parent.glob(f"{group}*.sock"))
         others = [pid for pid in pids if pid != os.getpid()]
-        answers = await asyncio.gather(*(self._ask(pid) for pid in others))
+        answers = await asyncio.gather(*(self._ask(pid, topic) for pid in others))
         known = {pid: text for pid, text in zip(others, answers, strict=True) if text is not None}
-        return known | {os.getpid(): self._text()}
+        return known | {os.getpid(): self._text(topic)}
 
     def _path(self, pid: int) -> Path:
         return Path(f"{self._prefix}{pid}.sock")
 
-    async def _ask(self, pid: int) -> bytes | None:
+    async def _ask(self, pid: int, topic: str) -> bytes | None:
         path = self._path(pid)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(path)
                 try:
+                    writer.write(f"{topic}\n".encode())
                     return await reader.read(-1)
                 finally:
                     writer.close()
@@ -65,8 +66,10 @@ class Siblings:
             logger.warning("process %d does not say its metrics: %r", pid, error)
         return None
 
-    async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            writer.write(self._text())
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, ValueError, TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                topic = (await reader.readline()).decode().rstrip("\n")
+            writer.write(self._text(topic))
             await writer.drain()
         writer.close()

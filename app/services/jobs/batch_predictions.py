@@ -39,7 +39,9 @@ def submit(session: Session, version: ModelVersion, state: Json, dataset_id: str
     Raises `NotFound`, and `Invalid` when the version cannot predict the data set.
     """
     # The row locks keep version and data set from being deleted before the job that needs them is stored.
-    row = session.get(ModelVersion, (version.model, version.version), with_for_update={"read": True})
+    row = session.get(
+        ModelVersion, (version.project, version.model, version.version), with_for_update={"read": True}
+    )
     if row is None:
         raise NotFound(f"The model {version.model} has no version {version.version}")
     dataset = session.get(Dataset, dataset_id, with_for_update={"read": True})

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.database.engine import db_now
 from app.database.tables import Job
 from app.infrastructure.job_events import append_events
+from app.services.access import fair_share
 from app.services.jobs import devices
 from app.services.models.versions import TrainingOutcome, publish
 from app.states import SWEEP, Status
@@ -48,14 +49,21 @@ class ControlFlags:
 
 
 def next_queued(session: Session, worker_devices: Sequence[str]) -> str | None:
-    """Return the id of the job that a worker with these devices is to run next, first submitted first.
+    """Return the id of the job that a worker with these devices is to run next.
 
+    Projects take turns; of a project's jobs that with the highest priority goes first, of equals the oldest.
     None when no job is ready that it can run.
     """
     ready = or_(Job.due_at.is_(None), Job.due_at <= db_now())
     can_run = devices.runnable(worker_devices)
     query = select(Job.id).where(Job.status == Status.QUEUED, claimable(), ready, can_run)
-    return session.scalar(query.order_by(Job.id).limit(1))
+    if exhausted := fair_share.exhausted_keys(session):
+        query = query.where(or_(Job.key_id.is_(None), Job.key_id.not_in(exhausted)))
+    query = query.order_by(Job.priority.desc(), Job.id).limit(1)
+    for project in fair_share.projects_in_turn(session):
+        if (job_id := session.scalar(query.where(Job.project == project))) is not None:
+            return job_id
+    return None
 
 
 def claimable() -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
+from app.database.projects import own_project
 from app.database.tables import Dataset, Job, JobEvent, Model
 from app.errors import Invalid, NotFound, Problem, describe_problems, pointer
 from app.hyperparameters.options import NETWORK, TRAINING
@@ -80,7 +81,7 @@ def add_job(session: Session, request: JobIn, kind: str, **columns: Any) -> Job:
     """Add a queued job with its first event; `columns` are further columns of the row."""
     job = Job(
         id=new_id("job"), kind=kind, task=request.task, dataset_id=request.dataset, model=request.model,
-        job_metadata=request.metadata, events=1, **columns,
+        job_metadata=request.metadata, priority=request.priority, events=1, **columns,
     )  # fmt: skip
     queued = JobEvent(job_id=job.id, seq=1, type="status", data={"status": Status.QUEUED})
     session.add_all([job, queued])  # and no UPDATE of the event counter: jobs come in bursts
@@ -135,7 +136,7 @@ def _check_direction(task: Task, network: Json) -> list[Problem]:
 
 def check_model_task(session: Session, request: JobIn) -> list[Problem]:
     """Return a problem if the model exists and is for another task."""
-    model = session.get(Model, request.model)
+    model = session.get(Model, (own_project(session), request.model))
     if model is None or model.task == request.task:
         return []
     detail = f"the model {request.model} is for {model.task}"

@@ -160,13 +160,13 @@ def finish_cancels(session: Session) -> None:
 
 def dangling_aliases(session: Session) -> list[str]:
     """Return a sentence for each version that an alias names and that does not exist."""
-    versions = session.execute(select(ModelVersion.model, ModelVersion.version))
-    existing = {(row.model, row.version) for row in versions}
+    versions = session.execute(select(ModelVersion.project, ModelVersion.model, ModelVersion.version))
+    existing = {tuple(row) for row in versions}
     return [
         f"{alias.model}@{alias.alias} names version {number}"
-        for alias in session.scalars(select(Alias).order_by(Alias.model, Alias.alias))
+        for alias in session.scalars(select(Alias).order_by(Alias.project, Alias.model, Alias.alias))
         for number in sorted(alias.referenced_versions)
-        if (alias.model, number) not in existing
+        if (alias.project, alias.model, number) not in existing
     ]
 
 
@@ -178,13 +178,14 @@ def stale_counters(session: Session) -> list[str]:
 
 def repair_counters(session: Session) -> None:
     """Set stale counters to the highest version."""
-    stale = Model.name.in_(stale_counters(session))
+    stale = Model.versions < _highest_version()
     statement = update(Model).where(stale).values(versions=_highest_version())
     session.execute(statement.execution_options(synchronize_session=False))
 
 
 def _highest_version() -> ScalarSelect[int | None]:
-    highest = select(func.max(ModelVersion.version)).where(ModelVersion.model == Model.name)
+    same = (ModelVersion.project == Model.project, ModelVersion.model == Model.name)
+    highest = select(func.max(ModelVersion.version)).where(*same)
     return highest.correlate(Model).scalar_subquery()
 
 

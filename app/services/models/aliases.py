@@ -9,6 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
+from app.database.projects import own_project
 from app.database.tables import Alias, ModelVersion
 from app.errors import Invalid, NotFound, Problem, pointer
 from app.schemas import AliasIn
@@ -79,7 +80,7 @@ def list_page(session: Session, name: str, paging: Paging) -> list[Alias]:
 
 def get(session: Session, name: str, alias: str) -> Alias:
     """Return an alias, read anew; raises `NotFound` for an unknown model or alias."""
-    row = session.get(Alias, (name, alias), populate_existing=True)
+    row = session.get(Alias, (own_project(session), name, alias), populate_existing=True)
     if row is None:
         versions.get_model(session, name)
         raise versions.missing_alias(session, name, alias)
@@ -130,7 +131,7 @@ def move(session: Session, name: str, alias: str, target: AliasTarget) -> Alias:
     if missing:
         problems = [Problem(target.pointers[number], f"there is no version {number}") for number in missing]
         raise NotFound(f"The model {name} has no version {', '.join(map(str, missing))}", problems)
-    row = session.get(Alias, (name, alias))
+    row = session.get(Alias, (own_project(session), name, alias))
     if row is None:
         row = Alias(model=name, alias=alias)
         session.add(row)

@@ -7,6 +7,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.database.projects import own_project
 from app.database.tables import Alias, Job, Model, ModelVersion
 from app.errors import Conflict, ModelNotTrained, NotFound
 from app.identifiers import new_id
@@ -36,6 +37,7 @@ def publish(session: Session, job: Job, outcome: TrainingOutcome) -> int:
     number = _next_number(session, job)
     session.add(
         ModelVersion(
+            project=job.project,
             model=job.model,
             version=number,
             job_id=job.id,
@@ -52,7 +54,7 @@ def publish(session: Session, job: Job, outcome: TrainingOutcome) -> int:
         )
     )
     if number == 1:
-        session.add(Alias(model=job.model, alias=PRODUCTION, version=number))
+        session.add(Alias(project=job.project, model=job.model, alias=PRODUCTION, version=number))
     session.flush()
     return number
 
@@ -60,7 +62,7 @@ def publish(session: Session, job: Job, outcome: TrainingOutcome) -> int:
 def _next_number(session: Session, job: Job) -> int:
     increment = (
         update(Model)
-        .where(Model.name == job.model)
+        .where(Model.project == job.project, Model.name == job.model)
         .values(versions=Model.versions + 1)
         .returning(Model.versions)
         .execution_options(synchronize_session=False)
@@ -69,8 +71,8 @@ def _next_number(session: Session, job: Job) -> int:
     if number is None:
         # Two first versions of a model may finish at once: the loser of this insert uses the winner's row.
         with suppress(IntegrityError), session.begin_nested():
-            values = {"id": new_id("model"), "name": job.model, "task": job.task, "versions": 0}
-            session.execute(insert(Model).values(values))
+            values = {"id": new_id("model"), "project": job.project, "name": job.model, "task": job.task}
+            session.execute(insert(Model).values(values | {"versions": 0}))
         number = session.execute(increment).scalar_one()
     return number
 
@@ -82,7 +84,7 @@ def list_models(session: Session, paging: Paging) -> list[Model]:
 
 def get_model(session: Session, name: str) -> Model:
     """Return the model; raises `NotFound`, or `ModelNotTrained` while a job makes its first version."""
-    model = session.get(Model, name)
+    model = session.get(Model, (own_project(session), name))
     if model is None:
         raise _without_version(session, name, f"There is no model {name}")
     return model
@@ -132,7 +134,7 @@ def list_versions(session: Session, name: str, paging: Paging) -> list[ModelVers
 def get_version(session: Session, name: str, number: int) -> ModelVersion:
     """Return one version; raises `NotFound` for an unknown model or number."""
     get_model(session, name)
-    row = session.get(ModelVersion, (name, number))
+    row = session.get(ModelVersion, (own_project(session), name, number))
     if row is None:
         raise NotFound(f"The model {name} has no version {number}")
     return row
@@ -146,7 +148,7 @@ def resolve_version(session: Session, name: str, number: int | None, alias: str 
     if number is None:
         alias = alias or PRODUCTION
         get_model(session, name)
-        row = session.get(Alias, (name, alias))
+        row = session.get(Alias, (own_project(session), name, alias))
         if row is None:
             raise missing_alias(session, name, alias)
         number = row.version
@@ -158,12 +160,18 @@ def reference(row: ModelVersion) -> str:
     return str(ArtifactReference(row.artifact, row.sha256))
 
 
+def list_references(session: Session) -> set[str]:
+    """Return the names by which predictors are asked for versions, of all that the session sees."""
+    rows = session.execute(select(ModelVersion.artifact, ModelVersion.sha256))
+    return {str(ArtifactReference(*row)) for row in rows}
+
+
 def remove_version(session: Session, name: str, number: int) -> str:
     """Delete a version's row and return the key prefix of its files, to be deleted after the commit.
 
     Raises `NotFound`, and `Conflict` when an alias names the version or a live job needs it.
     """
-    row = session.get(ModelVersion, (name, number), with_for_update=True)
+    row = session.get(ModelVersion, (own_project(session), name, number), with_for_update=True)
     if row is None:
         raise NotFound(f"The model {name} has no version {number}")
     aliases = [alias.alias for alias in list_aliases(session, name) if number in alias.referenced_versions]
@@ -183,7 +191,7 @@ def remove_model(session: Session, name: str) -> None:
 
     Raises `NotFound`, and `Conflict` while it has versions or a live job is to make one.
     """
-    model = session.get(Model, name, with_for_update=True)
+    model = session.get(Model, (own_project(session), name), with_for_update=True)
     if model is None:
         raise NotFound(f"There is no model {name}")
     numbers = select(ModelVersion.version).where(ModelVersion.model == name)

@@ -8,6 +8,7 @@ import orjson
 
 from app.arrays import Array
 from app.errors import Invalid
+from app.prediction.request_errors import not_json
 from app.services.open_inference.tensors import (
     DTYPES,
     LENGTH_PREFIX,
@@ -19,7 +20,6 @@ from app.services.open_inference.tensors import (
     to_bytes,
     to_json,
 )
-from app.services.serving.request_errors import not_json
 from app.tasks.contract import TensorField, may_be_empty
 from app.typedefs import Json
 from app.validation.json_slices import MAX_JSON_VALUES, has_too_many_values, parse_message

@@ -13,6 +13,8 @@ import orjson
 from app.arrays import Array
 from app.errors import Invalid, NotFound, Problem
 from app.lanes import Answer
+from app.prediction.request_errors import parameter_reason
+from app.prediction.request_parsing import MAX_INLINE_BYTES
 from app.services.open_inference.codec import (
     InferenceRequest,
     OutputTensor,
@@ -22,8 +24,6 @@ from app.services.open_inference.codec import (
 )
 from app.services.open_inference.tensors import DTYPES
 from app.services.serving.predictions import PredictionService, is_soon_decoded, seconds_left
-from app.services.serving.request_errors import parameter_reason
-from app.services.serving.request_parsing import MAX_INLINE_BYTES
 from app.services.serving.version_router import ResolvedRoute, Route, VersionSelector, parse_version
 from app.tasks.contract import Output, Task, TensorField
 from app.thread_pools import COMPUTING

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from app.database.tables import Model
 from app.errors import Invalid, NotFound, Problem, pointer
+from app.prediction.request_errors import not_json
 from app.services.models import versions
-from app.services.serving.predictions import PredictionService, encode
-from app.services.serving.request_errors import not_json
+from app.services.serving.predictions import PredictionService
 from app.services.serving.streaming import InstanceEnd, StreamEnd, TextDelta, stream_predictions
 from app.services.serving.version_router import Route
 from app.tasks import TASKS
@@ -191,7 +191,9 @@ class Completions:
         examples = []
         for prompt in self._prompts:
             instance = msgspec.convert({"prompt": prompt}, task.instance)
-            examples += [encode(self.route, [instance], parameters)[0] for parameters in self._parameters]
+            examples += [
+                self.route.codec.encode([instance], parameters)[0] for parameters in self._parameters
+            ]
         return examples
 
     async def complete(self, service: PredictionService, examples: Sequence[Example], seconds: float) -> Json:

@@ -66,9 +66,12 @@ class VersionMetrics:
         self.last_answer_at = 0.0  # epoch seconds
         self._queue, self._compute, self._total = self.phases.values()
 
-    def record_answer(self, answer: Answer, seconds: float) -> None:
-        """Count an answered request that took `seconds` from its first byte to its answer."""
-        rows = len(answer.outputs)
+    def record_answer(self, answer: Answer, seconds: float, rows: int = 0) -> None:
+        """Count an answered request that took `seconds` from its first byte to its answer.
+
+        It had as many rows as there are outputs, or those that are named, where it was sent as JSON.
+        """
+        rows = rows or len(answer.outputs)
         self.inferences += rows
         self.executions += rows / max(answer.batch, rows, 1)
         self._queue.observe(answer.queue_seconds)

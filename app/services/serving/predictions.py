@@ -2,28 +2,27 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-import orjson
 
 from app.arrays import Array
 from app.errors import AppError, DeadlinePassed, Invalid, Problem
 from app.lanes import Answer, Lane
-from app.services.serving.joint_calls import JointCalls
+from app.prediction.codec import write_answer, write_predictions
+from app.prediction.request_parsing import MAX_INLINE_BYTES, parse_request, split_request
 from app.services.serving.metrics import PredictionMetrics, VersionMetrics
-from app.services.serving.request_parsing import MAX_INLINE_BYTES
 from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route, VersionRouter
-from app.tasks.contract import DecodedTokens, Example, bytes_to_json
-from app.tasks.encode_instances import InvalidInstance
+from app.tasks.contract import DecodedTokens, Example, Task
 from app.thread_pools import COMPUTING, DECODING_MEDIA
 from app.typedefs import Json
 
 MAX_INLINE_INSTANCES = 4  # that are encoded or decoded on the event loop; more of them in a thread
 MAX_INLINE_NUMBERS = 1 << 12  # of outputs, for each quantile, that are decoded on the event loop
+MAX_BODY_ROWS, MAX_BODY_NUMBERS = 64, 1 << 13  # likewise, of a request that a predictor encodes and decodes
+MAX_ANSWER_NUMBERS = 1 << 24  # likewise, of one answer
 PIECE_BYTES, PIECE_NUMBERS = 1 << 17, 1 << 15  # of a large request and of its outputs, for one call of a task
 
 
@@ -35,8 +34,6 @@ class PredictionService:
     versions: VersionRouter
     metrics: PredictionMetrics
     shadows: ShadowRunner
-    _joint_encoder: JointCalls = field(default_factory=lambda: JointCalls(encode))
-    _joint_decoder: JointCalls = field(default_factory=lambda: JointCalls(_decode_pairs))
 
     def metrics_of(self, route: Route) -> VersionMetrics:
         """The counters of a route's version."""
@@ -64,7 +61,8 @@ class PredictionService:
         pointers below `/instances` or `/parameters`, or what the lane raises.
         """
         route, begun = resolved.route, time.perf_counter()
-        examples = await self._encode(route, instances, parameters, seconds, size)
+        _check_answer_size(route, len(instances), parameters)
+        examples = await encode_async(route, instances, parameters, seconds, size)
         predictions, answer = await self.predict_examples(route, examples, parameters, seconds, begun)
         if resolved.shadow is not None:
             settings = decoding_settings(examples)
@@ -81,26 +79,27 @@ class PredictionService:
         arrays = [example.inputs for example in examples]
         left = seconds_left(seconds, begun)
         answer = await self._send(route, arrays, decoding_settings(examples), left, begun)
-        predictions = await self._decode(route, examples, answer, parameters, seconds_left(seconds, begun))
+        predictions = await decode_async(route, examples, answer, parameters, seconds_left(seconds, begun))
         self.metrics_of(route).record_answer(answer, time.perf_counter() - begun)
         return predictions, answer
 
-    async def _encode(
-        self, route: Route, instances: Sequence[Any], parameters: Any, seconds: float, size: int
-    ) -> list[Example]:
-        """The same as `encode_async`, together with other requests where that is faster."""
-        if route.task.encodes_together and _is_small(instances, size):
-            return await self._joint_encoder(route, instances, parameters)
-        return await encode_async(route, instances, parameters, seconds, size)
+    async def predict_body(
+        self, route: Route, body: bytes, rows: int, seconds: float, begun: float
+    ) -> tuple[bytes, Answer]:
+        """The JSON array of the predictions for a body's instances, which `rows_for_predictor` has counted.
 
-    async def _decode(
-        self, route: Route, examples: Sequence[Example], answer: Answer, parameters: Any, seconds: float
-    ) -> list[Json]:
-        """The same as `decode_async`, together with other requests where that is faster."""
-        if route.task.encodes_together and is_soon_decoded(answer, parameters):
-            pairs = list(zip(examples, output_rows(answer), strict=True))
-            return await self._joint_decoder(route, pairs, parameters)
-        return await decode_async(route, examples, answer, parameters, seconds)
+        Raises as `predict`, within `seconds` of `begun`, by `perf_counter`.
+        """
+        metrics = self.metrics_of(route)
+        try:
+            answer = await self.lane.send_body(route.artifact, body, rows, seconds_left(seconds, begun))
+        except Invalid:
+            raise
+        except AppError:
+            metrics.record_failure(time.perf_counter() - begun)
+            raise
+        metrics.record_answer(answer, time.perf_counter() - begun, rows)
+        return answer.predictions, answer
 
     async def run_network(self, route: Route, arrays: Sequence[Array], seconds: float) -> Answer:
         """The network's own outputs for arrays of (time, features), without the task around it."""
@@ -150,6 +149,30 @@ def seconds_left(seconds: float, begun: float) -> float:
     return max(seconds - (time.perf_counter() - begun), 0.0)
 
 
+def rows_for_predictor(resolved: ResolvedRoute, body: bytes) -> int:
+    """How many instances of a JSON request the predictor encodes, together with those of other requests.
+
+    0: the request is too large for that, or is answered in another way. Raises `Invalid`.
+    """
+    route = resolved.route
+    if len(body) > MAX_INLINE_BYTES or route.task.slow_to_encode or route.stepwise or resolved.shadow:
+        return 0
+    request = split_request(route.task, body)
+    rows = len(request.instances)
+    numbers = rows * route.graph.get("width", 1) * _longest_list(request.parameters)
+    return rows if rows <= MAX_BODY_ROWS and numbers <= MAX_BODY_NUMBERS else 0
+
+
+def _check_answer_size(route: Route, instances: int, parameters: Any) -> None:
+    """Raise `Invalid` where an answer would be too large to be held in memory."""
+    numbers = instances * route.graph.get("width", 1) * _longest_list(parameters)
+    if numbers > MAX_ANSWER_NUMBERS:
+        detail = (
+            f"the answer would be of some {numbers:,} numbers, of {MAX_ANSWER_NUMBERS:,} that it may have"
+        )
+        raise Invalid(problems=[Problem("/instances", f"{detail}: send fewer, or predict a data set")])
+
+
 def _is_small(instances: Sequence[Any], size: int) -> bool:
     """Whether instances that came in `size` bytes may be encoded on the event loop."""
     return len(instances) <= MAX_INLINE_INSTANCES and size <= MAX_INLINE_BYTES
@@ -163,22 +186,33 @@ def is_soon_decoded(answer: Answer, parameters: Any) -> bool:
 
 def _decoding_numbers(outputs: Sequence[Array], parameters: Any) -> int:
     """About how many numbers are decoded: the outputs, for each entry of the parameters' longest list."""
+    return sum(output.size for output in outputs) * _longest_list(parameters)
+
+
+def _longest_list(parameters: Any) -> int:
+    """Entries of the longest list among the parameters, at least 1."""
     values = (getattr(parameters, name) for name in getattr(parameters, "__struct_fields__", ()))
-    entries = max((len(value) for value in values if isinstance(value, list)), default=1)
-    return sum(output.size for output in outputs) * max(entries, 1)
+    return max((len(value) for value in values if isinstance(value, list)), default=1) or 1
+
+
+async def parse_request_async(task: Task, body: bytes, seconds: float) -> Any:
+    """The same as `parse_request`; what is large in a thread. Raises `DeadlinePassed` after `seconds`."""
+    if len(body) <= MAX_INLINE_BYTES:
+        return parse_request(task, body)
+    return await COMPUTING.run_within(seconds, parse_request, task, body)
 
 
 async def encode_async(
     route: Route, instances: Sequence[Any], parameters: Any, seconds: float, size: int = 0
 ) -> list[Example]:
-    """The same as `encode`; what is large, and instances of a task that is slow to encode, in a thread.
+    """The same as `Codec.encode`; what is large, and instances of a task that is slow to encode, in a thread.
 
     Raises `DeadlinePassed` where these take, or wait for others, longer than `seconds`. Instances that nobody
     waits for any more, since the deadline has passed or the client has left, are not encoded.
     """
     slow = route.task.slow_to_encode
     if not slow and _is_small(instances, size):
-        return encode(route, instances, parameters)
+        return route.codec.encode(instances, parameters)
     given_up = threading.Event()
     pool = DECODING_MEDIA if slow else COMPUTING
     try:
@@ -191,30 +225,18 @@ async def encode_async(
 async def decode_async(
     route: Route, examples: Sequence[Example], answer: Answer, parameters: Any, seconds: float
 ) -> list[Json]:
-    """The same as `decode`; many outputs, and those of a task that is slow to encode, in a thread.
+    """The same as `Codec.decode`; many outputs, and those of a task that is slow to encode, in a thread.
 
     Raises `DeadlinePassed` where that takes longer than `seconds`.
     """
     if not route.task.slow_to_encode and is_soon_decoded(answer, parameters):
-        return decode(route, examples, output_rows(answer), parameters)
+        return route.codec.decode(examples, output_rows(answer), parameters)
     given_up = threading.Event()
     try:
         arguments = (route, examples, answer, parameters, given_up)
         return await COMPUTING.run_within(seconds, _decode_pieces, *arguments)
     finally:
         given_up.set()
-
-
-def encode(route: Route, instances: Iterable[Any], parameters: Any, first: int = 0) -> list[Example]:
-    """Instances as inputs of the network; raises `Invalid` with pointers into the request.
-
-    `first` is the place in the request of the first of them.
-    """
-    try:
-        return route.task.encode(route.state, instances, parameters)
-    except InvalidInstance as error:
-        problems = [_point_into_request(first + error.index, problem) for problem in error.problems]
-        raise Invalid(error.message, problems) from None
 
 
 def _encode_pieces(
@@ -228,7 +250,7 @@ def _encode_pieces(
     examples = list[Example]()
     for first in range(0, len(instances), step):
         awaited = _until(given_up, instances[first : first + step])
-        examples += encode(route, awaited, parameters, first)
+        examples += route.codec.encode(awaited, parameters, first)
     return examples
 
 
@@ -237,11 +259,6 @@ def _until(given_up: threading.Event, instances: Sequence[Any]) -> Iterator[Any]
         if given_up.is_set():
             raise DeadlinePassed
         yield instance
-
-
-def decode(route: Route, examples: Sequence[Example], rows: Sequence[Any], parameters: Any) -> list[Json]:
-    """Predictions from examples and the network's outputs for each."""
-    return route.task.decode(route.state, examples, rows, parameters)
 
 
 def _decode_pieces(
@@ -255,16 +272,11 @@ def _decode_pieces(
         if given_up.is_set():
             raise DeadlinePassed
         last = first + step
-        predictions += decode(route, examples[first:last], rows[first:last], parameters)
+        predictions += route.codec.decode(examples[first:last], rows[first:last], parameters)
     return predictions
 
 
-def _decode_pairs(route: Route, pairs: Sequence[tuple[Example, Any]], parameters: Any) -> list[Json]:
-    examples, rows = zip(*pairs, strict=True)
-    return decode(route, examples, rows, parameters)
-
-
-async def write_predictions(
+async def write_body_async(
     route: Route, predictions: Sequence[Json], answer: Answer, parameters: Any, seconds: float
 ) -> bytes:
     """The body of an answer; a large one is written in a thread, within `seconds`."""
@@ -274,10 +286,8 @@ async def write_predictions(
 
 
 def write_body(route: Route, predictions: Sequence[Json]) -> bytes:
-    """The body of an answer: each prediction is written alone, so that others get their turn in between."""
-    head = orjson.dumps({"model": route.model, "version": route.version})
-    written = [orjson.dumps(one, bytes_to_json, orjson.OPT_SERIALIZE_NUMPY) for one in predictions]
-    return b'%s,"predictions":[%s]}' % (head[:-1], b",".join(written))
+    """The body of an answer."""
+    return write_answer(route.model, route.version, write_predictions(predictions))
 
 
 def output_rows(answer: Answer) -> Sequence[Any]:
@@ -285,9 +295,3 @@ def output_rows(answer: Answer) -> Sequence[Any]:
     if not answer.notes:
         return answer.outputs
     return [DecodedTokens(tokens, note) for tokens, note in zip(answer.outputs, answer.notes, strict=True)]
-
-
-def _point_into_request(index: int, problem: Problem) -> Problem:
-    if problem.pointer.startswith("/parameters"):
-        return problem
-    return Problem(f"/instances/{index}{problem.pointer}", problem.detail)

@@ -1,26 +1,24 @@
 """Routing of requests to model versions: which version answers, and which one shadows it."""
 
-import asyncio
 import logging
 import random
-import time
 from bisect import bisect
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from itertools import accumulate
-from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions
 from app.database.tables import ModelVersion
-from app.errors import AppError, ModelDamaged, NotFound, QueueFull
+from app.errors import AppError, ModelDamaged, NotFound
 from app.infrastructure import artifacts
 from app.infrastructure.storage import Storage
+from app.prediction.codec import Codec
+from app.services.lookup_cache import LookupCache
 from app.services.models import aliases, versions
 from app.tasks import TASKS
 from app.tasks.contract import Output, Task
@@ -29,9 +27,6 @@ from app.typedefs import Json
 
 log = logging.getLogger(__name__)
 
-MAX_AGE_SECONDS = 1.0  # of a cached resolution; a change whose notice was lost takes effect within them
-LOOKUP_TIMEOUT_SECONDS = 1.0  # that a request waits for a hanging database where it has a stale resolution
-REFRESH_AGE_SECONDS = 0.5  # from this age on a resolution in use is renewed in the background
 MAX_SELECTORS, MAX_MANIFESTS = 4096, 512  # entries of the two caches
 MAX_VERSION = 2**31 - 1  # that the database's column can hold
 
@@ -47,7 +42,12 @@ class Route:
     state: Json
     graph: Json  # the manifest's description of the exported graph; empty where it has none
 
-    @property
+    @cached_property
+    def codec(self) -> Codec:
+        """How its instances are read and its predictions written."""
+        return Codec(self.task, self.state)
+
+    @cached_property
     def stepwise(self) -> bool:
         """Whether the network is asked for one token after the other."""
         return "output" in self.graph and Output(self.graph["output"]).stepwise
@@ -76,15 +76,14 @@ class ResolvedRoute(NamedTuple):
 
 
 class _Resolution(NamedTuple):
-    """What a selector stood for in the database at `resolved_at`."""
+    """What a selector stood for in the database."""
 
-    resolved_at: float  # on the monotonic clock
     targets: tuple[ResolvedRoute, ...]
     bounds: tuple[float, ...]  # cumulative shares of the targets but for the last, which ends at 1
 
 
 class VersionRouter:
-    """Resolves selectors from a cache, so that requests do not wait for the database.
+    """Resolves selectors of a project from a cache, so that requests do not wait for the database.
 
     During an outage of the database the last resolution stays in use. A router belongs to one event loop:
     only `_resolve` runs in threads, and it changes nothing.
@@ -96,72 +95,29 @@ class VersionRouter:
         self._readers = readers
         self._storage = storage
         self._draw = draw  # uniform in [0, 1)
-        self._resolutions: OrderedDict[VersionSelector, _Resolution] = OrderedDict()
-        self._lookups: dict[VersionSelector, asyncio.Task[_Resolution]] = {}  # each shared by all who wait
+        self._cache: LookupCache[VersionSelector, _Resolution] = LookupCache(self._fetch, MAX_SELECTORS)
         self._manifests: OrderedDict[str, tuple[Json, Json]] = OrderedDict()  # state and graph by artifact
-        self._invalidations = 0
 
     async def choose(self, selector: VersionSelector) -> ResolvedRoute:
         """Draw the version to answer one request, by the shares of the alias; raises `NotFound`."""
-        resolution = self._resolutions.get(selector)
-        age = inf if resolution is None else time.monotonic() - resolution.resolved_at
-        if resolution is None or age >= MAX_AGE_SECONDS:
-            resolution = await self._look_up(selector, resolution)
-        elif age >= REFRESH_AGE_SECONDS and selector not in self._lookups:
-            self._start_lookup(selector)  # in the background
+        resolution = await self._cache.get(selector)
         return resolution.targets[bisect(resolution.bounds, self._draw()) if resolution.bounds else 0]
 
     def invalidate(self, model: str) -> None:
         """Forget a model's resolutions: an alias was moved or a version deleted."""
-        self._invalidations += 1
-        for selector in [key for key in (*self._resolutions, *self._lookups) if key.model == model]:
-            self._resolutions.pop(selector, None)
-            self._lookups.pop(selector, None)
+        self._cache.forget(lambda selector: selector.model == model)
 
     def invalidate_all(self) -> None:
         """Make every resolution stale: notices may have been missed. They still serve during an outage."""
-        self._invalidations += 1
-        self._lookups.clear()
-        for selector, resolution in self._resolutions.items():
-            self._resolutions[selector] = resolution._replace(resolved_at=float("-inf"))
-
-    async def _look_up(self, selector: VersionSelector, last: _Resolution | None) -> _Resolution:
-        lookup = self._lookups.get(selector) or self._start_lookup(selector)
-        try:
-            async with asyncio.timeout(None if last is None else LOOKUP_TIMEOUT_SECONDS):
-                return await asyncio.shield(lookup)  # others may wait on when this caller is cancelled
-        except (SQLAlchemyError, TimeoutError):
-            if last is None:
-                raise
-            if self._resolutions.get(selector) is last:
-                self._resolutions[selector] = last._replace(resolved_at=time.monotonic())
-            return last
-
-    def _start_lookup(self, selector: VersionSelector) -> "asyncio.Task[_Resolution]":
-        lookup = self._lookups[selector] = asyncio.create_task(self._fetch(selector))
-        lookup.add_done_callback(partial(self._end_lookup, selector))
-        return lookup
-
-    def _end_lookup(self, selector: VersionSelector, lookup: "asyncio.Task[_Resolution]") -> None:
-        if self._lookups.get(selector) is lookup:
-            del self._lookups[selector]
-        if not lookup.cancelled():
-            lookup.exception()  # retrieved here, because nobody else may be left to do so
+        self._cache.distrust()
 
     async def _fetch(self, selector: VersionSelector) -> _Resolution:
-        invalidations, now = self._invalidations, time.monotonic()
-        try:
-            targets, bounds = await VERSION_READS.run(self._resolve, selector)
-        except QueueFull:  # which says nothing of the version
-            raise
-        except AppError:
-            self._resolutions.pop(selector, None)
-            raise
-        resolution = _Resolution(now, targets, bounds)
-        for route in (route for target in targets for route in target if route is not None):
-            _put(self._manifests, route.artifact, (route.state, route.graph), MAX_MANIFESTS)
-        if invalidations == self._invalidations:  # else it may have been read before the change
-            _put(self._resolutions, selector, resolution, MAX_SELECTORS)
+        resolution = _Resolution(*await VERSION_READS.run(self._resolve, selector))
+        for route in (route for target in resolution.targets for route in target if route is not None):
+            self._manifests[route.artifact] = route.state, route.graph
+            self._manifests.move_to_end(route.artifact)
+            while len(self._manifests) > MAX_MANIFESTS:
+                self._manifests.popitem(last=False)
         return resolution
 
     def _resolve(self, selector: VersionSelector) -> tuple[tuple[ResolvedRoute, ...], tuple[float, ...]]:
@@ -203,11 +159,3 @@ def _network_facts(model: Json) -> Json:
         "vocabularies": [*model.get("vocabularies", []), *characters],
         "causal": not model.get("bidirectional", False),
     }
-
-
-def _put(cache: "OrderedDict[Any, Any]", key: object, value: object, max_entries: int) -> None:
-    """Put an entry into a cache; the oldest ones leave it beyond `max_entries`."""
-    cache[key] = value
-    cache.move_to_end(key)
-    while len(cache) > max_entries:
-        cache.popitem(last=False)

@@ -139,7 +139,9 @@ def _start_run(session: Session, current: SweepState, start: StartRun) -> str:
         config["training"] |= {"judged_by": current.search["metric"]}
     trial = {"number": start.number, "seed": start.seed, "parameters": start.parameters}
     request = JobIn.model_validate(submission.base_of(sweep) | {"network": {}, "training": {}, "options": {}})
-    return add_job(session, request, "train", sweep_id=sweep.id, trial=trial, **config).id
+    owner = {"project": sweep.project, "key_id": sweep.key_id}
+    request = request.model_copy(update={"priority": sweep.priority})
+    return add_job(session, request, "train", sweep_id=sweep.id, trial=trial, **owner, **config).id
 
 
 def _stop_run(session: Session, stop: StopRun) -> None:

@@ -112,7 +112,6 @@ class Classification:
         "sensor readings": ({"kind": VALUES, "examples": 1_000}, {}),
     }
     slow_to_encode: ClassVar[bool] = False
-    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset()
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField(TEXT, "BYTES", (), required=False, alternative=True),

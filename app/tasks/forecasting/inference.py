@@ -1,7 +1,6 @@
 """From forecast requests to the network's inputs and what decoding needs."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Annotated
 
@@ -13,22 +12,22 @@ from app.tasks.contract import Example
 from app.tasks.forecasting.encoding import gather_inputs
 from app.tasks.forecasting.panels.histories import Histories, Points, make_points
 from app.tasks.forecasting.panels.panel import PanelBuilder, normalized_chunks
-from app.tasks.forecasting.prediction.answers import ForecastContext, parse_frequency
+from app.tasks.forecasting.prediction.answers import ForecastContext
 from app.tasks.forecasting.prediction.covariates import (
     Cell,
     CovariateValues,
     RequestCovariates,
     invalid_field,
 )
+from app.tasks.forecasting.prediction.known_times import known_starts, parse_frequency
 from app.tasks.forecasting.prediction.terms import SCALARS, forecast_terms
 from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
-from app.tasks.shared.timestamps import MAX_TIMESTAMP_CHARS, has_fraction
+from app.tasks.shared.timestamps import has_fraction
 from app.typedefs import Json
 
 MAX_REQUEST_STEPS = 100_000
 MAX_REQUEST_COLUMNS = 4_096
 MAX_REQUEST_QUANTILES = 99  # as many as a job may train
-MAX_KNOWN_STARTS = 4096  # of requests, that need not be parsed again
 
 
 RequestColumns = Annotated[
@@ -129,28 +128,11 @@ def read_starts(state: Json, instances: Sequence[ForecastingInstance]) -> tuple[
             texts.append(instance.start)
     if rows:
         try:
-            located = _locate_starts(state, texts)
+            located = known_starts(state["freq"], tuple(state.get("phases", ()))).locate_all(texts)
         except (ValueError, OverflowError) as error:
             raise invalid_field("/start", str(error)) from None
         (starts[rows], phases[rows]), dated[rows] = located, True
     return starts, phases, dated
-
-
-def _locate_starts(state: Json, starts: Sequence[str | int]) -> tuple[Array, Array]:
-    """Ordinals and phases of first values, (n,) each; raises `ValueError` with a sentence."""
-    phases = tuple(state.get("phases", ()))
-    if len(starts) > 1:
-        return parse_frequency(state["freq"]).locate_all(starts, phases)
-    text = str(starts[0])
-    locate = _locate_start if len(text) <= MAX_TIMESTAMP_CHARS else _locate_start.__wrapped__
-    ordinal, phase = locate(state["freq"], text, phases)
-    return np.array([ordinal]), np.array([phase])
-
-
-@lru_cache(MAX_KNOWN_STARTS)
-def _locate_start(freq: str, start: str, phases: tuple[int, ...]) -> tuple[int, int]:
-    """Ordinal and phase of one time: many requests begin at the same one. What is long is not kept."""
-    return parse_frequency(freq).locate(start, phases)
 
 
 def read_histories(

@@ -41,10 +41,10 @@ from app.tasks.forecasting.prediction.answers import (
     build_predictions,
     forecast_mean_terms,
     forecast_quantiles,
-    parse_frequency,
     round_counts,
 )
 from app.tasks.forecasting.prediction.expectation import PRIOR_WEIGHTS, MeanWeights
+from app.tasks.forecasting.prediction.known_times import parse_frequency
 from app.tasks.forecasting.prediction.terms import ForecastTerms, forecast_terms
 from app.tasks.forecasting.preprocessing import (
     MAX_SAMPLED_SERIES,
@@ -96,7 +96,6 @@ class Forecasting:
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"series": ({}, {"horizon": 24})}
     slow_to_encode: ClassVar[bool] = False
-    encodes_together: ClassVar[bool] = True
     loss_changing: ClassVar[frozenset[str]] = frozenset(
         {"options.horizon", "options.quantiles", "options.season_length", "options.transform"}
     )

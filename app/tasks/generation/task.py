@@ -112,7 +112,6 @@ class Generation:
         for unit in TokenUnit
     }
     slow_to_encode: ClassVar[bool] = False
-    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = TOKENIZER_SETTINGS
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField("prompt", "BYTES", ()),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (

@@ -99,7 +99,6 @@ class Music:
         "100 pieces for the piano": ({"train_events": 300_000}, {}),
     }
     slow_to_encode: ClassVar[bool] = True
-    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset({"options.coding", "options.steps_per_quarter"})
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (
         TensorField("midi_base64", "BYTES", (), required=False, binary=True),

@@ -94,7 +94,6 @@ class Speech:
         "ten minutes of words": ({"train_seconds": 600.0, "lengths": {"median": 0.5}}, {}),
     }
     slow_to_encode: ClassVar[bool] = True
-    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset(
         f"options.{name}" for name in ("tokens", "vocabulary_size")
     )

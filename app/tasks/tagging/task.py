@@ -99,7 +99,6 @@ class Tagging:
         "parts of speech of a million words": ({"scheme": PLAIN, "train_tokens": 1_000_000}, {}),
     }
     slow_to_encode: ClassVar[bool] = False
-    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset(
         {"network.crf", "options.scheme", "options.max_length"}
     )

@@ -109,7 +109,6 @@ class Translation:
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"pairs of texts": ({}, {})}
     slow_to_encode: ClassVar[bool] = False
-    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = TOKENIZER_SETTINGS | {"options.max_length"}
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField(TEXT, "BYTES", ()),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (

@@ -69,7 +69,6 @@ class VideoClassification:
         "1,000 clips": ({"examples": 1_000}, {}),
     }
     slow_to_encode: ClassVar[bool] = True
-    encodes_together: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset()
     tensor_inputs: ClassVar[tuple[TensorField, ...]] = (TensorField(FIELD, "BYTES", (), binary=True),)
     tensor_outputs: ClassVar[tuple[TensorField, ...]] = (

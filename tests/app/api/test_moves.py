@@ -14,9 +14,10 @@ import pytest
 from app.infrastructure import notices
 from app.infrastructure.artifacts import digest_stored
 from app.lanes import Reply, ReplyStatus, Request, Tensor
+from app.prediction.codec import Codec
 from app.services.jobs import leases
+from app.services.lookup_cache import MAX_AGE_SECONDS
 from app.services.models.versions import TrainingOutcome
-from app.services.serving.version_router import MAX_AGE_SECONDS
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.task import TASK
 from tests.support.factories.networks import lstm, store
@@ -27,6 +28,7 @@ from tests.support.fixtures.service import Service, problem, service
 
 PLAN = TASK.plan(series_set(waves(4, 60)).arrays(), ForecastingOptions(horizon=4), 0)
 PRODUCTION = "/v1/models/demand/aliases/production"
+CODEC = Codec(TASK, PLAN.state)
 MOVES = 50
 
 
@@ -72,7 +74,7 @@ def both(
     for number in (1, 2, 3):
         publish(running, tmp_path / str(number))
     there = service(tmp_path, running.settings.database_url, redis_server.url)
-    with there as other, fake_predictor(redis_server.url, running.settings.lane, flat):
+    with there as other, fake_predictor(redis_server.url, running.settings.lane, flat, CODEC):
         until(lambda: ask(running).status_code == 200, what="the first answer")
         assert (answered(running), answered(other)) == (1, 1)
         yield running, other
@@ -154,7 +156,7 @@ def test_without_redis_a_move_succeeds_at_once_and_holds_a_second_later(
     ):
         for number in (1, 2):
             publish(here, tmp_path / str(number))
-        with fake_predictor(fragile.url, here.settings.lane, flat) as fake:
+        with fake_predictor(fragile.url, here.settings.lane, flat, CODEC) as fake:
             until(lambda: ask(other).status_code == 200, what="the first answer")
             fake.go.clear()
             fragile.kill()
@@ -170,6 +172,6 @@ def test_without_redis_a_move_succeeds_at_once_and_holds_a_second_later(
             until(lambda: ask(other).status_code == 200, what="an answer")
             assert answered(other) == 2
             move(other, version=1)
-            until(lambda: here.state.notices.connected, what="the connection")
+            until(lambda: here.state.notices.notices.connected, what="the connection")
             move(other, version=2)
             assert answered(here) == 2

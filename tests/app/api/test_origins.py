@@ -8,14 +8,17 @@ from prometheus_client import REGISTRY
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from app.api import problems
+from app.api.access.declared import requires
 from app.api.origins import SitePolicy
 from app.api.raw import JSON_TYPE, Application, Call, Headers, RawRoute
 from app.errors import AppError, Forbidden, Misdirected
 from app.main import create_app
+from app.services.access.callers import Scope
 from app.settings import Settings
 from tests.support.fakes.asgi import Asgi
 
 
+@requires(Scope.PREDICT)
 async def act(call: Call) -> tuple[bytes, Headers]:
     return b'{"acted":true}', [JSON_TYPE]
 

@@ -31,6 +31,8 @@ KNOWN = {
     "NotFound": (404, "not-found", None),
     "ModelNotTrained": (404, "model-not-trained", "5"),
     "Forbidden": (403, "forbidden", None),
+    "Unauthenticated": (401, "unauthenticated", None),
+    "LimitReached": (429, "limit-reached", None),
     "Conflict": (409, "conflict", None),
     "Invalid": (422, "invalid-request", None),
     "DatasetInvalid": (422, "dataset-invalid", None),

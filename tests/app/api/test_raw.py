@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy.exc import OperationalError
 
 from app.api import problems, sse
+from app.api.access.declared import requires
 from app.api.raw import (
     DEADLINE_GRACE_SECONDS,
     DISCONNECT_CHECK_SECONDS,
@@ -29,6 +30,7 @@ from app.api.raw import (
 )
 from app.errors import Invalid, Problem, QueueFull
 from app.server import CoalescingProtocol
+from app.services.access.callers import Scope
 from app.typedefs import Json
 from tests.support.fixtures.http_server import serving
 from tests.support.fixtures.servers import until
@@ -44,6 +46,7 @@ class Endpoints:
         self.waiting = threading.Event()
         self.closed = threading.Event()  # a stream
 
+    @requires(Scope.PREDICT)
     async def echo(self, call: Call) -> tuple[bytes, Headers]:
         message = {
             "parameters": call.parameters,
@@ -54,6 +57,7 @@ class Endpoints:
         }
         return json.dumps(message).encode(), [JSON_TYPE, (b"x-own", b"1")]
 
+    @requires(Scope.PREDICT)
     async def fail(self, call: Call) -> tuple[bytes, Headers]:
         raise {
             "full": QueueFull(),
@@ -63,6 +67,7 @@ class Endpoints:
             "hang": TimeoutError("secret"),
         }[call.parameters["kind"]]
 
+    @requires(Scope.PREDICT)
     async def tell(self, call: Call) -> tuple[Body, Headers]:
         return await sse.after_first_chunk(self._chunks(call.parameters["kind"])), [*sse.SSE_HEADERS]
 
@@ -85,11 +90,13 @@ class Endpoints:
         finally:
             self.closed.set()
 
+    @requires(Scope.PREDICT)
     async def be_patient(self, call: Call) -> tuple[bytes, Headers]:
         call.allow(60)
         await asyncio.sleep(2 * DEADLINE_GRACE_SECONDS)
         return b"{}", [JSON_TYPE]
 
+    @requires(Scope.PREDICT)
     async def wait(self, call: Call) -> tuple[bytes, Headers]:
         self.waiting.set()
         try:

@@ -26,7 +26,7 @@ def test_a_row_gets_its_time_from_the_database(sessions: Sessions) -> None:
     with sessions.begin() as session:
         session.add(Model(id="model_1", name="m", task="forecasting", versions=0))
     with sessions() as session:
-        assert abs(session.get_one(Model, "m").created_at - time.time()) < 5
+        assert abs(session.get_one(Model, ("default", "m")).created_at - time.time()) < 5
 
 
 def test_read_modify_write_from_many_threads_loses_nothing(sessions: Sessions) -> None:
@@ -38,7 +38,7 @@ def test_read_modify_write_from_many_threads_loses_nothing(sessions: Sessions) -
         try:
             for _ in range(20):
                 with sessions.begin() as session:
-                    model = session.get_one(Model, "m", with_for_update=True)
+                    model = session.get_one(Model, ("default", "m"), with_for_update=True)
                     model.versions += 1
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test must see it
             failures.append(error)
@@ -50,7 +50,7 @@ def test_read_modify_write_from_many_threads_loses_nothing(sessions: Sessions) -
         thread.join()
     assert failures == []
     with sessions() as session:
-        assert session.get_one(Model, "m").versions == 120
+        assert session.get_one(Model, ("default", "m")).versions == 120
 
 
 def test_writers_take_turns(database_url: str, sessions: Sessions) -> None:
@@ -66,7 +66,7 @@ def test_writers_take_turns(database_url: str, sessions: Sessions) -> None:
         try:
             while (begun := time.monotonic()) < end:
                 with mine.begin() as session:
-                    session.get_one(Model, "m", with_for_update=True).versions += 1
+                    session.get_one(Model, ("default", "m"), with_for_update=True).versions += 1
                     waits.append(time.monotonic() - begun)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test must see it
             failures.append(error)
@@ -80,7 +80,7 @@ def test_writers_take_turns(database_url: str, sessions: Sessions) -> None:
     assert failures == []
     assert max(waits) < 1.5
     with sessions() as session:
-        assert session.get_one(Model, "m").versions == len(waits)
+        assert session.get_one(Model, ("default", "m")).versions == len(waits)
 
 
 def test_a_reader_does_not_wait_for_a_writer(engine: Engine, sessions: Sessions) -> None:

@@ -9,6 +9,7 @@ from app.database.engine import Base, make_engine
 from app.database.migrate import NewerDatabase, downgrade, is_current, schema_differences, upgrade
 
 SINGLE, SPLIT = "baf3be129779", "5d0c7e1f2a94"  # before and after aliases had shares
+WITHOUT_PROJECTS = "71e4d9a3c5f0"
 SWEEPLESS = "8c41d6a07be3"  # before there were sweeps
 
 
@@ -152,3 +153,50 @@ def test_several_processes_may_migrate_at_once(database_url: str) -> None:
         engine.dispose()
     for engine in engines:
         engine.dispose()
+
+
+def test_projects_on_the_way_up_and_down(engine: Engine) -> None:
+    """What exists is the default project's; on the way down, models of the same name are told apart."""
+
+    def rows(query: str) -> list[tuple[object, ...]]:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+    models = "select name from models order by name"
+    children = "select model, version from model_versions order by model"
+    version = "'d', 't', '{}', '{}', 1, '{}', '{}', 'a', 1, '0'"
+    columns = (
+        "model, version, job_id, dataset_id, task, network, options, parameters, metrics, baseline, "
+        "artifact, bytes, sha256"
+    )
+    try:
+        downgrade(engine, WITHOUT_PROJECTS)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "insert into models (name, id, task, versions) values ('m', '1', 't', 1)"
+            )
+            connection.exec_driver_sql(
+                f"insert into model_versions ({columns}) values ('m', 1, 'j1', {version})"  # noqa: S608
+            )
+            connection.exec_driver_sql("insert into aliases (model, alias, version) values ('m', 'p', 1)")
+        upgrade(engine)
+        assert rows("select project, name from models") == [("default", "m")]
+        assert rows("select project, model, version from model_versions") == [("default", "m", 1)]
+        assert rows("select project, model, version from aliases") == [("default", "m", 1)]
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "insert into models (project, name, id, task, versions) values ('b', 'm', '2', 't', 1)"
+            )
+            connection.exec_driver_sql(
+                f"insert into model_versions (project, {columns}) "  # noqa: S608
+                f"values ('b', 'm', 2, 'j2', {version})"
+            )
+        downgrade(engine, WITHOUT_PROJECTS)
+        assert rows(models) == [("m",), ("m-b-1",)]
+        assert rows(children) == [("m", 1), ("m-b-1", 2)]
+        assert rows("select id from models order by name") == [("1",), ("2",)]
+        with engine.begin() as connection:
+            connection.exec_driver_sql("delete from models")
+        assert rows(children) == []
+    finally:
+        upgrade(engine)

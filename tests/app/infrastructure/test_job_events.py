@@ -2,7 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from app.database.engine import Sessions
+from app.errors import QueueFull
+from app.infrastructure import job_events
 from app.infrastructure.job_events import JobFollower, append_events
 from tests.app.services.jobs.test_leases import submit
 
@@ -64,3 +68,26 @@ def test_closing_wakes_everyone(sessions: Sessions) -> None:
         return await asyncio.wait_for(wait, 2)
 
     assert not asyncio.run(scenario())
+
+
+def test_no_more_may_wait_than_there_is_room_for(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_events, "MAX_WAITERS", 3)
+    with sessions.begin() as session:
+        job_id = submit(session)
+
+    async def scenario() -> None:
+        follower = JobFollower(sessions)
+        waits = [asyncio.create_task(follower.wait_for_change(job_id, 2, 60)) for _ in range(3)]
+        while follower.watched != {job_id}:
+            follower.check_room()
+            await asyncio.sleep(0)
+        with pytest.raises(QueueFull, match="3 requests"):
+            follower.check_room()
+        waits[0].cancel()
+        await asyncio.gather(waits[0], return_exceptions=True)
+        follower.check_room()
+        await follower.close()
+        await asyncio.gather(*waits[1:])
+        follower.check_room()
+
+    asyncio.run(scenario())

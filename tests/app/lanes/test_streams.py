@@ -320,7 +320,7 @@ def test_without_a_predictor_nothing_is_streamed(url: str, name: str) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize(("steps", "admitted"), [(1, MAX_WAIT_FACTOR), (1000, 90)])
+@pytest.mark.parametrize(("steps", "admitted"), [(1, MAX_WAIT_FACTOR), (400, 77)])
 def test_admission_counts_one_step_of_a_request_and_not_all_of_it(
     url: str, name: str, steps: int, admitted: int
 ) -> None:

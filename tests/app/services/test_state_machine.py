@@ -104,7 +104,7 @@ class Machine(RuleBasedStateMachine):
         body = {"task": "forecasting", "dataset": "ds_1", "model": "m", "options": {"horizon": 6}}
         with self.sessions.begin() as session:
             if kind == batch_predictions.BATCH_PREDICT:
-                version = session.get_one(ModelVersion, (BASE, BASE_VERSION))
+                version = session.get_one(ModelVersion, ("default", BASE, BASE_VERSION))
                 job = batch_predictions.submit(session, version, STATE, "ds_1", {})
                 life = JobModel(batch_predictions.BATCH_PREDICT, BASE, BASE_VERSION)
             elif kind == "run":  # of a sweep's trial

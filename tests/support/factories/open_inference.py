@@ -32,7 +32,7 @@ def publish(running: Service, directory: Path, model: str = "demand", seed: int 
     prefix = f"artifacts/{lease.job_id}/{lease.attempt}"
     network = lstm(features=plan.features, width=plan.outputs, seed=seed)
     graph = {"features": plan.features, "width": plan.outputs}
-    for path in sorted(store(directory, network, state=plan.state, onnx=graph).iterdir()):
+    for path in sorted(store(directory, network, task=TASK.name, state=plan.state, onnx=graph).iterdir()):
         running.state.storage.put(f"{prefix}/{path.name}", path)
     sha256 = digest_stored(running.state.storage, prefix)
     with running.state.sessions.begin() as session:

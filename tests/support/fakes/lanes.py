@@ -12,7 +12,10 @@ import redis
 
 from app.errors import DeadlinePassed, Unavailable
 from app.lanes import Lane, PredictorPresence, Reply, ReplyStatus, Request, RequestConsumer, Tensor
+from app.prediction.codec import Codec
 from tests.support.fixtures.servers import patient
+from workers.serving.batching import Replies
+from workers.serving.json_requests import JsonRequests
 
 ROW = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -24,12 +27,22 @@ def double(request: Request) -> Reply:
 
 
 class FakePredictor:
-    """Answers from a thread; can be held back, and can lose what it received."""
+    """Answers from a thread; can be held back, and can lose what it received.
 
-    def __init__(self, url: str, lane: str, answer: Callable[[Request], Reply] = double) -> None:
+    With a codec it reads requests that come as JSON; `answer` then gets what the network reads.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        lane: str,
+        answer: Callable[[Request], Reply] = double,
+        codec: Codec | None = None,
+    ) -> None:
         self.consumer = RequestConsumer(url, lane, f"fake-{lane}")
-        self.lane, self.answer = lane, answer
+        self.lane, self.answer, self.codec = lane, answer, codec
         self.received: list[Request] = []
+        self.computed: list[Request] = []
         self.go = threading.Event()
         self.go.set()
         self.ended = False
@@ -62,9 +75,20 @@ class FakePredictor:
                 return
             self.received += requests
             self.go.wait()
-            replies = [(request.reply_to, self.answer(request)) for request in requests]
+            replies = self._replies(requests)
             with suppress(redis.RedisError, OSError):  # nobody waits for replies that are lost with Redis
                 self.consumer.send_replies(replies)
+
+    def _replies(self, requests: list[Request]) -> Replies:
+        if self.codec is None:
+            return self._compute(requests)
+        with_json = JsonRequests(self.codec)
+        encoded, ended = with_json.encode([one for one in requests if one.body], time.time())
+        return ended + with_json.decode(self._compute(encoded + [one for one in requests if not one.body]))
+
+    def _compute(self, requests: list[Request]) -> Replies:
+        self.computed += requests
+        return [(request.reply_to, self.answer(request)) for request in requests]
 
     def end(self) -> None:
         self.ended = True
@@ -79,9 +103,9 @@ class FakePredictor:
 
 @contextmanager
 def fake_predictor(
-    url: str, lane: str, answer: Callable[[Request], Reply] = double
+    url: str, lane: str, answer: Callable[[Request], Reply] = double, codec: Codec | None = None
 ) -> Iterator[FakePredictor]:
-    fake = FakePredictor(url, lane, answer)
+    fake = FakePredictor(url, lane, answer, codec)
     fake.announce()
     fake.thread.start()
     try:

@@ -39,7 +39,7 @@ from workers.process.stored_arrays import map_arrays, unpack
 class Counted:
     """An engine that notes the shapes it ran."""
 
-    decoder = None
+    decoder = codec = None
 
     def __init__(self, engine: Engine, features: int = 0) -> None:
         self._engine, self.pace, self.features = engine, engine.pace, features

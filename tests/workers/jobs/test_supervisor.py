@@ -76,7 +76,7 @@ def test_a_training_that_ends_well_becomes_a_version(
     assert (done.status, done.model_version, done.attempt) == (Status.SUCCEEDED, 1, 1)
     assert done.metrics == {"train_loss": 0.5, "valid_loss": 0.6, "smape": 1.0}
     with sessions() as session:
-        version = session.get_one(ModelVersion, ("m", 1))
+        version = session.get_one(ModelVersion, ("default", "m", 1))
         types = [event.type for event in queries.list_events(session, job_id, 0, 50)]
     assert (version.parameters, version.metrics, version.baseline) == (7, {"smape": 1.0}, {"smape": 2.0})
     assert version.bytes == sum(len(b"".join(storage.read(key))) for key in storage.keys(version.artifact))
@@ -90,7 +90,7 @@ def test_the_child_gets_the_limits_on_media(
 ) -> None:
     supervise("done", media_limits=MediaLimits(audio_seconds=7.5)).run()
     with sessions() as session:
-        version = session.get_one(ModelVersion, ("m", 1))
+        version = session.get_one(ModelVersion, ("default", "m", 1))
     assert b'"audio_seconds": 7.5' in b"".join(storage.read(f"{version.artifact}/manifest.json"))
 
 
@@ -411,7 +411,7 @@ def test_an_acknowledgement_that_is_lost_deletes_nothing(
     done = job(sessions, job_id)
     assert (done.status, done.model_version) == (Status.SUCCEEDED, 1)
     with sessions() as session:
-        artifact = session.get_one(ModelVersion, ("m", 1)).artifact
+        artifact = session.get_one(ModelVersion, ("default", "m", 1)).artifact
     assert storage.keys(artifact)
 
 
@@ -429,7 +429,7 @@ def test_a_job_that_is_deleted_at_once_keeps_its_version(
     monkeypatch.setattr(Supervisor, "_clean_up", clean_up)
     supervise("done").run()
     with sessions() as session:
-        assert storage.keys(session.get_one(ModelVersion, ("m", 1)).artifact)
+        assert storage.keys(session.get_one(ModelVersion, ("default", "m", 1)).artifact)
 
 
 def test_a_worker_that_stops_while_the_database_is_away_cancels_nothing(

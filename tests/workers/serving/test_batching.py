@@ -30,7 +30,7 @@ PACE = BatchCostModel(overhead=80, width=1, most=1 << 30)
 class SumEngine:
     """Sums each row without its padding; records the shapes of its inputs."""
 
-    decoder = None
+    decoder = codec = None
     output, stride = Output.QUANTILES, 1
 
     def __init__(self, pace: BatchCostModel = PACE) -> None:
@@ -45,7 +45,7 @@ class SumEngine:
 
 class FailingEngine:
     pace = PACE
-    decoder = None
+    decoder = codec = None
 
     def run(self, inputs: Array, lengths: Ints) -> Array:
         raise RuntimeError("no such kernel")

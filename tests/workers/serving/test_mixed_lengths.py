@@ -20,7 +20,7 @@ LENGTHS = [1, 2, 16, 17, 300, 64, 512, 5, 511, 96, 33, 16, 128, 1, 450, 7, 200, 
 class RecordingEngine:
     """An engine that records the shapes of its inputs."""
 
-    decoder = None
+    decoder = codec = None
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.pace = engine, engine.pace

@@ -192,7 +192,7 @@ def test_requests_already_received_are_answered_after_stop(spec: PredictorSpec, 
     class Slow:
         def __init__(self, engine: Engine) -> None:
             self.engine, self.pace, self.decoder = engine, engine.pace, None
-            self.output, self.stride = engine.output, engine.stride
+            self.output, self.stride, self.codec = engine.output, engine.stride, engine.codec
 
         def run(self, inputs: Floats, lengths: Ints) -> Floats:
             computing.set()

@@ -39,6 +39,7 @@ class Hanging:
     def __init__(self, engine):
         self.engine, self.pace = engine, engine.pace
         self.output, self.stride, self.decoder = engine.output, engine.stride, None
+        self.codec = None
 
     def run(self, inputs, lengths):
         if inputs[0, 0, 0] == 666:

@@ -5,33 +5,50 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.arrays import Array
-from app.tasks.forecasting.panels.rows import phase_sums, row_sums
+from app.tasks.forecasting.panels.rows import phase_sums, row_sums, windows
 
 Z_90_PERCENT = 1.645  # two-sided normal quantile
+MAX_DIRECT_LAGS = 16  # whose products take less time than a Fourier transform
 PROFILE_SEASONS = 4  # seasons averaged for a seasonal profile
 
 
 def autocorrelations(values: Array, lengths: Array, lags: int) -> Array:
     """Autocorrelation at lags 1..lags, (rows, lags), of gap-free rows (rows, time) that end at `lengths`.
 
-    What is behind its end counts as 0 and must be finite. A constant row has zeros. The size of a row's
-    Fourier transform depends on its own length alone, and so does the result.
+    What is behind its end counts as 0 and must be finite. A constant row has zeros. No result depends on how
+    long other rows are.
     """
     inside = np.arange(values.shape[1]) < lengths[:, None]
     values = np.where(inside, values, 0.0)
     centred = np.where(inside, values - (row_sums(values) / lengths)[:, None], 0.0)
-    exponents = np.frexp((lengths + lags).astype(np.float64))[1]  # the bits of each number
-    products = np.empty((len(values), lags + 1))
-    for exponent in set(exponents.tolist()):
-        rows = np.flatnonzero(exponents == exponent)
-        size = 1 << exponent
-        spectrum = np.fft.rfft(centred if len(rows) == len(values) else centred[rows], size, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
-        products[rows] = np.fft.irfft(power, size, axis=1)[:, : lags + 1]
+    products = (_direct_products if lags <= MAX_DIRECT_LAGS else _fourier_products)(centred, lengths, lags)
     largest = np.maximum(1.0, np.abs(values).max(axis=1) ** 2)
     constant = products[:, 0] <= 1e-12 * largest * lengths
     acf = products[:, 1:] / np.where(constant, 1.0, products[:, 0])[:, None]
     return np.where(constant[:, None], 0.0, acf)
+
+
+def _direct_products(centred: Array, lengths: Array, lags: int) -> Array:
+    """The sums of products of each row (rows, time) with itself some points later, (rows, lags + 1)."""
+    del lengths  # what is behind them is 0
+    rows, time = centred.shape
+    padded = np.zeros((rows, time + lags))
+    padded[:, :time] = centred
+    later = windows(padded, lags + 1)  # (rows, time, lags + 1)
+    return np.asarray(np.add.reduce(later * centred[:, :, None], axis=1))  # from left to right
+
+
+def _fourier_products(centred: Array, lengths: Array, lags: int) -> Array:
+    """The same, faster for many lags; the size of a row's transform depends on its own length alone."""
+    exponents = np.frexp((lengths + lags).astype(np.float64))[1]  # the bits of each number
+    products = np.empty((len(centred), lags + 1))
+    for exponent in set(exponents.tolist()):
+        rows = np.flatnonzero(exponents == exponent)
+        size = 1 << exponent
+        spectrum = np.fft.rfft(centred if len(rows) == len(centred) else centred[rows], size, axis=1)
+        power = spectrum.real**2 + spectrum.imag**2
+        products[rows] = np.fft.irfft(power, size, axis=1)[:, : lags + 1]
+    return products
 
 
 def are_seasonal(values: Array, lengths: Array, season: int) -> Array:

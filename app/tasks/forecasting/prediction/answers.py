@@ -2,28 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from app.arrays import Array
 from app.tasks.contract import with_warnings
-from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.prediction.expectation import add_terms, mean_terms
+from app.tasks.forecasting.prediction.known_times import known_stamps, parse_frequency
 from app.tasks.forecasting.prediction.terms import ForecastTerms
 from app.typedefs import Json
-
-MAX_KNOWN_FREQUENCIES = 1024  # that need not be parsed again
-
-
-def parse_frequency(alias: str | int) -> Frequency:
-    """The frequency of an alias, as `Frequency.parse`; spaces around it are not kept."""
-    return _parse(alias.strip() if isinstance(alias, str) else alias)
-
-
-@lru_cache(MAX_KNOWN_FREQUENCIES)
-def _parse(alias: str | int) -> Frequency:
-    return Frequency.parse(alias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +94,10 @@ def build_predictions(
 def _add_timestamps(
     state: Json, predictions: list[Json], contexts: Sequence[ForecastContext], horizon: int
 ) -> None:
-    dated = [row for row, context in enumerate(contexts) if context.origin is not None]
-    if dated:
-        origins = [contexts[row].origin or 0 for row in dated]
-        phases = [contexts[row].phase for row in dated]
-        stamps = parse_frequency(state["freq"]).stamps_of(origins, horizon, phases)
-        for row, names in zip(dated, stamps, strict=True):
-            predictions[row]["timestamps"] = names
+    frequency = parse_frequency(state["freq"])
+    for prediction, context in zip(predictions, contexts, strict=True):
+        if context.origin is not None:
+            prediction["timestamps"] = known_stamps(frequency, context.origin, horizon, context.phase)
 
 
 def _interpolate(values: Array, trained: list[float], level: float) -> Array:

@@ -50,11 +50,14 @@ def mean_terms(quantiles: Array, levels: Sequence[float], context: MeanContext, 
     terms = np.zeros((*median.shape, 3))
     with np.errstate(over="ignore", invalid="ignore"):
         integral = np.empty(median.shape)
-        for log in (False, True):
-            rows = np.flatnonzero(context.is_log == log)
+        bounded = ~context.is_log & np.isfinite(lower_bound)
+        for chosen in (context.is_log, bounded, ~context.is_log & ~bounded):
+            rows = np.flatnonzero(chosen)
             if len(rows):
                 part = quantiles if len(rows) == len(quantiles) else quantiles[rows]
-                integral[rows] = integrate_quantiles(part, levels, log=log, lower_bound=lower_bound[rows])
+                bound = lower_bound[rows] if chosen is bounded else None
+                log = chosen is context.is_log
+                integral[rows] = integrate_quantiles(part, levels, log=log, lower_bound=bound)
         integral -= median
         terms[..., 0] = (1 - share) * integral
         terms[..., 1] = share * integral
@@ -67,9 +70,11 @@ def integrate_quantiles(
 ) -> Array:
     """The mean (rows, horizon) of the distributions that have these quantiles (rows, horizon, levels).
 
-    Between the quantiles and beyond them a distribution is normal, with `log` lognormal; what would be below
-    the `lower_bound` of its row (rows,) is there.
+    Between the quantiles and beyond them a distribution is normal, with `log` lognormal; without it, what
+    would be below the `lower_bound` of its row (rows,) is there.
     """
+    if not log and lower_bound is None:
+        return _weighted_sum(quantiles, _normal_weights(tuple(levels)))
     known = np.log(np.maximum(quantiles, np.finfo(np.float64).tiny)) if log else quantiles
     lower, upper, share = _slices(tuple(levels))
     values = known[..., lower] * (1 - share) + known[..., upper] * share  # (rows, horizon, slices)
@@ -78,6 +83,24 @@ def integrate_quantiles(
     elif lower_bound is not None:
         values = np.maximum(values, lower_bound[:, None, None])
     return np.asarray(values.mean(axis=-1))
+
+
+def _weighted_sum(quantiles: Array, weights: Sequence[float]) -> Array:
+    """The sum (rows, horizon) over the levels, one after the other: the same whatever the other rows are."""
+    total = quantiles[..., 0] * weights[0]
+    for level, weight in enumerate(weights[1:], 1):
+        total += quantiles[..., level] * weight
+    return np.asarray(total)
+
+
+@cache
+def _normal_weights(levels: tuple[float, ...]) -> list[float]:
+    """How much each quantile counts in the mean of all slices, where nothing bends them."""
+    lower, upper, share = _slices(levels)
+    weights = np.zeros(len(levels))
+    np.add.at(weights, lower, 1 - share)
+    np.add.at(weights, upper, share)
+    return [float(weight) for weight in weights / SLICES]
 
 
 @cache

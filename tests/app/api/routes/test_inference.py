@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from app.lanes import ReplyStatus
+from app.prediction.request_parsing import MAX_INLINE_BYTES
 from app.services.open_inference.predict import MAX_INLINE_ELEMENTS
-from app.services.serving.request_parsing import MAX_INLINE_BYTES
 from app.typedefs import Json
 from tests.support.factories.open_inference import HORIZON, Network, forecasting, publish, sequences
 from tests.support.fakes.lanes import FakePredictor, fake_predictor

@@ -113,7 +113,7 @@ def test_each_planted_fault_is_reported_then_repaired_then_gone(
 def check_repaired(archive: Archive, planted: dict[str, str]) -> None:
     with archive.sessions() as session:
         jobs = {job.id: job for job in session.scalars(select(Job))}
-        assert session.get_one(Model, "m").versions == 1
+        assert session.get_one(Model, ("default", "m")).versions == 1
         assert versions.get_version(session, "m", 1).artifact == planted["artifact"]
     assert (jobs[planted["dead"]].status, jobs[planted["dead"]].crashes) == (Status.QUEUED, 1)
     assert jobs[planted["cancelled"]].status == Status.CANCELLED
@@ -150,8 +150,9 @@ def test_a_problem_without_repair_is_left_and_sets_the_status(run: Run, archive:
 def test_a_service_on_an_older_schema_is_migrated(run: Run, database_url: str, archive: Archive) -> None:
     engine = make_engine(database_url)
     archive.storage.delete_file(MARK_KEY)  # an older service knows of none
+    dataset = archive.dataset()
     downgrade(engine, "-1")
-    archive.put(f"datasets/{archive.dataset()}/content")  # by which it knows that the store is its own
+    archive.put(f"datasets/{dataset}/content")  # by which it knows that the store is its own
     archive.put(f"datasets/{new_id('ds')}/content")
     done = run("--json")
     assert states(done) == {"disk": "ok", "redis": "ok", "database": "problem"}

@@ -106,7 +106,7 @@ def test_a_live_batch_keeps_its_version_and_its_data_set(session: Session, statu
             versions.remove_version(session, "m", 2)
         with pytest.raises(Conflict, match=job.id):
             datasets.remove(session, "ds_1")
-        assert session.get(ModelVersion, ("m", 2)) is not None
+        assert session.get(ModelVersion, ("default", "m", 2)) is not None
     else:
         assert versions.remove_version(session, "m", 2) == "artifacts/m/2"
         datasets.remove(session, "ds_1")

@@ -135,8 +135,8 @@ def test_success_makes_a_version_with_its_alias(sessions: Sessions, job_id: str)
         job = session.get_one(Job, job_id)
         assert (job.status, job.model_version) == (Status.SUCCEEDED, 1)
         assert job.finished_at is not None
-        assert session.get_one(Alias, ("m", "production")).version == 1
-        assert session.get_one(ModelVersion, ("m", 1)).job_id == job_id
+        assert session.get_one(Alias, ("default", "m", "production")).version == 1
+        assert session.get_one(ModelVersion, ("default", "m", 1)).job_id == job_id
 
 
 def test_a_second_version_does_not_take_production(sessions: Sessions, job_id: str) -> None:
@@ -147,7 +147,7 @@ def test_a_second_version_does_not_take_production(sessions: Sessions, job_id: s
         with sessions.begin() as session:
             assert leases.succeed(session, lease, OUTCOME) == number
     with sessions() as session:
-        assert session.get_one(Alias, ("m", "production")).version == 1
+        assert session.get_one(Alias, ("default", "m", "production")).version == 1
 
 
 def test_finishing_twice_is_one_result(sessions: Sessions, job_id: str) -> None:

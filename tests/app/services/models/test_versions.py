@@ -136,7 +136,7 @@ def test_a_version_is_not_deleted_under_an_alias_that_moves_to_it(sessions: Sess
         for thread in threads:
             thread.join()
         with sessions() as session:
-            alias = session.get(Alias, ("m", "canary"))
-            exists = session.get(ModelVersion, ("m", number)) is not None
+            alias = session.get(Alias, ("default", "m", "canary"))
+            exists = session.get(ModelVersion, ("default", "m", number)) is not None
         assert len(outcomes) == 1, outcomes
         assert exists == (alias is not None and number in alias.referenced_versions)

@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import DeadlinePassed, Invalid, Problem, QueueFull
 from app.lanes import Answer
+from app.prediction.request_parsing import MAX_INLINE_BYTES, parse_request
 from app.services.serving.metrics import PredictionMetrics
 from app.services.serving.predictions import (
     MAX_INLINE_INSTANCES,
@@ -20,7 +21,6 @@ from app.services.serving.predictions import (
     output_rows,
     write_body,
 )
-from app.services.serving.request_parsing import MAX_INLINE_BYTES, parse_request
 from app.services.serving.shadowing import MAX_COMPARISONS, MAX_WAITING_ROWS, ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route
 from app.tasks import TASKS
@@ -416,3 +416,16 @@ def test_a_full_lane_refuses_before_anything_is_parsed_and_counts_it() -> None:
         caller.service.admit(caller.route)
     assert caller.metrics.of_version("m", 3).failures == 1
     assert caller.lane.sent == []
+
+
+def test_an_answer_that_would_not_fit_is_refused_before_anything_is_encoded() -> None:
+    caller = Caller()
+    wide = replace(caller.route, graph={"width": 1000})
+    caller.resolved = ResolvedRoute(wide, None)
+    levels = [(k + 1) / 100 for k in range(99)]
+    many = [{"values": [1.0]}] * 200
+    with pytest.raises(Invalid, match="19,800,000 numbers") as caught:
+        caller(*many, quantiles=levels)
+    assert [problem.pointer for problem in caught.value.problems] == ["/instances"]
+    assert not caller.task.threads
+    assert len(caller(*many)) == 200

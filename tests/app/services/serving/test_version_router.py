@@ -22,15 +22,15 @@ from app.errors import ModelDamaged, NotFound
 from app.infrastructure import artifacts
 from app.infrastructure.artifacts import digest_stored
 from app.infrastructure.storage import Storage
+from app.services import lookup_cache
 from app.services.jobs import leases
+from app.services.lookup_cache import MAX_AGE_SECONDS, REFRESH_AGE_SECONDS
 from app.services.models import aliases
 from app.services.models import versions as models
 from app.services.models.aliases import AliasTarget
 from app.services.models.versions import TrainingOutcome
 from app.services.serving import version_router
 from app.services.serving.version_router import (
-    MAX_AGE_SECONDS,
-    REFRESH_AGE_SECONDS,
     ResolvedRoute,
     Route,
     VersionRouter,
@@ -124,7 +124,7 @@ class Backend:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(version_router, "time", SimpleNamespace(monotonic=made))
+    monkeypatch.setattr(lookup_cache, "time", SimpleNamespace(monotonic=made))
     return made
 
 
@@ -175,7 +175,7 @@ def test_a_selector_in_use_is_looked_up_ahead_and_nobody_waits_for_it(backend: B
             with pytest.raises(StopIteration) as ended:
                 backend.router.choose(PRODUCTION).send(None)
             assert ended.value.value.route.version == 1
-        await wait_until(lambda: not backend.router._lookups)
+        await wait_until(lambda: not backend.router._cache.lookups)
         assert backend.readers.opened == 2
         clock.now += REFRESH_AGE_SECONDS / 2
         assert (await backend.router.choose(PRODUCTION)).route.version == 2
@@ -190,7 +190,7 @@ def test_an_outage_while_looking_ahead_is_nobodys_error(backend: Backend, clock:
         backend.readers.away = True
         clock.now += REFRESH_AGE_SECONDS
         assert (await backend.router.choose(PRODUCTION)).route.version == 1
-        await wait_until(lambda: not backend.router._lookups)
+        await wait_until(lambda: not backend.router._cache.lookups)
         assert (await backend.router.choose(PRODUCTION)).route.version == 1
 
     asyncio.run(scenario())
@@ -303,7 +303,7 @@ def test_a_version_that_went_between_two_queries_is_looked_for_anew(
 
     def overtaken(session: Session, name: str, numbers: Any) -> dict[int, ModelVersion]:
         monkeypatch.undo()
-        monkeypatch.setattr(version_router, "time", SimpleNamespace(monotonic=clock))
+        monkeypatch.setattr(lookup_cache, "time", SimpleNamespace(monotonic=clock))
         session.rollback()  # as PostgreSQL reads: each query sees what was committed before it
         backend.move(2)
         with backend.sessions.begin() as other:
@@ -461,7 +461,7 @@ def test_what_may_have_moved_outlives_an_outage_but_not_what_has(backend: Backen
 def test_a_database_that_hangs_holds_nobody_up_for_long(
     backend: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version_router, "LOOKUP_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(lookup_cache, "LOOKUP_TIMEOUT_SECONDS", 0.05)
 
     async def scenario() -> tuple[int, int]:
         await backend.router.choose(PRODUCTION)
@@ -563,12 +563,15 @@ def test_a_manifest_is_read_once_for_all_names_of_a_version(backend: Backend, cl
 def test_memory_is_bounded_and_the_oldest_goes_first(
     backend: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version_router, "MAX_SELECTORS", 2)
+    backend.router._cache.max_entries = 2
     monkeypatch.setattr(version_router, "MAX_MANIFESTS", 1)
     for selector in (PRODUCTION, VersionSelector("m", 2, None), VersionSelector("m", 1, None)):
         backend.route(selector)
-    assert list(backend.router._resolutions) == [VersionSelector("m", 2, None), VersionSelector("m", 1, None)]
+    assert list(backend.router._cache.entries) == [
+        VersionSelector("m", 2, None),
+        VersionSelector("m", 1, None),
+    ]
     assert len(backend.router._manifests) == 1
     backend.route(VersionSelector("m", 2, None))
     assert backend.readers.opened == 3
-    assert backend.router._lookups == {}
+    assert backend.router._cache.lookups == {}

@@ -46,7 +46,7 @@ def test_the_best_run_of_the_best_trial_becomes_the_version(sessions: Sessions) 
     assert best is not None
     with sessions() as session:
         (version,) = session.scalars(select(ModelVersion))
-        assert session.get_one(Alias, ("m", "production")).version == 1
+        assert session.get_one(Alias, ("default", "m", "production")).version == 1
     assert (version.job_id, version.artifact) == (best.job_id, f"artifacts/{best.job_id}/1")
     assert (version.network["cell"], version.metrics) == ("lstm", {"smape": 1.0, "valid_loss": 0.5})
     assert [trial.parameters["network.cell"] for trial in played.state().ranked] == ["lstm", "gru", "rnn"]
@@ -365,7 +365,7 @@ def test_a_sweep_is_deleted_with_its_runs_and_no_run_alone(sessions: Sessions) -
         queries.delete_job(session, played.id)
     assert all_jobs(sessions) == []
     with sessions() as session:
-        assert session.get_one(ModelVersion, ("m", 1)).network["cell"] == "lstm"
+        assert session.get_one(ModelVersion, ("default", "m", 1)).network["cell"] == "lstm"
 
 
 def test_a_lost_worker_costs_a_run_an_attempt_and_the_sweep_nothing(sessions: Sessions) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.errors import Invalid
-from app.services.serving import request_parsing
-from app.services.serving.request_parsing import MAX_INSTANCES, parse_request
+from app.prediction import request_parsing
+from app.prediction.request_parsing import MAX_INSTANCES, parse_request
 from app.tasks import TASKS
 from app.validation import json_slices
 

@@ -1,15 +1,15 @@
-"""The `instances` and `parameters` of JSON requests; what is large is parsed in a thread, piece by piece."""
+"""The `instances` and `parameters` of JSON requests; what is large is parsed piece by piece."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import msgspec
 
 from app.errors import Invalid, Problem
-from app.services.serving.request_errors import not_json, refused_instances, refused_request
+from app.prediction.request_errors import not_json, refused_instances, refused_request
 from app.tasks import TASKS
 from app.tasks.contract import Task
-from app.thread_pools import COMPUTING
 from app.validation.json_slices import MAX_JSON_VALUES, SLICE_BYTES, count_commas, has_too_many_values
 
 MAX_INLINE_BYTES = 16 << 10  # of a request that is parsed, encoded and decoded on the event loop
@@ -39,19 +39,21 @@ def _split_decoders(task_name: str) -> "tuple[msgspec.json.Decoder[Any], msgspec
     return msgspec.json.Decoder(_request_type(task, msgspec.Raw)), msgspec.json.Decoder(task.instance)
 
 
-async def parse_request_async(task: Task, body: bytes, seconds: float) -> Any:
-    """The same as `parse_request`; what is large in a thread. Raises `DeadlinePassed` after `seconds`."""
-    if len(body) <= MAX_INLINE_BYTES:
-        return parse_request(task, body)
-    return await COMPUTING.run_within(seconds, parse_request, task, body)
-
-
 def parse_request(task: Task, body: bytes) -> Any:
     """The `instances` and `parameters` of a JSON request; raises `Invalid` with pointers."""
+    if len(body) > SLICE_BYTES:
+        return _checked(task, body, _parse_pieces)
+    return _checked(task, body, lambda task, body: _request_decoder(task.name).decode(body))
+
+
+def split_request(task: Task, body: bytes) -> Any:
+    """The same, but each instance stays the JSON that it is; only what is around them is checked."""
+    return _checked(task, body, lambda task, body: _split_decoders(task.name)[0].decode(body))
+
+
+def _checked(task: Task, body: bytes, parse: Callable[[Task, bytes], Any]) -> Any:
     try:
-        request = (
-            _parse_pieces(task, body) if len(body) > SLICE_BYTES else _request_decoder(task.name).decode(body)
-        )
+        request = parse(task, body)
     except msgspec.ValidationError as error:
         raise refused_request(task, error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

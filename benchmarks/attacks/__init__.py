@@ -1,0 +1,1 @@
+"""What ordinary clients notice while somebody attacks the service they use."""
