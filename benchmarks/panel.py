@@ -21,22 +21,23 @@ from benchmarks.report import table, write
 from benchmarks.stack import checked, stack, upload
 
 PROC = Path("/proc")
-PROGRAMS = ("workers.process.fork_server", "workers.batch.child")
+TRAINING, BATCH = "workers.process.fork_server", "workers.batch.child"  # programs of the children
 SERIES, STEPS, HORIZON = 30_000, 200, 14
 POLL_SECONDS = 0.05
 
 
 class MemoryWatch:
-    """The resident memory of children, in MiB, a few times a second."""
+    """The resident memory of a program's largest process, in MiB, a few times a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str) -> None:
+        self._program = program
         self.seen: list[float] = []
         self._ended = threading.Event()
 
     def run(self) -> None:
         """Look until `stop`."""
         while not self._ended.wait(POLL_SECONDS):
-            sizes = [size for path in PROC.glob("[0-9]*") if (size := _resident(path))]
+            sizes = [size for path in PROC.glob("[0-9]*") if (size := _resident(path, self._program))]
             self.seen += [max(sizes)] if sizes else []
 
     def stop(self) -> None:
@@ -49,18 +50,18 @@ class MemoryWatch:
         return max(self.seen[int(first * count) : max(int(last * count), 1)], default=0.0)
 
 
-def _resident(process: Path) -> float:
-    """MiB of a process that does a job's work, else 0."""
+def _resident(process: Path, program: str) -> float:
+    """MiB of a process that runs this program, else 0."""
     with suppress(OSError):
-        if any(name.encode() in (process / "cmdline").read_bytes().split(b"\0") for name in PROGRAMS):
+        if program.encode() in (process / "cmdline").read_bytes().split(b"\0"):
             return int((process / "statm").read_text().split()[1]) * 4096 / 2**20
     return 0.0
 
 
 @contextmanager
-def memory_watch() -> Iterator[MemoryWatch]:
+def memory_watch(program: str) -> Iterator[MemoryWatch]:
     """Watches while the block runs."""
-    watch = MemoryWatch()
+    watch = MemoryWatch(program)
     thread = threading.Thread(target=watch.run, daemon=True)
     thread.start()
     try:
@@ -105,12 +106,12 @@ def measure(http: httpx.Client, path: Path) -> list[list[object]]:
     lines: list[list[object]] = [["upload", f"{time.perf_counter() - begun:.1f}", "", ""]]
     body = {"task": "forecasting", "dataset": dataset, "model": "panel", "training": {"epochs": 1}}
     for label in ("first training", "second training"):
-        with memory_watch() as watch:
+        with memory_watch(TRAINING) as watch:
             job = checked(http.post("/v1/jobs", json=body | {"options": {"horizon": HORIZON}}))
             _, first, whole = follow(http, job)
         shown = "" if first is None else f"{first:.1f}"
         lines.append([f"{label}, one epoch and a refit", f"{whole:.1f}", shown, f"{watch.part(0, 1):.0f}"])
-    with memory_watch() as watch:
+    with memory_watch(BATCH) as watch:
         job = checked(http.post("/v1/models/panel/batch-predictions", json={"dataset": dataset}))
         job, _, whole = follow(http, job)
     if job["metrics"]["failed"]:
