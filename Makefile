@@ -13,7 +13,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-steps bench-streaming bench-texts lint types contracts secrets clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-steps bench-streaming bench-texts lint types contracts secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,13 +80,17 @@ $(NEURALFORECAST)/.installed: $(NEURALFORECAST_LIST) | $(STAMP)
 	$(NEURALFORECAST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(NEURALFORECAST_LIST)
 	@touch $@
 
+# Each fault of benchmarks/mutations is made in a copy of the repository; ONLY takes those with a text in their name.
+mutations: install ## deliberate faults, each of which the tests have to notice: half an hour
+	$(BIN)/python -m benchmarks.mutations $(if $(ONLY),--only '$(ONLY)')
+
 lock: $(BIN)/python ## write requirements.lock anew from what pyproject.toml allows today
 	$(BIN)/python .ci/lock.py $(LOCK)
 
 bench: install $(PEERS_STAMP) ## api, forecasting, serving, overload, burst, checkpoints, streaming: hours
 	$(BIN)/python -m benchmarks
 
-bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-forecasting bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts: bench-%: install
+bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-fleet bench-forecasting bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts: bench-%: install
 	$(BIN)/python -m benchmarks.$*
 
 # Sequences of text and of sensor readings, three seeds each: about two hours in all; DATA names some of them.

@@ -35,6 +35,7 @@ from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import VersionRouter
 from app.settings import KEYS, Settings
 
+STORE_RETRY_SECONDS = 15.0  # that a client waits for a store that is away, before it gets 503
 SIBLING_NAME_BYTES = 32  # of the name of a socket, which has two process ids
 DESCRIPTION = "Train and serve recurrent networks: upload sequences, submit a job, poll it, call the model."
 
@@ -108,7 +109,7 @@ def _make_projects(settings: Settings, engine: Engine, broker: Broker, parent: i
         MemoryBudget(settings.ingest_memory_bytes),
     )
     limit_decoding(files.media)
-    everything, storage = make_sessions(engine, ALL_PROJECTS), Storage(settings.storage)
+    everything, storage = make_sessions(engine, ALL_PROJECTS), Storage(settings.storage, STORE_RETRY_SECONDS)
     readers = make_readers(engine, ALL_PROJECTS)
     dispatcher, follower = Dispatcher(everything, broker), JobFollower(readers)
     lane = Lane(settings.redis, settings.lane, settings.max_waiting, settings.max_queue_seconds)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from app.database.engine import Sessions
     from app.infrastructure.storage import Storage
+    from tests.support.fixtures.s3 import S3Server
     from tests.support.fixtures.servers import Valkey
     from tests.support.fixtures.service import Service
     from tests.support.fixtures.stack import Stack
@@ -31,7 +32,7 @@ TESTS = Path(__file__).parent
 # What makes a test one of `server`, which `make test-fast` leaves out: a fixture with a server, a database or
 # a large library, or a place where tests start processes, learn, or read a lot.
 SERVER_FIXTURES = {
-    "database_url", "fragile", "postgresql", "redis_server", "redis_url", "seqeval", "sqlite_template",
+    "database_url", "fragile", "postgresql", "redis_server", "redis_url", "s3", "seqeval", "sqlite_template",
 }  # fmt: skip
 SERVER_PLACES = [
     "app/api/test_raw.py", "app/cli/stack", "app/cli/test_live.py",
@@ -161,6 +162,25 @@ def storage(tmp_path: Path) -> Storage:
     from app.infrastructure.storage import Storage
 
     return Storage((tmp_path / "storage").as_uri())
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 server of this test process."""
+    from tests.support.fixtures.s3 import s3_server
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_storage(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """An artifact store in a bucket."""
+    from app.infrastructure.storage import Storage
+
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    return Storage(s3.new_store())
 
 
 @pytest.fixture(scope="session")

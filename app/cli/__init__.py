@@ -21,7 +21,19 @@ MEMBERS = (
     ),
     LazyCommand("worker", "app.cli.commands.parts:worker", "Run one worker alone (this process becomes it)."),
     LazyCommand(
-        "migrate", "app.cli.commands.migrate:migrate", "Bring the database to this version's schema."
+        "migrate",
+        "app.cli.commands.migrate:migrate",
+        "Bring the database to this version's schema; an SQLite file is copied before.",
+    ),
+    LazyCommand(
+        "backup",
+        "app.cli.commands.backup:backup",
+        "Copy database and store of this installation while it runs; exit with 1 if files are damaged.",
+    ),
+    LazyCommand(
+        "restore",
+        "app.cli.commands.backup:restore",
+        "Make an installation of a backup, in an empty database and store; may be killed and run again.",
     ),
     LazyCommand(
         "keys", "app.cli.commands.keys:app", "Keys of a service, on its machine: create, list, revoke."

@@ -61,6 +61,16 @@ def test_those_that_wait_longest_for_their_client_make_room() -> None:
     in_loop(scenario)
 
 
+def test_clients_together_have_no_more_than_there_are() -> None:
+    def scenario() -> None:
+        connections = Connections(ConnectionLimits(total=3, per_client=2))
+        addresses = ("1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4")
+        assert [connections.admit(Played(address)) for address in addresses] == [True, True, True, False]
+        assert len(connections) == 3
+
+    in_loop(scenario)
+
+
 def test_a_client_makes_room_for_itself_only() -> None:
     def scenario() -> None:
         connections = Connections(ConnectionLimits(total=100, per_client=2))

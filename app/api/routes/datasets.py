@@ -26,7 +26,7 @@ from app.api.deps import (
 from app.api.multipart import UploadForm, receive_upload
 from app.api.response_schemas import BINARY_CONTENT, reference
 from app.database.tables import Dataset
-from app.errors import Invalid, NoSpace, NotFound, Problem, pointer
+from app.errors import Invalid, NoSpace, NotFound, Problem, Unavailable, pointer
 from app.schemas import DatasetOut, Page
 from app.services import datasets, idempotency
 from app.services.access import usage
@@ -185,6 +185,8 @@ def _store(shared: AppState, upload: Upload, lock: KeyLock | None) -> CachedResp
                 idempotency.finish(session, lock, response)
     except (OperationalError, InterfaceError):
         raise  # the commit may have succeeded without its reply; the janitor deletes files without a row
+    except Unavailable:
+        raise  # the store is away, and would be asked in vain to delete: likewise
     except BaseException:
         shared.storage.delete(datasets.prefix(dataset.id))
         raise

@@ -17,7 +17,7 @@ from app.cli.commands.installation import DataDir, read_settings
 from app.cli.console import AsJson, output, print_json
 from app.cli.stack.embedded_servers import is_responding
 from app.database.engine import make_engine, make_readers, make_sessions
-from app.database.migrate import check_not_newer, is_current, upgrade
+from app.database.migrate import check_not_newer, is_current, move_to
 from app.database.projects import ALL_PROJECTS
 from app.infrastructure.broker import Broker
 from app.infrastructure.processes.managed import keep_files_private
@@ -103,7 +103,7 @@ def _schema(settings: Settings) -> Check:
 
     def repair() -> None:
         with _engine(settings) as engine:
-            upgrade(engine)
+            move_to(engine)
 
     return Check("database", "it answers, and has this version's schema", find, repair)
 

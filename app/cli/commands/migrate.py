@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
@@ -11,18 +13,28 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.commands.installation import fail, read_settings
 from app.database.engine import make_engine
-from app.database.migrate import NewerDatabase, upgrade
+from app.database.migrate import HEAD, NewerDatabase, UnknownRevision, move_to
 from app.infrastructure.processes.managed import keep_files_private
 
 
-def migrate() -> None:
-    """Bring the database to this version's schema."""
+def migrate(
+    to: Annotated[
+        str, typer.Option("--to", metavar="REVISION", help="Another schema: up or down; base is none at all.")
+    ] = HEAD,
+) -> None:
+    """Bring the database to this version's schema; an SQLite file is copied before."""
     keep_files_private()
+    console = Console(stderr=True, highlight=False)
     with open_database() as engine:
         try:
-            upgrade(engine)
-        except NewerDatabase as error:
-            fail(Console(stderr=True), str(error))
+            migration = move_to(engine, to)
+        except (NewerDatabase, UnknownRevision) as error:
+            fail(console, str(error))
+    if migration.copy is not None:
+        console.print(f"The database as it was: {migration.copy}", markup=False, soft_wrap=True)
+    if migration.before != migration.after:
+        before, after = migration.before or "no tables", migration.after or "no tables"
+        console.print(f"Migrated from {before} to {after}", markup=False, soft_wrap=True)
 
 
 @contextmanager

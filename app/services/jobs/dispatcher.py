@@ -6,6 +6,7 @@ of them do no harm, and no job waits because one process died.
 
 import logging
 import queue
+import random
 import threading
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from app.services.jobs.reaper import ExpiredLease
 log = logging.getLogger(__name__)
 
 PASS_SECONDS = 2.0  # between two dispatch passes
+ANNOUNCERS = 8  # processes that look for queued jobs in that time, however many there are
 MAX_BATCH_JOBS = 200  # jobs announced and marked in one transaction
 RENOTIFY_SECONDS = 10.0  # until a wake-up that no worker reacted to is sent again
 
@@ -56,6 +58,7 @@ class Dispatcher:
         self._committed: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._expired: set[ExpiredLease] = set()  # at the last pass
+        self._announce_at = 0.0  # when this process looks for queued jobs again
         self._stopping = False
         self._pass_outage, self._notify_outage = OutageLog(log, "dispatch pass"), OutageLog(log, "notify")
 
@@ -95,7 +98,7 @@ class Dispatcher:
 
     def _try_pass(self) -> None:
         try:
-            self.run_pass()
+            self.run_due_pass()
         except (SQLAlchemyError, Unavailable) as error:
             self._pass_outage.failed(error)
         else:
@@ -111,17 +114,31 @@ class Dispatcher:
         else:
             self._notify_outage.worked()
 
-    def run_pass(self) -> None:
-        """Take expired leases back, and notify workers of jobs that no wake-up is on its way for."""
+    def run_due_pass(self) -> None:
+        """Run a pass; it looks for queued jobs only if it is this process's turn.
+
+        To look through all of them costs the database more than all else in a large fleet, so that each
+        process does it the less often, the more there are. A job just committed does not wait for that.
+        """
+        self.run_pass(announcing=time.monotonic() >= self._announce_at)
+
+    def run_pass(self, *, announcing: bool = True) -> None:
+        """Take expired leases back; with `announcing`, notify workers of jobs no wake-up is under way for."""
         with self._sessions.begin() as session:
             reaper.reap(session, self._expired)
             self._expired = set(reaper.expired_leases(session))
+        if not announcing:
+            return
         with self._sessions() as session:
+            share = reaper.count_workers(session) / ANNOUNCERS
             devices = reaper.waiting_devices(session)
             new = {device: reaper.unnotified(session, None, device) for device in devices}
             overdue = {
                 device: reaper.unnotified(session, self._renotify_seconds, device) for device in devices
             }
+        if share > 1:
+            wait = (share - 1) * self._pass_seconds * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+            self._announce_at = time.monotonic() + wait
         # A wake-up that still waits in its queue is not lost: sending it again would only pile them up.
         for device in devices:
             lost = overdue[device] and self._broker.pending(device) == 0

@@ -7,7 +7,9 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
-from app.database.tables import Job
+from app.database.tables import Job, Worker
+from app.infrastructure.broker import TRAIN
+from app.infrastructure.liveness import LIVE_SECONDS
 from app.services.jobs import devices, leases
 from app.services.jobs.leases import Lease
 from app.states import Status
@@ -50,6 +52,13 @@ def reap(session: Session, earlier: Collection[ExpiredLease] | None = None) -> l
     for job_id, attempt, _ in expired:
         leases.release(session, Lease(job_id, attempt), crashed=True)
     return [lease.job_id for lease in expired]
+
+
+def count_workers(session: Session) -> int:
+    """Return how many training workers live, each of which has a dispatcher."""
+    query = select(func.count(Worker.id))
+    live = query.where(Worker.role == TRAIN, Worker.last_seen > db_now() - LIVE_SECONDS)
+    return session.scalar(live) or 0
 
 
 def waiting_devices(session: Session) -> list[str]:

@@ -50,6 +50,15 @@ def test_what_is_refused_is_not_counted(pieces: list[bytes]) -> None:
     assert memory.held == 0
 
 
+def test_a_body_that_is_announced_as_too_large_is_not_read() -> None:
+    async def receive() -> Any:
+        raise AssertionError("it was read")
+
+    headers = {b"content-length": str(LIMIT + 1).encode()}
+    with pytest.raises(TooLarge):
+        asyncio.run(BodyMemory().read(receive, headers, LIMIT))
+
+
 def test_all_together_are_bounded() -> None:
     memory = BodyMemory()
     sizes = [read(memory, b"x" * (LIMIT - 1), b"x")[1] for _ in range(MAX_WHOLE_BODIES)]

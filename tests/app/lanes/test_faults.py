@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from app.errors import DeadlinePassed, Unavailable
+from app.infrastructure.redis_failures import REDIS_FAILURES
 from app.lanes import PredictorPresence, RequestConsumer, wire
 from tests.support.fakes.lanes import (
     ROW,
@@ -201,3 +202,37 @@ def test_flushall_costs_only_the_requests_in_flight(fragile: Valkey, name: str) 
     with fake_predictor(fragile.url, name) as fake:
         run(scenario(fake, client))
     client.close()
+
+
+def test_requests_that_redis_lost_are_sent_again_once_it_is_back(fragile: Valkey, name: str) -> None:
+    """Its connections broke, and what waited in it is gone; the predictor is still there."""
+
+    async def scenario(consumer: RequestConsumer, client: redis.Redis) -> None:
+        consumer.announce(PredictorPresence("steady", "first", 1, "cpu", name, []))
+        async with open_lane(fragile.url, name) as lane:
+            call = asyncio.create_task(lane.send("a/1", [ROW], 20))
+            await wait_until(lambda: lane.depth == 1)
+            client.delete(wire.lane_key(name))
+            client.client_kill_filter(_type="normal", skipme=True)
+            (again,) = await asyncio.to_thread(received_in_time, consumer)
+            consumer.send_replies([(again.reply_to, double(again))])
+            assert np.array_equal((await call).outputs[0], 2 * ROW)
+
+    client = redis.Redis.from_url(fragile.url)
+    consumer = RequestConsumer(fragile.url, name, "steady")
+    run(scenario(consumer, client))
+    consumer.withdraw()
+    consumer.close()
+    client.close()
+
+
+def received_in_time(consumer: RequestConsumer) -> list[wire.Request]:
+    """The requests in the lane, as soon as there are any."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if requests := consumer.receive(8):
+                return requests
+        except REDIS_FAILURES:  # its connection was one of those that broke
+            continue
+    raise AssertionError("the request did not come again")

@@ -17,9 +17,11 @@ from app.database.engine import Sessions
 from app.database.tables import Job, Model, ModelVersion
 from app.identifiers import new_id
 from app.infrastructure.artifacts import digest_stored
+from app.infrastructure.job_events import append_events
 from app.infrastructure.storage import Storage
 from app.services.jobs import batch_predictions, control, queries
 from app.states import Status
+from app.typedefs import Json
 from tests.support.factories.batches import dataset, lines, version
 from tests.support.factories.series import series_set
 from tests.support.fixtures.processes import processes_below
@@ -302,3 +304,15 @@ def test_a_training_runs_on_the_worker_s_device_and_is_forked_on_a_processor(
         "device": chosen
     }
     assert work.is_forked == (chosen == "cpu")
+
+
+@on_sqlite
+def test_a_training_is_given_the_last_epoch_that_was_reported(rig: Rig, tmp_path: Path) -> None:
+    job = rig.job(rig.submit())
+    job.training = {"device": "cpu"}
+    with rig.sessions.begin() as session:
+        epochs: list[Json] = [{"epoch": 1, "stage": 1}, {"epoch": 2, "stage": 1}, {"epoch": 1, "stage": 2}]
+        append_events(session, job.id, [("epoch", epoch) for epoch in epochs])
+    work = TrainingJob(rig.sessions, rig.storage, ["cpu"], job)
+    (tmp_path / "prepared").mkdir()
+    assert work.prepare(tmp_path / "prepared", report=lambda _: None)["last_epoch"] == (2, 1)

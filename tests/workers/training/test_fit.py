@@ -16,7 +16,7 @@ from workers.nn.model import SequenceModel
 from workers.outputs import build
 from workers.outputs.split_order import ordered_batches
 from workers.training.batches import TrainingBatches, count_losses, shuffled
-from workers.training.fit import FitResult, RefitPlan, fit, mean_loss
+from workers.training.fit import FitResult, RefitPlan, Validation, fit, mean_loss
 from workers.training.loop import Loop, TrainingConfig, TrainingDiverged
 from workers.training.schedules import SCHEDULES
 
@@ -75,6 +75,14 @@ def train(
         event_fields={"phase": "refit"} if refit else None,
     )
     return found, model, events
+
+
+def test_the_validation_loss_is_that_of_the_weights_it_ends_with() -> None:
+    """Of the averaged ones, which are what is kept."""
+    model, valid = network(dropout=0.0), Sums(20)
+    result = fit(model, Sums(), valid, CONFIG, device=CPU, on=lambda _: None, should_stop=lambda: False)
+    assert result.best_epoch > 0
+    assert result.best_loss == Validation(valid, 4 * CONFIG.batch_size).loss(model, CPU)
 
 
 def test_the_loss_falls_and_is_told() -> None:

@@ -52,6 +52,8 @@ def run(
     stop_at: int | None = None,
     refit: RefitPlan | None = None,
     seconds: float = 0.0,
+    *,
+    carried: bool = False,
     valid: Sums | None = None,
 ) -> tuple[FitResult, Member, list[Json]]:
     """One fit, or what is left of it; stopped after a number of its own steps."""
@@ -66,11 +68,12 @@ def run(
     if directory is not None:
         saver = Checkpointer(directory, seconds, told.append)
         keep = CheckpointConfig(saver, {"phase": "fit"}, {}, 0, None if resume is None else read(resume))
-    model = network(cell)
+    model, examples, held_out = network(cell), Sums(), valid or Sums(20)
+    examples.carried = held_out.carried = carried
     found = fit(
         model,
-        Sums(),
-        valid or Sums(20),
+        examples,
+        held_out,
         config,
         device=CPU,
         on=told.append,
@@ -139,6 +142,15 @@ def test_with_every_kind_of_state(change: Json, tmp_path: Path, eager: None) -> 
         found, model, _ = run(tmp_path, config, resume=newest(tmp_path), stop_at=3)
         if not found.stopped:
             break
+    assert same(model, wanted)
+    assert alike(found) == alike(whole)
+
+
+def test_with_a_state_that_is_carried_from_batch_to_batch(tmp_path: Path) -> None:
+    whole, wanted, _ = run(None, carried=True)
+    assert not same(wanted, run(None)[1])
+    run(tmp_path, stop_at=2, seconds=NEVER, carried=True)  # within an epoch
+    found, model, _ = run(tmp_path, resume=newest(tmp_path), seconds=NEVER, carried=True)
     assert same(model, wanted)
     assert alike(found) == alike(whole)
 

@@ -9,11 +9,11 @@ import redis
 from sqlalchemy import update
 
 from app.database.engine import Sessions, db_now
-from app.database.tables import Job
+from app.database.tables import Job, Worker
 from app.errors import Unavailable
 from app.infrastructure.broker import TRAIN, Broker, celery_url
 from app.services.jobs import leases, reaper
-from app.services.jobs.dispatcher import Dispatcher
+from app.services.jobs.dispatcher import ANNOUNCERS, Dispatcher
 from app.states import Status
 from tests.app.services.jobs.test_leases import claimed, expire, status, submit
 from tests.support.fixtures.servers import until
@@ -64,6 +64,30 @@ def test_a_pass_announces_jobs_that_were_never_announced(sessions: Sessions) -> 
     assert notifier.job_ids == sorted(ids)
     dispatcher(sessions, notifier).run_pass()
     assert notifier.job_ids == sorted(ids)
+
+
+@pytest.mark.parametrize(("workers", "announced"), [(ANNOUNCERS, 2), (10 * ANNOUNCERS, 1)])
+def test_in_a_large_fleet_each_process_looks_for_queued_jobs_less_often(
+    sessions: Sessions, workers: int, announced: int
+) -> None:
+    """All of them together look as often as a few; expired leases are taken back by each all the same."""
+    with sessions.begin() as session:
+        for number in range(workers):
+            row = {"host": "h", "pid": number, "loaded": [], "device": "cpu"}
+            session.add(Worker(id=f"w{number}", role="train", **row))
+        running = submit(session)
+    claimed(sessions, running)
+    expire(sessions, running)
+    notifier = RecordingNotifier()
+    made = dispatcher(sessions, notifier, pass_seconds=1000)
+    for _ in range(2):
+        with sessions.begin() as session:
+            submit(session)
+        made.run_due_pass()
+    assert len(set(notifier.job_ids) - {running}) == announced
+    assert status(sessions, running) == Status.QUEUED
+    made.run_pass()
+    assert len(set(notifier.job_ids)) == 3
 
 
 def test_a_lost_wake_up_is_sent_again_but_a_pending_one_is_not(sessions: Sessions) -> None:

@@ -89,6 +89,28 @@ def test_many_wake_ups_make_one_claim(sessions: Sessions) -> None:
     assert sorted(claims) == sorted(ids)
 
 
+def test_the_job_that_was_submitted_first_is_next_unless_it_is_not_due(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        first, second, third = (submit(session) for _ in range(3))
+        session.execute(update(Job).where(Job.id == first).values(due_at=db_now() + 100))
+        assert leases.next_queued(session, ["cpu"]) == second
+        session.execute(update(Job).where(Job.id == first).values(due_at=db_now() - 1))
+        assert leases.next_queued(session, ["cpu"]) == first
+    for job_id in (first, second):
+        claimed(sessions, job_id)
+    with sessions() as session:
+        assert leases.next_queued(session, ["cpu"]) == third
+
+
+def test_a_job_that_runs_without_a_lease_is_reaped(sessions: Sessions, job_id: str) -> None:
+    """Whatever left it so, nobody would ever renew or end it."""
+    claimed(sessions, job_id)
+    with sessions.begin() as session:
+        session.execute(update(Job).values(lease_until=None))
+        assert reaper.reap(session) == [job_id]
+    assert status(sessions, job_id) == Status.QUEUED
+
+
 def test_a_heartbeat_renews_the_lease_and_stores_progress(sessions: Sessions, job_id: str) -> None:
     lease = claimed(sessions, job_id, seconds=1)
     with sessions() as session:

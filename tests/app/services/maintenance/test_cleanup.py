@@ -21,7 +21,7 @@ from app.services.maintenance import cleanup, ownership
 from app.services.maintenance.cleanup import GRACE_SECONDS, WORKER_ROW_SECONDS
 from app.services.maintenance.ownership import Owner, WrongDatabase
 from app.services.models.versions import TrainingOutcome
-from app.states import LIVE, Status
+from app.states import LIVE, SWEEP, Status
 from tests.app.services.jobs.test_leases import claimed, submit
 
 OLD = GRACE_SECONDS + 60
@@ -127,6 +127,19 @@ def test_an_artifact_stays_while_its_attempt_may_yet_name_it(rig: Rig, status: S
     rig.put(f"artifacts/{job_id}/{attempt}/model.onnx")
     live = (status == Status.RUNNING and attempt == 2) or (status in LIVE and attempt == 3)
     assert rig.orphans() == (set() if live else {f"artifacts/{job_id}/{attempt}"})
+
+
+def test_the_artifact_of_a_run_stays_until_its_sweep_has_ended(rig: Rig) -> None:
+    """One of the runs becomes the sweep's version."""
+    sweep, run = rig.job(Status.RUNNING, kind=SWEEP), rig.job(Status.SUCCEEDED, attempt=2)
+    rig.put(f"artifacts/{run}/2/model.onnx")
+    rig.put(f"artifacts/{run}/1/model.onnx")
+    with rig.sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == run).values(sweep_id=sweep))
+    assert rig.orphans() == {f"artifacts/{run}/1"}
+    with rig.sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == sweep).values(status=Status.SUCCEEDED))
+    assert rig.orphans() == {f"artifacts/{run}/1", f"artifacts/{run}/2"}
 
 
 def test_an_artifact_that_a_version_names_stays_though_its_job_is_gone(rig: Rig) -> None:
