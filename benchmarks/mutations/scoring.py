@@ -30,7 +30,7 @@ SCORING_FAULTS = (
     ),
     Mutation(
         "MASE is not scaled", FORECASTS,
-        "row_sums(np.where(known, np.abs(actual - point), 0.0)) / units", "row_sums(np.where(known, np.abs(actual - point), 0.0)) / counts[rows]",
+        "np.abs(actual - point), 0.0)) / units", "np.abs(actual - point), 0.0)) / counts[rows]",
         FORECAST_TESTS,
     ),
     Mutation(
