@@ -13,7 +13,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-steps bench-streaming bench-texts lint types contracts secrets clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-steps bench-streaming bench-texts lint types contracts secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,15 @@ $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEERS_LIST)
 	@touch $@
 
+# Likewise neuralforecast, with the torch that it is compared on.
+NEURALFORECAST := .venv-neuralforecast
+NEURALFORECAST_LIST := benchmarks/convergence/requirements.txt
+
+$(NEURALFORECAST)/.installed: $(NEURALFORECAST_LIST) | $(STAMP)
+	[ -x $(NEURALFORECAST)/bin/python ] || $(BIN)/python -m venv $(NEURALFORECAST)
+	$(NEURALFORECAST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(NEURALFORECAST_LIST)
+	@touch $@
+
 # Each fault of benchmarks/mutations is made in a copy of the repository; ONLY takes those with a text in their name.
 mutations: install ## deliberate faults, each of which the tests have to notice: half an hour
 	$(BIN)/python -m benchmarks.mutations $(if $(ONLY),--only '$(ONLY)')
@@ -81,7 +90,7 @@ lock: $(BIN)/python ## write requirements.lock anew from what pyproject.toml all
 bench: install $(PEERS_STAMP) ## api, forecasting, serving, overload, burst, checkpoints, streaming: hours
 	$(BIN)/python -m benchmarks
 
-bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-fleet bench-forecasting bench-hostile bench-overload bench-steps bench-streaming bench-texts: bench-%: install
+bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-fleet bench-forecasting bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts: bench-%: install
 	$(BIN)/python -m benchmarks.$*
 
 # Sequences of text and of sensor readings, three seeds each: about two hours in all; DATA names some of them.
@@ -92,6 +101,9 @@ bench-language: install ## learning from text and sensor readings, three seeds: 
 
 bench-media: install ## learning from recordings, clips and scores, three seeds: hours
 	$(BIN)/python -m benchmarks.media $(if $(DATA),--data $(DATA))
+
+bench-convergence: install $(NEURALFORECAST)/.installed ## time to a validation error beside neuralforecast: hours
+	$(BIN)/python -m benchmarks.convergence
 
 bench-serving: install $(PEERS_STAMP) ## predictions a second beside other servers: hours
 	$(BIN)/python -m benchmarks.serving
@@ -135,5 +147,5 @@ secrets/recurra_database_url: secrets/postgres_password
 	@printf 'postgresql://recurra:%s@postgres:5432/recurra' "$$(cat $<)" > $@.part && chmod 444 $@.part && mv -f $@.part $@
 
 clean: ## remove environments, caches and build outputs
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(NEURALFORECAST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

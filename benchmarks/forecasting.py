@@ -101,7 +101,7 @@ def m3(http: httpx.Client, groups: Sequence[Group], cells: Sequence[str]) -> str
         dataset = upload(http, group.upload, task="forecasting")
         lines = group.lines("train")
         naive = {
-            line["item_id"]: seasonal_naive(np.array(line["target"]), group.season, group.horizon)
+            line["item_id"]: seasonal_naive(np.array([line["target"]]), group.season, group.horizon)[0]
             for line in lines
         }
         points["naive"].append(errors(group, naive))

@@ -78,17 +78,18 @@ def products(cell: str, size: Size) -> Callable[[], None]:
                 (rows, gates),
                 (gates, width),
                 (gates, size.hidden),
+                (size.hidden, gates),  # the recurrent weight once more, laid out as forward products want it
             )
         )
         for width in size.widths()
     ]
 
     def run() -> None:
-        for inputs, states, _, w_ih, w_hh in layers:
+        for inputs, states, _, w_ih, _, transposed in layers:
             sums = torch.mm(inputs, w_ih.t())
             for state, out in zip(states.view(steps), sums.view(steps), strict=True):
-                torch.mm(state, w_hh.t(), out=out)
-        for inputs, states, of_gates, w_ih, w_hh in reversed(layers):
+                torch.mm(state, transposed, out=out)
+        for inputs, states, of_gates, w_ih, w_hh, _ in reversed(layers):
             carried = torch.empty(size.batch, size.hidden)
             for gradient in of_gates.view(steps):
                 torch.mm(gradient, w_hh, out=carried)

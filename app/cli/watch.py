@@ -72,6 +72,10 @@ def describe_stage(job: Json) -> str:
     progress, count = job.get("progress") or {}, (job.get("training") or {}).get("ensemble") or 1
     network = f" of network {progress['member'] + 1}/{count}" if "member" in progress else ""
     match progress.get("phase"):
+        case "prepare":
+            return "preparing the data"
+        case "evaluate":
+            return f"evaluating{network}"
         case "pretrain":
             return "pretraining on the texts alone"
         case "ablation":

@@ -30,7 +30,7 @@ SCORING_FAULTS = (
     ),
     Mutation(
         "MASE is not scaled", FORECASTS,
-        "float(np.abs(actual - point).mean()) / scale", "float(np.abs(actual - point).mean())",
+        "np.abs(actual - point), 0.0)) / units", "np.abs(actual - point), 0.0)) / counts[rows]",
         FORECAST_TESTS,
     ),
     Mutation(
@@ -39,11 +39,11 @@ SCORING_FAULTS = (
     ),
     Mutation(
         "one bound is enough for coverage", FORECASTS,
-        "(actual >= quantiles[:, 0]) & (", "(actual >= quantiles[:, 0]) | (", FORECAST_TESTS,
+        "(actual >= quantiles[..., 0]) & (", "(actual >= quantiles[..., 0]) | (", FORECAST_TESTS,
     ),
     Mutation(
         "the naive forecast is of the phase after", FORECASTS,
-        "(len(values) + np.arange(horizon)) % season", "(len(values) + 1 + np.arange(horizon)) % season",
+        "phases[:, np.arange(horizon) % season]", "phases[:, (1 + np.arange(horizon)) % season]",
         FORECAST_TESTS,
     ),
     Mutation(

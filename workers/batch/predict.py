@@ -33,7 +33,7 @@ from workers.process.stored_arrays import map_arrays, unpack
 PART_INSTANCES = 2048  # instances
 MAX_BATCH_ROWS = 256  # of one forward pass, at most
 ENCODE_INSTANCES = 256  # that are encoded together
-DECODE_INSTANCES = 64  # that are decoded together, of networks that answer at once
+DECODE_INSTANCES = 256  # that are decoded together, of networks that answer at once
 
 
 @dataclass(frozen=True)

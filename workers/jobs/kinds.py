@@ -33,7 +33,9 @@ class Assignment(Protocol):
     """One job of one kind."""
 
     module: str  # the child's program
-    preloaded: Sequence[str] | None  # what a fork server imports besides; None: it takes a fresh interpreter
+    is_forked: bool  # whether a fork server launches it, which imports all of these modules
+    preloaded_before: Sequence[str]  # the first child is forked
+    preloaded_beside: Sequence[str]  # the first child, as not all need them, or late
 
     def prepare(self, directory: Path, report: Callable[[Json], None]) -> Json:
         """Download the inputs into `directory` and return the child's request; raises `PrerequisiteMissing`.
@@ -62,13 +64,13 @@ class TrainingJob:
     """Trains a model version, or a run of a sweep; later attempts resume from the newest checkpoint."""
 
     module: str = "workers.training.child"
-    # Imported at an optimizer's first step, and by the evaluation.
-    PRELOADED: ClassVar[Sequence[str]] = ("torch._dynamo", "torch._inductor.config", "sklearn.metrics")
+    preloaded_before: Sequence[str] = ("torch._dynamo", "torch._inductor.config")  # an optimizer imports them
+    preloaded_beside: Sequence[str] = ("sklearn.metrics",)  # the evaluation of some tasks imports it
 
     def __init__(self, sessions: Sessions, storage: Storage, worker_devices: Sequence[str], job: Job) -> None:
         self._sessions, self._storage, self._job = sessions, storage, job
         self._device = devices.choose(job.training["device"], worker_devices)
-        self.preloaded = self.PRELOADED if self._device == devices.CPU else None
+        self.is_forked = self._device == devices.CPU
         self._lease = Lease(job.id, job.attempt)
         self._out, self._checkpoints = Path(), Path()
 
@@ -155,7 +157,9 @@ class TrainingJob:
 class BatchPredictionJob:
     """Predicts a data set in parts; each is stored when it is complete, and later attempts go on after it."""
 
-    preloaded: Sequence[str] | None = None
+    is_forked: bool = False
+    preloaded_before: Sequence[str] = ()
+    preloaded_beside: Sequence[str] = ()
     MODULES: ClassVar[dict[str, str]] = {"cpu": "workers.batch.child", "cuda": "workers.batch.child_cuda"}
 
     def __init__(self, sessions: Sessions, storage: Storage, worker_devices: Sequence[str], job: Job) -> None:

@@ -169,12 +169,13 @@ class Supervisor:
         self._conclude(assignment, heartbeat, result)
 
     def _launch(self, assignment: Assignment, heartbeat: Heartbeat) -> LaunchedProcess:
-        module, preloaded = assignment.module, assignment.preloaded
+        module = assignment.module
         if self._command:
             return SpawnedProcess(self._command)
-        if preloaded is not None:
+        if assignment.is_forked:
+            modules = (assignment.preloaded_before, assignment.preloaded_beside)
             try:
-                server = self._fork_servers.setdefault(module, ForkServer(module, preloaded))
+                server = self._fork_servers.setdefault(module, ForkServer(module, *modules))
                 return server.launch(lambda: heartbeat.stop_reason is not None)
             except OSError as error:
                 log.warning("no fork server: %s", error)

@@ -50,13 +50,18 @@ class LaunchStopped(Exception):
 class ForkServer:
     """The worker's side: launches children of one program, `module`'s `main`, one at a time.
 
-    `preloaded` are further modules to import before the first fork.
+    The server imports further modules: those `before` the first fork, which every child needs at once, and
+    those that not all need, or late, `beside` the first child.
     """
 
     def __init__(
-        self, module: str, preloaded: Sequence[str] = (), idle_seconds: float = IDLE_SECONDS
+        self,
+        module: str,
+        before: Sequence[str] = (),
+        beside: Sequence[str] = (),
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
-        self._arguments = (str(idle_seconds), module, *preloaded)
+        self._arguments = (str(idle_seconds), module, *(",".join(names) for names in (before, beside)))
         self._server: _Server | None = None
         self._child: int | None = None  # its process id, until the server says that it ended
 
@@ -165,12 +170,18 @@ class ForkedProcess:
         return self._server.wait_for_exit(self.pid, seconds)
 
 
-def serve(connection: socket.socket, program: Callable[[], None], idle_seconds: float) -> None:
+def serve(
+    connection: socket.socket, program: Callable[[], None], beside: Sequence[str], idle_seconds: float
+) -> None:
     """Fork a child that runs `program` for each request, until the worker is gone or the server is idle."""
+    importing = threading.Thread(target=import_all, args=(beside,), name="imports", daemon=True)
     while select.select([connection], [], [], idle_seconds)[0]:
         request, pipes, _, _ = socket.recv_fds(connection, 1, 2)
         if not request:
             return
+        if importing.ident is not None:  # only the first child is forked before
+            importing.join()
+        gc.freeze()  # the garbage collector of a child would write to, and so copy, all that is shared
         pid = os.fork()
         if pid == 0:
             connection.close()
@@ -178,6 +189,8 @@ def serve(connection: socket.socket, program: Callable[[], None], idle_seconds: 
         for pipe in pipes:
             os.close(pipe)
         connection.sendall(pid.to_bytes(NUMBER_BYTES))
+        if importing.ident is None:
+            importing.start()
         _, status = os.waitpid(pid, 0)
         connection.sendall(status.to_bytes(NUMBER_BYTES))
 
@@ -204,15 +217,23 @@ def _run_child(program: Callable[[], None], stdin: int, stdout: int) -> NoReturn
 
 def main() -> None:
     """Serve on the inherited socket; arguments: its descriptor, the worker's id, seconds, modules."""
-    descriptor, parent, idle_seconds, module, *preloaded = sys.argv[1:]
+    descriptor, parent, idle_seconds, module, before, beside = sys.argv[1:]
     logs.configure_process()
     die_with_parent(int(parent), signal.SIGKILL)
     connection = socket.socket(fileno=int(descriptor))
     program = importlib.import_module(module).main
-    for name in preloaded:
+    import_all(_names(before))
+    serve(connection, program, _names(beside), float(idle_seconds))
+
+
+def import_all(names: Sequence[str]) -> None:
+    """Import modules."""
+    for name in names:
         importlib.import_module(name)
-    gc.freeze()  # the garbage collector of a child would write to, and so copy, all that is shared
-    serve(connection, program, float(idle_seconds))
+
+
+def _names(joined: str) -> list[str]:
+    return [name for name in joined.split(",") if name]
 
 
 if __name__ == "__main__":

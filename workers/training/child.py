@@ -13,7 +13,7 @@ from workers.training.checkpointer import Checkpointer
 from workers.training.device import DeviceMissing
 from workers.training.loop import TrainingDiverged
 from workers.training.run import train
-from workers.training.stages import TrainSpec
+from workers.training.stages import PREPARE, TrainSpec
 
 
 def failure(error: BaseException) -> Json:
@@ -34,6 +34,8 @@ def failure(error: BaseException) -> Json:
 def work(request: Json, on: Callable[[Json], None], should_stop: Callable[[], bool]) -> Json:
     """Train what the supervisor asks for."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    if request["resume"] is None:
+        on({"type": "progress", "fraction": 0.0, "phase": PREPARE})
     outcome = train(
         TrainSpec(**request["spec"]),
         Path(request["data_dir"]),

@@ -1,5 +1,6 @@
 """One fit: epochs of any network on any split until the validation loss stops falling."""
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -148,6 +149,7 @@ class Fitter:
     ) -> None:
         self._loop, self._reporter, self._checkpoints = loop, reporter, checkpoints
         self._should_stop, self._probe = should_stop, probe
+        self._untrained = copy.deepcopy(loop.model)
         self._seconds_before = 0.0  # before the checkpoint from which this continues
         self._began = time.monotonic()
 
@@ -156,14 +158,21 @@ class Fitter:
         """Time spent on this fit, without interruptions."""
         return self._seconds_before + time.monotonic() - self._began
 
-    def begin(self, train: Split, validation: Validation) -> None:
-        """Continue from the checkpoint; without one the untrained network is the best so far."""
-        loop = self._loop
+    def begin(self, train: Split) -> None:
+        """Continue from the checkpoint, if there is one."""
         if self._checkpoints is not None and self._checkpoints.resume is not None:
             self._seconds_before = self._checkpoints.resume.facts["seconds"]
-            loop.restore(self._checkpoints.resume.part("loop"), train)
-        else:
-            loop.best.offer(validation.loss(loop.average.model, loop.device), 0, 0, loop.average)
+            self._loop.restore(self._checkpoints.resume.part("loop"), train)
+
+    def _offer_untrained(self, validation: Validation) -> None:
+        """Let the untrained network be the best so far, unless there is one.
+
+        It is validated after the first epoch: until then a user who waits sees steps all the sooner.
+        """
+        best, untrained = self._loop.best, self._untrained
+        if not best.weights:
+            untrained.flatten()
+            best.offer(validation.loss(untrained, self._loop.device), 0, 0, untrained)
 
     def run(self, train: Split, validation: Validation) -> bool:
         """Train to the end; false when it was stopped, after its last checkpoint was written."""
@@ -172,11 +181,12 @@ class Fitter:
             if self._should_stop() or not loop.run(train, self._after_step):
                 self._save(wait=True)
                 return False
+            self._offer_untrained(validation)
             entry = {"epoch": loop.epoch, **loop.figures()}
             begun = time.monotonic()
             entry["valid_loss"] = validation.loss(loop.average.model, loop.device)
             entry["seconds"] = round(loop.sums.seconds + time.monotonic() - begun, 3)
-            loop.best.offer(entry["valid_loss"], loop.epoch, loop.done, loop.average)
+            loop.best.offer(entry["valid_loss"], loop.epoch, loop.done, loop.average.model)
             if self._probe is not None:
                 measured = self._probe.epoch(loop.average.model, loop.epoch)
                 entry["diagnostics"] = None if measured is None else measured | loop.sums.shares()
@@ -187,6 +197,7 @@ class Fitter:
                 break
             if self._checkpoints is not None and self._checkpoints.checkpointer.due(epoch_ended=True):
                 self._save()
+        self._offer_untrained(validation)
         return True
 
     def _after_step(self, samples: int, loss: float) -> bool:
@@ -244,10 +255,11 @@ def fit(
     reporter = Reporter(on, event_fields or {"phase": "fit"}, -(-loop.end // per_epoch), loop.end)
     probe = Probe(train, probe_epochs(config.epochs, total), device) if diagnosed else None
     fitter = Fitter(loop, reporter, checkpoints, should_stop, probe)
-    fitter.begin(train, validation)
+    fitter.begin(train)
     stopped = not fitter.run(train, validation)
     best = loop.best
-    model.load_state_dict(best.weights)
+    if not stopped:
+        model.load_state_dict(best.weights)
     measured = probe.final(model) if probe is not None and not stopped else None
     if measured is not None:
         reporter.diagnostics(best.epoch, measured)

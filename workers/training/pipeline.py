@@ -23,6 +23,7 @@ from workers.training.loop import TrainingConfig
 from workers.training.snapshot import Snapshot, of_module
 from workers.training.stages import (
     ABLATION,
+    EVALUATE,
     FIT,
     PRETRAIN,
     REFIT,
@@ -96,6 +97,7 @@ class TrainingPipeline:
         if not self._fit_ablation():
             return STOPPED
         if done.evaluation is None:
+            self._progress.announce(EVALUATE, self._refit_base)
             done.evaluation = self._evaluate()
             self._expect_finished()
         weights = done.fitted

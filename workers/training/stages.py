@@ -12,6 +12,7 @@ from workers.training.fit import FitResult
 from workers.training.snapshot import Snapshot, of_module
 
 PRETRAIN, FIT, ABLATION, REFIT = "pretrain", "fit", "ablation", "refit"
+PREPARE, EVALUATE = "prepare", "evaluate"  # what has no steps, before the first stage and before the refits
 
 
 @dataclass(frozen=True)
@@ -128,13 +129,21 @@ class StageProgress:
         """Record how many steps a stage took or will take."""
         self._steps[stage] = steps
 
+    def announce(self, phase: str, stage: int) -> None:
+        """Report what takes its time before the first step of a stage."""
+        self._on({"type": "progress", "fraction": round(self._fraction(stage, 0), 4), "phase": phase})
+
+    def _fraction(self, stage: int, step: int) -> float:
+        """The share of all steps that are done after this one of a stage."""
+        before = sum(steps for number, steps in self._steps.items() if number < stage)
+        return (before + step) / max(sum(self._steps.values()), 1)
+
     def __call__(self, event: Json) -> None:
         """Report an event of the loop, with the fraction of all stages."""
         if event["type"] != "progress":
             self._on(event)
             return
-        before = sum(steps for stage, steps in self._steps.items() if stage < event["stage"])
-        fraction = (before + event["step"]) / max(sum(self._steps.values()), 1)
+        fraction = self._fraction(event["stage"], event["step"])
         now = time.monotonic()
         if self._first is None:
             self._first, self._began = fraction, now

@@ -26,10 +26,6 @@ class AveragedWeights:
         for mine, new in zip(self.model.parameters(), model.parameters(), strict=True):
             mine.lerp_(new, 1 - decay)
 
-    def copy(self) -> dict[str, Tensor]:
-        """The averaged weights as they are now."""
-        return {name: value.clone() for name, value in self.model.state_dict().items()}
-
     def snapshot(self) -> Snapshot:
         """The averaged weights, and how many updates they had."""
         return Snapshot({"count": self._count}, of_module(self.model).tensors)
@@ -50,10 +46,11 @@ class BestWeights:
         self.weights: dict[str, Tensor] = {}
         self._patience = patience
 
-    def offer(self, loss: float | None, epoch: int, step: int, average: AveragedWeights) -> None:
-        """Take these weights if they are the best so far."""
+    def offer(self, loss: float | None, epoch: int, step: int, model: Trainable) -> None:
+        """Take the weights of this network if they are the best so far."""
         if self._latest or loss is None or self.loss is None or loss < self.loss:
-            self.loss, self.epoch, self.step, self.weights = loss, epoch, step, average.copy()
+            self.loss, self.epoch, self.step = loss, epoch, step
+            self.weights = {name: value.clone() for name, value in model.state_dict().items()}
 
     def patience_exhausted(self, epoch: int) -> bool:
         """Whether the loss has not improved for `patience` epochs."""

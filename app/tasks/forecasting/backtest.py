@@ -58,12 +58,9 @@ def find_split_points(series: SeriesSet, horizon: int, season: int) -> list[Spli
 
 def _observed_lengths(series: SeriesSet) -> Array:
     """Points of each series up to its last observed value, (n,); 0 if it has none."""
-    sizes = np.diff(series.offsets)
-    position = np.arange(len(series.values)) - np.repeat(series.offsets[:-1], sizes) + 1  # (N,)
-    lengths = np.zeros(len(series.ids), np.int64)
-    owner = np.repeat(np.arange(len(series.ids)), sizes)
-    np.maximum.at(lengths, owner, np.where(np.isfinite(series.values), position, 0))
-    return lengths
+    observed = np.concatenate([[-1], np.flatnonzero(np.isfinite(series.values))])
+    last = observed[np.searchsorted(observed, series.offsets[1:]) - 1]  # before the end of each series
+    return np.asarray(np.maximum(last - series.offsets[:-1] + 1, 0))
 
 
 def _last_origins(end: int, horizon: int, count: int, min_history: int) -> tuple[int, ...]:
@@ -129,7 +126,9 @@ class HistorySlicer:
     @cached_property
     def _observed(self) -> Array:
         """How many values are observed before each point, (points + 1,)."""
-        return np.concatenate([[0], np.cumsum(np.isfinite(self._series.values))])
+        counts = np.zeros(len(self._series.values) + 1, np.int32)
+        np.cumsum(np.isfinite(self._series.values), out=counts[1:])
+        return counts
 
     def usable_origins(self, origins: Iterable[tuple[int, int, int | None]]) -> Array:
         """The triples (series, origin, limit) whose history has an observed value, (n, 3) int64.

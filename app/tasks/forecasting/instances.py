@@ -1,5 +1,9 @@
 """The series of a data set as forecast requests, for batch predictions."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 
 from app.arrays import Array
@@ -16,13 +20,27 @@ from app.tasks.forecasting.prediction.covariates import Cell, CovariateValues
 from app.tasks.forecasting.series import SeriesSet
 from app.typedefs import Json
 
+BLOCK_SERIES = 256  # whose starts and ends are found together
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some series up to their last observed values, as requests have them, a list entry each."""
+
+    rows: range  # of the data set
+    firsts: list[int]  # points of the flat arrays
+    ends: list[int]
+    ordinals: list[int]  # of the first points
+    phases: list[int]
+    starts: Sequence[str | int]
+
 
 class ForecastingInstanceView:
     """Item `i` is series `i` up to its last observed value, with the covariates of its rows beyond it.
 
-    The flat arrays are only read when an item is accessed, so they may be memory-mapped. An item leaves out
-    the steps before the model's history and the columns the model does not know; without rows beyond the last
-    value it has no future covariates.
+    The flat arrays are only read when an item is accessed, so they may be memory-mapped; in their order items
+    are read fastest. An item leaves out the steps before the model's history and the columns the model does
+    not know; without rows beyond the last value it has no future covariates.
     """
 
     def __init__(self, series: SeriesSet, state: Json) -> None:
@@ -32,20 +50,23 @@ class ForecastingInstanceView:
         self._past = _common_columns(series.covariate_names, state["past"] + state["future"])
         self._future = _common_columns(series.covariate_names, state["future"])
         self._static = _common_columns(series.static_names, state["static"] + state["past"] + state["future"])
+        self._block = _Block(range(0), [], [], [], [], [])
 
     def __len__(self) -> int:
         return len(self._series.ids)
 
     def __getitem__(self, index: int) -> ForecastingInstance:
-        series, (start, stop) = self._series, self._bounds(index)
-        observed = np.flatnonzero(np.isfinite(series.values[start:stop]))
-        end = start + int(observed[-1]) + 1 if len(observed) else stop
-        first = max(start, end - self._max_points)
-        ordinal = int(series.starts[index]) + first - start
-        phase = int(series.phases[index]) if len(series.phases) else 0
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        block = self._block
+        if index not in block.rows:
+            block = self._block = self._read_block(index - index % BLOCK_SERIES)
+        row = index - block.rows.start
+        series, stop = self._series, int(self._series.offsets[index + 1])
+        first, end = block.firsts[row], block.ends[row]
         return StoredInstance(
             values=series.values[first:end].tolist(),
-            start=self._frequency.stamps(ordinal, 1, phase)[0],
+            start=block.starts[row],
             freq=series.freq,
             item_id=str(series.ids[index]),
             past=self._covariates(self._past, first, end),
@@ -53,12 +74,20 @@ class ForecastingInstanceView:
             if end < stop
             else {},
             static=self._static_levels(index),
-        ).dated(ordinal, phase)
+        ).dated(block.ordinals[row], block.phases[row])
 
-    def _bounds(self, index: int) -> tuple[int, int]:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return int(self._series.offsets[index]), int(self._series.offsets[index + 1])
+    def _read_block(self, begin: int) -> "_Block":
+        """Where the series from `begin` on start and end; time stamps are written for all of them at once."""
+        series, rows = self._series, range(begin, min(begin + BLOCK_SERIES, len(self)))
+        bounds = series.offsets[begin : rows.stop + 1].tolist()
+        pairs = list(pairwise(bounds))
+        ends = [_observed_end(series.values, start, stop) for start, stop in pairs]
+        firsts = [max(start, end - self._max_points) for (start, _), end in zip(pairs, ends, strict=True)]
+        skipped = [first - start for first, start in zip(firsts, bounds, strict=False)]
+        ordinals = (series.starts[begin : rows.stop] + np.array(skipped)).tolist()
+        phases = series.phases[begin : rows.stop].tolist() if len(series.phases) else [0] * len(rows)
+        starts = [stamp for (stamp,) in self._frequency.stamps_of(ordinals, 1, phases)]
+        return _Block(rows, firsts, ends, ordinals, phases, starts)
 
     def _covariates(self, columns: dict[str, int], first: int, end: int) -> dict[str, CovariateValues]:
         rows = self._series.covariates[first:end]  # (points, covariates)
@@ -71,6 +100,14 @@ class ForecastingInstanceView:
         return {
             name: levels[self._static[name]][code] if code >= 0 else None for name, code in by_name.items()
         }
+
+
+def _observed_end(values: Array, start: int, stop: int) -> int:
+    """The end of the points from `start` to `stop` without the missing ones behind the last value, if any."""
+    if stop == start or np.isfinite(values[stop - 1]):
+        return stop
+    observed = np.flatnonzero(np.isfinite(values[start:stop]))
+    return start + int(observed[-1]) + 1 if len(observed) else stop
 
 
 def _common_columns(names: list[str], specs: list[Json]) -> dict[str, int]:

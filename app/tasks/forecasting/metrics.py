@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.arrays import Array
+from app.tasks.forecasting.panels.rows import end_aligned, row_sums
 from app.tasks.forecasting.panels.transforms import MIN_SCALE
 
 
@@ -17,47 +18,69 @@ def smape_points(actual: Array, forecast: Array) -> Array:
 
 
 def naive_errors(values: Array, season: int) -> Array:
-    """y_t - y_{t-season} for each pair of observed values, (pairs,)."""
-    if len(values) <= season:
-        return np.zeros(0)
-    change = values[season:] - values[:-season]
-    return np.asarray(change[np.isfinite(change)])
+    """y_t - y_{t-season} of rows (rows, time), (rows, pairs); NaN where either value is missing."""
+    return np.asarray(values[:, season:] - values[:, : max(values.shape[1] - season, 0)])
 
 
-def naive_scale(values: Array, season: int) -> float:
-    """In-sample mean absolute error of the seasonal naive forecast, the denominator of MASE.
+def naive_scales(values: Array, season: int) -> Array:
+    """In-sample mean absolute error of the seasonal naive forecast, the denominator of MASE, (rows,).
 
-    A series shorter than its season is measured at lag 1; without any pair of values the result is 0.
-    Hyndman & Koehler (2006), "Another look at measures of forecast accuracy".
+    A row (rows, time) without a pair of values at its season is measured at lag 1; without any the result is
+    0. Hyndman & Koehler (2006), "Another look at measures of forecast accuracy".
     """
+    scales, rest = np.zeros(len(values)), np.arange(len(values))
     for lag in (season, 1):
-        errors = naive_errors(values, lag)
-        if len(errors):
-            return float(np.abs(errors).mean())
-    return 0.0
+        errors = naive_errors(values[rest], lag)
+        known = np.isfinite(errors)
+        counts = known.sum(axis=1)
+        if errors.shape[1]:
+            sums = row_sums(np.where(known, np.abs(errors), 0.0))
+            scales[rest] = np.where(counts > 0, sums / np.maximum(counts, 1), 0.0)
+        rest = rest[counts == 0]
+    return scales
+
+
+def naive_spread(values: Array, season: int, quantiles: Sequence[float]) -> Array:
+    """Quantiles of the errors of the seasonal naive forecast in rows (rows, time), (rows, quantiles).
+
+    0 for a row without any pair of values.
+    """
+    errors = np.sort(naive_errors(values, season), axis=1)  # NaN at the end
+    counts = np.isfinite(errors).sum(axis=1)[:, None]
+    if not errors.shape[1]:
+        return np.zeros((len(values), len(quantiles)))
+    position = np.asarray(quantiles) * np.maximum(counts - 1, 0)  # (rows, quantiles)
+    lower = np.floor(position).astype(np.int64)
+    upper = np.minimum(lower + 1, np.maximum(counts - 1, 0))
+    below, above = (np.take_along_axis(errors, index, axis=1) for index in (lower, upper))
+    return np.where(counts > 0, below + (position - lower) * (above - below), 0.0)
 
 
 def seasonal_naive(values: Array, season: int, horizon: int) -> Array:
-    """Forecast (horizon,) that repeats the last observed season.
+    """Forecasts (rows, horizon) that repeat the last observed season of rows (rows, time).
 
     A phase of the season that was never observed takes the last observed value; without any it is 0.
     """
-    observed = np.flatnonzero(np.isfinite(values))
-    if not len(observed):
-        return np.zeros(horizon)
-    forecast = np.full(horizon, values[observed[-1]])
-    phase = (len(values) + np.arange(horizon)) % season  # (horizon,)
-    latest = np.full(season, -1)
-    latest[observed % season] = observed  # ascending, so the last observation of a phase stays
-    source = latest[phase]
-    return np.asarray(np.where(source >= 0, values[np.maximum(source, 0)], forecast))
+    rows, time = values.shape
+    padded = np.full((rows, -(-max(time, 1) // season) * season), np.nan)
+    padded[:, padded.shape[1] - time :] = values
+    by_phase = padded.reshape(rows, -1, season)  # (rows, cycles, season)
+    last, latest = (_last_observed(one, axis=1) for one in (padded, by_phase))
+    phases = np.where(np.isfinite(latest), latest, np.nan_to_num(last, nan=0.0)[:, None])  # (rows, season)
+    return np.asarray(phases[:, np.arange(horizon) % season])
+
+
+def _last_observed(values: Array, axis: int) -> Array:
+    """The last entry along an axis that is finite, NaN where none is."""
+    newest = values.shape[axis] - 1 - np.isfinite(np.flip(values, axis)).argmax(axis=axis, keepdims=True)
+    return np.asarray(np.take_along_axis(values, newest, axis=axis).squeeze(axis))
 
 
 def pinball_loss(actual: Array, forecasts: Array, quantiles: Sequence[float]) -> Array:
-    """Quantile loss of each point (horizon,), averaged over quantiles; forecasts (horizon, quantiles)."""
-    error = actual[:, None] - forecasts  # (horizon, quantiles)
+    """Quantile loss of each point (…,), averaged over quantiles; forecasts (…, quantiles)."""
+    error = actual[..., None] - forecasts  # (…, quantiles)
     levels = np.asarray(quantiles)
-    return np.asarray(np.maximum(levels * error, (levels - 1) * error).mean(axis=1))
+    return np.asarray(np.maximum(levels * error, (levels - 1) * error).mean(axis=-1))
 
 
 def best_season(series: Sequence[Array], seasons: Sequence[int]) -> int:
@@ -68,11 +91,12 @@ def best_season(series: Sequence[Array], seasons: Sequence[int]) -> int:
     usable = [s for s in seasons if any(len(values) > 2 * s for values in series)]
     if len(usable) < 2:
         return usable[0] if usable else (min(seasons) if seasons else 1)
-    scores = []
-    for season in usable:
-        pairs = [(naive_scale(v, season), naive_scale(v, 1)) for v in series if len(v) > 2 * max(usable)]
-        ratios = [at_season / at_one for at_season, at_one in pairs if at_one > 0]
-        scores.append(float(np.mean(ratios)) if ratios else np.inf)
+    ratios: dict[int, list[Array]] = {season: [] for season in usable}
+    for _, values in end_aligned([values for values in series if len(values) > 2 * max(usable)]):
+        at_one = naive_scales(values, 1)
+        for season, parts in ratios.items():
+            parts.append(naive_scales(values, season)[at_one > 0] / at_one[at_one > 0])
+    scores = [np.concatenate(parts).mean() if any(map(len, parts)) else np.inf for parts in ratios.values()]
     return usable[int(np.argmin(scores))]
 
 
@@ -82,24 +106,27 @@ class ForecastScores:
     def __init__(self, quantiles: Sequence[float]) -> None:
         self._quantiles = list(quantiles)
         self._smape: list[Array] = []
-        self._mase: list[float] = []
-        self._pinball: list[float] = []
+        self._mase: list[Array] = []
+        self._pinball: list[Array] = []
         self._covered: list[Array] = []
 
-    def add(self, actual: Array, point: Array, quantiles: Array, scale: float) -> None:
-        """Add one forecast: actual and point (horizon,), quantiles (horizon, quantiles), the scale of MASE.
+    def add(self, actual: Array, point: Array, quantiles: Array, scales: Array) -> None:
+        """Add forecasts: actual and point (rows, horizon), quantiles (rows, horizon, quantiles).
 
-        A scale too small to divide by leaves the forecast out of MASE and pinball.
+        NaN is unknown. `scales` (rows,) are those of MASE; one too small to divide by leaves its forecast out
+        of MASE and pinball.
         """
         observed = np.isfinite(actual)
-        if not observed.any():
-            return
-        actual, point, quantiles = actual[observed], point[observed], quantiles[observed]
-        self._smape.append(smape_points(actual, point))
-        self._covered.append((actual >= quantiles[:, 0]) & (actual <= quantiles[:, -1]))
-        if scale > MIN_SCALE:
-            self._mase.append(float(np.abs(actual - point).mean()) / scale)
-            self._pinball.append(float(pinball_loss(actual, quantiles, self._quantiles).mean()) / scale)
+        self._smape.append(smape_points(actual[observed], point[observed]))
+        covered = (actual >= quantiles[..., 0]) & (actual <= quantiles[..., -1])
+        self._covered.append(covered[observed])
+        counts = observed.sum(axis=1)
+        rows = np.flatnonzero((counts > 0) & (scales > MIN_SCALE))
+        known, units = observed[rows], counts[rows] * scales[rows]
+        actual, point, quantiles = np.where(known, actual[rows], 0.0), point[rows], quantiles[rows]
+        self._mase.append(row_sums(np.where(known, np.abs(actual - point), 0.0)) / units)
+        losses = pinball_loss(actual, quantiles, self._quantiles)
+        self._pinball.append(row_sums(np.where(known, losses, 0.0)) / units)
 
     def result(self) -> dict[str, float]:
         """Means over all forecasts.
@@ -107,11 +134,11 @@ class ForecastScores:
         Points have a sMAPE in percent and a coverage by the outermost quantiles; forecasts have a MASE and a
         scaled pinball loss.
         """
-        means: dict[str, float] = {}
-        if self._smape:
-            means["smape"] = float(np.concatenate(self._smape).mean())
-            means["coverage"] = float(np.concatenate(self._covered).mean())
-        if self._mase:
-            means["mase"] = float(np.mean(self._mase))
-            means["pinball"] = float(np.mean(self._pinball))
-        return {name: round(value, 6) for name, value in means.items()}
+        parts = {
+            "smape": self._smape,
+            "coverage": self._covered,
+            "mase": self._mase,
+            "pinball": self._pinball,
+        }
+        joint = {name: np.concatenate(part) for name, part in parts.items() if any(map(len, part))}
+        return {name: round(float(values.mean()), 6) for name, values in joint.items()}

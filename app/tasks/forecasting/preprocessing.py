@@ -7,9 +7,10 @@ import numpy as np
 from app.arrays import Array
 from app.errors import Invalid
 from app.tasks.forecasting.frequency import Frequency
-from app.tasks.forecasting.metrics import best_season, naive_scale
+from app.tasks.forecasting.metrics import best_season, naive_scales
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.panels.panel import Panel
+from app.tasks.forecasting.panels.rows import joined
 from app.tasks.forecasting.panels.transforms import choose_transform_kind, choose_transforms
 from app.tasks.forecasting.prediction.still import fit_still
 from app.tasks.forecasting.series import SeriesSet
@@ -68,7 +69,7 @@ def fit_preprocessing(series: SeriesSet, ends: Sequence[int], options: Forecasti
         "history": max(MAX_HISTORY_SEASONS * longest, context + max(window, longest) + horizon),
         "cycles": frequency.calendar_width,
         **INITIAL_SCALE,
-        "non_negative": not any(bool((values < 0).any()) for values in train),
+        "non_negative": not any(bool((values < 0).any()) for values, _ in joined(train)),
         "counts": are_counts(train),
         "still": fit_still(train, horizon),
     }
@@ -83,10 +84,12 @@ def usual_phases(series: SeriesSet) -> list[int]:
 
 def are_counts(train: Sequence[Array]) -> bool:
     """Whether all values are non-negative integers with zeros among them; then quantiles are integers too."""
-    whole = all(
-        bool((((values >= 0) & (values == np.floor(values))) | np.isnan(values)).all()) for values in train
-    )
-    return whole and any(bool((values == 0).any()) for values in train)
+    has_zeros = False
+    for values, _ in joined(train):
+        if not (((values >= 0) & (values == np.floor(values))) | np.isnan(values)).all():
+            return False
+        has_zeros = has_zeros or bool((values == 0).any())
+    return has_zeros
 
 
 def choose_base_seasons(
@@ -102,9 +105,9 @@ def choose_base_seasons(
     better = []
     for values in train[:MAX_SAMPLED_SERIES] if usable else []:
         if len(values) >= 2 * usable[0]:
-            z = choose_transforms(values[None], transform).forward(values[None])[0]
-            level_errors = [naive_scale(z, lead) for lead in (1, (horizon + 1) // 2, horizon)]
-            better.append(naive_scale(z, usable[0]) < np.mean(level_errors))
+            z = choose_transforms(values[None], transform).forward(values[None])
+            level_errors = [naive_scales(z, lead) for lead in (1, (horizon + 1) // 2, horizon)]
+            better.append(naive_scales(z, usable[0]) < np.mean(level_errors))
     return usable if better and np.mean(better) > 0.5 else []
 
 

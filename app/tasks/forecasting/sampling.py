@@ -1,6 +1,6 @@
 """Training windows and forecast origins, gathered as batches from flat arrays."""
 
-from functools import cached_property
+from collections.abc import Callable
 
 import numpy as np
 
@@ -23,14 +23,29 @@ GOLDEN_RATIO = 0.6180339887
 SCALE_WEIGHT_POWER = 0.5  # exponent of a position's scale in the weight of its errors
 
 
+class LatestPanel:
+    """The panel of the split that was read last: a training that goes on to another needs the one no more."""
+
+    def __init__(self) -> None:
+        self._owner: object = None
+        self._panel: Panel | None = None
+
+    def of(self, owner: object, build: Callable[[], Panel]) -> Panel:
+        """The panel of `owner`, which `build` makes if it is not there."""
+        if self._panel is None or self._owner is not owner:
+            self._owner, self._panel = owner, None  # never two of them in memory
+            self._panel = build()
+        return self._panel
+
+
 class TrainingWindows:
     """Training examples: each series equally often, and a random window of it each time.
 
     A share of the windows is from histories too short to show their season, as some requests are.
     """
 
-    def __init__(self, state: Json, slicer: HistorySlicer, origins: Array) -> None:
-        self._state, self._slicer = state, slicer
+    def __init__(self, state: Json, slicer: HistorySlicer, origins: Array, latest: LatestPanel) -> None:
+        self._state, self._slicer, self._latest = state, slicer, latest
         self._origins = origins  # (histories, 3) those of a series one after the other
         self._firsts = np.flatnonzero(np.diff(origins[:, 0], prepend=-1))  # (series,) first history
         self._counts = np.diff(self._firsts, append=len(origins))  # (series,) histories
@@ -43,23 +58,22 @@ class TrainingWindows:
         """The latest history of each of the first series, at most `count`."""
         return self._slicer.histories(self._origins[self._firsts[:count]])
 
-    @cached_property
-    def _panel(self) -> Panel:
+    def _build_panel(self) -> Panel:
+        """All histories, and then the short ones."""
         histories = self._slicer.histories(self._origins)
         short = short_histories(self._state, histories, self._firsts, self._counts)
-        self._short_count = len(short)
         return build_panel(self._state, Frequency.parse(self._state["freq"]), histories.join(short))
 
     def gather(self, rows: Array, rng: "np.random.Generator | None") -> BatchArrays:
         """Gather one window for each row: a random one with `rng`, else the last one with all its inputs."""
-        state, panel, series = self._state, self._panel, self._series[rows]
+        state, series = self._state, self._series[rows]
+        panel = self._latest.of(self, self._build_panel)
         picked, dropout, shift = self._firsts[series], None, np.zeros(len(rows))
         if rng is not None:
             picked = picked + rng.integers(0, self._counts[series])
-            short = int(self._counts.sum()) + rng.integers(0, max(self._short_count, 1), len(rows))
-            picked = np.where(
-                rng.random(len(rows)) < SHORT_HISTORY_SHARE * bool(self._short_count), short, picked
-            )
+            short_count = len(panel.lengths) - len(self._origins)
+            short = len(self._origins) + rng.integers(0, max(short_count, 1), len(rows))
+            picked = np.where(rng.random(len(rows)) < SHORT_HISTORY_SHARE * bool(short_count), short, picked)
             dropout = InputDropout(*(rng.random((4, len(rows))) < INPUT_DROPOUT))
             shift = rng.random(len(rows))
         lengths = np.minimum(self.lengths[rows], panel.lengths[picked])
@@ -89,9 +103,8 @@ def short_histories(state: Json, histories: Histories, firsts: Array, counts: Ar
 class ForecastOrigins:
     """Examples to evaluate: one for each series and origin, with the loss at the origin only."""
 
-    def __init__(self, state: Json, slicer: HistorySlicer, origins: Array) -> None:
-        self._state = state
-        self._slicer = slicer
+    def __init__(self, state: Json, slicer: HistorySlicer, origins: Array, latest: LatestPanel) -> None:
+        self._state, self._slicer, self._latest = state, slicer, latest
         self._origins = origins  # (examples, 3): series, origin, limit of known targets
         self.lengths: Array = np.minimum(origins[:, 1], state["context"])
 
@@ -106,15 +119,14 @@ class ForecastOrigins:
 
     def gather(self, rows: Array, _: "np.random.Generator | None") -> BatchArrays:
         """Gather the steps before each origin; nothing is random."""
-        state, lengths, panel = self._state, self.lengths[rows], self._panel
+        state, lengths, panel = self._state, self.lengths[rows], self._latest.of(self, self._build_panel)
         first = panel.lengths[rows] - lengths
         inputs = gather_inputs(state, panel, rows, first, int(lengths.max()))
         targets, weights = gather_targets(state, panel, rows, first, lengths, SCALE_WEIGHT_POWER)
         weights[np.arange(weights.shape[1]) < lengths[:, None] - 1] = 0
         return inputs, lengths, targets, weights
 
-    @cached_property
-    def _panel(self) -> Panel:
+    def _build_panel(self) -> Panel:
         histories = self._slicer.histories(self._origins)
         frequency = Frequency.parse(self._state["freq"])
         return build_panel(self._state, frequency, histories, receptive_field(self._state))

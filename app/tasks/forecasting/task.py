@@ -27,7 +27,7 @@ from app.tasks.forecasting.inference import (
     encode_instances,
 )
 from app.tasks.forecasting.instances import ForecastingInstanceView, check_dataset
-from app.tasks.forecasting.metrics import ForecastScores, naive_errors, naive_scale, seasonal_naive
+from app.tasks.forecasting.metrics import ForecastScores, naive_scales, naive_spread, seasonal_naive
 from app.tasks.forecasting.options import (
     EXAMPLE_INSTANCE,
     ForecastingOptions,
@@ -36,6 +36,7 @@ from app.tasks.forecasting.options import (
 )
 from app.tasks.forecasting.panels.histories import Histories
 from app.tasks.forecasting.panels.panel import build_panel, normalized_chunks
+from app.tasks.forecasting.panels.rows import end_aligned
 from app.tasks.forecasting.prediction.answers import (
     build_predictions,
     forecast_mean_terms,
@@ -56,7 +57,7 @@ from app.tasks.forecasting.reading.instances import read_instances
 from app.tasks.forecasting.reading.preview import ForecastingPreviewRow, preview_series
 from app.tasks.forecasting.reading.summary import untrainable
 from app.tasks.forecasting.reading.table import read_series
-from app.tasks.forecasting.sampling import ForecastOrigins, TrainingWindows
+from app.tasks.forecasting.sampling import ForecastOrigins, LatestPanel, TrainingWindows
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.workload import workload
 from app.tasks.preview import PreviewRows
@@ -168,7 +169,9 @@ class Forecasting:
         refit = slicer.training_origins((p.series, p.refit_end) for p in points)
         if not len(train):
             raise Invalid(NOTHING_OBSERVED)
-        sample = TrainingWindows(state, slicer, train).sample(MAX_SAMPLED_SERIES)
+        of_training, of_origins = LatestPanel(), LatestPanel()
+        windows = TrainingWindows(state, slicer, train, of_training)
+        sample = windows.sample(MAX_SAMPLED_SERIES)
         state.update(fit_scale(build_panel(state, frequency, sample)))
         valid = slicer.usable_origins((p.series, origin, p.refit_end) for p in points for origin in p.valid)
         test = slicer.usable_origins((p.series, origin, None) for p in points for origin in p.test)
@@ -178,10 +181,12 @@ class Forecasting:
             output=Output.QUANTILES,
             features=input_width(state),
             outputs=options.horizon * len(state["quantiles"]),
-            train=ForecastingSplit(TrainingWindows(state, slicer, train)),
-            valid=ForecastingSplit(ForecastOrigins(state, slicer, valid)),
-            test=ForecastingSplit(ForecastOrigins(state, slicer, test)),
-            refit=ForecastingSplit(TrainingWindows(state, slicer, refit)) if options.refit else None,
+            train=ForecastingSplit(windows),
+            valid=ForecastingSplit(ForecastOrigins(state, slicer, valid, of_origins)),
+            test=ForecastingSplit(ForecastOrigins(state, slicer, test, of_origins)),
+            refit=ForecastingSplit(TrainingWindows(state, slicer, refit, of_training))
+            if options.refit
+            else None,
             network={"quantiles": state["quantiles"]},
             warnings=[] if len(valid) else [NO_VALIDATION],
         )
@@ -242,14 +247,13 @@ class Forecasting:
             quantiles = round_counts(terms, exact)  # (rows, horizon, quantiles)
             medians = quantiles[..., state["quantiles"].index(0.5)]
             targets = histories.targets(horizon)
-            for index, row in enumerate(part.tolist()):
-                past = origins.values_before(row)
-                scale = naive_scale(past, season)
-                network.add(targets[index], medians[index], quantiles[index], scale)
-                point = seasonal_naive(past, season, horizon)  # (horizon,)
-                errors = naive_errors(past, season)
-                spread = np.quantile(errors, state["quantiles"]) if len(errors) else np.zeros(exact.shape[2])
-                naive.add(targets[index], point, point[:, None] + spread, scale)
+            pasts = [origins.values_before(row) for row in part.tolist()]
+            for rows, past in end_aligned(pasts):
+                scales = naive_scales(past, season)
+                network.add(targets[rows], medians[rows], quantiles[rows], scales)
+                point = seasonal_naive(past, season, horizon)  # (rows, horizon)
+                spread = naive_spread(past, season, state["quantiles"])  # (rows, quantiles)
+                naive.add(targets[rows], point, point[..., None] + spread[:, None], scales)
         return network.result(), naive.result()
 
 

@@ -411,5 +411,8 @@ def test_a_job_is_described_in_a_few_words() -> None:
         job = running | {"progress": progress | stage, "training": {"ensemble": 3}}
         assert describe_job(job).startswith(words + ", loss 0.127")
         assert log_key(job) != log_key(running)
+    for phase, words in (("prepare", "preparing the data"), ("evaluate", "evaluating")):
+        job = {"status": "running", "progress": {"fraction": 0.0, "phase": phase}, "metrics": None}
+        assert describe_job(job) == words
     assert describe_job({"status": "paused"}) == "paused"
     assert follow_job([running, {"status": "failed"}], notes(), "demand") == {"status": "failed"}

@@ -303,7 +303,7 @@ def test_a_training_runs_on_the_worker_s_device_and_is_forked_on_a_processor(
     assert work.prepare(tmp_path / "prepared", report=lambda _: None)["spec"]["training"] == {
         "device": chosen
     }
-    assert (work.preloaded is not None) == (chosen == "cpu")
+    assert work.is_forked == (chosen == "cpu")
 
 
 @on_sqlite

@@ -17,6 +17,8 @@ def main() -> None:
         match line.strip():
             case "raise":
                 raise ValueError("as told")
+            case "modules":
+                answer([name for name in sys.modules if name.startswith("tests.workers.process.")])
             case "wait for ever":
                 signal.pause()
             case other:

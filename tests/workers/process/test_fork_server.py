@@ -26,7 +26,7 @@ child.wait()
 
 @pytest.fixture
 def server() -> Iterator[ForkServer]:
-    made = ForkServer(PROGRAM, ["tests.workers.process.test_fork_server"])
+    made = ForkServer(PROGRAM, ["tests.workers.process.test_fork_server"], ["tests.workers.process.beside"])
     yield made
     made.stop()
 
@@ -61,6 +61,17 @@ def test_children_are_forked_from_what_was_imported_once(server: ForkServer) -> 
     assert identities[0]["pid"] != identities[1]["pid"]
     assert {one["imported_by"] for one in identities} == {identities[0]["parent"]}
     assert all(one["group"] == one["pid"] for one in identities)
+
+
+def test_what_is_imported_beside_the_first_child_is_there_for_the_second(server: ForkServer) -> None:
+    modules = []
+    for _ in range(2):
+        with launched(server) as child:
+            read_identity(child)
+            print("modules", file=child.stdin, flush=True)
+            modules.append(set(json.loads(child.stdout.readline())))
+    before, beside = "tests.workers.process.test_fork_server", "tests.workers.process.beside"
+    assert [[name in seen for name in (before, beside)] for seen in modules] == [[True, False], [True, True]]
 
 
 def test_the_end_of_its_output_shows_that_a_child_ended(server: ForkServer) -> None:

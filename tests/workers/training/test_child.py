@@ -65,7 +65,7 @@ def test_a_disk_too_full_for_the_log_is_a_message_and_not_a_crash(tmp_path: Path
             timeout=60,
             check=False,
         )
-    assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == ["failed"]
+    assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == ["progress", "failed"]
 
 
 def test_missing_data_is_a_message_and_not_a_crash(tmp_path: Path) -> None:

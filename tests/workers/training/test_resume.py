@@ -54,6 +54,7 @@ def run(
     seconds: float = 0.0,
     *,
     carried: bool = False,
+    valid: Sums | None = None,
 ) -> tuple[FitResult, Member, list[Json]]:
     """One fit, or what is left of it; stopped after a number of its own steps."""
     torch.set_num_threads(1)
@@ -67,7 +68,7 @@ def run(
     if directory is not None:
         saver = Checkpointer(directory, seconds, told.append)
         keep = CheckpointConfig(saver, {"phase": "fit"}, {}, 0, None if resume is None else read(resume))
-    model, examples, held_out = network(cell), Sums(), Sums(20)
+    model, examples, held_out = network(cell), Sums(), valid or Sums(20)
     examples.carried = held_out.carried = carried
     found = fit(
         model,
@@ -98,6 +99,15 @@ def alike(found: FitResult) -> FitResult:
 
 def newest(directory: Path) -> Path:
     return max(directory.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("step", [2, 9])
+def test_an_untrained_network_that_is_best_is_so_after_an_interruption_too(step: int, tmp_path: Path) -> None:
+    worse = Sums(20, sign=-1.0)  # on which the loss only rises
+    run(tmp_path, stop_at=step, seconds=NEVER, valid=worse)
+    found, model, _ = run(tmp_path, resume=newest(tmp_path), seconds=NEVER, valid=worse)
+    assert (found.best_epoch, found.best_step) == (0, 0)
+    assert same(model, network())
 
 
 @pytest.mark.parametrize("cell", CELLS)

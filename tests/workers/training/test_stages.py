@@ -25,7 +25,7 @@ from workers.training.checkpointer import Checkpointer
 from workers.training.fit import FitResult
 from workers.training.pipeline import best_epochs
 from workers.training.run import train
-from workers.training.stages import StageProgress, StageResults, TrainingResult, TrainSpec
+from workers.training.stages import EVALUATE, StageProgress, StageResults, TrainingResult, TrainSpec
 
 
 def spec(task: str, summary: Json, options: Json, network: Json, training: Json) -> TrainSpec:
@@ -166,6 +166,9 @@ def test_progress_never_goes_back_when_a_stage_ends_early() -> None:
             progress.expect(1, 60)
             progress.expect(2, 60)
         progress({"type": "progress", "stage": stage, "step": step, "steps": steps, **figures})
+        if step == 60 and stage == 1:
+            progress.announce(EVALUATE, 2)
+            assert told[-1] == {"type": "progress", "fraction": 0.5, "phase": "evaluate"}
     fractions = [event["fraction"] for event in told]
     assert fractions == sorted(fractions)
     assert fractions[0] == 0.25

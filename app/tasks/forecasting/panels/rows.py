@@ -3,9 +3,49 @@
 Sums go from left to right: numpy's own sum adds in an order that depends on how long the padding is.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
-from app.arrays import Array
+from app.arrays import Array, Ints
+
+MAX_JOINED_POINTS = 1 << 18  # of series that are looked at together: the arrays stay small
+
+
+def joined(series: Sequence[Array]) -> Iterator[tuple[Array, Ints]]:
+    """Series (time,) end to end in groups: values (points,), and where each series begins that has some."""
+    group, points = list[Array](), 0
+    for values in [one for one in series if len(one)]:
+        if group and points + len(values) > MAX_JOINED_POINTS:
+            yield _end_to_end(group)
+            group, points = [], 0
+        group.append(values)
+        points += len(values)
+    if group:
+        yield _end_to_end(group)
+
+
+def _end_to_end(group: Sequence[Array]) -> tuple[Array, Ints]:
+    ends = np.cumsum([len(values) for values in group])
+    return np.concatenate(group), np.concatenate([[0], ends[:-1]])
+
+
+def end_aligned(series: Sequence[Array]) -> Iterator[tuple[Ints, Array]]:
+    """Series (time,) of similar lengths together: their indices (rows,), and the values (rows, time).
+
+    Each row ends with the last value of its series; before its first there is NaN.
+    """
+    lengths = np.array([len(values) for values in series], np.int64)
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        part = order[start : start + max(1, MAX_JOINED_POINTS // max(int(lengths[order[start]]), 1))]
+        part = part[: max(1, MAX_JOINED_POINTS // max(int(lengths[part[-1]]), 1))]  # the last is the longest
+        padded = np.full((len(part), int(lengths[part[-1]])), np.nan)
+        for row, index in zip(padded, part.tolist(), strict=True):
+            row[len(row) - len(series[index]) :] = series[index]
+        yield part, padded
+        start += len(part)
 
 
 def windows(values: Array, width: int) -> Array:

@@ -1,11 +1,12 @@
 """The transforms that put values of any size on one scale: the logarithm, asinh, or plain division."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.arrays import Array
-from app.tasks.forecasting.panels.rows import row_sums
+from app.tasks.forecasting.panels.rows import joined, row_sums
 
 LOG, SIGNED, NONE = "log", "signed", "none"
 ASINH_STEEPNESS = 10.0  # asinh turns from linear to logarithmic at a tenth of the mean magnitude
@@ -72,12 +73,12 @@ def choose_transforms(values: Array, kind: str) -> Transforms:
     return Transforms(kind, is_log, np.where(is_log, 1.0, units))
 
 
-def choose_transform_kind(series: list[Array]) -> str:
+def choose_transform_kind(series: Sequence[Array]) -> str:
     """The transform of a model: logs for positive series, asinh for non-negative ones, otherwise none.
 
     The majority of the series decides, so that one unusual series does not change how all others are read.
     """
-    lows = np.array([np.fmin.reduce(values) for values in series])
+    lows = np.concatenate([np.fmin.reduceat(values, starts) for values, starts in joined(series)])
     lows = lows[np.isfinite(lows)]  # without the series that have no value
     if np.mean(lows > 0) > 0.5:
         return LOG

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.arrays import Array
+from app.arrays import Array, Ints
+from app.tasks.forecasting.panels.rows import joined
 from app.typedefs import Json
 
 MIN_STILL = 3  # equal values before a series counts as one that does not move
@@ -18,20 +19,36 @@ def fit_still(train: Sequence[Array], horizon: int) -> int:
     After so many, nearly no part moves within the horizon. Parts in stock that are rarely sold, or only in
     summer, need more zeros than measurements of which no two are the same.
     """
-    runs, stays = [np.zeros(0, np.int64)], [np.zeros(0, bool)]
-    for values in train:
-        observed = values[np.isfinite(values)]
-        moves = np.flatnonzero(observed[1:] != observed[:-1]) + 1
-        position = np.arange(len(observed) - 1)
-        last = np.concatenate([[0], moves])[np.searchsorted(moves, position, "right")]
-        following = np.append(moves, len(observed) + horizon)[np.searchsorted(moves, position, "right")]
-        runs.append(position - last + 1)
-        stays.append(following - position > horizon)
-    run, still = np.concatenate(runs), np.concatenate(stays)  # (points,) run up to a point, and what follows
-    total = np.bincount(run, minlength=MIN_STILL + 1)[::-1].cumsum()[::-1]  # of at least so many equal values
-    stayed = np.bincount(run, still, minlength=MIN_STILL + 1)[::-1].cumsum()[::-1]
+    size = max((len(values) for values in train), default=0) + MIN_STILL + 1
+    counts = np.zeros((2, size), np.int64)  # by the run up to a point: all points, and those that stay
+    for values, starts in joined(train):
+        run, stays = _runs(values, starts, horizon)
+        counts += [np.bincount(run, minlength=size), np.bincount(run[stays], minlength=size)]
+    longest = max(int(np.flatnonzero(counts[0]).max(initial=0)), MIN_STILL)
+    total, stayed = counts[:, longest::-1].cumsum(axis=1)[:, ::-1]  # of at least so many equal values
     enough = np.flatnonzero(stayed >= STILL_SHARE * total)
     return int(min((n for n in enough.tolist() if n >= MIN_STILL), default=len(total)))
+
+
+def _runs(values: Array, starts: Ints, horizon: int) -> tuple[Ints, Array]:
+    """How many equal values end at each observed point, and whether none moves within the horizon after it.
+
+    Of series that begin at `starts` of `values`, without their last points, which nothing follows.
+    """
+    owner = np.zeros(len(values), np.int64)
+    owner[starts[1:]] = 1
+    observed = np.isfinite(values)
+    owner, values = owner.cumsum()[observed], values[observed]
+    begins = np.ones(len(values) + 1, bool)  # a series, or the end
+    begins[1:-1] = owner[1:] != owner[:-1]
+    moves = begins.copy()  # what is not equal to the observed value before
+    moves[1:-1] |= values[1:] != values[:-1]
+    at = np.flatnonzero(moves)
+    sizes = np.diff(at)  # of each run
+    run = np.arange(len(values)) - np.repeat(at[:-1], sizes) + 1
+    following = np.repeat(np.where(begins[at[1:]], at[1:] + horizon, at[1:]), sizes)
+    inside = np.flatnonzero(~begins[1:])
+    return run[inside], following[inside] - inside > horizon
 
 
 def still_values(state: Json, history: Array, ascending: Array, counts: Array) -> Array:

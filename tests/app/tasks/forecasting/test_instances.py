@@ -21,7 +21,7 @@ from app.tasks.forecasting.inference import (
     ForecastingParameters,
     read_histories,
 )
-from app.tasks.forecasting.instances import ForecastingInstanceView, check_dataset
+from app.tasks.forecasting.instances import BLOCK_SERIES, ForecastingInstanceView, check_dataset
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
@@ -290,3 +290,27 @@ def test_long_starts_and_frequencies_of_requests_are_not_kept() -> None:
         assert tracemalloc.get_traced_memory()[0] < 2_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_an_instance_is_the_same_in_whatever_order_they_are_read() -> None:
+    """Series of all lengths, some with missing ends, one empty, over several blocks."""
+    rng = np.random.default_rng(5)
+    values = [rng.normal(size=length) for length in rng.integers(1, 40, 2 * BLOCK_SERIES + 30)]
+    for one in values[::3]:
+        one[-len(one) // 2 :] = NAN
+    values[7] = np.zeros(0)
+    starts = rng.integers(-400, 400, len(values))
+    series = replace(series_set(values), starts=starts, phases=rng.integers(0, 2, len(values)) * 3600)
+    model = {**state(series_set(waves(5, 60))), "history": 12}
+    view, shuffled = ForecastingInstanceView(series, model), ForecastingInstanceView(series, model)
+    in_order = [view[row] for row in range(len(view))]
+    for row in rng.permutation(len(values)).tolist():
+        found, wanted = shuffled[row], in_order[row]
+        np.testing.assert_array_equal(found.values, wanted.values)
+        assert (found.start, found.item_id) == (wanted.start, wanted.item_id)
+        observed = np.flatnonzero(np.isfinite(values[row]))
+        end = int(observed[-1]) + 1 if len(observed) else len(values[row])
+        first = max(0, end - 12)
+        np.testing.assert_array_equal(found.values, values[row][first:end])
+        stamps = Frequency.parse("D").stamps(int(starts[row]) + first, 1, int(series.phases[row]))
+        assert [found.start] == stamps

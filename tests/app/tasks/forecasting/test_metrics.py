@@ -4,7 +4,8 @@ import pytest
 from app.tasks.forecasting.metrics import (
     ForecastScores,
     best_season,
-    naive_scale,
+    naive_scales,
+    naive_spread,
     pinball_loss,
     seasonal_naive,
     smape_points,
@@ -23,10 +24,24 @@ def test_pinball_by_hand() -> None:
     np.testing.assert_allclose(losses, [(0.1 * 2 + 0.1 * 3) / 2])
 
 
-def test_naive_scale_by_hand() -> None:
-    assert naive_scale(np.array([1.0, 5.0, 2.0, NAN, 4.0]), 2) == pytest.approx((1 + 2) / 2)
-    assert naive_scale(np.array([1.0, 5.0]), 4) == 4.0  # too short: lag 1
-    assert naive_scale(np.array([1.0]), 1) == 0.0
+def test_naive_scales_by_hand() -> None:
+    rows = np.array([[1.0, 5.0, 2.0, NAN, 4.0], [NAN, NAN, NAN, 1.0, 5.0], [NAN, NAN, NAN, NAN, 1.0]])
+    np.testing.assert_allclose(naive_scales(rows, 2), [(1 + 2) / 2, 4.0, 0.0])  # the second at lag 1
+    np.testing.assert_allclose(naive_scales(rows, 5), [(4 + 3) / 2, 4.0, 0.0])
+    np.testing.assert_allclose(naive_scales(np.zeros((2, 0)), 3), [0.0, 0.0])
+
+
+@pytest.mark.parametrize("season", [1, 3, 50])
+def test_the_spread_is_in_quantiles_of_the_errors(season: int) -> None:
+    rng = np.random.default_rng(season)
+    rows = np.where(rng.random((20, 40)) < 0.3, NAN, rng.normal(size=(20, 40)))
+    rows[0] = NAN
+    spread = naive_spread(rows, season, [0.1, 0.5, 0.97])
+    for row, found in zip(rows, spread, strict=True):
+        errors = row[season:] - row[:-season]
+        errors = errors[np.isfinite(errors)]
+        wanted = np.quantile(errors, [0.1, 0.5, 0.97]) if len(errors) else np.zeros(3)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +54,10 @@ def test_naive_scale_by_hand() -> None:
     ],
 )
 def test_seasonal_naive(values: list[float], season: int, expected: list[float]) -> None:
-    assert seasonal_naive(np.array(values, float), season, 5).tolist() == expected
+    row = np.array(values, float)
+    assert seasonal_naive(row[None], season, 5).tolist() == [expected]
+    padded = np.stack([np.concatenate([np.full(3, NAN), row]), np.full(3 + len(row), NAN)])
+    assert seasonal_naive(padded, season, 5).tolist() == [expected, [0.0] * 5]
 
 
 def test_the_better_of_two_seasons() -> None:
@@ -52,7 +70,8 @@ def test_the_better_of_two_seasons() -> None:
 def test_scores_by_hand() -> None:
     scores = ForecastScores([0.1, 0.5, 0.9])
     actual, point = np.array([10.0, NAN, 20.0]), np.array([12.0, 1.0, 20.0])
-    scores.add(actual, point, np.stack([point - 1, point, point + 1], axis=1), 4.0)
+    quantiles = np.stack([point - 1, point, point + 1], axis=1)
+    scores.add(actual[None], point[None], quantiles[None], np.array([4.0]))
     metrics = scores.result()
     assert metrics["smape"] == pytest.approx((200 * 2 / 22 + 0) / 2, abs=1e-5)
     assert metrics["mase"] == pytest.approx(1 / 4)
@@ -63,14 +82,28 @@ def test_scores_by_hand() -> None:
 
 def test_a_metric_without_observed_points_is_left_out() -> None:
     scores = ForecastScores([0.5])
-    scores.add(np.array([NAN]), np.array([1.0]), np.ones((1, 1)), 1.0)
+    scores.add(np.array([[NAN]]), np.array([[1.0]]), np.ones((1, 1, 1)), np.array([1.0]))
     assert scores.result() == {}
-    scores.add(np.array([1.0]), np.array([1.0]), np.ones((1, 1)), 0.0)
+    scores.add(np.array([[1.0]]), np.array([[1.0]]), np.ones((1, 1, 1)), np.array([0.0]))
     assert set(scores.result()) == {"smape", "coverage"}
 
 
 def test_a_scale_too_small_to_divide_by_is_left_out() -> None:
     scores = ForecastScores([0.5])
-    scores.add(np.array([4.0]), np.array([1.0]), np.array([[1.0]]), 2.2e-308)
+    scores.add(np.array([[4.0]]), np.array([[1.0]]), np.array([[[1.0]]]), np.array([2.2e-308]))
     assert "mase" not in scores.result()
     assert np.isfinite(list(scores.result().values())).all()
+
+
+def test_forecasts_together_score_as_one_after_the_other() -> None:
+    rng = np.random.default_rng(2)
+    actual = np.where(rng.random((30, 6)) < 0.4, NAN, rng.normal(size=(30, 6)))
+    quantiles = np.sort(rng.normal(size=(30, 6, 3)), axis=2)
+    scales = rng.choice([0.0, 1.0, 3.0], 30)
+    together, single = ForecastScores([0.1, 0.5, 0.9]), ForecastScores([0.1, 0.5, 0.9])
+    together.add(actual, quantiles[..., 1], quantiles, scales)
+    for row in range(30):
+        part = slice(row, row + 1)
+        single.add(actual[part], quantiles[part, :, 1], quantiles[part], scales[part])
+    assert together.result() == pytest.approx(single.result(), abs=2e-6)
+    assert len(together.result()) == 4

@@ -1,4 +1,6 @@
+import gc
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -9,7 +11,13 @@ from app.arrays import Array
 from app.tasks.contract import Plan
 from app.tasks.forecasting.backtest import HistorySlicer, find_split_points
 from app.tasks.forecasting.options import ForecastingOptions
-from app.tasks.forecasting.sampling import MIN_SHORT_POINTS, ForecastOrigins, TrainingWindows, short_histories
+from app.tasks.forecasting.sampling import (
+    MIN_SHORT_POINTS,
+    ForecastOrigins,
+    LatestPanel,
+    TrainingWindows,
+    short_histories,
+)
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK, ForecastingSplit
 from tests.support.factories.series import series_set, waves
@@ -140,6 +148,20 @@ def test_training_reads_no_held_out_value(name: str) -> None:
         assert np.array_equal(first.weights, second.weights)
 
 
+def test_a_split_that_is_read_no_more_leaves_the_memory() -> None:
+    plan = planned(series_set(waves(6, 80)))
+    rows, rng = np.arange(4), np.random.default_rng(0)
+    pairs: list[tuple[Any, Any]] = [(plan.train, plan.refit), (plan.valid, plan.test)]
+    for split, following in pairs:
+        before = split.batch(rows, None)
+        panel = ref(split.source._latest._panel)
+        assert panel() is not None
+        following.batch(rows, rng)
+        gc.collect()
+        assert panel() is None
+        np.testing.assert_array_equal(split.batch(rows, None).inputs, before.inputs)
+
+
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_a_forecast_reads_nothing_from_its_origin_on(part: str) -> None:
     plan = PLANS["gaps"]
@@ -157,9 +179,9 @@ def test_a_forecast_reads_nothing_from_its_origin_on(part: str) -> None:
         rows = np.array(
             [k for k, p in enumerate(origins) if all(p[0] != q[0] or p[1] <= q[1] for q in origins)]
         )
-    changed = ForecastingSplit(ForecastOrigins(state, HistorySlicer(series, state), origins)).batch(
-        np.arange(len(origins)), None
-    )
+    changed = ForecastingSplit(
+        ForecastOrigins(state, HistorySlicer(series, state), origins, LatestPanel())
+    ).batch(np.arange(len(origins)), None)
     time = min(batch.inputs.shape[1], changed.inputs.shape[1])
     assert np.array_equal(batch.inputs[rows, :time], changed.inputs[rows, :time])
     last = batch.lengths[rows] - 1

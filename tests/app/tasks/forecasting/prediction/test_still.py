@@ -77,6 +77,33 @@ def test_how_many_equal_values_show_it_is_measured() -> None:
     assert fit_still([np.array([NAN, NAN])], HORIZON) == MIN_STILL
 
 
+def _plain_still(train: list[np.ndarray], horizon: int) -> int:
+    """The same, a point at a time."""
+    pairs = []
+    for values in train:
+        observed = values[np.isfinite(values)].tolist()
+        for point in range(len(observed) - 1):
+            run = next((n for n in range(point + 1) if observed[point - n] != observed[point]), point + 1)
+            following = observed[point + 1 : point + 1 + horizon]
+            pairs.append((run, all(value == observed[point] for value in following)))
+    for needed in range(MIN_STILL, max((run for run, _ in pairs), default=0) + 1):
+        stays = [stay for run, stay in pairs if run >= needed]
+        if sum(stays) >= 0.95 * len(stays):
+            return needed
+    return max(max((run for run, _ in pairs), default=0), MIN_STILL) + 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_runs_of_many_series_are_counted_as_one_after_the_other(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    train = [
+        np.where(rng.random(size) < 0.1, NAN, np.repeat(rng.integers(0, 2 + seed, size), 1 + seed)[:size])
+        for size in rng.integers(1, 60, 25)
+    ]
+    for horizon in (1, 5):
+        assert fit_still(train, horizon) == _plain_still(train, horizon)
+
+
 def test_a_season_of_zeros_is_no_dead_series() -> None:
     summers = np.where(np.arange(3 * 365) % 365 < 150, 0.0, 5.0 + np.arange(3 * 365) % 2)
     assert fit_still([summers], 1) == MIN_STILL

@@ -1,0 +1,1 @@
+"""How long a training takes to a given error on held-out values, beside other libraries."""

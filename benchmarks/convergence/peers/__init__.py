@@ -1,0 +1,1 @@
+"""Programs that train with other libraries, in an environment of their own."""

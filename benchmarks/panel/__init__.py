@@ -1,0 +1,1 @@
+"""A panel of many series through the service."""

@@ -1,0 +1,1 @@
+"""What a fork server imports while its first child runs."""
