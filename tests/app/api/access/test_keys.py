@@ -199,7 +199,7 @@ def test_stored_bytes_are_limited_by_key(guarded: Service) -> None:
     first = limited.upload(content)
     assert first.status_code == 201
     assert limited.http.get("/v1/me").json()["use"]["stored_bytes"] == len(content)
-    refused = limited.upload(monthly(series=6))
+    refused = limited.upload(content + b"\n")  # which alone would fit
     assert problem(refused, 429)["type"] == "/problems/limit-reached"
     assert len(limited.http.get("/v1/datasets").json()["data"]) == 1
     assert limited.http.delete(f"/v1/datasets/{first.json()['id']}").status_code == 204
