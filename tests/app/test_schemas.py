@@ -134,6 +134,7 @@ def job(**fields: Any) -> Job:
         "id": "job_1", "kind": "train", "status": Status.RUNNING, "task": "forecasting", "dataset_id": "ds_1",
         "model": "m", "network": {}, "training": {}, "options": {}, "job_metadata": {"team": "ops"},
         "attempt": 1, "crashes": 2, "owner": "worker_secret", "created_at": AT, "updated_at": AT,
+        "priority": 0,
     }  # fmt: skip
     return Job(**(known | fields))
 
@@ -147,8 +148,9 @@ def test_a_job_is_shown_as_the_contract_has_it() -> None:
     result = written(JobOut.of(job(started_at=AT)))
     assert list(result) == [
         "id", "object", "kind", "status", "task", "dataset", "model", "network", "training", "options",
-        "progress", "metrics", "cancel_requested", "pause_requested", "attempt", "model_version", "error",
-        "sweep", "trial", "search", "metadata", "created_at", "started_at", "finished_at", "updated_at",
+        "priority", "progress", "metrics", "cancel_requested", "pause_requested", "attempt", "model_version",
+        "error", "sweep", "trial", "search", "metadata", "created_at", "started_at", "finished_at",
+        "updated_at",
     ]  # fmt: skip
     assert (result["dataset"], result["metadata"]) == ("ds_1", {"team": "ops"})
     assert (result["created_at"], result["started_at"], result["finished_at"]) == (STAMP, STAMP, None)

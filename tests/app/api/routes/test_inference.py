@@ -16,8 +16,10 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from app.lanes import ReplyStatus
+from app.prediction.codec import Codec
 from app.prediction.request_parsing import MAX_INLINE_BYTES
 from app.services.open_inference.predict import MAX_INLINE_ELEMENTS
+from app.tasks import TASKS
 from app.typedefs import Json
 from tests.support.factories.open_inference import HORIZON, Network, forecasting, publish, sequences
 from tests.support.fakes.lanes import FakePredictor, fake_predictor
@@ -50,7 +52,9 @@ def network() -> Network:
 
 @pytest.fixture(scope="module")
 def serving(quiet: Service, redis_server: Valkey, network: Network) -> Iterator[FakePredictor]:
-    with fake_predictor(redis_server.url, quiet.settings.lane, network) as made:
+    with fake_predictor(
+        redis_server.url, quiet.settings.lane, network, Codec(TASKS["forecasting"], forecasting().state)
+    ) as made:
         until(lambda: infer(quiet).status_code == 200, what="the first answer")
         yield made
 
