@@ -17,6 +17,7 @@ from benchmarks.report import ROOT
 from benchmarks.serving.contestants import ECHO, Contestant
 from benchmarks.serving.generator.messages import Order, Report, load_corpus
 from benchmarks.serving.processes import (
+    NoAnswer,
     cpu_seconds,
     free_port,
     idle_percent,
@@ -82,7 +83,7 @@ class Result:
 
 
 def generate(order: Order) -> Report:
-    """Have a fresh process carry an order out."""
+    """Have a fresh process carry an order out; raises `NoAnswer` where it finds nobody to connect to."""
     command = [sys.executable, "-m", "benchmarks.serving.generator.load"]
     done = subprocess.run(
         command,
@@ -90,8 +91,10 @@ def generate(order: Order) -> Report:
         stdout=subprocess.PIPE,
         cwd=ROOT,
         env=quiet(os.environ),
-        check=True,
+        check=False,
     )
+    if done.returncode:
+        raise NoAnswer("the load generator ended with an error: the server is gone")
     return msgspec.json.decode(done.stdout, type=Report)
 
 

@@ -8,8 +8,9 @@ import pytest
 from benchmarks.serving import __main__ as serving
 from benchmarks.serving import rounds
 from benchmarks.serving.contestants import CONTESTANTS, Contestant
-from benchmarks.serving.measure import Plan, Result
-from benchmarks.serving.processes import NoAnswer
+from benchmarks.serving.generator.messages import Corpus, Order
+from benchmarks.serving.measure import Plan, Result, generate
+from benchmarks.serving.processes import NoAnswer, free_port
 from benchmarks.serving.rounds import Entry, absent, play
 from benchmarks.serving.settings import Asked
 
@@ -47,6 +48,12 @@ def test_who_does_not_answer_is_left_out_of_that_round(
     assert "left out of this round: no right answer" in capsys.readouterr().out
     assert absent(ENTRIES[:2], [first, second]) == f"\n\nDid not start in a round: {CONTESTANTS[1].label}."
     assert absent(ENTRIES[:2], [second]) == ""
+
+
+def test_a_server_that_is_gone_gives_no_answer(tmp_path: Path) -> None:
+    corpus = Corpus([b"{}"], [[1.0]], [1]).save(tmp_path / "corpus")
+    with pytest.raises(NoAnswer, match="gone"):
+        generate(Order(free_port(), "/", str(corpus), warmup=0.0, seconds=0.1, seed=0, clients=1))
 
 
 def test_the_command_line_names_every_contestant(
