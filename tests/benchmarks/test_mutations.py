@@ -77,6 +77,7 @@ def test_a_fault_that_a_test_notices_is_caught(make_tree: Callable[[str], Worksp
     workspace.check_tests(WRONG.tests)  # the file is as it was
 
 
+@pytest.mark.slow
 def test_bytecode_of_one_fault_is_not_taken_for_another(make_tree: Callable[[str], Workspace]) -> None:
     """Both are made within one second and have the same length."""
     workspace = make_tree("def test_double() -> None:\n    assert double(3) in (6, 9)\n")
@@ -85,6 +86,7 @@ def test_bytecode_of_one_fault_is_not_taken_for_another(make_tree: Callable[[str
     assert (harmless.fate, noticed.fate) == (Fate.SURVIVED, Fate.CAUGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("test", "fate"),
     [
