@@ -24,7 +24,7 @@ import httpx
 
 from app.typedefs import Json
 from benchmarks import report
-from benchmarks.stack import checked
+from benchmarks.stack import checked, train
 from tests.support.factories.hostile_archives import (
     KINDS,
     MANIFEST_BYTES,
@@ -173,11 +173,7 @@ def train_tiny(http: httpx.Client, kind: Kind) -> str:
     form: Any = {"task": (None, kind.task), "file": ("archive.zip", pack(kind.files()))}
     dataset = str(checked(http.post("/v1/datasets", files=form))["id"])
     body = {"task": kind.task, "dataset": dataset, "model": kind.task, **TINY}
-    job = checked(http.post("/v1/jobs", json=body))
-    while job["status"] in {"queued", "running"}:
-        job = checked(http.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=30"}))
-    if job["status"] != "succeeded":
-        raise RuntimeError(f"{job['status']}: {job['error']}")
+    train(http, body)
     return dataset
 
 

@@ -22,7 +22,7 @@ from benchmarks import report
 from benchmarks.attacks.attacks import ATTACKS, Target, predictions
 from benchmarks.attacks.clients import Group, Order, Sample, percentile
 from benchmarks.serving.processes import memory_mib, tree
-from benchmarks.stack import checked, upload
+from benchmarks.stack import train, upload
 from tests.support.fixtures.processes import up
 
 SERIES = report.ROOT / "app" / "samples" / "seattle_weather.csv"
@@ -50,15 +50,10 @@ class Phase:
         return [one for one in samples if one.group == group and self.begun <= one.sent < self.ended]
 
 
-def train(http: httpx.Client, dataset: str, model: str) -> str:
+def train_small(http: httpx.Client, dataset: str, model: str) -> str:
     """Train a small model; returns the id of its job."""
     body = {"task": "forecasting", "dataset": dataset, "model": model, "options": {"horizon": 7}, **SMALL}
-    job = checked(http.post("/v1/jobs", json=body))
-    while job["status"] in {"queued", "running"}:
-        job = checked(http.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=30"}))
-    if job["status"] != "succeeded":
-        raise RuntimeError(f"{job['status']}: {job['error']}")
-    return str(job["id"])
+    return str(train(http, body)[0]["id"])
 
 
 def request(method: str, path: str, body: bytes = b"") -> bytes:
@@ -143,7 +138,7 @@ def main() -> None:
         httpx.Client(base_url=url, timeout=120) as http,
     ):
         dataset = upload(http, SERIES, task="forecasting")
-        jobs = [train(http, dataset, model) for model in MODELS]
+        jobs = [train_small(http, dataset, model) for model in MODELS]
         order = Order(http.base_url.port or 80, list(groups(http, jobs[0])))
         before = memory_mib(process.pid)
         with asking(order, samples):

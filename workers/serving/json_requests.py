@@ -38,10 +38,10 @@ class JsonRequests:
 
     def encode(self, requests: Sequence[Request], now: float) -> tuple[list[Request], Replies]:
         """The requests with the tensors that the network reads; second the replies to those that end here."""
-        ended = expire_requests(request for request in requests if now >= request.deadline)
-        begun, live, shares = time.perf_counter(), list[Request](), list[Share]()
+        begun, live, shares, ended = time.perf_counter(), list[Request](), list[Share](), Replies()
         for request in requests:
             if now >= request.deadline:
+                ended += expire_requests([request])
                 continue
             try:
                 content = parse_request(self._codec.task, request.body)

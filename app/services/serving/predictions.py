@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -90,15 +90,9 @@ class PredictionService:
 
         Raises as `predict`, within `seconds` of `begun`, by `perf_counter`.
         """
-        metrics = self.metrics_of(route)
-        try:
-            answer = await self.lane.send_body(route.artifact, body, rows, seconds_left(seconds, begun))
-        except Invalid:
-            raise
-        except AppError:
-            metrics.record_failure(time.perf_counter() - begun)
-            raise
-        metrics.record_answer(answer, time.perf_counter() - begun, rows)
+        left = seconds_left(seconds, begun)
+        answer = await self._counted(route, self.lane.send_body(route.artifact, body, rows, left), begun)
+        self.metrics_of(route).record_answer(answer, time.perf_counter() - begun, rows)
         return answer.predictions, answer
 
     async def run_network(self, route: Route, arrays: Sequence[Array], seconds: float) -> Answer:
@@ -111,9 +105,15 @@ class PredictionService:
     async def _send(
         self, route: Route, arrays: Sequence[Array], settings: Sequence[Json], seconds: float, begun: float
     ) -> Answer:
-        """One trip through the lane; a failure is counted with the time since `begun`."""
+        """One trip through the lane."""
+        return await self._counted(route, self.lane.send(route.artifact, arrays, seconds, settings), begun)
+
+    async def _counted(self, route: Route, trip: Awaitable[Answer], begun: float) -> Answer:
+        """The answer of a trip through the lane; a failure is counted with the time since `begun`."""
         try:
-            return await self.lane.send(route.artifact, arrays, seconds, settings)
+            return await trip
+        except Invalid:  # which says nothing of the version
+            raise
         except AppError:
             self.metrics_of(route).record_failure(time.perf_counter() - begun)
             raise
