@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -66,9 +66,22 @@ def detached(run: Run, csv: Path, model: str, *more: object) -> str:
     return str(done.stdout.strip())
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_left_running(url: str) -> Iterator[None]:
+    """A test that fails leaves no endless job to the tests of other files, which share the service."""
+    yield
+    for job in httpx.get(f"{url}/v1/jobs?status=running").json()["data"]:
+        httpx.post(f"{url}/v1/jobs/{job['id']}/cancel")
+
+
 def show(run: Run, job: str) -> Json:
     result: Json = json.loads(run("jobs", "show", job, "--json").stdout)
     return result
+
+
+def steps(job: Json) -> int:
+    """How many steps a job reported; none in its first seconds."""
+    return int((job["progress"] or {}).get("step", 0))
 
 
 def test_train_prints_the_finished_job_and_nothing_else_as_json(trained: Json) -> None:
@@ -320,8 +333,8 @@ def test_ctrl_c_lets_the_job_go_on_and_says_how_to_come_back(url: str, run: Run,
     (job,) = httpx.get(jobs).json()["data"]
     assert f"The job goes on without you; come back with: recurra jobs watch {job['id']}" in message
     assert "Traceback" not in message
-    step = job["progress"]["step"] if job["progress"] else 0
-    until(lambda: (show(run, job["id"])["progress"] or {}).get("step", 0) > step, 60, "more steps")
+    step = steps(job)
+    until(lambda: steps(show(run, job["id"])) > step, 60, "more steps")
     assert run("jobs", "cancel", job["id"]).exit_code == 0
 
 
