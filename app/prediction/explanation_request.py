@@ -16,7 +16,7 @@ GRADIENT, INTEGRATED_GRADIENTS = "gradient", "integrated_gradients"  # values of
 Method = Literal["gradient", "integrated_gradients"]
 EXPLANATION_FIELDS = (*REQUEST_FIELDS, "method")
 MAX_EXPLANATION_BYTES = 16 << 20  # of a request
-MAX_EXPLAINED_STEPS = 4096  # of the recurrence, that one explanation has
+MAX_EXPLAINED_STEPS = 1 << 13  # of the recurrence, that one explanation has
 
 
 @cache

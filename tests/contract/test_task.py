@@ -17,9 +17,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from app.errors import Invalid
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.ingest.readers import Mapping, open_source
-from app.prediction.explanation_request import GRADIENT, INTEGRATED_GRADIENTS
+from app.prediction.explanation_request import GRADIENT, INTEGRATED_GRADIENTS, MAX_EXPLAINED_STEPS
 from app.tasks import TASKS
 from app.tasks.contract import (
     Batch,
@@ -480,6 +481,19 @@ def test_predictions_are_explained(
         expected = decode_one(case.task, state, example, outputs, parameters)
         for name in ("label", "text", "tags"):  # what does not hang on the last digits of a number
             assert found["prediction"].get(name) == expected.get(name)
+
+
+def test_explanations_have_a_longest_input(
+    trained: Callable[[Case, str], tuple[Path, TrainingResult]],
+) -> None:
+    directory, _ = trained(Case("classification: readings"), "gru")
+    (sample, *_) = labels.curves(1)
+    values = (sample["values"] * (1 + MAX_EXPLAINED_STEPS))[: 1 + MAX_EXPLAINED_STEPS]
+    with pytest.raises(Invalid) as refused:
+        explain(directory, json.dumps({"instances": [{"values": values}]}).encode())
+    (found,) = refused.value.problems
+    assert found.pointer == "/instances/0"
+    assert "8,193 steps; an explanation takes at most 8,192" in found.detail
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))

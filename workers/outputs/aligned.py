@@ -13,8 +13,6 @@ from workers.nn.heads import AlignedHead
 from workers.outputs.kind import Evaluation, OutputKind, recurrent_with
 from workers.outputs.split_order import ordered_batches, to_device
 
-BLANK = 0  # of CTC
-
 
 @torch.no_grad()
 def evaluate_aligned(network: Any, split: Split, size: int, device: torch.device) -> Evaluation:
@@ -29,11 +27,11 @@ def evaluate_aligned(network: Any, split: Split, size: int, device: torch.device
 def transcript_score(network: Any, inputs: Tensor, lengths: Tensor, output: Floats) -> Tensor:
     """The log-probability, in any alignment, of the labels of the best path through (steps, labels)."""
     path = output.argmax(axis=1).tolist()
-    labels = [label for label, _ in groupby(path) if label != BLANK]
+    labels = [label for label, _ in groupby(path) if label]  # 0 is the blank
     logs: Tensor = network.predict(inputs, lengths)  # (1, steps, labels)
     targets, steps = torch.tensor([labels], dtype=torch.int64), torch.tensor([logs.shape[1]])
     counts = torch.tensor([len(labels)])
-    return -nn.functional.ctc_loss(logs.transpose(0, 1), targets, steps, counts, BLANK, "sum")
+    return -nn.functional.ctc_loss(logs.transpose(0, 1), targets, steps, counts, reduction="sum")
 
 
 ALIGNED = OutputKind(

@@ -29,14 +29,14 @@ from workers.process.fork_server import IDLE_SECONDS, ForkServer, LaunchStopped
 from workers.process.launch import LaunchedProcess, SpawnedProcess
 from workers.process.memory import MemoryWatch
 from workers.process.parent import ChildProcess
+from workers.serving.spec import PRESENCE_SECONDS
 
 logger = logging.getLogger(__name__)
 
 CHILD = "workers.explanation.child"
 PRELOADED = ("workers.explanation.explain",)
 DEVICE = "cpu"  # where explanations are computed, whatever predicts
-PRESENCE_SECONDS = 1.0  # between two announcements
-POLL_SECONDS = 0.1  # between two looks at the deadline, and at the memory of the child
+CHILD_POLL_SECONDS = 0.1  # between two looks at the deadline, and at the memory of the child
 RETRY_SECONDS = 0.5  # while Redis is unreachable
 EXIT_SECONDS = 2.0  # for a child that has answered
 STOP_SECONDS = 15.0  # for the threads to end
@@ -180,7 +180,7 @@ class Explainer:
     def _watch(self, child: ChildProcess, request: Request, is_over: Callable[[], bool]) -> Reply | None:
         """The reply by a child's last message; None when it ends without one."""
         memory = MemoryWatch(child.pid, None)
-        while (message := child.next_message(POLL_SECONDS)) is not None:
+        while (message := child.next_message(CHILD_POLL_SECONDS)) is not None:
             if message:
                 return _reply_of(request, message)
             if is_over():

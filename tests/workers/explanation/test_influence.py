@@ -26,7 +26,8 @@ def predicted(model: Network, inputs: Tensor) -> Any:
     if kind.stepwise:
         return DecodedTokens(np.array([7, 5, 9]), {"finish_reason": "stop"})
     with torch.no_grad():
-        output = model.predict(inputs, lengths)[0].numpy()  # type: ignore[union-attr]
+        network_: Any = model
+        output = network_.predict(inputs, lengths)[0].numpy()
     return output.argmax(axis=1) if kind is Output.LABELS else output
 
 
@@ -62,23 +63,24 @@ def by_hand(stack: Recurrent, embedded: Tensor) -> Tensor:
 
 def reference(model: SequenceModel, inputs: Tensor, output: Any) -> list[float]:
     """Norms of gradients by embedded steps, for networks whose answer is a function of the top states."""
-    stack, head = model.recurrent, model.head
+    stack: Any = model.recurrent
+    head: Any = model.head
     assert isinstance(stack, Recurrent)
     embedded = model.embed(inputs, torch.tensor([STEPS]))[0].detach().requires_grad_()  # (time, width)
     states = by_hand(stack, embedded)
     match model.config.output:
         case Output.LABEL:
             pooled = torch.cat([states[-1], states.amax(0), states.mean(0)])
-            answer = torch.log_softmax(head.out(pooled), 0)[int(output.argmax())]  # type: ignore[operator]
+            answer = torch.log_softmax(head.out(pooled), 0)[int(output.argmax())]
         case Output.NEXT_TOKEN:
             raise NotImplementedError
         case Output.LABELS:
-            logs = torch.log_softmax(head.out(states), 1)  # type: ignore[operator]
+            logs = torch.log_softmax(head.out(states), 1)
             answer = torch.stack([logs[step, tag] for step, tag in enumerate(output.tolist())]).sum()
         case _:
             joined = torch.cat([states[-1], embedded[-1]])
-            curved = head.out(torch.nn.functional.silu(head.hidden(joined)))  # type: ignore[operator,union-attr]
-            answer = (curved + head.direct(embedded[-1])).sum() / 2  # type: ignore[operator,union-attr]
+            curved = head.out(torch.nn.functional.silu(head.hidden(joined)))
+            answer = (curved + head.direct(embedded[-1])).sum() / 2
     (gradient,) = torch.autograd.grad(answer, embedded)
     norms = gradient.norm(dim=1)
     return (norms / norms.sum()).tolist()  # type: ignore[no-any-return]
