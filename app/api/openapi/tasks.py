@@ -16,6 +16,7 @@ from app.tasks.contract import Task
 from app.typedefs import Json
 
 EXAMPLE_DATASET = "ds_0123456789abcdef"
+METHOD_SCHEMA: Json = {"type": "string", "enum": [GRADIENT, INTEGRATED_GRADIENTS]}
 UNIONS = (  # of the components of all tasks, and what the path names
     ("PredictIn", "model"),
     ("PredictOut", "model"),
@@ -153,7 +154,7 @@ def _explain_request(task: Task) -> Json:
         "properties": {
             **fields,
             "instances": {**fields["instances"], "maxItems": 1},
-            "method": {"enum": [GRADIENT, INTEGRATED_GRADIENTS], "default": GRADIENT},
+            "method": METHOD_SCHEMA | {"default": GRADIENT},
         },
     }
 
@@ -166,7 +167,7 @@ def _explain_response(task: Task) -> Json:
         "model": {"type": "string"},
         "version": {"type": "integer"},
         "prediction": reference(task.prediction.__name__),
-        "method": {"enum": [GRADIENT, INTEGRATED_GRADIENTS]},
+        "method": METHOD_SCHEMA,
         "steps": {**texts, "description": "A name of each step that the network read."},
         "influence": {**numbers, "description": "Of each step; the sum is 1."},
         "layers": {**texts, "description": "Names of the rows of `gates` and of `hidden`."},

@@ -217,7 +217,11 @@ EXPLAIN_OPERATION: Json = {
     "operationId": "explain",
     "parameters": [
         *VERSION_PARAMETERS,
-        {"name": "format", "in": "query", "schema": {"enum": [*FORMS], "default": JSON_FORM}},
+        {
+            "name": "format",
+            "in": "query",
+            "schema": {"type": "string", "enum": [*FORMS], "default": JSON_FORM},
+        },
         DEADLINE_PARAMETER,
     ],
     "requestBody": {
