@@ -37,12 +37,14 @@ def test_a_latch_is_explained_by_what_it_holds(cell: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize(("method", "tasks"), [(GRADIENT, 100), (INTEGRATED_GRADIENTS, 30)])
-def test_planted_steps_are_found(cell: str, method: str, tasks: int) -> None:
+@pytest.mark.parametrize(
+    ("method", "tasks", "share"), [(GRADIENT, 100, 0.95), (INTEGRATED_GRADIENTS, 30, 0.8)]
+)
+def test_planted_steps_are_found(cell: str, method: str, tasks: int, share: float) -> None:
     rng, found = np.random.default_rng(5), Counter[tuple[str, int]]()
     models = {task: learn(task, cell, 3).double() for task in LESSONS}
     cases = [(task, lag) for task in LESSONS for lag in LAGS]
     for number in range(tasks):
         task, lag = cases[number % len(cases)]
         found[task, lag] += finds(models[task], task, lag, rng, method)
-    assert found.total() >= 0.95 * tasks, found
+    assert found.total() >= share * tasks, found
