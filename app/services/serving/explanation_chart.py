@@ -58,7 +58,7 @@ def _mean(values: Sequence[float], column: range) -> float:
     return sum(values[column.start : column.stop]) / len(column)
 
 
-def _place(index: int, count: int) -> tuple[float, float]:
+def _extent(index: int, count: int) -> tuple[float, float]:
     """Where a column begins, and how wide it is."""
     width = (WIDTH - NAME_WIDTH - RIGHT) / count
     return NAME_WIDTH + index * width, width
@@ -68,7 +68,7 @@ def _bars(shares: Sequence[float], columns: Sequence[range], labels: Sequence[st
     largest = max(shares) or 1.0
     bars = []
     for index, (share, column) in enumerate(zip(shares, columns, strict=True)):
-        x, width = _place(index, len(columns))
+        x, width = _extent(index, len(columns))
         height = BAR_HEIGHT * share / largest
         bars.append(
             f'<rect x="{x:.1f}" y="{TOP + BAR_HEIGHT - height:.1f}" width="{width:.1f}" '
@@ -81,7 +81,7 @@ def _bars(shares: Sequence[float], columns: Sequence[range], labels: Sequence[st
 def _row(y: float, name: str, values: Sequence[float], *, signed: bool) -> list[str]:
     cells = [svg_text(NAME_WIDTH - GAP / 2, y + ROW_HEIGHT - 4, name, anchor="end", size=9)]
     for index, value in enumerate(values):
-        x, width = _place(index, len(values))
+        x, width = _extent(index, len(values))
         share = min(max((value + 1) / 2 if signed else value, 0.0), 1.0)
         cells.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{ROW_HEIGHT}" '
@@ -95,7 +95,7 @@ def _labels(y: float, columns: Sequence[range], labels: Sequence[str]) -> list[s
     every = max(1, -(-len(columns) // MAX_LABELS))
     elements = []
     for index in range(0, len(columns), every):
-        x, width = _place(index, len(columns))
+        x, width = _extent(index, len(columns))
         text = svg_text(0, 0, _shortened(labels[columns[index].start]), size=10)
         elements.append(f'<g transform="translate({x + width / 2:.1f} {y:.1f}) rotate(60)">{text}</g>')
     return elements

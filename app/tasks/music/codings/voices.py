@@ -119,10 +119,10 @@ class VoiceCoding:
         """See `Coding`."""
         voice = bisect_right(self.starts, token) - 1
         low, high = self.ranges[voice]
-        place = token - self.starts[voice]
-        if not place:
+        offset = token - self.starts[voice]
+        if not offset:
             return f"voice {voice + 1} rest"
-        again, index = divmod(place - 1, high - low + 1)
+        again, index = divmod(offset - 1, high - low + 1)
         return f"voice {voice + 1} {'again' if again else 'note'} {low + index}"
 
     def reader(self) -> "VoiceReader":
