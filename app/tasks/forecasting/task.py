@@ -17,9 +17,11 @@ from app.errors import Invalid, Problem
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_together
+from app.tasks.evaluation.contract import TaskEvaluation
 from app.tasks.forecasting.backtest import HistorySlicer, find_split_points
 from app.tasks.forecasting.demo import DEMO
 from app.tasks.forecasting.encoding import input_width
+from app.tasks.forecasting.evaluation.origins import ForecastingEvaluation
 from app.tasks.forecasting.inference import (
     ForecastingInstance,
     ForecastingParameters,
@@ -112,6 +114,7 @@ class Forecasting:
     )
     instance_names: ClassVar[dict[str, str]] = {"target": "values"}
     demo: ClassVar[Demo] = DEMO
+    evaluation: ClassVar[TaskEvaluation] = ForecastingEvaluation()
     network_defaults: ClassVar[Json] = {"cell": "lstm", "layers": 1, "hidden_size": 64, "dropout": 0.1}
     training_defaults: ClassVar[Json] = {
         "epochs": 30,
