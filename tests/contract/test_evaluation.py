@@ -143,14 +143,19 @@ def test_an_evaluation_that_goes_on_ends_with_the_same_bytes(rig: Rig) -> None:
     assert ended == {path.name: path.read_bytes() for path in parts[len(begun) :]}
 
 
+def seen(events: list[Json]) -> set[str]:
+    return {event["type"] for event in events}
+
+
 def test_data_without_answers_are_refused(case: Case, rig: Rig) -> None:
     assert isinstance(rig.task, EvaluatedTask)
     evaluation = rig.task.evaluation
-    unlabelled = {
+    by_task: dict[str, Json] = {
         "classification": {"classes": 0}, "video": {"classes": 0}, "tagging": {"distinct_tags": 0},
         "translation": {"trainable": False}, "speech": {"transcripts": 0}, "forecasting": {"longest": 4},
         "generation": {"characters": 0},
-    }.get(case.task.name)  # fmt: skip
+    }  # fmt: skip
+    unlabelled = by_task.get(case.task.name)
     if unlabelled is None:  # any piece of music can be scored
         return
     state = json.loads((rig.model / "manifest.json").read_text())["state"]

@@ -81,7 +81,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Answer:
+class InstanceResult:
     """What an instance got: a prediction, or else the reason why there is none."""
 
     item_id: str | None
@@ -122,7 +122,7 @@ class BatchProgress:
         )
 
 
-class Predictor:
+class InstancePredictor:
     """Predicts instances in full batches, in order."""
 
     def __init__(
@@ -133,7 +133,7 @@ class Predictor:
 
     def predict(
         self, instances: Instances, indices: range, on: Callable[[int], None]
-    ) -> Iterator[tuple[int, Answer]]:
+    ) -> Iterator[tuple[int, InstanceResult]]:
         """The answer to each of some instances, by its index. Raises `Stopped`."""
         floats = 0
         pending: dict[int, Encoded | Refusal] = {}
@@ -168,11 +168,13 @@ class Predictor:
         half = len(instances) // 2
         return self._encode(instances[:half]) + self._encode(instances[half:])
 
-    def _answers(self, pending: dict[int, Encoded | Refusal], on: Callable[[int], None]) -> dict[int, Answer]:
+    def _answers(
+        self, pending: dict[int, Encoded | Refusal], on: Callable[[int], None]
+    ) -> dict[int, InstanceResult]:
         """Predict those that can be; the answers in input order."""
         encoded = {index: one for index, one in pending.items() if isinstance(one, Encoded)}
         answers = {
-            index: Answer(one.item_id, None, one.to_json())
+            index: InstanceResult(one.item_id, None, one.to_json())
             for index, one in pending.items()
             if isinstance(one, Refusal)
         }
@@ -187,7 +189,7 @@ class Predictor:
                 self._state, [examples[index] for index in rows], row_outputs, self._parameters
             )
             for index, prediction in zip(rows, predictions, strict=True):
-                answers[index] = Answer(encoded[index].item_id, prediction)
+                answers[index] = InstanceResult(encoded[index].item_id, prediction)
             on(len(some))
         return {index: answers[index] for index in pending}
 
@@ -252,7 +254,7 @@ def predict(
     parameters = repeatable(msgspec.convert(spec.parameters, task.parameters))
     paths = unpack(data_dir / "arrays.npz", data_dir / "mapped")
     total, failed = len(task.instances(map_arrays(paths), state)), spec.failed
-    predictor = Predictor(task, state, parameters, engine, should_stop)
+    predictor = InstancePredictor(task, state, parameters, engine, should_stop)
     progress = BatchProgress(on, total, min(spec.parts * PART_INSTANCES, total))
     progress.advance(0)
     for part in range(spec.parts, -(-total // PART_INSTANCES)):

@@ -7,14 +7,12 @@ from typing import Protocol
 
 from app.tasks.evaluation.contract import EvaluationSet
 from app.typedefs import Json
-from workers.batch.child import explain
+from workers.batch.child import Open, explain
 from workers.batch.predict import Stopped
 from workers.evaluation.run import Directories, EvaluatedVersion, Evaluation, EvaluationSpec, OpenEngine
 from workers.inference.artifact_cache import verify_artifact
 from workers.inference.engines import Engine, open_onnx
 from workers.process.child import run_work
-
-Open = Callable[[Path, str], Engine]
 
 
 class MakeOpenEngine(Protocol):
@@ -72,7 +70,7 @@ def stored(open_engine: Open) -> MakeOpenEngine:
 
 
 def main(make_open: MakeOpenEngine) -> None:
-    """Answer one request."""
+    """InstanceResult one request."""
     run_work(partial(work, make_open), explain)
 
 

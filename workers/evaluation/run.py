@@ -23,7 +23,7 @@ from app.tasks.evaluation.contract import (
     TrainingData,
 )
 from app.typedefs import Json
-from workers.batch.predict import Answer, BatchProgress, json_line, repeatable
+from workers.batch.predict import BatchProgress, InstanceResult, json_line, repeatable
 from workers.evaluation.predictors import BaselinePredictor, Predicts, VersionPredictor
 from workers.evaluation.summary import Summary
 from workers.inference.engines import Engine
@@ -180,7 +180,7 @@ class Evaluation:
                 ),
             )
 
-    def _lines(self, examples: range, answers: list[Answer], name: Json) -> list[Json]:
+    def _lines(self, examples: range, answers: list[InstanceResult], name: Json) -> list[Json]:
         lines = []
         for example, answer in zip(examples, answers, strict=True):
             line = {**self._evaluated.identity(example), **name, "actual": self._evaluated.actual(example)}

@@ -53,7 +53,12 @@ class Summary:
         return {
             "examples": self.examples,
             "failed": self.failed,
-            "resampling": {"resamples": RESAMPLES, "confidence": CONFIDENCE, "seed": SEED},
+            "resampling": {
+                "unit": self._evaluated.unit,
+                "resamples": RESAMPLES,
+                "confidence": CONFIDENCE,
+                "seed": SEED,
+            },
             "higher_is_better": dict(self._evaluated.higher_is_better),
             "versions": {name: figures[name] for name in self._versions},
             "baselines": {name: figures[name] for name in self._baselines},

@@ -81,3 +81,14 @@ def upload(client: Client, file: Path, task: str, fields: dict[str, str]) -> Jso
     for warning in dataset.get("warnings", []):
         console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     return dataset
+
+
+def resolve_dataset(client: Client, source: str, task: str, fields: dict[str, str]) -> str:
+    """The id of the data set; a file is uploaded."""
+    if Path(source).is_file():
+        return str(upload(client, Path(source), task, fields)["id"])
+    if not source.startswith("ds_"):
+        raise typer.BadParameter(f"{source} is neither a file nor a data set's id")
+    if fields:
+        raise typer.BadParameter("--name, --format and --columns are for a file that is uploaded")
+    return source

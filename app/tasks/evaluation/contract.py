@@ -88,6 +88,11 @@ class EvaluationSet(Protocol):
         ...
 
     @property
+    def unit(self) -> str:
+        """What is resampled, in a word."""
+        ...
+
+    @property
     def warnings(self) -> Sequence[str]:
         """What whoever reads the metrics should know."""
         ...

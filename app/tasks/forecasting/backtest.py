@@ -147,6 +147,10 @@ class HistorySlicer:
         start = int(self._series.offsets[index])
         return self._series.values[start : start + end]
 
+    def series_name(self, index: int) -> str:
+        """The id of a series."""
+        return str(self._series.ids[index])
+
     def histories(self, origins: Array) -> Histories:
         """The last points before each of the origins (n, 3), with the targets between origin and limit."""
         series = self._series

@@ -251,9 +251,11 @@ class Forecasting:
             medians = quantiles[..., state["quantiles"].index(0.5)]
             targets = histories.targets(horizon)
             pasts = [origins.values_before(row) for row in part.tolist()]
+            names = origins.series_names(part)
             for rows, past in end_aligned(pasts):
                 scales = naive_scales(past, season)
-                network.add(targets[rows], medians[rows], quantiles[rows], scales)
+                own = [names[row] for row in rows.tolist()]
+                network.add(targets[rows], medians[rows], quantiles[rows], scales, own)
                 point = seasonal_naive(past, season, horizon)  # (rows, horizon)
                 spread = naive_spread(past, season, state["quantiles"])  # (rows, quantiles)
                 naive.add(targets[rows], point, point[..., None] + spread[:, None], scales)

@@ -31,13 +31,12 @@ from app.tasks.generation.corpus import CorpusPart, iterate_blocks, split_corpus
 from app.tasks.generation.inference import GenerationParameters
 from app.tasks.generation.metrics import MAX_TOKEN_NATS
 from app.tasks.shared import tokenizers
-from app.tasks.shared.ngrams import NGRAM_ORDER, NGramModel
+from app.tasks.shared.ngrams import NGRAM, NGRAM_ORDER, NGramModel
 from app.tasks.shared.ragged import Texts
 from app.tasks.shared.splits import SPLIT, TEST
 from app.tasks.shared.text_checks import TEXT
 from app.typedefs import Json
 
-NGRAM = "ngram"
 PASSAGE_CHARS = 1_000  # at most
 CONTEXT_CHARS = 1_000  # that are read before a passage
 SHOWN_CHARS = 200  # of a passage, in the result
@@ -115,6 +114,7 @@ class GenerationSet:
     higher_is_better: Mapping[str, bool] = {
         "bits_per_character": False, "perplexity": False, "bits_per_token": False,
     }  # fmt: skip
+    unit = "passage"
     training_arrays = staticmethod(without_windows)
 
     def __init__(self, part: CorpusPart) -> None:

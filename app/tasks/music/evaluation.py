@@ -25,10 +25,10 @@ from app.tasks.music.codings.selection import coding_from_json
 from app.tasks.music.encoding import joined, scored_windows
 from app.tasks.music.inference import MusicParameters
 from app.tasks.music.reading import StoredPieces
+from app.tasks.shared.ngrams import NGRAM
 from app.tasks.shared.splits import SPLIT
 from app.typedefs import Json
 
-NGRAM = "ngram"
 UNKNOWN_NATS = math.log(MELODIC_KEYS)  # of an event that the coding lacks: of naming one of its pitches
 NO_PARAMETERS = "what is there is scored, nothing is composed: leave them out"
 
@@ -76,6 +76,7 @@ class MusicSet:
     """Pieces of music, see `EvaluationSet` and `LikelihoodSet`."""
 
     higher_is_better: Mapping[str, bool] = {"nats_per_step": False, "nats_per_event": False}
+    unit = "example"
     training_arrays = staticmethod(without_windows)
 
     def __init__(self, arrays: Arrays, versions: Sequence[TrainedVersion]) -> None:

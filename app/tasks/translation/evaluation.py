@@ -68,6 +68,7 @@ class TranslationSet:
     """Pairs of texts, see `EvaluationSet`."""
 
     higher_is_better: Mapping[str, bool] = {"bleu": True, "chrf": True, "exact_match": True}
+    unit = "example"
     training_arrays = staticmethod(without_windows)
 
     def __init__(self, arrays: Arrays, versions: Sequence[TrainedVersion]) -> None:

@@ -65,6 +65,7 @@ class VideoSet:
     """Labelled clips, see `EvaluationSet`."""
 
     higher_is_better: Mapping[str, bool] = HIGHER_IS_BETTER
+    unit = "example"
     training_arrays = staticmethod(without_windows)
 
     def __init__(self, arrays: Arrays, versions: Sequence[TrainedVersion]) -> None:

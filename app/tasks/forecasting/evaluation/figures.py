@@ -6,11 +6,10 @@ import numpy as np
 
 from app.arrays import Array
 from app.tasks.evaluation.resampling import ratio, rounded
-from app.tasks.forecasting.metrics import pinball_loss, smape_points
+from app.tasks.forecasting.metrics import WORST_SERIES, pinball_loss, smape_points
 from app.tasks.forecasting.panels.transforms import MIN_SCALE
 from app.typedefs import Json
 
-WORST_SERIES = 10
 BASE = 6  # figures before the coverages: sum of sMAPE, points, MASE, bias, pinball, forecasts with a scale
 HIGHER_IS_BETTER: Mapping[str, bool] = {"smape": False, "mase": False, "pinball": False}
 

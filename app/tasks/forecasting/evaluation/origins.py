@@ -33,6 +33,8 @@ from app.typedefs import Json
 KNOWN = (
     "A version was trained on this data set: it may have seen what it forecasts. Set refit, or add new data."
 )
+SERIES, FORECAST = "series", "forecast"  # what is resampled
+MIN_SERIES = 10  # with fewer, nothing could be said about the spread between series
 NOTHING_OBSERVED = "No series has a value in the windows and one before them."
 
 
@@ -116,6 +118,8 @@ class ForecastingSet:
         self._origins = np.concatenate([origins for _, origins in chosen])  # (examples,)
         stops = np.cumsum([0, *(len(series) for series, _ in chosen)]).tolist()
         self.windows = [range(first, stop) for first, stop in pairwise(stops)]
+        many = len(np.unique(self._series)) >= MIN_SERIES
+        self.unit = SERIES if many else FORECAST
         known = any(one.is_known for one in versions)
         self.warnings = [KNOWN] if known and not settings.refit else []
 
@@ -135,8 +139,9 @@ class ForecastingSet:
         return next(number for number, examples in enumerate(self.windows) if example in examples)
 
     def units(self, examples: Sequence[int]) -> Ints:
-        """The series: its windows are resampled together."""
-        return np.asarray(self._series[np.asarray(examples, np.int64)])
+        """The series, whose windows are resampled together; of few series each forecast alone."""
+        numbers = np.asarray(examples, np.int64)
+        return np.asarray(self._series[numbers]) if self.unit == SERIES else numbers
 
     def identity(self, example: int) -> Json:
         """The number and the id of the series, and the window."""

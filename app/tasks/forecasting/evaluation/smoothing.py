@@ -29,7 +29,7 @@ class Smoothed:
 
 
 @dataclass(frozen=True)
-class Grid:
+class SmoothingGrid:
     """Candidate models: smoothing of level and trend, damping, and how many parameters, each (models,)."""
 
     alpha: Array
@@ -38,13 +38,13 @@ class Grid:
     parameters: Ints
 
     @classmethod
-    def of_levels(cls) -> "Grid":
+    def of_levels(cls) -> "SmoothingGrid":
         """Simple exponential smoothing."""
         ones = np.ones(len(ALPHAS))
         return cls(ALPHAS, 0 * ones, ones, np.full(len(ALPHAS), LEVEL))
 
     @classmethod
-    def of_all(cls) -> "Grid":
+    def of_all(cls) -> "SmoothingGrid":
         """A level alone, with a trend, and with a damped trend."""
         alpha, beta, damping = (
             axis.ravel() for axis in np.meshgrid(TREND_ALPHAS, BETAS, [1.0, *DAMPINGS], indexing="ij")
@@ -101,7 +101,7 @@ def theta(values: Array, lengths: Ints, season: int, horizon: int) -> Smoothed:
     adjusted = seasons.removed(values)
     intercept, slope = _trend(adjusted, lengths)
     line = intercept[:, None] + slope[:, None] * np.arange(values.shape[1])  # (rows, time)
-    grid = Grid.of_levels()
+    grid = SmoothingGrid.of_levels()
     curved = 2 * adjusted - line
     fit = _smooth(curved, lengths, grid, curved[:, 0], np.zeros(len(values)))
     best = fit.errors.argmin(axis=1)[:, None]
@@ -115,7 +115,7 @@ def theta(values: Array, lengths: Ints, season: int, horizon: int) -> Smoothed:
 
 def exponential_smoothing(values: Array, lengths: Ints, season: int, horizon: int) -> Smoothed:
     """The model of the lowest corrected Akaike criterion: a level, with a trend, or with a damped trend."""
-    seasons, grid = find_seasons(values, lengths, season), Grid.of_all()
+    seasons, grid = find_seasons(values, lengths, season), SmoothingGrid.of_all()
     adjusted = seasons.removed(values)
     first = np.minimum(lengths, FIRST_POINTS)
     intercept, slope = _trend(adjusted, first)
@@ -144,7 +144,7 @@ class _Fit:
     trend: Array  # (rows, models)
 
 
-def _smooth(values: Array, lengths: Ints, grid: Grid, level: Array, trend: Array) -> _Fit:
+def _smooth(values: Array, lengths: Ints, grid: SmoothingGrid, level: Array, trend: Array) -> _Fit:
     """Run every model over every row, from an initial level and trend (rows,)."""
     shape = (len(values), len(grid.alpha))
     levels = np.broadcast_to(level[:, None], shape).copy()

@@ -67,6 +67,7 @@ class SpeechSet:
     """Recordings with transcripts, see `EvaluationSet`."""
 
     higher_is_better: Mapping[str, bool] = {"wer": False, "cer": False, "sentence_error_rate": False}
+    unit = "example"
     training_arrays = staticmethod(without_windows)
 
     def __init__(self, arrays: Arrays, versions: Sequence[TrainedVersion]) -> None:

@@ -77,6 +77,7 @@ class TaggingEvaluation:
 class TaggingSet:
     """Tagged sentences, see `EvaluationSet`."""
 
+    unit = "example"
     training_arrays = staticmethod(without_windows)
 
     def __init__(self, arrays: Arrays, versions: Sequence[TrainedVersion]) -> None:
