@@ -227,4 +227,4 @@ def _evaluated(task: Task) -> EvaluatedTask:
 def _trained(version: EvaluatedVersion, manifest: Json) -> TrainedVersion:
     training: Any = manifest.get("training", {})
     seed = training.get("split_seed", training.get("seed", 0))
-    return TrainedVersion(manifest["state"], manifest["options"], seed, version.is_known)
+    return TrainedVersion(manifest["state"], seed, version.is_known)

@@ -35,7 +35,6 @@ class TrainedVersion:
     """A version as its evaluation sees it."""
 
     state: Json
-    options: Json
     seed: int  # of the split that it was trained with
     is_known: bool  # whether it was trained on the data set that is evaluated
 

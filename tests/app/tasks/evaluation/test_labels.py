@@ -46,7 +46,7 @@ def test_a_baseline_without_probabilities_has_no_log_loss() -> None:
 
 
 def version(seed: int, *, known: bool) -> TrainedVersion:
-    return TrainedVersion({}, {}, seed, known)
+    return TrainedVersion({}, seed, known)
 
 
 def test_what_a_version_was_trained_on_is_left_out() -> None:

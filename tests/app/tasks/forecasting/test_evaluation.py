@@ -25,7 +25,7 @@ STATE: Json = {
 
 def evaluated(values: list[list[float]], known: bool = False, **settings: Any) -> ForecastingSet:
     data = series_set([np.array(one) for one in values], "D")
-    versions = [TrainedVersion(STATE, {}, 0, known)]
+    versions = [TrainedVersion(STATE, 0, known)]
     parameters = ForecastingEvaluation().parameters([STATE], ForecastingParameters())
     return ForecastingSet(data.arrays(), versions, parameters, EvaluationSettings((), **settings))
 
