@@ -198,8 +198,7 @@ class BatchPredictionJob:
 
     def discard(self, status: str | None) -> None:
         """Delete the parts unless they are the job's result."""
-        if status != Status.SUCCEEDED:
-            self._storage.delete(batch_predictions.results_prefix(self._job.id))
+        discard_parts(self._storage, self._job.id, status)
 
 
 class EvaluationJob:
@@ -277,8 +276,7 @@ class EvaluationJob:
 
     def discard(self, status: str | None) -> None:
         """Delete the parts unless they are the job's result."""
-        if status != Status.SUCCEEDED:
-            self._storage.delete(batch_predictions.results_prefix(self._job.id))
+        discard_parts(self._storage, self._job.id, status)
 
 
 def store_part(storage: Storage, job_id: str, directory: Path, message: Json) -> Json:
@@ -288,6 +286,12 @@ def store_part(storage: Storage, job_id: str, directory: Path, message: Json) ->
         storage.put(batch_predictions.part_key(job_id, message["part"], message["missed"]), path)
         path.unlink()
     return message
+
+
+def discard_parts(storage: Storage, job_id: str, status: str | None) -> None:
+    """Delete the parts of a result unless the job has succeeded."""
+    if status != Status.SUCCEEDED:
+        storage.delete(batch_predictions.results_prefix(job_id))
 
 
 def fetch_data(storage: Storage, job: Job, directory: Path) -> Path:

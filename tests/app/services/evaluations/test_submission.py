@@ -12,6 +12,7 @@ from app.database.engine import Sessions
 from app.database.tables import Alias, Dataset, Job, JobVersion, Model
 from app.errors import Conflict, Invalid, NotFound
 from app.schemas import EvaluationIn
+from app.services import datasets
 from app.services.evaluations import queries, submission
 from app.services.evaluations.submission import PublishedVersion
 from app.services.jobs import queries as jobs
@@ -134,6 +135,8 @@ def test_a_baseline_learns_from_what_the_first_version_was_trained_on(session: S
     session.expire_all()
     job = submit(session, 1, model="texts", dataset="ds_4", baselines=["naive_bayes"])
     assert (job.options["baselines"], job.options["training_dataset"]) == (["naive_bayes"], "ds_0")
+    with pytest.raises(Conflict, match=job.id):
+        datasets.remove(session, "ds_0")
     with pytest.raises(Invalid, match="naive_bayes") as error:
         submit(session, 1, model="texts", dataset="ds_4", baselines=["nearest_neighbor"])
     assert pointers(error) == ["/baselines/1"]
