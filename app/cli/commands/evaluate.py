@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.commands.train import Pairs, resolve_dataset
+from app.cli.commands.train import Columns, Pairs, resolve_dataset
 from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, notes, print_json
 from app.cli.values import parse_columns, parse_pairs
 from app.cli.watch import until_done
@@ -16,7 +16,6 @@ Numbers = Annotated[
     str | None, typer.Option("--versions", help="Such as 3,4; the one in production if nothing is named.")
 ]
 Baselines = Annotated[list[str], typer.Option("--baseline", help="Another one, such as theta or ets.")]
-Columns = Annotated[str | None, typer.Option("--columns", help="Columns of other names: ds=date,y=temp_max")]
 
 
 def evaluate(

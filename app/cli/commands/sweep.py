@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.cli.client import Client
-from app.cli.commands.train import Pairs, check_task, resolve_dataset
+from app.cli.commands.train import Columns, Pairs, check_task, resolve_dataset
 from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, notes, print_json
 from app.cli.search_space import parse_search
 from app.cli.values import parse_columns, parse_pairs
@@ -25,7 +25,6 @@ Prune = Annotated[bool | None, typer.Option(help="Stop trials that fall behind t
 Parallel = Annotated[int | None, typer.Option(min=1, help="Runs at once.")]
 Seconds = Annotated[float | None, typer.Option(help="After which the best trial so far is the result.")]
 Format = Annotated[str | None, typer.Option("--format", help="If the file's ending does not say.")]
-Columns = Annotated[str | None, typer.Option("--columns", help="Columns of other names: ds=date,y=temp_max")]
 
 
 def sweep(

@@ -17,6 +17,7 @@ from app.validation.names import unknown_name
 
 Source = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The data set.")]
 Pairs = list[str]
+Columns = Annotated[str | None, typer.Option("--columns", help="Columns of other names: ds=date,y=temp_max")]
 
 
 def train(
