@@ -29,9 +29,7 @@ def train(
     network: Annotated[Pairs, typer.Option(help="Such as cell=gru or hidden_size=64.")] = [],  # noqa: B006
     training: Annotated[Pairs, typer.Option(help="Such as epochs=5 or seed=7.")] = [],  # noqa: B006
     metadata: Annotated[Pairs, typer.Option(help="Kept with the job, such as team=ops.")] = [],  # noqa: B006
-    columns_: Annotated[
-        str | None, typer.Option("--columns", help="Columns of other names: ds=date,y=temp_max")
-    ] = None,
+    columns_: Columns = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     format_: Annotated[
         str | None, typer.Option("--format", help="If the file's ending does not say.")
