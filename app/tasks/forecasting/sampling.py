@@ -112,6 +112,11 @@ class ForecastOrigins:
         """The histories of some examples, with their targets."""
         return self._slicer.histories(self._origins[rows])
 
+    @property
+    def per_series(self) -> float:
+        """Mean number of origins of a series."""
+        return len(self._origins) / max(len(np.unique(self._origins[:, 0])), 1)
+
     def values_before(self, row: int) -> Array:
         """All values of the series before the origin of one example."""
         series, origin, _ = self._origins[row].tolist()
