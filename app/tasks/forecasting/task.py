@@ -50,6 +50,7 @@ from app.tasks.forecasting.preprocessing import (
     fit_covariates,
     fit_preprocessing,
     fit_scale,
+    turned_share,
 )
 from app.tasks.forecasting.reading.instances import read_instances
 from app.tasks.forecasting.reading.preview import ForecastingPreviewRow, preview_series
@@ -161,7 +162,7 @@ class Forecasting:
         points = find_split_points(series, options.horizon, max(seasons, default=1))
         ends = [p.train_end for p in points]
         state = {**fit_preprocessing(series, ends, options), **fit_covariates(series, ends, options)}
-        state["mean"] = list(PRIOR_WEIGHTS)
+        state |= {"mean": list(PRIOR_WEIGHTS), "turned": turned_share(state, len(series.ids))}
         if not state["bases"]:
             state["theta"] = 0.0
         slicer = HistorySlicer(series, state)

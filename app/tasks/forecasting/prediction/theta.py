@@ -26,32 +26,30 @@ def theta_paths(level: Array, lengths: Array, horizon: int) -> Array:
     index, last = np.arange(len(level)), lengths - 1
     first = level[:, :1]
     moved = level - first  # a constant stays what it is, exactly
-    smooth, steps = np.zeros(len(level)), np.zeros(len(level))
-    lowest = np.full(len(level), np.inf)
-    for smoothing in SMOOTHINGS:
-        levels = smoothed(moved, smoothing)
-        errors = np.zeros(level.shape)
-        errors[:, 1:] = moved[:, 1:] - levels[:, :-1]
-        squares = np.cumsum(errors * errors, axis=1)[index, last]
-        better = squares < lowest
-        lowest = np.where(better, squares, lowest)
-        smooth = np.where(better, levels[index, last], smooth)
-        lag = (1 - (1 - smoothing) ** lengths.astype(np.float64)) / smoothing - 1  # steps behind a trend
-        steps = np.where(better, lag, steps)
+    levels = smoothed(moved)  # (smoothings, rows, time)
+    errors = np.zeros(levels.shape)
+    np.subtract(moved[:, 1:], levels[..., :-1], out=errors[..., 1:])
+    errors *= errors
+    best = np.cumsum(errors, axis=2)[:, index, last].argmin(axis=0)  # (rows,)
+    smoothing = np.array(SMOOTHINGS)[best]
+    behind = (1 - (1 - smoothing) ** lengths) / smoothing - 1  # steps that the level is behind a trend
     drift = DRIFT_SHARE * trends(moved, lengths) * np.minimum(1.0, last / horizon)
-    ahead = steps[:, None] + np.arange(1, horizon + 1)
-    return np.asarray(first + smooth[:, None] + drift[:, None] * ahead)
+    ahead = behind[:, None] + np.arange(1, horizon + 1)
+    return np.asarray(first + levels[best, index, last][:, None] + drift[:, None] * ahead)
 
 
-def smoothed(values: Array, smoothing: float) -> Array:
-    """Simple exponential smoothing of rows (rows, time) that begin with 0, at each position.
+def smoothed(values: Array) -> Array:
+    """Exponential smoothing of rows (rows, time) that begin with 0, (smoothings, rows, time).
 
     By doubling: each pass adds what is twice as far back, so that no sum depends on how long other rows are.
     """
+    smoothing = np.array(SMOOTHINGS)[:, None, None]
     levels, factor, step = smoothing * values, 1 - smoothing, 1
-    while step < values.shape[1] and factor:
-        further = levels.copy()
-        further[:, step:] += factor * levels[:, :-step]
+    while step < values.shape[1]:
+        further = np.empty(levels.shape)
+        further[..., :step] = levels[..., :step]
+        np.multiply(levels[..., :-step], factor, out=further[..., step:])
+        further[..., step:] += levels[..., step:]
         levels, factor, step = further, factor * factor, 2 * step
     return levels
 

@@ -44,10 +44,10 @@ def test_paths_are_those_of_the_method_step_by_step(length: int) -> None:
 def test_smoothing_is_recursive() -> None:
     values = np.random.default_rng(0).normal(size=(3, 50))
     values[:, 0] = 0.0
-    levels = smoothed(values, 0.3)
-    for step in range(1, 50):
-        expected = levels[:, step - 1] + 0.3 * (values[:, step] - levels[:, step - 1])
-        np.testing.assert_allclose(levels[:, step], expected, atol=1e-12)
+    for smoothing, levels in zip(SMOOTHINGS, smoothed(values), strict=True):
+        for step in range(1, 50):
+            expected = levels[:, step - 1] + smoothing * (values[:, step] - levels[:, step - 1])
+            np.testing.assert_allclose(levels[:, step], expected, atol=1e-12)
 
 
 def test_trends_are_least_squares() -> None:
