@@ -133,10 +133,10 @@ def turned_share(state: Json, series_count: int) -> float:
 
     Most series of a panel of months, quarters or years rise for as long as it was recorded, and a network
     forecasts that they go on; how much they rise is one observation, however many series there are. Nothing
-    is turned where up and down differ in more than that: without the logarithm, with covariates, or where
-    the calendar says more than the season.
+    is turned where up and down differ in more than that: without the logarithm, with covariates that vary,
+    or where the calendar says more than the season.
     """
-    covariates = state["past"] or state["future"] or state["static"]
+    covariates = state["past"] or state["future"]
     slow = Frequency.parse(state["freq"]).unit in ("M", "1")
     usable = state["transform"] == LOG and slow and not covariates and series_count >= MIN_TURNED_SERIES
     return TURNED_SHARE if usable else 0.0
