@@ -282,14 +282,7 @@ def fit(
     measured = probe.final(model) if probe is not None and not stopped else None
     if measured is not None:
         reporter.diagnostics(best.epoch, measured)
+    steps = loop.done, total
     return FitResult(
-        best.epoch,
-        best.step,
-        best.loss,
-        loop.done,
-        total,
-        stopped,
-        loop.history,
-        diagnostics=measured,
-        seconds=fitter.seconds,
+        best.epoch, best.step, best.loss, *steps, stopped, loop.history, None, measured, fitter.seconds
     )
