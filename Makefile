@@ -82,7 +82,7 @@ $(NEURALFORECAST)/.installed: $(NEURALFORECAST_LIST) | $(STAMP)
 
 # Each fault of benchmarks/mutations is made in a copy of the repository; ONLY takes those with a text in their name.
 mutations: install ## deliberate faults, each of which the tests have to notice: half an hour
-	$(BIN)/python -m benchmarks.mutations $(if $(ONLY),--only '$(ONLY)')
+	$(BIN)/python -m benchmarks.mutations $(if $(ONLY),--only '$(ONLY)') $(if $(SAMPLE),--sample $(SAMPLE))
 
 lock: $(BIN)/python ## write requirements.lock anew from what pyproject.toml allows today
 	$(BIN)/python .ci/lock.py $(LOCK)

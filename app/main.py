@@ -1,7 +1,8 @@
 """The composition root of the web process: `uvicorn --factory app.main:create_app`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from fastapi import Depends, FastAPI
 from sqlalchemy import Engine
@@ -40,17 +41,25 @@ SIBLING_NAME_BYTES = 32  # of the name of a socket, which has two process ids
 DESCRIPTION = "Train and serve recurrent networks: upload sequences, submit a job, poll it, call the model."
 
 
-def create_app(settings: Settings | None = None, parent: int | None = None) -> FastAPI:
+@dataclass(frozen=True)
+class ProcessGroup:
+    """Processes that serve together, of which each knows the metrics of all."""
+
+    leader: int  # the id of the process that they have in common: their parent, or one of them
+    name: Callable[[int], str] = str  # of the process with an id
+
+
+def create_app(settings: Settings | None = None, group: ProcessGroup | None = None) -> Application:
     """Build the application; `settings` default to those of the environment.
 
-    `parent` is the process whose children serve one socket together, if there are several.
+    `group` are the processes that serve together, if there are several.
     """
     settings = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(settings.log_level)
-        async with open_state(settings, parent) as shared:
+        async with open_state(settings, group) as shared:
             app.state.shared = shared
             yield
 
@@ -73,13 +82,13 @@ def create_app(settings: Settings | None = None, parent: int | None = None) -> F
 
 
 @asynccontextmanager
-async def open_state(settings: Settings, parent: int | None) -> AsyncIterator[AppState]:
+async def open_state(settings: Settings, group: ProcessGroup | None) -> AsyncIterator[AppState]:
     """Connect everything that the routes share, and disconnect it afterwards."""
     incoming = settings.data_dir.resolve() / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
     engine = make_engine(settings.database)
     broker = Broker(settings.redis, settings.redis_prefix)
-    projects = _make_projects(settings, engine, broker, parent)
+    projects = _make_projects(settings, engine, broker, group)
     shared = projects.state(DEFAULT_PROJECT)
     notices = shared.notices.notices
     await shared.lane.start()
@@ -101,7 +110,9 @@ async def open_state(settings: Settings, parent: int | None) -> AsyncIterator[Ap
         engine.dispose()
 
 
-def _make_projects(settings: Settings, engine: Engine, broker: Broker, parent: int | None) -> Projects:
+def _make_projects(
+    settings: Settings, engine: Engine, broker: Broker, group: ProcessGroup | None
+) -> Projects:
     """Build what all projects share."""
     files = FileLimits(
         ArchiveLimits(**settings.limits("archive")),
@@ -138,10 +149,10 @@ def _make_projects(settings: Settings, engine: Engine, broker: Broker, parent: i
 
     projects = Projects(make)
     notices = Notices(settings.redis, settings.redis_prefix, projects.forget, projects.distrust)
-    siblings = None if parent is None else _siblings(settings, parent, projects)
+    siblings = None if group is None else _siblings(settings, group, projects)
     return projects
 
 
-def _siblings(settings: Settings, parent: int, projects: Projects) -> Siblings:
-    prefix = f"{settings.socket_prefix(SIBLING_NAME_BYTES)}api-{parent}-"
-    return Siblings(prefix, lambda project: own_text(projects.state(project).predictions.metrics))
+def _siblings(settings: Settings, group: ProcessGroup, projects: Projects) -> Siblings:
+    prefix = f"{settings.socket_prefix(SIBLING_NAME_BYTES)}api-{group.leader}-"
+    return Siblings(prefix, lambda project: own_text(projects.state(project).predictions.metrics), group.name)

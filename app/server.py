@@ -6,15 +6,18 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
+from app.api.forwarding.forwarder import LargeRequestForwarder
+from app.api.forwarding.process import LargeRequestProcess
 from app.connections import (
     BODY_SECONDS,
     HEAD_SECONDS,
@@ -28,7 +31,7 @@ from app.connections import (
 from app.infrastructure import logs
 from app.infrastructure.processes.exposure import Exposed, check_exposure
 from app.infrastructure.processes.managed import die_with_parent, keep_files_private
-from app.main import create_app
+from app.main import ProcessGroup, create_app
 from app.settings import KEYS, Settings
 
 SHUTDOWN_SECONDS = 5
@@ -36,6 +39,9 @@ MAX_JOINED_BYTES = 1 << 18  # more is sent as it came: to join it would take lon
 SWITCH_SECONDS = 0.001  # after which a thread that computes lets the event loop go on
 BACKLOG = 2048  # connections that the system holds until they are accepted
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it first
+LARGE_REQUESTS = "large-requests"  # the process's name in metrics, and how the name of its socket begins
+LARGE_SOCKET_BYTES = 32  # of the name of its socket, which has a process id
+LARGE_SHARE = 0.75  # of the memory for reading files that is for large ones
 HUNG_SECONDS = 60  # one of several processes that doesn't answer its parent for so long is replaced
 
 
@@ -211,40 +217,62 @@ class ProtocolFactory:
         return BoundedProtocol(self.connections, **arguments)
 
 
-def make_app(settings: Settings) -> FastAPI:
-    """The application of this process."""
+def make_app(settings: Settings) -> ASGIApp:
+    """The application of this process, which leaves large requests to another."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    return create_app(settings)
+    own = os.getpid()
+    group = ProcessGroup(own, lambda pid: "" if pid == own else LARGE_REQUESTS)
+    app = create_app(_with_memory(settings, 1 - LARGE_SHARE), group)
+    process = LargeRequestProcess(f"{settings.socket_prefix(LARGE_SOCKET_BYTES)}{LARGE_REQUESTS}-")
+    return LargeRequestForwarder(app, process, app.deadline_of)
 
 
-def make_process_app(parent: int, settings: Settings) -> FastAPI:
-    """The application of one of several processes, which ends with their parent."""
+def make_large_request_app(leader: int, settings: Settings) -> ASGIApp:
+    """The application of the process for large requests, which ends with the one that forwards them."""
+    return make_process_app(leader, _with_memory(settings, LARGE_SHARE))
+
+
+def make_process_app(leader: int, settings: Settings) -> ASGIApp:
+    """The application of one of several processes, which ends with the leader of their group."""
     logs.configure_process()
-    die_with_parent(parent)
+    die_with_parent(leader)
     sys.setswitchinterval(SWITCH_SECONDS)
-    return create_app(settings, parent)
+    return create_app(settings, ProcessGroup(leader))
+
+
+def _with_memory(settings: Settings, share: float) -> Settings:
+    """The same settings with a share of the memory that is for all processes of this host together."""
+    return settings.model_copy(update={"ingest_memory_bytes": int(settings.ingest_memory_bytes * share)})
+
+
+def make_config(make: Callable[[], ASGIApp], http: type[asyncio.Protocol], **options: Any) -> uvicorn.Config:
+    """How an application is served, in every process."""
+    return uvicorn.Config(
+        make,
+        factory=True,
+        loop="uvloop",
+        http=http,
+        backlog=BACKLOG,
+        access_log=False,
+        log_config=None,  # its lines go through the root logger, as all others
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        **options,
+    )
 
 
 def run(listener: socket.socket | None, host: str, port: int, processes: int = 1) -> None:
     """Serve until SIGTERM or SIGINT; several processes accept connections from one socket."""
     settings, descriptors = Settings(), raise_descriptor_limit()
-    # What is for this host is for all its processes together.
-    share = settings.model_copy(update={"ingest_memory_bytes": settings.ingest_memory_bytes // processes})
     limits = limits_within(descriptors, settings.max_connections, settings.max_client_connections)
-    config = uvicorn.Config(
+    share = _with_memory(settings, 1 / processes)
+    config = make_config(
         partial(make_app, settings) if processes == 1 else partial(make_process_app, os.getpid(), share),
-        factory=True,
+        ProtocolFactory(limits),  # type: ignore[arg-type]
         host=host,
         port=port,
-        loop="uvloop",
-        http=ProtocolFactory(limits),  # type: ignore[arg-type]
-        backlog=BACKLOG,
         ws="websockets-sansio",
-        access_log=False,
-        log_config=None,  # its lines go through the root logger, as all others
-        proxy_headers=False,  # nothing here reads the client's address
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        proxy_headers=False,  # a client may say what it likes
         workers=processes,
         timeout_worker_healthcheck=HUNG_SECONDS,
     )
@@ -253,6 +281,18 @@ def run(listener: socket.socket | None, host: str, port: int, processes: int = 1
         uvicorn.Server(config).run(sockets=None if listener is None else [listener])
     else:
         Multiprocess(config, [listener or config.bind_socket()]).run()
+
+
+def run_large_requests(listener: socket.socket, leader: int) -> None:
+    """Serve what the process `leader` forwards; that one bounds its clients and connections."""
+    config = make_config(
+        partial(make_large_request_app, leader, Settings()),
+        CoalescingProtocol,
+        ws="none",
+        proxy_headers=True,
+        forwarded_allow_ips="*",  # only the leader can connect
+    )
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def address_of(listener: socket.socket) -> str:
@@ -268,10 +308,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--insecure", action="store_true", help="answer other machines without keys")
     parser.add_argument("--fd", type=int, help="a listening socket inherited from the parent")
+    parser.add_argument("--large-requests-of", type=int, help="serve what a process forwards")
     arguments = parser.parse_args()
     logs.configure_process()
     keep_files_private()
     listener = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
+    if arguments.large_requests_of is not None and listener is not None:
+        run_large_requests(listener, arguments.large_requests_of)
+        return
     try:
         check_exposure(
             arguments.host if listener is None else address_of(listener),

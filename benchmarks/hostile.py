@@ -197,7 +197,7 @@ def main() -> None:
         up(Path(directory) / "data", **ENVIRONMENT) as (process, url),
         httpx.Client(base_url=url, timeout=120) as http,
     ):
-        (api,) = processes_below(process.pid, "app.server")
+        (api,) = processes_below(process.pid, "app.server", "--processes")
         for kind in KINDS:
             train_tiny(http, kind)
         for name, sending in {

@@ -148,7 +148,9 @@ def engine(database_url: str) -> Iterator[Engine]:
 
     engine = make_engine(database_url)
     yield engine
-    if isinstance(engine.pool, QueuePool):  # what a thread still reads in would outlive the pool, and stay open
+    if isinstance(
+        engine.pool, QueuePool
+    ):  # what a thread still reads in would outlive the pool, and stay open
         until(lambda: engine.pool.checkedout() == 0, 20, "the return of all connections")
     engine.dispose()
 

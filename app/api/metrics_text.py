@@ -7,7 +7,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import REGISTRY, Collector
 
-PROCESS_LABEL = "process"  # the id of the process that counted
+PROCESS_LABEL = "process"  # the name of the process that counted
 
 
 def own_text(predictions: Collector) -> bytes:
@@ -27,15 +27,16 @@ class _Families(Collector):
         yield from self._families.values()
 
 
-def joint_text(texts: Mapping[int, bytes]) -> bytes:
-    """The texts of processes, by process id, as one: each sample has its process as a label."""
+def joint_text(texts: Mapping[str, bytes]) -> bytes:
+    """The texts of processes, by name, as one: each sample has its process's name, if any, as a label."""
+    if set(texts) == {""}:
+        return texts[""]
     families: dict[str, Metric] = {}
-    for pid, text in texts.items():
+    for name, text in texts.items():
+        label = {PROCESS_LABEL: name} if name else {}
         for one in text_string_to_metric_families(text.decode()):
             family = families.setdefault(one.name, Metric(one.name, one.documentation, one.type))
-            family.samples += [
-                sample._replace(labels={**sample.labels, PROCESS_LABEL: str(pid)}) for sample in one.samples
-            ]
+            family.samples += [sample._replace(labels={**sample.labels, **label}) for sample in one.samples]
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(families))
     return generate_latest(registry)

@@ -37,6 +37,7 @@ Headers = list[tuple[bytes, bytes]]
 DISCONNECT_CHECK_SECONDS = 0.05  # a request that takes longer is cancelled when its client disconnects
 DEADLINE_GRACE_SECONDS = 0.1  # in which what waits for a predictor or a thread says so itself
 DEFAULT_DEADLINE_SECONDS, MAX_DEADLINE_SECONDS = 30.0, 300.0
+TIMEOUT_HEADER = b"x-request-timeout"
 JSON_TYPE = (b"content-type", b"application/json")
 
 # OpenAPI parameters that several routes have
@@ -70,17 +71,7 @@ class Call:
 
     def deadline(self) -> float:
         """Seconds the request may take once it has come, from its header `X-Request-Timeout`."""
-        header = self.headers.get(b"x-request-timeout")
-        if header is None:
-            return DEFAULT_DEADLINE_SECONDS
-        try:
-            seconds = float(header)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds <= MAX_DEADLINE_SECONDS:
-            detail = f"takes seconds, more than 0 and at most {MAX_DEADLINE_SECONDS:g}"
-            raise Invalid(f"X-Request-Timeout {detail}", [Problem("/header/x-request-timeout", detail)])
-        return seconds
+        return deadline_seconds(self.headers.get(TIMEOUT_HEADER))
 
     def allow(self, seconds: float) -> None:
         """Let the request take so many seconds since it had come, and no more."""
@@ -100,6 +91,20 @@ class Call:
         spent = (answer.queue_seconds, answer.compute_seconds, time.perf_counter() - self.started)
         phases = b"queue;dur=%.2f, compute;dur=%.2f, total;dur=%.2f" % tuple(1000 * part for part in spent)
         return b"server-timing", phases
+
+
+def deadline_seconds(header: bytes | None) -> float:
+    """The seconds of a header `X-Request-Timeout`; raises `Invalid`."""
+    if header is None:
+        return DEFAULT_DEADLINE_SECONDS
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MAX_DEADLINE_SECONDS:
+        detail = f"takes seconds, more than 0 and at most {MAX_DEADLINE_SECONDS:g}"
+        raise Invalid(f"X-Request-Timeout {detail}", [Problem("/header/x-request-timeout", detail)])
+    return seconds
 
 
 Body = bytes | AsyncGenerator[bytes]
@@ -284,6 +289,19 @@ class Application(FastAPI):
                     await route.handle(scope, receive, send, match)
                     return True
         return False
+
+    def deadline_of(self, scope: Scope) -> float | None:
+        """Seconds that a request of a raw route wants to take once it has come; None where it names none.
+
+        None as well where its header is not valid, which the route itself refuses.
+        """
+        header = next((value for name, value in scope["headers"] if name == TIMEOUT_HEADER), None)
+        if header is None or not any(route.pattern.match(scope["path"]) for route in self._raw):
+            return None
+        try:
+            return deadline_seconds(header)
+        except Invalid:
+            return None
 
     def openapi(self) -> Json:
         """The OpenAPI document, raw routes included."""

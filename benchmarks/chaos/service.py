@@ -28,7 +28,8 @@ READY_SECONDS, STOP_SECONDS, PATIENCE = 120.0, 90.0, 30.0
 MARK = "CHAOS_RUN"  # in the environment of every process of a run
 ROLES = {
     "up": "from app.cli import main",
-    "API": "app.server",
+    "API": "--processes",
+    "large requests": "--large-requests-of",
     "training worker": "--role train",
     "serving worker": "--role serve",
     "predictor": "workers.serving.predictor",

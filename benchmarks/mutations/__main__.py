@@ -1,6 +1,7 @@
 """`make mutations`: makes each deliberate fault in a copy of the repository, and runs its tests."""
 
 import argparse
+import random
 import sys
 import tempfile
 from collections import Counter
@@ -19,9 +20,15 @@ def main() -> int:
     """Run the faults; 0 if hardly any survived and none was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="those with this text in their name or path")
+    parser.add_argument("--sample", type=int, help="so many of them, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--list", action="store_true", help="name them, run nothing")
     arguments = parser.parse_args()
     mutations = select(MUTATIONS, arguments.only)
+    if arguments.sample is not None:
+        choice = random.Random(arguments.seed)  # noqa: S311 - a repeatable choice
+        drawn = choice.sample(mutations, min(arguments.sample, len(mutations)))
+        mutations = sorted(drawn, key=mutations.index)
     if arguments.list:
         for mutation in mutations:
             print(f"{mutation.path}: {mutation.name}")

@@ -14,7 +14,7 @@ from tests.faults.load import network
 from tests.faults.versions import Network, publish, samples
 
 BODIES = 100
-PARTS = {"API": "app.server", "predictor": "workers.serving.predictor", "Valkey": "valkey-server"}
+PARTS = {"API": "--processes", "predictor": "workers.serving.predictor", "Valkey": "valkey-server"}
 
 
 @dataclass(frozen=True)

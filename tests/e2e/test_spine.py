@@ -170,7 +170,7 @@ def test_redis_flushed_between_submit_and_start_loses_no_job(stack: Stack, datas
 
 def test_a_killed_api_comes_back_and_knows_everything(stack: Stack, trained: str) -> None:
     before = stack.http.get("/v1/jobs").json()
-    os.kill(stack.process("app.server"), signal.SIGKILL)
+    os.kill(stack.process("app.server", "--processes"), signal.SIGKILL)
     until(lambda: answers(stack), 30, "the API's return")
     assert stack.http.get("/v1/jobs").json() == before
     assert stack.predict(trained).status_code == 200

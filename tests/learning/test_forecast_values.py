@@ -47,6 +47,7 @@ def test_a_dead_series_beside_a_living_one(tmp_path: Path) -> None:
     assert result.metrics["smape"] < 1.5 * result.baseline["smape"]
 
 
+@pytest.mark.slow
 def test_the_mean_of_parts_is_their_expectation(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     parts = [(rng.random(200) < 0.3) * rng.integers(1, 4, 200).astype(float) for _ in range(12)]

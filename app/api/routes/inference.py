@@ -6,6 +6,7 @@ from app.api.raw import (
     JSON_LENGTH_PARAMETER,
     JSON_TYPE,
     MAX_DEADLINE_SECONDS,
+    TIMEOUT_HEADER,
     Call,
     Headers,
     RawRoute,
@@ -46,7 +47,7 @@ async def infer(call: Call) -> tuple[bytes, Headers]:
     tensors = signature(resolved.route, network=network)
     seconds = call.deadline()
     request = await parse_inference_request_async(call.body, call.json_length(), tensors, call.left(seconds))
-    seconds = _deadline(request.parameters) or seconds
+    seconds = _deadline(request.parameters, call)
     call.allow(seconds)
     left, warnings = call.left(seconds), ""
     if network:
@@ -61,14 +62,18 @@ async def infer(call: Call) -> tuple[bytes, Headers]:
     return content, headers
 
 
-def _deadline(parameters: Json) -> float | None:
-    """Seconds the request may take by its parameter `timeout`, which is in microseconds; None without one."""
+def _deadline(parameters: Json, call: Call) -> float:
+    """Seconds the request may take: by its parameter `timeout`, in microseconds, or its header if less.
+
+    Without either it may take as long as any.
+    """
     microseconds = parameters.get("timeout")
     if microseconds is not None and (type(microseconds) is not int or microseconds < 0):
         raise Invalid('parameter "timeout": takes a whole number of microseconds')
-    if microseconds:
-        return float(min(microseconds / 1e6, MAX_DEADLINE_SECONDS))
-    return None
+    if not microseconds:
+        return call.deadline()
+    longest = call.deadline() if TIMEOUT_HEADER in call.headers else MAX_DEADLINE_SECONDS
+    return float(min(microseconds / 1e6, longest))
 
 
 def _operation(path: str) -> Json:

@@ -13,14 +13,17 @@ ANSWER_SECONDS = 2.0  # that a process waits for another's text
 
 
 class Siblings:
-    """This process among those with the same parent; each listens on a Unix socket of its own.
+    """This process among those that serve together; each listens on a Unix socket of its own.
 
     Any of them may be asked for what belongs to all, such as metrics.
     """
 
-    def __init__(self, prefix: str, text: Callable[[str], bytes]) -> None:
-        """`prefix` is how the paths of all their sockets begin, before process ids; `text` is of a topic."""
-        self._prefix, self._text = prefix, text
+    def __init__(self, prefix: str, text: Callable[[str], bytes], name: Callable[[int], str] = str) -> None:
+        """`prefix` is how the paths of all their sockets begin, before process ids; `text` is of a topic.
+
+        `name` is what the process with an id is called.
+        """
+        self._prefix, self._text, self._name = prefix, text, name
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -37,15 +40,16 @@ class Siblings:
             self._server.close()
             self._path(os.getpid()).unlink(missing_ok=True)
 
-    async def texts(self, topic: str) -> dict[int, bytes]:
-        """The text of each process about a topic, if it answers in time, by process id."""
+    async def texts(self, topic: str) -> dict[str, bytes]:
+        """The text of each process about a topic, if it answers in time, by the process's name."""
         own = self._path(os.getpid())
         group = own.stem.removesuffix(str(os.getpid()))
         pids = sorted(int(path.stem.removeprefix(group)) for path in own.parent.glob(f"{group}*.sock"))
         others = [pid for pid in pids if pid != os.getpid()]
         answers = await asyncio.gather(*(self._ask(pid, topic) for pid in others))
-        known = {pid: text for pid, text in zip(others, answers, strict=True) if text is not None}
-        return known | {os.getpid(): self._text(topic)}
+        pairs = zip(others, answers, strict=True)
+        known = {self._name(pid): text for pid, text in pairs if text is not None}
+        return known | {self._name(os.getpid()): self._text(topic)}
 
     def _path(self, pid: int) -> Path:
         return Path(f"{self._prefix}{pid}.sock")

@@ -1,0 +1,1 @@
+"""Large requests go to a process of their own, so that they hold up nobody else's."""
