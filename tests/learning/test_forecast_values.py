@@ -61,6 +61,7 @@ def test_the_mean_of_parts_is_their_expectation(tmp_path: Path) -> None:
     assert np.mean(halves["mean"]) == pytest.approx(22.3, abs=0.5)
 
 
+@pytest.mark.slow
 def test_the_common_rise_of_a_panel_is_not_trusted_in_full(tmp_path: Path) -> None:
     """All series rose by 0.04 a step as long as they were recorded; of 40 steps that is one observation."""
     rng = np.random.default_rng(3)
@@ -71,6 +72,7 @@ def test_the_common_rise_of_a_panel_is_not_trusted_in_full(tmp_path: Path) -> No
     assert 0.2 * 6 * 0.04 < np.mean(rises) < 0.9 * 6 * 0.04
 
 
+@pytest.mark.slow
 def test_intervals_of_a_panel_cover_what_they_say(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     panel = [np.exp(3 + np.cumsum(rng.normal(0, 0.1, 260))) for _ in range(12)]
