@@ -35,8 +35,8 @@ class IntervalWidths:
     def fit(self, origins: float) -> list[float]:
         """The factors (horizon,), nearer to 1 the fewer `origins` a series has; 1 for a median alone.
 
-        Nothing becomes narrower: the epoch was chosen by these very errors, so that they are rather small, and
-        one calm time says nothing about the next.
+        Nothing becomes narrower: the epoch was chosen by these very errors, so that they are rather small,
+        and one calm time says nothing about the next.
         """
         factors = np.ones(self._horizon)
         coverage = self._levels[-1] - self._levels[0]
