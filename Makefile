@@ -58,12 +58,14 @@ test-slow: install ## tests that learn on real data, and ten times the examples 
 test-faults: install ## services are killed, frozen and cut off: about half an hour
 	$(BIN)/pytest -m faults $(TESTS)
 
-# Random faults over a stream of ten jobs a minute; a run of 20 minutes or more goes into RESULTS.md.
+# Random faults over a stream of ten jobs a minute; a run of 20 minutes or more goes into RESULTS.md. With SERVERS
+# on the PostgreSQL and Redis of RECURRA_TEST_DATABASE_URL and RECURRA_TEST_REDIS_URL, which is emptied.
 MINUTES ?= 20
 SEED ?= 0
+GAP ?= 4
 
 chaos: install ## random faults for MINUTES over a stream of jobs
-	$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) --seed $(SEED) --gap $(GAP) $(if $(SERVERS),--servers)
 
 # The other servers of the comparison, in an environment of their own: Recurra needs none of them.
 $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)

@@ -25,11 +25,12 @@ from app.infrastructure.processes.siblings import Siblings
 from app.infrastructure.storage import Storage
 from app.ingest.limits import ArchiveLimits, FileLimits
 from app.ingest.memory_budget import MemoryBudget
-from app.lanes import Lane
+from app.lanes import Lane, explanation_lane
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
 from app.services.access.authentication import Authenticator
 from app.services.jobs.dispatcher import Dispatcher
+from app.services.serving.explanations import MAX_WAITING, MAX_WAITING_SECONDS, ExplanationService
 from app.services.serving.metrics import PredictionMetrics
 from app.services.serving.predictions import PredictionService
 from app.services.serving.shadowing import ShadowRunner
@@ -92,6 +93,7 @@ async def open_state(settings: Settings, group: ProcessGroup | None) -> AsyncIte
     shared = projects.state(DEFAULT_PROJECT)
     notices = shared.notices.notices
     await shared.lane.start()
+    await shared.explanations.lane.start()
     await notices.start()
     shared.dispatcher.start()
     if shared.siblings is not None:
@@ -105,6 +107,7 @@ async def open_state(settings: Settings, group: ProcessGroup | None) -> AsyncIte
         await notices.close()
         await projects.close()
         await shared.lane.close()
+        await shared.explanations.lane.close()
         shared.dispatcher.stop()
         broker.close()
         engine.dispose()
@@ -124,13 +127,14 @@ def _make_projects(
     readers = make_readers(engine, ALL_PROJECTS)
     dispatcher, follower = Dispatcher(everything, broker), JobFollower(readers)
     lane = Lane(settings.redis, settings.lane, settings.max_waiting, settings.max_queue_seconds)
+    explaining = Lane(settings.redis, explanation_lane(settings.lane), MAX_WAITING, MAX_WAITING_SECONDS)
     access = AccessControl(Authenticator(readers), everything) if settings.auth == KEYS else None
     limits = Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds, files)
     incoming = settings.data_dir.resolve() / "incoming"
 
     def make(project: str) -> AppState:
         own_readers = make_readers(engine, project)
-        versions = VersionRouter(own_readers, storage)
+        versions, metrics = VersionRouter(own_readers, storage), PredictionMetrics(lane)
         return AppState(
             project=project,
             sessions=make_sessions(engine, project),
@@ -138,7 +142,8 @@ def _make_projects(
             storage=storage,
             dispatcher=dispatcher,
             follower=follower,
-            predictions=PredictionService(lane, versions, PredictionMetrics(lane), ShadowRunner(lane)),
+            predictions=PredictionService(lane, versions, metrics, ShadowRunner(lane)),
+            explanations=ExplanationService(explaining, versions, metrics),
             notices=ModelNotices(notices, project),
             limits=limits,
             incoming=incoming,

@@ -133,6 +133,7 @@ def serve(worker_id: str) -> None:
         devices=predictor_devices(worker_devices(settings.device), settings.predictors),
         lane=settings.lane,
         max_batch=settings.max_batch,
+        media_limits=settings.limits("media"),
     )
     step = predictor_step(config)
     app.steps["worker"].add(step)

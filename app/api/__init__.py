@@ -27,4 +27,5 @@ ROUTERS = (
     listen.router,
     keys.router,
 )
-RAW = (predictions.ROUTE, *inference.ROUTES, completions.ROUTE)  # the first match answers
+# The first match answers.
+RAW = (predictions.ROUTE, predictions.EXPLAIN_ROUTE, *inference.ROUTES, completions.ROUTE)

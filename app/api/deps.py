@@ -27,6 +27,7 @@ from app.schemas import Page
 from app.services.access.callers import ANYONE, Caller
 from app.services.jobs.dispatcher import Dispatcher
 from app.services.paging import Paging
+from app.services.serving.explanations import ExplanationService
 from app.services.serving.predictions import PredictionService
 from app.services.serving.version_router import VersionRouter
 from app.validation.names import unknown_name
@@ -72,6 +73,7 @@ class AppState:
     dispatcher: Dispatcher
     follower: JobFollower
     predictions: PredictionService
+    explanations: ExplanationService
     notices: ModelNotices
     limits: Limits
     incoming: Path  # directory of unfinished uploads

@@ -64,6 +64,11 @@ MEMBERS = (
         "Predict each instance of a file, or one text; one prediction a line, in order.",
     ),
     LazyCommand(
+        "explain",
+        "app.cli.commands.explain:explain",
+        "Explain one prediction: which steps of its input it depended on.",
+    ),
+    LazyCommand(
         "batch",
         "app.cli.commands.batch:batch",
         "Predict every example of a data set; the result is JSON Lines, one prediction a line, in order.",

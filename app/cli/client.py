@@ -165,6 +165,17 @@ class Client:
         path = f"/v1/models/{quote(model, safe='')}/predict"
         return _json_object(self.send("POST", path, params=which, json=body))
 
+    def explain(self, model: str, body: Json, **which: str | int) -> Json:
+        """Explain the one instance of a request's body; `which` as for `predict`."""
+        return _json_object(self._explanation(model, body, **which))
+
+    def explanation_svg(self, model: str, body: Json, **which: str | int) -> bytes:
+        """The same as a picture."""
+        return self._explanation(model, body, format="svg", **which).content
+
+    def _explanation(self, model: str, body: Json, **query: str | int) -> httpx.Response:
+        return self.send("POST", f"/v1/models/{quote(model, safe='')}/explain", params=query, json=body)
+
     def task_of(self, model: str) -> str:
         """The name of a model's task."""
         return str(self.get(f"/v1/models/{quote(model, safe='')}")["task"])

@@ -3,7 +3,15 @@
 from app.lanes.lane import Lane
 from app.lanes.pending_requests import Answer, PartialAnswer
 from app.lanes.request_consumer import RequestConsumer
-from app.lanes.wire import DecodingInfo, PredictorPresence, Reply, ReplyStatus, Request, Tensor
+from app.lanes.wire import (
+    DecodingInfo,
+    PredictorPresence,
+    Reply,
+    ReplyStatus,
+    Request,
+    Tensor,
+    explanation_lane,
+)
 
 __all__ = [
     "Answer",
@@ -16,4 +24,5 @@ __all__ = [
     "Request",
     "RequestConsumer",
     "Tensor",
+    "explanation_lane",
 ]

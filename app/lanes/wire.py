@@ -23,6 +23,11 @@ def lane_key(name: str) -> str:
     return f"recurra:lane:{name}"
 
 
+def explanation_lane(name: str) -> str:
+    """The name of the lane for explanations beside that for predictions."""
+    return f"{name}:explanations"
+
+
 def predictors_key(name: str) -> str:
     """The set of worker ids that have served a lane; those without a presence key are gone."""
     return f"recurra:lane:{name}:predictors"

@@ -1,7 +1,7 @@
 """What is wrong with a request for predictions, told with the names that the model's task knows."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -29,11 +29,13 @@ def not_json(body: bytes | memoryview, error: Exception) -> Invalid:
     return Invalid(f"The body is not JSON: {problem.detail}", [Problem("", f"not JSON: {problem.detail}")])
 
 
-def refused_request(task: Task, error: msgspec.ValidationError) -> Invalid:
-    """The error for a JSON request that is not one of this task."""
+def refused_request(
+    task: Task, error: msgspec.ValidationError, fields: Sequence[str] = REQUEST_FIELDS
+) -> Invalid:
+    """The error for a JSON request that is not one of this task; `fields` are those that a request has."""
     problem = msgspec_problem(str(error))
     if match := UNKNOWN_FIELD.search(problem.detail):
-        problem = problem._replace(detail=_unknown_field(task, problem.pointer, match["name"]))
+        problem = problem._replace(detail=_unknown_field(task, problem.pointer, match["name"], fields))
     return refused_instances(task, [problem])
 
 
@@ -69,11 +71,11 @@ def _join(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _unknown_field(task: Task, place: str, name: str) -> str:
+def _unknown_field(task: Task, place: str, name: str, fields: Sequence[str] = REQUEST_FIELDS) -> str:
     """The sentence about a field that is unknown in the object at a pointer."""
     parameters = task.parameters.__struct_fields__
     places: Json = {
-        "the request": REQUEST_FIELDS,
+        "the request": fields,
         "`instances`": task.instance.__struct_fields__,
         "`parameters`": parameters,
         "the query of the address": QUERY_FIELDS,

@@ -1,13 +1,13 @@
 """The `instances` and `parameters` of JSON requests; what is large is parsed piece by piece."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
 
 from app.errors import Invalid, Problem
-from app.prediction.request_errors import not_json, refused_instances, refused_request
+from app.prediction.request_errors import REQUEST_FIELDS, not_json, refused_instances, refused_request
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.validation.json_slices import MAX_JSON_VALUES, SLICE_BYTES, count_commas, has_too_many_values
@@ -18,10 +18,12 @@ MAX_INSTANCE_VALUES = 1 << 20  # of one instance, which is parsed at once
 PLACE = " - at `$"  # before the path at the end of msgspec's messages
 
 
-def _request_type(task: Task, instance: Any) -> Any:
+def request_type(task: Task, instance: Any, others: Sequence[tuple[str, Any, Any]] = ()) -> Any:
+    """The type of a request; `others` are further fields, each with its type and its default."""
     fields: list[tuple[str, Any, Any]] = [
         ("instances", list[instance], msgspec.NODEFAULT),
         ("parameters", task.parameters, task.parameters()),
+        *others,
     ]
     return msgspec.defstruct("Predict", fields, forbid_unknown_fields=True)
 
@@ -29,33 +31,36 @@ def _request_type(task: Task, instance: Any) -> Any:
 @cache
 def _request_decoder(task_name: str) -> "msgspec.json.Decoder[Any]":
     task = TASKS[task_name]
-    return msgspec.json.Decoder(_request_type(task, task.instance))
+    return msgspec.json.Decoder(request_type(task, task.instance))
 
 
 @cache
 def _split_decoders(task_name: str) -> "tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]":
     """Of a request whose instances are left as they are, and of one instance."""
     task = TASKS[task_name]
-    return msgspec.json.Decoder(_request_type(task, msgspec.Raw)), msgspec.json.Decoder(task.instance)
+    return msgspec.json.Decoder(request_type(task, msgspec.Raw)), msgspec.json.Decoder(task.instance)
 
 
 def parse_request(task: Task, body: bytes) -> Any:
     """The `instances` and `parameters` of a JSON request; raises `Invalid` with pointers."""
     if len(body) > SLICE_BYTES:
-        return _checked(task, body, _parse_pieces)
-    return _checked(task, body, lambda task, body: _request_decoder(task.name).decode(body))
+        return checked(task, body, _parse_pieces)
+    return checked(task, body, lambda task, body: _request_decoder(task.name).decode(body))
 
 
 def split_request(task: Task, body: bytes) -> Any:
     """The same, but each instance stays the JSON that it is; only what is around them is checked."""
-    return _checked(task, body, lambda task, body: _split_decoders(task.name)[0].decode(body))
+    return checked(task, body, lambda task, body: _split_decoders(task.name)[0].decode(body))
 
 
-def _checked(task: Task, body: bytes, parse: Callable[[Task, bytes], Any]) -> Any:
+def checked(
+    task: Task, body: bytes, parse: Callable[[Task, bytes], Any], fields: Sequence[str] = REQUEST_FIELDS
+) -> Any:
+    """A request with these fields as `parse` reads it from a body; raises `Invalid` with pointers."""
     try:
         request = parse(task, body)
     except msgspec.ValidationError as error:
-        raise refused_request(task, error) from None
+        raise refused_request(task, error, fields) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise not_json(body, error) from None
     if not 0 < len(request.instances) <= MAX_INSTANCES:

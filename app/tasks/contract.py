@@ -288,6 +288,13 @@ class Task(Protocol):
         """
         ...
 
+    def step_labels(self, state: Json, instance: Any, example: Example) -> list[str]:
+        """A name for people of each step that the network reads of an encoded instance, such as its words.
+
+        Of FRAMES the steps are those after the convolution, `strided_lengths` of the input's.
+        """
+        ...
+
     def score(self, state: Json, split: Split, outputs: list[Any]) -> tuple[Json, Json]:
         """Metrics of the network and of the non-neural baseline on the same examples, in split order.
 

@@ -2,31 +2,35 @@
 
 import argparse
 import logging
+import os
 import shutil
 import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.states import LIVE, Status
 from benchmarks.chaos import figures
 from benchmarks.chaos.faults import Mischief, Violence
 from benchmarks.chaos.ledger import Ledger
-from benchmarks.chaos.service import CHECKPOINT, LEASE, Service, service
+from benchmarks.chaos.service import CHECKPOINT, LEASE, OWN_SERVERS, Servers, Service, fresh_servers, service
 from benchmarks.chaos.stream import Stream
 from benchmarks.chaos.verdict import Verdict, leaks
 from benchmarks.chaos.watch import Watch
 from benchmarks.report import write
 
 MINUTES, RATE = 20.0, 10  # jobs a minute
+GAP = 4.0  # seconds between two faults of a source, on average
+DATABASE, REDIS = "RECURRA_TEST_DATABASE_URL", "RECURRA_TEST_REDIS_URL"  # environment variables
 EACH, LEAST = 30.0, 180.0  # seconds a job may still take when the faults are over, and all together
-TEXT = """## Chaos
+TEXT = """## {title}
 
 `recurra up` and one more training worker on two cores, lease {lease:g} s, a checkpoint each {checkpoint:g} s;
 {jobs} small trainings with {settings} different settings in {minutes:g} minutes (seed {seed}), while two
-seeded sources of faults strike every four seconds on average. The last job ended {late:.0f} s after the last
-fault.
+seeded sources of faults strike every {gap:g} seconds on average: {kills} times a process was killed with
+SIGKILL. The last job ended {late:.0f} s after the last fault.
 
 {faults}
 
@@ -46,12 +50,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--gap", type=float, default=GAP, help="seconds between two faults of a source")
+    parser.add_argument("--servers", action="store_true", help=f"on those of {DATABASE} and {REDIS}")
     arguments = parser.parse_args()
     logging.getLogger("app").setLevel(logging.ERROR)  # Redis is away now and then
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
-    text, wrong = run(directory, arguments.minutes, arguments.seed)
+    plan = Run(directory, arguments.minutes, arguments.seed, arguments.gap)
+    if arguments.servers:
+        with fresh_servers(os.environ[DATABASE], os.environ[REDIS]) as servers:
+            text, wrong = run(replace(plan, servers=servers, title="Chaos on PostgreSQL and Redis"))
+    else:
+        text, wrong = run(plan)
     if arguments.minutes >= MINUTES:
-        write("chaos", f"make chaos MINUTES={arguments.minutes:g}", text)
+        options = f"MINUTES={plan.minutes:g} GAP={plan.gap:g}{' SERVERS=1' if arguments.servers else ''}"
+        write("chaos-servers" if arguments.servers else "chaos", f"make chaos {options}", text)
     else:
         print(f"\n{text}\n")
     for sentence in wrong:
@@ -62,16 +74,28 @@ def main() -> None:
     shutil.rmtree(directory)
 
 
-def run(directory: Path, minutes: float, seed: int) -> tuple[str, list[str]]:
+@dataclass(frozen=True)
+class Run:
+    """What a run is asked for."""
+
+    directory: Path
+    minutes: float
+    seed: int
+    gap: float  # seconds
+    servers: Servers = OWN_SERVERS
+    title: str = "Chaos"
+
+
+def run(plan: Run) -> tuple[str, list[str]]:
     """The section and what is wrong."""
-    ledger = Ledger(directory / "faults.log")
-    jobs = round(RATE * minutes)
-    with service(directory) as served:
-        stream, watch = Stream(served, ledger, seed), Watch(served)
+    ledger = Ledger(plan.directory / "faults.log")
+    jobs = round(RATE * plan.minutes)
+    with service(plan.directory, plan.servers) as served:
+        stream, watch = Stream(served, ledger, plan.seed), Watch(served)
         stream.prepare()
         watch.start()
         try:
-            late = storm(served, stream, ledger, jobs, 60 * minutes, seed)
+            late = storm(served, stream, ledger, jobs, plan)
         finally:
             watch.stop()
         verdict = Verdict(served, stream, ledger)
@@ -82,15 +106,18 @@ def run(directory: Path, minutes: float, seed: int) -> tuple[str, list[str]]:
         left, swept = leaks(served)
         wrong += [f"left on the disk: {name}" for name in left]
         growth = watch.growth()
-        wrong += [f"{one} grows" for one in growth if not one.flat]
+        wrong += [f"{one} grows" for one in growth if not one.is_flat(plan.servers.pooled)]
         stream.http.close()
         text = TEXT.format(
+            title=plan.title,
             lease=LEASE,
             checkpoint=CHECKPOINT,
             jobs=jobs,
             settings=len(stream.settings),
-            minutes=minutes,
-            seed=seed,
+            minutes=plan.minutes,
+            seed=plan.seed,
+            gap=plan.gap,
+            kills=sum(fault.kind.startswith("kill") for fault in ledger.faults),
             late=late,
             faults=figures.faults(ledger, verdict.recoveries()),
             ends=figures.jobs(verdict.ends(), verdict.attempts()),
@@ -104,14 +131,17 @@ def run(directory: Path, minutes: float, seed: int) -> tuple[str, list[str]]:
     return text, wrong
 
 
-def storm(served: Service, stream: Stream, ledger: Ledger, jobs: int, seconds: float, seed: int) -> float:
+def storm(served: Service, stream: Stream, ledger: Ledger, jobs: int, plan: Run) -> float:
     """Jobs and faults together, then calm; how many seconds after the last fault the last job ended."""
     stop = threading.Event()
-    sources = [Violence(served, ledger, seed + 1, stop), Mischief(served, stream, ledger, seed + 2, stop)]
+    sources = [
+        Violence(served, ledger, plan.seed + 1, stop, plan.gap),
+        Mischief(served, stream, ledger, plan.seed + 2, stop, plan.gap),
+    ]
     for source in sources:
         source.start()
     try:
-        stream.run(jobs, seconds, threading.Event())
+        stream.run(jobs, 60 * plan.minutes, threading.Event())
     finally:
         stop.set()
         for source in sources:

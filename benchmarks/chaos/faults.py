@@ -11,8 +11,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
+import psycopg
 import redis
 
 from app.infrastructure.broker import Broker
@@ -25,7 +26,6 @@ from benchmarks.serving.processes import tree
 CHARGED = frozenset({"kill training", "kill supervisor", "kill worker", "freeze worker", "freeze supervisor"})
 DISK_FULL, LOCK = "disk full for a training", "database locked"
 SPARED_AFTER = 2  # losses
-GAP = 4.0  # seconds between two faults of a source, on average
 CANCELLED = 0.1  # of the jobs at most
 
 Fault = Callable[[], bool]  # False: it struck nothing
@@ -34,7 +34,11 @@ Fault = Callable[[], bool]  # False: it struck nothing
 class Source:
     """A thread that does one fault after the other until it is told to stop."""
 
-    def __init__(self, name: str, seed: int, stop: threading.Event, faults: dict[Fault, float]) -> None:
+    def __init__(
+        self, name: str, seed: int, stop: threading.Event, gap: float, faults: dict[Fault, float]
+    ) -> None:
+        """`gap` are the seconds between two faults, on average."""
+        self._gap = gap
         self.random = random.Random(seed)  # noqa: S311 - a repeatable choice, no secret
         self.stop = stop
         self._faults = faults
@@ -49,7 +53,7 @@ class Source:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self.stop.wait(min(self.random.expovariate(1 / GAP), 4 * GAP)):
+        while not self.stop.wait(min(self.random.expovariate(1 / self._gap), 4 * self._gap)):
             (fault,) = self.random.choices(list(self._faults), list(self._faults.values()))
             fault()
 
@@ -57,11 +61,14 @@ class Source:
 class Violence(Source):
     """Kills, freezes, stops, locks and fills."""
 
-    def __init__(self, service: Service, ledger: Ledger, seed: int, stop: threading.Event) -> None:
+    def __init__(
+        self, service: Service, ledger: Ledger, seed: int, stop: threading.Event, gap: float
+    ) -> None:
         super().__init__(
             "violence",
             seed,
             stop,
+            gap,
             {
                 lambda: self._strike("kill training"): 4,
                 lambda: self._strike("kill supervisor"): 2,
@@ -72,6 +79,8 @@ class Violence(Source):
                 lambda: self._signal("stop API", "API", signal.SIGTERM): 1,
                 lambda: self._signal("kill API", "API", signal.SIGKILL): 1,
                 lambda: self._signal("kill Valkey", "Valkey", signal.SIGKILL): 1,
+                lambda: self._signal("kill predictor", "predictor", signal.SIGKILL): 1,
+                lambda: self._signal("kill serving worker", "serving worker", signal.SIGKILL): 1,
                 self._lock: 1,
                 self._fill: 1,
             },
@@ -133,19 +142,27 @@ class Violence(Source):
     def _lock(self) -> bool:
         """Nobody can write for a while, now and then for longer than they wait."""
         seconds = self.random.choice([0.5, 1.0, 2.0, 7.0])
-        path = self._service.data_dir / "recurra.db"
         begun = time.time()
-        connection = sqlite3.connect(path, timeout=10, isolation_level=None)
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            self.stop.wait(seconds)
-            connection.execute("ROLLBACK")
-        except sqlite3.OperationalError:
+            with self._locked():
+                self.stop.wait(seconds)
+        except (sqlite3.OperationalError, psycopg.OperationalError):
             return False
-        finally:
-            connection.close()
         self._ledger.note(LOCK, begun)
         return True
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if url := self._service.servers.database_url:
+            with psycopg.connect(url) as connection:
+                connection.execute("LOCK TABLE jobs IN EXCLUSIVE MODE")
+                yield
+            return
+        path = self._service.data_dir / "recurra.db"
+        with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
 
     def _fill(self) -> bool:
         """A training can write to no file for a while."""
@@ -173,12 +190,13 @@ class Mischief(Source):
     """Orders, doorbells that mean nothing, a Redis that forgets."""
 
     def __init__(
-        self, service: Service, stream: Stream, ledger: Ledger, seed: int, stop: threading.Event
+        self, service: Service, stream: Stream, ledger: Ledger, seed: int, stop: threading.Event, gap: float
     ) -> None:
         super().__init__(
             "mischief",
             seed,
             stop,
+            gap,
             {self._pause: 3, self._cancel: 1, self._ring: 2, self._flush: 1},
         )
         self._service, self._stream, self._ledger = service, stream, ledger
@@ -231,10 +249,10 @@ class Mischief(Source):
         begun = time.time()
         try:
             with redis.Redis.from_url(self._service.settings.redis, socket_timeout=2) as client:
-                client.flushall()
+                client.flushdb()
         except redis.RedisError:
             return False
-        self._ledger.note("FLUSHALL", begun)
+        self._ledger.note("FLUSHDB", begun)
         return True
 
 

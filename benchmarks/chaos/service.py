@@ -12,7 +12,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-from sqlalchemy import select
+import redis
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.engine import make_url
 
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.database.tables import Job, Worker
@@ -24,6 +26,7 @@ from benchmarks.serving.processes import PROC, free_port, quiet, tree
 from benchmarks.stack import RECURRA
 
 LEASE, CHECKPOINT = 3.0, 0.2  # seconds
+POOL_SIZE = 40  # as app/database/postgresql.py has it
 READY_SECONDS, STOP_SECONDS, PATIENCE = 120.0, 90.0, 30.0
 MARK = "CHAOS_RUN"  # in the environment of every process of a run
 ROLES = {
@@ -50,13 +53,52 @@ class Process:
     role: str = field(compare=False)  # a child is told by its parent, which may end before it
 
 
+@dataclass(frozen=True)
+class Servers:
+    """A PostgreSQL database and a Redis that are there already; without them the service has its own."""
+
+    database_url: str = ""
+    redis_url: str = ""
+
+    @property
+    def pooled(self) -> int:
+        """Connections to the database that a process may come to keep, each with a descriptor."""
+        return POOL_SIZE if self.database_url else 0
+
+
+OWN_SERVERS = Servers()
+
+
+@contextmanager
+def fresh_servers(database_url: str, redis_url: str) -> Iterator[Servers]:
+    """A new database on the server of this one, deleted at the end, and this database of Redis, emptied."""
+    name = f"chaos_{uuid4().hex[:12]}"
+    admin = create_engine(database_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"create database {name}"))
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    try:
+        made = make_url(database_url).set(database=name).render_as_string(hide_password=False)
+        yield Servers(made, redis_url)
+    finally:
+        with admin.connect() as connection:
+            connection.execute(text(f"drop database {name} with (force)"))
+        admin.dispose()
+
+
 class Service:
     """What the run sees of it: processes, rows and files."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, servers: Servers) -> None:
         self.directory, self.data_dir, self.mark = directory, directory / "data", uuid4().hex
-        self.port = free_port()
-        self.settings = Settings(data_dir=self.data_dir, database_url="", redis_url="", storage_url="")
+        self.port, self.servers = free_port(), servers
+        self.settings = Settings(
+            data_dir=self.data_dir,
+            database_url=servers.database_url,
+            redis_url=servers.redis_url,
+            storage_url="",
+        )
         self.seen: set[Process] = set()
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper")
@@ -80,6 +122,8 @@ class Service:
             "RECURRA_LEASE_SECONDS": str(LEASE),
             "RECURRA_CHECKPOINT_SECONDS": str(CHECKPOINT),
             "RECURRA_DEVICE": "cpu",
+            "RECURRA_DATABASE_URL": self.servers.database_url,
+            "RECURRA_REDIS_URL": self.servers.redis_url,
         }
         with (self.directory / f"{arguments[0]}.log").open("ab") as log:
             return subprocess.Popen(
@@ -205,9 +249,9 @@ def _command_line(pid: int) -> str:
 
 
 @contextmanager
-def service(directory: Path) -> Iterator[Service]:
+def service(directory: Path, servers: Servers) -> Iterator[Service]:
     """A running service; nothing of it is left at the end."""
-    made = Service(directory)
+    made = Service(directory, servers)
     try:
         made.start()
         yield made

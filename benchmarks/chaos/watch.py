@@ -35,10 +35,9 @@ class Growth:
     first: Sample
     last: Sample
 
-    @property
-    def flat(self) -> bool:
-        """Whether there is no leak to be seen."""
-        files = self.last.files <= self.first.files + MORE_FILES
+    def is_flat(self, pooled: int) -> bool:
+        """Whether there is no leak to be seen; so many connections may have been added to a pool."""
+        files = self.last.files <= self.first.files + MORE_FILES + pooled
         return files and self.last.mib <= self.first.mib * MORE_MEMORY + SOME_MIB
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.mutations.backups import BACKUP_FAULTS
+from benchmarks.mutations.explanations import EXPLANATION_FAULTS
 from benchmarks.mutations.keys import KEY_FAULTS
 from benchmarks.mutations.lanes import LANE_FAULTS
 from benchmarks.mutations.leases import LEASE_FAULTS
@@ -14,7 +15,7 @@ from benchmarks.mutations.scoring import SCORING_FAULTS
 
 MUTATIONS: tuple[Mutation, ...] = (
     *LEASE_FAULTS, *LANE_FAULTS, *RESUME_FAULTS, *LIMIT_FAULTS, *OWNERSHIP_FAULTS, *BACKUP_FAULTS,
-    *SCORING_FAULTS, *KEY_FAULTS,
+    *SCORING_FAULTS, *KEY_FAULTS, *EXPLANATION_FAULTS,
 )  # fmt: skip
 
 

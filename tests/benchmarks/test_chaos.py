@@ -27,7 +27,7 @@ from app.states import Status
 from benchmarks.chaos.faults import DISK_FULL, LOCK
 from benchmarks.chaos.figures import faults, growth, jobs
 from benchmarks.chaos.ledger import Fault, Ledger
-from benchmarks.chaos.service import MARK, Process, Service
+from benchmarks.chaos.service import MARK, OWN_SERVERS, Process, Service
 from benchmarks.chaos.stream import Stream
 from benchmarks.chaos.verdict import Verdict, leaks
 from benchmarks.chaos.watch import Growth, Sample, thirds
@@ -178,7 +178,7 @@ def given_up_too_early(play: Play) -> str:
 
 def charged_for_nothing(play: Play) -> str:
     job_id = play.job()
-    play.lose(job_id, "FLUSHALL")
+    play.lose(job_id, "FLUSHDB")
     play.finish(play.claim(job_id))
     return "was charged 1 losses and had at most 0"
 
@@ -253,8 +253,8 @@ def test_growth_is_seen_and_warmth_is_not() -> None:
     steady = [Sample(20 + n % 3, 100 + n % 7) for n in range(93)]
     leaking = [Sample(20 + n, 100 + n) for n in range(93)]
     process = Process(1, 2, "API")
-    assert Growth(process, 93, *thirds(steady)).flat
-    assert not Growth(process, 93, *thirds(leaking)).flat
+    assert Growth(process, 93, *thirds(steady)).is_flat(0)
+    assert not Growth(process, 93, *thirds(leaking)).is_flat(0)
     assert "| API | 1 | 93 | 35 → 97 | 115 → 177 |" in growth([Growth(process, 93, *thirds(leaking))])
 
 
@@ -269,7 +269,7 @@ def test_tables_tell_times_and_recoveries(tmp_path: Path) -> None:
 
 
 def test_a_process_is_found_by_its_mark_whoever_its_parent_is(tmp_path: Path) -> None:
-    served = Service(tmp_path)
+    served = Service(tmp_path, OWN_SERVERS)
     program = tmp_path / "parent.py"
     program.write_text(PARENT)
     environment = os.environ | {MARK: served.mark}

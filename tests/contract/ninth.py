@@ -188,6 +188,9 @@ class Melody:
     ) -> list[Json]:
         return [{"notes": best_path(row)} for row in outputs]
 
+    def step_labels(self, state: Json, instance: MelodyInstance, example: Example) -> list[str]:
+        return [str(step) for step in range(-(-len(example.inputs) // 2))]
+
     def score(self, state: Json, split: Any, outputs: list[Floats]) -> tuple[Json, Json]:
         expected = ["".join(NOTES[label - 1] for label in split.notes[row]) for row in split.rows]
         right = [best_path(output) == notes for output, notes in zip(outputs, expected, strict=True)]

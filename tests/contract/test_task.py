@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from app.errors import Invalid
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.ingest.readers import Mapping, open_source
+from app.prediction.explanation_request import GRADIENT, INTEGRATED_GRADIENTS, MAX_EXPLAINED_STEPS
 from app.tasks import TASKS
 from app.tasks.contract import (
     Batch,
@@ -29,6 +32,7 @@ from app.tasks.contract import (
     Split,
     Task,
     bytes_to_json,
+    strided_lengths,
 )
 from app.tasks.preview import MAX_PREVIEW_ROWS, encode_preview
 from app.tasks.source import Faults, Reading
@@ -41,6 +45,7 @@ from tests.support.fixtures.service import monthly
 from tests.support.single import decode_one, encode_one
 from workers.artifact.export import read_manifest
 from workers.decoding.scheduler import decode_all
+from workers.explanation.explain import explain
 from workers.inference.engines import Engine, open_onnx, unpadded
 from workers.inference.torch_engine import open_torch
 from workers.nn.recurrent.cells import CELLS
@@ -447,6 +452,48 @@ def alike(one: Any, other: Any) -> None:
         assert one.tokens.tolist() == other.tokens.tolist()
     else:
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_predictions_are_explained(
+    case: Case, cell: str, trained: Callable[[Case, str], tuple[Path, TrainingResult]]
+) -> None:
+    directory, _ = trained(case, cell)
+    engine, state = open_onnx(directory, "cpu"), read_manifest(directory)["state"]
+    examples, parameters = encoded(case, state)
+    for method, instance, example in zip(
+        cycle((GRADIENT, INTEGRATED_GRADIENTS)), case.sample.instances, examples, strict=False
+    ):
+        body = {"instances": [instance], "parameters": case.sample.parameters, "method": method}
+        found = json.loads(explain(directory, json.dumps(body).encode()))
+        steps = int(strided_lengths(np.array([len(example.inputs)]), engine.stride)[0])
+        assert len(found["steps"]) == len(found["influence"]) == steps
+        assert all(label and isinstance(label, str) for label in found["steps"])
+        assert sum(found["influence"]) == pytest.approx(1, abs=1e-4)
+        assert min(found["influence"]) >= 0
+        assert 1 <= found["memory_length"] <= steps
+        assert found["method"] == method
+        rows = [*found["gates"].values(), found["hidden"]]
+        assert {len(one) for one in rows} == {len(found["layers"])}
+        assert {len(row) for one in rows for row in one} == {steps}
+        assert found["prediction"].keys() >= case.sample.answer
+        (outputs,) = computed(engine, [example])
+        expected = decode_one(case.task, state, example, outputs, parameters)
+        for name in ("label", "text", "tags"):  # what does not hang on the last digits of a number
+            assert found["prediction"].get(name) == expected.get(name)
+
+
+def test_explanations_have_a_longest_input(
+    trained: Callable[[Case, str], tuple[Path, TrainingResult]],
+) -> None:
+    directory, _ = trained(Case("classification: readings"), "gru")
+    (sample, *_) = labels.curves(1)
+    values = (sample["values"] * (1 + MAX_EXPLAINED_STEPS))[: 1 + MAX_EXPLAINED_STEPS]
+    with pytest.raises(Invalid) as refused:
+        explain(directory, json.dumps({"instances": [{"values": values}]}).encode())
+    (found,) = refused.value.problems
+    assert found.pointer == "/instances/0"
+    assert "8,193 steps; an explanation takes at most 8,192" in found.detail
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))

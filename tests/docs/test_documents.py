@@ -262,8 +262,17 @@ def check_vanishing_gradient(printed: str, _: list[str]) -> None:
     ]  # fmt: skip
 
 
+def check_explanations(printed: str, _: list[str]) -> None:
+    answer = only(objects(printed), "influence")
+    assert answer["model"] == "weather"
+    assert answer["steps"] == [f"2016-01-0{day}" for day in range(1, 9)]
+    assert sum(answer["influence"]) == pytest.approx(1, abs=1e-4)
+    assert {len(rows[0]) for rows in (*answer["gates"].values(), answer["hidden"])} == {8}
+
+
 CHECKS = {
     "README.md": check_readme,
+    "docs/explanations.md": check_explanations,
     "docs/jobs.md": check_jobs,
     "docs/serving.md": check_serving,
     "docs/sweeps.md": check_sweeps,

@@ -19,6 +19,7 @@ class InputKind:
     layer: Callable[[ModelConfig], InputLayer]
     dtype: torch.dtype
     probe: Probe  # random inputs (batch, time, features)
+    embedded: bool = False  # whether it has gradients only behind the embedding of its layer
     parallel: bool = False  # whether its layer computes so much that several threads always shorten a step
 
 

@@ -15,4 +15,4 @@ def random_tokens(config: ModelConfig, batch: int, time: int, source: torch.Gene
     return torch.stack(columns, dim=-1)
 
 
-TOKENS = InputKind(TokensInput, torch.int64, random_tokens)
+TOKENS = InputKind(TokensInput, torch.int64, random_tokens, embedded=True)

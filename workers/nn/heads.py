@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from app.tasks.contract import PADDING, PAIR_FACTOR, UNKNOWN
 from workers.nn.config import ModelConfig
 from workers.nn.crf import CRF
-from workers.nn.losses import Penalties, activation_penalties, cross_entropy, ctc_loss, quantile_loss
+from workers.nn.losses import (
+    Penalties,
+    activation_penalties,
+    cross_entropy,
+    ctc_loss,
+    quantile_loss,
+    unhalved,
+)
 from workers.nn.pooling import POOLINGS
 from workers.nn.recurrent.cells import at, real
 from workers.nn.recurrent.dropout import Dropout
@@ -98,6 +105,10 @@ class NgramScores(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Weighted scores (batch, classes) of inputs (batch, time, columns), whose first column is tokens."""
+        return self.weight * (self.step_scores(inputs, lengths).sum(dim=1) + self.tokens[PADDING])
+
+    def step_scores(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """What each token and its pair with the one before it add (batch, time, classes), unweighted."""
         second = inputs[:, :, 0]  # (batch, time)
         first = torch.cat([torch.zeros_like(second[:, :1]), second[:, :-1]], dim=1)  # (batch, time)
         known = real(lengths, second.shape[1]) & (second > UNKNOWN)  # (batch, time)
@@ -105,7 +116,7 @@ class NgramScores(nn.Module):
         rows = (first * PAIR_FACTOR + second) % self.pairs.shape[0]  # (batch, time)
         single = self.tokens[second] * known[:, :, None]  # (batch, time, classes)
         paired = self.pairs[rows] * both[:, :, None]  # (batch, time, classes)
-        return self.weight * ((single + paired).sum(dim=1) + self.tokens[PADDING])
+        return single + paired
 
 
 class LabelHead(nn.Module):
@@ -226,8 +237,8 @@ class AlignedHead(nn.Module):
         self.out = nn.Linear(states, config.outputs)
 
     def forward(self, read: HeadInput) -> Tensor:
-        """(batch, time, labels), in single precision: the sums of CTC overflow half precision."""
-        return torch.log_softmax(self.out(self.dropout(read.states)).float(), dim=-1)
+        """(batch, time, labels), in single precision at least: the sums of CTC overflow half precision."""
+        return torch.log_softmax(unhalved(self.out(self.dropout(read.states))), dim=-1)
 
     def predict(self, read: HeadInput) -> Tensor:
         """(batch, time, labels)."""

@@ -19,6 +19,11 @@ class Penalties:
 NONE = Penalties()
 
 
+def unhalved(outputs: Tensor) -> Tensor:
+    """Outputs (…) in single precision if they are in half; double precision stays."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+
+
 def quantile_loss(outputs: Tensor, targets: Tensor, weights: Tensor, quantiles: Sequence[float]) -> Tensor:
     """Weighted sum of the pinball loss; outputs (…, horizon * quantiles), targets and weights (…, horizon).
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from workers.nn.config import ModelConfig
 from workers.nn.heads import Head, HeadInput, LabelsHead, NextTokenHead
 from workers.nn.inputs import InputLayer, TokensInput
-from workers.nn.losses import NONE, Penalties, token_losses
+from workers.nn.losses import NONE, Penalties, token_losses, unhalved
 from workers.nn.recurrent.cells import Memoryless, Recurrent, cut_windows, join_windows, random_window
 
 HeadFactory = Callable[[ModelConfig, int, int], Head]  # of widths of a state and of an embedded input
@@ -81,7 +81,7 @@ class SequenceModel(nn.Module):
     ) -> tuple[HeadInput, Tensor]:
         if lengths is None:
             lengths = inputs.new_full((len(inputs),), inputs.shape[1]).long()
-        embedded, lengths = self.embed(inputs, lengths), self.embed.strided(lengths)  # (batch, steps, width)
+        embedded, lengths = self.recurrent_inputs(inputs, lengths)  # (batch, steps, width)
         state = self.initial_state(len(inputs)) if state is None else state
         if self.training and self.config.window:
             states = self._read_windows(embedded, lengths)
@@ -95,6 +95,10 @@ class SequenceModel(nn.Module):
         windows, sizes = cut_windows(embedded, lengths, random_window(steps, self.config.window))
         states, _ = self.recurrent(windows, self.initial_state(len(windows)), sizes)
         return join_windows(states, batch, steps)
+
+    def recurrent_inputs(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What the recurrent stack reads of inputs (batch, steps, width), and its lengths (batch,)."""
+        return self.embed(inputs, lengths), self.embed.strided(lengths)
 
     def losses(
         self,
@@ -116,7 +120,7 @@ class SequenceModel(nn.Module):
         QUANTILES (batch, quantiles), LABEL log-probabilities (batch, classes), LABELS emissions (batch, time,
         tags), NEXT_TOKEN logits (batch, vocabulary), ALIGNED log-probabilities (batch, steps, labels).
         """
-        embedded, lengths = self.embed(inputs, lengths), self.embed.strided(lengths)  # (batch, steps, width)
+        embedded, lengths = self.recurrent_inputs(inputs, lengths)  # (batch, steps, width)
         states, state = self.recurrent.forward_ragged(embedded, lengths, state)
         return self.head.predict(HeadInput(states, embedded, lengths, inputs)), state
 
@@ -128,7 +132,7 @@ class SequenceModel(nn.Module):
     def token_nll(self, inputs: Tensor, targets: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Negative log-likelihood of each target token in nats (batch, time), and the state after them."""
         outputs, state = self(inputs, state)
-        return token_losses(outputs.float(), targets), state
+        return token_losses(unhalved(outputs), targets), state
 
     def transitions(self) -> Tensor | None:
         """The transition scores of a LABELS head with a CRF (tags + 2, tags); None without one."""

@@ -92,9 +92,8 @@ class Translator(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of targets (batch, target time), each from the true ones before it."""
         state = self.initial_state(len(inputs)) if state is None else state
-        seen, _ = self.recurrent(
-            self.scale * self.embed(inputs, lengths), state, lengths
-        )  # (batch, time, states)
+        embedded, lengths = self.recurrent_inputs(inputs, lengths)  # (batch, time, width)
+        seen, _ = self.recurrent(embedded, state, lengths)  # (batch, time, states)
         memory, first = self._encoded(inputs, seen, lengths)
         read = self.drop_targets(self.scale * self.targets(targets[:, :-1]))  # (batch, steps, embedding)
         states, _ = self.decoder(read, first[: self.decoder.state_rows])
@@ -103,9 +102,14 @@ class Translator(nn.Module):
         loss = cross_entropy(logits.float(), targets[:, 1:], weights[:, 1:], penalties.label_smoothing)
         return loss, state
 
+    def recurrent_inputs(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What the encoder's stack reads of a source (batch, time, width), and its lengths (batch,)."""
+        return self.scale * self.embed(inputs, lengths), lengths
+
     def forward_last(self, inputs: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Memory (batch, time, width) of a source, and the decoder's first state (rows, batch, hidden)."""
-        seen, _ = self.recurrent.forward_ragged(self.scale * self.embed(inputs, lengths), lengths, state)
+        embedded, lengths = self.recurrent_inputs(inputs, lengths)  # (batch, time, width)
+        seen, _ = self.recurrent.forward_ragged(embedded, lengths, state)  # (batch, time, states)
         return self._encoded(inputs, seen, lengths)
 
     def decode_step(

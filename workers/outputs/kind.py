@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from app.arrays import Ints
 from workers.decoding.onnx_model import StepModel
@@ -18,6 +19,10 @@ Evaluate = Callable[
     [Any, Any, int, torch.device], Evaluation
 ]  # of a network, a split, examples at once, device
 Axes = dict[int, str]
+MAX_ANSWER_TOKENS = 512  # of a decoded text, whose probability an explanation explains
+# The number that an explanation explains, a scalar that is differentiable: of a network, one example's inputs
+# (1, time, features) and length (1,), and the output that was predicted for it, as `Task.decode` takes it.
+Answer = Callable[[Any, Tensor, Tensor, Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class OutputKind:
     build: Callable[[ModelConfig], Member]
     average: Average  # of the outputs of an ensemble's members
     evaluate: Evaluate  # what `Task.score` wants of each example
+    answer: Answer
     export_axes: Axes = field(default_factory=lambda: {0: "batch"})  # dynamic axes of the graph's outputs
     step_model: Callable[[Any, torch.device], StepModel] | None = None  # of a network asked token by token
 

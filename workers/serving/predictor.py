@@ -25,11 +25,10 @@ from workers.serving.batching import Replies, answer_requests, expire_requests, 
 from workers.serving.decode_requests import DecodeRequests
 from workers.serving.json_requests import JsonRequests
 from workers.serving.loader import Loader
-from workers.serving.spec import PredictorSpec
+from workers.serving.spec import PRESENCE_SECONDS, PredictorSpec
 
 logger = logging.getLogger(__name__)
 
-PRESENCE_SECONDS = 1.0  # between two announcements
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.05, 1.0  # while Redis is unreachable
 GRACE_SECONDS = 10.0  # between a request to stop and the forced end
 DRAIN_SECONDS = 5.0  # for decoding that is in progress when the process is told to stop

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
@@ -17,7 +17,9 @@ from celery import bootsteps
 
 from app.infrastructure.artifacts import ArtifactReference
 from app.infrastructure.redis_failures import REDIS_FAILURES
-from app.lanes import PredictorPresence, RequestConsumer
+from app.lanes import PredictorPresence, RequestConsumer, explanation_lane
+from app.typedefs import Json
+from workers.serving.explainer import Explainer, ExplainerSpec
 from workers.serving.spec import PredictorSpec
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,19 @@ class ServingConfig:
     max_batch: int = 64
     memory_bytes: int = 1 << 30
     disk_bytes: int = 4 << 30
+    media_limits: Json = field(default_factory=dict)  # of what explanations decode
+
+    def explainer(self) -> ExplainerSpec:
+        """The configuration of what explains predictions beside the predictors."""
+        return ExplainerSpec(
+            redis_url=self.redis_url,
+            storage_url=self.storage_url,
+            cache_dir=self.cache_dir,
+            worker_id=f"{self.worker_id}:explainer",
+            lane=explanation_lane(self.lane),
+            disk_bytes=self.disk_bytes,
+            media_limits=self.media_limits,
+        )
 
     def specs(self) -> list[PredictorSpec]:
         """The configuration of each predictor; its worker id is this one with a number."""
@@ -190,6 +205,7 @@ class PredictorStep(bootsteps.StartStopStep):  # type: ignore[misc]
     requires = ("celery.worker.components:Pool",)
     config: ClassVar[ServingConfig]
     predictors: ClassVar[list[PredictorProcess]]
+    explainers: ClassVar[list[Explainer]]  # one, while the worker runs
 
     @classmethod
     def loaded_artifacts(cls) -> list[str]:
@@ -198,15 +214,20 @@ class PredictorStep(bootsteps.StartStopStep):  # type: ignore[misc]
         return sorted({ArtifactReference.parse(name).prefix for name in names})
 
     def start(self, _worker: object) -> None:
-        """Start one process for each device."""
+        """Start one process for each device, and what explains predictions."""
         self.predictors.extend(PredictorProcess(spec) for spec in self.config.specs())
+        self.explainers.append(Explainer(self.config.explainer()))
         for predictor in self.predictors:
             predictor.start()
+        for explainer in self.explainers:
+            explainer.start()
 
     def stop(self, _worker: object) -> None:
         """Stop all processes at the same time, and return when they are gone."""
         for predictor in self.predictors:
             predictor.request_stop()
+        while self.explainers:
+            self.explainers.pop().stop()
         while self.predictors:
             self.predictors.pop().stop()
 
@@ -215,4 +236,5 @@ class PredictorStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 def predictor_step(config: ServingConfig) -> type[PredictorStep]:
     """The step for `app.steps["worker"].add(…)`; one class, and so one set of predictors, for each call."""
-    return type("ConfiguredPredictorStep", (PredictorStep,), {"config": config, "predictors": []})
+    own = {"config": config, "predictors": [], "explainers": []}
+    return type("ConfiguredPredictorStep", (PredictorStep,), own)

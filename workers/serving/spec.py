@@ -2,6 +2,8 @@
 
 import msgspec
 
+PRESENCE_SECONDS = 1.0  # between two announcements
+
 
 class PredictorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One predictor: the lane it serves, its device, and its limits."""

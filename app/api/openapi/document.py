@@ -17,6 +17,7 @@ BODY_ERRORS = ("409", "413", "415")  # of operations with a body
 FURTHER_ERRORS = {
     "create_dataset": ("507",),
     "predict": ("429", "504"),
+    "explain": ("429", "504"),
     "listen": ("429", "504"),
 }
 FRAMEWORK_COMPONENTS = ("HTTPValidationError", "ValidationError")  # errors as FastAPI would answer them
@@ -66,6 +67,7 @@ def _add_examples(paths: Json) -> None:
         "/v1/jobs": job_examples(JobIn),
         "/v1/sweeps": job_examples(SweepIn),
         "/v1/models/{name}/predict": predict_examples(),
+        "/v1/models/{name}/explain": predict_examples(),
     }
     for path, examples in requests.items():
         if path in paths:

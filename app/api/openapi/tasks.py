@@ -7,6 +7,7 @@ import msgspec
 from pydantic import BaseModel, create_model
 
 from app.api.response_schemas import REF, reference
+from app.prediction.explanation_request import GRADIENT, INTEGRATED_GRADIENTS, MAX_EXPLAINED_STEPS
 from app.prediction.request_parsing import MAX_INSTANCES
 from app.schemas import JobIn
 from app.services.sweeps.search import SweepIn
@@ -15,6 +16,14 @@ from app.tasks.contract import Task
 from app.typedefs import Json
 
 EXAMPLE_DATASET = "ds_0123456789abcdef"
+METHOD_SCHEMA: Json = {"type": "string", "enum": [GRADIENT, INTEGRATED_GRADIENTS]}
+UNIONS = (  # of the components of all tasks, and what the path names
+    ("PredictIn", "model"),
+    ("PredictOut", "model"),
+    ("ExplainIn", "model"),
+    ("ExplainOut", "model"),
+    ("DatasetPreviewOut", "data set"),
+)
 EXAMPLE_SEARCH = {"network.cell": ["lstm", "gru"], "training.learning_rate": {"min": 0.001, "max": 0.01}}
 
 
@@ -27,10 +36,12 @@ def task_components() -> Json:
             components |= _request_components(task, model)
         components[f"{_title(task)}PredictIn"] = _predict_request(task)
         components[f"{_title(task)}PredictOut"] = _predict_response(task)
+        components[f"{_title(task)}ExplainIn"] = _explain_request(task)
+        components[f"{_title(task)}ExplainOut"] = _explain_response(task)
         components[f"{_title(task)}DatasetPreviewOut"] = _preview_response(task)
     for model in (JobIn, SweepIn):
         components[model.__name__] = _union_by_task(model)
-    for name, owner in (("PredictIn", "model"), ("PredictOut", "model"), ("DatasetPreviewOut", "data set")):
+    for name, owner in UNIONS:
         components[name] = {
             "description": f"By the task of the {owner} that the path names.",
             "anyOf": [reference(_title(task) + name) for task in _tasks()],
@@ -130,6 +141,45 @@ def _predict_response(task: Task) -> Json:
             "version": {"type": "integer"},
             "predictions": {"type": "array", "items": reference(task.prediction.__name__)},
         },
+    }
+
+
+def _explain_request(task: Task) -> Json:
+    fields = _predict_request(task)["properties"]
+    return {
+        "type": "object",
+        "description": f"The instance whose prediction by a {task.name} model is explained.",
+        "required": ["instances"],
+        "additionalProperties": False,
+        "properties": {
+            **fields,
+            "instances": {**fields["instances"], "maxItems": 1},
+            "method": METHOD_SCHEMA | {"default": GRADIENT},
+        },
+    }
+
+
+def _explain_response(task: Task) -> Json:
+    numbers: Json = {"type": "array", "items": {"type": "number"}}
+    texts: Json = {"type": "array", "items": {"type": "string"}}
+    rows: Json = {"type": "array", "items": numbers}
+    properties: Json = {
+        "model": {"type": "string"},
+        "version": {"type": "integer"},
+        "prediction": reference(task.prediction.__name__),
+        "method": METHOD_SCHEMA,
+        "steps": {**texts, "description": "A name of each step that the network read."},
+        "influence": {**numbers, "description": "Of each step; the sum is 1."},
+        "layers": {**texts, "description": "Names of the rows of `gates` and of `hidden`."},
+        "gates": {"type": "object", "additionalProperties": rows},
+        "hidden": rows,
+        "memory_length": {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED_STEPS},
+    }
+    return {
+        "type": "object",
+        "description": f"The explanation of a prediction of a {task.name} model.",
+        "required": list(properties),
+        "properties": properties,
     }
 
 

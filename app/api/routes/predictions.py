@@ -1,6 +1,6 @@
 """Predictions on a raw route: no database, dependency injection or response model on the hot path."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from urllib.parse import parse_qsl
 
@@ -27,6 +27,11 @@ from app.services.open_inference.predict import (
     parse_inference_request_async,
     signature,
 )
+from app.services.serving.explanations import (
+    check_explanation_request_async,
+    draw_async,
+    write_explanation,
+)
 from app.services.serving.predictions import (
     encode_async,
     parse_request_async,
@@ -47,6 +52,8 @@ from app.typedefs import Json
 from app.validation.names import unknown_name
 
 BINARY_CONTENT = b"application/octet-stream"
+JSON_FORM, SVG_FORM = FORMS = ("json", "svg")  # of an explanation
+EXPLAIN_FIELDS = (*QUERY_FIELDS, "format")
 PARAMETER_NAMES = {name for task in TASKS.values() for name in task.parameters.__struct_fields__}
 
 
@@ -109,13 +116,34 @@ async def _stream_events(route: Route, events: AsyncGenerator[StreamEvent]) -> A
                     yield sse.event(write_body(route, event.predictions), b"done")
 
 
-def version_selector(model: str, query: bytes) -> VersionSelector:
-    """The version that a request names in its query, by `version=n` or `alias=a`."""
+@requires(Scope.PREDICT)
+async def explain(call: Call) -> tuple[Body, Headers]:
+    """What one prediction depended on, step by step; it is computed beside the predictors."""
+    fields = dict(parse_qsl(call.query.decode("latin-1"), keep_blank_values=True))
+    form = fields.get("format", JSON_FORM)
+    if form not in FORMS:
+        raise Invalid(problems=[Problem("/query/format", f"takes {' or '.join(FORMS)}")])
+    selector = version_selector(call.parameters["name"], call.query, EXPLAIN_FIELDS)
+    seconds, service = call.deadline(), call.shared.explanations
+    route = (await service.versions.choose(selector)).route
+    await check_explanation_request_async(route.task, call.body, call.left(seconds))
+    answer = await service.explain(route, call.body, call.left(seconds))
+    if form == SVG_FORM:
+        picture = await draw_async(route, answer.predictions, call.left(seconds))
+        return picture, [(b"content-type", b"image/svg+xml"), call.timing(answer)]
+    return write_explanation(route, answer.predictions), [JSON_TYPE, call.timing(answer)]
+
+
+def version_selector(model: str, query: bytes, names: Sequence[str] = QUERY_FIELDS) -> VersionSelector:
+    """The version that a request names in its query, by `version=n` or `alias=a`.
+
+    `names` are all parameters that the query may have.
+    """
     if not query:
         return VersionSelector(model, None, None)
     fields = dict(parse_qsl(query.decode("latin-1")))
-    for name in fields.keys() - set(QUERY_FIELDS):
-        detail = unknown_name("parameter", name, QUERY_FIELDS, {"`parameters` of the body": PARAMETER_NAMES})
+    for name in fields.keys() - set(names):
+        detail = unknown_name("parameter", name, names, {"`parameters` of the body": PARAMETER_NAMES})
         raise Invalid(problems=[Problem(pointer("query", name), detail)])
     version, alias = fields.get("version"), fields.get("alias")
     if version is not None and alias is not None:
@@ -138,27 +166,26 @@ TENSORS_SCHEMA: Json = {
     "format": "binary",
     "description": "The task's tensors as the Open Inference Protocol v2 sends them.",
 }
+VERSION_PARAMETERS: list[Json] = [
+    {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
+    {
+        "name": "version",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
+    },
+    {
+        "name": "alias",
+        "in": "query",
+        "description": "Without an alias or a version `production` answers.",
+        "schema": {"type": "string"},
+    },
+]
 OPERATION: Json = {
     "tags": ["predictions"],
     "summary": "Predict",
     "description": DESCRIPTION,
     "operationId": "predict",
-    "parameters": [
-        {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
-        {
-            "name": "version",
-            "in": "query",
-            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
-        },
-        {
-            "name": "alias",
-            "in": "query",
-            "description": "Without an alias or a version `production` answers.",
-            "schema": {"type": "string"},
-        },
-        JSON_LENGTH_PARAMETER,
-        DEADLINE_PARAMETER,
-    ],
+    "parameters": [*VERSION_PARAMETERS, JSON_LENGTH_PARAMETER, DEADLINE_PARAMETER],
     "requestBody": {
         "required": True,
         "content": {
@@ -176,4 +203,40 @@ OPERATION: Json = {
         },
     },
 }
+EXPLAIN_DESCRIPTION = """Which steps of one instance its prediction depended on, and what the gates did.
+
+The body is that of `predict` with exactly one instance, and may have a `method`. `influence` is the norm of
+the gradient of the answer with respect to the input of each step (of token numbers, to their embedding), or
+its integral along a line from an input of zeros (`integrated_gradients`); it sums to 1. A row of `gates` and
+`hidden` is of a layer: the mean activation of its units at each step, and the root mean square of its state.
+`memory_length` is how many steps, from the last one back, hold nine tenths of the influence."""
+EXPLAIN_OPERATION: Json = {
+    "tags": ["predictions"],
+    "summary": "Explain a prediction",
+    "description": EXPLAIN_DESCRIPTION,
+    "operationId": "explain",
+    "parameters": [
+        *VERSION_PARAMETERS,
+        {
+            "name": "format",
+            "in": "query",
+            "schema": {"type": "string", "enum": [*FORMS], "default": JSON_FORM},
+        },
+        DEADLINE_PARAMETER,
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": reference("ExplainIn")}},
+    },
+    "responses": {
+        "200": {
+            "description": "The explanation",
+            "content": {
+                "application/json": {"schema": reference("ExplainOut")},
+                "image/svg+xml": TEXT_CONTENT,
+            },
+        },
+    },
+}
 ROUTE = RawRoute("/v1/models/{name}/predict", predict, OPERATION)
+EXPLAIN_ROUTE = RawRoute("/v1/models/{name}/explain", explain, EXPLAIN_OPERATION)

@@ -19,7 +19,7 @@ def draw(diagnostics: Json) -> str:
     curves = [entry["gradient_by_lag"] for entry in entries]
     longest = max((curve[-1][0] for curve in curves), default=1) or 1
     paths = [
-        _path(curve, longest, _colour(place, len(curves)), f"epoch {entry['epoch']}")
+        _path(curve, longest, svg_colour(place / max(len(curves) - 1, 1)), f"epoch {entry['epoch']}")
         for place, (entry, curve) in enumerate(zip(entries, curves, strict=True))
     ]
     verdict = diagnostics["verdict"]
@@ -33,8 +33,8 @@ def draw(diagnostics: Json) -> str:
             f"<title>{escape(title)}</title>",
             f"<desc>{escape(notes)}</desc>",
             f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-            _text(LEFT, 24, title, size=16),
-            _text(LEFT, 44, notes),
+            svg_text(LEFT, 24, title, size=16),
+            svg_text(LEFT, 44, notes),
             *_axes(longest),
             *paths,
             "</svg>",
@@ -61,8 +61,8 @@ def _path(curve: Sequence[Sequence[float]], longest: int, colour: str, name: str
     )
 
 
-def _colour(place: int, count: int) -> str:
-    share = place / max(count - 1, 1)
+def svg_colour(share: float) -> str:
+    """A colour between the light one at 0 and the dark one at 1."""
     parts = (round(early + share * (late - early)) for early, late in zip(EARLY, LATE, strict=True))
     return "#" + "".join(f"{part:02x}" for part in parts)
 
@@ -73,15 +73,16 @@ def _axes(longest: int) -> list[str]:
         height = _y(10.0**-decade)
         lines += [
             f'<line x1="{LEFT}" y1="{height:.1f}" x2="{WIDTH - RIGHT}" y2="{height:.1f}" stroke="#ddd"/>',
-            _text(LEFT - 8, height + 4, "1" if decade == 0 else f"1e-{decade}", anchor="end"),
+            svg_text(LEFT - 8, height + 4, "1" if decade == 0 else f"1e-{decade}", anchor="end"),
         ]
     for tick in range(TICKS):
         lag = round(tick * longest / (TICKS - 1))
-        lines.append(_text(_x(lag, longest), HEIGHT - BOTTOM + 20, f"{lag:,}", anchor="middle"))
-    lines.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "steps before the last", anchor="middle"))
+        lines.append(svg_text(_x(lag, longest), HEIGHT - BOTTOM + 20, f"{lag:,}", anchor="middle"))
+    lines.append(svg_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "steps before the last", anchor="middle"))
     return lines
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 13) -> str:
+def svg_text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 13) -> str:
+    """An element with a text at a place."""
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-family="sans-serif" font-size="{size}"'
     return f"<text {place}>{escape(text)}</text>"

@@ -59,6 +59,7 @@ class VersionMetrics:
         self.batches = Histogram(BATCH_ROWS_BUCKETS)
         self.inferences = 0  # rows
         self.executions = 0.0  # forward passes; of one that several requests shared, each counts its part
+        self.explanations = {"succeeded": 0, "failed": 0}
         self.failures = 0
         self.failure_seconds = 0.0
         self.shadows: dict[str, int] = {}  # comparisons by outcome: same, different, failed, skipped
@@ -84,6 +85,10 @@ class VersionMetrics:
         """Count a request that got no prediction."""
         self.failures += 1
         self.failure_seconds += seconds
+
+    def record_explanation(self, *, succeeded: bool) -> None:
+        """Count a request for an explanation."""
+        self.explanations["succeeded" if succeeded else "failed"] += 1
 
     def record_shadow(self, outcome: str) -> None:
         """Count a comparison with this version as the shadow."""
@@ -167,8 +172,15 @@ def _request_families(versions: LabelledMetrics) -> Iterator[Metric]:
         requests.add_metric([*labels, "succeeded"], metrics.phases["total"].count)
         requests.add_metric([*labels, "failed"], metrics.failures)
         rows.add_metric(labels, metrics.inferences)
+    explanations = CounterMetricFamily(
+        "recurra_explanations", "Requests for explanations by outcome", labels=[*VERSION_LABELS, "outcome"]
+    )
+    for labels, metrics in versions:
+        for outcome, number in metrics.explanations.items():
+            explanations.add_metric([*labels, outcome], number)
     yield requests
     yield rows
+    yield explanations
 
 
 def _shadow_families(versions: LabelledMetrics) -> Iterator[Metric]:

@@ -235,6 +235,12 @@ class Classification:
         del examples
         return [label_metrics.label_answer(state, row, parameters.top_k) for row in outputs]
 
+    def step_labels(self, state: Json, instance: ClassificationInstance, example: Example) -> list[str]:
+        """The words or other tokens of a text, or the numbers of the readings."""
+        if state["kind"] == VALUES:
+            return [str(number) for number in range(1, 1 + len(example.inputs))]
+        return load_encoder(state["spelling"]).labels(instance.text or "")
+
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Accuracy, F1 and calibration; of naive Bayes or the nearest neighbor accuracy and F1."""
         examples, log_probabilities = classification_split(split), np.stack(outputs)

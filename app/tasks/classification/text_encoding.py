@@ -70,6 +70,13 @@ class TextEncoder:
         rows = b"".join(map(self._row, self._pairs(text)[: self._max_tokens]))
         return np.frombuffer(rows, np.int64).reshape(-1, 1 + self._word_length).copy()
 
+    def labels(self, text: str) -> list[str]:
+        """The name of each step of `encode`: its characters."""
+        normalized = normalize(text, self._max_tokens)
+        spans = tokenizers.encode(self._tokenizer, normalized).spans[: self._max_tokens]
+        labels = tokenizers.piece_labels(tokenizers.pieces(normalized, spans))
+        return labels or [tokenizers.SPECIAL_TOKENS[UNKNOWN]]
+
     def encode_all(self, texts: Texts) -> EncodedTexts:
         """Many texts; each distinct word is encoded once."""
         if not self._word_length:

@@ -40,6 +40,7 @@ from app.tasks.forecasting.prediction.answers import (
     build_predictions,
     forecast_quantiles,
     round_counts,
+    step_stamps,
 )
 from app.tasks.forecasting.prediction.calibration import calibrate, terms_of
 from app.tasks.forecasting.prediction.expectation import PRIOR_WEIGHTS
@@ -228,6 +229,11 @@ class Forecasting:
         contexts = [example.context for example in examples]
         rows = np.array(outputs)  # (instances, horizon * quantiles)
         return build_predictions(state, contexts, rows, parameters.horizon, parameters.quantiles)
+
+    def step_labels(self, state: Json, instance: ForecastingInstance, example: Example) -> list[str]:
+        """The time stamps of the steps that are read, or how far before the forecast they lie."""
+        del instance
+        return step_stamps(state, len(example.inputs), example.context)
 
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Percent sMAPE, MASE, scaled quantile loss, coverage: of the network and of the seasonal naive."""

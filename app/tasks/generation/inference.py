@@ -80,6 +80,13 @@ def encode_prompt(state: Json, prompt: str) -> Array:
     return np.array([END, *ids[-MAX_PROMPT_TOKENS:]], np.int64)[:, None]
 
 
+def prompt_labels(state: Json, prompt: str) -> list[str]:
+    """The name of each token of `encode_prompt`."""
+    tail = prompt[-PROMPT_TAIL_CHARS[state["unit"]] :]
+    pieces = tokenizers.pieces(tail, tokenizers.encode(state["tokeniser"], tail).spans)
+    return [tokenizers.SPECIAL_TOKENS[END], *tokenizers.piece_labels(pieces[-MAX_PROMPT_TOKENS:])]
+
+
 def decoding_settings(prompt: str, parameters: GenerationParameters) -> Json:
     """The settings of decoding, as JSON; the seed is derived from the prompt."""
     greedy = parameters.top_p == 0  # not even the most likely token fits in

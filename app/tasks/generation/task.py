@@ -45,6 +45,7 @@ from app.tasks.generation.inference import (
     GenerationParameters,
     decoding_settings,
     encode_prompt,
+    prompt_labels,
 )
 from app.tasks.generation.metrics import metrics_per_character, metrics_per_token
 from app.tasks.generation.options import (
@@ -221,6 +222,11 @@ class Generation:
         del examples
         token_bytes = tokenizers.token_bytes(state["tokeniser"])
         return [_continuation(TextDetokenizer(token_bytes, parameters.stops), decoded) for decoded in outputs]
+
+    def step_labels(self, state: Json, instance: GenerationInstance, example: Example) -> list[str]:
+        """The token before a document, and the tokens of the prompt that are read."""
+        del example
+        return prompt_labels(state, instance.prompt)
 
     def score(self, state: Json, split: Split, outputs: list[Any]) -> tuple[Json, Json]:
         """Perplexity and bits of the network, and of counting characters (a 5-gram model).

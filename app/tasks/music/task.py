@@ -31,7 +31,7 @@ from app.tasks.contract import (
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
 from app.tasks.music.baseline import ngram_nats
-from app.tasks.music.codings.pieces import MELODIC_KEYS, TRANSPOSITIONS, Coding
+from app.tasks.music.codings.pieces import MELODIC_KEYS, TRANSPOSITIONS, Coding, label_events
 from app.tasks.music.codings.selection import coding_from_json, coding_to_json, fit_coding
 from app.tasks.music.demo import DEMO
 from app.tasks.music.detokenizer import NoteDetokenizer
@@ -208,6 +208,11 @@ class Music:
             with_warnings(_build_prediction(coding, example.decoding or {}, decoded), example.context)
             for example, decoded in zip(examples, outputs, strict=True)
         ]
+
+    def step_labels(self, state: Json, instance: MusicInstance, example: Example) -> list[str]:
+        """What each event of the beginning says, after the end of the piece before it."""
+        del instance
+        return label_events(coding_from_json(state["coding"]), example.inputs[:, 0].tolist())
 
     def score(self, state: Json, split: Split, outputs: list[Any]) -> tuple[Json, Json]:
         """Nats per event and per time step of the network, and of counting events (a 5-gram model).

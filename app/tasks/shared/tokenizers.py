@@ -18,6 +18,7 @@ SPACED_WORD_PATTERN = r" ?\w+(?:['’\-]\w+)*| ?[^\w\s]|\s"  # the same with a s
 # Words, or single characters of scripts without spaces between words.
 UNSPACED_WORD_PATTERN = rf"{CHARACTER}|{OTHER_WORD}(?:['’\-]{OTHER_WORD})*|[^\w\s]"
 CHARACTER_PATTERN = r"[\s\S]"
+CONTINUED = "…"  # the name of a token that goes on with the character of the one before it
 TOKENIZER_SETTINGS = frozenset(
     f"options.{name}" for name in ("tokens", "vocabulary_size", "min_count", "lower", "shared_vocabulary")
 )  # settings that change what a token is
@@ -40,6 +41,20 @@ class TokenSpans:
 
     ids: list[int]
     spans: list[tuple[int, int]]  # characters, the end is exclusive
+
+
+def pieces(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
+    """The characters of each token; of a character that several tokens spell the first one has it."""
+    parts, done = list[str](), 0
+    for begin, end in spans:
+        parts.append(text[max(begin, done) : end])
+        done = max(done, end)
+    return parts
+
+
+def piece_labels(pieces: Sequence[str]) -> list[str]:
+    """Names of tokens by their characters; of one that spells a part of a character `CONTINUED`."""
+    return [piece or CONTINUED for piece in pieces]
 
 
 def train_tokenizer(

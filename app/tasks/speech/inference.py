@@ -96,6 +96,11 @@ def transcribe(state: Json, outputs: Array, starts: list[int], settings: SearchS
     return [search(outputs[first:end], settings, model) for first, end in parts]
 
 
+def step_times(state: Json, frames: int) -> list[str]:
+    """The beginning of each step of so many frames, such as `0.30 s`."""
+    return [f"{frame / FRAMES_A_SECOND:.2f} s" for frame in range(0, frames, state["stride"])]
+
+
 def join_parts(state: Json, parts: list[list[int]]) -> str:
     """The text of the labels of all parts, which begin and end at a pause between words."""
     labels = load_labels(state["labels"])

@@ -45,6 +45,7 @@ from app.tasks.speech.inference import (
     encode_recording,
     join_parts,
     open_listener,
+    step_times,
     transcribe,
 )
 from app.tasks.speech.labels import load_labels, steps_needed
@@ -197,6 +198,11 @@ class Speech:
         """The transcript, the duration, and each word with its times and its confidence."""
         pairs = zip(examples, outputs, strict=True)
         return [decode_outputs(state, example, scores, parameters) for example, scores in pairs]
+
+    def step_labels(self, state: Json, instance: SpeechInstance, example: Example) -> list[str]:
+        """When each step begins, in seconds."""
+        del instance
+        return step_times(state, len(example.inputs))
 
     def piece_reader(
         self, state: Json, example: Example, parameters: SpeechParameters, *, causal: bool

@@ -12,12 +12,13 @@ from pydantic import BaseModel
 
 from app.arrays import Arrays, Ints
 from app.errors import Problem
-from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
+from app.tasks.contract import UNKNOWN, Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
 from app.tasks.preview import PreviewRows
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SplitRows, partition_rows
+from app.tasks.shared.tokenizers import SPECIAL_TOKENS
 from app.tasks.source import TOKEN_LINES, Faults, Reading, Source
 from app.tasks.tagging.demo import DEMO
 from app.tasks.tagging.encoding import EncodedSentences, TagTargets, WordTable
@@ -216,6 +217,11 @@ class Tagging:
         del parameters
         pairs = zip(examples, outputs, strict=True)
         return [make_prediction(state, example.context, labels) for example, labels in pairs]
+
+    def step_labels(self, state: Json, instance: TaggingInstance, example: Example) -> list[str]:
+        """The words."""
+        del state, instance
+        return example.context.tokens or [SPECIAL_TOKENS[UNKNOWN]]
 
     def score(self, state: Json, split: Split, outputs: list[Ints]) -> tuple[Json, Json]:
         """Precision, recall and F1 of entities by seqeval's rules, or the accuracy of plain tags."""

@@ -42,10 +42,7 @@ def encode_source(state: Json, text: str) -> EncodedSource:
     """A source text as tokens, truncated to the length that the model reads."""
     text = normalize_spaces(text)
     tokens, max_tokens = tokenizers.encode(state["source"], text), state["longest"]
-    pieces, done = [], 0
-    for begin, end in tokens.spans[:max_tokens]:
-        pieces.append(text[max(begin, done) : end])  # of a character's tokens the first one has the character
-        done = max(done, end)
+    pieces = tokenizers.pieces(text, tokens.spans[:max_tokens])
     return EncodedSource(tokens.ids[:max_tokens], pieces, len(tokens.ids) > max_tokens)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from app.arrays import Arrays, Ints
 from app.errors import Problem
 from app.tasks.contract import (
+    END,
     Batch,
     DecodedTokens,
     Defaults,
@@ -30,7 +31,7 @@ from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, partition_rows
 from app.tasks.shared.text_checks import TEXT
-from app.tasks.shared.tokenizers import TOKENIZER_SETTINGS, TokenUnit
+from app.tasks.shared.tokenizers import SPECIAL_TOKENS, TOKENIZER_SETTINGS, TokenUnit
 from app.tasks.source import Faults, Reading, Source
 from app.tasks.translation import baseline, encoding
 from app.tasks.translation.demo import DEMO
@@ -224,6 +225,11 @@ class Translation:
             build_prediction(state, example.context, decoded.tokens, decoded.note, parameters)
             for example, decoded in zip(examples, outputs, strict=True)
         ]
+
+    def step_labels(self, state: Json, instance: TranslationInstance, example: Example) -> list[str]:
+        """The tokens of the source, and its end."""
+        del state, instance
+        return [*tokenizers.piece_labels(example.context.pieces), SPECIAL_TOKENS[END]]
 
     def score(self, state: Json, split: Split, outputs: list[DecodedTokens]) -> tuple[Json, Json]:
         """BLEU and chrF against the targets as they were uploaded: of the network, and of the dictionary.

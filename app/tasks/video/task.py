@@ -181,6 +181,11 @@ class VideoClassification:
             for example, row in zip(examples, outputs, strict=True)
         ]
 
+    def step_labels(self, state: Json, instance: VideoInstance, example: Example) -> list[str]:
+        """The numbers of the frames, of those that are read."""
+        del state, instance
+        return [str(number) for number in range(1, 1 + len(example.inputs))]
+
     def score(self, state: Json, split: Split, outputs: list[Floats]) -> tuple[Json, Json]:
         """Accuracy, F1 and calibration; of the most frequent label accuracy and F1."""
         clips = video_split(split)

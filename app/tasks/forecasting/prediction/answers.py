@@ -126,6 +126,14 @@ def _add_timestamps(
             prediction["timestamps"] = known_stamps(frequency, context.origin, horizon, context.phase)
 
 
+def step_stamps(state: Json, steps: int, context: ForecastContext) -> list[str]:
+    """The time stamps of the last steps before a forecast; without dates -1 is the last one."""
+    if context.origin is None:
+        return [str(step) for step in range(-steps, 0)]
+    frequency = parse_frequency(state["freq"])
+    return [str(stamp) for stamp in frequency.stamps(context.origin - steps, steps, context.phase)]
+
+
 def _interpolate(values: Array, trained: list[float], level: float) -> Array:
     """Forecasts (rows, horizon) of one quantile, linear between the trained ones of `values` beside it."""
     upper = min(max(int(np.searchsorted(trained, level)), 1), len(trained) - 1) if len(trained) > 1 else 0

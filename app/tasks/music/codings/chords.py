@@ -96,6 +96,13 @@ class ChordCoding:
         starts = (FIRST_NOTE, FIRST_NOTE + len(self.keys))[: 1 + self.repeats]
         return shifted_tokens(self.size, ((start, melodic) for start in starts), shift)
 
+    def label(self, token: int) -> str:
+        """See `Coding`."""
+        if token == STEP:
+            return "step"
+        again, index = divmod(token - FIRST_NOTE, len(self.keys))
+        return f"{'again' if again else 'note'} {self.keys[index]}"
+
     def reader(self) -> "ChordReader":
         """See `Coding`."""
         return ChordReader(self)

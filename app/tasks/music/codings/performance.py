@@ -113,6 +113,15 @@ class PerformanceCoding:
         starts = (FIRST_ON, FIRST_ON + len(self.keys))
         return shifted_tokens(self.size, ((start, melodic) for start in starts), shift)
 
+    def label(self, token: int) -> str:
+        """See `Coding`."""
+        if token < FIRST_VELOCITY:
+            return f"wait {(1 + token - FIRST_SHIFT) / STEPS_PER_SECOND:g} s"
+        if token < FIRST_ON:
+            return f"velocity {_velocity_of(token - FIRST_VELOCITY)}"
+        is_off, index = divmod(token - FIRST_ON, len(self.keys))
+        return f"{'off' if is_off else 'on'} {self.keys[index]}"
+
     def reader(self) -> "PerformanceReader":
         """See `Coding`."""
         return PerformanceReader(self)

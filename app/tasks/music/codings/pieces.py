@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from app.arrays import Array, Ints
-from app.tasks.contract import END
+from app.tasks.contract import END, UNKNOWN
 from app.typedefs import Json
 
 MELODIC_KEYS = 128  # a note's key is its pitch, that of a drum 128 more: drums are not transposed
@@ -141,9 +141,19 @@ class Coding(Protocol):
         """For each token (size,) that of the same event so many semitones higher."""
         ...
 
+    def label(self, token: int) -> str:
+        """What an event says, for people, such as `on 60`."""
+        ...
+
     def reader(self) -> NoteReader:
         """Read events from the beginning of a piece."""
         ...
+
+
+def label_events(coding: Coding, tokens: Sequence[int]) -> list[str]:
+    """What each event says, those that no piece has included."""
+    special = {END: "end", UNKNOWN: "unknown"}
+    return [special.get(token) or coding.label(token) for token in tokens]
 
 
 class Roll(NamedTuple):

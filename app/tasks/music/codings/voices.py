@@ -4,6 +4,7 @@ No event says which voice it is of, or that a step ends, and a harmony is read n
 serialised chorales of Liang et al. (2017), "Automatic stylistic composition of Bach chorales with deep LSTM".
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -113,6 +114,16 @@ class VoiceCoding:
             count = high - low + 1
             runs += [(first, count) for first in (start + 1, start + 1 + count)[: 1 + self.repeats]]
         return shifted_tokens(self.size, runs, shift)
+
+    def label(self, token: int) -> str:
+        """See `Coding`."""
+        voice = bisect_right(self.starts, token) - 1
+        low, high = self.ranges[voice]
+        place = token - self.starts[voice]
+        if not place:
+            return f"voice {voice + 1} rest"
+        again, index = divmod(place - 1, high - low + 1)
+        return f"voice {voice + 1} {'again' if again else 'note'} {low + index}"
 
     def reader(self) -> "VoiceReader":
         """See `Coding`."""

@@ -43,7 +43,7 @@ def validate(value: Any, schema: Json) -> None:
 
 def test_operations_have_names_that_read_well() -> None:
     verbs = "get|list|create|submit|delete|download|cancel|pause|resume|move|predict|infer|index|load|unload"
-    verbs += "|listen|rotate"
+    verbs += "|listen|rotate|explain"
     for name, operation in OPERATIONS.items():
         assert re.fullmatch(rf"({verbs})(_[a-z]+)*", name), name
         assert operation["summary"] == name.replace("_", " ").capitalize()
