@@ -3,7 +3,14 @@
 from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
-from pydantic import BaseModel, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
 
 from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
 from app.hyperparameters.options import NetworkIn, StrictModel, TrainingIn
@@ -25,6 +32,8 @@ ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN)]
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]  # as the database can hold it
 Text = Annotated[str, StringConstraints(max_length=1 << 16)]  # which also refuses lone surrogates
 AliasName = Annotated[str, StringConstraints(pattern=ALIAS_NAME_PATTERN)]
+
+MAX_EVALUATED = 8  # versions of one evaluation
 
 Priority = Annotated[
     int,
@@ -53,6 +62,36 @@ class JobIn(StrictModel):
     ]
 
 
+class EvaluationIn(StrictModel):
+    """What to evaluate versions on, and how; by default the version that `production` answers with.
+
+    Windows are for forecasts: how many, how many steps apart, and whether to train anew before each.
+    """
+
+    dataset: Text
+    versions: Annotated[list[VersionNumber], Field(min_length=1, max_length=MAX_EVALUATED)] | None = None
+    parameters: Json = Field(default_factory=dict)
+    windows: Annotated[int, Field(ge=1, le=100)] = 1
+    step: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    refit: bool = False
+    baselines: Annotated[list[Text], Field(default_factory=list, max_length=16)]
+    priority: Priority = 0
+
+    @field_validator("versions", "baselines")
+    @classmethod
+    def _distinct(cls, values: list[object] | None) -> list[object] | None:
+        if values is not None and len(set(values)) < len(values):
+            raise ValueError("each may be named once")
+        return values
+
+
+class GuardIn(StrictModel):
+    """An evaluation by which an alias moves only if the new version is not worse than the present one."""
+
+    evaluation: Text
+    metric: Text
+
+
 class AliasIn(StrictModel):
     """The version that answers, or several with shares that add up to 1; `shadow` computes unseen."""
 
@@ -61,6 +100,7 @@ class AliasIn(StrictModel):
         default=None, min_length=1, max_length=16, examples=[{"3": 0.9, "4": 0.1}]
     )
     shadow: VersionNumber | None = None
+    guard: GuardIn | None = None
 
 
 class DatasetOut(BaseModel):

@@ -17,4 +17,5 @@ class Status(StrEnum):
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 LIVE = frozenset(Status) - TERMINAL
 
+EVALUATE = "evaluate"  # a kind of job that compares versions
 SWEEP = "sweep"  # a kind of job that no worker claims: any training worker advances it

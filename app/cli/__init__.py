@@ -73,6 +73,11 @@ MEMBERS = (
         "app.cli.commands.batch:batch",
         "Predict every example of a data set; the result is JSON Lines, one prediction a line, in order.",
     ),
+    LazyCommand(
+        "evaluate",
+        "app.cli.commands.evaluate:evaluate",
+        "Compare versions and baselines on a data set: metrics with intervals, and paired differences.",
+    ),
     LazyCommand("jobs", "app.cli.commands.jobs:app", "Jobs: list, show, watch, cancel, pause, resume."),
     LazyCommand(
         "models", "app.cli.commands.models:app", "Trained models: list, show, promote, download, delete."

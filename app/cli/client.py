@@ -209,7 +209,7 @@ class Client:
         raise ClientError(f"{self.url}: the response ended early")
 
     def promote(self, model: str, alias: str, target: Json) -> Json:
-        """Point an alias at `{"version": n}` or `{"versions": {n: share}}`, with or without a `shadow`."""
+        """Point an alias at `{"version": n}` or `{"versions": {n: share}}`, with a `shadow` or a `guard`."""
         path = f"/v1/models/{quote(model, safe='')}/aliases/{quote(alias, safe='')}"
         return _json_object(self.send("PUT", path, json=target))
 
@@ -219,8 +219,13 @@ class Client:
         body = {"dataset": dataset, "parameters": parameters}
         return _json_object(self.send("POST", path, params=which, json=body, headers=idempotency_header()))
 
+    def evaluate(self, model: str, request: Json) -> Json:
+        """Queue the evaluation of versions on a data set."""
+        path = f"/v1/models/{quote(model, safe='')}/evaluations"
+        return _json_object(self.send("POST", path, json=request, headers=idempotency_header()))
+
     def result(self, job_id: str, target: Path) -> int:
-        """Save the result of a batch prediction, whole or not at all; returns the number of bytes."""
+        """Save the lines of a batch prediction or an evaluation, whole or not at all; returns their bytes."""
         return self._save(f"/v1/jobs/{quote(job_id, safe='')}/result", target)
 
     def download(self, model: str, number: int, target: Path) -> int:

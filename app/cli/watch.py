@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from app.cli.client import Client
+from app.cli.comparison import print_evaluation
 from app.cli.console import notes, print_comparison, print_json
 from app.cli.leaderboard import print_leaderboard
 from app.typedefs import Json
@@ -81,9 +82,16 @@ def describe_stage(job: Json) -> str:
         case "ablation":
             return "a simpler network, to compare with"
         case "refit":
-            return f"refit{network} on all data"
+            return _describe_refit(progress, network)
         case _:
             return network.removeprefix(" of ")
+
+
+def _describe_refit(progress: Json, network: str) -> str:
+    """That of a training, or of an evaluation that trains before each window."""
+    if "window" not in progress:
+        return f"refit{network} on all data"
+    return f"training version {progress['version']} before window {progress['window'] + 1}"
 
 
 def until_done(client: Client, job: Json, *, as_json: bool) -> bool:
@@ -107,6 +115,8 @@ def until_done(client: Client, job: Json, *, as_json: bool) -> bool:
     if not as_json and job.get("kind") == "batch_predict":
         metrics = job["metrics"]
         console.print(f"{metrics['instances']:,} instances, {metrics['failed']:,} could not be predicted")
+    elif not as_json and job.get("kind") == "evaluate":
+        print_evaluation(job)
     elif not as_json and job.get("model_version") is not None:
         if job.get("kind") == "sweep":
             print_leaderboard(client.get(f"/v1/sweeps/{job['id']}"))

@@ -116,6 +116,15 @@ class JobEvent(Base):
     data: Mapped[Json] = mapped_column(JSON)
 
 
+class JobVersion(Base):
+    """A version that a job evaluates; of other kinds the job's own row names the version."""
+
+    __tablename__ = "job_versions"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+
+
 class Model(OwnedByName, Base):
     """A name under which versions are published, unique within its project."""
 

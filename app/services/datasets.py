@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from app.database.tables import Dataset, Job
@@ -16,7 +16,7 @@ from app.infrastructure.storage import Storage
 from app.ingest import file_kinds, run_child
 from app.ingest.limits import FileLimits
 from app.services.paging import Paging
-from app.states import LIVE
+from app.states import EVALUATE, LIVE
 from app.tasks import TASKS
 from app.tasks.preview import PREVIEW_FILE
 from app.typedefs import Json
@@ -171,7 +171,9 @@ def remove(session: Session, dataset_id: str) -> Callable[[Storage], None]:
     dataset = session.get(Dataset, dataset_id, with_for_update=True)
     if dataset is None:
         raise NotFound(f"There is no data set {dataset_id}")
-    job_id = session.scalar(select(Job.id).where(Job.dataset_id == dataset_id, Job.status.in_(LIVE)).limit(1))
+    learns = Job.options["training_dataset"].as_string() == dataset_id  # what baselines learn from
+    needs = or_(Job.dataset_id == dataset_id, and_(Job.kind == EVALUATE, learns))
+    job_id = session.scalar(select(Job.id).where(needs, Job.status.in_(LIVE)).limit(1))
     if job_id is not None:
         raise Conflict(f"The job {job_id} needs this data set")
     session.delete(dataset)

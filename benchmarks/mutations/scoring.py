@@ -4,6 +4,9 @@ from benchmarks.mutations.mutation import Mutation
 from benchmarks.mutations.resume import AVERAGING, FIT, TRAINING_BATCHES
 
 FORECASTS = "app/tasks/forecasting/metrics.py"
+GUARD, GUARD_TESTS = "app/services/models/guard.py", ("tests/app/services/models/test_guard.py",)
+RESAMPLING = "app/tasks/evaluation/resampling.py"
+ORIGINS = "app/tasks/forecasting/evaluation/origins.py"
 TAGS = "app/tasks/tagging/metrics.py"
 COUNTING = "app/tasks/tagging/baseline.py"
 LABELS = "app/tasks/shared/label_metrics.py"
@@ -131,5 +134,23 @@ SCORING_FAULTS = (
         "a row counts by its length", TRAINING_BATCHES,
         "batch.weights.max(axis=1, initial=0) > 0 if row_loss else batch.weights", "batch.weights",
         ("tests/workers/training/test_batches.py", *FIT_TESTS),
+    ),
+    Mutation(
+        "a guard lets a worse version pass", GUARD,
+        "return bool(best < 0 if self.higher_is_better else best > 0)", "return False", GUARD_TESTS,
+    ),
+    Mutation(
+        "a guard takes less for better", GUARD,
+        "best < 0 if self.higher_is_better", "best > 0 if self.higher_is_better", GUARD_TESTS,
+    ),
+    Mutation(
+        "versions are compared on different resamples", RESAMPLING,
+        "np.random.default_rng([self._seed, block])", "np.random.default_rng()",
+        ("tests/app/tasks/evaluation",),
+    ),
+    Mutation(
+        "a forecast is evaluated on what it was made from", ORIGINS,
+        "ends[chosen] = self._data", "ends[chosen] = 1 + self._data",
+        ("tests/app/tasks/forecasting/test_evaluation.py",),
     ),
 )  # fmt: skip

@@ -188,6 +188,20 @@ def check_sweeps(printed: str, _: list[str]) -> None:
     assert all(len(trial["seeds"]) == 1 for trial in board)
 
 
+def check_evaluations(printed: str, _: list[str]) -> None:
+    answers = objects(printed)
+    metrics = only(answers, "metrics")["metrics"]
+    assert metrics["examples"] == 10
+    assert metrics["baselines"].keys() == {"seasonal_naive", "theta", "ets"}
+    assert all(one["smape"]["low"] < one["smape"]["high"] for one in metrics["versions"].values())
+    lines = [one for one in answers if "actual" in one]
+    assert len(lines) == 10 * 5
+    assert [line["window"] for line in lines if line.get("version") == 2] == list(range(10))
+    assert [job["kind"] for job in only(answers, "has_more")["data"]] == ["evaluate"]
+    moved = answers[-1]
+    assert moved.get("version") == 2 or moved["errors"][0]["pointer"] == "/guard/metric"
+
+
 def check_forecasting(printed: str, _: list[str]) -> None:
     answers = objects(printed)
     assert only(answers, "summary")["task"] == "forecasting"
@@ -272,6 +286,7 @@ def check_explanations(printed: str, _: list[str]) -> None:
 
 CHECKS = {
     "README.md": check_readme,
+    "docs/evaluations.md": check_evaluations,
     "docs/explanations.md": check_explanations,
     "docs/jobs.md": check_jobs,
     "docs/serving.md": check_serving,

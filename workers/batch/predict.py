@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -66,10 +66,6 @@ class Encoded:
     example: Example
     item_id: str | None
 
-    def line(self, index: int, prediction: Json) -> bytes:
-        """The line of the result."""
-        return _line(index, self.item_id, {"prediction": prediction})
-
 
 @dataclass(frozen=True)
 class Refusal:
@@ -78,11 +74,25 @@ class Refusal:
     error: AppError
     item_id: str | None
 
+    def to_json(self) -> Json:
+        """Where and what is wrong."""
+        problems = self.error.problems
+        return {"pointer": problems[0].pointer if problems else "", "detail": self.error.message}
+
+
+@dataclass(frozen=True)
+class InstanceResult:
+    """What an instance got: a prediction, or else the reason why there is none."""
+
+    item_id: str | None
+    prediction: Json | None
+    error: Json | None = None
+
     def line(self, index: int) -> bytes:
         """The line of the result."""
-        problems = self.error.problems
-        error = {"pointer": problems[0].pointer if problems else "", "detail": self.error.message}
-        return _line(index, self.item_id, {"error": error})
+        name = {} if self.item_id is None else {"item_id": self.item_id}
+        result = {"error": self.error} if self.prediction is None else {"prediction": self.prediction}
+        return json_line({"index": index, **name, **result})
 
 
 class BatchProgress:
@@ -112,8 +122,8 @@ class BatchProgress:
         )
 
 
-class Writer:
-    """Predicts instances and writes a line for each, in order."""
+class InstancePredictor:
+    """Predicts instances in full batches, in order."""
 
     def __init__(
         self, task: Task, state: Json, parameters: Any, engine: Engine, should_stop: Callable[[], bool]
@@ -121,21 +131,21 @@ class Writer:
         self._task, self._state, self._parameters = task, state, parameters
         self._engine, self._should_stop = engine, should_stop
 
-    def write(self, file: BinaryIO, instances: Instances, indices: range, on: Callable[[int], None]) -> int:
-        """Write the lines of some instances; how many could not be predicted. Raises `Stopped`."""
-        failed = floats = 0
+    def predict(
+        self, instances: Instances, indices: range, on: Callable[[int], None]
+    ) -> Iterator[tuple[int, InstanceResult]]:
+        """The answer to each of some instances, by its index. Raises `Stopped`."""
+        floats = 0
         pending: dict[int, Encoded | Refusal] = {}
         together = 1 if self._task.slow_to_encode else ENCODE_INSTANCES
         for start in range(indices.start, indices.stop, together):
             rows = range(start, min(start + together, indices.stop))
             for index, one in zip(rows, self._encode(list(self._read(instances, rows))), strict=True):
                 pending[index] = one
-                failed += isinstance(one, Refusal)
                 floats += one.example.inputs.size if isinstance(one, Encoded) else 0
                 if floats >= MAX_BATCH_FLOATS or index == indices[-1]:
-                    file.writelines(self._lines(pending, on))
+                    yield from self._answers(pending, on).items()
                     pending, floats = {}, 0
-        return failed
 
     def _read(self, instances: Instances, rows: range) -> Iterator[Any]:
         for row in rows:
@@ -158,25 +168,30 @@ class Writer:
         half = len(instances) // 2
         return self._encode(instances[:half]) + self._encode(instances[half:])
 
-    def _lines(self, pending: dict[int, Encoded | Refusal], on: Callable[[int], None]) -> list[bytes]:
-        """Predict those that can be; lines in input order."""
+    def _answers(
+        self, pending: dict[int, Encoded | Refusal], on: Callable[[int], None]
+    ) -> dict[int, InstanceResult]:
+        """Predict those that can be; the answers in input order."""
         encoded = {index: one for index, one in pending.items() if isinstance(one, Encoded)}
-        lines = {index: one.line(index) for index, one in pending.items() if isinstance(one, Refusal)}
-        on(len(lines))
+        answers = {
+            index: InstanceResult(one.item_id, None, one.to_json())
+            for index, one in pending.items()
+            if isinstance(one, Refusal)
+        }
+        on(len(answers))
         examples = {index: one.example for index, one in encoded.items()}
         decoder = self._engine.decoder
         outputs = self._run_batches(examples) if decoder is None else _decoded(decoder, examples)
         while some := list(islice(outputs, DECODE_INSTANCES if decoder is None else 1)):
             self._raise_if_stopped()
             rows, row_outputs = [index for index, _ in some], [output for _, output in some]
-            answers = self._task.decode(
+            predictions = self._task.decode(
                 self._state, [examples[index] for index in rows], row_outputs, self._parameters
             )
-            lines |= {
-                index: encoded[index].line(index, answer) for index, answer in zip(rows, answers, strict=True)
-            }
+            for index, prediction in zip(rows, predictions, strict=True):
+                answers[index] = InstanceResult(encoded[index].item_id, prediction)
             on(len(some))
-        return [lines[index] for index in pending]
+        return {index: answers[index] for index in pending}
 
     def _run_batches(self, examples: dict[int, Example]) -> Iterator[tuple[int, Any]]:
         """The network's outputs, the shortest first so that little is padding."""
@@ -236,12 +251,10 @@ def predict(
     """Predict the data set in `data_dir`; each part is reported as a `checkpoint` once its file is whole."""
     task = TASKS[spec.task]
     state = orjson.loads((model_dir / "manifest.json").read_bytes())["state"]
-    parameters = msgspec.convert(spec.parameters, task.parameters)
-    if getattr(parameters, "seed", 0) is None:  # a part that is computed again has the same bytes
-        parameters = msgspec.structs.replace(parameters, seed=0)
+    parameters = repeatable(msgspec.convert(spec.parameters, task.parameters))
     paths = unpack(data_dir / "arrays.npz", data_dir / "mapped")
     total, failed = len(task.instances(map_arrays(paths), state)), spec.failed
-    writer = Writer(task, state, parameters, engine, should_stop)
+    predictor = InstancePredictor(task, state, parameters, engine, should_stop)
     progress = BatchProgress(on, total, min(spec.parts * PART_INSTANCES, total))
     progress.advance(0)
     for part in range(spec.parts, -(-total // PART_INSTANCES)):
@@ -249,17 +262,27 @@ def predict(
         instances = task.instances(map_arrays(paths), state)
         indices = range(part * PART_INSTANCES, min((part + 1) * PART_INSTANCES, total))
         path = out_dir / f"{part:08d}.part"
+        missed = 0
         try:
             with path.open("wb") as file:
-                failed += (missed := writer.write(file, instances, indices, progress.advance))
+                for index, answer in predictor.predict(instances, indices, progress.advance):
+                    missed += answer.prediction is None
+                    file.write(answer.line(index))
         except Stopped:
             return Predicted(indices.start, failed, stopped=True)
+        failed += missed
         done = {"instances": indices.stop, "failed": failed}
         on({"type": "checkpoint", "part": part, "file": path.name, "missed": missed, "metrics": done})
     return Predicted(total, failed, stopped=False)
 
 
-def _line(index: int, item_id: str | None, result: Json) -> bytes:
-    name = {} if item_id is None else {"item_id": item_id}
-    line = {"index": index, **name, **result}
+def repeatable(parameters: Any) -> Any:
+    """The parameters with a seed, where they may have one: a part computed again has the same bytes."""
+    if getattr(parameters, "seed", 0) is None:
+        return msgspec.structs.replace(parameters, seed=0)
+    return parameters
+
+
+def json_line(line: Json) -> bytes:
+    """A line of JSON."""
     return orjson.dumps(line, bytes_to_json, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

@@ -17,7 +17,7 @@ from app.services.jobs import batch_predictions, checkpoints, devices, leases, q
 from app.services.jobs.leases import Lease
 from app.services.models import versions
 from app.services.models.versions import TrainingOutcome
-from app.states import Status
+from app.states import EVALUATE, Status
 from app.typedefs import Json
 
 
@@ -190,13 +190,7 @@ class BatchPredictionJob:
 
     def on_message(self, message: Json) -> Json:
         """Store a part; if an earlier attempt stored it too, name and content are the same."""
-        if message.get("type") == "checkpoint":
-            path = self._out / message.pop("file")
-            self._storage.put(
-                batch_predictions.part_key(self._job.id, message["part"], message["missed"]), path
-            )
-            path.unlink()
-        return message
+        return store_part(self._storage, self._job.id, self._out, message)
 
     def finish(self, lease: Lease, message: Json) -> Callable[[Session], bool]:
         """Return what ends the job: all parts are stored already."""
@@ -204,20 +198,118 @@ class BatchPredictionJob:
 
     def discard(self, status: str | None) -> None:
         """Delete the parts unless they are the job's result."""
-        if status != Status.SUCCEEDED:
-            self._storage.delete(batch_predictions.results_prefix(self._job.id))
+        discard_parts(self._storage, self._job.id, status)
+
+
+class EvaluationJob:
+    """Compares versions in parts; each is stored when it is complete, and later attempts go on after it."""
+
+    is_forked: bool = False
+    preloaded_before: Sequence[str] = ()
+    preloaded_beside: Sequence[str] = ()
+    MODULES: ClassVar[dict[str, str]] = {
+        "cpu": "workers.evaluation.child",
+        "cuda": "workers.evaluation.child_cuda",
+    }
+    REFITTING: ClassVar[str] = "workers.evaluation.child_refit"
+
+    def __init__(self, sessions: Sessions, storage: Storage, worker_devices: Sequence[str], job: Job) -> None:
+        self._sessions, self._storage, self._job = sessions, storage, job
+        self._device = worker_devices[0]
+        kind = self._device.partition(":")[0]
+        self.module = self.REFITTING if job.options["refit"] else self.MODULES[kind]
+        self._out = Path()
+
+    def prepare(self, directory: Path, report: Callable[[Json], None]) -> Json:
+        """See `Assignment`."""
+        del report
+        job, options = self._job, self._job.options
+        self._out, stored = directory / "out", directory / "stored"
+        self._out.mkdir()
+        stored.mkdir()
+        data, reference = fetch_data(self._storage, job, directory), options["training_dataset"]
+        training = None
+        if reference == job.dataset_id:
+            training = data
+        elif reference is not None:
+            training = fetch_arrays(self._storage, reference, directory / "training")
+        evaluated = [self._fetch_version(number, directory) for number in options["versions"]]
+        parts = self._fetch_parts(stored)
+        directories = {"data": data, "training": training, "stored": stored, "out": self._out}
+        return {
+            "spec": {"task": job.task, "options": options, "parts": parts},
+            "versions": evaluated,
+            "device": self._device,
+            "directories": {name: None if path is None else str(path) for name, path in directories.items()},
+        }
+
+    def _fetch_version(self, number: int, directory: Path) -> Json:
+        """Download a version's files; where they are, and whether it was trained on the job's data set."""
+        target = directory / f"version-{number}"
+        try:
+            with self._sessions() as session:
+                enter_project(session, self._job.project)
+                version = versions.get_version(session, self._job.model, number)
+            self._storage.fetch(version.artifact, target)
+        except NotFound:
+            message = f"The model version {number} was deleted before the job began"
+            raise PrerequisiteMissing("model_missing", message) from None
+        known = version.dataset_id == self._job.dataset_id
+        return {"number": number, "directory": str(target), "sha256": version.sha256, "is_known": known}
+
+    def _fetch_parts(self, directory: Path) -> int:
+        """Download the parts that are stored without a gap; how many they are."""
+        parts, _ = batch_predictions.stored_parts(self._storage, self._job.id)
+        for part, key in enumerate(
+            self._storage.keys(batch_predictions.results_prefix(self._job.id))[:parts]
+        ):
+            self._storage.fetch_file(key, directory / f"{part:08d}.jsonl")
+        return parts
+
+    def on_message(self, message: Json) -> Json:
+        """Store a part; if an earlier attempt stored it too, name and content are the same."""
+        return store_part(self._storage, self._job.id, self._out, message)
+
+    def finish(self, lease: Lease, message: Json) -> Callable[[Session], bool]:
+        """Return what ends the job: all parts are stored already."""
+        return lambda session: leases.complete(session, lease, message["metrics"])
+
+    def discard(self, status: str | None) -> None:
+        """Delete the parts unless they are the job's result."""
+        discard_parts(self._storage, self._job.id, status)
+
+
+def store_part(storage: Storage, job_id: str, directory: Path, message: Json) -> Json:
+    """Store the part of a result that a message announces, if any; return the message to report."""
+    if message.get("type") == "checkpoint":
+        path = directory / message.pop("file")
+        storage.put(batch_predictions.part_key(job_id, message["part"], message["missed"]), path)
+        path.unlink()
+    return message
+
+
+def discard_parts(storage: Storage, job_id: str, status: str | None) -> None:
+    """Delete the parts of a result unless the job has succeeded."""
+    if status != Status.SUCCEEDED:
+        storage.delete(batch_predictions.results_prefix(job_id))
 
 
 def fetch_data(storage: Storage, job: Job, directory: Path) -> Path:
     """Download the arrays of the job's data set and return their directory; raises `PrerequisiteMissing`."""
+    return fetch_arrays(storage, job.dataset_id, directory / "data")
+
+
+def fetch_arrays(storage: Storage, dataset_id: str, directory: Path) -> Path:
+    """Download the arrays of a data set and return their directory; raises `PrerequisiteMissing`."""
     try:
-        return storage.fetch(f"datasets/{job.dataset_id}/arrays", directory / "data")
+        return storage.fetch(f"datasets/{dataset_id}/arrays", directory)
     except NotFound:
-        message = "The data set was deleted before the job began"
+        message = f"The data set {dataset_id} was deleted before the job began"
         raise PrerequisiteMissing("dataset_missing", message) from None
 
 
 JOB_KINDS: dict[str, Callable[[Sessions, Storage, Sequence[str], Job], Assignment]] = {
     "train": TrainingJob,
     batch_predictions.BATCH_PREDICT: BatchPredictionJob,
+    EVALUATE: EvaluationJob,
 }

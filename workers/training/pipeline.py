@@ -37,6 +37,8 @@ from workers.training.stages import (
 
 STOPPED = TrainingResult({}, {}, 0, stopped=True)
 ABLATION_SHARE = 0.5  # of the epochs of a member: a network without a part converges sooner
+# Of a task that refits: which fit is published, and which one has the metrics.
+FIT_OF_TRAINING: Json = {"published": "training split", "measured": "training split"}
 MEMBER_SEED_STEP = 1_000_003  # between the seeds of an ensemble's members
 
 
@@ -100,12 +102,15 @@ class TrainingPipeline:
             self._progress.announce(EVALUATE, self._refit_base)
             done.evaluation = self._evaluate()
             self._expect_finished()
-        weights = done.fitted
+        weights, evaluation = done.fitted, done.evaluation
         if self._plan.refit and any(fit.best_step for fit in done.fits):
             if not all(self._refit_member(k) for k in range(len(done.refitted), count)):
                 return STOPPED
             weights = done.refitted
-        network, evaluation = self._join_members(weights, self._plan.final_tables), done.evaluation
+        if self._plan.refit:
+            fit = FIT_OF_TRAINING | ({"published": "all data"} if weights is done.refitted else {})
+            evaluation = {**evaluation, "metrics": {**evaluation["metrics"], "fit": fit}}
+        network = self._join_members(weights, self._plan.final_tables)
         self._export(network, out_dir, evaluation)
         return TrainingResult(evaluation["metrics"], evaluation["baseline"], network.count(), stopped=False)
 

@@ -69,7 +69,7 @@ def find(
     kind: str | None = None,
     sweep: str | None = None,
 ) -> Response:
-    """Jobs newest first; `kind` is `train`, `sweep` or `batch_predict`, and `sweep` has its runs listed."""
+    """Jobs newest first; `kind` is train, sweep, batch_predict or evaluate; `sweep` has its runs listed."""
     query = {"status": status, "task": task, "model": model, "kind": kind, "sweep_id": sweep}
     filters = {name: value for name, value in query.items() if value}
     return page_response(paging, queries.list_jobs(session, paging, filters), "id", JobOut.of)

@@ -26,7 +26,17 @@ from app.database.engine import Sessions
 from app.database.tables import Model
 from app.infrastructure import artifacts
 from app.infrastructure.storage import CHUNK_BYTES, Storage
-from app.schemas import AliasIn, AliasName, AliasOut, ModelName, ModelOut, Page, VersionNumber, VersionOut
+from app.schemas import (
+    AliasIn,
+    AliasName,
+    AliasOut,
+    GuardIn,
+    ModelName,
+    ModelOut,
+    Page,
+    VersionNumber,
+    VersionOut,
+)
 from app.services.access.callers import Scope
 from app.services.models import aliases
 from app.services.models import versions as models
@@ -155,10 +165,13 @@ def alias(name: str, alias: str, session: ReadSession) -> Response:
 )
 @requires(Scope.TRAIN)
 async def move_alias(name: ModelName, alias: AliasName, request: AliasIn, shared: StateDep) -> Response:
-    """Point an alias at a version, or at several by shares: in every process at once, nothing restarts."""
+    """Point an alias at a version, or at several by shares: in every process at once, nothing restarts.
+
+    With a `guard` it moves only if the evaluation does not show the new version to be worse; else `409`.
+    """
     target = AliasTarget.from_request(request)
     await _load_ahead(shared, name, target)
-    moved = await MODEL_CHANGES.run(_move_alias, shared.sessions, name, alias, target)
+    moved = await MODEL_CHANGES.run(_move_alias, shared.sessions, name, alias, target, request.guard)
     await shared.notices.invalidate(name)
     return json_response(moved)
 
@@ -176,9 +189,11 @@ def _artifacts(readers: Sessions, name: str, target: AliasTarget) -> list[str]:
         return aliases.artifacts(session, name, target)
 
 
-def _move_alias(sessions: Sessions, name: str, alias: str, target: AliasTarget) -> AliasOut:
+def _move_alias(
+    sessions: Sessions, name: str, alias: str, target: AliasTarget, guard: GuardIn | None
+) -> AliasOut:
     with sessions.begin() as session:
-        return AliasOut.of(aliases.move(session, name, alias, target))
+        return AliasOut.of(aliases.move(session, name, alias, target, guard))
 
 
 @router.delete("/{name}/aliases/{alias}", status_code=204, operation_id="delete_model_alias")

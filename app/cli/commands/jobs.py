@@ -35,7 +35,7 @@ def list_(
     status: Annotated[str | None, typer.Option(help="Only these: queued, running, …")] = None,
     task: Annotated[str | None, typer.Option(help="Only of this task.")] = None,
     model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only train, sweep or batch_predict.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only train, sweep, batch_predict or evaluate.")] = None,
     sweep: Annotated[str | None, typer.Option(help="Only the runs of this sweep.")] = None,
     limit: Limit = 20,
     url: Url = DEFAULT_URL,

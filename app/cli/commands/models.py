@@ -88,12 +88,20 @@ def promote(
     alias: Annotated[str, typer.Option(help="The alias to move.")] = "production",
     split: Annotated[list[str] | None, typer.Option(help="A version's share of the calls: 4=0.1.")] = None,
     shadow: Annotated[int | None, typer.Option(min=1, help="A version to compute unseen.")] = None,
+    guard: Annotated[
+        str | None, typer.Option(help="An evaluation, job_…, that must not show it to be worse.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="Of the guard, such as smape.")] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Point an alias at a version, or at several by shares, at once and without a failed request."""
+    if (guard is None) != (metric is None):
+        raise typer.BadParameter("--guard and --metric belong together")
     target = _target(version, split or (), shadow)
+    if guard is not None:
+        target["guard"] = {"evaluation": guard, "metric": metric}
     with connect(url, api_key, as_json=as_json) as client:
         moved = client.promote(name, alias, target)
     noun = "version" if len(moved["versions"]) == 1 else "versions"

@@ -1,13 +1,12 @@
 """`recurra sweep`: search the best network and training options for a data set."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.cli.client import Client
-from app.cli.commands.train import Pairs, check_task, upload
+from app.cli.commands.train import Columns, Pairs, check_task, resolve_dataset
 from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, notes, print_json
 from app.cli.search_space import parse_search
 from app.cli.values import parse_columns, parse_pairs
@@ -26,7 +25,6 @@ Prune = Annotated[bool | None, typer.Option(help="Stop trials that fall behind t
 Parallel = Annotated[int | None, typer.Option(min=1, help="Runs at once.")]
 Seconds = Annotated[float | None, typer.Option(help="After which the best trial so far is the result.")]
 Format = Annotated[str | None, typer.Option("--format", help="If the file's ending does not say.")]
-Columns = Annotated[str | None, typer.Option("--columns", help="Columns of other names: ds=date,y=temp_max")]
 
 
 def sweep(
@@ -71,23 +69,12 @@ def sweep(
     request |= {"network": parse_pairs(network, "--network"), "training": parse_pairs(training, "--training")}
     request |= {"options": parse_pairs(option, "--option"), "metadata": parse_pairs(metadata, "--metadata")}
     with connect(url, api_key, as_json=as_json) as client:
-        request["dataset"] = _dataset(client, source, task, _without_none(fields))
+        request["dataset"] = resolve_dataset(client, source, task, _without_none(fields))
         _submit(client, request, detach=detach, as_json=as_json)
 
 
 def _without_none(values: Json) -> Json:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _dataset(client: Client, source: str, task: str, fields: dict[str, str]) -> str:
-    """The id of the data set; a file is uploaded."""
-    if Path(source).is_file():
-        return str(upload(client, Path(source), task, fields)["id"])
-    if not source.startswith("ds_"):
-        raise typer.BadParameter(f"{source} is neither a file nor a data set's id")
-    if fields:
-        raise typer.BadParameter("--name, --format and --columns are for a file that is uploaded")
-    return source
 
 
 def _submit(client: Client, request: Json, *, detach: bool, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from app.validation.names import unknown_name
 
 Source = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The data set.")]
 Pairs = list[str]
+Columns = Annotated[str | None, typer.Option("--columns", help="Columns of other names: ds=date,y=temp_max")]
 
 
 def train(
@@ -28,9 +29,7 @@ def train(
     network: Annotated[Pairs, typer.Option(help="Such as cell=gru or hidden_size=64.")] = [],  # noqa: B006
     training: Annotated[Pairs, typer.Option(help="Such as epochs=5 or seed=7.")] = [],  # noqa: B006
     metadata: Annotated[Pairs, typer.Option(help="Kept with the job, such as team=ops.")] = [],  # noqa: B006
-    columns_: Annotated[
-        str | None, typer.Option("--columns", help="Columns of other names: ds=date,y=temp_max")
-    ] = None,
+    columns_: Columns = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     format_: Annotated[
         str | None, typer.Option("--format", help="If the file's ending does not say.")
@@ -81,3 +80,14 @@ def upload(client: Client, file: Path, task: str, fields: dict[str, str]) -> Jso
     for warning in dataset.get("warnings", []):
         console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     return dataset
+
+
+def resolve_dataset(client: Client, source: str, task: str, fields: dict[str, str]) -> str:
+    """The id of the data set; a file is uploaded."""
+    if Path(source).is_file():
+        return str(upload(client, Path(source), task, fields)["id"])
+    if not source.startswith("ds_"):
+        raise typer.BadParameter(f"{source} is neither a file nor a data set's id")
+    if fields:
+        raise typer.BadParameter("--name, --format and --columns are for a file that is uploaded")
+    return source

@@ -15,7 +15,7 @@ from app.infrastructure import artifacts
 from app.infrastructure.job_events import append_events
 from app.infrastructure.storage import Storage
 from app.services.jobs import queries
-from app.states import Status
+from app.states import EVALUATE, Status
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.typedefs import Json
@@ -23,14 +23,20 @@ from app.validation.names import unknown_name
 from app.validation.schema_errors import UNKNOWN_FIELD, msgspec_problem
 
 BATCH_PREDICT = "batch_predict"  # the kind of job
+RESULT_KINDS = frozenset({BATCH_PREDICT, EVALUATE})  # of jobs that have a result file
 RESULTS_ROOT = "results"
 
 
 def load_state(storage: Storage, version: ModelVersion) -> Json:
     """Read the task's state (vocabulary, scaling, …) of a version from its manifest."""
-    manifest = orjson.loads(artifacts.read_manifest(storage, version.artifact, version.sha256))
-    state: Json = manifest["state"]
+    state: Json = load_manifest(storage, version)["state"]
     return state
+
+
+def load_manifest(storage: Storage, version: ModelVersion) -> Json:
+    """Read the manifest of a version."""
+    manifest: Json = orjson.loads(artifacts.read_manifest(storage, version.artifact, version.sha256))
+    return manifest
 
 
 def submit(session: Session, version: ModelVersion, state: Json, dataset_id: str, parameters: Json) -> Job:
@@ -115,7 +121,7 @@ def stored_parts(storage: Storage, job_id: str) -> tuple[int, int]:
 def result_parts(session: Session, storage: Storage, job_id: str) -> dict[str, int]:
     """Return key and size in bytes of a result's parts, in order; raises `NotFound` or `Conflict`."""
     job = queries.get_job(session, job_id)
-    if job.kind != BATCH_PREDICT:
+    if job.kind not in RESULT_KINDS:
         raise NotFound(f"The job {job_id} is of kind {job.kind}, which has no result file")
     if job.status != Status.SUCCEEDED:
         raise Conflict(f"The job is {job.status}; its result is there once it has succeeded")

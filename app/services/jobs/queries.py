@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.database.tables import Job, JobEvent
+from app.database.tables import Job, JobEvent, JobVersion
 from app.errors import Conflict, NotFound
 from app.services.paging import Paging
 from app.states import LIVE, SWEEP, TERMINAL
@@ -65,6 +65,7 @@ def delete_job(session: Session, job_id: str) -> None:
         raise Conflict(f"The job is {job.status}; cancel it first")
     ids = [job_id, *(_ended_runs(session, job_id) if job.kind == SWEEP else ())]
     session.execute(delete(JobEvent).where(JobEvent.job_id.in_(ids)))
+    session.execute(delete(JobVersion).where(JobVersion.job_id.in_(ids)))
     session.execute(delete(Job).where(Job.id.in_(ids), Job.status.in_(TERMINAL)))
 
 

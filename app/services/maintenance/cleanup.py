@@ -21,7 +21,7 @@ from app.database.tables import Dataset, IdempotencyKey, Job, ModelVersion, Work
 from app.identifiers import ALPHABET
 from app.infrastructure.storage import PROBES_ROOT, Storage
 from app.services import idempotency
-from app.services.jobs.batch_predictions import BATCH_PREDICT, RESULTS_ROOT
+from app.services.jobs.batch_predictions import RESULT_KINDS, RESULTS_ROOT
 from app.services.jobs.checkpoints import CHECKPOINTS_ROOT
 from app.services.maintenance import ownership
 from app.services.maintenance.ownership import Owner, WrongDatabase
@@ -172,7 +172,7 @@ def _is_needed(root: str, group: FileGroup, job: _JobState | None) -> bool:
     if root == "artifacts":
         return job.may_publish(group.attempt)
     if root == RESULTS_ROOT:
-        return job.kind == BATCH_PREDICT and job.status not in {Status.FAILED, Status.CANCELLED}
+        return job.kind in RESULT_KINDS and job.status not in {Status.FAILED, Status.CANCELLED}
     return root == CHECKPOINTS_ROOT and job.status in LIVE
 
 

@@ -12,7 +12,8 @@ from app.database.engine import db_now
 from app.database.projects import own_project
 from app.database.tables import Alias, ModelVersion
 from app.errors import Invalid, NotFound, Problem, pointer
-from app.schemas import AliasIn
+from app.schemas import AliasIn, GuardIn
+from app.services.models import guard as guards
 from app.services.models import versions
 from app.services.models.versions import PRODUCTION
 from app.services.paging import Paging
@@ -119,10 +120,10 @@ def _load_versions(
     return {row.version: row for row in session.scalars(query)}
 
 
-def move(session: Session, name: str, alias: str, target: AliasTarget) -> Alias:
+def move(session: Session, name: str, alias: str, target: AliasTarget, guard: GuardIn | None = None) -> Alias:
     """Point an alias at its target, creating it if it does not exist; return its row.
 
-    Raises `NotFound`, with a pointer to each version that does not exist.
+    Raises `NotFound`, with a pointer to each version that does not exist, and what the guard raises.
     """
     # Moves of a model take turns, and no version is deleted between the check and the move.
     session.refresh(versions.get_model(session, name), with_for_update={"key_share": True})
@@ -131,7 +132,10 @@ def move(session: Session, name: str, alias: str, target: AliasTarget) -> Alias:
     if missing:
         problems = [Problem(target.pointers[number], f"there is no version {number}") for number in missing]
         raise NotFound(f"The model {name} has no version {', '.join(map(str, missing))}", problems)
-    row = session.get(Alias, (own_project(session), name, alias))
+    row = session.get(Alias, (own_project(session), name, alias), populate_existing=True)
+    if guard is not None:
+        present = {} if row is None else {int(number): share for number, share in row.versions.items()}
+        guards.check(session, name, guard, target.shares, present)
     if row is None:
         row = Alias(model=name, alias=alias)
         session.add(row)

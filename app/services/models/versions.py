@@ -3,12 +3,12 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.database.projects import own_project
-from app.database.tables import Alias, Job, Model, ModelVersion
+from app.database.tables import Alias, Job, JobVersion, Model, ModelVersion
 from app.errors import Conflict, ModelNotTrained, NotFound
 from app.identifiers import new_id
 from app.infrastructure.artifacts import ArtifactReference
@@ -177,7 +177,8 @@ def remove_version(session: Session, name: str, number: int) -> str:
     aliases = [alias.alias for alias in list_aliases(session, name) if number in alias.referenced_versions]
     if aliases:
         raise Conflict(f"The alias {', '.join(aliases)} names version {number}; move it first")
-    uses_version = (Job.model == name, Job.model_version == number)
+    evaluated = select(JobVersion.job_id).where(JobVersion.job_id == Job.id, JobVersion.version == number)
+    uses_version = (Job.model == name, or_(Job.model_version == number, evaluated.exists()))
     job_id = session.scalar(select(Job.id).where(*uses_version, Job.status.in_(LIVE)).limit(1))
     if job_id is not None:
         raise Conflict(f"The job {job_id} needs version {number}")

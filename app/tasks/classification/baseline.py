@@ -1,6 +1,6 @@
 """Labels without a network, by scikit-learn: naive Bayes for texts, the nearest neighbor for readings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module  # only a worker that evaluates pays for the library
 
 import numpy as np
@@ -18,7 +18,12 @@ MAX_RESAMPLED_STEPS = 64
 
 
 def naive_bayes(texts: Sequence[str], labels: Ints, requested: Sequence[str]) -> Ints:
-    """The most probable label of each requested text, learned from texts with their labels (texts,).
+    """The most probable label of each requested text, see `learn_naive_bayes`."""
+    return learn_naive_bayes(texts, labels)(requested)
+
+
+def learn_naive_bayes(texts: Sequence[str], labels: Ints) -> Callable[[Sequence[str]], Ints]:
+    """What gives the most probable label of each text, learned from texts with their labels (texts,).
 
     Multinomial, with add-one smoothing, over words and pairs of neighboring words in lower case (Wang &
     Manning 2012, "Baselines and bigrams"). A character of a script without spaces between words is a word.
@@ -31,14 +36,23 @@ def naive_bayes(texts: Sequence[str], labels: Ints, requested: Sequence[str]) ->
     )
     model = library.naive_bayes.MultinomialNB().fit(counter.fit_transform(texts), labels)
     batch = max(1, MAX_BAYES_SCORES // count)
-    starts = range(0, len(requested), batch)
-    return np.concatenate(
-        [model.predict(counter.transform(requested[start : start + batch])) for start in starts]
-    )
+
+    def predict(requested: Sequence[str]) -> Ints:
+        starts = range(0, len(requested), batch)
+        return np.concatenate(
+            [model.predict(counter.transform(requested[start : start + batch])) for start in starts]
+        )
+
+    return predict
 
 
 def nearest_neighbor(readings: Ragged, labels: Ints, train: Ints, requested: Ints) -> Ints:
-    """The label of the nearest training row (Euclidean) to each requested row; readings are standardized.
+    """The label of the nearest training row to each requested row, see `learn_nearest_neighbor`."""
+    return learn_nearest_neighbor(readings, labels, train)(readings, requested)
+
+
+def learn_nearest_neighbor(readings: Ragged, labels: Ints, train: Ints) -> Callable[[Ragged, Ints], Ints]:
+    """What gives the label of the nearest training row (Euclidean) to rows of standardized readings.
 
     `labels` are those of all rows, (rows,). Sequences are compared at the median length of the training rows.
     """
@@ -46,8 +60,12 @@ def nearest_neighbor(readings: Ragged, labels: Ints, train: Ints, requested: Int
     steps = int(np.clip(np.median(readings.lengths[train]), 2, MAX_RESAMPLED_STEPS))
     model = import_module("sklearn").neighbors.KNeighborsClassifier(n_neighbors=1, algorithm="brute")
     model.fit(resample(readings, train, steps), labels[train])
-    predicted: Ints = model.predict(resample(readings, requested, steps))
-    return predicted
+
+    def predict(others: Ragged, requested: Ints) -> Ints:
+        predicted: Ints = model.predict(resample(others, requested, steps))
+        return predicted
+
+    return predict
 
 
 def resample(readings: Ragged, rows: Ints, steps: int) -> Array:

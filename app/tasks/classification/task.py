@@ -13,6 +13,8 @@ from app.arrays import Arrays, Floats, Ints
 from app.errors import Invalid, Problem
 from app.tasks.classification import baseline
 from app.tasks.classification.demo import DEMO
+from app.tasks.classification.evaluation import ClassificationEvaluation
+from app.tasks.classification.instances import ClassificationInstances
 from app.tasks.classification.linear_path import linear_tables
 from app.tasks.classification.ngram_tables import ngram_tables, pair_rows_for
 from app.tasks.classification.options import (
@@ -35,10 +37,11 @@ from app.tasks.classification.text_encoding import EncodedTexts, fit_encoder, lo
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.evaluation.contract import TaskEvaluation
 from app.tasks.preview import PreviewRows
 from app.tasks.shared import label_metrics
 from app.tasks.shared.label_weights import label_weights
-from app.tasks.shared.ragged import Ragged, Texts
+from app.tasks.shared.ragged import Texts
 from app.tasks.shared.splits import SPLIT, VALID, SplitRows, partition_rows
 from app.tasks.shared.text_checks import TEXT
 from app.tasks.source import Faults, Reading, Source
@@ -75,25 +78,6 @@ class ClassificationSplit:
         return Batch(inputs, lengths, labels, self._weights[labels])
 
 
-class ClassificationInstances:
-    """The examples of a data set as instances, each made when it is requested."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        self._texts = Texts.from_arrays(arrays, TEXT) if TEXT in arrays else None
-        self._readings = Ragged.from_arrays(arrays, VALUES) if VALUES in arrays else None
-        self._count = len(arrays[LABEL])
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> ClassificationInstance:
-        if self._texts is not None:
-            return ClassificationInstance(text=self._texts[index])
-        if self._readings is None:
-            raise IndexError(index)
-        return ClassificationInstance(values=self._readings[index].astype(np.float64).tolist())
-
-
 class Classification:
     """Texts become tokens, readings are standardized by channel; probabilities are calibrated."""
 
@@ -123,6 +107,7 @@ class Classification:
     )
     instance_names: ClassVar[dict[str, str]] = {}
     demo: ClassVar[Demo] = DEMO
+    evaluation: ClassVar[TaskEvaluation] = ClassificationEvaluation()
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read texts or readings, with their labels where they have them."""

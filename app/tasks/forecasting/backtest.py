@@ -41,7 +41,7 @@ def find_split_points(series: SeriesSet, horizon: int, season: int) -> list[Spli
 
     A series ends with its last observed value; its covariates may continue.
     """
-    lengths = _observed_lengths(series)
+    lengths = observed_lengths(series)
     per_series = -(-MIN_FORECASTS // max(len(lengths), 1))
     test_mark = TEST_MARK if (series.splits == TEST_MARK).any() else VALID_MARK
     marked = bool((series.splits == test_mark).any())
@@ -56,7 +56,7 @@ def find_split_points(series: SeriesSet, horizon: int, season: int) -> list[Spli
     return points
 
 
-def _observed_lengths(series: SeriesSet) -> Array:
+def observed_lengths(series: SeriesSet) -> Array:
     """Points of each series up to its last observed value, (n,); 0 if it has none."""
     observed = np.concatenate([[-1], np.flatnonzero(np.isfinite(series.values))])
     last = observed[np.searchsorted(observed, series.offsets[1:]) - 1]  # before the end of each series
@@ -146,6 +146,10 @@ class HistorySlicer:
         """All values of series `index` before position `end`, (end,)."""
         start = int(self._series.offsets[index])
         return self._series.values[start : start + end]
+
+    def series_name(self, index: int) -> str:
+        """The id of a series."""
+        return str(self._series.ids[index])
 
     def histories(self, origins: Array) -> Histories:
         """The last points before each of the origins (n, 3), with the targets between origin and limit."""

@@ -40,11 +40,12 @@ class ForecastingInstanceView:
 
     The flat arrays are only read when an item is accessed, so they may be memory-mapped; in their order items
     are read fastest. An item leaves out the steps before the model's history and the columns the model does
-    not know; without rows beyond the last value it has no future covariates.
+    not know; without rows beyond the last value it has no future covariates. Series
+    end before the points `ends` (n,) of the flat arrays where these are named.
     """
 
-    def __init__(self, series: SeriesSet, state: Json) -> None:
-        self._series, self._state = series, state
+    def __init__(self, series: SeriesSet, state: Json, ends: Array | None = None) -> None:
+        self._series, self._state, self._ends = series, state, ends
         self._frequency = Frequency.parse(series.freq)
         self._max_points = min(int(state["history"]), MAX_REQUEST_STEPS)
         self._past = _common_columns(series.covariate_names, state["past"] + state["future"])
@@ -81,7 +82,10 @@ class ForecastingInstanceView:
         series, rows = self._series, range(begin, min(begin + BLOCK_SERIES, len(self)))
         bounds = series.offsets[begin : rows.stop + 1].tolist()
         pairs = list(pairwise(bounds))
-        ends = [_observed_end(series.values, start, stop) for start, stop in pairs]
+        if self._ends is None:
+            ends = [_observed_end(series.values, start, stop) for start, stop in pairs]
+        else:
+            ends = self._ends[begin : rows.stop].tolist()
         firsts = [max(start, end - self._max_points) for (start, _), end in zip(pairs, ends, strict=True)]
         skipped = [first - start for first, start in zip(firsts, bounds, strict=False)]
         ordinals = (series.starts[begin : rows.stop] + np.array(skipped)).tolist()

@@ -7,6 +7,9 @@ import numpy as np
 from app.arrays import Array
 from app.tasks.forecasting.panels.rows import end_aligned, row_sums
 from app.tasks.forecasting.panels.transforms import MIN_SCALE
+from app.typedefs import Json
+
+WORST_SERIES = 10  # that are named
 
 
 def smape_points(actual: Array, forecast: Array) -> Array:
@@ -108,37 +111,58 @@ class ForecastScores:
         self._smape: list[Array] = []
         self._mase: list[Array] = []
         self._pinball: list[Array] = []
+        self._bias: list[Array] = []
         self._covered: list[Array] = []
+        self._by_lead: list[Array] = []  # (2, horizon): covered points, and observed ones
+        self._by_series: dict[str, list[float]] = {}  # MASE of each forecast
 
-    def add(self, actual: Array, point: Array, quantiles: Array, scales: Array) -> None:
+    def add(
+        self, actual: Array, point: Array, quantiles: Array, scales: Array, names: Sequence[str] = ()
+    ) -> None:
         """Add forecasts: actual and point (rows, horizon), quantiles (rows, horizon, quantiles).
 
         NaN is unknown. `scales` (rows,) are those of MASE; one too small to divide by leaves its forecast out
-        of MASE and pinball.
+        of MASE, bias and pinball. `names` are those of the series (rows,), to name the worst ones.
         """
         observed = np.isfinite(actual)
         self._smape.append(smape_points(actual[observed], point[observed]))
         covered = (actual >= quantiles[..., 0]) & (actual <= quantiles[..., -1])
         self._covered.append(covered[observed])
+        self._by_lead.append(np.stack([(covered & observed).sum(axis=0), observed.sum(axis=0)]))
         counts = observed.sum(axis=1)
         rows = np.flatnonzero((counts > 0) & (scales > MIN_SCALE))
         known, units = observed[rows], counts[rows] * scales[rows]
         actual, point, quantiles = np.where(known, actual[rows], 0.0), point[rows], quantiles[rows]
-        self._mase.append(row_sums(np.where(known, np.abs(actual - point), 0.0)) / units)
+        errors = row_sums(np.where(known, np.abs(actual - point), 0.0)) / units
+        self._mase.append(errors)
+        self._bias.append(row_sums(np.where(known, point - actual, 0.0)) / units)
+        for row, error in zip(rows.tolist() if names else (), errors.tolist(), strict=False):
+            self._by_series.setdefault(str(names[row]), []).append(error)
         losses = pinball_loss(actual, quantiles, self._quantiles)
         self._pinball.append(row_sums(np.where(known, losses, 0.0)) / units)
 
-    def result(self) -> dict[str, float]:
+    def result(self) -> Json:
         """Means over all forecasts.
 
-        Points have a sMAPE in percent and a coverage by the outermost quantiles; forecasts have a MASE and a
-        scaled pinball loss.
+        Points have a sMAPE in percent and a coverage by the outermost quantiles, also by lead; forecasts have
+        a MASE, a bias (the signed error on its scale) and a scaled pinball loss. Series that were named have
+        the worst ones of them, by their MASE.
         """
         parts = {
             "smape": self._smape,
             "coverage": self._covered,
             "mase": self._mase,
             "pinball": self._pinball,
+            "bias": self._bias,
         }
         joint = {name: np.concatenate(part) for name, part in parts.items() if any(map(len, part))}
-        return {name: round(float(values.mean()), 6) for name, values in joint.items()}
+        result: Json = {name: round(float(values.mean()), 6) for name, values in joint.items()}
+        if "coverage" in result:
+            covered, observed = np.sum(self._by_lead, axis=0)
+            shares = np.where(observed > 0, covered / np.maximum(observed, 1), np.nan).tolist()
+            result["coverage_by_lead"] = [None if np.isnan(one) else round(one, 6) for one in shares]
+        means = {name: round(float(np.mean(errors)), 6) for name, errors in self._by_series.items()}
+        if means:
+            worst = sorted(means, key=lambda name: -means[name])[:WORST_SERIES]
+            result["worst_series"] = [{"item_id": name, "mase": means[name]} for name in worst]
+        return result

@@ -126,6 +126,10 @@ class ForecastOrigins:
         series, origin, _ = self._origins[row].tolist()
         return self._slicer.values_before(series, origin)
 
+    def series_names(self, rows: Array) -> list[str]:
+        """The id of the series of some examples."""
+        return [self._slicer.series_name(index) for index in self._origins[rows, 0].tolist()]
+
     def gather(self, rows: Array, _: "np.random.Generator | None") -> BatchArrays:
         """Gather the steps before each origin; nothing is random."""
         state, lengths, panel = self._state, self.lengths[rows], self._latest.of(self, self._build_panel)

@@ -17,9 +17,11 @@ from app.errors import Invalid, Problem
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_together
+from app.tasks.evaluation.contract import TaskEvaluation
 from app.tasks.forecasting.backtest import HistorySlicer, find_split_points
 from app.tasks.forecasting.demo import DEMO
 from app.tasks.forecasting.encoding import input_width
+from app.tasks.forecasting.evaluation.origins import ForecastingEvaluation
 from app.tasks.forecasting.inference import (
     ForecastingInstance,
     ForecastingParameters,
@@ -112,6 +114,7 @@ class Forecasting:
     )
     instance_names: ClassVar[dict[str, str]] = {"target": "values"}
     demo: ClassVar[Demo] = DEMO
+    evaluation: ClassVar[TaskEvaluation] = ForecastingEvaluation()
     network_defaults: ClassVar[Json] = {"cell": "lstm", "layers": 1, "hidden_size": 64, "dropout": 0.1}
     training_defaults: ClassVar[Json] = {
         "epochs": 30,
@@ -245,9 +248,11 @@ class Forecasting:
             medians = quantiles[..., state["quantiles"].index(0.5)]
             targets = histories.targets(horizon)
             pasts = [origins.values_before(row) for row in part.tolist()]
+            names = origins.series_names(part)
             for rows, past in end_aligned(pasts):
                 scales = naive_scales(past, season)
-                network.add(targets[rows], medians[rows], quantiles[rows], scales)
+                own = [names[row] for row in rows.tolist()]
+                network.add(targets[rows], medians[rows], quantiles[rows], scales, own)
                 point = seasonal_naive(past, season, horizon)  # (rows, horizon)
                 spread = naive_spread(past, season, state["quantiles"])  # (rows, quantiles)
                 naive.add(targets[rows], point, point[..., None] + spread[:, None], scales)

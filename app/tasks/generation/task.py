@@ -29,6 +29,7 @@ from app.tasks.contract import (
 )
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.evaluation.contract import TaskEvaluation
 from app.tasks.generation.baseline import MAX_TRAIN_CHARS, SpellingModel, score_ngrams
 from app.tasks.generation.corpus import CorpusPart, split_corpus
 from app.tasks.generation.demo import DEMO
@@ -39,6 +40,7 @@ from app.tasks.generation.encoding import (
     train_corpus_tokenizer,
     unknown_texts,
 )
+from app.tasks.generation.evaluation import GenerationEvaluation
 from app.tasks.generation.inference import (
     GenerationInstance,
     GenerationInstances,
@@ -122,6 +124,7 @@ class Generation:
     )
     instance_names: ClassVar[dict[str, str]] = {"text": "prompt"}
     demo: ClassVar[Demo] = DEMO
+    evaluation: ClassVar[TaskEvaluation] = GenerationEvaluation()
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read one plain text, or a document a line."""

@@ -1,5 +1,7 @@
 """Baseline: an n-gram model that counts events after the four before them, in every key."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from app.arrays import Array, Ints
@@ -11,7 +13,12 @@ MAX_TRAIN_EVENTS = 6_000_000  # of all keys together
 
 
 def ngram_nats(coding: Coding, train: Ints, shifts: list[int], held_out: list[Ints]) -> Array:
-    """The negative log-likelihood in nats of each event and end of held-out pieces (events,).
+    """The negative log-likelihood in nats of each event and end of held-out pieces (events,)."""
+    return learn_ngrams(coding, train, shifts)(held_out)
+
+
+def learn_ngrams(coding: Coding, train: Ints, shifts: list[int]) -> Callable[[list[Ints]], Array]:
+    """What gives the negative log-likelihood in nats of each event and end of pieces (events,).
 
     `train` is a stream of events, which is counted in so many of the transpositions `shifts` as there is room
     for. Pieces begin and end with `END`.
@@ -22,4 +29,6 @@ def ngram_nats(coding: Coding, train: Ints, shifts: list[int], held_out: list[In
     lead = np.full(NGRAM_ORDER - 1, END)
     model = NGramModel(np.concatenate([lead, counted]), coding.size)
     end = lead[:1]
-    return np.concatenate([model.nats(np.concatenate([lead, events, end])) for events in held_out])
+    return lambda pieces: np.concatenate(
+        [model.nats(np.concatenate([lead, events, end])) for events in pieces]
+    )

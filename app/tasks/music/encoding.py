@@ -89,7 +89,7 @@ class HeldOutWindows:
         self.carried = False
         self.coding, self.pieces = coding, pieces
         self.events = [coding.encode(piece) for piece in pieces]
-        windows = [window for events in self.events for window in _windows(joined([events]))]
+        windows = [window for events in self.events for window in scored_windows(joined([events]))]
         self._windows = Ragged.of([tokens for tokens, _ in windows] or [[END, END]], np.int64)
         self.contexts: Ints = np.array([context for _, context in windows] or [0])  # (windows,)
         self.lengths: Ints = self._windows.lengths - 1  # (windows,)
@@ -116,7 +116,7 @@ def joined(pieces: Sequence[Ints]) -> Ints:
     return np.concatenate([end, *(part for events in pieces for part in (events, end))])
 
 
-def _windows(tokens: Ints) -> list[tuple[Ints, int]]:
+def scored_windows(tokens: Ints) -> list[tuple[Ints, int]]:
     """The windows of a piece from `END` to `END`; and how many of the targets of each are not scored."""
     targets = len(tokens) - 1
     first = min(WINDOW_EVENTS + CONTEXT_EVENTS, targets)

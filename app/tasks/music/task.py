@@ -30,12 +30,14 @@ from app.tasks.contract import (
 )
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.evaluation.contract import TaskEvaluation
 from app.tasks.music.baseline import ngram_nats
 from app.tasks.music.codings.pieces import MELODIC_KEYS, TRANSPOSITIONS, Coding, label_events
 from app.tasks.music.codings.selection import coding_from_json, coding_to_json, fit_coding
 from app.tasks.music.demo import DEMO
 from app.tasks.music.detokenizer import NoteDetokenizer
 from app.tasks.music.encoding import HeldOutWindows, TrainingStream, Variation
+from app.tasks.music.evaluation import MusicEvaluation
 from app.tasks.music.inference import (
     MusicInstance,
     MusicInstances,
@@ -109,6 +111,7 @@ class Music:
     )
     instance_names: ClassVar[dict[str, str]] = {}
     demo: ClassVar[Demo] = DEMO
+    evaluation: ClassVar[TaskEvaluation] = MusicEvaluation()
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read the pieces of an archive of MIDI files."""

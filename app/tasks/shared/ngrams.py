@@ -10,6 +10,7 @@ import numpy as np
 
 from app.arrays import Array
 
+NGRAM = "ngram"  # the name of the baseline
 NGRAM_ORDER = 5  # numbers of an n-gram, the predicted one included
 LOOKUP_SIZE = 1 << 20  # numbers that are looked up at once
 

@@ -26,6 +26,7 @@ from app.tasks.contract import (
 )
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.evaluation.contract import TaskEvaluation
 from app.tasks.preview import PreviewRows
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import SPLIT, partition_rows
@@ -36,6 +37,7 @@ from app.tasks.speech.augmentation import Augmentation
 from app.tasks.speech.beam_search import SearchSettings
 from app.tasks.speech.demo import DEMO
 from app.tasks.speech.encoding import SpeechSplit, encode_clips
+from app.tasks.speech.evaluation.transcripts import SpeechEvaluation
 from app.tasks.speech.inference import (
     SpeechInstances,
     SpeechListener,
@@ -108,6 +110,7 @@ class Speech:
     )
     instance_names: ClassVar[dict[str, str]] = {AUDIO: "audio_base64"}
     demo: ClassVar[Demo] = DEMO
+    evaluation: ClassVar[TaskEvaluation] = SpeechEvaluation()
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read an archive of recordings with their transcripts."""

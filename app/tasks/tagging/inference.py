@@ -8,11 +8,13 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from app.arrays import Array
+from app.arrays import Array, Arrays
 from app.errors import Invalid, Problem
+from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.text_checks import MAX_TEXT_CHARS, text_problem
 from app.tasks.shared.tokenizers import WORD_PATTERN
 from app.tasks.tagging.reading import MAX_SENTENCE_TOKENS, MAX_TOKEN_CHARS
+from app.tasks.tagging.sentences import TOKENS, WORDS
 from app.tasks.tagging.spans import EntityMarks
 from app.tasks.tagging.tag_schemes import PLAIN, SCHEMES, UNNAMED_TYPE, TagSet
 from app.typedefs import Json
@@ -41,6 +43,19 @@ class TaggingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 class TaggingParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Tagging has no parameters."""
+
+
+class TaggingInstances:
+    """The sentences of a data set as instances without tags, each made when it is accessed."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._words, self._tokens = Texts.from_arrays(arrays, WORDS), Ragged.from_arrays(arrays, TOKENS)
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def __getitem__(self, index: int) -> TaggingInstance:
+        return TaggingInstance(tokens=self._words.pick(self._tokens[index]))
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,18 @@ from app.errors import Problem
 from app.tasks.contract import UNKNOWN, Batch, Defaults, Example, Input, Output, Plan, Split, TensorField
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.evaluation.contract import TaskEvaluation
 from app.tasks.preview import PreviewRows
-from app.tasks.shared.ragged import Ragged, Texts
+from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import SplitRows, partition_rows
 from app.tasks.shared.tokenizers import SPECIAL_TOKENS
 from app.tasks.source import TOKEN_LINES, Faults, Reading, Source
 from app.tasks.tagging.demo import DEMO
 from app.tasks.tagging.encoding import EncodedSentences, TagTargets, WordTable
+from app.tasks.tagging.evaluation.entities import TaggingEvaluation
 from app.tasks.tagging.inference import (
     TaggingInstance,
+    TaggingInstances,
     TaggingParameters,
     make_prediction,
     tokenize_instance,
@@ -40,7 +43,7 @@ from app.tasks.tagging.options import (
     workload,
 )
 from app.tasks.tagging.reading import read_sentences
-from app.tasks.tagging.sentences import TOKENS, WORDS, Sentences, cut_sentences
+from app.tasks.tagging.sentences import Sentences, cut_sentences
 from app.tasks.tagging.summary import TaggingPreviewRow, preview_sentences
 from app.tasks.tagging.tag_schemes import PLAIN
 from app.tasks.tagging.vocabulary import learn_vocabulary, load_vocabulary
@@ -67,19 +70,6 @@ class TaggingEvaluationSplit(TaggingSplit):
     def __init__(self, encoded: EncodedSentences, rows: Ints, sentences: Sentences, train: Ints) -> None:
         super().__init__(encoded, rows)
         self.sentences, self.train = sentences, train
-
-
-class TaggingInstances:
-    """The sentences of a data set as instances without tags, each made when it is accessed."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        self._words, self._tokens = Texts.from_arrays(arrays, WORDS), Ragged.from_arrays(arrays, TOKENS)
-
-    def __len__(self) -> int:
-        return len(self._tokens)
-
-    def __getitem__(self, index: int) -> TaggingInstance:
-        return TaggingInstance(tokens=self._words.pick(self._tokens[index]))
 
 
 class Tagging:
@@ -113,6 +103,7 @@ class Tagging:
     )
     instance_names: ClassVar[dict[str, str]] = {}
     demo: ClassVar[Demo] = DEMO
+    evaluation: ClassVar[TaskEvaluation] = TaggingEvaluation()
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read sentences, and detect the scheme of their tags where they have them."""

@@ -26,6 +26,7 @@ from app.tasks.contract import (
 )
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.evaluation.contract import TaskEvaluation
 from app.tasks.preview import PreviewRows
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts
@@ -36,6 +37,7 @@ from app.tasks.source import Faults, Reading, Source
 from app.tasks.translation import baseline, encoding
 from app.tasks.translation.demo import DEMO
 from app.tasks.translation.encoding import EncodedPairs
+from app.tasks.translation.evaluation import TranslationEvaluation
 from app.tasks.translation.inference import (
     build_prediction,
     decode_text,
@@ -43,6 +45,7 @@ from app.tasks.translation.inference import (
     encode_instance,
     encode_source,
 )
+from app.tasks.translation.instances import TranslationInstances
 from app.tasks.translation.metrics import score_translations
 from app.tasks.translation.options import (
     EXAMPLE_INSTANCE,
@@ -82,19 +85,6 @@ class TranslationSplit:
         return decoding_settings(self._state, int(self.lengths[row]) - 1, TranslationParameters())
 
 
-class TranslationInstances:
-    """The sources of a data set as instances, each made when it is requested."""
-
-    def __init__(self, texts: Texts) -> None:
-        self._texts = texts
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    def __getitem__(self, index: int) -> TranslationInstance:
-        return TranslationInstance(self._texts[index])
-
-
 class Translation:
     """Pairs of texts; tokens are learned for each side, and targets run from `BEGIN` to `END`."""
 
@@ -118,6 +108,7 @@ class Translation:
     )
     instance_names: ClassVar[dict[str, str]] = {"source": "text"}
     demo: ClassVar[Demo] = DEMO
+    evaluation: ClassVar[TaskEvaluation] = TranslationEvaluation()
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read pairs, or sources alone, from a table or JSON Lines."""

@@ -14,6 +14,7 @@ from app.errors import Problem
 from app.tasks.contract import Defaults, Example, Input, Output, Plan, Split, TensorField, with_warnings
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
+from app.tasks.evaluation.contract import TaskEvaluation
 from app.tasks.media_members import MediaMembers
 from app.tasks.preview import PreviewRows
 from app.tasks.shared import label_metrics
@@ -25,6 +26,7 @@ from app.tasks.video.augmentation import ClipAugmentation
 from app.tasks.video.baseline import most_frequent
 from app.tasks.video.demo import DEMO
 from app.tasks.video.encoding import ClipEncoding, VideoData, VideoSplit, cache_frames
+from app.tasks.video.evaluation import VideoEvaluation
 from app.tasks.video.inference import FIELD, VideoInstances, encode_instance
 from app.tasks.video.options import (
     EXAMPLE_INSTANCE,
@@ -77,6 +79,7 @@ class VideoClassification:
     )
     instance_names: ClassVar[dict[str, str]] = {VIDEO: FIELD}
     demo: ClassVar[Demo] = DEMO
+    evaluation: ClassVar[TaskEvaluation] = VideoEvaluation()
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read the clips that the archive's manifest names, with their labels where they have them."""

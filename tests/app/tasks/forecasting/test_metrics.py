@@ -85,14 +85,15 @@ def test_a_metric_without_observed_points_is_left_out() -> None:
     scores.add(np.array([[NAN]]), np.array([[1.0]]), np.ones((1, 1, 1)), np.array([1.0]))
     assert scores.result() == {}
     scores.add(np.array([[1.0]]), np.array([[1.0]]), np.ones((1, 1, 1)), np.array([0.0]))
-    assert set(scores.result()) == {"smape", "coverage"}
+    assert set(scores.result()) == {"smape", "coverage", "coverage_by_lead"}
 
 
 def test_a_scale_too_small_to_divide_by_is_left_out() -> None:
     scores = ForecastScores([0.5])
     scores.add(np.array([[4.0]]), np.array([[1.0]]), np.array([[[1.0]]]), np.array([2.2e-308]))
     assert "mase" not in scores.result()
-    assert np.isfinite(list(scores.result().values())).all()
+    numbers = [value for value in scores.result().values() if isinstance(value, float)]
+    assert np.isfinite(numbers).all()
 
 
 def test_forecasts_together_score_as_one_after_the_other() -> None:
@@ -105,5 +106,23 @@ def test_forecasts_together_score_as_one_after_the_other() -> None:
     for row in range(30):
         part = slice(row, row + 1)
         single.add(actual[part], quantiles[part, :, 1], quantiles[part], scales[part])
-    assert together.result() == pytest.approx(single.result(), abs=2e-6)
-    assert len(together.result()) == 4
+    by_lead = together.result()["coverage_by_lead"], single.result()["coverage_by_lead"]
+    assert by_lead[0] == pytest.approx(by_lead[1])
+    numbers, others = (
+        {name: value for name, value in scores.result().items() if isinstance(value, float)}
+        for scores in (together, single)
+    )
+    assert numbers == pytest.approx(others, abs=2e-6)
+    assert len(numbers) == 5
+
+
+def test_bias_coverage_by_lead_and_the_worst_series_by_hand() -> None:
+    scores = ForecastScores([0.1, 0.5, 0.9])
+    actual = np.array([[10.0, 20.0], [5.0, NAN], [1.0, 1.0]])
+    point = np.array([[12.0, 19.0], [4.0, 9.0], [1.0, 1.0]])
+    quantiles = np.stack([point - 1, point, point + 1], axis=2)
+    scores.add(actual, point, quantiles, np.array([2.0, 0.5, 0.0]), ["a", "b", "without a scale"])
+    metrics = scores.result()
+    assert metrics["bias"] == pytest.approx(((2 - 1) / 2 / 2 + (-1) / 0.5) / 2)
+    assert metrics["coverage_by_lead"] == [pytest.approx(2 / 3, abs=1e-6), 1.0]
+    assert metrics["worst_series"] == [{"item_id": "b", "mase": 2.0}, {"item_id": "a", "mase": 0.75}]

@@ -245,7 +245,9 @@ def test_random_views_depend_on_the_generator_alone(rich: Plan) -> None:
 def test_score_against_the_seasonal_naive_forecast(logs: Plan) -> None:
     outputs = [np.zeros(logs.outputs, np.float32)] * len(logs.test.lengths)
     metrics, baseline = TASK.score(logs.state, logs.test, outputs)
-    assert set(metrics) == set(baseline) == {"smape", "mase", "pinball", "coverage"}
+    numbers = {"smape", "mase", "pinball", "coverage", "bias", "coverage_by_lead"}
+    assert set(metrics) == {*numbers, "worst_series"}
+    assert set(baseline) == numbers
     assert 0 < metrics["smape"] < 30
     assert baseline["mase"] == pytest.approx(1.0, abs=0.6)
     assert 0.5 < baseline["coverage"] <= 1

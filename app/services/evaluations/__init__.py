@@ -1,0 +1,1 @@
+"""Evaluations: jobs that compare versions of a model on a data set."""

@@ -1,0 +1,1 @@
+"""Evaluation of forecasts at rolling origins, and forecasts without a network to compare them with."""
