@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from app.tasks.forecasting.metrics import seasonal_naive, smape_points
+from app.tasks.forecasting.metrics import naive_scales, seasonal_naive, smape_points
 from app.typedefs import Json
 from benchmarks.report import table, write
 from benchmarks.stack import checked, stack, train, upload
@@ -23,6 +23,8 @@ from tests.support.fixtures.real_data import ROOT
 Array = npt.NDArray[np.float64]
 CELLS = ("lstm", "gru", "rnn")
 REQUEST = 200  # series in one prediction request
+LEVELS = ("0.1", "0.5", "0.9")
+MISSED = 10.0  # what a value outside of its 80 % interval costs in MSIS, for each unit outside: 2 / 0.2
 
 
 @dataclass(frozen=True)
@@ -76,26 +78,45 @@ FILES = (
 
 
 def forecasts(http: httpx.Client, model: str, lines: Sequence[Json]) -> dict[str, Array]:
-    """The point forecast of each series from its end."""
+    """The quantiles `LEVELS` of each series from its end, (horizon, levels)."""
     result: dict[str, Array] = {}
     for first in range(0, len(lines), REQUEST):
         instances = [
-            {"values": line["target"], "item_id": line["item_id"]} for line in lines[first : first + REQUEST]
+            {"values": line["target"], "start": line["start"], "item_id": line["item_id"]}
+            for line in lines[first : first + REQUEST]
         ]
         body = checked(http.post(f"/v1/models/{model}/predict", json={"instances": instances}))
-        result |= {one["item_id"]: np.array(one["mean"]) for one in body["predictions"]}
+        for one in body["predictions"]:
+            result[one["item_id"]] = np.array([one["quantiles"][level] for level in LEVELS]).T
     return result
 
 
 def errors(group: Group, forecasts: dict[str, Array]) -> Array:
-    """SMAPE of each forecast point."""
+    """SMAPE of each point of forecasts (horizon,)."""
     actual = {line["item_id"]: np.array(line["target"]) for line in group.lines("test")}
     return np.concatenate([smape_points(actual[name], forecasts[name]) for name in actual])
 
 
+def scaled_scores(group: Group, forecasts: dict[str, Array]) -> str:
+    """MASE, the signed error and MSIS in its units, and the least and the largest coverage of a lead time."""
+    past = {line["item_id"]: np.array([line["target"]], np.float64) for line in group.lines("train")}
+    actual = {line["item_id"]: np.array(line["target"], np.float64) for line in group.lines("test")}
+    scales = np.array([naive_scales(past[name], group.season)[0] for name in actual])[:, None]
+    values = np.stack(list(actual.values()))  # (series, horizon)
+    low, median, high = np.moveaxis(np.stack([forecasts[name] for name in actual]), 2, 0)
+    missed = np.maximum(low - values, 0) + np.maximum(values - high, 0)
+    width = (high - low + MISSED * missed) / scales
+    covered = ((low <= values) & (values <= high)).mean(axis=0)  # (horizon,)
+    error = (median - values) / scales
+    return (
+        f"{np.abs(error).mean():.3f} / {error.mean():+.2f} / {width.mean():.2f} / "
+        f"{covered.mean():.2f} ({covered.min():.2f}–{covered.max():.2f})"
+    )
+
+
 def m3(http: httpx.Client, groups: Sequence[Group], cells: Sequence[str]) -> str:
-    """The M3 table."""
-    rows: list[list[object]] = []
+    """The M3 tables."""
+    rows, scaled = list[list[object]](), list[list[object]]()
     points: dict[str, list[Array]] = {cell: [] for cell in ("naive", *cells)}
     for group in groups:
         dataset = upload(http, group.upload, task="forecasting")
@@ -105,21 +126,31 @@ def m3(http: httpx.Client, groups: Sequence[Group], cells: Sequence[str]) -> str
             for line in lines
         }
         points["naive"].append(errors(group, naive))
-        shown = []
+        shown, of_scale = list[str](), list[str]()
         for cell in cells:
             model = f"m3-{group.name}-{cell}"
             body = {"task": "forecasting", "dataset": dataset, "model": model, "network": {"cell": cell}}
             job, seconds = train(http, body | {"options": {"horizon": group.horizon}})
-            points[cell].append(errors(group, forecasts(http, model, lines)))
+            quantiles = forecasts(http, model, lines)
+            points[cell].append(errors(group, {name: one[:, 1] for name, one in quantiles.items()}))
+            of_scale.append(scaled_scores(group, quantiles))
             version = checked(http.get(f"/v1/models/{model}/versions/{job['model_version']}"))
             held = f"{version['metrics']['smape']:.2f} / {version['baseline']['smape']:.2f}"
             shown.append(f"**{points[cell][-1].mean():.2f}** ({held}; {seconds:.0f} s)")
             print(group.name, cell, shown[-1], flush=True)
         rows.append([group.name, f"{points['naive'][-1].mean():.2f}", f"{group.theta:.2f}", *shown])
+        scaled.append([group.name, *of_scale])
     if len(groups) == len(GROUPS):
         total = [f"**{np.concatenate(points[cell]).mean():.2f}**" for cell in cells]
         rows.append(["all, by points", f"{np.concatenate(points['naive']).mean():.2f}", "13.01", *total])
-    return table(["M3 group", "seasonal naive", "Theta (published)", *cells], rows)
+    first = table(["M3 group", "seasonal naive", "Theta (published)", *cells], rows)
+    second = table(["M3 group", *cells], scaled)
+    return f"""{first}
+
+MASE / signed error / MSIS / coverage of the 80 % interval (least and largest of a lead time); the first three
+in units of the seasonal naive forecast's mean error in the series' past.
+
+{second}"""
 
 
 def others(http: httpx.Client, cells: Sequence[str]) -> str:

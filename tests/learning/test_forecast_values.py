@@ -19,9 +19,9 @@ from workers.training.run import train
 from workers.training.stages import TrainingResult, TrainSpec
 
 
-def trained(directory: Path, series: list[Any], horizon: int) -> TrainingResult:
+def trained(directory: Path, series: list[Any], horizon: int, freq: str = "D") -> TrainingResult:
     """A job that sets only the horizon."""
-    store(directory, series_set(series))
+    store(directory, series_set(series, freq))
     options = ForecastingOptions(horizon=horizon)
     defaults = TASK.defaults({}, options)
     training = TRAINING | defaults.training | {"device": "cpu", "seed": 7}
@@ -59,3 +59,29 @@ def test_the_mean_of_parts_is_their_expectation(tmp_path: Path) -> None:
     halves = predict(tmp_path, 0.5 * (parts[0] + 44))
     assert len(set(halves["median"])) > 1
     assert np.mean(halves["mean"]) == pytest.approx(22.3, abs=0.5)
+
+
+@pytest.mark.slow
+def test_the_common_rise_of_a_panel_is_not_trusted_in_full(tmp_path: Path) -> None:
+    """All series rose by 0.04 a step as long as they were recorded; of 40 steps that is one observation."""
+    rng = np.random.default_rng(3)
+    common = 0.04 + rng.normal(0, 0.02, 40)
+    panel = [np.exp(3 + np.cumsum(common + rng.normal(0, 0.1, 40))) for _ in range(60)]
+    trained(tmp_path, panel, 6, "YS")
+    rises = [np.log(predict(tmp_path, values)["median"][-1] / values[-1]) for values in panel]
+    assert 0.2 * 6 * 0.04 < np.mean(rises) < 0.9 * 6 * 0.04
+
+
+@pytest.mark.slow
+def test_intervals_of_a_panel_cover_what_they_say(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    panel = [np.exp(3 + np.cumsum(rng.normal(0, 0.1, 260))) for _ in range(12)]
+    result = trained(tmp_path, [values[:-60] for values in panel], 6)
+    assert result.metrics["coverage"] == pytest.approx(0.8, abs=0.08)
+    inside = []
+    for values in panel:
+        for origin in range(200, 254, 18):
+            forecast = predict(tmp_path, values[:origin])["quantiles"]
+            ahead = values[origin : origin + 6]
+            inside.append((ahead >= forecast["0.1"]) & (ahead <= forecast["0.9"]))
+    assert np.mean(inside) == pytest.approx(0.8, abs=0.08)

@@ -34,11 +34,23 @@ class FitResult:
     history: list[Json] = field(default_factory=list)
     ngram_weight: float | None = None  # of the scores that a network adds to its own, if it has any
     diagnostics: Json | None = None  # of the best weights
+    seconds: float = 0.0  # without interruptions; 0 of a fit that an older checkpoint has
+
+    def refit(self, seconds: float | None) -> "RefitPlan":
+        """A fit on all data like this one up to its best epoch, of no more steps than `seconds` allow.
+
+        With fewer steps the schedule is shorter in the same proportion, so that it ends at the same rate.
+        """
+        if seconds is None or not self.seconds or not self.best_step:
+            return RefitPlan(self.best_step, self.total_steps)
+        affordable = int(seconds * self.done_steps / self.seconds)
+        steps = max(1, min(self.best_step, affordable))
+        return RefitPlan(steps, max(steps, round(self.total_steps * steps / self.best_step)))
 
 
 @dataclass(frozen=True)
 class RefitPlan:
-    """A fit on all data of exactly as many steps as an earlier fit took to its best epoch."""
+    """A fit on all data of as many steps as an earlier fit took to its best epoch, if there is time."""
 
     steps: int
     total_steps: int
@@ -158,6 +170,11 @@ class Fitter:
         """Time spent on this fit, without interruptions."""
         return self._seconds_before + time.monotonic() - self._began
 
+    @property
+    def _out_of_time(self) -> bool:
+        limit = self._loop.config.max_seconds
+        return limit is not None and self.seconds > limit
+
     def begin(self, train: Split) -> None:
         """Continue from the checkpoint, if there is one."""
         if self._checkpoints is not None and self._checkpoints.resume is not None:
@@ -176,7 +193,7 @@ class Fitter:
 
     def run(self, train: Split, validation: Validation) -> bool:
         """Train to the end; false when it was stopped, after its last checkpoint was written."""
-        loop, config = self._loop, self._loop.config
+        loop = self._loop
         while loop.done < loop.end or loop.batches is not None:
             if self._should_stop() or not loop.run(train, self._after_step):
                 self._save(wait=True)
@@ -192,8 +209,7 @@ class Fitter:
                 entry["diagnostics"] = None if measured is None else measured | loop.sums.shares()
             loop.history.append(entry)
             self._reporter.epoch(entry)
-            out_of_time = config.max_seconds is not None and self.seconds > config.max_seconds
-            if loop.best.patience_exhausted(loop.epoch) or out_of_time:
+            if loop.best.patience_exhausted(loop.epoch) or self._out_of_time:
                 break
             if self._checkpoints is not None and self._checkpoints.checkpointer.due(epoch_ended=True):
                 self._save()
@@ -205,6 +221,8 @@ class Fitter:
         self._reporter.step(loop.epoch, loop.done, samples, loss)
         if self._should_stop():
             return False
+        if self._out_of_time:
+            loop.end = loop.done  # the epoch ends here, however long it would take
         if self._checkpoints is not None and self._checkpoints.checkpointer.due(epoch_ended=False):
             self._save()
         return True
@@ -241,8 +259,9 @@ def fit(
     """Train until the validation loss stops falling; the model ends up with the best averaged weights.
 
     `event_fields` are part of every event. With `refit` it trains as many steps as that names under the same
-    schedule, without validation. Raises `TrainingDiverged`. The same seed, data and device give the same
-    weights bit for bit, however often the training was stopped and continued from a checkpoint.
+    schedule, without validation. It ends with the step after which `max_seconds` have passed. Raises
+    `TrainingDiverged`. The same seed, data and device give the same weights bit for bit, however often the
+    training was stopped and continued from a checkpoint.
     """
     model.to(device).flatten()
     per_epoch = steps_per_epoch(train, config.batch_size)
@@ -263,6 +282,7 @@ def fit(
     measured = probe.final(model) if probe is not None and not stopped else None
     if measured is not None:
         reporter.diagnostics(best.epoch, measured)
+    steps = loop.done, total
     return FitResult(
-        best.epoch, best.step, best.loss, loop.done, total, stopped, loop.history, diagnostics=measured
+        best.epoch, best.step, best.loss, *steps, stopped, loop.history, None, measured, fitter.seconds
     )

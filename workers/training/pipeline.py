@@ -161,8 +161,8 @@ class TrainingPipeline:
     def _refit_member(self, member: int) -> bool:
         first = self._results.fits[member]
         stage = Stage(REFIT, self._refit_base + member, member)
-        config = self._with_member_seed(self._config, member)
-        model, refit = self._new_member(member), RefitPlan(first.best_step, first.total_steps)
+        config = self._with_member_seed(self._config_of_stage(), member)
+        model, refit = self._new_member(member), first.refit(config.max_seconds)
         assert self._plan.refit is not None  # noqa: S101 - only called with one
         fit = self._fit(stage, model, config, self._plan.refit, None, refit)
         if not fit.stopped:
@@ -185,9 +185,10 @@ class TrainingPipeline:
         return replace(config, seed=config.seed + MEMBER_SEED_STEP * member)
 
     def _config_of_stage(self) -> TrainingConfig:
-        """The configuration with each stage's share of `max_seconds`."""
+        """The configuration with each stage's share of `max_seconds`, that of the refits among them."""
         seconds = self._config.max_seconds
-        parts = self._members + bool(self._pretrain) + bool(self._plan.ablation)
+        fits = self._members * (1 + bool(self._plan.refit))
+        parts = fits + bool(self._pretrain) + bool(self._plan.ablation)
         return self._config if seconds is None else replace(self._config, max_seconds=seconds / parts)
 
     def _fit(

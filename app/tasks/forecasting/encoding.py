@@ -54,9 +54,14 @@ def input_width(state: Json) -> int:
 
 
 class InputGatherer:
-    """Gathers the inputs of `time` steps from point `first` of some histories; reads no target."""
+    """Gathers the inputs of `time` steps from point `first` of some histories; reads no target.
 
-    def __init__(self, state: Json, panel: Panel, rows: Array, first: Array, time: int) -> None:
+    Differences of levels are in units of the scale at each step, with the `sign` (batch,) of each example.
+    """
+
+    def __init__(
+        self, state: Json, panel: Panel, rows: Array, first: Array, time: int, sign: Array | None = None
+    ) -> None:
         self._state, self._panel, self._rows = state, panel, rows
         self._start = panel.offsets[rows]  # (batch,)
         self._last = panel.lengths[rows] - 1
@@ -64,6 +69,7 @@ class InputGatherer:
         self._position = np.minimum(first[:, None] + np.arange(time), self._last[:, None])  # (batch, time)
         self._point = self._start[:, None] + self._position
         self._level, self._scale = panel.level[self._point], panel.scale[self._point]
+        self._unit = self._scale if sign is None else self._scale * sign[:, None]  # (batch, time)
         self._joined = np.empty((*self._point.shape, input_width(state)), np.float32)
         self._filled = 0
 
@@ -80,11 +86,11 @@ class InputGatherer:
         features[..., 2] = np.minimum(position, before) / before if before else 1.0
         features[..., 3] = panel.seasonal[self._rows][:, None]
         features[..., 4] = dated[:, None]
-        features[..., 5] = (self._level - panel.base[self._point]) / self._scale
+        features[..., 5] = (self._level - panel.base[self._point]) / self._unit
         if state["bases"]:
             lead = lead_steps(state["horizon"])
             change = self._windows(panel.seasonal_change, 0, state["horizon"])[..., lead]
-            np.divide(change, self._scale[:, :, None], out=self._next(len(lead)))
+            np.divide(change, self._unit[:, :, None], out=self._next(len(lead)))
         elif state["lag"]:
             self._fill_lagged_levels()
         if state["cycles"]:
@@ -113,7 +119,7 @@ class InputGatherer:
         levels = self._windows(self._panel.level, before, 0)[..., :before][..., ::-1]
         window = self._next(before)  # (batch, time, before)
         np.subtract(levels, self._level[:, :, None], out=window)
-        window /= self._scale[:, :, None]
+        window /= self._unit[:, :, None]
         if self._first.min() < before:
             window[np.arange(1, before + 1) > self._position[:, :, None]] = 0.0
 
@@ -127,7 +133,7 @@ class InputGatherer:
         levels = self._windows(self._panel.level, lag - 1, 0)[..., lag - 1 - back]
         relative = self._next(len(lead))  # (batch, time, steps)
         np.subtract(levels, self._level[:, :, None], out=relative)
-        relative /= self._scale[:, :, None]
+        relative /= self._unit[:, :, None]
         inside = self._position[:, :, None] >= back
         relative[~inside] = 0.0
         self._next(1)[...] = inside[:, :, :1]
@@ -160,19 +166,35 @@ class InputGatherer:
 
 
 def gather_inputs(
-    state: Json, panel: Panel, rows: Array, first: Array, time: int, dropout: InputDropout | None = None
+    state: Json,
+    panel: Panel,
+    rows: Array,
+    first: Array,
+    time: int,
+    dropout: InputDropout | None = None,
+    sign: Array | None = None,
 ) -> Array:
-    """Inputs (batch, time, width) of `time` steps from point `first` of each history; reads no target."""
-    return InputGatherer(state, panel, rows, first, time).gather(dropout)
+    """Inputs (batch, time, width) of `time` steps from point `first` of each history; reads no target.
+
+    Where the `sign` (batch,) is -1, the series are turned upside down.
+    """
+    return InputGatherer(state, panel, rows, first, time, sign).gather(dropout)
 
 
 def gather_targets(
-    state: Json, panel: Panel, rows: Array, first: Array, lengths: Array, power: float
+    state: Json,
+    panel: Panel,
+    rows: Array,
+    first: Array,
+    lengths: Array,
+    power: float,
+    sign: Array | None = None,
 ) -> tuple[Array, Array]:
     """Targets (batch, time, horizon) in units of each position's scale, and their weights.
 
     A weight is 0 where the target is missing, unknown or padding, or too little is observed before it.
-    Elsewhere it is the scale to `power`: 1 counts errors in z, 0 in units of each series' own scale.
+    Elsewhere it is the scale to `power`: 1 counts errors in z, 0 in units of each series' own scale. Where
+    the `sign` (batch,) is -1, the series are turned upside down.
     """
     time = int(lengths.max())
     step = np.arange(time)
@@ -180,7 +202,8 @@ def gather_targets(
     point = np.minimum((start + first)[:, None] + step, (start + panel.lengths[rows] - 1)[:, None])
     lead = point[:, :, None] + np.arange(1, state["horizon"] + 1)  # (batch, time, horizon)
     scale = panel.scale[point]
-    targets = (panel.target[lead] - panel.base[point][:, :, None]) / scale[:, :, None]
+    unit = scale if sign is None else scale * sign[:, None]
+    targets = (panel.target[lead] - panel.base[point][:, :, None]) / unit[:, :, None]
     trained = (step < lengths[:, None]) & panel.trainable[point]  # (batch, time)
     weights = np.isfinite(targets) * (trained * (scale / state["usual"]) ** power)[:, :, None]
     limited = np.clip(np.nan_to_num(targets, nan=0.0), -MAX_TARGET, MAX_TARGET)

@@ -20,7 +20,7 @@ from app.tasks.forecasting.prediction.covariates import (
     invalid_field,
 )
 from app.tasks.forecasting.prediction.known_times import known_starts, parse_frequency
-from app.tasks.forecasting.prediction.terms import SCALARS, forecast_terms
+from app.tasks.forecasting.prediction.terms import forecast_terms, terms_width
 from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
 from app.tasks.shared.timestamps import has_fraction
 from app.typedefs import Json
@@ -204,7 +204,7 @@ def encode_instances(
     """The last steps of each series as the network's inputs; raises `Invalid` with a pointer."""
     histories, phases = read_histories(state, instances, horizon)
     inputs: list[Array] = [np.zeros(0)] * len(instances)
-    terms = np.empty((len(instances), SCALARS + 2 * state["horizon"]))
+    terms = np.empty((len(instances), terms_width(state)))
     frequency = parse_frequency(state["freq"])
     for rows, part, normalized in normalized_chunks(state, histories):
         builder = PanelBuilder(state, part, targets=False)

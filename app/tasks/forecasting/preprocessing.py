@@ -11,7 +11,7 @@ from app.tasks.forecasting.metrics import best_season, naive_scales
 from app.tasks.forecasting.options import ForecastingOptions
 from app.tasks.forecasting.panels.panel import Panel
 from app.tasks.forecasting.panels.rows import joined
-from app.tasks.forecasting.panels.transforms import choose_transform_kind, choose_transforms
+from app.tasks.forecasting.panels.transforms import LOG, choose_transform_kind, choose_transforms
 from app.tasks.forecasting.prediction.still import fit_still
 from app.tasks.forecasting.series import SeriesSet
 from app.typedefs import Json
@@ -21,6 +21,7 @@ MIN_WINDOW_STEPS, MAX_WINDOW_STEPS = 4, 24  # of recent levels among the inputs
 MIN_CONTEXT_STEPS, MAX_CONTEXT_STEPS = 48, 168  # recurrent steps of an automatic context
 MIN_MEMORY_MOVES = 8  # moves that the scale is averaged over
 MIN_SCALE_STD = 0.1  # of the logarithm of the scale
+MIN_TURNED_SERIES, TURNED_SHARE = 50, 0.25  # of a panel whose windows are turned upside down, and of them
 MAX_STATIC_ITEMS = 20_000  # a manifest of more items would be too large
 MAX_USUAL_PHASES = 8  # that a request's first time stamp is compared with
 MAX_SAMPLED_SERIES = 500  # enough to choose a setting by
@@ -125,6 +126,20 @@ def fit_covariates(series: SeriesSet, ends: list[int], options: ForecastingOptio
         "static": specs,
         "items": _static_codes_by_item(series, specs),
     }
+
+
+def turned_share(state: Json, series_count: int) -> float:
+    """The share of training windows that are turned upside down.
+
+    Most series of a panel of months, quarters or years rise for as long as it was recorded, and a network
+    forecasts that they go on; how much they rise is one observation, however many series there are. Nothing
+    is turned where up and down differ in more than that: without the logarithm, with covariates that vary,
+    or where the calendar says more than the season.
+    """
+    covariates = state["past"] or state["future"]
+    slow = Frequency.parse(state["freq"]).unit in ("M", "1")
+    usable = state["transform"] == LOG and slow and not covariates and series_count >= MIN_TURNED_SERIES
+    return TURNED_SHARE if usable else 0.0
 
 
 def _varying_specs(series: SeriesSet, ends: Sequence[int], names: Sequence[str]) -> list[Json]:

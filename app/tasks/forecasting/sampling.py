@@ -41,7 +41,8 @@ class LatestPanel:
 class TrainingWindows:
     """Training examples: each series equally often, and a random window of it each time.
 
-    A share of the windows is from histories too short to show their season, as some requests are.
+    A share of the windows is from histories too short to show their season, as some requests are, and where
+    the state says so a share is turned upside down: what all series have in common is then trusted less.
     """
 
     def __init__(self, state: Json, slicer: HistorySlicer, origins: Array, latest: LatestPanel) -> None:
@@ -68,19 +69,22 @@ class TrainingWindows:
         """Gather one window for each row: a random one with `rng`, else the last one with all its inputs."""
         state, series = self._state, self._series[rows]
         panel = self._latest.of(self, self._build_panel)
-        picked, dropout, shift = self._firsts[series], None, np.zeros(len(rows))
+        picked, dropout, sign, shift = self._firsts[series], None, None, np.zeros(len(rows))
         if rng is not None:
             picked = picked + rng.integers(0, self._counts[series])
             short_count = len(panel.lengths) - len(self._origins)
             short = len(self._origins) + rng.integers(0, max(short_count, 1), len(rows))
             picked = np.where(rng.random(len(rows)) < SHORT_HISTORY_SHARE * bool(short_count), short, picked)
+            if state["turned"]:
+                sign = np.where(rng.random(len(rows)) < state["turned"], np.float32(-1), np.float32(1))
             dropout = InputDropout(*(rng.random((4, len(rows))) < INPUT_DROPOUT))
             shift = rng.random(len(rows))
         lengths = np.minimum(self.lengths[rows], panel.lengths[picked])
         room = panel.lengths[picked] - lengths
         first = room - (shift * (room + 1)).astype(np.int64)
-        inputs = gather_inputs(state, panel, picked, first, int(lengths.max()), dropout)
-        return inputs, lengths, *gather_targets(state, panel, picked, first, lengths, SCALE_WEIGHT_POWER)
+        inputs = gather_inputs(state, panel, picked, first, int(lengths.max()), dropout, sign)
+        aims = gather_targets(state, panel, picked, first, lengths, SCALE_WEIGHT_POWER, sign)
+        return inputs, lengths, *aims
 
 
 def short_histories(state: Json, histories: Histories, firsts: Array, counts: Array) -> Histories:
@@ -111,6 +115,11 @@ class ForecastOrigins:
     def histories(self, rows: Array) -> Histories:
         """The histories of some examples, with their targets."""
         return self._slicer.histories(self._origins[rows])
+
+    @property
+    def per_series(self) -> float:
+        """Mean number of origins of a series."""
+        return len(self._origins) / max(len(np.unique(self._origins[:, 0])), 1)
 
     def values_before(self, row: int) -> Array:
         """All values of the series before the origin of one example."""

@@ -5,7 +5,7 @@ Inputs are on a local scale (Smyl 2020). The loss is taken at every position (fo
 season, so that an untrained network equals the benchmark Naive2.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -36,25 +36,24 @@ from app.tasks.forecasting.options import (
     ForecastPrediction,
     check_options,
 )
-from app.tasks.forecasting.panels.histories import Histories
-from app.tasks.forecasting.panels.panel import build_panel, normalized_chunks
+from app.tasks.forecasting.panels.panel import build_panel
 from app.tasks.forecasting.panels.rows import end_aligned
 from app.tasks.forecasting.prediction.answers import (
     build_predictions,
-    forecast_mean_terms,
     forecast_quantiles,
     round_counts,
     step_stamps,
 )
-from app.tasks.forecasting.prediction.expectation import PRIOR_WEIGHTS, MeanWeights
+from app.tasks.forecasting.prediction.calibration import calibrate, terms_of
+from app.tasks.forecasting.prediction.expectation import PRIOR_WEIGHTS
 from app.tasks.forecasting.prediction.known_times import parse_frequency
-from app.tasks.forecasting.prediction.terms import ForecastTerms, forecast_terms
 from app.tasks.forecasting.preprocessing import (
     MAX_SAMPLED_SERIES,
     NOTHING_OBSERVED,
     fit_covariates,
     fit_preprocessing,
     fit_scale,
+    turned_share,
 )
 from app.tasks.forecasting.reading.instances import read_instances
 from app.tasks.forecasting.reading.preview import ForecastingPreviewRow, preview_series
@@ -167,7 +166,9 @@ class Forecasting:
         points = find_split_points(series, options.horizon, max(seasons, default=1))
         ends = [p.train_end for p in points]
         state = {**fit_preprocessing(series, ends, options), **fit_covariates(series, ends, options)}
-        state["mean"] = list(PRIOR_WEIGHTS)
+        state |= {"mean": list(PRIOR_WEIGHTS), "turned": turned_share(state, len(series.ids))}
+        if not state["bases"]:
+            state["theta"] = 0.0
         slicer = HistorySlicer(series, state)
         train = slicer.training_origins((p.series, p.train_end) for p in points)
         refit = slicer.training_origins((p.series, p.refit_end) for p in points)
@@ -196,18 +197,8 @@ class Forecasting:
         )
 
     def calibrate(self, state: Json, split: Split, outputs: list[Floats]) -> Json:
-        """The state with the weights of what the mean is made of; the quantiles stay as they are."""
-        origins, weights = _forecast_origins(split), MeanWeights()
-        rows = np.linspace(0, len(outputs) - 1, min(len(outputs), MAX_SAMPLED_SERIES)).astype(np.int64)
-        for part, histories, terms in _terms_of(state, origins, rows):
-            quantiles = forecast_quantiles(state, terms, np.stack([outputs[row] for row in part]))
-            medians = quantiles[..., state["quantiles"].index(0.5)]  # (rows, horizon)
-            to_mean = forecast_mean_terms(state, terms, quantiles)
-            targets = histories.targets(state["horizon"])
-            for row, (first, origin) in enumerate(zip(histories.first, histories.origin, strict=True)):
-                history = histories.points.values[first:origin]
-                weights.add(targets[row], medians[row], to_mean[row], history)
-        return {**state, "mean": weights.fit()}
+        """The state with the Theta method's share, the widths of intervals and the weights of the mean."""
+        return calibrate(state, _forecast_origins(split), outputs)
 
     def check_dataset(self, summary: Json, state: Json, parameters: ForecastingParameters) -> list[Problem]:
         """Problems of the request: another frequency, a longer horizon, or unknown quantiles."""
@@ -251,7 +242,7 @@ class Forecasting:
         """Percent sMAPE, MASE, scaled quantile loss, coverage: of the network and of the seasonal naive."""
         origins, season, horizon = _forecast_origins(split), state["season"], state["horizon"]
         network, naive = ForecastScores(state["quantiles"]), ForecastScores(state["quantiles"])
-        for part, histories, terms in _terms_of(state, origins, np.arange(len(outputs))):
+        for part, histories, terms in terms_of(state, origins, np.arange(len(outputs))):
             exact = forecast_quantiles(state, terms, np.stack([outputs[row] for row in part]))
             quantiles = round_counts(terms, exact)  # (rows, horizon, quantiles)
             medians = quantiles[..., state["quantiles"].index(0.5)]
@@ -266,14 +257,6 @@ class Forecasting:
                 spread = naive_spread(past, season, state["quantiles"])  # (rows, quantiles)
                 naive.add(targets[rows], point, point[..., None] + spread[:, None], scales)
         return network.result(), naive.result()
-
-
-def _terms_of(
-    state: Json, origins: ForecastOrigins, rows: Ints
-) -> Iterator[tuple[Ints, Histories, ForecastTerms]]:
-    """Some examples in groups: their rows, their histories, and what decoding needs of them."""
-    for part, histories, normalized in normalized_chunks(state, origins.histories(rows)):
-        yield rows[part], histories, forecast_terms(state, histories, normalized)
 
 
 def _forecast_origins(split: Split) -> ForecastOrigins:

@@ -180,6 +180,26 @@ def test_time_that_is_up_ends_the_fit() -> None:
     assert not found.stopped
 
 
+def test_time_is_up_within_a_long_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
+    whole, _, _ = train(replace(CONFIG, batch_size=2, epochs=1))
+    found, _, _ = train(replace(CONFIG, batch_size=2, epochs=1, max_seconds=20.0))
+    assert 0 < found.done_steps < 20 < whole.done_steps
+    assert found.best_epoch == 1
+    assert not found.stopped
+
+
+def test_a_refit_takes_no_more_steps_than_it_has_seconds_for() -> None:
+    done = FitResult(5, 50, 0.1, 80, 300, stopped=False, seconds=160.0)
+    assert done.refit(None) == RefitPlan(50, 300)
+    assert done.refit(100.0) == RefitPlan(50, 300)
+    assert done.refit(50.0) == RefitPlan(25, 150)
+    assert done.refit(0.1) == RefitPlan(1, 6)
+    assert replace(done, seconds=0.0).refit(0.1) == RefitPlan(50, 300)
+    assert replace(done, best_step=0).refit(0.1).steps == 0
+
+
 def test_a_loss_that_is_no_number_is_explained() -> None:
     with pytest.raises(TrainingDiverged, match="learning_rate"):
         fit(

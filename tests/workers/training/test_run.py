@@ -1,4 +1,6 @@
+import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,21 @@ def test_a_network_learns_to_beat_the_seasonal_naive_forecast(cell: str, data: P
     assert outcome.metrics["smape"] < 0.9 * outcome.baseline["smape"]
     assert outcome.metrics["mase"] < outcome.baseline["mase"]
     assert outcome.metrics["best_epoch"] > 0
+
+
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_time_is_bounded_with_all_members_and_refits(
+    ensemble: int, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that goes on by a second each time it is read."""
+    ticks = count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
+    whole = spec()
+    _, events = run(
+        data, replace(whole, training=whole.training | {"max_seconds": 400, "ensemble": ensemble})
+    )
+    assert {event["phase"] for event in events if event["type"] == "epoch"} == {"fit", "refit"}
+    assert next(ticks) < 480  # what is read before, between and after the fits comes on top
 
 
 def test_the_artifact_answers_requests(data: Path) -> None:

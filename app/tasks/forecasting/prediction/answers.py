@@ -24,14 +24,40 @@ class ForecastContext:
     warnings: Sequence[str] = ()
 
 
+def forecast_moves(state: Json, terms: ForecastTerms, outputs: Array) -> Array:
+    """The network's outputs (rows, horizon * quantiles) as moves from the base, (rows, horizon, quantiles).
+
+    They ascend. Where the version mixes the Theta method in, all quantiles move towards its forecast by one
+    share, but not those of a history that is concentrated on one value: the method knows nothing of medians.
+    Then they are as far from the median as the version's validation showed that they should be.
+    """
+    moves = outputs.astype(np.float64).reshape(len(outputs), state["horizon"], -1)
+    moves.sort(axis=2)
+    moves *= terms.scale[:, None, None]
+    if "theta" in state:
+        median = moves[..., state["quantiles"].index(0.5)]  # (rows, horizon)
+        share = state["theta"] * terms.spread[:, None]
+        moves += (share * (terms.path - median))[..., None]
+    if "widths" in state:
+        centre = moves[..., state["quantiles"].index(0.5), None].copy()  # (rows, horizon, 1)
+        moves -= centre
+        moves *= np.array(state["widths"])[:, None]
+        moves += centre
+    return moves
+
+
+def forecast_targets(state: Json, terms: ForecastTerms, actual: Array) -> Array:
+    """Measured values (rows, horizon) as moves from the base, NaN where not known."""
+    z = terms.transforms(state).forward(actual)
+    return np.asarray(z - terms.effects - terms.base[:, None])
+
+
 def forecast_quantiles(state: Json, terms: ForecastTerms, outputs: Array) -> Array:
     """The network's outputs (rows, horizon * quantiles) in measured units, (rows, horizon, quantiles).
 
     They ascend. A series that never moved stays what it is.
     """
-    moves = outputs.astype(np.float64).reshape(len(outputs), state["horizon"], -1)
-    moves.sort(axis=2)
-    moves *= terms.scale[:, None, None]
+    moves = forecast_moves(state, terms, outputs)
     z = terms.base[:, None, None] + moves + terms.effects[:, :, None]
     quantiles = np.maximum(terms.transforms(state).inverse(z), terms.lower_bound[:, None, None])
     still = terms.still[:, None, None]
@@ -71,7 +97,7 @@ def build_predictions(
     weights for the mean was trained when `mean` was the median, and keeps it.
     """
     trained, horizon = state["quantiles"], horizon or state["horizon"]
-    terms = ForecastTerms(np.array([context.terms for context in contexts]))
+    terms = ForecastTerms(np.array([context.terms for context in contexts]), state["horizon"])
     exact = forecast_quantiles(state, terms, outputs)  # (rows, trained horizon, quantiles)
     values = round_counts(terms, exact)[:, :horizon]
     levels = state["answered"] if quantiles is None else quantiles

@@ -10,6 +10,7 @@ from app.tasks.forecasting.panels.normalization import NormalizedHistories
 from app.tasks.forecasting.panels.transforms import Transforms
 from app.tasks.forecasting.prediction.expectation import MeanContext, concentration, historical_means
 from app.tasks.forecasting.prediction.still import still_values
+from app.tasks.forecasting.prediction.theta import theta_paths
 from app.typedefs import Json
 
 BASE, SCALE, UNIT, IS_LOG, LOWER_BOUND, STILL, IS_WHOLE, CONCENTRATED = range(8)  # columns
@@ -20,7 +21,8 @@ SCALARS = 8
 class ForecastTerms:
     """The terms of forecasts, a row each; rows from several instances can be put together."""
 
-    rows: Array  # (rows, SCALARS + 2 * horizon) float64
+    rows: Array  # (rows, `terms_width`) float64
+    horizon: int
 
     @property
     def base(self) -> Array:
@@ -35,7 +37,7 @@ class ForecastTerms:
     @property
     def effects(self) -> Array:
         """The season over the horizon, (rows, horizon)."""
-        return self.rows[:, SCALARS : SCALARS + self._horizon]
+        return self._over_horizon(0)
 
     @property
     def lower_bound(self) -> Array:
@@ -55,16 +57,30 @@ class ForecastTerms:
     @property
     def mean_context(self) -> MeanContext:
         """What the mean needs to know."""
-        past_mean = self.rows[:, SCALARS + self._horizon :]
-        return MeanContext(self.rows[:, IS_LOG] > 0, self.rows[:, CONCENTRATED], past_mean)
+        return MeanContext(self.rows[:, IS_LOG] > 0, self.rows[:, CONCENTRATED], self._over_horizon(1))
+
+    @property
+    def path(self) -> Array:
+        """The Theta method's forecast relative to the base, (rows, horizon); of a state that mixes it in."""
+        return self._over_horizon(2)
+
+    @property
+    def spread(self) -> Array:
+        """1 for a history that spreads, 0 for one that is concentrated on one value, (rows,)."""
+        return np.asarray(1.0 - self.rows[:, CONCENTRATED])
 
     def transforms(self, state: Json) -> Transforms:
         """The transforms of the histories."""
         return Transforms(state["transform"], self.rows[:, IS_LOG] > 0, self.rows[:, UNIT])
 
-    @property
-    def _horizon(self) -> int:
-        return (int(self.rows.shape[1]) - SCALARS) // 2
+    def _over_horizon(self, block: int) -> Array:
+        start = SCALARS + block * self.horizon
+        return self.rows[:, start : start + self.horizon]
+
+
+def terms_width(state: Json) -> int:
+    """Numbers in a row of terms: scalars, then the season, the mean and the path over the horizon."""
+    return int(SCALARS + (3 if "theta" in state else 2) * state["horizon"])
 
 
 def forecast_terms(state: Json, histories: Histories, normalized: NormalizedHistories) -> ForecastTerms:
@@ -79,7 +95,7 @@ def forecast_terms(state: Json, histories: Histories, normalized: NormalizedHist
     history = normalized.history
     ascending = np.sort(history, axis=1)  # NaN at the end
     counts = np.isfinite(history).sum(axis=1)
-    rows = np.zeros((len(lengths), SCALARS + 2 * horizon))
+    rows = np.zeros((len(lengths), terms_width(state)))
     rows[:, BASE], rows[:, SCALE] = normalized.base[index, last], normalized.scale[index, last]
     rows[:, UNIT], rows[:, IS_LOG] = normalized.transforms.units, normalized.transforms.is_log
     rows[:, SCALARS : SCALARS + horizon] = normalized.effects[index[:, None], ahead]
@@ -92,5 +108,8 @@ def forecast_terms(state: Json, histories: Histories, normalized: NormalizedHist
         some = np.flatnonzero(concentrated)
         if len(some):
             means = historical_means(history[some], lengths[some], normalized.season[some], horizon)
-            rows[some, SCALARS + horizon :] = means
-    return ForecastTerms(rows)
+            rows[some, SCALARS + horizon : SCALARS + 2 * horizon] = means
+    if "theta" in state:
+        paths = theta_paths(normalized.level, lengths, horizon)
+        rows[:, SCALARS + 2 * horizon :] = paths - rows[:, BASE, None]
+    return ForecastTerms(rows, horizon)

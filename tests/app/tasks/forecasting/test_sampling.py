@@ -11,6 +11,7 @@ from app.arrays import Array
 from app.tasks.contract import Plan
 from app.tasks.forecasting.backtest import HistorySlicer, find_split_points
 from app.tasks.forecasting.options import ForecastingOptions
+from app.tasks.forecasting.preprocessing import TURNED_SHARE
 from app.tasks.forecasting.sampling import (
     MIN_SHORT_POINTS,
     ForecastOrigins,
@@ -224,3 +225,38 @@ def test_short_histories_are_ends_of_real_ones_and_too_short_for_a_season() -> N
     assert np.isin(short.start + sizes, histories.start + histories.lengths).all()
     none = short_histories(plan.state | {"seasons": []}, histories, source._firsts, source._counts)
     assert len(none) == 0
+
+
+def test_turned_windows_are_those_of_the_series_upside_down() -> None:
+    """In logarithms the reciprocal of a series is that series upside down."""
+    values = [np.exp(np.cumsum(np.random.default_rng(k).normal(0.02, 0.1, 60))) for k in range(50)]
+    plan = planned(series_set(values, "MS"))
+    assert plan.state["turned"] == TURNED_SHARE
+    rows = np.arange(50)
+    upright, turned = (
+        ForecastingSplit(TrainingWindows(plan.state | {"turned": share}, *windows_of(plan))).batch(
+            rows, np.random.default_rng(1)
+        )
+        for share in (1e-9, 1.0)
+    )
+    np.testing.assert_array_equal(turned.targets, -upright.targets)
+    np.testing.assert_array_equal(turned.weights, upright.weights)
+    reciprocal = planned(series_set([1 / one for one in values], "MS"))
+    reciprocal_state = reciprocal.state | {"turned": 1e-9}
+    same = ForecastingSplit(TrainingWindows(reciprocal_state, *windows_of(reciprocal))).batch(
+        rows, np.random.default_rng(1)
+    )
+    np.testing.assert_allclose(turned.inputs, same.inputs, atol=1e-4)
+    np.testing.assert_allclose(turned.targets, same.targets, atol=1e-4)
+
+
+def windows_of(plan: Plan) -> tuple[HistorySlicer, Array, LatestPanel]:
+    split = plan.train
+    assert isinstance(split, ForecastingSplit)
+    assert isinstance(split.source, TrainingWindows)
+    return split.source._slicer, split.source._origins, LatestPanel()
+
+
+@pytest.mark.parametrize("name", list(PLANS))
+def test_nothing_is_turned_of_few_series_days_or_series_with_covariates(name: str) -> None:
+    assert PLANS[name].state["turned"] == 0.0

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from app.errors import Invalid
 from app.tasks.contract import Plan
 from app.tasks.forecasting.inference import ForecastingInstance, ForecastingParameters
 from app.tasks.forecasting.options import ForecastingOptions
+from app.tasks.forecasting.prediction.terms import SCALARS
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
 from tests.support.factories.series import series_set, waves
@@ -164,6 +166,44 @@ def test_counts_are_not_forecast_below_zero(logs: Plan) -> None:
     prediction = predict(logs, ForecastingInstance(values=[3.0, 0, 2, 0, 1]), -50.0)
     assert min(prediction["median"]) == 0.0
     assert min(prediction["mean"]) >= 0.0
+
+
+def test_the_theta_method_has_its_share(logs: Plan) -> None:
+    """An untrained network repeats the level; the method's path rises with the series."""
+    values = np.exp(0.05 * np.arange(40.0))
+    instance = ForecastingInstance(values=values.tolist())
+    medians = {}
+    for share in (0.0, 0.25, 0.5):
+        plan = replace(logs, state=logs.state | {"theta": share})
+        medians[share] = np.log(predict(plan, instance)["median"])
+    assert medians[0.0] == pytest.approx([np.log(values[-1])] * HORIZON)
+    assert np.diff(medians[0.5]) == pytest.approx([0.5 * 0.5 * 0.05] * (HORIZON - 1), rel=1e-3)
+    assert medians[0.25] == pytest.approx((medians[0.0] + medians[0.5]) / 2)
+
+
+def test_a_version_without_the_theta_method_answers_as_before(logs: Plan) -> None:
+    values = [5.0, 6, 7, 6, 8, 9, 9, 11]
+    old = replace(logs, state={key: value for key, value in logs.state.items() if key != "theta"})
+    zero = predict(logs, ForecastingInstance(values=values), 0.5)
+    assert predict(old, ForecastingInstance(values=values), 0.5) == zero
+    (example,) = TASK.encode(old.state, [ForecastingInstance(values=values)], ForecastingParameters())
+    assert len(example.context.terms) == SCALARS + 2 * HORIZON
+
+
+def test_intervals_cover_what_they_say_after_calibration() -> None:
+    """Random walks, whose moves an untrained network has as equal quantiles, made far too narrow here."""
+    rng = np.random.default_rng(0)
+    values = [np.cumsum(rng.normal(size=400)) for _ in range(8)]
+    plan = plan_of(series_set(values))
+    quantiles = np.sqrt(np.arange(1, HORIZON + 1))[:, None] * np.array([-0.5, 0.0, 0.5])
+    outputs = [quantiles.ravel().astype(np.float32)] * len(plan.valid.lengths)
+    state = TASK.calibrate(plan.state, plan.valid, outputs)
+    narrow, _ = TASK.score(plan.state, plan.test, outputs[: len(plan.test.lengths)])
+    wide, _ = TASK.score(state, plan.test, outputs[: len(plan.test.lengths)])
+    assert narrow["coverage"] < 0.4
+    assert wide["coverage"] == pytest.approx(0.8, abs=0.1)
+    assert wide["pinball"] < narrow["pinball"]
+    assert state["theta"] > 0.2
 
 
 def test_values_after_the_origin_change_nothing() -> None:

@@ -34,7 +34,7 @@ def with_covariates() -> Json:
 
 
 COUNTS = [np.random.default_rng(k).poisson(0.6, 120).astype(float) for k in range(8)]
-STATES = {
+STATES: dict[str, Json] = {
     "days": state_of(),
     "hours": state_of("h", 900),
     "months": state_of("MS"),
@@ -46,6 +46,8 @@ STATES = {
     "counts": TASK.plan(series_set(COUNTS).arrays(), ForecastingOptions(horizon=HORIZON), 0).state,
     "covariates": with_covariates(),
 }
+MIXED = {"theta": 0.4, "widths": [1.0 + 0.1 * lead for lead in range(HORIZON)]}
+STATES |= {f"{name}, mixed": state | MIXED for name, state in STATES.items() if "theta" in state}
 
 
 def values_of(rng: np.random.Generator, length: int) -> list[float | None]:
@@ -65,7 +67,7 @@ def instance_of(name: str, rng: np.random.Generator, length: int) -> Forecasting
         day = f"20{rng.integers(0, 40):02}-{rng.integers(1, 13):02}-{rng.integers(1, 29):02}"
         start = int(rng.integers(1000)) if state["freq"] == "1" else day
     values, covariates = values_of(rng, length), dict[str, Any]()
-    if name == "covariates" and rng.random() < 0.7:
+    if name.startswith("covariates") and rng.random() < 0.7:
         covariates = {
             "past": {"price": rng.normal(size=length).tolist(), "promo": [0.5] * length},
             "future": {"promo": rng.normal(size=HORIZON).tolist()},
