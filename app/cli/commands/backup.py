@@ -12,9 +12,9 @@ from obstore.exceptions import BaseError
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
-from app.cli.commands.installation import DataDir, fail, read_settings
 from app.cli.commands.migrate import open_database
 from app.cli.console import AsJson, notes, output, print_json
+from app.cli.installation import DataDir, fail, read_settings
 from app.database.migrate import NewerDatabase, NotMigrated
 from app.database.rows import UnknownValue
 from app.errors import NoSpace, Unavailable

@@ -13,8 +13,8 @@ from rich.text import Text
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from app.cli.commands.installation import DataDir, read_settings
 from app.cli.console import AsJson, output, print_json
+from app.cli.installation import DataDir, read_settings
 from app.cli.stack.embedded_servers import is_responding
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.database.migrate import check_not_newer, is_current, move_to

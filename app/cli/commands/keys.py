@@ -12,9 +12,9 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.cli.commands.installation import DataDir, fail
 from app.cli.commands.migrate import open_database
 from app.cli.console import AsJson, notes, print_json, print_table
+from app.cli.installation import DataDir, fail
 from app.database.engine import make_sessions
 from app.database.migrate import is_current, is_empty, upgrade
 from app.database.projects import ALL_PROJECTS, DEFAULT_PROJECT

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.cli.commands.installation import fail, read_settings
+from app.cli.installation import fail, read_settings
 from app.database.engine import make_engine
 from app.database.migrate import HEAD, NewerDatabase, UnknownRevision, move_to
 from app.infrastructure.processes.managed import keep_files_private

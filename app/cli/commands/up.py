@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from app.cli.commands.installation import DataDir, fail, read_settings
 from app.cli.commands.parts import Host, Insecure, Port, Processes
+from app.cli.installation import DataDir, fail, read_settings
 from app.cli.stack.command_lines import PackagesMissing, check_worker_packages
 from app.cli.stack.embedded_servers import DirectoryInUse
 from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener

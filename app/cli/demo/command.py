@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from app.cli.client import ClientError
-from app.cli.commands.installation import fail, read_settings
 from app.cli.console import notes
 from app.cli.demo.run import DemoFailed, run_demo
+from app.cli.installation import fail, read_settings
 from app.cli.stack.command_lines import PackagesMissing, check_worker_packages
 from app.cli.stack.embedded_servers import DirectoryInUse
 from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener
