@@ -34,7 +34,8 @@ class FitResult:
     history: list[Json] = field(default_factory=list)
     ngram_weight: float | None = None  # of the scores that a network adds to its own, if it has any
     diagnostics: Json | None = None  # of the best weights
-    seconds: float = 0.0  # without interruptions; 0 of a fit that an older checkpoint has
+    # Without interruptions; 0 of a fit that an older checkpoint has. Two fits are the same however long they took.
+    seconds: float = field(default=0.0, compare=False)
 
     def refit(self, seconds: float | None) -> "RefitPlan":
         """A fit on all data like this one up to its best epoch, of no more steps than `seconds` allow.
