@@ -41,6 +41,7 @@ BACKLOG = 2048  # connections that the system holds until they are accepted
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep an idle connection, so that they close it first
 LARGE_REQUESTS = "large-requests"  # the process's name in metrics, and how the name of its socket begins
 LARGE_SOCKET_BYTES = 32  # of the name of its socket, which has a process id
+LARGE_NICENESS = 10  # of its process: where cores are short, small requests come first
 LARGE_SHARE = 0.75  # of the memory for reading files that is for large ones
 HUNG_SECONDS = 60  # one of several processes that doesn't answer its parent for so long is replaced
 
@@ -229,6 +230,7 @@ def make_app(settings: Settings) -> ASGIApp:
 
 def make_large_request_app(leader: int, settings: Settings) -> ASGIApp:
     """The application of the process for large requests, which ends with the one that forwards them."""
+    os.nice(LARGE_NICENESS)
     return make_process_app(leader, _with_memory(settings, LARGE_SHARE))
 
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from app.api.forwarding.forwarder import LARGE_BYTES
+from app.server import LARGE_NICENESS
 from tests.support.fixtures.processes import has_ended, processes_below, up
 from tests.support.fixtures.servers import until
 from tests.support.fixtures.service import monthly
@@ -58,6 +59,7 @@ def test_large_requests_have_a_process_that_is_replaced_and_ends_with_its_own(ru
     assert (large.status_code, large.headers["x-request-id"]) == (201, "big-one")
     assert large.json()["summary"] == small.json()["summary"]
     (first,) = running.large()
+    assert os.getpriority(os.PRIO_PROCESS, first) == LARGE_NICENESS
     assert running.http.get(f"/v1/datasets/{large.json()['id']}").json()["id"] == large.json()["id"]
 
     counts = dict(COUNTS.findall(running.http.get("/metrics").text))
