@@ -34,7 +34,7 @@ class FitResult:
     history: list[Json] = field(default_factory=list)
     ngram_weight: float | None = None  # of the scores that a network adds to its own, if it has any
     diagnostics: Json | None = None  # of the best weights
-    # Without interruptions; 0 of a fit that an older checkpoint has. Two fits are the same however long they took.
+    # Without interruptions; 0 of a fit that an older checkpoint has. Equal fits may take different times.
     seconds: float = field(default=0.0, compare=False)
 
     def refit(self, seconds: float | None) -> "RefitPlan":
