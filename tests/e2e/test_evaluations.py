@@ -183,6 +183,7 @@ def test_a_refit_trains_before_each_window(stack: Stack, model: str, newer: str)
     assert job["metrics"]["versions"] != stored["metrics"]["versions"]
 
 
+@pytest.mark.slow  # tests/contract evaluates every task without a service
 @pytest.mark.parametrize(
     ("task", "filename", "content", "options", "metric", "baseline"),
     [
