@@ -19,8 +19,16 @@ from app.tasks.evaluation.contract import (
     TrainedVersion,
     TrainingData,
 )
+from app.tasks.evaluation.examples import ExampleEvaluation
 from app.tasks.evaluation.labels import HIGHER_IS_BETTER, LabelTally, label_errors
-from app.tasks.evaluation.picked import PickedInstances, PickedRows, check_scores, lacks, without_windows
+from app.tasks.evaluation.picked import (
+    PickedInstances,
+    PickedRows,
+    check_scores,
+    lacks,
+    needed,
+    without_windows,
+)
 from app.tasks.evaluation.rows import evaluated_rows, learned_rows
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
@@ -31,49 +39,25 @@ NAIVE_BAYES, NEAREST_NEIGHBOR = "naive_bayes", "nearest_neighbor"
 BASELINE_BY_KIND = {TEXT: NAIVE_BAYES, VALUES: NEAREST_NEIGHBOR}
 
 
-class ClassificationEvaluation:
-    """How classification evaluates, see `TaskEvaluation`."""
+def _baseline_of(summary: Json) -> str:
+    """The baseline of the data set's kind."""
+    return BASELINE_BY_KIND[summary["kind"]]
 
-    baselines: Mapping[str, bool] = {NAIVE_BAYES: True, NEAREST_NEIGHBOR: True}
-    has_windows = False
 
-    def always(self, summary: Json) -> Sequence[str]:
-        """The baseline of the data set's kind."""
-        return (BASELINE_BY_KIND[summary["kind"]],)
-
-    def check(
-        self,
-        summary: Json,
-        states: Sequence[Json],
-        parameters: ClassificationParameters,
-        settings: EvaluationSettings,
-    ) -> list[Problem]:
-        """Refuse a data set without labels, and parameters that hide probabilities."""
-        del states
-        if not summary["classes"]:
-            return lacks("its examples have no labels")
-        suited = self.always(summary)
-        detail = f"data of kind {summary['kind']} have the baseline {suited[0]}"
-        others = [index for index, name in enumerate(settings.baselines) if name not in suited]
-        return [*check_scores(parameters), *(Problem(f"/baselines/{index}", detail) for index in others)]
-
-    def parameters(
-        self, states: Sequence[Json], parameters: ClassificationParameters
-    ) -> ClassificationParameters:
-        """The parameters as they are."""
-        del states
-        return parameters
-
-    def open(
-        self,
-        arrays: Arrays,
-        versions: Sequence[TrainedVersion],
-        parameters: ClassificationParameters,
-        settings: EvaluationSettings,
-    ) -> "ClassificationSet":
-        """The examples that no version was trained on."""
-        del parameters, settings
-        return ClassificationSet(arrays, versions)
+def _check(
+    summary: Json,
+    states: Sequence[Json],
+    parameters: ClassificationParameters,
+    settings: EvaluationSettings,
+) -> list[Problem]:
+    """Refuse a data set without labels, and parameters that hide probabilities."""
+    del states
+    if not summary["classes"]:
+        return lacks("its examples have no labels")
+    suited = _baseline_of(summary)
+    detail = f"data of kind {summary['kind']} have the baseline {suited}"
+    others = [index for index, name in enumerate(settings.baselines) if name != suited]
+    return [*check_scores(parameters), *(Problem(f"/baselines/{index}", detail) for index in others)]
 
 
 class ClassificationSet:
@@ -109,8 +93,7 @@ class ClassificationSet:
 
     def baseline(self, name: str, training: TrainingData | None) -> Predict:
         """Naive Bayes, or the nearest neighbor, of the training examples."""
-        if training is None:
-            raise ValueError(f"there is nothing to learn {name} from")
+        training = needed(training, name)
         learned = LearnedLabels(training, self._arrays, self._state)
         self._labels |= dict.fromkeys(learned.names)
         return partial(learned.predict, self._picked.rows)
@@ -155,3 +138,6 @@ def _standardized(arrays: Arrays, rows: Ints, state: Json) -> Ragged:
     """Some rows of readings, standardized as a version reads them."""
     stored = Ragged.from_arrays(arrays, VALUES)
     return Ragged.of([standardize(stored[row], state) for row in rows.tolist()], np.float32)
+
+
+EVALUATION = ExampleEvaluation((NAIVE_BAYES, NEAREST_NEIGHBOR), _check, ClassificationSet, _baseline_of)

@@ -13,7 +13,7 @@ from app.arrays import Arrays, Floats, Ints
 from app.errors import Invalid, Problem
 from app.tasks.classification import baseline
 from app.tasks.classification.demo import DEMO
-from app.tasks.classification.evaluation import ClassificationEvaluation
+from app.tasks.classification.evaluation import EVALUATION
 from app.tasks.classification.instances import ClassificationInstances
 from app.tasks.classification.linear_path import linear_tables
 from app.tasks.classification.ngram_tables import ngram_tables, pair_rows_for
@@ -107,7 +107,7 @@ class Classification:
     )
     instance_names: ClassVar[dict[str, str]] = {}
     demo: ClassVar[Demo] = DEMO
-    evaluation: ClassVar[TaskEvaluation] = ClassificationEvaluation()
+    evaluation: ClassVar[TaskEvaluation] = EVALUATION
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read texts or readings, with their labels where they have them."""

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from app.arrays import Array, Arrays, Ints
+from app.arrays import Arrays, Ints
 from app.errors import Problem
 from app.tasks.contract import Instances
+from app.tasks.evaluation.contract import TrainingData
 from app.typedefs import Json
 
 ALL_SCORES = "an evaluation reads the probabilities of all labels: leave it out"
@@ -57,6 +58,8 @@ def lacks(what: str) -> list[Problem]:
     return [Problem("/dataset", f"{what}, so there is nothing to compare predictions with")]
 
 
-def column(array: Array) -> Array:
-    """A small column of memory-mapped arrays, in memory."""
-    return np.array(array)
+def needed(training: TrainingData | None, baseline: str) -> TrainingData:
+    """What a baseline learns from; raises `ValueError` without it, which a submitted evaluation has."""
+    if training is None:
+        raise ValueError(f"there is nothing to learn {baseline} from")
+    return training

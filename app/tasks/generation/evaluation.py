@@ -23,7 +23,8 @@ from app.tasks.evaluation.contract import (
     TrainedVersion,
     TrainingData,
 )
-from app.tasks.evaluation.picked import without_windows
+from app.tasks.evaluation.examples import ExampleEvaluation
+from app.tasks.evaluation.picked import needed, without_windows
 from app.tasks.evaluation.resampling import ratio
 from app.tasks.evaluation.sums import SumTally
 from app.tasks.generation.baseline import CODE_POINTS, MAX_TRAIN_CHARS, Alphabet
@@ -44,51 +45,23 @@ UNKNOWN_NATS = math.log(CODE_POINTS)  # of a character that the vocabulary lacks
 NO_PARAMETERS = "what is there is scored, nothing is generated: leave them out"
 
 
-class GenerationEvaluation:
-    """How language models are evaluated, see `TaskEvaluation`."""
-
-    baselines: Mapping[str, bool] = {NGRAM: True}
-    has_windows = False
-
-    def always(self, summary: Json) -> Sequence[str]:
-        """Counting characters."""
-        del summary
-        return (NGRAM,)
-
-    def check(
-        self,
-        summary: Json,
-        states: Sequence[Json],
-        parameters: GenerationParameters,
-        settings: EvaluationSettings,
-    ) -> list[Problem]:
-        """Refuse parameters of generation, and texts without a character."""
-        del states, settings
-        empty = [] if summary["characters"] else [Problem("/dataset", "its texts have no characters")]
-        unused = [] if parameters == GenerationParameters() else [Problem("/parameters", NO_PARAMETERS)]
-        return empty + unused
-
-    def parameters(self, states: Sequence[Json], parameters: GenerationParameters) -> GenerationParameters:
-        """The parameters as they are."""
-        del states
-        return parameters
-
-    def open(
-        self,
-        arrays: Arrays,
-        versions: Sequence[TrainedVersion],
-        parameters: GenerationParameters,
-        settings: EvaluationSettings,
-    ) -> "GenerationSet":
-        """The passages that no version was trained on."""
-        del parameters, settings
-        return GenerationSet(_evaluated_part(arrays, versions))
+def _check(
+    summary: Json,
+    states: Sequence[Json],
+    parameters: GenerationParameters,
+    settings: EvaluationSettings,
+) -> list[Problem]:
+    """Refuse parameters of generation, and texts without a character."""
+    del states, settings
+    empty = [] if summary["characters"] else [Problem("/dataset", "its texts have no characters")]
+    unused = [] if parameters == GenerationParameters() else [Problem("/parameters", NO_PARAMETERS)]
+    return empty + unused
 
 
 def _evaluated_part(arrays: Arrays, versions: Sequence[TrainedVersion]) -> CorpusPart:
     """The test part of the first version's split if it was trained on these texts, else marked ones or all.
 
-    Versions of another seed may have seen some of it: the caller warns of that.
+    Versions of another seed may have seen some of it.
     """
     texts, codes = Texts.from_arrays(arrays, TEXT), np.array(arrays[SPLIT])
     known = [one.seed for one in versions if one.is_known]
@@ -175,8 +148,7 @@ class GenerationSet:
 
     def baseline(self, name: str, training: TrainingData | None) -> Predict:
         """A 5-gram model of the training characters."""
-        if training is None:
-            raise ValueError(f"there is nothing to learn {name} from")
+        training = needed(training, name)
         known = training.arrays
         parts = split_corpus(Texts.from_arrays(known, TEXT), np.array(known[SPLIT]), training.seed)
         model = CharacterModel(parts.train)
@@ -234,3 +206,8 @@ def _metrics(sums: Array) -> dict[str, Array]:
             mean / math.log(2),
         )
     return metrics
+
+
+EVALUATION = ExampleEvaluation(
+    (NGRAM,), _check, lambda arrays, versions: GenerationSet(_evaluated_part(arrays, versions))
+)

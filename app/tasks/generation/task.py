@@ -40,7 +40,7 @@ from app.tasks.generation.encoding import (
     train_corpus_tokenizer,
     unknown_texts,
 )
-from app.tasks.generation.evaluation import GenerationEvaluation
+from app.tasks.generation.evaluation import EVALUATION
 from app.tasks.generation.inference import (
     GenerationInstance,
     GenerationInstances,
@@ -124,7 +124,7 @@ class Generation:
     )
     instance_names: ClassVar[dict[str, str]] = {"text": "prompt"}
     demo: ClassVar[Demo] = DEMO
-    evaluation: ClassVar[TaskEvaluation] = GenerationEvaluation()
+    evaluation: ClassVar[TaskEvaluation] = EVALUATION
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read one plain text, or a document a line."""

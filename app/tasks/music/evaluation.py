@@ -15,7 +15,8 @@ from app.tasks.evaluation.contract import (
     TrainedVersion,
     TrainingData,
 )
-from app.tasks.evaluation.picked import PickedRows, without_windows
+from app.tasks.evaluation.examples import ExampleEvaluation
+from app.tasks.evaluation.picked import PickedRows, needed, without_windows
 from app.tasks.evaluation.resampling import ratio
 from app.tasks.evaluation.rows import evaluated_rows, learned_rows
 from app.tasks.evaluation.sums import SumTally
@@ -33,43 +34,15 @@ UNKNOWN_NATS = math.log(MELODIC_KEYS)  # of an event that the coding lacks: of n
 NO_PARAMETERS = "what is there is scored, nothing is composed: leave them out"
 
 
-class MusicEvaluation:
-    """How language models of music are evaluated, see `TaskEvaluation`."""
-
-    baselines: Mapping[str, bool] = {NGRAM: True}
-    has_windows = False
-
-    def always(self, summary: Json) -> Sequence[str]:
-        """Counting events."""
-        del summary
-        return (NGRAM,)
-
-    def check(
-        self,
-        summary: Json,
-        states: Sequence[Json],
-        parameters: MusicParameters,
-        settings: EvaluationSettings,
-    ) -> list[Problem]:
-        """Refuse parameters of composition."""
-        del summary, states, settings
-        return [] if parameters == MusicParameters() else [Problem("/parameters", NO_PARAMETERS)]
-
-    def parameters(self, states: Sequence[Json], parameters: MusicParameters) -> MusicParameters:
-        """The parameters as they are."""
-        del states
-        return parameters
-
-    def open(
-        self,
-        arrays: Arrays,
-        versions: Sequence[TrainedVersion],
-        parameters: MusicParameters,
-        settings: EvaluationSettings,
-    ) -> "MusicSet":
-        """The pieces that no version was trained on."""
-        del parameters, settings
-        return MusicSet(arrays, versions)
+def _check(
+    summary: Json,
+    states: Sequence[Json],
+    parameters: MusicParameters,
+    settings: EvaluationSettings,
+) -> list[Problem]:
+    """Refuse parameters of composition."""
+    del summary, states, settings
+    return [] if parameters == MusicParameters() else [Problem("/parameters", NO_PARAMETERS)]
 
 
 class MusicSet:
@@ -114,8 +87,7 @@ class MusicSet:
 
     def baseline(self, name: str, training: TrainingData | None) -> Predict:
         """A 5-gram model of the training events, in the coding of the first version."""
-        if training is None:
-            raise ValueError(f"there is nothing to learn {name} from")
+        training = needed(training, name)
         coding, pieces = coding_from_json(self._coding), StoredPieces(training.arrays)
         rows = learned_rows(training.arrays[SPLIT], training.seed)
         stream = joined([coding.encode(pieces[int(row)]) for row in rows])
@@ -164,3 +136,6 @@ def _metrics(sums: Array) -> dict[str, Array]:
     """The metrics of sums (resamples, figures)."""
     nats, steps, events = sums.T
     return {"nats_per_step": ratio(nats, steps), "nats_per_event": ratio(nats, events)}
+
+
+EVALUATION = ExampleEvaluation((NGRAM,), _check, MusicSet)

@@ -37,7 +37,7 @@ from app.tasks.music.codings.selection import coding_from_json, coding_to_json, 
 from app.tasks.music.demo import DEMO
 from app.tasks.music.detokenizer import NoteDetokenizer
 from app.tasks.music.encoding import HeldOutWindows, TrainingStream, Variation
-from app.tasks.music.evaluation import MusicEvaluation
+from app.tasks.music.evaluation import EVALUATION
 from app.tasks.music.inference import (
     MusicInstance,
     MusicInstances,
@@ -111,7 +111,7 @@ class Music:
     )
     instance_names: ClassVar[dict[str, str]] = {}
     demo: ClassVar[Demo] = DEMO
-    evaluation: ClassVar[TaskEvaluation] = MusicEvaluation()
+    evaluation: ClassVar[TaskEvaluation] = EVALUATION
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read the pieces of an archive of MIDI files."""

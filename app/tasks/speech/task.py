@@ -37,7 +37,7 @@ from app.tasks.speech.augmentation import Augmentation
 from app.tasks.speech.beam_search import SearchSettings
 from app.tasks.speech.demo import DEMO
 from app.tasks.speech.encoding import SpeechSplit, encode_clips
-from app.tasks.speech.evaluation.transcripts import SpeechEvaluation
+from app.tasks.speech.evaluation.transcripts import EVALUATION
 from app.tasks.speech.inference import (
     SpeechInstances,
     SpeechListener,
@@ -110,7 +110,7 @@ class Speech:
     )
     instance_names: ClassVar[dict[str, str]] = {AUDIO: "audio_base64"}
     demo: ClassVar[Demo] = DEMO
-    evaluation: ClassVar[TaskEvaluation] = SpeechEvaluation()
+    evaluation: ClassVar[TaskEvaluation] = EVALUATION
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read an archive of recordings with their transcripts."""

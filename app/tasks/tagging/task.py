@@ -23,7 +23,7 @@ from app.tasks.shared.tokenizers import SPECIAL_TOKENS
 from app.tasks.source import TOKEN_LINES, Faults, Reading, Source
 from app.tasks.tagging.demo import DEMO
 from app.tasks.tagging.encoding import EncodedSentences, TagTargets, WordTable
-from app.tasks.tagging.evaluation.entities import TaggingEvaluation
+from app.tasks.tagging.evaluation.entities import EVALUATION
 from app.tasks.tagging.inference import (
     TaggingInstance,
     TaggingInstances,
@@ -103,7 +103,7 @@ class Tagging:
     )
     instance_names: ClassVar[dict[str, str]] = {}
     demo: ClassVar[Demo] = DEMO
-    evaluation: ClassVar[TaskEvaluation] = TaggingEvaluation()
+    evaluation: ClassVar[TaskEvaluation] = EVALUATION
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read sentences, and detect the scheme of their tags where they have them."""

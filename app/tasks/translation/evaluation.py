@@ -10,7 +10,8 @@ from app.arrays import Array, Arrays
 from app.errors import Problem
 from app.tasks.contract import Instances
 from app.tasks.evaluation.contract import EvaluationSettings, Predict, TrainedVersion, TrainingData
-from app.tasks.evaluation.picked import PickedInstances, PickedRows, lacks, without_windows
+from app.tasks.evaluation.examples import ExampleEvaluation
+from app.tasks.evaluation.picked import PickedInstances, PickedRows, lacks, needed, without_windows
 from app.tasks.evaluation.resampling import ratio
 from app.tasks.evaluation.rows import evaluated_rows, learned_rows
 from app.tasks.evaluation.sums import SumTally
@@ -25,43 +26,15 @@ DICTIONARY = "dictionary"
 BLEU_ORDER, CHRF_ORDER, CHRF_BETA = 4, 6, 2
 
 
-class TranslationEvaluation:
-    """How translation evaluates, see `TaskEvaluation`."""
-
-    baselines: Mapping[str, bool] = {DICTIONARY: True}
-    has_windows = False
-
-    def always(self, summary: Json) -> Sequence[str]:
-        """Word by word with a dictionary."""
-        del summary
-        return (DICTIONARY,)
-
-    def check(
-        self,
-        summary: Json,
-        states: Sequence[Json],
-        parameters: TranslationParameters,
-        settings: EvaluationSettings,
-    ) -> list[Problem]:
-        """Refuse sources without targets."""
-        del states, parameters, settings
-        return [] if summary.get("trainable", True) else lacks("its sources have no targets")
-
-    def parameters(self, states: Sequence[Json], parameters: TranslationParameters) -> TranslationParameters:
-        """The parameters as they are."""
-        del states
-        return parameters
-
-    def open(
-        self,
-        arrays: Arrays,
-        versions: Sequence[TrainedVersion],
-        parameters: TranslationParameters,
-        settings: EvaluationSettings,
-    ) -> "TranslationSet":
-        """The pairs that no version was trained on."""
-        del parameters, settings
-        return TranslationSet(arrays, versions)
+def _check(
+    summary: Json,
+    states: Sequence[Json],
+    parameters: TranslationParameters,
+    settings: EvaluationSettings,
+) -> list[Problem]:
+    """Refuse sources without targets."""
+    del states, parameters, settings
+    return [] if summary.get("trainable", True) else lacks("its sources have no targets")
 
 
 class TranslationSet:
@@ -90,8 +63,7 @@ class TranslationSet:
 
     def baseline(self, name: str, training: TrainingData | None) -> Predict:
         """The dictionary of the training pairs."""
-        if training is None:
-            raise ValueError(f"there is nothing to learn {name} from")
+        training = needed(training, name)
         pairs = Pairs.from_arrays(training.arrays)
         lexicon = learn_lexicon(pairs.sources, pairs.targets, learned_rows(pairs.splits, training.seed))
         sources, rows = self._sources, self._picked.rows
@@ -170,3 +142,6 @@ def chrf_scores(counts: Array) -> Array:
     return 100 * np.nan_to_num(
         ratio((1 + CHRF_BETA**2) * precision * recall, CHRF_BETA**2 * precision + recall)
     )
+
+
+EVALUATION = ExampleEvaluation((DICTIONARY,), _check, TranslationSet)

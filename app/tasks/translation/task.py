@@ -37,7 +37,7 @@ from app.tasks.source import Faults, Reading, Source
 from app.tasks.translation import baseline, encoding
 from app.tasks.translation.demo import DEMO
 from app.tasks.translation.encoding import EncodedPairs
-from app.tasks.translation.evaluation import TranslationEvaluation
+from app.tasks.translation.evaluation import EVALUATION
 from app.tasks.translation.inference import (
     build_prediction,
     decode_text,
@@ -108,7 +108,7 @@ class Translation:
     )
     instance_names: ClassVar[dict[str, str]] = {"source": "text"}
     demo: ClassVar[Demo] = DEMO
-    evaluation: ClassVar[TaskEvaluation] = TranslationEvaluation()
+    evaluation: ClassVar[TaskEvaluation] = EVALUATION
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read pairs, or sources alone, from a table or JSON Lines."""

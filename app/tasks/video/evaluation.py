@@ -8,8 +8,16 @@ from app.arrays import Arrays
 from app.errors import Problem
 from app.tasks.contract import Instances
 from app.tasks.evaluation.contract import EvaluationSettings, Predict, TrainedVersion, TrainingData
+from app.tasks.evaluation.examples import ExampleEvaluation
 from app.tasks.evaluation.labels import HIGHER_IS_BETTER, LabelTally, label_errors
-from app.tasks.evaluation.picked import PickedInstances, PickedRows, check_scores, lacks, without_windows
+from app.tasks.evaluation.picked import (
+    PickedInstances,
+    PickedRows,
+    check_scores,
+    lacks,
+    needed,
+    without_windows,
+)
 from app.tasks.evaluation.rows import evaluated_rows, learned_rows
 from app.tasks.shared.ragged import Texts
 from app.tasks.shared.splits import SPLIT
@@ -22,43 +30,15 @@ from app.typedefs import Json
 MOST_FREQUENT = "most_frequent"
 
 
-class VideoEvaluation:
-    """How video classification evaluates, see `TaskEvaluation`."""
-
-    baselines: Mapping[str, bool] = {MOST_FREQUENT: True}
-    has_windows = False
-
-    def always(self, summary: Json) -> Sequence[str]:
-        """The most frequent label."""
-        del summary
-        return (MOST_FREQUENT,)
-
-    def check(
-        self,
-        summary: Json,
-        states: Sequence[Json],
-        parameters: VideoParameters,
-        settings: EvaluationSettings,
-    ) -> list[Problem]:
-        """Refuse clips without labels, and parameters that hide probabilities."""
-        del states, settings
-        return check_scores(parameters) if summary["classes"] else lacks("its clips have no labels")
-
-    def parameters(self, states: Sequence[Json], parameters: VideoParameters) -> VideoParameters:
-        """The parameters as they are."""
-        del states
-        return parameters
-
-    def open(
-        self,
-        arrays: Arrays,
-        versions: Sequence[TrainedVersion],
-        parameters: VideoParameters,
-        settings: EvaluationSettings,
-    ) -> "VideoSet":
-        """The clips that no version was trained on."""
-        del parameters, settings
-        return VideoSet(arrays, versions)
+def _check(
+    summary: Json,
+    states: Sequence[Json],
+    parameters: VideoParameters,
+    settings: EvaluationSettings,
+) -> list[Problem]:
+    """Refuse clips without labels, and parameters that hide probabilities."""
+    del states, settings
+    return check_scores(parameters) if summary["classes"] else lacks("its clips have no labels")
 
 
 class VideoSet:
@@ -89,8 +69,7 @@ class VideoSet:
 
     def baseline(self, name: str, training: TrainingData | None) -> Predict:
         """The most frequent label of the training clips."""
-        if training is None:
-            raise ValueError(f"there is nothing to learn {name} from")
+        training = needed(training, name)
         codes = np.array(training.arrays[LABEL])
         rows = learned_rows(training.arrays[SPLIT], training.seed, codes)
         label = _names(training.arrays)[int(most_frequent(codes[rows], 1)[0])]
@@ -109,3 +88,6 @@ class VideoSet:
 def _names(arrays: Arrays) -> list[str]:
     names = Texts.from_arrays(arrays, LABELS)
     return names.pick(range(len(names)))
+
+
+EVALUATION = ExampleEvaluation((MOST_FREQUENT,), _check, VideoSet)

@@ -26,7 +26,7 @@ from app.tasks.video.augmentation import ClipAugmentation
 from app.tasks.video.baseline import most_frequent
 from app.tasks.video.demo import DEMO
 from app.tasks.video.encoding import ClipEncoding, VideoData, VideoSplit, cache_frames
-from app.tasks.video.evaluation import VideoEvaluation
+from app.tasks.video.evaluation import EVALUATION
 from app.tasks.video.inference import FIELD, VideoInstances, encode_instance
 from app.tasks.video.options import (
     EXAMPLE_INSTANCE,
@@ -79,7 +79,7 @@ class VideoClassification:
     )
     instance_names: ClassVar[dict[str, str]] = {VIDEO: FIELD}
     demo: ClassVar[Demo] = DEMO
-    evaluation: ClassVar[TaskEvaluation] = VideoEvaluation()
+    evaluation: ClassVar[TaskEvaluation] = EVALUATION
 
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read the clips that the archive's manifest names, with their labels where they have them."""

@@ -7,7 +7,8 @@ from app.arrays import Array, Arrays
 from app.errors import Problem
 from app.tasks.contract import Instances
 from app.tasks.evaluation.contract import EvaluationSettings, Predict, TrainedVersion, TrainingData
-from app.tasks.evaluation.picked import PickedInstances, PickedRows, lacks, without_windows
+from app.tasks.evaluation.examples import ExampleEvaluation
+from app.tasks.evaluation.picked import PickedInstances, PickedRows, lacks, needed, without_windows
 from app.tasks.evaluation.resampling import ratio
 from app.tasks.evaluation.rows import evaluated_rows, learned_rows
 from app.tasks.evaluation.sums import SumTally
@@ -24,43 +25,15 @@ CONSTANT = "constant"
 FIGURES = ("word_errors", "words", "character_errors", "characters", "wrong")
 
 
-class SpeechEvaluation:
-    """How speech recognition evaluates, see `TaskEvaluation`."""
-
-    baselines: Mapping[str, bool] = {CONSTANT: True}
-    has_windows = False
-
-    def always(self, summary: Json) -> Sequence[str]:
-        """The best constant transcript."""
-        del summary
-        return (CONSTANT,)
-
-    def check(
-        self,
-        summary: Json,
-        states: Sequence[Json],
-        parameters: SpeechParameters,
-        settings: EvaluationSettings,
-    ) -> list[Problem]:
-        """Refuse recordings without texts."""
-        del states, parameters, settings
-        return [] if summary["transcripts"] else lacks("its recordings have no texts")
-
-    def parameters(self, states: Sequence[Json], parameters: SpeechParameters) -> SpeechParameters:
-        """The parameters as they are."""
-        del states
-        return parameters
-
-    def open(
-        self,
-        arrays: Arrays,
-        versions: Sequence[TrainedVersion],
-        parameters: SpeechParameters,
-        settings: EvaluationSettings,
-    ) -> "SpeechSet":
-        """The recordings that no version was trained on."""
-        del parameters, settings
-        return SpeechSet(arrays, versions)
+def _check(
+    summary: Json,
+    states: Sequence[Json],
+    parameters: SpeechParameters,
+    settings: EvaluationSettings,
+) -> list[Problem]:
+    """Refuse recordings without texts."""
+    del states, parameters, settings
+    return [] if summary["transcripts"] else lacks("its recordings have no texts")
 
 
 class SpeechSet:
@@ -89,8 +62,7 @@ class SpeechSet:
 
     def baseline(self, name: str, training: TrainingData | None) -> Predict:
         """The training transcript that makes the fewest errors as the answer to all of them."""
-        if training is None:
-            raise ValueError(f"there is nothing to learn {name} from")
+        training = needed(training, name)
         rows = learned_rows(training.arrays[SPLIT], training.seed)
         text = constant_transcript(Texts.from_arrays(training.arrays, TEXT).pick(rows))
         return lambda examples: [{"text": text} for _ in examples]
@@ -133,3 +105,6 @@ def _metrics(sums: Array) -> dict[str, Array]:
         "cer": 100 * ratio(character_errors, characters),
         "sentence_error_rate": 100 * ratio(wrong, count),
     }
+
+
+EVALUATION = ExampleEvaluation((CONSTANT,), _check, SpeechSet)

@@ -9,7 +9,8 @@ from app.arrays import Array, Arrays
 from app.errors import Problem
 from app.tasks.contract import Instances
 from app.tasks.evaluation.contract import EvaluationSettings, Predict, TrainedVersion, TrainingData
-from app.tasks.evaluation.picked import PickedInstances, PickedRows, lacks, without_windows
+from app.tasks.evaluation.examples import ExampleEvaluation
+from app.tasks.evaluation.picked import PickedInstances, PickedRows, lacks, needed, without_windows
 from app.tasks.evaluation.resampling import ratio
 from app.tasks.evaluation.rows import evaluated_rows
 from app.tasks.evaluation.sums import SumTally
@@ -30,48 +31,20 @@ ROLES = {
 }
 
 
-class TaggingEvaluation:
-    """How tagging evaluates, see `TaskEvaluation`."""
-
-    baselines: Mapping[str, bool] = {COUNTED: True}
-    has_windows = False
-
-    def always(self, summary: Json) -> Sequence[str]:
-        """The most frequent tag of each word."""
-        del summary
-        return (COUNTED,)
-
-    def check(
-        self,
-        summary: Json,
-        states: Sequence[Json],
-        parameters: TaggingParameters,
-        settings: EvaluationSettings,
-    ) -> list[Problem]:
-        """Refuse sentences without tags, and tags that mark entities for some and none for others."""
-        del parameters, settings
-        if not summary["distinct_tags"]:
-            return lacks("its sentences have no tags")
-        if summary["scheme"] == PLAIN and any(state["scheme"] != PLAIN for state in states):
-            detail = "its tags mark no entities, which is what a version has learned"
-            return [Problem("/dataset", detail)]
-        return []
-
-    def parameters(self, states: Sequence[Json], parameters: TaggingParameters) -> TaggingParameters:
-        """The parameters as they are."""
-        del states
-        return parameters
-
-    def open(
-        self,
-        arrays: Arrays,
-        versions: Sequence[TrainedVersion],
-        parameters: TaggingParameters,
-        settings: EvaluationSettings,
-    ) -> "TaggingSet":
-        """The sentences that no version was trained on."""
-        del parameters, settings
-        return TaggingSet(arrays, versions)
+def _check(
+    summary: Json,
+    states: Sequence[Json],
+    parameters: TaggingParameters,
+    settings: EvaluationSettings,
+) -> list[Problem]:
+    """Refuse sentences without tags, and tags that mark entities for some and none for others."""
+    del parameters, settings
+    if not summary["distinct_tags"]:
+        return lacks("its sentences have no tags")
+    if summary["scheme"] == PLAIN and any(state["scheme"] != PLAIN for state in states):
+        detail = "its tags mark no entities, which is what a version has learned"
+        return [Problem("/dataset", detail)]
+    return []
 
 
 class TaggingSet:
@@ -103,8 +76,7 @@ class TaggingSet:
 
     def baseline(self, name: str, training: TrainingData | None) -> Predict:
         """The tag that each word has most often in training."""
-        if training is None:
-            raise ValueError(f"there is nothing to learn {name} from")
+        training = needed(training, name)
         return CountedTags(training, self._sentences, self._picked.rows).predict
 
     def errors(self, example: int, prediction: Json) -> Json:
@@ -174,3 +146,6 @@ def _metrics(sums: Array) -> dict[str, Array]:
         metrics["f1"] = ratio(2 * correct, predicted + expected)
         metrics["precision"], metrics["recall"] = ratio(correct, predicted), ratio(correct, expected)
     return metrics
+
+
+EVALUATION = ExampleEvaluation((COUNTED,), _check, TaggingSet)
