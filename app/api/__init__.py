@@ -2,19 +2,17 @@
 
 from app.api.routes import (
     batches,
-    completions,
     datasets,
     evaluations,
-    inference,
     jobs,
     keys,
     listen,
     models,
     predictions,
-    repository,
     service,
     sweeps,
 )
+from app.api.routes.protocols import completions, inference, repository
 
 ROUTERS = (
     service.router,
@@ -30,4 +28,9 @@ ROUTERS = (
     keys.router,
 )
 # The first match answers.
-RAW = (predictions.ROUTE, predictions.EXPLAIN_ROUTE, *inference.ROUTES, completions.ROUTE)
+RAW = (
+    predictions.ROUTE,
+    predictions.EXPLAIN_ROUTE,
+    *inference.ROUTES,
+    completions.ROUTE,
+)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from app.api import response_schemas
+from app.api import protocol_schemas, response_schemas
 from app.api.openapi.tasks import job_examples, predict_examples, task_components
 from app.api.problems import COMPONENTS, error_responses
 from app.api.response_schemas import REF, reference
@@ -44,7 +44,10 @@ def complete_document(document: Json, raw: Iterable[tuple[str, Json]]) -> None:
 
 
 def _response_components() -> Json:
-    kinds = [kind for kind in vars(response_schemas).values() if hasattr(kind, "__struct_fields__")]
+    modules = (response_schemas, protocol_schemas)
+    kinds = [
+        kind for module in modules for kind in vars(module).values() if hasattr(kind, "__struct_fields__")
+    ]
     _, components = msgspec.json.schema_components(kinds, ref_template=REF + "{name}")
     return components
 

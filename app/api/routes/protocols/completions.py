@@ -11,7 +11,8 @@ from app.api import sse
 from app.api.access.declared import requires
 from app.api.deps import ReadSession
 from app.api.raw import DEADLINE_PARAMETER, JSON_TYPE, Body, Call, Headers, RawRoute
-from app.api.response_schemas import TEXT_CONTENT, CompletionModel, CompletionModels, documented, reference
+from app.api.protocol_schemas import CompletionModel, CompletionModels
+from app.api.response_schemas import TEXT_CONTENT, documented, reference
 from app.database.tables import Model
 from app.errors import NotFound
 from app.prediction.request_parsing import MAX_INLINE_BYTES

@@ -1,0 +1,203 @@
+"""Answers of the protocols of other clients, for the OpenAPI document; see `app/api/response_schemas.py`."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from app.services.open_inference.codec import MAX_DIMENSIONS, MAX_TENSORS
+from app.typedefs import Json
+from app.validation.json_slices import MAX_JSON_VALUES
+
+
+class TensorMetadata(msgspec.Struct):
+    """A tensor: its datatype, and its shape with -1 for what varies."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ServerMetadata(msgspec.Struct):
+    """The server, and the extensions of the protocol that it has."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ServerLiveness(msgspec.Struct):
+    """That the process is alive."""
+
+    live: bool
+
+
+class Readiness(msgspec.Struct):
+    """Whether a request would be answered now; otherwise `error` says why not."""
+
+    ready: bool
+    name: str | None = None  # of a model
+    live: bool | None = None  # of the server
+    error: str | None = None
+
+
+class ModelMetadata(msgspec.Struct):
+    """The tensors that a model takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class TensorConfig(msgspec.Struct):
+    """A tensor in the words of Triton's model configuration."""
+
+    name: str
+    data_type: str
+    dims: list[int]
+    allow_ragged_batch: bool | None = None
+    optional: bool | None = None
+
+
+class ModelConfiguration(msgspec.Struct):
+    """A model in the words of Triton's model configuration."""
+
+    name: str
+    platform: str
+    backend: str
+    version_policy: Json
+    max_batch_size: int
+    input: list[TensorConfig]
+    output: list[TensorConfig]
+    dynamic_batching: Json
+
+
+class PhaseStatistics(msgspec.Struct):
+    """How often something took place, and how many nanoseconds it took in all."""
+
+    count: int
+    ns: int
+
+
+class VersionStatistics(msgspec.Struct):
+    """The counters of one version, of the process that answers."""
+
+    name: str
+    version: str
+    last_inference: int
+    inference_count: int
+    execution_count: int
+    inference_stats: dict[str, PhaseStatistics]
+    batch_stats: list[Json]
+
+
+class ModelStatistics(msgspec.Struct):
+    """The counters of versions."""
+
+    model_stats: list[VersionStatistics]
+
+
+class RepositoryEntry(msgspec.Struct):
+    """One version of a model."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
+class EmptyObject(msgspec.Struct):
+    """An object without fields."""
+
+
+class InferInput(msgspec.Struct):
+    """A tensor of a request; `data` is missing where it follows the JSON as bytes."""
+
+    name: str
+    datatype: str
+    shape: Annotated[list[int], msgspec.Meta(max_length=MAX_DIMENSIONS)]
+    data: (
+        Annotated[list[Any], msgspec.Meta(max_length=MAX_JSON_VALUES, extra_json_schema={"items": {}})] | None
+    ) = None
+    parameters: Json | None = None
+
+
+class InferTensor(msgspec.Struct):
+    """A tensor of a response; `data` is missing where it follows the JSON as bytes."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: Annotated[list[Any], msgspec.Meta(extra_json_schema={"items": {}})] | None = None
+    parameters: Json | None = None
+
+
+class InferRequestedOutput(msgspec.Struct):
+    """An output that is to be returned."""
+
+    name: str
+    parameters: Json | None = None
+
+
+class InferRequest(msgspec.Struct):
+    """An inference request of the Open Inference Protocol v2."""
+
+    inputs: Annotated[list[InferInput], msgspec.Meta(max_length=MAX_TENSORS)]
+    id: str | None = None
+    outputs: Annotated[list[InferRequestedOutput], msgspec.Meta(max_length=MAX_TENSORS)] | None = None
+    parameters: Json | None = None
+
+
+class InferResponse(msgspec.Struct):
+    """An inference response of the Open Inference Protocol v2."""
+
+    model_name: str
+    model_version: str
+    outputs: list[InferTensor]
+    id: str | None = None
+    parameters: Json | None = None
+
+
+class CompletionModel(msgspec.Struct):
+    """A model that completes prompts."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class CompletionModels(msgspec.Struct):
+    """All models that complete prompts."""
+
+    object: Literal["list"]
+    data: list[CompletionModel]
+
+
+class CompletionChoice(msgspec.Struct):
+    """One completion."""
+
+    text: str
+    index: int
+    logprobs: None
+    finish_reason: str | None
+
+
+class CompletionUsage(msgspec.Struct):
+    """Numbers of tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class CompletionOut(msgspec.Struct):
+    """Completions in the form of OpenAI's interface."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: CompletionUsage | None = None
