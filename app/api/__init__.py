@@ -12,7 +12,7 @@ from app.api.routes import (
     service,
     sweeps,
 )
-from app.api.routes.protocols import completions, inference, repository
+from app.api.routes.protocols import completions, inference, nixtla, repository
 
 ROUTERS = (
     service.router,
@@ -24,6 +24,7 @@ ROUTERS = (
     models.router,
     repository.router,
     completions.router,
+    nixtla.router,
     listen.router,
     keys.router,
 )
@@ -33,4 +34,5 @@ RAW = (
     predictions.EXPLAIN_ROUTE,
     *inference.ROUTES,
     completions.ROUTE,
+    *nixtla.ROUTES,
 )

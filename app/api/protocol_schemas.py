@@ -201,3 +201,47 @@ class CompletionOut(msgspec.Struct):
     model: str
     choices: list[CompletionChoice]
     usage: CompletionUsage | None = None
+
+
+class NixtlaKeyOut(msgspec.Struct):
+    """That a key is known."""
+
+    message: Literal["success"]
+    detail: str
+
+
+class NixtlaModelFacts(msgspec.Struct):
+    """How many values of a series a model reads, and how far ahead it forecasts."""
+
+    input_size: int
+    horizon: int
+
+
+class NixtlaModelOut(msgspec.Struct):
+    """The answer about a model."""
+
+    detail: NixtlaModelFacts
+
+
+class NixtlaForecastOut(msgspec.Struct):
+    """Forecasts of series, one behind the other; intervals by names such as `lo-80`."""
+
+    mean: list[float]
+    intervals: dict[str, list[float]] | None
+    weights_x: None
+    feature_contributions: None
+    input_tokens: int
+    output_tokens: int
+    finetune_tokens: int
+
+
+class NixtlaCrossValidationOut(msgspec.Struct):
+    """Forecasts of windows; `idxs` are the places of their steps in `y`, `sizes` their numbers by series."""
+
+    mean: list[float]
+    intervals: dict[str, list[float]] | None
+    sizes: list[int]
+    idxs: list[int]
+    input_tokens: int
+    output_tokens: int
+    finetune_tokens: int
