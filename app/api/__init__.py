@@ -12,7 +12,7 @@ from app.api.routes import (
     service,
     sweeps,
 )
-from app.api.routes.protocols import completions, inference, nixtla, repository
+from app.api.routes.protocols import completions, files, fine_tuning, inference, nixtla, repository
 
 ROUTERS = (
     service.router,
@@ -24,6 +24,8 @@ ROUTERS = (
     models.router,
     repository.router,
     completions.router,
+    files.router,
+    fine_tuning.router,
     nixtla.router,
     listen.router,
     keys.router,

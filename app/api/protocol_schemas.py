@@ -245,3 +245,121 @@ class NixtlaCrossValidationOut(msgspec.Struct):
     input_tokens: int
     output_tokens: int
     finetune_tokens: int
+
+
+class OpenaiFile(msgspec.Struct):
+    """A file to train on: a data set in the form of OpenAI's interface."""
+
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    expires_at: None
+    filename: str
+    purpose: Literal["fine-tune"]
+    status: Literal["processed"]
+    status_details: None
+
+
+class OpenaiFiles(msgspec.Struct):
+    """A page of files, newest first."""
+
+    object: Literal["list"]
+    data: list[OpenaiFile]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class OpenaiFileDeleted(msgspec.Struct):
+    """That a file was deleted."""
+
+    id: str
+    object: Literal["file"]
+    deleted: bool
+
+
+class FineTuningError(msgspec.Struct):
+    """Why a fine-tuning failed."""
+
+    code: str
+    message: str
+    param: None
+
+
+class FineTuningJob(msgspec.Struct):
+    """A training job in the form of OpenAI's interface; `fine_tuned_model` is for completions."""
+
+    id: str
+    object: Literal["fine_tuning.job"]
+    created_at: int
+    finished_at: int | None
+    estimated_finish: int | None
+    model: str
+    fine_tuned_model: str | None
+    organization_id: str
+    result_files: list[str]
+    status: Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+    training_file: str
+    validation_file: None
+    hyperparameters: dict[str, int | float | str]
+    trained_tokens: None
+    seed: int | None
+    error: FineTuningError | None
+    method: Json
+    metadata: dict[str, str]
+    integrations: list[Json]
+
+
+class FineTuningJobs(msgspec.Struct):
+    """A page of training jobs, newest first."""
+
+    object: Literal["list"]
+    data: list[FineTuningJob]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class FineTuningEvent(msgspec.Struct):
+    """An event of a training job."""
+
+    id: str
+    object: Literal["fine_tuning.job.event"]
+    created_at: int
+    level: Literal["info", "warn", "error"]
+    message: str
+    type: Literal["message", "metrics"]
+    data: Json
+
+
+class FineTuningEvents(msgspec.Struct):
+    """A page of events, newest first."""
+
+    object: Literal["list"]
+    data: list[FineTuningEvent]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class FineTuningCheckpoint(msgspec.Struct):
+    """A version that a training job made."""
+
+    id: str
+    object: Literal["fine_tuning.job.checkpoint"]
+    created_at: int
+    fine_tuned_model_checkpoint: str
+    fine_tuning_job_id: str
+    step_number: int
+    metrics: dict[str, float | None]
+
+
+class FineTuningCheckpoints(msgspec.Struct):
+    """The versions that a training job made."""
+
+    object: Literal["list"]
+    data: list[FineTuningCheckpoint]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

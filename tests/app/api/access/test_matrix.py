@@ -221,6 +221,8 @@ def test_requests_that_name_foreign_objects_in_their_body(owner: Owner, stranger
     for path in ("forecast", "cross_validation"):
         foreign = NIXTLA | {"model": "secret-model"}
         assert stranger.http.post(f"/nixtla/v2/{path}", json=foreign).status_code == 404
+    tuning = {"model": "lstm", "training_file": owner.names["dataset_id"]}
+    assert stranger.http.post("/openai/v1/fine_tuning/jobs", json=tuning).status_code == 404
     body = {"model": "secret-model", "prompt": "x"}
     assert stranger.http.post("/openai/v1/completions", json=body).status_code == 404
 
