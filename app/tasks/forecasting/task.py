@@ -234,17 +234,17 @@ class Forecasting:
         """The predictions: quantiles of the future steps in measured units."""
         contexts = [example.context for example in examples]
         rows = np.array(outputs)  # (instances, horizon * quantiles)
-        return build_predictions(state, contexts, rows, parameters.horizon, parameters.quantiles)
+        requested = parameters.horizon, parameters.quantiles, parameters.level
+        return build_predictions(state, contexts, rows, *requested)
 
     def series_facts(self, state: Json) -> SeriesFacts:
-        """Horizon, history, frequency, quantiles and covariates of a version."""
+        """Horizon, history, frequency and covariates of a version."""
         frequency = parse_frequency(state["freq"])
         return SeriesFacts(
             horizon=state["horizon"],
             history=state["history"],
             frequency=frequency.alias,
             dated=frequency.unit != "1",
-            quantiles=tuple(state["quantiles"]),
             past=tuple(spec["name"] for spec in state["past"]),
             future=tuple(spec["name"] for spec in state["future"]),
         )
