@@ -33,7 +33,7 @@ VERSION = {
 }  # fmt: skip
 DATASET = {"id": EVIL, "name": EVIL, "task": EVIL, "bytes": 1234, "summary": {EVIL: EVIL}, "warnings": [EVIL]}
 MODEL = {"name": EVIL, "task": EVIL, "aliases": {EVIL: 2}, "latest_version": 2}
-EPOCHS = [
+EPOCHS: list[dict[str, Any]] = [
     {"epoch": 1, "train_loss": 2.0, "valid_loss": None},
     {"epoch": 2, "train_loss": 1.0, "valid_loss": 1.5},
 ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from recurra import operations, workflows
-from recurra.errors import Json, RecurraError
+from recurra.errors import JobFailed, Json, RecurraError
 from recurra.objects.curves import Curves
 from recurra.operations import quoted
 from recurra.protocol.async_driver import AsyncDriver
@@ -83,7 +83,11 @@ class AsyncJob(JobRecord):
 
     async def wait(self, *, progress: bool = True) -> Self:
         """Wait for its end; returns itself. Raises `JobFailed` if it did not succeed."""
-        self.data = await self._driver.run(workflows.wait(self.data, progress=progress))
+        try:
+            self.data = await self._driver.run(workflows.wait(self.data, progress=progress))
+        except JobFailed as failed:
+            self.data = failed.job
+            raise
         return self
 
     async def cancel(self) -> Self:

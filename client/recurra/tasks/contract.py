@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from recurra.errors import InvalidInput, Json
 
+SPLIT = "split"  # the column that says for what an example is used
+
 
 @dataclass(frozen=True)
 class PreparedFile:

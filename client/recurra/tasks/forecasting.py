@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from recurra.errors import InvalidInput, Json
 from recurra.frames import Frame, as_frame, is_frame
 from recurra.results import Forecast, parse_forecast
-from recurra.tasks.contract import PredictionInputs, PreparedFile, Schema, as_list, finish_list
+from recurra.tasks.contract import SPLIT, PredictionInputs, PreparedFile, Schema, as_list, finish_list
 from recurra.tasks.jsonl import write_jsonl
 from recurra.tasks.levels import level_names, level_quantiles, quantiles_of_levels
 
-ID, TIME, VALUE, SPLIT = "unique_id", "ds", "y", "split"
+ID, TIME, VALUE = "unique_id", "ds", "y"
 DEFAULT_LEVELS = (80, 95)  # percent, of a training that names none
 COVARIATES = {"static_covariates": ("static",), "past_covariates": ("numeric", "category")}
 

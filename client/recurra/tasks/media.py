@@ -12,6 +12,7 @@ from recurra.errors import InvalidInput, Json
 from recurra.frames import as_frame, is_frame
 from recurra.results import parse_label, parse_music, parse_transcript
 from recurra.tasks.contract import (
+    SPLIT,
     PredictionInputs,
     PreparedFile,
     Schema,
@@ -22,7 +23,6 @@ from recurra.tasks.contract import (
 )
 
 MANIFEST = "manifest.jsonl"
-SPLIT = "split"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from recurra.errors import InvalidInput, Json
 from recurra.frames import Frame, as_frame, is_frame
 from recurra.results import parse_generated, parse_label, parse_tags, parse_translation
 from recurra.tasks.contract import (
+    SPLIT,
     Finish,
     PredictionInputs,
     PreparedFile,
@@ -23,7 +24,6 @@ from recurra.tasks.jsonl import write_jsonl
 TEXT, VALUES, LABEL, TOKENS, TAGS, SOURCE, TARGET = (
     "text", "values", "label", "tokens", "tags", "source", "target",
 )  # fmt: skip
-SPLIT = "split"
 PREDICTION = "prediction"  # the column of a frame's predictions
 
 

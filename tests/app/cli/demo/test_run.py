@@ -199,5 +199,8 @@ def test_every_metric_counts_and_nan_is_not_better() -> None:
 def test_a_job_that_fails_ends_a_demo() -> None:
     failed = {"id": "job_1", "model": "m", "status": "failed", "error": {"message": "no space"}}
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=failed))
-    with Client("http://server", transport) as client, pytest.raises(DemoFailed, match="failed: no space"):
+    with (
+        Client("http://server", transport=transport) as client,
+        pytest.raises(DemoFailed, match="failed: no space"),
+    ):
         train(client, {})
