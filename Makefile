@@ -43,7 +43,7 @@ up: $(PRODUCT) ## the whole service on http://127.0.0.1:8000, data in .recurra/
 	$(BIN)/recurra up
 
 # Folders without fast tests are not even collected.
-FAST := tests/app tests/architecture --ignore tests/app/api/routes --ignore tests/app/cli/stack
+FAST := tests/app tests/client tests/architecture --ignore tests/app/api/routes --ignore tests/app/cli/stack
 
 test-fast: install ## tests that need no server: under a minute
 	$(BIN)/pytest -m 'not slow and not faults and not server' -n 2 --dist worksteal $(or $(TESTS),$(FAST))

@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -55,13 +57,11 @@ def test_the_client_needs_only_httpx() -> None:
 
 @pytest.mark.slow  # builds two wheels and an environment, from the index that pip is configured for
 def test_two_lines_in_a_fresh_environment(stack: Stack, tmp_path: Path) -> None:
-    wheels = tmp_path / "wheels"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    for source in (ROOT / "client", ROOT):
-        build = [*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(source)]
-        subprocess.run(build, check=True)
-    client, server = sorted(wheels.iterdir())
-    assert (client.name.split("-")[0], server.name.split("-")[0]) == ("recurra", "recurra_server")
+    client, server = build_wheels(tmp_path)
+    assert contents(client) == {"recurra", f"recurra-{__version__}.dist-info"}
+    assert contents(server) == {"app", "workers", "migrations", f"recurra_server-{__version__}.dist-info"}
+    with zipfile.ZipFile(client) as archive:
+        assert "recurra/py.typed" in archive.namelist()
     venv.create(tmp_path / "fresh", with_pip=True)
     python = str(tmp_path / "fresh" / "bin" / "python")
     site = next((tmp_path / "fresh" / "lib").glob("python*/site-packages"))
@@ -78,6 +78,28 @@ def test_two_lines_in_a_fresh_environment(stack: Stack, tmp_path: Path) -> None:
     assert printed["columns"] == ["ds", "mean", "median", "lo-95", "lo-80", "hi-80", "hi-95"]
     assert printed["rows"] == 6
     assert Path(printed["file"]).is_relative_to(tmp_path)
+
+
+def build_wheels(folder: Path) -> tuple[Path, Path]:
+    """The wheels of client and server, built from a copy of what they are made of."""
+    copy, wheels = folder / "copy", folder / "wheels"
+    copy.mkdir()
+    for name in ("app", "workers", "migrations", "client"):
+        ignored = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
+    for source in (copy / "client", copy):
+        subprocess.run([*pip, "--wheel-dir", str(wheels), str(source)], check=True)
+    client, server = sorted(wheels.iterdir())
+    return client, server
+
+
+def contents(wheel: Path) -> set[str]:
+    """What lies at the top of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name.partition("/")[0] for name in archive.namelist()}
 
 
 def installed_bytes(folder: Path) -> int:

@@ -46,7 +46,7 @@ def sales(stores: tuple[int, ...] = (7, 8)) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["store", "month", "sold", "holiday"])
 
 
-ROLES = {"id": "store", "time": "month", "target": "sold"}
+ROLES: dict[str, Any] = {"id": "store", "time": "month", "target": "sold"}
 
 
 @pytest.fixture(scope="module")
