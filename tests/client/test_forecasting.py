@@ -176,8 +176,8 @@ def test_warnings_of_the_service_are_warnings(make: Make) -> None:
 
 
 def test_lists_answer_with_objects() -> None:
-    inputs = TASK.inputs([1, 2, 3], {}, schema(), {})
-    assert inputs.instances == [{"values": [1, 2, 3]}]
+    inputs = TASK.inputs([1, 2, float("nan")], {}, schema(), {})
+    assert inputs.instances == [{"values": [1, 2, None]}]
     assert inputs.finish([prediction(None, 4.0)]).mean == [4.0]
     several = TASK.inputs([[1, 2], {"values": [3], "start": "2026-01-01"}], {}, schema(), {})
     assert several.instances == [{"values": [1, 2]}, {"values": [3], "start": "2026-01-01"}]

@@ -8,7 +8,15 @@ from typing import Any, ClassVar
 from recurra.errors import InvalidInput, Json
 from recurra.frames import Frame, as_frame, is_frame
 from recurra.results import Forecast, parse_forecast
-from recurra.tasks.contract import SPLIT, PredictionInputs, PreparedFile, Schema, as_list, finish_list
+from recurra.tasks.contract import (
+    SPLIT,
+    PredictionInputs,
+    PreparedFile,
+    Schema,
+    as_list,
+    as_numbers,
+    finish_list,
+)
 from recurra.tasks.jsonl import write_jsonl
 from recurra.tasks.levels import level_names, level_quantiles, quantiles_of_levels
 
@@ -32,6 +40,8 @@ class Forecasting:
         """A frame as CSV, or series as JSON Lines."""
         if answers is not None:
             raise InvalidInput("the values of a series are a column of the frame: target=…")
+        if isinstance(data, str):
+            raise InvalidInput(f"there is no file {data}")
         if not is_frame(data):
             return write_jsonl(folder, [_stored_series(series, index) for index, series in enumerate(data)])
         frame = as_frame(data)
@@ -87,7 +97,7 @@ def _from_lists(data: Any) -> PredictionInputs:
     listed = [data] if isinstance(data, dict) else as_list(data)
     alone = isinstance(data, dict) or (bool(listed) and not isinstance(listed[0], list | tuple | dict))
     series = [data] if isinstance(data, dict) else [listed] if alone else listed
-    instances = [one if isinstance(one, dict) else {"values": as_list(one)} for one in series]
+    instances = [one if isinstance(one, dict) else {"values": as_numbers(one)} for one in series]
     return PredictionInputs(instances, finish_list(parse_forecast, alone=alone))
 
 
@@ -95,7 +105,7 @@ def _stored_series(series: Any, index: int) -> Json:
     """A series for an upload: its values, on a counter, or the object that JSON Lines have."""
     if isinstance(series, dict):
         return series
-    return {"item_id": str(index), "start": 0, "freq": 1, "target": as_list(series)}
+    return {"item_id": str(index), "start": 0, "freq": 1, "target": as_numbers(series)}
 
 
 def _check_columns(frame: Frame, columns: Mapping[str, str]) -> None:
