@@ -29,6 +29,7 @@ BLOCK = re.compile(r"<!-- walk( short)? -->\n```(bash|python)\n(.*?)```\n<!-- /w
 SHORTER = {  # replaced in blocks that are marked as short
     '"options": {"horizon": 14}}': '"options": {"horizon": 14}, "training": {"epochs": 2}}',
     '"options": {"horizon": 14},': '"options": {"horizon": 14}, "training": {"epochs": 2},',
+    "horizon=14)": 'horizon=14, training={"epochs": 2})',
     '["rnn", "lstm", "gru"]}, "seeds": 2': '["rnn", "gru"]}, "seeds": 1',
     '"epochs": 4': '"epochs": 1',
     '"hidden_size": 192': '"hidden_size": 32',
@@ -138,8 +139,11 @@ def test_blocks_and_examples_do_what_they_say(group: str, tmp_path: Path) -> Non
         assert [name for name in SERIES if f"# TYPE {name} " not in metrics] == []
 
 
-def check_readme(printed: str, _: list[str]) -> None:
+def check_readme(printed: str, programs: list[str]) -> None:
     answers = objects(printed)
+    (table,) = programs
+    assert "lo-95" in table.splitlines()[0]
+    assert "2016-01-14" in table.splitlines()[14]
     assert only(answers, "baseline")["metrics"]["smape"] > 0
     answer = only(answers, "predictions")
     (prediction,) = answer["predictions"]
