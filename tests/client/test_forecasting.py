@@ -186,6 +186,7 @@ def test_lists_answer_with_objects() -> None:
 
 def test_a_training_has_quantiles_for_its_levels() -> None:
     assert TASK.options({"horizon": 3}) == {"horizon": 3, "quantiles": [0.025, 0.1, 0.5, 0.9, 0.975]}
+    assert TASK.options({"level": 90}) == TASK.options({"level": [90]})
     assert TASK.options({"level": [90]})["quantiles"] == [0.05, 0.5, 0.95]
     assert TASK.options({"quantiles": [0.3]})["quantiles"] == [0.3]
     assert TASK.options({"level": [80], "quantiles": [0.3]})["quantiles"] == [0.1, 0.3, 0.5, 0.9]

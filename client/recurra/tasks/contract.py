@@ -109,7 +109,7 @@ def as_list(values: Any) -> list[Any]:
         if hasattr(values, method):
             plain: list[Any] = getattr(values, method)()
             return plain
-    if isinstance(values, str | bytes | Path | dict):
+    if isinstance(values, str | bytes | Path | dict | int | float):
         return [values]
     return [value.tolist() if hasattr(value, "tolist") else value for value in values]
 

@@ -84,12 +84,13 @@ class Forecasting:
         if not grouped and ID in columns:
             raise InvalidInput(f"the frame has no column {names[ID]}")
         known = [name for name in frame.names if name in _covariates(schema)]
-        rows = _rows_by_series(frame, names, grouped=grouped, covariates=known)
+        series = _by_series(frame, names, grouped=grouped, covariates=known)
         if future is not None:
-            _add_future(rows, as_frame(future), names, grouped=grouped, covariates=known)
+            _add_future(series, as_frame(future), names, grouped=grouped, covariates=known)
         levels = as_list(parameters["level"]) if parameters.get("level") is not None else None
-        instances = [series for series, _ in rows.values()]
-        return PredictionInputs(instances, ForecastTable(frame, names, list(rows), levels, grouped=grouped))
+        return PredictionInputs(
+            list(series.values()), ForecastTable(frame, names, list(series), levels, grouped=grouped)
+        )
 
 
 def _from_lists(data: Any) -> PredictionInputs:
@@ -126,12 +127,12 @@ def _covariates(schema: Schema) -> set[str]:
     return known | set(options.get("future_covariates") or [])
 
 
-Rows = dict[Any, tuple[Json, list[int]]]  # by the id: the series as columns, and its rows in the frame
+SeriesById = dict[Any, Json]  # each series as an object of columns
 
 
-def _rows_by_series(
+def _by_series(
     frame: Frame, names: Mapping[str, str], *, grouped: bool, covariates: Sequence[str]
-) -> Rows:
+) -> SeriesById:
     """Each series as an object of columns, in the order of their first rows."""
     cells = {name: frame.cells(name) for name in covariates}
     cells |= {TIME: frame.cells(names[TIME])}
@@ -142,28 +143,28 @@ def _rows_by_series(
     places: dict[Any, list[int]] = {}
     for row, one in enumerate(ids):
         places.setdefault(one, []).append(row)
-    made: Rows = {}
+    made: SeriesById = {}
     for one, rows in places.items():
         series: Json = {name: [column[row] for row in rows] for name, column in cells.items()}
         series.setdefault(VALUE, [None] * len(rows))
-        made[one] = (series | ({} if one is None else {ID: str(one)}), rows)
+        made[one] = series | ({} if one is None else {ID: str(one)})
     return made
 
 
 def _add_future(
-    rows: Rows, future: Frame, names: Mapping[str, str], *, grouped: bool, covariates: Sequence[str]
+    series: SeriesById, future: Frame, names: Mapping[str, str], *, grouped: bool, covariates: Sequence[str]
 ) -> None:
     """Add the rows of a frame of covariates that are known ahead to the series that they are of."""
     if grouped and names[ID] not in future.names:
         raise InvalidInput(f"the frame of the future has no column {names[ID]}")
     _check_columns(future, {TIME: names[TIME]})
     known = [name for name in covariates if name in future.names]
-    for one, (ahead, _) in _rows_by_series(future, names, grouped=grouped, covariates=known).items():
-        if one not in rows:
+    for one, ahead in _by_series(future, names, grouped=grouped, covariates=known).items():
+        if one not in series:
             raise InvalidInput(f"the future is of a series that the frame does not have: {one}")
-        series, count = rows[one][0], len(ahead[TIME])
-        for name in series.keys() - {ID}:
-            series[name] += ahead[name] if name in known or name == TIME else [None] * count
+        past, count = series[one], len(ahead[TIME])
+        for name in past.keys() - {ID}:
+            past[name] += ahead[name] if name in known or name == TIME else [None] * count
 
 
 class ForecastTable:
