@@ -234,7 +234,8 @@ class Forecasting:
         """The predictions: quantiles of the future steps in measured units."""
         contexts = [example.context for example in examples]
         rows = np.array(outputs)  # (instances, horizon * quantiles)
-        return build_predictions(state, contexts, rows, parameters.horizon, parameters.quantiles)
+        requested = parameters.horizon, parameters.quantiles, parameters.level
+        return build_predictions(state, contexts, rows, *requested)
 
     def series_facts(self, state: Json) -> SeriesFacts:
         """Horizon, history, frequency, quantiles and covariates of a version."""
