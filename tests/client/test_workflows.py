@@ -79,7 +79,14 @@ def test_a_training_uploads_and_submits_what_was_said(through: Caller) -> None:
     model = through(
         server,
         lambda client: client.train(
-            FRAME, task="forecasting", model="m", horizon=1, name="shop", network={"cell": "gru"}, **ROLES
+            FRAME,
+            task="forecasting",
+            model="m",
+            horizon=1,
+            level=[90],
+            name="shop",
+            network={"cell": "gru"},
+            **ROLES,
         ),
     )
     (upload,) = server.uploads
@@ -88,10 +95,9 @@ def test_a_training_uploads_and_submits_what_was_said(through: Caller) -> None:
     assert parts == {
         "task": "forecasting", "name": "shop", "format": "csv", "columns": '{"ds": "day", "y": "sold"}',
     }  # fmt: skip
-    quantiles = [0.025, 0.1, 0.5, 0.9, 0.975]
     assert server.jobs == [
         {"task": "forecasting", "dataset": "ds_1", "model": "m", "network": {"cell": "gru"},
-         "options": {"horizon": 1, "quantiles": quantiles}, "path": "/v1/jobs"}
+         "options": {"horizon": 1, "quantiles": [0.05, 0.5, 0.95]}, "path": "/v1/jobs"}
     ]  # fmt: skip
     assert (model.name, model.number) == ("m", 3)
 

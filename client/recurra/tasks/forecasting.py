@@ -18,10 +18,9 @@ from recurra.tasks.contract import (
     finish_list,
 )
 from recurra.tasks.jsonl import write_jsonl
-from recurra.tasks.levels import level_names, level_quantiles, quantiles_of_levels
+from recurra.tasks.levels import interval_columns, quantiles_of_levels
 
 ID, TIME, VALUE = "unique_id", "ds", "y"
-DEFAULT_LEVELS = (80, 95)  # percent, of a training that names none
 COVARIATES = {"static_covariates": ("static",), "past_covariates": ("numeric", "category")}
 
 
@@ -51,23 +50,20 @@ class Forecasting:
         return PreparedFile(path, "csv", columns)
 
     def options(self, options: Json) -> Json:
-        """Levels become quantiles; without either those of the intervals of 80 and 95 percent are trained."""
+        """Levels become the quantiles that are trained."""
         options = dict(options)
         levels = options.pop("level", None)
-        if levels is not None or "quantiles" not in options:
+        if levels is not None:
             more = options.get("quantiles", [])
-            levels = DEFAULT_LEVELS if levels is None else as_list(levels)
-            options["quantiles"] = sorted({*quantiles_of_levels(levels), *more})
+            options["quantiles"] = sorted({*quantiles_of_levels(as_list(levels)), *more})
         return options
 
     def parameters(self, parameters: Json, schema: Schema) -> Json:
-        """Levels become quantiles, which the version must have."""
-        parameters = {name: value for name, value in parameters.items() if name != "future"}
-        levels = parameters.pop("level", None)
-        if levels is not None:
-            trained = schema.version["options"].get("quantiles") or []
-            parameters["quantiles"] = level_quantiles(as_list(levels), trained)
-        return parameters
+        """The parameters of a request; the future is part of its instances."""
+        del schema
+        known = {name: value for name, value in parameters.items() if name != "future"}
+        levels = known.pop("level", None)
+        return known if levels is None else known | {"level": as_list(levels)}
 
     def inputs(
         self, data: Any, columns: Mapping[str, str], schema: Schema, parameters: Json
@@ -186,8 +182,6 @@ class ForecastTable:
         """The frame; warnings of the service become warnings of Python."""
         columns: dict[str, list[Any]] = {self._names[ID]: []} if self._grouped else {}
         columns |= {self._names[TIME]: [], "mean": [], "median": []}
-        bounds = level_names(self._levels, predictions[0]["quantiles"]) if predictions else {}
-        columns |= {name: [] for name in bounds}
         for one, prediction in zip(self._ids, predictions, strict=True):
             steps = len(prediction["mean"])
             if self._grouped:
@@ -195,8 +189,8 @@ class ForecastTable:
             columns[self._names[TIME]] += prediction.get("timestamps") or list(range(1, steps + 1))
             columns["mean"] += prediction["mean"]
             columns["median"] += prediction["median"]
-            for name, quantile in bounds.items():
-                columns[name] += prediction["quantiles"][quantile]
+            for name, bound in interval_columns(prediction, self._levels).items():
+                columns.setdefault(name, []).extend(bound)
         _warn(self._ids, predictions)
         like = {self._names[TIME]: self._names[TIME]}
         like |= {self._names[ID]: self._names[ID]} if self._grouped else {}
