@@ -205,7 +205,7 @@ def test_levels_of_a_request_are_its_own() -> None:
 
 
 def test_intervals_are_columns_from_the_outermost_in_and_out() -> None:
-    answer = {"quantiles": {"0.1": [1.0], "0.5": [2.0], "0.9": [3.0], "0.7": [2.5]}}
+    answer: Json = {"quantiles": {"0.1": [1.0], "0.5": [2.0], "0.9": [3.0], "0.7": [2.5]}}
     assert interval_columns(answer, None) == {"lo-80": [1.0], "hi-80": [3.0]}
     answer["intervals"] = {"80": {"lower": [1.0], "upper": [3.0]}, "95.5": {"lower": [0.0], "upper": [4.0]}}
     assert list(interval_columns(answer, [95.5, 80])) == ["lo-95.5", "lo-80", "hi-80", "hi-95.5"]
