@@ -1,5 +1,6 @@
 """The routers, one a resource."""
 
+from app.api.documentation import routes as documentation
 from app.api.routes import (
     batches,
     completions,
@@ -14,10 +15,12 @@ from app.api.routes import (
     repository,
     service,
     sweeps,
+    webhooks,
 )
 
 ROUTERS = (
     service.router,
+    documentation.router,
     datasets.router,
     jobs.router,
     sweeps.router,
@@ -27,6 +30,7 @@ ROUTERS = (
     repository.router,
     completions.router,
     listen.router,
+    webhooks.router,
     keys.router,
 )
 # The first match answers.

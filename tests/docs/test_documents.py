@@ -284,6 +284,10 @@ def check_explanations(printed: str, _: list[str]) -> None:
     assert {len(rows[0]) for rows in (*answer["gates"].values(), answer["hidden"])} == {8}
 
 
+def check_webhooks(_: str, programs: list[str]) -> None:
+    assert programs == ["True False\n"]
+
+
 CHECKS = {
     "README.md": check_readme,
     "docs/evaluations.md": check_evaluations,
@@ -300,6 +304,7 @@ CHECKS = {
     "docs/tasks/translation.md": check_translation,
     "docs/tasks/video.md": check_video,
     "docs/vanishing-gradient.md": check_vanishing_gradient,
+    "docs/webhooks.md": check_webhooks,
 }
 
 
