@@ -82,7 +82,7 @@ MEMBERS = (
     LazyCommand(
         "models",
         "app.cli.commands.models:app",
-        "Trained models: list, show, promote, download, delete.",
+        "Trained models: list, show, promote, download, export, import, delete.",
     ),
 )
 
