@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from sqlalchemy import Engine
@@ -35,9 +37,11 @@ from app.services.serving.metrics import PredictionMetrics
 from app.services.serving.predictions import PredictionService
 from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import VersionRouter
+from app.services.webhooks.targets import AllowedTargets
 from app.settings import KEYS, Settings
 
 STORE_RETRY_SECONDS = 15.0  # that a client waits for a store that is away, before it gets 503
+SENDER = "app.services.webhooks.sender"  # the module
 SIBLING_NAME_BYTES = 32  # of the name of a socket, which has two process ids
 DESCRIPTION = "Train and serve recurrent networks: upload sequences, submit a job, poll it, call the model."
 
@@ -73,6 +77,7 @@ def create_app(settings: Settings | None = None, group: ProcessGroup | None = No
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # see `app.api.documentation`
         redoc_url=None,
     )
     for router in ROUTERS:
@@ -96,6 +101,7 @@ async def open_state(settings: Settings, group: ProcessGroup | None) -> AsyncIte
     await shared.explanations.lane.start()
     await notices.start()
     shared.dispatcher.start()
+    sender = _webhook_sender(engine, shared.webhook_targets)
     if shared.siblings is not None:
         await shared.siblings.start()
     try:
@@ -109,8 +115,19 @@ async def open_state(settings: Settings, group: ProcessGroup | None) -> AsyncIte
         await shared.lane.close()
         await shared.explanations.lane.close()
         shared.dispatcher.stop()
+        if sender is not None:
+            sender.stop()
         broker.close()
         engine.dispose()
+
+
+def _webhook_sender(engine: Engine, targets: AllowedTargets) -> Any:
+    """What sends to webhooks, started; None where they are off, so that its client of HTTP is not loaded."""
+    if not targets.any:
+        return None
+    sender = import_module(SENDER).WebhookSender(make_sessions(engine, ALL_PROJECTS), targets)
+    sender.start()
+    return sender
 
 
 def _make_projects(
@@ -131,6 +148,7 @@ def _make_projects(
     access = AccessControl(Authenticator(readers), everything) if settings.auth == KEYS else None
     limits = Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds, files)
     incoming = settings.data_dir.resolve() / "incoming"
+    targets = AllowedTargets(*settings.webhook_targets)
 
     def make(project: str) -> AppState:
         own_readers = make_readers(engine, project)
@@ -147,6 +165,7 @@ def _make_projects(
             notices=ModelNotices(notices, project),
             limits=limits,
             incoming=incoming,
+            webhook_targets=targets,
             projects=projects,
             siblings=siblings,
             access=access,

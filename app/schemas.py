@@ -12,7 +12,7 @@ from pydantic import (
     field_validator,
 )
 
-from app.database.tables import Alias, Dataset, Job, JobEvent, Model, ModelVersion, Worker
+from app.database.tables import Alias, Dataset, Job, JobEvent, JobLogLine, Model, ModelVersion, Worker
 from app.hyperparameters.options import NetworkIn, StrictModel, TrainingIn
 from app.patterns import ALIAS_NAME_PATTERN, MODEL_NAME_PATTERN
 from app.states import Status
@@ -185,6 +185,21 @@ class EventOut(BaseModel):
 
     @classmethod
     def of(cls, row: JobEvent) -> "EventOut":
+        """The representation of a row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class LogLineOut(BaseModel):
+    """One line that the process of a job wrote."""
+
+    seq: int
+    attempt: int
+    at: Time
+    level: str
+    message: str
+
+    @classmethod
+    def of(cls, row: JobLogLine) -> "LogLineOut":
         """The representation of a row."""
         return cls.model_validate(row, from_attributes=True)
 

@@ -1,6 +1,7 @@
 """The service's settings, read once from the environment by the composition roots."""
 
 import hashlib
+import ipaddress
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.memory import usable_memory
-from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN
+from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN, WEBHOOK_HOST_PATTERN
 
 SECRETS_DIR = Path("/run/secrets")
 KEYS, OFF = "keys", "off"  # values of `auth`
@@ -24,6 +25,11 @@ MAX_SOCKET_PATH_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 10
 def usable_cores() -> int:
     """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _split(texts: str) -> tuple[str, ...]:
+    """The texts between commas."""
+    return tuple(filter(None, map(str.strip, texts.split(","))))
 
 
 class Settings(BaseSettings):
@@ -42,6 +48,8 @@ class Settings(BaseSettings):
     storage_url: str = ""  # empty: a directory below data_dir
     auth: str = Field(default=OFF, pattern=f"^({KEYS}|{OFF})$")  # whether requests need a key
     allowed_hosts: str = ""  # names with commas between; loopback names and IP addresses always are
+    webhook_hosts: str = ""  # host or host:port, with commas between, that webhooks may be sent to; none
+    webhook_networks: str = ""  # such as 10.0.0.0/8: not public ones, in which those hosts may be
     max_connections: int = Field(default=4096, gt=0)  # of one API process
     max_client_connections: int = Field(default=1024, gt=0)  # of them, from one address
     max_upload_bytes: int = Field(default=1 << 30, gt=0)
@@ -81,15 +89,35 @@ class Settings(BaseSettings):
     @field_validator("allowed_hosts")
     @classmethod
     def _check_host_names(cls, names: str) -> str:
-        for name in filter(None, map(str.strip, names.split(","))):
+        for name in _split(names):
             if not re.match(HOST_NAME_PATTERN, name):
                 raise ValueError(f"{name!r} is no host name, such as api.example.com or *.example.com")
         return names
 
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _check_webhook_hosts(cls, hosts: str) -> str:
+        for host in _split(hosts):
+            if not re.fullmatch(WEBHOOK_HOST_PATTERN, host):
+                raise ValueError(f"{host!r} is no host, such as hooks.example.com or 127.0.0.1:9000")
+        return hosts
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _check_webhook_networks(cls, networks: str) -> str:
+        for network in _split(networks):
+            ipaddress.ip_network(network)
+        return networks
+
     @property
     def host_names(self) -> tuple[str, ...]:
         """The names of `allowed_hosts`."""
-        return tuple(filter(None, map(str.strip, self.allowed_hosts.split(","))))
+        return _split(self.allowed_hosts)
+
+    @property
+    def webhook_targets(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The hosts that webhooks may be sent to, and the networks in which these may be."""
+        return _split(self.webhook_hosts), _split(self.webhook_networks)
 
     def limits(self, kind: str) -> dict[str, Any]:
         """The settings of limits of one kind, archive or media, by their names without it."""

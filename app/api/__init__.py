@@ -1,5 +1,6 @@
 """The routers, one a resource."""
 
+from app.api.documentation import routes as documentation
 from app.api.routes import (
     batches,
     datasets,
@@ -11,11 +12,13 @@ from app.api.routes import (
     predictions,
     service,
     sweeps,
+    webhooks,
 )
 from app.api.routes.protocols import completions, files, fine_tuning, inference, nixtla, repository
 
 ROUTERS = (
     service.router,
+    documentation.router,
     datasets.router,
     jobs.router,
     sweeps.router,
@@ -28,6 +31,7 @@ ROUTERS = (
     fine_tuning.router,
     nixtla.router,
     listen.router,
+    webhooks.router,
     keys.router,
 )
 # The first match answers.

@@ -30,6 +30,7 @@ from app.services.paging import Paging
 from app.services.serving.explanations import ExplanationService
 from app.services.serving.predictions import PredictionService
 from app.services.serving.version_router import VersionRouter
+from app.services.webhooks.targets import AllowedTargets
 from app.validation.names import unknown_name
 
 Row = TypeVar("Row")
@@ -77,6 +78,7 @@ class AppState:
     notices: ModelNotices
     limits: Limits
     incoming: Path  # directory of unfinished uploads
+    webhook_targets: AllowedTargets
     projects: "Projects"
     project: str = DEFAULT_PROJECT
     siblings: Siblings | None = None  # with several processes on one socket

@@ -78,9 +78,11 @@ MEMBERS = (
         "app.cli.commands.evaluate:evaluate",
         "Compare versions and baselines on a data set: metrics with intervals, and paired differences.",
     ),
-    LazyCommand("jobs", "app.cli.commands.jobs:app", "Jobs: list, show, watch, cancel, pause, resume."),
+    LazyCommand("jobs", "app.cli.commands.jobs:app", "Jobs: list, show, watch, logs, cancel, pause, resume."),
     LazyCommand(
-        "models", "app.cli.commands.models:app", "Trained models: list, show, promote, download, delete."
+        "models",
+        "app.cli.commands.models:app",
+        "Trained models: list, show, promote, download, export, import, delete.",
     ),
 )
 

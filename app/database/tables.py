@@ -116,6 +116,19 @@ class JobEvent(Base):
     data: Mapped[Json] = mapped_column(JSON)
 
 
+class JobLogLine(Base):
+    """A line that the process of a job wrote, numbered from 1; the oldest of many are deleted."""
+
+    __tablename__ = "job_log_lines"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(Integer)
+    at: Mapped[float] = mapped_column(Double)  # by the worker's clock
+    level: Mapped[str] = mapped_column(String(16))
+    message: Mapped[str] = mapped_column(Text)
+
+
 class JobVersion(Base):
     """A version that a job evaluates; of other kinds the job's own row names the version."""
 
@@ -261,3 +274,42 @@ class AuditEntry(Owned, Base):
     address: Mapped[str] = mapped_column(String(64))
     outcome: Mapped[int] = mapped_column(Integer)  # the status of the answer
     request_id: Mapped[str] = mapped_column(String(128))
+
+
+class Webhook(Owned, Base):
+    """A URL that a project's events are sent to."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (Index("ix_webhooks_project_id", "project", "id"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    url: Mapped[str] = mapped_column(String(2048))
+    events: Mapped[list[str]] = mapped_column(JSON)  # types of those that are sent
+    description: Mapped[str] = mapped_column(String(255))
+    secret: Mapped[str] = mapped_column(String(128))  # which signs the deliveries, so that no digest would do
+    omitted: Mapped[int] = mapped_column(Integer, default=0)  # events that came while its queue was full
+    busy_until: Mapped[float | None] = mapped_column(Double)  # lease of the process that sends to it
+    key_id: Mapped[str | None] = mapped_column(ID)  # of the key that made it
+    created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+
+
+class WebhookDelivery(Owned, Base):
+    """An event on its way to a webhook, or a record of how that ended."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        Index("ix_webhook_deliveries_webhook_id_id", "webhook_id", "id"),
+        Index("ix_webhook_deliveries_status_due_at", "status", "due_at"),
+    )
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    type: Mapped[str] = mapped_column(String(64))
+    body: Mapped[str] = mapped_column(Text)  # as it is signed and sent
+    status: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    due_at: Mapped[float] = mapped_column(Double, server_default=db_now())  # of the next attempt
+    response_status: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None] = mapped_column(String(255))
+    created_at: Mapped[float] = mapped_column(Double, server_default=db_now())
+    finished_at: Mapped[float | None] = mapped_column(Double)

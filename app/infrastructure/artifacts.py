@@ -13,6 +13,8 @@ from app.errors import ModelDamaged, NotFound
 from app.infrastructure.storage import Storage
 
 MANIFEST = "manifest.json"
+GRAPH_FILES = frozenset({"model.onnx", "decoder.onnx"})
+ARTIFACT_FILES = GRAPH_FILES | {MANIFEST, "model.safetensors"}  # that a version may have
 SEPARATOR = "@"  # neither a prefix in the store nor a digest has it
 READ_BYTES = 1 << 20
 ALTERED = "its files are not those that its training stored"

@@ -14,6 +14,7 @@ from app.database.engine import Sessions, db_now
 from app.database.tables import Job, JobEvent
 from app.errors import QueueFull
 from app.infrastructure.outages import OutageLog
+from app.infrastructure.webhook_events import enqueue_status
 from app.thread_pools import JOB_READS
 from app.typedefs import Json
 
@@ -24,20 +25,26 @@ POLL_SECONDS = 0.2  # between two queries for the jobs that somebody waits for
 
 
 def append_events(session: Session, job_id: str, events: Sequence[tuple[str, Json]]) -> None:
-    """Add events (type, data) to a job's history, numbered without gaps by the row's own counter."""
-    last = session.execute(
+    """Add events (type, data) to a job's history, numbered without gaps by the row's own counter.
+
+    A new status is announced to the project's webhooks, too.
+    """
+    last, project = session.execute(
         update(Job)
         .where(Job.id == job_id)
         .values(events=Job.events + len(events), revision=Job.revision + 1, updated_at=db_now())
-        .returning(Job.events)
+        .returning(Job.events, Job.project)
         .execution_options(synchronize_session=False)
-    ).scalar_one()
+    ).one()
     first = last - len(events) + 1
     session.add_all(
         JobEvent(job_id=job_id, seq=seq, type=type_, data=data)
         for seq, (type_, data) in enumerate(events, first)
     )
     session.flush()
+    for type_, data in events:
+        if type_ == "status":
+            enqueue_status(session, project, job_id, data["status"])
 
 
 class JobFollower:

@@ -5,7 +5,10 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 
 import orjson
@@ -13,6 +16,34 @@ import orjson
 from app.times import rfc3339
 
 POOL_LOGGER = "multiprocessing"  # of billiard, Celery's pool
+
+
+LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of a log: seconds since 1970, one of `LEVELS`, and its text without line breaks."""
+
+    at: float
+    level: str
+    message: str
+
+
+def parse_line(text: str, now: float) -> Iterator[LogLine]:
+    """Yield the lines of a log that a process has written as one: a traceback has several.
+
+    What `JsonFormatter` did not write, such as the output of a library, is of the moment `now`.
+    """
+    try:
+        written = orjson.loads(text)
+        at = datetime.fromisoformat(written["at"]).timestamp()
+        level = {name: name for name in LEVELS}[written["level"]]
+        messages = [written["message"], written.get("traceback", "")]
+        parts = [part for message in messages for part in message.splitlines()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        at, level, parts = now, "info", text.splitlines()
+    yield from (LogLine(at, level, part) for part in parts if part.strip())
 
 
 class JsonFormatter(logging.Formatter):

@@ -219,6 +219,7 @@ class Task(Protocol):
     prediction: ClassVar[type[object]]  # a `Prediction`: the documented form of what `decode` returns
     preview_row: ClassVar[type[object]]  # a `PreviewRow`: the documented form of a row of `preview`
     example_instance: ClassVar[Json]
+    example_prediction: ClassVar[Json]  # of that instance, as it might be
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]]  # summaries and options with other defaults
     loss_changing: ClassVar[frozenset[str]]  # settings whose losses cannot be compared with each other
     slow_to_encode: ClassVar[

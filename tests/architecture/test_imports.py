@@ -8,6 +8,7 @@ import sys
 PROBE = """
 import json, sys
 from pathlib import Path
+sys.modules["opentelemetry.sdk"] = None  # of MLflow, in tests only; redis-py imports it
 import app.main
 pages = int(Path("/proc/self/statm").read_text().split()[1]) if sys.platform == "linux" else 0
 heavy = {"numpy.random", "scipy", "sklearn", "torch", "onnxruntime", "onnx", "safetensors", "pyarrow"}

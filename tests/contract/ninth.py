@@ -115,6 +115,7 @@ class Melody:
     prediction: ClassVar[type[object]] = MelodyPrediction
     preview_row: ClassVar[type[object]] = MelodyPreviewRow
     example_instance: ClassVar[Json] = {"samples": ""}
+    example_prediction: ClassVar[Json] = {"notes": "abc"}
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"recordings": ({}, {})}
     loss_changing: ClassVar[frozenset[str]] = frozenset()
     slow_to_encode: ClassVar[bool] = True

@@ -314,6 +314,10 @@ def check_python(_: str, programs: list[str]) -> None:
     assert states == "succeeded\n"
 
 
+def check_webhooks(_: str, programs: list[str]) -> None:
+    assert programs == ["True False\n"]
+
+
 CHECKS = {
     "README.md": check_readme,
     "docs/clients.md": check_clients,
@@ -332,6 +336,7 @@ CHECKS = {
     "docs/tasks/translation.md": check_translation,
     "docs/tasks/video.md": check_video,
     "docs/vanishing-gradient.md": check_vanishing_gradient,
+    "docs/webhooks.md": check_webhooks,
 }
 
 

@@ -3,13 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Sessions
+from app.infrastructure.logs import LogLine
 from app.infrastructure.outages import OutageLog
 from app.services.jobs import leases
 from app.services.jobs.leases import ControlFlags, Lease
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 
 RENEW_SECONDS = 0.4  # between two heartbeats
+MAX_PENDING_LINES = 500  # of a job's log, that wait for the next heartbeat
 MAX_SILENCE = (
     0.5  # fraction of the lease: without a heartbeat for longer, the owner stops, before others take over
 )
@@ -41,6 +43,24 @@ class PendingReport:
     progress: Json | None = None
     metrics: Json | None = None
     events: list[tuple[str, Json]] = field(default_factory=list)
+    lines: list[LogLine] = field(default_factory=list)
+    omitted_lines: int = 0  # that came when there were too many
+
+    def add_lines(self, lines: Iterable[LogLine]) -> None:
+        """Add lines of the child's log; what exceeds the limit is only counted."""
+        for line in lines:
+            if len(self.lines) < MAX_PENDING_LINES:
+                self.lines.append(line)
+            else:
+                self.omitted_lines += 1
+
+    @property
+    def log_lines(self) -> list[LogLine]:
+        """The lines, and one about those that are left out."""
+        if not self.omitted_lines:
+            return self.lines
+        text = f"{self.omitted_lines} further lines came too fast and are left out"
+        return [*self.lines, LogLine(self.lines[-1].at, "warning", text)]
 
     def record(self, message: Json) -> None:
         """Add one message of the child."""
@@ -59,7 +79,10 @@ class PendingReport:
         """Return this report continued by a later one."""
         progress = self.progress if later.progress is None else later.progress
         metrics = self.metrics if later.metrics is None else later.metrics
-        return PendingReport(progress, metrics, self.events + later.events)
+        merged = PendingReport(progress, metrics, self.events + later.events, self.lines)
+        merged.omitted_lines = self.omitted_lines + later.omitted_lines
+        merged.add_lines(later.lines)
+        return merged
 
 
 class Heartbeat:
@@ -87,6 +110,11 @@ class Heartbeat:
         """Store this message of the child with the next heartbeat."""
         with self._report_lock:
             self._report.record(message)
+
+    def add_lines(self, lines: Iterable[LogLine]) -> None:
+        """Store these lines of the child's log with the next heartbeat."""
+        with self._report_lock:
+            self._report.add_lines(lines)
 
     @property
     def stop_reason(self) -> StopReason | None:
@@ -125,7 +153,7 @@ class Heartbeat:
         begun = time.monotonic()
         try:
             with self._sessions.begin() as session:
-                parts = (report.progress, report.metrics, report.events)
+                parts = (report.progress, report.metrics, report.events, report.log_lines)
                 self._flags = leases.renew(session, self.lease, self._seconds, *parts)
         except SQLAlchemyError as error:
             self._outage.failed(error)

@@ -29,6 +29,7 @@ from app.services.jobs.devices import CPU
 from app.services.jobs.leases import Lease
 from app.states import LIVE, Status
 from app.typedefs import Json
+from workers.jobs.child_log import ChildLog
 from workers.jobs.heartbeat import Heartbeat, StopReason
 from workers.jobs.kinds import JOB_KINDS, Assignment, PrerequisiteMissing
 from workers.process.child import failed_message
@@ -153,7 +154,7 @@ class Supervisor:
             "media_limits": asdict(self._media_limits),
         }
         try:
-            child = ChildProcess(self._launch(assignment, heartbeat), request)
+            child = ChildProcess(self._launch(assignment, heartbeat), request, ChildLog(heartbeat).write)
         except LaunchStopped:
             self._conclude(assignment, heartbeat, ChildResult({}, heartbeat.stop_reason))
             return
@@ -171,15 +172,15 @@ class Supervisor:
     def _launch(self, assignment: Assignment, heartbeat: Heartbeat) -> LaunchedProcess:
         module = assignment.module
         if self._command:
-            return SpawnedProcess(self._command)
+            return SpawnedProcess(self._command, logged=True)
         if assignment.is_forked:
             modules = (assignment.preloaded_before, assignment.preloaded_beside)
             try:
                 server = self._fork_servers.setdefault(module, ForkServer(module, *modules))
-                return server.launch(lambda: heartbeat.stop_reason is not None)
+                return server.launch(lambda: heartbeat.stop_reason is not None, logged=True)
             except OSError as error:
                 log.warning("no fork server: %s", error)
-        return SpawnedProcess((sys.executable, "-m", module))
+        return SpawnedProcess((sys.executable, "-m", module), logged=True)
 
     def _watch(self, child: ChildProcess, assignment: Assignment, heartbeat: Heartbeat) -> ChildResult:
         memory = MemoryWatch(child.pid, self._memory_bytes)

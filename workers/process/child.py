@@ -46,6 +46,25 @@ class MessageWriter:
             self._file.flush()
 
 
+def log_message(message: Json) -> None:
+    """Log a message for the supervisor in a sentence, as far as it is of interest to the job's owner."""
+    match message:
+        case {"type": "epoch", "epoch": epoch}:
+            names = ("train_loss", "valid_loss", "learning_rate", "seconds")
+            figures = [f"{name} {message[name]:.4g}" for name in names if message.get(name) is not None]
+            log.info("%s", ", ".join([f"epoch {epoch}", *figures]))
+        case {"type": "checkpoint", "step": step}:
+            log.info("checkpoint at step %d", step)
+        case {"type": "warning", "message": text}:
+            log.warning("%s", text)
+        case {"type": "log", "message": text}:
+            log.info("%s", text)
+        case {"type": "done" | "stopped" as how}:
+            log.info("the work is %s", how)
+        case {"type": "failed", "message": text}:
+            log.error("the work has failed: %s", text)
+
+
 def failed_message(code: str, message: str) -> Json:
     """Return the last message of a child whose work failed."""
     return {"type": "failed", "code": code, "message": message}
@@ -80,12 +99,19 @@ def run_work(work: WorkFunction, explain: Callable[[BaseException], Json] = expl
     if (memory_bytes := request.get("memory_bytes")) is not None:
         limit_growth(memory_bytes)
     limit_decoding(MediaLimits(**request.get("media_limits", {})))
+
+    def send(message: Json) -> None:
+        with suppress(OSError):
+            log_message(message)
+        writer.send(message)
+
     stop = threading.Event()
     Lifeline(stop.set, grace_seconds=GRACE_SECONDS).start(request.get("parent"))
     try:
-        last = work(request, writer.send, stop.is_set)
+        log.info("the work begins")
+        last = work(request, send, stop.is_set)
     except Exception as error:
         with suppress(OSError):  # a disk that has no room for the job may have none for the log
             log.exception("the work failed")
         last = explain(error)
-    writer.send(last)
+    send(last)

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 60.0  # without a child, after which the server ends
 ANSWER_SECONDS = 120.0  # for the imports and a fork, on however slow a machine
 LAUNCH_POLL_SECONDS = 0.1  # between two looks at whether a launch is still wanted
+MAX_PIPES = 3  # to a child's stdin, and from its stdout and stderr
 NUMBER_BYTES = 4  # of a message: a process id, or an exit status
 
 
@@ -65,25 +66,28 @@ class ForkServer:
         self._server: _Server | None = None
         self._child: int | None = None  # its process id, until the server says that it ended
 
-    def launch(self, should_stop: Callable[[], bool] = lambda: False) -> "ForkedProcess":
-        """Return a new child; raises `OSError` when no server starts.
+    def launch(
+        self, should_stop: Callable[[], bool] = lambda: False, *, logged: bool = False
+    ) -> "ForkedProcess":
+        """Return a new child, if it is `logged` with a pipe from its stderr; raises `OSError`.
 
         Raises `LaunchStopped` if `should_stop` says so while a new server imports what it needs.
         """
         if self._child is not None:
             self.stop()
         child_stdin, stdin = os.pipe()
-        stdout, child_stdout = os.pipe()
+        pipes = [os.pipe() for _ in range(2 if logged else 1)]  # from stdout and stderr
+        outputs, child_ends = [own for own, _ in pipes], [child_stdin, *(end for _, end in pipes)]
         try:
-            pid, parent_pid = self._fork(child_stdin, child_stdout, should_stop)
+            pid, parent_pid = self._fork(child_ends, should_stop)
         except (OSError, LaunchStopped):
-            os.close(stdin)
-            os.close(stdout)
+            for descriptor in (stdin, *outputs):
+                os.close(descriptor)
             raise
         finally:
-            os.close(child_stdin)
-            os.close(child_stdout)
-        return ForkedProcess(self, pid, parent_pid, stdin, stdout)
+            for descriptor in child_ends:
+                os.close(descriptor)
+        return ForkedProcess(self, pid, parent_pid, stdin, *outputs)
 
     def wait_for_exit(self, pid: int, seconds: float | None) -> bool:
         """Return whether the child ended within `seconds`; a child whose server is gone has ended with it."""
@@ -109,12 +113,12 @@ class ForkServer:
             self._server.process.wait()
         self._server = self._child = None
 
-    def _fork(self, stdin: int, stdout: int, should_stop: Callable[[], bool]) -> tuple[int, int]:
+    def _fork(self, pipes: Sequence[int], should_stop: Callable[[], bool]) -> tuple[int, int]:
         """Return the ids of a new child and of its server, which is started if there is none."""
         for _ in range(2):
             server = self._server = self._server or self._start()
             with suppress(OSError):
-                socket.send_fds(server.connection, [b"\n"], [stdin, stdout])
+                socket.send_fds(server.connection, [b"\n"], pipes)
                 if len(answer := self._answer(server, should_stop)) == NUMBER_BYTES:
                     self._child = int.from_bytes(answer)
                     return self._child, server.process.pid
@@ -153,10 +157,19 @@ class ForkServer:
 class ForkedProcess:
     """A child of a fork server; a `LaunchedProcess`."""
 
-    def __init__(self, server: ForkServer, pid: int, parent_pid: int, stdin: int, stdout: int) -> None:
+    def __init__(
+        self,
+        server: ForkServer,
+        pid: int,
+        parent_pid: int,
+        stdin: int,
+        stdout: int,
+        stderr: int | None = None,
+    ) -> None:
         self.pid, self.parent_pid = pid, parent_pid
         self.stdin: IO[str] = os.fdopen(stdin, "w")
         self.stdout: IO[str] = os.fdopen(stdout)
+        self.stderr: IO[str] | None = None if stderr is None else os.fdopen(stderr, errors="replace")
         self._server = server
 
     def request_stop(self) -> None:
@@ -176,7 +189,7 @@ def serve(
     """Fork a child that runs `program` for each request, until the worker is gone or the server is idle."""
     importing = threading.Thread(target=import_all, args=(beside,), name="imports", daemon=True)
     while select.select([connection], [], [], idle_seconds)[0]:
-        request, pipes, _, _ = socket.recv_fds(connection, 1, 2)
+        request, pipes, _, _ = socket.recv_fds(connection, 1, MAX_PIPES)
         if not request:
             return
         if importing.ident is not None:  # only the first child is forked before
@@ -195,15 +208,14 @@ def serve(
         connection.sendall(status.to_bytes(NUMBER_BYTES))
 
 
-def _run_child(program: Callable[[], None], stdin: int, stdout: int) -> NoReturn:
-    """Be the child: a session of its own, the pipes as stdin and stdout, and no way back into the server."""
+def _run_child(program: Callable[[], None], *pipes: int) -> NoReturn:
+    """Be the child: a session of its own, the pipes as its streams, and no way back into the server."""
     exit_status = 1
     try:
         os.setsid()
-        os.dup2(stdin, 0)
-        os.dup2(stdout, 1)
-        os.close(stdin)
-        os.close(stdout)
+        for stream, pipe in enumerate(pipes):
+            os.dup2(pipe, stream)
+            os.close(pipe)
         program()
         exit_status = 0
     except BaseException:

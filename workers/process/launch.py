@@ -23,6 +23,7 @@ class LaunchedProcess(Protocol):
     parent_pid: int  # of the process whose death must end it
     stdin: IO[str]
     stdout: IO[str]
+    stderr: IO[str] | None  # None: it writes where this process does
 
     def request_stop(self) -> None:
         """Send SIGTERM; nothing happens when it has ended."""
@@ -34,19 +35,22 @@ class LaunchedProcess(Protocol):
 
 
 class SpawnedProcess:
-    """A program that a fresh interpreter runs; a `LaunchedProcess`."""
+    """A program that a fresh interpreter runs; a `LaunchedProcess`, if `logged` with a pipe from stderr."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], *, logged: bool = False) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if logged else None,
             text=True,
+            errors="replace",
             start_new_session=True,
             env=computing_environment() | CHILD_ENVIRONMENT,
         )
         self.pid, self.parent_pid = self._process.pid, os.getpid()
         self.stdin, self.stdout = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
+        self.stderr: IO[str] | None = self._process.stderr
 
     def request_stop(self) -> None:
         """See `LaunchedProcess`."""

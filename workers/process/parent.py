@@ -5,7 +5,9 @@ import logging
 import queue
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from typing import IO
 
 from app.infrastructure.processes.managed import signal_group
 from app.typedefs import Json
@@ -14,16 +16,27 @@ from workers.process.launch import LaunchedProcess
 log = logging.getLogger(__name__)
 
 KILL_SECONDS = 10.0  # for the kernel to end what was killed
+READ_SECONDS = 5.0  # for the last messages and lines of a child that has ended
+MAX_LINE_CHARS = 1 << 16  # of what a child writes without a line break
 
 
 class ChildProcess:
     """The process that does a job's work: receives one JSON request, sends JSON messages."""
 
-    def __init__(self, process: LaunchedProcess, request: Json) -> None:
-        self._process = process
+    def __init__(
+        self, process: LaunchedProcess, request: Json, on_line: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`on_line` gets each line of a logged process's stderr, in a thread."""
+        self._process, self._on_line = process, on_line
         self._messages: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read_messages, name="child-reader", daemon=True)
-        self._reader.start()
+        self._readers = [threading.Thread(target=self._read_messages, name="child-reader", daemon=True)]
+        if process.stderr is not None:
+            read = (process.stderr,)
+            self._readers.append(
+                threading.Thread(target=self._read_lines, args=read, name="child-log", daemon=True)
+            )
+        for reader in self._readers:
+            reader.start()
         with suppress(OSError):  # it died at once, which the end of its messages will show
             process.stdin.write(json.dumps(request | {"parent": process.parent_pid}) + "\n")
             process.stdin.flush()
@@ -49,10 +62,12 @@ class ChildProcess:
         self._process.wait(seconds)
         signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait(KILL_SECONDS)
-        self._reader.join(timeout=5)
-        for pipe in (self._process.stdin, self._process.stdout):
+        for reader in self._readers:
+            reader.join(READ_SECONDS)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             with suppress(OSError):  # what it never read
-                pipe.close()
+                if pipe is not None:
+                    pipe.close()
 
     def _read_messages(self) -> None:
         for line in self._process.stdout:
@@ -61,3 +76,7 @@ class ChildProcess:
             except json.JSONDecodeError:
                 log.warning("not a message: %.200s", line)
         self._messages.put(None)
+
+    def _read_lines(self, stderr: IO[str]) -> None:
+        while line := stderr.readline(MAX_LINE_CHARS):
+            self._on_line(line)

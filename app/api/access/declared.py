@@ -15,7 +15,11 @@ from app.services.access.callers import Caller, Scope
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 ATTRIBUTE = "__access__"
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})  # that need no key
+DOCS_PATH = "/docs"
+DOCS_FILES = ("page.css", "page.js", "swagger-ui.css", "swagger-ui-bundle.js")
+PUBLIC_PATHS = frozenset(  # that need no key
+    {"/healthz", "/readyz", DOCS_PATH, *(f"{DOCS_PATH}/{name}" for name in DOCS_FILES)}
+)
 
 
 @dataclass(frozen=True)

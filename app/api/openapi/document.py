@@ -6,7 +6,15 @@ from typing import Any
 import msgspec
 
 from app.api import protocol_schemas, response_schemas
-from app.api.openapi.tasks import job_examples, predict_examples, task_components
+from app.api.openapi.tags import described_tags, order_by_tags
+from app.api.openapi.tasks import (
+    dataset_examples,
+    job_examples,
+    predict_examples,
+    prediction_examples,
+    queued_examples,
+    task_components,
+)
 from app.api.problems import COMPONENTS, error_responses
 from app.api.response_schemas import REF, reference
 from app.schemas import TASK_NAME_SCHEMA, JobIn
@@ -29,6 +37,7 @@ CHANGING = ("post", "put", "delete")  # methods that the present state, or the o
 
 def complete_document(document: Json, raw: Iterable[tuple[str, Json]]) -> None:
     """Add to FastAPI's document what it does not know; `raw` are paths with their operations for POST."""
+    raw = tuple(raw)
     for path, operation in raw:
         document["paths"].setdefault(path, {})["post"] = operation
     components = document.setdefault("components", {}).setdefault("schemas", {})
@@ -37,6 +46,8 @@ def complete_document(document: Json, raw: Iterable[tuple[str, Json]]) -> None:
         for method, operation in operations.items():
             _complete_operation(path, method, operation)
     _add_examples(document["paths"])
+    document["paths"] = order_by_tags(document["paths"], frozenset(path for path, _ in raw))
+    document["tags"] = described_tags()
     for name in FRAMEWORK_COMPONENTS:
         components.pop(name, None)
     for part in ("components", "paths"):
@@ -79,6 +90,14 @@ def _add_examples(paths: Json) -> None:
     for path, examples in requests.items():
         if path in paths:
             paths[path]["post"]["requestBody"]["content"]["application/json"]["examples"] = examples
+    answers = {
+        ("/v1/datasets", "201"): dataset_examples(),
+        ("/v1/jobs", "202"): queued_examples(),
+        ("/v1/models/{name}/predict", "200"): prediction_examples(),
+    }
+    for (path, status), examples in answers.items():
+        if path in paths:
+            paths[path]["post"]["responses"][status]["content"]["application/json"]["examples"] = examples
 
 
 def _with_task_references(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Schemas that differ from task to task: of jobs and sweeps by their task, of predictions by the model's."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -7,6 +8,7 @@ import msgspec
 from pydantic import BaseModel, create_model
 
 from app.api.response_schemas import REF, reference
+from app.hyperparameters.options import NETWORK, TRAINING
 from app.prediction.explanation_request import GRADIENT, INTEGRATED_GRADIENTS, MAX_EXPLAINED_STEPS
 from app.prediction.request_parsing import MAX_INSTANCES
 from app.schemas import JobIn
@@ -15,7 +17,8 @@ from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.typedefs import Json
 
-EXAMPLE_DATASET = "ds_0123456789abcdef"
+EXAMPLE_DATASET, EXAMPLE_JOB = "ds_0123456789abcdef", "job_0123456789abcdef"
+EXAMPLE_TIME = "2026-01-31T09:30:00.000Z"
 METHOD_SCHEMA: Json = {"type": "string", "enum": [GRADIENT, INTEGRATED_GRADIENTS]}
 UNIONS = (  # of the components of all tasks, and what the path names
     ("PredictIn", "model"),
@@ -71,6 +74,68 @@ def predict_examples() -> Json:
     return {task.name: {"value": {"instances": [task.example_instance]}} for task in _tasks()}
 
 
+def prediction_examples() -> Json:
+    """One example of an answer with predictions for each task."""
+    return {
+        task.name: {
+            "value": {"model": f"my-{task.name}", "version": 1, "predictions": [task.example_prediction]}
+        }
+        for task in _tasks()
+    }
+
+
+def dataset_examples() -> Json:
+    """One example of an uploaded data set for each task."""
+    return {
+        task.name: {
+            "value": {
+                "id": EXAMPLE_DATASET,
+                "object": "dataset",
+                "name": f"my {task.name} data",
+                "task": task.name,
+                "format": task.formats[0],
+                "bytes": 48_219,
+                "sha256": hashlib.sha256(task.name.encode()).hexdigest(),
+                "summary": next(iter(task.example_datasets.values()))[0],
+                "warnings": [],
+                "created_at": EXAMPLE_TIME,
+            }
+        }
+        for task in _tasks()
+    }
+
+
+def queued_examples() -> Json:
+    """One example of a training job that was just queued for each task."""
+    nothing = dict.fromkeys(
+        ("progress", "metrics", "model_version", "error", "sweep", "trial", "search", "started_at")
+    )
+    return {
+        task.name: {
+            "value": {
+                "id": EXAMPLE_JOB,
+                "object": "job",
+                "kind": "train",
+                "status": "queued",
+                "task": task.name,
+                "dataset": EXAMPLE_DATASET,
+                "model": f"my-{task.name}",
+                **_example_settings(task),
+                "priority": 0,
+                "cancel_requested": False,
+                "pause_requested": False,
+                "attempt": 0,
+                "metadata": {},
+                **nothing,
+                "finished_at": None,
+                "created_at": EXAMPLE_TIME,
+                "updated_at": EXAMPLE_TIME,
+            }
+        }
+        for task in _tasks()
+    }
+
+
 def _tasks() -> Iterator[Task]:
     return (TASKS[name] for name in sorted(TASKS))
 
@@ -81,6 +146,18 @@ def _title(task: Task) -> str:
 
 def _example_options(task: Task) -> Json:
     return next(iter(task.example_datasets.values()))[1]
+
+
+def _example_settings(task: Task) -> Json:
+    """Network, training and options of the example's job, with every default filled in."""
+    summary, named = next(iter(task.example_datasets.values()))
+    options = task.options.model_validate(named)
+    defaults = task.defaults(summary, options)
+    return {
+        "network": NETWORK | defaults.network,
+        "training": TRAINING | defaults.training,
+        "options": options.model_dump(mode="json"),
+    }
 
 
 def _msgspec_components(task: Task) -> Json:

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
@@ -25,18 +26,19 @@ from app.api.deps import (
 )
 from app.api.polling import etag, fingerprint, job_response, submit_once
 from app.api.response_schemas import TEXT_CONTENT, DiagnosticsOut, LearningCurvesOut, documented
-from app.database.tables import Job, JobEvent
+from app.database.tables import Job
 from app.errors import NotFound
-from app.schemas import EventOut, JobIn, JobOut, Page
+from app.schemas import EventOut, JobIn, JobOut, LogLineOut, Page
 from app.services.access.callers import Scope
 from app.services.idempotency import KeyedRequest
-from app.services.jobs import checkpoints, control, queries, submission
+from app.services.jobs import checkpoints, control, leases, queries, submission
 from app.services.jobs.checkpoints import discard_files
 from app.services.jobs.diagnostics import job_diagnostics
 from app.services.jobs.diagnostics_chart import draw
 from app.services.sweeps import state
 from app.states import SWEEP, TERMINAL, Status
 from app.thread_pools import JOB_READS
+from app.times import rfc3339
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -191,10 +193,32 @@ def remove(job_id: str, shared: StateDep) -> Response:
     return Response(status_code=204, background=BackgroundTask(discard_files, shared.storage, job_id))
 
 
+Seq = Annotated[int, Query(ge=0, le=MAX_SEQ)]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_EVENTS)]
+SeqCursor = Annotated[
+    int | None, Query(ge=0, le=MAX_SEQ, description="The `next_cursor` of a page, as `after`.")
+]
+LastEventId = Annotated[str | None, Header()]
+STREAM, TEXT = "text/event-stream", "text/plain"
+
+
+@dataclass(frozen=True)
+class _History:
+    """Numbered entries of a job, oldest first: where they are read, and how they are represented."""
+
+    read: Callable[[Session, str, int, int], Sequence[Any]]
+    represent: Callable[[Any], EventOut | LogLineOut]
+    name: Callable[[Any], str]  # of an entry's event in a stream
+
+
+EVENTS = _History(queries.list_events, EventOut.of, lambda row: str(row.type))
+LOG = _History(queries.list_log_lines, LogLineOut.of, lambda _: "line")
+
+
 @router.get(
     "/{job_id}/events",
     response_model=Page[EventOut],
-    responses={200: {"content": {"text/event-stream": TEXT_CONTENT}}},
+    responses={200: {"content": {STREAM: TEXT_CONTENT}}},
     operation_id="list_job_events",
 )
 @requires(Scope.READ)
@@ -202,53 +226,96 @@ async def events(
     job_id: str,
     request: Request,
     shared: StateDep,
-    after: Annotated[int, Query(ge=0, le=MAX_SEQ)] = 0,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE_EVENTS)] = 50,
-    cursor: Annotated[
-        int | None, Query(ge=0, le=MAX_SEQ, description="The `next_cursor` of a page, as `after`.")
-    ] = None,
-    last_event_id: Annotated[str | None, Header()] = None,
+    after: Seq = 0,
+    limit: Limit = 50,
+    cursor: SeqCursor = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """The job's events, oldest first: a page of JSON, or a stream that ends with the job."""
     await JOB_READS.run(_get, shared, job_id)
     after = max(after, cursor or 0)
-    if "text/event-stream" in request.headers.get("accept", ""):
-        if last_event_id is not None and last_event_id.isdecimal():
-            after = max(after, min(int(last_event_id[:MAX_SEQ_DIGITS]), MAX_SEQ))
-        shared.follower.check_room()
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return StreamingResponse(
-            _stream(shared, job_id, after), media_type="text/event-stream", headers=headers
-        )
-    rows = await JOB_READS.run(_events, shared, job_id, after, limit)
+    if STREAM in request.headers.get("accept", ""):
+        return _stream_response(EVENTS, shared, job_id, _resumed(after, last_event_id))
+    return await _page(EVENTS, shared, job_id, after, limit)
+
+
+@router.get(
+    "/{job_id}/logs",
+    response_model=Page[LogLineOut],
+    responses={200: {"content": {STREAM: TEXT_CONTENT, TEXT: TEXT_CONTENT}}},
+    operation_id="list_job_logs",
+)
+@requires(Scope.READ)
+async def logs(
+    job_id: str,
+    request: Request,
+    shared: StateDep,
+    after: Seq = 0,
+    limit: Limit = 100,
+    cursor: SeqCursor = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """What the job's process wrote, oldest first: the newest 5,000 lines, without paths and secrets.
+
+    A page of JSON; as `text/plain` all lines above `after`; or a stream that ends with the job.
+    """
+    await JOB_READS.run(_get, shared, job_id)
+    after, accepted = max(after, cursor or 0), request.headers.get("accept", "")
+    if STREAM in accepted:
+        return _stream_response(LOG, shared, job_id, _resumed(after, last_event_id))
+    if TEXT in accepted:
+        return PlainTextResponse(await JOB_READS.run(_log_text, shared, job_id, after))
+    return await _page(LOG, shared, job_id, after, limit)
+
+
+def _log_text(shared: AppState, job_id: str, after: int) -> str:
+    rows = _entries(LOG, shared, job_id, after, leases.MAX_LOG_LINES)
+    return "".join(f"{rfc3339(row.at)} {row.level.upper():<8} {row.message}\n" for row in rows)
+
+
+def _resumed(after: int, last_event_id: str | None) -> int:
+    """The number after which a stream goes on."""
+    if last_event_id is not None and last_event_id.isdecimal():
+        return max(after, min(int(last_event_id[:MAX_SEQ_DIGITS]), MAX_SEQ))
+    return after
+
+
+def _stream_response(history: _History, shared: AppState, job_id: str, after: int) -> Response:
+    shared.follower.check_room()
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(history, shared, job_id, after), media_type=STREAM, headers=headers)
+
+
+async def _page(history: _History, shared: AppState, job_id: str, after: int, limit: int) -> Response:
+    rows = await JOB_READS.run(_entries, history, shared, job_id, after, limit)
     has_more = len(rows) > limit
-    page = [EventOut.of(row) for row in rows[:limit]]
+    page = [history.represent(row) for row in rows[:limit]]
     next_cursor = str(page[-1].seq) if has_more else None
     return json_response(Page(data=page, has_more=has_more, next_cursor=next_cursor))
 
 
-def _events(shared: AppState, job_id: str, after: int, limit: int) -> list[JobEvent]:
+def _entries(history: _History, shared: AppState, job_id: str, after: int, limit: int) -> Sequence[Any]:
     with shared.readers() as session:
-        return queries.list_events(session, job_id, after, limit)
+        return history.read(session, job_id, after, limit)
 
 
-def _format_events(shared: AppState, job_id: str, after: int) -> tuple[bytes, int]:
-    """The next events as bytes of a stream, and the number of the last; it reads the database."""
-    lines = []
-    for row in _events(shared, job_id, after, STREAM_BATCH_EVENTS):
-        after = row.seq
-        lines.append(f"id: {after}\nevent: {row.type}\ndata: {EventOut.of(row).model_dump_json()}\n\n")
-    return "".join(lines).encode(), after
+def _format_entries(history: _History, shared: AppState, job_id: str, after: int) -> tuple[bytes, int]:
+    """The next entries as bytes of a stream, and the number of the last; it reads the database."""
+    parts = []
+    for row in _entries(history, shared, job_id, after, STREAM_BATCH_EVENTS):
+        after, content = row.seq, history.represent(row).model_dump_json()
+        parts.append(f"id: {after}\nevent: {history.name(row)}\ndata: {content}\n\n")
+    return "".join(parts).encode(), after
 
 
-async def _stream(shared: AppState, job_id: str, after: int) -> AsyncIterator[bytes]:
+async def _stream(history: _History, shared: AppState, job_id: str, after: int) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + MAX_STREAM_SECONDS
     yield b"retry: 1000\n\n"
     while loop.time() < deadline:
-        # The job is read before its events: a terminal event in between is then sent, and not lost.
+        # The job is read before its entries: a terminal event in between is then sent, and not lost.
         job = await JOB_READS.run(_get, shared, job_id)
-        content, after = await JOB_READS.run(_format_events, shared, job_id, after)
+        content, after = await JOB_READS.run(_format_entries, history, shared, job_id, after)
         if content:
             yield content
             continue

@@ -1,5 +1,6 @@
 """The service itself: health, readiness, metrics, tasks, workers."""
 
+from enum import Enum
 from functools import cache
 
 import msgspec
@@ -26,13 +27,15 @@ from app.tasks.contract import Task
 from app.thread_pools import READINESS
 from app.typedefs import Json
 
-router = APIRouter(tags=["service"])
+router = APIRouter()
+
+SERVICE: list[str | Enum] = ["service"]  # the tags of most operations
 
 CHECK_SECONDS = 2.0
 NETWORK_IN, TRAINING_IN = NetworkIn.model_json_schema(), TrainingIn.model_json_schema()
 
 
-@router.get("/healthz", responses=documented(HealthOut), operation_id="get_health")
+@router.get("/healthz", responses=documented(HealthOut), operation_id="get_health", tags=SERVICE)
 @requires(None)
 async def health() -> Response:
     """Whether the process is alive; checks nothing else."""
@@ -43,6 +46,7 @@ async def health() -> Response:
     "/readyz",
     responses=documented(ReadinessOut) | documented(ReadinessOut, 503, "Something is missing"),
     operation_id="get_readiness",
+    tags=SERVICE,
 )
 @requires(None)
 async def ready(shared: StateDep) -> Response:
@@ -72,7 +76,7 @@ def _roles(shared: AppState) -> set[str]:
         return {worker.role for worker, _ in workers.list_live(session)}
 
 
-@router.get("/metrics", response_class=PlainTextResponse, operation_id="get_service_metrics")
+@router.get("/metrics", response_class=PlainTextResponse, operation_id="get_service_metrics", tags=SERVICE)
 @requires(Scope.READ)
 async def metrics(shared: StateDep) -> Response:
     """Prometheus text; of several processes (`--processes`) each sample is labelled with its own."""
@@ -84,7 +88,7 @@ async def metrics(shared: StateDep) -> Response:
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/v1/tasks", responses=documented(TasksOut), operation_id="list_tasks")
+@router.get("/v1/tasks", responses=documented(TasksOut), operation_id="list_tasks", tags=["tasks"])
 @requires(Scope.READ)
 def tasks() -> Response:
     """Each task: its options, data set formats, the shapes of instances and parameters, and its defaults.
@@ -121,7 +125,7 @@ def _describe_defaults(task: Task, summary: Json, options: Json) -> Json:
     return {"options": options, "network": network, "training": training}
 
 
-@router.get("/v1/workers", response_model=Page[WorkerOut], operation_id="list_workers")
+@router.get("/v1/workers", response_model=Page[WorkerOut], operation_id="list_workers", tags=SERVICE)
 @requires(Scope.READ)
 def list_workers(shared: StateDep, session: ReadSession, paging: PagingDep) -> Response:
     """Live workers, those that began last first; of their jobs and versions those of the project."""

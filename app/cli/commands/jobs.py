@@ -1,9 +1,11 @@
 """`recurra jobs …`."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
+from app.cli.client import Client
 from app.cli.console import (
     DEFAULT_URL,
     ApiKey,
@@ -21,11 +23,12 @@ from app.states import TERMINAL
 from app.typedefs import Json
 
 app = typer.Typer(
-    help="Jobs: list, show, watch, cancel, pause, resume.", no_args_is_help=True, rich_markup_mode=None
+    help="Jobs: list, show, watch, logs, cancel, pause, resume.", no_args_is_help=True, rich_markup_mode=None
 )
 
 JobId = Annotated[str, typer.Argument(help="The job, job_…")]
 NESTED = ("network", "training", "options", "search", "trial", "metadata", "progress")
+MAX_PAGE_LINES = 500
 Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
 
 
@@ -80,6 +83,39 @@ def watch(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_j
     with connect(url, api_key, as_json=as_json) as client:
         if not until_done(client, client.get(f"/v1/jobs/{job_id}"), as_json=as_json):
             raise typer.Exit(1)
+
+
+@app.command()
+def logs(
+    job_id: JobId,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what the job's process wrote, the newest 5,000 lines."""
+    with connect(url, api_key, as_json=as_json) as client:
+        after = 0
+        for _ in client.watch(job_id) if follow else ({},):
+            for line in _log_lines(client, job_id, after):
+                after = line["seq"]
+                if as_json:
+                    print_json(line)
+                else:
+                    text = f"{line['at']} {line['level'].upper():<8} {line['message']}"
+                    output().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _log_lines(client: Client, job_id: str, after: int) -> Iterator[Json]:
+    """The lines of a job's log above a number."""
+    has_more = True
+    while has_more:
+        page = client.get(f"/v1/jobs/{job_id}/logs", after=after, limit=MAX_PAGE_LINES)
+        has_more = page["has_more"]
+        for line in page["data"]:
+            after = line["seq"]
+            yield line
 
 
 def _act(job_id: str, verb: str, url: str, api_key: str | None, *, as_json: bool) -> None:

@@ -1,6 +1,8 @@
 """`recurra models …`."""
 
+import re
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -18,13 +20,19 @@ from app.cli.console import (
     print_json,
     print_table,
 )
+from app.cli.installation import DataDir
 from app.cli.values import parse_pairs
+from app.database.projects import DEFAULT_PROJECT
+from app.patterns import MODEL_NAME_PATTERN, PATTERNS_IN_WORDS
 from app.typedefs import Json
 
 app = typer.Typer(
-    help="Trained models: list, show, promote, download, delete.", no_args_is_help=True, rich_markup_mode=None
+    help="Trained models: list, show, promote, download, export, import, delete.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
+EXCHANGE = "app.cli.exchange.transfer"  # the module, which imports much that the other commands do not need
 Name = Annotated[str, typer.Argument(help="Name of the model.")]
 Number = Annotated[int | None, typer.Option("--version", min=1, help="A version; the newest if not named.")]
 
@@ -125,6 +133,43 @@ def download(
         size = client.download(name, number, target)
     result = {"model": name, "version": number, "path": str(target), "bytes": size}
     print_json(result) if as_json else output().print(f"{target} ({size:,} bytes)")
+
+
+@app.command()
+def export(
+    name: Name,
+    number: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="The version.")],
+    directory: Annotated[Path, typer.Argument(help="Where to write it: a new directory, or an empty one.")],
+    *,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="As a model of MLflow.")] = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a version into a directory, to import it elsewhere, or as a model of MLflow."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise typer.BadParameter(f"{directory} is not empty")
+    with connect(url, api_key, as_json=as_json) as client:
+        import_module(EXCHANGE).export_version(client, name, number, directory, as_mlflow=mlflow)
+    result = {"model": name, "version": number, "path": str(directory)}
+    print_json(result) if as_json else output().print(f"{directory} has {name} {number}", soft_wrap=True)
+
+
+@app.command("import")
+def import_(
+    directory: Annotated[Path, typer.Argument(help="A version that was exported.", exists=True)],
+    *,
+    model: Annotated[str, typer.Option(help="The model whose next version it becomes.")],
+    project: Annotated[str, typer.Option(help="The project of the model.")] = DEFAULT_PROJECT,
+    as_json: AsJson = False,
+    data_dir: DataDir = Path(".recurra"),
+) -> None:
+    """Publish an exported version in this installation, on its machine; its files are checked before."""
+    if not re.match(MODEL_NAME_PATTERN, model):
+        raise typer.BadParameter(f"a model's name has {PATTERNS_IN_WORDS[MODEL_NAME_PATTERN]}")
+    number = import_module(EXCHANGE).import_directory(directory, model, project, data_dir)
+    result = {"model": model, "version": number, "project": project}
+    print_json(result) if as_json else output().print(f"{model} {number} is there", soft_wrap=True)
 
 
 @app.command()

@@ -10,12 +10,13 @@ stored more progress than ever before: one that gets on is worth another attempt
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
-from app.database.tables import Job
+from app.database.tables import Job, JobLogLine
 from app.infrastructure.job_events import append_events
+from app.infrastructure.logs import LogLine
 from app.services.access import fair_share
 from app.services.jobs import devices
 from app.services.models.versions import TrainingOutcome, publish
@@ -24,6 +25,7 @@ from app.typedefs import Json
 
 MAX_CRASHES = 3  # lost workers and dead children that a job survives without progress in between
 MAX_FAILURES = 2  # errors, likewise, that are worth another attempt
+MAX_LOG_LINES = 5_000  # of a job that are kept, the newest
 BACKOFF_SECONDS = 5.0  # until the attempt after the first such error; doubled each time
 
 # Columns cleared on release. A pause request is cleared too: by now it was honoured or has become moot.
@@ -103,12 +105,13 @@ def renew(
     progress: Json | None,
     metrics: Json | None,
     events: Events,
+    lines: Sequence[LogLine] = (),
 ) -> ControlFlags | None:
-    """Extend a lease and store the job's progress; None when the lease was lost."""
+    """Extend a lease and store the job's progress and log; None when the lease was lost."""
     report: Json = {
         name: value for name, value in (("progress", progress), ("metrics", metrics)) if value is not None
     }
-    if report:
+    if report or lines:
         report |= {"revision": Job.revision + 1, "updated_at": db_now()}
     report |= _excuses(_stored_steps(events))
     requests = session.execute(
@@ -122,7 +125,27 @@ def renew(
         return None
     if events:
         append_events(session, lease.job_id, events)
+    if lines:
+        _append_lines(session, lease, lines)
     return ControlFlags(*(requested_at is not None for requested_at in requests))
+
+
+def _append_lines(session: Session, lease: Lease, lines: Sequence[LogLine]) -> None:
+    """Add lines to a job's log, and delete the oldest of too many; the lease is known to be held."""
+    own = JobLogLine.job_id == lease.job_id
+    last = session.scalar(select(func.max(JobLogLine.seq)).where(own)) or 0
+    session.add_all(
+        JobLogLine(job_id=lease.job_id, seq=seq, attempt=lease.attempt, **asdict(line))
+        for seq, line in enumerate(lines, last + 1)
+    )
+    session.flush()
+    oldest = last + len(lines) - MAX_LOG_LINES
+    if oldest > 0:
+        session.execute(
+            delete(JobLogLine)
+            .where(own, JobLogLine.seq <= oldest)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _stored_steps(events: Events) -> int:

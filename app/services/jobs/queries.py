@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.database.tables import Job, JobEvent, JobVersion
+from app.database.tables import Job, JobEvent, JobLogLine, JobVersion
 from app.errors import Conflict, NotFound
 from app.services.paging import Paging
 from app.states import LIVE, SWEEP, TERMINAL
@@ -30,6 +30,12 @@ def list_events(session: Session, job_id: str, after: int, limit: int) -> list[J
     """Return events numbered above `after`, oldest first: at most `limit`, and one more if there are more."""
     query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > after)
     return list(session.scalars(query.order_by(JobEvent.seq).limit(limit + 1)))
+
+
+def list_log_lines(session: Session, job_id: str, after: int, limit: int) -> list[JobLogLine]:
+    """Return lines numbered above `after`, oldest first: at most `limit`, and one more if there are more."""
+    query = select(JobLogLine).where(JobLogLine.job_id == job_id, JobLogLine.seq > after)
+    return list(session.scalars(query.order_by(JobLogLine.seq).limit(limit + 1)))
 
 
 def learning_curves(session: Session, job_id: str) -> list[Json]:
@@ -65,6 +71,7 @@ def delete_job(session: Session, job_id: str) -> None:
         raise Conflict(f"The job is {job.status}; cancel it first")
     ids = [job_id, *(_ended_runs(session, job_id) if job.kind == SWEEP else ())]
     session.execute(delete(JobEvent).where(JobEvent.job_id.in_(ids)))
+    session.execute(delete(JobLogLine).where(JobLogLine.job_id.in_(ids)))
     session.execute(delete(JobVersion).where(JobVersion.job_id.in_(ids)))
     session.execute(delete(Job).where(Job.id.in_(ids), Job.status.in_(TERMINAL)))
 

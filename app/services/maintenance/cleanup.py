@@ -17,7 +17,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from app.database.engine import Sessions, db_now
-from app.database.tables import Dataset, IdempotencyKey, Job, ModelVersion, Worker
+from app.database.tables import Dataset, IdempotencyKey, Job, ModelVersion, WebhookDelivery, Worker
 from app.identifiers import ALPHABET
 from app.infrastructure.storage import PROBES_ROOT, Storage
 from app.services import idempotency
@@ -29,6 +29,7 @@ from app.states import LIVE, Status
 
 GRACE_SECONDS = 3600.0
 WORK_GRACE_SECONDS = 60.0  # of working directories: the owner of a lost lease has ended its child by then
+DELIVERY_ROW_SECONDS = 7 * 86400.0  # after its end a delivery's row is deleted
 WORKER_ROW_SECONDS = 86400.0  # without a report for longer, a worker's row is deleted
 MAX_QUERY_IDS = 500  # parameters of one statement
 
@@ -259,11 +260,12 @@ def delete_paths(paths: Iterable[Path]) -> None:
 
 
 def delete_old_rows(session: Session) -> int:
-    """Delete expired idempotency keys and workers silent for a day; return how many rows."""
+    """Delete expired idempotency keys, workers silent for a day and old deliveries; return how many rows."""
     now = db_now()
     statements = [
         delete(IdempotencyKey).where(IdempotencyKey.created_at < now - idempotency.RETENTION_SECONDS),
         delete(Worker).where(Worker.last_seen < now - WORKER_ROW_SECONDS),
+        delete(WebhookDelivery).where(WebhookDelivery.finished_at < now - DELIVERY_ROW_SECONDS),
     ]
     results = [session.execute(statement) for statement in statements]
     return sum(result.rowcount for result in results if isinstance(result, CursorResult))

@@ -12,6 +12,7 @@ from app.database.engine import db_now
 from app.database.projects import own_project
 from app.database.tables import Alias, ModelVersion
 from app.errors import Invalid, NotFound, Problem, pointer
+from app.infrastructure.webhook_events import EventType, enqueue
 from app.schemas import AliasIn, GuardIn
 from app.services.models import guard as guards
 from app.services.models import versions
@@ -148,6 +149,8 @@ def move(session: Session, name: str, alias: str, target: AliasTarget, guard: Gu
         update(Alias).where(Alias.model == name, Alias.alias == alias).values(updated_at=db_now())
     )
     session.refresh(row)
+    moved = {"model": name, "alias": alias, "versions": row.versions, "shadow": row.shadow}
+    enqueue(session, row.project, EventType.ALIAS_MOVED, moved)
     return row
 
 

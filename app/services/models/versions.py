@@ -12,6 +12,7 @@ from app.database.tables import Alias, Job, JobVersion, Model, ModelVersion
 from app.errors import Conflict, ModelNotTrained, NotFound
 from app.identifiers import new_id
 from app.infrastructure.artifacts import ArtifactReference
+from app.infrastructure.webhook_events import EventType, enqueue
 from app.services.paging import Paging
 from app.states import LIVE, SWEEP
 from app.typedefs import Json
@@ -56,6 +57,8 @@ def publish(session: Session, job: Job, outcome: TrainingOutcome) -> int:
     if number == 1:
         session.add(Alias(project=job.project, model=job.model, alias=PRODUCTION, version=number))
     session.flush()
+    data = {"model": job.model, "version": number, "task": job.task, "job": job.id}
+    enqueue(session, job.project, EventType.VERSION_CREATED, {**data, "metrics": outcome.metrics})
     return number
 
 

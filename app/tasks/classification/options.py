@@ -189,6 +189,7 @@ class ClassificationParameters(msgspec.Struct, forbid_unknown_fields=True, froze
 
 
 EXAMPLE_INSTANCE: Json = {"text": "A lovely film."}
+EXAMPLE_PREDICTION: Json = {"label": "positive", "scores": {"positive": 0.96, "negative": 0.04}}
 
 
 def check_options(summary: Json, options: ClassificationOptions) -> list[Problem]:

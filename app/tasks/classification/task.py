@@ -19,6 +19,7 @@ from app.tasks.classification.linear_path import linear_tables
 from app.tasks.classification.ngram_tables import ngram_tables, pair_rows_for
 from app.tasks.classification.options import (
     EXAMPLE_INSTANCE,
+    EXAMPLE_PREDICTION,
     ClassificationInstance,
     ClassificationOptions,
     ClassificationParameters,
@@ -91,6 +92,7 @@ class Classification:
     prediction: ClassVar[type[object]] = label_metrics.LabelPrediction
     preview_row: ClassVar[type[object]] = ClassificationPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
+    example_prediction: ClassVar[Json] = EXAMPLE_PREDICTION
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "10,000 texts": ({"kind": TEXT, "examples": 10_000}, {}),
         "sensor readings": ({"kind": VALUES, "examples": 1_000}, {}),

@@ -85,6 +85,13 @@ EXAMPLE_INSTANCE: Json = {
     "freq": "D",
     "item_id": "shop 1",
 }
+EXAMPLE_PREDICTION: Json = {
+    "item_id": "shop 1",
+    "mean": [17.4, 15.9],
+    "median": [17.0, 15.5],
+    "quantiles": {"0.1": [13.2, 11.8], "0.5": [17.0, 15.5], "0.9": [21.9, 20.6]},
+    "timestamps": ["2026-01-08", "2026-01-09"],
+}
 
 
 def check_options(summary: Json, options: ForecastingOptions) -> list[Problem]:

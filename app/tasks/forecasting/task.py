@@ -32,6 +32,7 @@ from app.tasks.forecasting.instances import ForecastingInstanceView, check_datas
 from app.tasks.forecasting.metrics import ForecastScores, naive_scales, naive_spread, seasonal_naive
 from app.tasks.forecasting.options import (
     EXAMPLE_INSTANCE,
+    EXAMPLE_PREDICTION,
     ForecastingOptions,
     ForecastPrediction,
     check_options,
@@ -98,6 +99,7 @@ class Forecasting:
     prediction: ClassVar[type[object]] = ForecastPrediction
     preview_row: ClassVar[type[object]] = ForecastingPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
+    example_prediction: ClassVar[Json] = EXAMPLE_PREDICTION
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"series": ({}, {"horizon": 24})}
     slow_to_encode: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = frozenset(

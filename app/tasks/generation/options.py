@@ -100,6 +100,11 @@ class GenerationPrediction(Prediction):
 
 
 EXAMPLE_INSTANCE: Json = {"prompt": "Once upon a time"}
+EXAMPLE_PREDICTION: Json = {
+    "text": " there was a king who had three sons.",
+    "finish_reason": "length",
+    "tokens": 9,
+}
 
 
 def check_options(summary: Json, options: GenerationOptions) -> list[Problem]:

@@ -53,6 +53,7 @@ from app.tasks.generation.metrics import metrics_per_character, metrics_per_toke
 from app.tasks.generation.options import (
     DEFAULT_BPTT_STEPS,
     EXAMPLE_INSTANCE,
+    EXAMPLE_PREDICTION,
     GenerationOptions,
     GenerationPrediction,
     check_options,
@@ -110,6 +111,7 @@ class Generation:
     prediction: ClassVar[type[object]] = GenerationPrediction
     preview_row: ClassVar[type[object]] = GenerationPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
+    example_prediction: ClassVar[Json] = EXAMPLE_PREDICTION
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         f"a million characters, read by {unit}": ({"train_characters": 1_000_000}, {"tokens": unit.value})
         for unit in TokenUnit

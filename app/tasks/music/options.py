@@ -93,6 +93,19 @@ class MusicPrediction(Prediction):
 
 
 EXAMPLE_INSTANCE: Json = {}
+EXAMPLE_PREDICTION: Json = {
+    "midi_base64": "TVRoZAAAAAYAAAABAeBNVHJrAAAABAD/LwA=",
+    "notes": [{"pitch": 67, "start": 0.0, "end": 0.5, "velocity": 80}],
+    "finish_reason": "length",
+    "statistics": {
+        "notes": 1,
+        "valid_events": 1.0,
+        "key": "G major",
+        "notes_in_key": 1.0,
+        "lowest_pitch": 67,
+        "highest_pitch": 67,
+    },
+}
 
 
 def check_options(summary: Json, options: MusicOptions) -> list[Problem]:

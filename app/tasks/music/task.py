@@ -50,6 +50,7 @@ from app.tasks.music.midi_file import write_notes
 from app.tasks.music.options import (
     BPTT_EVENTS,
     EXAMPLE_INSTANCE,
+    EXAMPLE_PREDICTION,
     NETWORK_DEFAULTS,
     MusicOptions,
     MusicPrediction,
@@ -96,6 +97,7 @@ class Music:
     prediction: ClassVar[type[object]] = MusicPrediction
     preview_row: ClassVar[type[object]] = MusicPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
+    example_prediction: ClassVar[Json] = EXAMPLE_PREDICTION
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "300 chorales": ({"train_events": 60_000}, {}),
         "100 pieces for the piano": ({"train_events": 300_000}, {}),

@@ -130,6 +130,15 @@ class SpeechPrediction(Prediction):
 
 
 EXAMPLE_INSTANCE: Json = {"audio_base64": "UklGRiQAAABXQVZFZm10IBAAAAABAAEAgD4AAAB9AAACABAAZGF0YQAAAAA="}
+EXAMPLE_PREDICTION: Json = {
+    "text": "seven four",
+    "duration_seconds": 1.3,
+    "confidence": 0.94,
+    "words": [
+        {"word": "seven", "start": 0.12, "end": 0.55, "confidence": 0.97},
+        {"word": "four", "start": 0.71, "end": 1.08, "confidence": 0.91},
+    ],
+}
 
 
 def check_options(summary: Json, options: SpeechOptions) -> list[Problem]:

@@ -54,6 +54,7 @@ from app.tasks.speech.labels import load_labels, steps_needed
 from app.tasks.speech.metrics import choose_search, error_rates
 from app.tasks.speech.options import (
     EXAMPLE_INSTANCE,
+    EXAMPLE_PREDICTION,
     KERNEL_STRIDES,
     SpeechInstance,
     SpeechOptions,
@@ -92,6 +93,7 @@ class Speech:
     prediction: ClassVar[type[object]] = SpeechPrediction
     preview_row: ClassVar[type[object]] = SpeechPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
+    example_prediction: ClassVar[Json] = EXAMPLE_PREDICTION
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "an hour of sentences": ({"train_seconds": 3_600.0, "lengths": {"median": 4.0}}, {}),
         "ten minutes of words": ({"train_seconds": 600.0, "lengths": {"median": 0.5}}, {}),

@@ -105,6 +105,14 @@ class TaggingPrediction(Prediction):
 
 
 EXAMPLE_INSTANCE: Json = {"text": "Ada Lovelace was born in London."}
+EXAMPLE_PREDICTION: Json = {
+    "tokens": ["Ada", "Lovelace", "was", "born", "in", "London", "."],
+    "tags": ["B-PER", "I-PER", "O", "O", "O", "B-LOC", "O"],
+    "entities": [
+        {"type": "PER", "text": "Ada Lovelace", "start": 0, "end": 12},
+        {"type": "LOC", "text": "London", "start": 25, "end": 31},
+    ],
+}
 
 
 def vocabulary_settings(options: TaggingOptions, counts: npt.NDArray[Any]) -> Json:

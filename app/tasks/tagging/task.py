@@ -34,6 +34,7 @@ from app.tasks.tagging.inference import (
 from app.tasks.tagging.metrics import evaluate_tags
 from app.tasks.tagging.options import (
     EXAMPLE_INSTANCE,
+    EXAMPLE_PREDICTION,
     TaggingOptions,
     TaggingPrediction,
     check_options,
@@ -85,6 +86,7 @@ class Tagging:
     prediction: ClassVar[type[object]] = TaggingPrediction
     preview_row: ClassVar[type[object]] = TaggingPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
+    example_prediction: ClassVar[Json] = EXAMPLE_PREDICTION
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "entities in 50,000 words": ({"scheme": "bio", "train_tokens": 50_000}, {}),
         "parts of speech of a million words": ({"scheme": PLAIN, "train_tokens": 1_000_000}, {}),

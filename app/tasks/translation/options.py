@@ -134,6 +134,7 @@ class TranslationPrediction(Prediction):
 
 
 EXAMPLE_INSTANCE: Json = {"text": "Good morning!"}
+EXAMPLE_PREDICTION: Json = {"text": "¡Buenos días!", "score": -0.41}
 
 
 def check_options(summary: Json, options: TranslationOptions) -> list[Problem]:

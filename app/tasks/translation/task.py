@@ -49,6 +49,7 @@ from app.tasks.translation.instances import TranslationInstances
 from app.tasks.translation.metrics import score_translations
 from app.tasks.translation.options import (
     EXAMPLE_INSTANCE,
+    EXAMPLE_PREDICTION,
     MAX_REQUEST_RATIO,
     NETWORK_DEFAULTS,
     TRAINING_DEFAULTS,
@@ -98,6 +99,7 @@ class Translation:
     prediction: ClassVar[type[object]] = TranslationPrediction
     preview_row: ClassVar[type[object]] = TranslationPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
+    example_prediction: ClassVar[Json] = EXAMPLE_PREDICTION
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {"pairs of texts": ({}, {})}
     slow_to_encode: ClassVar[bool] = False
     loss_changing: ClassVar[frozenset[str]] = TOKENIZER_SETTINGS | {"options.max_length"}

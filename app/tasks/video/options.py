@@ -111,6 +111,7 @@ class VideoParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 EXAMPLE_INSTANCE: Json = {"video_base64": "AAAAHGZ0eXBpc29tAAACAGlzb21pc28ybXA0MQ=="}
+EXAMPLE_PREDICTION: Json = {"label": "waving", "scores": {"waving": 0.88, "clapping": 0.12}}
 
 
 def check_options(summary: Json, options: VideoOptions) -> list[Problem]:

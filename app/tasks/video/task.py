@@ -30,6 +30,7 @@ from app.tasks.video.evaluation import EVALUATION
 from app.tasks.video.inference import FIELD, VideoInstances, encode_instance
 from app.tasks.video.options import (
     EXAMPLE_INSTANCE,
+    EXAMPLE_PREDICTION,
     VideoInstance,
     VideoOptions,
     VideoParameters,
@@ -66,6 +67,7 @@ class VideoClassification:
     prediction: ClassVar[type[object]] = label_metrics.LabelPrediction
     preview_row: ClassVar[type[object]] = VideoPreviewRow
     example_instance: ClassVar[Json] = EXAMPLE_INSTANCE
+    example_prediction: ClassVar[Json] = EXAMPLE_PREDICTION
     example_datasets: ClassVar[dict[str, tuple[Json, Json]]] = {
         "200 clips": ({"examples": 200}, {}),
         "1,000 clips": ({"examples": 1_000}, {}),

@@ -44,6 +44,14 @@ def main() -> None:
 
 
 def behave(request: dict[str, Any], behaviour: str, stop: threading.Event) -> None:  # noqa: C901, PLR0912
+    if behaviour == "talks":
+        line = {"at": "2026-01-31T09:30:00.500Z", "level": "warning", "logger": "x", "message": "gap in s1"}
+        sys.stderr.write(json.dumps(line) + "\n")
+        sys.stderr.write(f"{Path(__file__)}: plain words\n")
+    if behaviour == "chatters":
+        sys.stderr.writelines(f"line {number}\n" for number in range(5_000))
+    if behaviour in {"talks", "chatters"}:
+        raise SystemExit(1)
     if behaviour == "slow":
         stop.wait(1.5)
     if behaviour in {"done", "slow"}:

@@ -30,8 +30,8 @@ class ScriptedChild:
     polls: ClassVar[Iterator[tuple[float, Json]]]
     now: ClassVar[float]
 
-    def __init__(self, _: object, request: Json) -> None:
-        del request
+    def __init__(self, _: object, request: Json, on_line: object) -> None:
+        del request, on_line
         self.pid = os.getpid()
 
     @classmethod
@@ -62,7 +62,7 @@ def run(
         ScriptedChild.polls, ScriptedChild.now = iter(polls), 0.0
         monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=ScriptedChild.monotonic))
         monkeypatch.setattr(supervisor, "ChildProcess", ScriptedChild)
-        monkeypatch.setattr(supervisor, "SpawnedProcess", lambda command: command)
+        monkeypatch.setattr(supervisor, "SpawnedProcess", lambda command, **_: command)
         timeouts = Timeouts(stall=STALL_SECONDS)
         Supervisor(
             sessions, storage, tmp_path / "work", "worker_1", timeouts, ["cpu"], lambda: False, ["child"]

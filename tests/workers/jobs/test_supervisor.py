@@ -24,7 +24,7 @@ from app.states import Status
 from tests.app.services.jobs.test_leases import submit
 from tests.support.fixtures.processes import processes_below
 from tests.support.fixtures.servers import until
-from workers.jobs import kinds, supervisor
+from workers.jobs import heartbeat, kinds, supervisor
 from workers.jobs.supervisor import Supervisor, Timeouts
 
 PRETENDER = Path(__file__).parent / "pretender.py"
@@ -450,3 +450,30 @@ def test_a_worker_that_stops_while_the_database_is_away_cancels_nothing(
     ended(thread)
     assert failed
     assert job(sessions, job_id).status == Status.RUNNING
+
+
+def log_of(sessions: Sessions, job_id: str) -> list[tuple[int, str, str]]:
+    with sessions() as session:
+        lines = queries.list_log_lines(session, job_id, 0, leases.MAX_LOG_LINES)
+        return [(line.attempt, line.level, line.message) for line in lines]
+
+
+def test_what_the_child_writes_is_in_the_job_s_log_of_every_attempt(
+    supervise: Callable[..., Supervisor], sessions: Sessions, job_id: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        supervise("talks").run()
+    lines = [("warning", "gap in s1"), ("info", "…/pretender.py: plain words")]
+    assert log_of(sessions, job_id) == [(attempt, *line) for attempt in (1, 2) for line in lines]
+    assert str(PRETENDER) in capfd.readouterr().err  # the worker's own log has all of it
+
+
+def test_a_child_that_chatters_fills_neither_the_job_s_log_nor_its_own_pipe(
+    supervise: Callable[..., Supervisor], sessions: Sessions, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "RENEW_SECONDS", 3600.0)  # all of it waits for one heartbeat
+    supervise("chatters").run()
+    messages = [message for _, _, message in log_of(sessions, job_id)]
+    assert messages[:2] == ["line 0", "line 1"]
+    assert len(messages) == heartbeat.MAX_PENDING_LINES + 1
+    assert messages[-1] == "4500 further lines came too fast and are left out"

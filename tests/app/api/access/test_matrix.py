@@ -29,6 +29,7 @@ GUARDED = sorted(name for name, (_, path, _) in OPERATIONS.items() if path not i
 WITH_OBJECT = sorted(name for name in GUARDED if "{" in OPERATIONS[name][1])
 FORECAST = {"instances": [{"values": [1.0, 2.0, 3.0]}]}
 NIXTLA = {"series": {"y": [1.0, 2.0, 3.0], "sizes": [3]}, "h": 1, "freq": "MS"}
+WEBHOOK = {"url": "https://hooks.example.com/secret-path", "events": ["job.failed"]}
 TENSORS = {"inputs": [{"name": "values", "shape": [1, 3], "datatype": "FP32", "data": [1.0, 2.0, 3.0]}]}
 
 
@@ -62,6 +63,7 @@ class Owner:
             "version": "1",
             "alias": "production",
             "key_id": client.http.get("/v1/me").json()["id"],
+            "webhook_id": client.http.post("/v1/webhooks", json=WEBHOOK).json()["id"],
         }
 
     def secrets(self) -> set[str]:
@@ -70,7 +72,7 @@ class Owner:
 
     def snapshot(self) -> Json:
         """All that the project has."""
-        paths = ["/v1/datasets", "/v1/jobs", "/v1/sweeps", "/v1/models", "/v1/keys"]
+        paths = ["/v1/datasets", "/v1/jobs", "/v1/sweeps", "/v1/models", "/v1/keys", "/v1/webhooks"]
         paths += ["/v1/models/secret-model/versions", "/v1/models/secret-model/aliases"]
         return {path: self.client.http.get(path).json()["data"] for path in paths}
 
@@ -87,7 +89,8 @@ def guarded(
     """A service that needs keys."""
     directory = tmp_path_factory.mktemp("guarded")
     (directory / "test.db").write_bytes(sqlite_template.read_bytes())
-    with service(directory, f"sqlite:///{directory / 'test.db'}", redis_server.url, auth="keys") as made:
+    settings = {"auth": "keys", "webhook_hosts": "hooks.example.com"}
+    with service(directory, f"sqlite:///{directory / 'test.db'}", redis_server.url, **settings) as made:
         yield made
 
 
@@ -133,7 +136,8 @@ def test_every_operation_has_a_cell() -> None:
     parameters = {
         part for name in WITH_OBJECT for part in OPERATIONS[name][1].split("/") if part.startswith("{")
     }
-    known = {"dataset_id", "job_id", "sweep_id", "name", "model", "number", "version", "alias", "key_id"}
+    known = {"dataset_id", "job_id", "sweep_id", "key_id", "webhook_id"}
+    known |= {"name", "model", "number", "version", "alias"}
     assert {part.strip("{}") for part in parameters} == known
 
 
@@ -175,7 +179,7 @@ def test_nothing_answers_without_a_key(guarded: Service, key: str) -> None:
             assert "error" in answer.json()
         else:
             assert answer.json()["type"] == "/problems/unauthenticated"
-    for path in ("/docs", "/openapi.json", "/nowhere", "/v1/models/x/listen"):
+    for path in ("/docs/none.js", "/openapi.json", "/nowhere", "/v1/models/x/listen"):
         assert guarded.http.get(path, headers=headers).status_code == 401
     for path in PUBLIC_PATHS:
         assert guarded.http.get(path, headers=headers).status_code in {200, 503}
@@ -184,7 +188,8 @@ def test_nothing_answers_without_a_key(guarded: Service, key: str) -> None:
 @pytest.mark.parametrize("name", GUARDED)
 def test_a_key_needs_the_scope_of_the_route(limited: dict[Scope, Service], name: str) -> None:
     required = OPERATIONS[name][2]["security"][0]["key"]
-    names = dict.fromkeys(("dataset_id", "job_id", "sweep_id", "name", "model", "key_id"), "none")
+    ids = ("dataset_id", "job_id", "sweep_id", "name", "model", "key_id", "webhook_id")
+    names = dict.fromkeys(ids, "none")
     names |= {"number": "9", "version": "9", "alias": "none"}
     for scope, client in limited.items():
         answer = call(client.http, name, names)

@@ -43,7 +43,7 @@ def validate(value: Any, schema: Json) -> None:
 
 def test_operations_have_names_that_read_well() -> None:
     verbs = "get|list|create|submit|delete|download|cancel|pause|resume|move|predict|infer|index|load|unload"
-    verbs += "|listen|rotate|explain"
+    verbs += "|listen|rotate|explain|test"
     for name, operation in OPERATIONS.items():
         assert re.fullmatch(rf"({verbs})(_[a-z]+)*", name), name
         assert operation["summary"] == name.replace("_", " ").capitalize()
@@ -109,6 +109,25 @@ def test_there_is_an_example_for_each_task(name: str) -> None:
                 msgspec.convert(instance, TASKS[task].instance)
         else:
             check_options(TASKS[task], example["value"]["options"])
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("create_dataset", "201"), ("submit_job", "202"), ("predict", "200")]
+)
+def test_there_is_an_example_of_an_answer_for_each_task(name: str, status: str) -> None:
+    content = OPERATIONS[name]["responses"][status]["content"]["application/json"]
+    assert content["examples"].keys() == TASKS.keys()
+    for task, example in content["examples"].items():
+        validate(example["value"], content["schema"])
+        if name == "predict":
+            validate(example["value"], COMPONENTS[f"{task.capitalize()}PredictOut"])
+            for prediction in example["value"]["predictions"]:
+                msgspec.convert(prediction, TASKS[task].prediction)
+                kinds = msgspec.json.schema(TASKS[task].prediction)["$defs"].values()
+                (fields,) = (kind["properties"] for kind in kinds if "warnings" in kind["properties"])
+                assert prediction.keys() <= fields.keys(), task
+        else:
+            assert example["value"]["task"] == task
 
 
 def test_no_default_is_refused() -> None:

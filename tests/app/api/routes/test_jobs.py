@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.infrastructure.logs import LogLine
 from app.services.jobs import checkpoints, leases, queries
 from app.services.jobs.leases import Lease
 from app.states import Status
@@ -476,3 +477,70 @@ def test_the_detail_has_the_place_of_what_does_not_fit(untouched: Service) -> No
     assert detail == "The options do not fit the task: /options/horizon: Field required"
     detail = problem(untouched.submit(options={"horizon": 500}), 422)["detail"]
     assert detail.startswith("This job cannot be trained: /options/horizon: ")
+
+
+def write_log(running: Service, lease: Lease, *messages: str) -> None:
+    with running.state.sessions.begin() as session:
+        lines = [LogLine(1_769_851_800.0 + index, "info", message) for index, message in enumerate(messages)]
+        leases.renew(session, lease, 60, None, None, [], lines)
+
+
+def test_a_log_is_a_page_of_json_or_text(running: Service) -> None:
+    job = running.job()
+    assert running.http.get(f"/v1/jobs/{job}/logs").json()["data"] == []
+    lease = running.claim(job)
+    write_log(running, lease, "first", "second")
+    write_log(running, lease, "third")
+    page = running.http.get(f"/v1/jobs/{job}/logs", params={"limit": 2}).json()
+    assert page["data"][0] == {
+        "seq": 1, "attempt": 1, "at": "2026-01-31T09:30:00.000Z", "level": "info", "message": "first",
+    }  # fmt: skip
+    assert (page["has_more"], page["next_cursor"]) == (True, "2")
+    rest = running.http.get(f"/v1/jobs/{job}/logs", params={"after": page["next_cursor"]}).json()
+    assert [line["message"] for line in rest["data"]] == ["third"]
+    text = running.http.get(f"/v1/jobs/{job}/logs", headers={"Accept": "text/plain"})
+    assert text.headers["content-type"] == "text/plain; charset=utf-8"
+    assert text.text.splitlines()[1] == "2026-01-31T09:30:01.000Z INFO     second"
+    problem(running.http.get("/v1/jobs/job_none/logs"), 404)
+
+
+def test_a_log_keeps_its_newest_lines_and_goes_with_its_job(
+    running: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(leases, "MAX_LOG_LINES", 3)
+    job = running.job()
+    lease = running.claim(job)
+    for number in range(5):
+        write_log(running, lease, f"line {number}")
+    kept = running.http.get(f"/v1/jobs/{job}/logs").json()["data"]
+    assert [(line["seq"], line["message"]) for line in kept] == [(3, "line 2"), (4, "line 3"), (5, "line 4")]
+    running.finish(lease, tmp_path / "artifact")
+    assert running.http.delete(f"/v1/jobs/{job}").status_code == 204
+    with running.state.readers() as session:
+        assert queries.list_log_lines(session, job, 0, 10) == []
+
+
+def test_a_worker_without_the_lease_writes_no_log(on_sqlite: Service) -> None:
+    job = on_sqlite.job()
+    first = on_sqlite.claim(job)
+    with on_sqlite.state.sessions.begin() as session:
+        leases.release(session, first, crashed=True)
+    on_sqlite.claim(job)
+    write_log(on_sqlite, first, "too late")
+    assert on_sqlite.http.get(f"/v1/jobs/{job}/logs").json()["data"] == []
+
+
+def test_a_stream_of_the_log_follows_the_job_and_ends_with_it(running: Service, tmp_path: Path) -> None:
+    job = running.job()
+    accept = {"Accept": "text/event-stream"}
+    with ThreadPoolExecutor() as pool:
+        stream = pool.submit(running.http.get, f"/v1/jobs/{job}/logs", headers=accept)
+        until(lambda: bool(running.state.follower.watched), what="the stream's wait")
+        lease = running.claim(job)
+        write_log(running, lease, "first", "second")
+        running.finish(lease, tmp_path / "artifact")
+        answer = stream.result(timeout=120)
+    assert read_stream(answer.text) == [1, 2]
+    assert 'event: line\ndata: {"seq":2' in answer.text
+    resumed = running.http.get(f"/v1/jobs/{job}/logs", headers=accept | {"Last-Event-ID": "1"})
+    assert read_stream(resumed.text) == [2]

@@ -1,0 +1,1 @@
+"""Versions that leave an installation, and come into another one."""
