@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,12 +19,29 @@ from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN
 SECRETS_DIR = Path("/run/secrets")
 KEYS, OFF = "keys", "off"  # values of `auth`
 REDIS_SOCKET = "valkey.sock"
+CPU_MAX = Path(
+    "/sys/fs/cgroup/cpu.max"
+)  # of a container, version 2 of control groups: a quota and its period
+CFS_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")  # and version 1
+CFS_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 MAX_SOCKET_PATH_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
 
 
 def usable_cores() -> int:
-    """The number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Return how many CPU cores this process may use: of a container's limit the whole ones, at least one."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    quota, period = _quota_and_period()
+    return min(cores, max(1, quota // period)) if quota > 0 and period > 0 else cores
+
+
+def _quota_and_period() -> tuple[int, int]:
+    """Microseconds of processor time in a period, and of the period; not above 0 where nothing is limited."""
+    with suppress(OSError, ValueError):  # no such file, or "max"
+        quota, period = map(int, CPU_MAX.read_text().split())
+        return quota, period
+    with suppress(OSError, ValueError):
+        return int(CFS_QUOTA.read_text()), int(CFS_PERIOD.read_text())
+    return 0, 0
 
 
 class Settings(BaseSettings):
