@@ -1,5 +1,6 @@
 """The service itself: health, readiness, metrics, tasks, workers."""
 
+from contextlib import suppress
 from functools import cache
 
 import msgspec
@@ -12,13 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.access.declared import requires
 from app.api.deps import AppState, PagingDep, ReadSession, StateDep, page_response
-from app.api.metrics_text import joint_text, own_text
+from app.api.metrics_text import joint_text, own_text, queue_text
 from app.api.response_schemas import HealthOut, ReadinessOut, TasksOut, documented
 from app.errors import DeadlinePassed, QueueFull
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
 from app.services.access.callers import Scope
 from app.services.jobs import workers
+from app.services.jobs.queries import QueueState, read_queue
 from app.services.jobs.workers import LiveWorker
 from app.services.models import versions
 from app.tasks import TASKS
@@ -75,13 +77,23 @@ def _roles(shared: AppState) -> set[str]:
 @router.get("/metrics", response_class=PlainTextResponse, operation_id="get_service_metrics")
 @requires(Scope.READ)
 async def metrics(shared: StateDep) -> Response:
-    """Prometheus text; of several processes (`--processes`) each sample is labelled with its own."""
+    """Prometheus text; of several processes (`--processes`) each sample is labelled with its own.
+
+    Jobs and workers are in the database: while it does not answer, their series are left out.
+    """
     await shared.lane.predictors()
     if shared.siblings is None:
         text = own_text(shared.predictions.metrics)
     else:
         text = joint_text(await shared.siblings.texts(shared.project))
+    with suppress(SQLAlchemyError, DeadlinePassed, QueueFull):
+        text += queue_text(await READINESS.run_within(CHECK_SECONDS, _queue, shared))
     return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _queue(shared: AppState) -> QueueState:
+    with shared.readers() as session:
+        return read_queue(session)
 
 
 @router.get("/v1/tasks", responses=documented(TasksOut), operation_id="list_tasks")

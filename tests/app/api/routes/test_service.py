@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from app.database.tables import Worker
 from app.hyperparameters.options import NETWORK, TRAINING
@@ -151,6 +152,27 @@ def test_requests_are_counted_by_route_not_by_id(on_sqlite: Service) -> None:
     text = on_sqlite.http.get("/metrics").text
     assert 'route="/v1/jobs/{job_id}",status="404"' in text
     assert "job_one" not in text
+
+
+def test_the_queue_and_the_workers_are_in_numbers(on_sqlite: Service) -> None:
+    on_sqlite.job()
+    text = on_sqlite.http.get("/metrics").text
+    assert 'recurra_jobs{status="queued"} 1.0' in text
+    assert 'recurra_jobs{status="running"} 0.0' in text
+    assert 'recurra_workers{role="train"} 0.0' in text
+    assert "recurra_oldest_queued_job_seconds " in text
+
+
+def test_metrics_do_without_a_database_that_does_not_answer(
+    on_sqlite: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise OperationalError("select", {}, Exception("away"))
+
+    monkeypatch.setattr("app.api.routes.service.read_queue", fail)
+    text = on_sqlite.http.get("/metrics").raise_for_status().text
+    assert "recurra_http_requests_total" in text
+    assert "recurra_jobs" not in text
 
 
 def test_a_safe_request_id_is_kept_and_another_replaced(untouched: Service) -> None:
