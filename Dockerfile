@@ -7,9 +7,10 @@ ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 FROM ${PYTHON_IMAGE} AS requirements
 WORKDIR /requirements
 COPY deploy/image/requirements.py pyproject.toml ./
-RUN python requirements.py --build pyproject.toml > build.txt \
-    && python requirements.py pyproject.toml > api.txt \
-    && python requirements.py --extra worker pyproject.toml > worker.txt
+COPY client/pyproject.toml client/
+RUN python requirements.py --build pyproject.toml client/pyproject.toml > build.txt \
+    && python requirements.py pyproject.toml client/pyproject.toml > api.txt \
+    && python requirements.py --extra worker pyproject.toml client/pyproject.toml > worker.txt
 
 FROM ${PYTHON_IMAGE} AS packages
 ARG PIP_INDEX_URL
@@ -31,10 +32,11 @@ COPY --from=requirements /requirements/build.txt ./
 RUN /opt/build/bin/pip install --constraint requirements.lock --requirement build.txt
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
+COPY client client
 COPY app app
 COPY workers workers
 COPY migrations migrations
-RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wheels . \
+RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wheels ./client . \
     && /opt/build/bin/pip --python /opt/recurra/bin/python install --no-deps --no-index --prefix /project /wheels/*.whl
 
 FROM ${PYTHON_IMAGE} AS base

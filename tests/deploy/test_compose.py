@@ -279,7 +279,7 @@ def test_the_images_have_what_the_parts_name() -> None:
     ]
     assert ignored[0] == "*"
     taken = {line.removeprefix("!") for line in ignored if line.startswith("!")}
-    assert [name for name in copied if name not in taken and str(Path(name).parent) not in taken] == []
+    assert [name for name in copied if not {name, *map(str, Path(name).parents)} & taken] == []
 
 
 def stage(name: str) -> str:
@@ -296,7 +296,7 @@ def test_no_torch_is_beside_the_api() -> None:
 def test_packages_are_installed_from_the_lock_file_and_before_the_sources() -> None:
     for name in ("packages", "packages-worker"):
         assert not re.search(
-            r"^COPY .*\b(app|workers|migrations|pyproject\.toml)\b", stage(name), re.MULTILINE
+            r"^COPY .*\b(app|client|workers|migrations|pyproject\.toml)\b", stage(name), re.MULTILINE
         )
     for line in re.findall(r"^RUN .*pip .*install (?!--no-deps).*$", DOCKERFILE, re.MULTILINE):
         assert "--constraint requirements.lock" in line

@@ -40,9 +40,11 @@ def test_the_requirements_of_several_projects_are_those_of_others() -> None:
 
 
 def test_the_requirements_of_the_worker_are_those_of_the_api_and_torch() -> None:
-    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    api, worker = requirements([document]), requirements([document], "worker")
+    files = [ROOT / "pyproject.toml", ROOT / "client" / "pyproject.toml"]
+    documents = [tomllib.loads(path.read_text()) for path in files]
+    api, worker = requirements(documents), requirements(documents, "worker")
     assert set(api) < set(worker)
+    assert [line for line in worker if line.startswith("recurra")] == []
     assert [line for line in worker if line.startswith("torch")]
     assert [line for line in api if line.startswith("torch")] == []
 

@@ -47,7 +47,7 @@ def check_worker_packages() -> None:
     if missing:
         raise PackagesMissing(
             f"Workers need packages that are not installed: {', '.join(missing)}. "
-            f"Install them with: {sys.executable} -m pip install 'recurra[worker]'"
+            f"Install them with: {sys.executable} -m pip install 'recurra-server[worker]'"
         )
 
 
