@@ -81,7 +81,8 @@ def test_the_api_is_healthy_while_it_answers(on_sqlite: Service, tmp_path: Path)
     port = str(on_sqlite.http.base_url.port)
     assert healthy("api", port, data_dir=tmp_path) == 0
     assert healthy("api", "1", data_dir=tmp_path) == 1
-    assert healthy("page", data_dir=tmp_path) == 2
+    assert healthy("page", port, data_dir=tmp_path) == 0
+    assert healthy("other", data_dir=tmp_path) == 2
 
 
 def test_every_part_is_watched_by_it() -> None:
