@@ -1,6 +1,8 @@
 /* What only a browser can do: send files, record, play, and draw in the colors of the page. */
 "use strict";
 
+document.documentElement.lang = "en";
+
 window.recurra = (() => {
   const MAX_NAME_CHARS = 255;
 
