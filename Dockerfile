@@ -9,14 +9,15 @@ RUN python -m venv /opt/recurra
 ENV PATH=/opt/recurra/bin:$PATH
 WORKDIR /src
 COPY pyproject.toml requirements.lock README.md ./
+COPY client client
 COPY app app
 COPY workers workers
 COPY migrations migrations
-RUN pip install --constraint requirements.lock .
+RUN pip install --constraint requirements.lock ./client .
 
 FROM build AS build-worker
 ARG PIP_EXTRA_INDEX_URL
-RUN pip install --constraint requirements.lock '.[worker]'
+RUN pip install --constraint requirements.lock ./client '.[worker]'
 
 FROM python:${PYTHON} AS base
 ENV PATH=/opt/recurra/bin:$PATH \

@@ -25,12 +25,12 @@ $(BIN)/python:
 	"$$python" -m venv $(VENV)
 
 # What runs the product, without linters and test clients.
-$(PRODUCT): pyproject.toml $(LOCK) | $(BIN)/python
-	$(PIP) --editable '.[worker]'
+$(PRODUCT): pyproject.toml client/pyproject.toml $(LOCK) | $(BIN)/python
+	$(PIP) --editable ./client --editable '.[worker]'
 	@touch $@
 
-$(STAMP): pyproject.toml $(LOCK) | $(BIN)/python
-	$(PIP) --editable '.[dev]'
+$(STAMP): pyproject.toml client/pyproject.toml $(LOCK) | $(BIN)/python
+	$(PIP) --editable ./client --editable '.[dev]'
 	@touch $@ $(PRODUCT)
 
 demo: $(PRODUCT) ## train a GRU and an LSTM on real weather, check their forecasts (2 minutes)
@@ -43,7 +43,7 @@ up: $(PRODUCT) ## the whole service on http://127.0.0.1:8000, data in .recurra/
 	$(BIN)/recurra up
 
 # Folders without fast tests are not even collected.
-FAST := tests/app tests/architecture --ignore tests/app/api/routes --ignore tests/app/cli/stack
+FAST := tests/app tests/client tests/architecture --ignore tests/app/api/routes --ignore tests/app/cli/stack
 
 test-fast: install ## tests that need no server: under a minute
 	$(BIN)/pytest -m 'not slow and not faults and not server' -n 2 --dist worksteal $(or $(TESTS),$(FAST))
@@ -149,5 +149,5 @@ secrets/recurra_database_url: secrets/postgres_password
 	@printf 'postgresql://recurra:%s@postgres:5432/recurra' "$$(cat $<)" > $@.part && chmod 444 $@.part && mv -f $@.part $@
 
 clean: ## remove environments, caches and build outputs
-	rm -rf $(VENV) $(PEERS) $(NEURALFORECAST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(NEURALFORECAST) build dist *.egg-info client/build client/dist client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

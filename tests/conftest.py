@@ -33,6 +33,7 @@ TESTS = Path(__file__).parent
 # a large library, or a place where tests start processes, learn, or read a lot.
 SERVER_FIXTURES = {
     "database_url", "fragile", "postgresql", "redis_server", "redis_url", "s3", "seqeval", "sqlite_template",
+    "stack",
 }  # fmt: skip
 SERVER_PLACES = [
     "app/api/test_raw.py", "app/cli/stack", "app/cli/test_live.py",
@@ -43,7 +44,8 @@ SERVER_PLACES = [
 
 # Run first, so that neither of two test processes waits for the other at the end.
 LONG_PLACES = [
-    "app/cli", "docs", "e2e", "faults", "workers/batch", "workers/test_main.py", "workers/training",
+    "app/cli", "client/test_service.py", "docs", "e2e", "faults",
+    "workers/batch", "workers/test_main.py", "workers/training",
 ]  # fmt: skip
 
 

@@ -105,7 +105,7 @@ app = typer.Typer(
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer passes it so
     if value:
-        typer.echo(f"recurra {version('recurra')}")
+        typer.echo(f"recurra {version('recurra-server')}")
         raise typer.Exit
 
 

@@ -2,6 +2,7 @@
 
 from app.cli.console import notes, print_table
 from app.typedefs import Json
+from recurra.objects.evaluation import describe_figure
 
 
 def print_evaluation(job: Json) -> None:
@@ -27,11 +28,3 @@ def print_evaluation(job: Json) -> None:
     )
     if metrics["failed"]:
         notes().print(f"{metrics['failed']:,} examples could not be predicted and do not count")
-
-
-def describe_figure(figure: Json | None) -> str:
-    """A figure with its 95 % interval: `11.2 (10.9 to 11.6)`."""
-    if figure is None or figure["value"] is None:
-        return ""
-    value = f"{figure['value']:.4g}"
-    return value if figure["low"] is None else f"{value} ({figure['low']:.4g} to {figure['high']:.4g})"

@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from app.cli.client import Client, ClientError, RequestRefused, ServerNotFound
 from app.cli.table import format_table
 from app.typedefs import Json
+from recurra import Client, RecurraError, RequestRefused, ServerNotFound
 
 Url = Annotated[str, typer.Option("--url", envvar="RECURRA_URL", help="The server.")]
 ApiKey = Annotated[
@@ -47,25 +47,21 @@ def connect(url: str, api_key: str | None, *, as_json: bool = False) -> Iterator
     with Client(url, api_key=api_key) as client:
         try:
             yield client
-        except ClientError as error:
+        except RecurraError as error:
             print_error(error, as_json=as_json)
             raise typer.Exit(1) from error
 
 
-def print_error(error: ClientError, *, as_json: bool = False) -> None:
+def print_error(error: RecurraError, *, as_json: bool = False) -> None:
     """Print what went wrong, each problem on a line; as JSON, the problem document itself."""
-    if isinstance(error, RequestRefused):
-        if as_json:
-            print_json(error.problem)
-        lines = [f"{error} ({error.problem.get('status')})"]
-        lines += [f"  {e.get('pointer')}: {e.get('detail')}" for e in error.problem.get("errors") or []]
-    elif isinstance(error, ServerNotFound):
-        lines = [f"There is no server at {error}: start one with `recurra up`"]
-    else:
-        lines = [str(error)]
+    if isinstance(error, RequestRefused) and as_json:
+        print_json(error.problem)
+    message = str(error)
+    if isinstance(error, ServerNotFound):
+        message = f"There is no server at {error}: start one with `recurra up`"
     if as_json and not isinstance(error, RequestRefused):
-        print_json({"title": "No answer", "status": 0, "detail": lines[0], "errors": []})
-    notes().print("\n".join(lines), style="red", markup=False, soft_wrap=True)
+        print_json({"title": "No answer", "status": 0, "detail": message, "errors": []})
+    notes().print(message, style="red", markup=False, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:

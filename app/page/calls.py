@@ -2,8 +2,8 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ from urllib.parse import quote
 import httpx
 
 from app.typedefs import Json
+from recurra import operations
+from recurra.async_rest import AsyncRestClient
+from recurra.errors import RecurraError, RequestRefused
+from recurra.protocol.problems import parse_problem
 
 LIST_PAGE_ENTRIES = 200  # of a page of a list
 MAX_LISTED = 100  # entries of a list that are shown
-UPLOAD_TIMEOUT = httpx.Timeout(60.0, read=900.0)  # the service checks the whole file before it answers
 STREAM_TIMEOUT = httpx.Timeout(20.0, read=120.0)
 
 
@@ -54,20 +57,17 @@ def path_of(*parts: object) -> str:
 class ServiceClient:
     """The API as one visitor may use it; every method raises `CallRefused`."""
 
-    def __init__(self, http: httpx.AsyncClient, key: str | None) -> None:
-        self._http = http
-        self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    def __init__(self, rest: AsyncRestClient) -> None:
+        self._rest = rest
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._rest.close()
 
     async def send(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Send one request; a status of 400 or more raises `CallRefused`."""
-        headers = self.headers | content.pop("headers", {})
-        try:
-            response = await self._http.request(method, path, headers=headers, **content)
-        except httpx.HTTPError as error:
-            raise _unreachable(error) from error
-        if response.status_code >= 400:
-            raise CallRefused(_problem_of(response))
-        return response
+        """Send one request, again where that is safe; a status of 400 or more raises `CallRefused`."""
+        with _refusals():
+            return await self._rest.send(method, path, **content)
 
     async def get(self, path: str, **query: Any) -> Json:
         """GET a JSON object; query parameters that are None are left out."""
@@ -94,17 +94,10 @@ class ServiceClient:
 
     async def upload(self, call: ServiceCall, path: Path) -> Json:
         """Upload a file, streamed from disk."""
-        with path.open("rb") as file:
-            response = await self.send(
-                "POST",
-                call.path,
-                files={"file": (call.filename, file)},
-                data=call.form,
-                headers={"Idempotency-Key": uuid.uuid4().hex},
-                timeout=UPLOAD_TIMEOUT,
-            )
-        answer: Json = response.json()
-        return answer
+        fields = dict(call.form or {})
+        flow = operations.upload(path, fields.pop("task"), fields, filename=call.filename)
+        with _refusals():
+            return await self._rest.driver.run(flow)
 
     async def changed_job(self, job_id: str, etag: str, seconds: int) -> tuple[Json | None, str]:
         """The job and its entity tag once it differs from the tag; None if it does not for so long."""
@@ -140,34 +133,28 @@ class ServiceClient:
 
     @asynccontextmanager
     async def _stream(self, method: str, path: str, **content: Any) -> AsyncIterator[httpx.Response]:
+        http = self._rest.driver.http
         try:
-            async with self._http.stream(
-                method, path, headers=self.headers, timeout=STREAM_TIMEOUT, **content
-            ) as response:
-                if response.status_code >= 400:
+            async with http.stream(method, path, timeout=STREAM_TIMEOUT, **content) as response:
+                if response.is_error:
                     await response.aread()
-                    raise CallRefused(_problem_of(response))
+                    raise CallRefused(parse_problem(response))
                 yield response
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
 
 
-def _unreachable(error: httpx.HTTPError) -> CallRefused:
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the client of Recurra raises, as `CallRefused`."""
+    try:
+        yield
+    except RequestRefused as error:
+        raise CallRefused(error.problem) from error
+    except RecurraError as error:
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> CallRefused:
     detail = f"The service does not answer: {str(error) or type(error).__name__}."
     return CallRefused({"status": 0, "title": "No answer", "detail": detail, "errors": []})
-
-
-def _problem_of(response: httpx.Response) -> Json:
-    """The problem document of an answer; of one without, such as a proxy's, its text in one."""
-    try:
-        document = response.json()
-    except ValueError:
-        document = None
-    if isinstance(document, dict) and "status" in document:
-        return document
-    return {
-        "title": response.reason_phrase,
-        "status": response.status_code,
-        "detail": response.text[:500],
-        "errors": [],
-    }

@@ -1,15 +1,15 @@
 """The composition root of the page's process: `python -m app.page.main --port … --url …`."""
 
 import argparse
+import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
-import httpx
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -21,7 +21,7 @@ from app.infrastructure.processes.exposure import Exposed, check_exposure
 from app.infrastructure.processes.managed import keep_files_private
 from app.page.files import ReceivedFiles
 from app.page.gate import Gate
-from app.page.state import PageState, page_state
+from app.page.state import PageState, ServiceClients, page_state
 from app.page.views import VIEWS
 from app.page.visitors import VisitorKeys
 from app.settings import KEYS, Settings
@@ -29,10 +29,9 @@ from app.validation.origins import SitePolicy
 
 STATIC = Path(__file__).parent / "static"
 LOCAL_SERVICE_URL = "http://127.0.0.1:8000"
-CALL_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
-MAX_CALLS = 256  # of the service at a time
 MAX_CONNECTIONS = 1_024
 SHUTDOWN_SECONDS = 2
+Lifespan = AbstractAsyncContextManager[None]
 NO_ORIGIN_IS_SAFE: tuple[str, ...] = ()  # methods that another origin may use
 
 
@@ -55,16 +54,13 @@ def make_page(settings: Settings, url: str, public_url: str) -> Gate:
     return Gate(host, SitePolicy(settings.host_names, NO_ORIGIN_IS_SAFE))
 
 
-def _lifespan(settings: Settings, url: str, public_url: str):  # type: ignore[no-untyped-def]
+def _lifespan(settings: Settings, url: str, public_url: str) -> Callable[[FastAPI], Lifespan]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        limits = httpx.Limits(max_connections=MAX_CALLS)
-        files = ReceivedFiles(settings.max_upload_bytes)
-        async with httpx.AsyncClient(
-            base_url=url, timeout=CALL_TIMEOUT, limits=limits, trust_env=False
-        ) as http:
-            app.state.page = PageState(http, public_url.rstrip("/"), VisitorKeys(), files)
-            yield
+        clients, files = ServiceClients(url), ReceivedFiles(settings.max_upload_bytes)
+        app.state.page = PageState(clients, public_url.rstrip("/"), VisitorKeys(), files)
+        yield
+        await clients.close()
         files.close()
 
     return lifespan
@@ -113,6 +109,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="a listening socket inherited from the parent")
     arguments = parser.parse_args()
     logs.configure_process()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     keep_files_private()
     listener = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
     try:

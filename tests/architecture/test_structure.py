@@ -7,10 +7,15 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PRODUCT = [*sorted((ROOT / "app").rglob("*.py")), *sorted((ROOT / "workers").rglob("*.py"))]
-CODE = [*PRODUCT, *sorted((ROOT / "benchmarks").rglob("*.py"))]
+CLIENT = sorted((ROOT / "client" / "recurra").rglob("*.py"))
+DISTRIBUTIONS = (PRODUCT, CLIENT)
+CODE = [*PRODUCT, *CLIENT, *sorted((ROOT / "benchmarks").rglob("*.py"))]
 MAX_MODULES, MAX_MODULE_LINES, MAX_FUNCTION_LINES = 15, 400, 45
+TASK_FOLDERS = (ROOT / "app" / "tasks", ROOT / "client" / "recurra" / "tasks")
 SHARED_NAMES = {"TASK", "log", "logger", "router"}  # a module has one of its own
 
 # Words that say nothing, or that only this project understood.
@@ -88,23 +93,26 @@ def test_imports_stand_at_the_top_and_count_whatever_they_are_for() -> None:
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
-    assert offenders + [name_of(path) for path in PRODUCT if "TYPE_CHECKING" in path.read_text()] == []
+    shipped = [*PRODUCT, *CLIENT]
+    assert offenders + [name_of(path) for path in shipped if "TYPE_CHECKING" in path.read_text()] == []
 
 
-def test_no_two_classes_share_a_name() -> None:
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=["server", "client"])
+def test_no_two_classes_share_a_name(distribution: list[Path]) -> None:
     classes = (
         (node.name, path)
-        for path in PRODUCT
+        for path in distribution
         for node in ast.walk(tree(path))
         if isinstance(node, ast.ClassDef)
     )
     assert repeated(classes) == {}
 
 
-def test_a_constant_or_an_alias_is_defined_once() -> None:
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=["server", "client"])
+def test_a_constant_or_an_alias_is_defined_once(distribution: list[Path]) -> None:
     constants = (
         (f"{target.id} = {ast.unparse(node.value)}", path)
-        for path in PRODUCT
+        for path in distribution
         for node in tree(path).body
         if isinstance(node, ast.Assign) and "TypeVar" not in ast.unparse(node.value)
         for target in node.targets
@@ -116,13 +124,12 @@ def test_a_constant_or_an_alias_is_defined_once() -> None:
 def test_names_are_the_words_of_the_field() -> None:
     offenders = [
         f"{name_of(path)}:{line} {name}"
-        for path in PRODUCT
+        for path in (*PRODUCT, *CLIENT)
         for line, name in identifiers(path)
         if any(map(BANNED.fullmatch, words(name)))
     ]
-    assert (
-        offenders + [name_of(path) for path in PRODUCT if any(map(BANNED.fullmatch, words(path.stem)))] == []
-    )
+    named = [path for path in (*PRODUCT, *CLIENT) if any(map(BANNED.fullmatch, words(path.stem)))]
+    assert offenders + [name_of(path) for path in named] == []
 
 
 def test_generic_code_knows_no_task_by_name() -> None:
@@ -131,8 +138,8 @@ def test_generic_code_knows_no_task_by_name() -> None:
     package = re.compile(rf"app\.tasks\.({'|'.join(tasks)})\b")
     offenders = [
         f"{name_of(path)}:{node.lineno}"
-        for path in PRODUCT
-        if not path.is_relative_to(ROOT / "app" / "tasks")
+        for path in (*PRODUCT, *CLIENT)
+        if not any(map(path.is_relative_to, TASK_FOLDERS))
         for node in ast.walk(tree(path))
         if (isinstance(node, ast.Constant) and node.value in tasks - PROTOCOL_WORDS.get(name_of(path), set()))
         or (isinstance(node, ast.ImportFrom) and package.match(node.module or ""))

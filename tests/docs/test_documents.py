@@ -83,7 +83,8 @@ def run_page(text: str, url: str, downloads: Path, *, trained: bool) -> tuple[st
     )
     address = url.removeprefix("http://")
     return printed, [
-        run(sys.executable, "-c", code.replace(ADDRESS, address)) for code in code_of(text, "python")
+        run(sys.executable, "-c", code.replace(ADDRESS, address), RECURRA_URL=url)
+        for code in code_of(text, "python")
     ]
 
 
@@ -284,11 +285,23 @@ def check_explanations(printed: str, _: list[str]) -> None:
     assert {len(rows[0]) for rows in (*answer["gates"].values(), answer["hidden"])} == {8}
 
 
+def check_python(_: str, programs: list[str]) -> None:
+    two_lines, stores, pieces, states = programs
+    assert "lo-95" in two_lines.splitlines()[0]
+    assert len(two_lines.splitlines()) == 15 + 3
+    assert "smape" in two_lines
+    assert "lo-90" in stores
+    assert re.search(r"^\[[0-9., -]+\]$", stores, re.MULTILINE)
+    assert pieces
+    assert states == "succeeded\n"
+
+
 CHECKS = {
     "README.md": check_readme,
     "docs/evaluations.md": check_evaluations,
     "docs/explanations.md": check_explanations,
     "docs/jobs.md": check_jobs,
+    "docs/python.md": check_python,
     "docs/serving.md": check_serving,
     "docs/sweeps.md": check_sweeps,
     "docs/tasks/classification.md": check_classification,
@@ -357,6 +370,7 @@ def test_every_variable_that_is_named_is_read() -> None:
         ROOT / "tests" / "conftest.py",
         ROOT / "docker-compose.yml",
         *(ROOT / "app" / "cli").rglob("*.py"),
+        *(ROOT / "client").rglob("*.py"),
     ]
     read = "".join(path.read_text() for path in sources)
     named = set(re.findall(r"RECURRA_([A-Z_]+)", ALL_TEXT.replace("RECURRA_SWEEP_SECONDS", "")))
@@ -404,8 +418,14 @@ def test_every_link_leads_to_a_file_and_a_heading(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_module_that_is_named_exists(page: str) -> None:
-    paths = [path for part in ("app", "workers", "tests", "examples") for path in (ROOT / part).rglob("*.py")]
+    paths = [
+        path
+        for part in ("app", "workers", "client", "tests", "examples")
+        for path in (ROOT / part).rglob("*.py")
+    ]
     known = {path.name for path in paths} | {path.relative_to(ROOT).as_posix() for path in paths}
     assert {name for name in re.findall(r"[\w/]+\.py\b", PAGES[page]) if name not in known} == set()
-    folders = re.findall(r"`((?:app|workers|tests|docs|examples|benchmarks|migrations)/[\w/]*)`", PAGES[page])
+    folders = re.findall(
+        r"`((?:app|workers|client|tests|docs|examples|benchmarks|migrations)/[\w/]*)`", PAGES[page]
+    )
     assert [name for name in folders if not (ROOT / name).is_dir()] == []

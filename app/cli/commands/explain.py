@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from app.cli.client import Client
 from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, notes, print_json, print_table
 from app.cli.instances import read_instances
 from app.cli.values import STDIN, parse_body, parse_columns, parse_pairs
 from app.prediction.explanation_request import GRADIENT, INTEGRATED_GRADIENTS
 from app.typedefs import Json
+from recurra import Client
 
 MAX_ROWS = 20  # of the table: the steps with most influence
 BAR_CHARS = 24

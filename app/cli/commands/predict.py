@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.client import Client
 from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, print_json
 from app.cli.instances import read_instances
 from app.cli.output_file import output_writer
@@ -16,6 +15,7 @@ from app.cli.values import STDIN, parse_columns, parse_pairs
 from app.tasks import TASKS
 from app.tasks.contract import may_be_empty
 from app.typedefs import Json
+from recurra import Client
 
 FILES = (
     "JSON Lines of instances, a JSON body, a data set of the task (labels are left out), or a recording, "
@@ -91,15 +91,14 @@ def print_stream(
     """
     if len(instances) != 1:
         raise typer.BadParameter(f"--stream takes one instance, not {len(instances)}")
-    ends_line = False
-
-    def show(piece: Json) -> None:
-        nonlocal ends_line
+    ends_line, answer = False, Json()
+    for piece in client.stream(model, instances[0], parameters, **which):
+        if "predictions" in piece:
+            answer = piece
+            break
         sys.stdout.write(json.dumps(piece, ensure_ascii=False) + "\n" if as_json else piece["text"])
         sys.stdout.flush()
         ends_line = piece["text"].endswith("\n")
-
-    answer = client.stream(model, instances[0], parameters, show, **which)
     if not as_json and not ends_line:
         sys.stdout.write("\n")
     return answer

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from app.cli.client import Client
 from app.cli.commands.train import Columns, Pairs, check_task, resolve_dataset
 from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, notes, print_json
 from app.cli.search_space import parse_search
@@ -13,6 +12,7 @@ from app.cli.values import parse_columns, parse_pairs
 from app.cli.watch import until_done
 from app.tasks import TASKS
 from app.typedefs import Json
+from recurra import Client
 
 Source = Annotated[str, typer.Argument(help="The data set: a file, or ds_… of one that is uploaded.")]
 Search = Annotated[

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from app.cli.client import Client
 from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, notes, print_json
 from app.cli.values import parse_columns, parse_pairs
 from app.cli.watch import until_done
 from app.tasks import TASKS
 from app.typedefs import Json
 from app.validation.names import unknown_name
+from recurra import Client
 
 Source = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The data set.")]
 Pairs = list[str]

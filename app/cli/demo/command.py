@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from app.cli.client import ClientError
 from app.cli.console import notes
 from app.cli.demo.run import DemoFailed, run_demo
 from app.cli.installation import fail, read_settings
@@ -16,6 +15,7 @@ from app.cli.stack.embedded_servers import DirectoryInUse
 from app.cli.stack.parts import NotReady, Signals, Stack, StopRequested, open_listener
 from app.infrastructure.processes.server_binary import ServerMissing
 from app.tasks import TASKS
+from recurra import RecurraError
 
 ALL_TASKS = "all"
 DEFAULT_TASK = next(name for name, task in TASKS.items() if task.demo.default)
@@ -50,7 +50,7 @@ def demo(
                 run_demo(stack.url, TASKS[name], directory)
     except (StopRequested, KeyboardInterrupt):
         console.print("Stopped", style="dim")
-    except (PackagesMissing, DirectoryInUse, NotReady, ServerMissing, DemoFailed, ClientError) as error:
+    except (PackagesMissing, DirectoryInUse, NotReady, ServerMissing, DemoFailed, RecurraError) as error:
         fail(console, f"The demo failed: {error}")
     finally:
         signals.restore()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from rich.text import Text
 
-from app.cli.client import Client
 from app.cli.commands.train import upload
 from app.cli.console import DEFAULT_URL, notes, output, print_comparison
 from app.cli.demo.by_hand import commands
@@ -15,6 +14,7 @@ from app.tasks.contract import Task
 from app.tasks.demonstration import Demo, Question
 from app.tasks.source import Faults
 from app.typedefs import Json
+from recurra import Client
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -87,17 +87,13 @@ def print_answers(client: Client, demo: Demo, model: str, questions: list[Questi
         for question in questions:
             prompt = Text.assemble("> ", (question.example["text"], STYLES["mark"]))
             output().print(prompt, end="", soft_wrap=True)
-            client.stream(model, question.instance, demo.parameters, print_piece)
+            for piece in client.stream(model, question.instance, demo.parameters):
+                output().print(Text(piece.get("text", "")), end="", soft_wrap=True)
             output().print("\n")
         return
     answer = client.predict(model, [question.instance for question in questions], demo.parameters)
     for question, prediction in zip(questions, answer["predictions"], strict=True):
         print_prediction(demo.render(question, prediction))
-
-
-def print_piece(piece: Json) -> None:
-    """Print some more of a streamed text."""
-    output().print(Text(piece.get("text", "")), end="", soft_wrap=True)
 
 
 def print_verdict(demo: Demo, versions: list[Json]) -> None:

@@ -20,8 +20,6 @@ WORKER_MODULES = {
     "sklearn": "scikit-learn",
     "torch": "torch",
 }
-
-
 PAGE_MODULE = "nicegui"  # of the extra `page`
 
 
@@ -55,7 +53,7 @@ def check_worker_packages() -> None:
     if missing:
         raise PackagesMissing(
             f"Workers need packages that are not installed: {', '.join(missing)}. "
-            f"Install them with: {sys.executable} -m pip install 'recurra[worker]'"
+            f"Install them with: {sys.executable} -m pip install 'recurra-server[worker]'"
         )
 
 
@@ -64,7 +62,7 @@ def check_page_packages() -> None:
     if find_spec(PAGE_MODULE) is None:
         raise PackagesMissing(
             f"The page needs a package that is not installed: {PAGE_MODULE}. "
-            f"Install it with: {sys.executable} -m pip install 'recurra[page]'"
+            f"Install it with: {sys.executable} -m pip install 'recurra-server[page]'"
         )
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from nicegui import app
 
 from app.page import markup
-from app.page.calls import CallRefused, ServiceClient
+from app.page.calls import CallRefused
 from app.page.frame import heading, view
 from app.page.state import has_key, page_state
 from app.page.visitors import COOKIE, IDLE_SECONDS
@@ -53,10 +53,13 @@ async def set_key(request: Request, key: Annotated[str, Form(max_length=MAX_KEY_
         return response
     if not KEY_TEXT.fullmatch(key):
         return RedirectResponse("./key?note=refused", 303)
+    client = state.clients.open(key)
     try:
-        await ServiceClient(state.http, key).get("/v1/me")
+        await client.get("/v1/me")
     except CallRefused as error:
         return RedirectResponse(f"./key?note={'refused' if error.status else 'unreachable'}", 303)
+    finally:
+        await client.close()
     response = RedirectResponse("./", 303)
     response.set_cookie(
         COOKIE, state.keys.add(key), max_age=int(IDLE_SECONDS), httponly=True, samesite="strict",

@@ -85,7 +85,7 @@ def back_up(engine: Engine, storage: Storage, target: Path) -> Manifest:
             directory / backup_directory.INDEX_FILE, map(msgspec.structs.asdict, files)
         )
         manifest = Manifest(
-            format=backup_directory.BACKUP_FORMAT, id=new_id("bkp"), version=version("recurra"),
+            format=backup_directory.BACKUP_FORMAT, id=new_id("bkp"), version=version("recurra-server"),
             created_at=rfc3339(time.time()),
             revision=revision, installation=installation, tables=tables,
             files=FileIndex(len(files), sum(file.bytes for file in files), index_sha256),

@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from app.cli import app
 from app.cli.console import notes
-from app.cli.watch import describe_job, follow_job, log_key
+from app.cli.watch import follow_job
+from recurra.describe import describe_job, log_key
 from tests.support.fixtures.servers import until
 from tests.support.fixtures.service import Service, monthly
 
@@ -190,7 +191,7 @@ def test_a_job_is_paused_and_resumed(run: Run, monkeypatch: pytest.MonkeyPatch) 
             "pause_requested": verb == "pause",
         }
 
-    monkeypatch.setattr("app.cli.client.Client.act", act)
+    monkeypatch.setattr("recurra.rest.RestClient.act", act)
     assert run("jobs", "pause", "job_1").stdout == "job_1 is running (pause requested)\n"
     assert json.loads(run("jobs", "resume", "job_1", "--json").stdout)["pause_requested"] is False
     assert "recurra jobs watch job_1" in run("jobs", "resume", "job_1").stderr
@@ -285,8 +286,8 @@ def test_predictions_are_json_lines(run: Run, csv: Path, monkeypatch: pytest.Mon
         requested.append((model, instances, parameters, which))
         return {"model": model, "version": 1, "predictions": [{"mean": [1.0]} for _ in instances]}
 
-    monkeypatch.setattr("app.cli.client.Client.predict", predict)
-    monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "forecasting")
+    monkeypatch.setattr("recurra.rest.RestClient.predict", predict)
+    monkeypatch.setattr("recurra.rest.RestClient.task_of", lambda *_: "forecasting")
     done = run("predict", "demand", csv, "--parameter", "horizon=2", "--alias", "best")
     assert [json.loads(line) for line in done.stdout.splitlines()] == [{"mean": [1.0]}] * 3
     ((_, instances, parameters, which),) = requested
@@ -305,7 +306,7 @@ def test_one_text_needs_no_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         requested.append((model, instances, parameters, which))
         return {"model": model, "version": 2, "predictions": [{"label": "pos"}]}
 
-    monkeypatch.setattr("app.cli.client.Client.predict", predict)
+    monkeypatch.setattr("recurra.rest.RestClient.predict", predict)
     done = run("predict", "mood", "--text", "a joy", "--parameter", "top_k=1", "--version", 2)
     assert json.loads(done.stdout) == {"label": "pos"}
     run("predict", "tale", "--prompt", "")
@@ -319,14 +320,12 @@ def test_a_text_is_printed_while_it_is_generated(run: Run, monkeypatch: pytest.M
     pieces = [{"index": 0, "text": "upon"}, {"index": 0, "text": " a time", "finish_reason": "stop"}]
     requested: list[tuple[Any, ...]] = []
 
-    def stream(_: object, model: str, instance: Any, parameters: Any, on_piece: Any, **which: Any) -> Any:
+    def stream(_: object, model: str, instance: Any, parameters: Any, **which: Any) -> Any:
         requested.append((model, instance, parameters, which))
-        for piece in pieces:
-            on_piece(piece)
-        return {"predictions": [{"text": "upon a time"}]}
+        return iter([*pieces, {"predictions": [{"text": "upon a time"}]}])
 
-    monkeypatch.setattr("app.cli.client.Client.stream", stream)
-    monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "generation")
+    monkeypatch.setattr("recurra.rest.RestClient.stream", stream)
+    monkeypatch.setattr("recurra.rest.RestClient.task_of", lambda *_: "generation")
     done = run("predict", "tale", "--prompt", "Once ", "--stream", "--parameter", "seed=3", "--alias", "best")
     assert (done.exit_code, done.stdout) == (0, "upon a time\n")
     assert requested == [("tale", {"prompt": "Once "}, {"seed": 3}, {"alias": "best"})]
@@ -338,7 +337,7 @@ def test_a_text_is_printed_while_it_is_generated(run: Run, monkeypatch: pytest.M
 
 
 def test_a_prediction_is_of_one_thing(run: Run, csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "forecasting")
+    monkeypatch.setattr("recurra.rest.RestClient.task_of", lambda *_: "forecasting")
     for value in ((), (csv, "--text", "a"), ("--text", "a", "--prompt", "b")):
         assert run("predict", "demand", *value).exit_code == 2
     missing = run("predict", "demand", "great film")
@@ -349,9 +348,9 @@ def test_the_file_in_a_prediction_is_written(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prediction = {"midi_base64": "TVRoZA==", "notes": []}
-    monkeypatch.setattr("app.cli.client.Client.task_of", lambda _, model: model)
+    monkeypatch.setattr("recurra.rest.RestClient.task_of", lambda _, model: model)
     monkeypatch.setattr(
-        "app.cli.client.Client.predict",
+        "recurra.rest.RestClient.predict",
         lambda _, model, instances, *__, **___: {"predictions": [prediction] * len(instances)},
     )
     path = tmp_path / "out.mid"
@@ -373,12 +372,11 @@ def test_the_file_in_a_prediction_is_written(
 def test_the_file_of_a_streamed_prediction_is_written(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stream(*arguments: Any) -> Any:
-        arguments[-1]({"index": 0, "text": "note\n"})
-        return {"predictions": [{"midi_base64": "TVRoZA==", "notes": []}]}
+    def stream(*_: Any) -> Any:
+        return iter([{"text": "note\n"}, {"predictions": [{"midi_base64": "TVRoZA==", "notes": []}]}])
 
-    monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "music")
-    monkeypatch.setattr("app.cli.client.Client.stream", stream)
+    monkeypatch.setattr("recurra.rest.RestClient.task_of", lambda *_: "music")
+    monkeypatch.setattr("recurra.rest.RestClient.stream", stream)
     done = run("predict", "bach", "--stream", "--output", tmp_path / "out.mid")
     assert (done.exit_code, done.stdout) == (0, "note\n")
     assert (tmp_path / "out.mid").read_bytes() == b"MThd"

@@ -99,7 +99,7 @@ def test_without_the_workers_packages_a_command_says_what_to_install(
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 1
     assert "packages that are not installed: onnx, torch" in done.output
-    assert "-m pip install 'recurra[worker]'" in " ".join(done.output.split())
+    assert "-m pip install 'recurra-server[worker]'" in " ".join(done.output.split())
     assert not list(tmp_path.iterdir())  # nothing was started
     with pytest.raises(PackagesMissing):
         check_worker_packages()

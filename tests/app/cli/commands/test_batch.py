@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.cli.watch import describe_job
+from recurra.describe import describe_job
 from tests.app.api.routes.test_batches import WHOLE, finish, published
 from tests.support.fixtures.servers import until
 from tests.support.fixtures.service import Service

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.cli.comparison import describe_figure
-from app.cli.watch import describe_job
+from recurra.describe import describe_job
+from recurra.objects.evaluation import describe_figure
 from tests.app.api.routes.test_batches import published
 from tests.app.api.routes.test_evaluations import LINES, finish, metrics
 from tests.support.fixtures.servers import until

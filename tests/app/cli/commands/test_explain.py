@@ -36,9 +36,9 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         calls.append((model, body, which))
         return b"<svg/>"
 
-    monkeypatch.setattr("app.cli.client.Client.explain", explain)
-    monkeypatch.setattr("app.cli.client.Client.explanation_svg", picture)
-    monkeypatch.setattr("app.cli.client.Client.task_of", lambda *_: "classification")
+    monkeypatch.setattr("recurra.rest.RestClient.explain", explain)
+    monkeypatch.setattr("recurra.rest.RestClient.explanation_svg", picture)
+    monkeypatch.setattr("recurra.rest.RestClient.task_of", lambda *_: "classification")
     return calls
 
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from app.cli import app
 from app.cli.leaderboard import print_leaderboard
-from app.cli.watch import describe_job, log_key
 from app.typedefs import Json
+from recurra.describe import describe_job, log_key
 from tests.app.api.routes.test_sweeps import play, step
 from tests.support.fixtures.servers import until
 from tests.support.fixtures.service import Service, monthly

@@ -8,7 +8,6 @@ import httpx
 import msgspec
 import pytest
 
-from app.cli.client import Client
 from app.cli.console import DEFAULT_URL
 from app.cli.demo import run
 from app.cli.demo.by_hand import MAX_BODY_CHARS
@@ -20,6 +19,7 @@ from app.tasks.contract import Task
 from app.tasks.demonstration import Question
 from app.tasks.source import Faults
 from app.typedefs import Json
+from recurra import Client
 
 EACH = pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
 MAX_SAMPLE_BYTES = 900_000
@@ -82,7 +82,9 @@ class PlayedServer:
         self.predictions.append(body)
         if body.get("parameters", {}).get("stream"):
             lines = [f"data: {json.dumps({'index': 0, 'text': piece})}\n\n" for piece in ("wo", "rd")]
-            return httpx.Response(200, content="".join([*lines, "event: done\ndata: {}\n\n"]).encode())
+            return httpx.Response(
+                200, content="".join([*lines, 'event: done\ndata: {"predictions": []}\n\n']).encode()
+            )
         return httpx.Response(200, json={"predictions": list(map(right_prediction, questions_of(self.task)))})
 
 
@@ -93,7 +95,7 @@ Play = Callable[[Task, float, float], PlayedServer]
 def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     def start(task: Task, network: float, baseline: float) -> PlayedServer:
         server = PlayedServer(task, network, baseline)
-        monkeypatch.setattr(run, "Client", lambda url: Client(url, httpx.MockTransport(server)))
+        monkeypatch.setattr(run, "Client", lambda url: Client(url, transport=httpx.MockTransport(server)))
         return server
 
     return start
@@ -197,5 +199,8 @@ def test_every_metric_counts_and_nan_is_not_better() -> None:
 def test_a_job_that_fails_ends_a_demo() -> None:
     failed = {"id": "job_1", "model": "m", "status": "failed", "error": {"message": "no space"}}
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=failed))
-    with Client("http://server", transport) as client, pytest.raises(DemoFailed, match="failed: no space"):
+    with (
+        Client("http://server", transport=transport) as client,
+        pytest.raises(DemoFailed, match="failed: no space"),
+    ):
         train(client, {})

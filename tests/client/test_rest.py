@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from app.cli.client import Client, ClientError, RequestRefused, ServerNotFound
+from recurra import Client, ConnectionLost, RecurraError, RequestRefused, ServerNotFound
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def against(handler: Handler) -> Client:
-    return Client("http://server", transport=httpx.MockTransport(handler))
+    return Client("http://server", transport=httpx.MockTransport(handler), retries=0)
 
 
 def job(status: str, **fields: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def test_a_refusal_carries_the_problem() -> None:
     ):
         client.submit({})
     assert caught.value.problem == problem
-    assert str(caught.value) == "no"
+    assert str(caught.value) == "no (422)\n  /options/horizon: missing"
 
 
 def test_an_error_of_something_else_becomes_a_problem() -> None:
@@ -80,11 +80,11 @@ def test_a_missing_server_is_an_error_of_its_own() -> None:
 
     with against(refuse) as client, pytest.raises(ServerNotFound, match="http://server"):
         client.get("/v1/jobs")
-    with against(drop) as client, pytest.raises(ClientError, match="ReadTimeout"):
+    with against(drop) as client, pytest.raises(ConnectionLost, match="ReadTimeout"):
         client.get("/v1/jobs")
     with (
         against(lambda _: httpx.Response(200, text="hello")) as client,
-        pytest.raises(ClientError, match="Recurra"),
+        pytest.raises(RecurraError, match="Recurra"),
     ):
         client.get("/v1/jobs")
 
@@ -216,9 +216,8 @@ def test_a_streamed_text_comes_piece_by_piece() -> None:
         return answer(request)
 
     with against(server) as client:
-        received: list[Any] = []
-        whole = client.stream("tale", {"prompt": "x"}, {"seed": 1}, received.append, version=2)
-        assert (received, whole) == (pieces, {"version": 1})
+        received = list(client.stream("tale", {"prompt": "x"}, {"seed": 1}, version=2))
+        assert received == [*pieces, {"version": 1}]
     assert observed == [
         {
             "instances": [{"prompt": "x"}],
@@ -232,13 +231,13 @@ def test_a_stream_that_fails_says_why() -> None:
     problem = {"status": 504, "detail": "too late", "errors": []}
     broken = events('data: {"index": 0, "text": "On"}', f"event: error\ndata: {json.dumps(problem)}")
     with against(broken) as client, pytest.raises(RequestRefused, match="too late"):
-        client.stream("tale", {"prompt": "x"}, {}, print)
+        list(client.stream("tale", {"prompt": "x"}, {}))
     with against(events('data: {"index": 0, "text": "On"}')) as client:  # noqa: SIM117
-        with pytest.raises(ClientError, match="ended early"):
-            client.stream("tale", {"prompt": "x"}, {}, print)
+        with pytest.raises(RecurraError, match="ended early"):
+            list(client.stream("tale", {"prompt": "x"}, {}))
     refused = httpx.Response(422, json={"status": 422, "detail": "no prompt"})
     with against(lambda _: refused) as client, pytest.raises(RequestRefused, match="no prompt"):
-        client.stream("tale", {}, {}, print)
+        list(client.stream("tale", {}))
 
 
 def test_the_task_of_a_model_is_requested() -> None:

@@ -1,0 +1,1 @@
+"""What a client returns: models, versions, jobs and data sets."""

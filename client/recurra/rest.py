@@ -1,0 +1,137 @@
+"""The REST interface as methods over its JSON, blocking."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from recurra import operations
+from recurra.connection import TIMEOUT_SECONDS, http_arguments, make_retries
+from recurra.errors import Json
+from recurra.operations import quoted
+from recurra.protocol.driver import Driver
+from recurra.protocol.steps import Call, UploadProgress
+
+
+class RestClient:
+    """Calls of one server, as its documentation names them; may be used by several threads.
+
+    All methods raise `RecurraError`: `ServerNotFound`, `ConnectionLost`, or `RequestRefused` with a problem.
+    Requests that are safe to repeat are sent again when the connection breaks or the service is busy.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        retries: int = 4,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        http = httpx.Client(**http_arguments(url, api_key, timeout), transport=transport)
+        self.url = str(http.base_url).rstrip("/")
+        self.driver = Driver(http, make_retries(retries))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.driver.http.close()
+
+    def send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """Send one request with httpx's arguments; a status of 400 or more raises `RequestRefused`."""
+        return self.driver.run(operations.respond(Call(method, path, content)))
+
+    def get(self, path: str, **query: str | int) -> Json:
+        """GET a JSON object."""
+        return self.driver.run(operations.get(path, query))
+
+    def pages(self, path: str, limit: int, **query: str | int) -> list[Json]:
+        """GET the first `limit` entries of a list, page by page."""
+        return self.driver.run(operations.pages(path, limit, query))
+
+    def upload(self, path: Path, task: str, progress: UploadProgress | None = None, **fields: str) -> Json:
+        """Upload a file as a data set, streamed from disk; `progress` gets the bytes of each chunk."""
+        return self.driver.run(operations.upload(path, task, fields, progress))
+
+    def submit(self, job: Json) -> Json:
+        """Queue a training job."""
+        return self.driver.run(operations.create("/v1/jobs", job))
+
+    def sweep(self, request: Json) -> Json:
+        """Queue a sweep."""
+        return self.driver.run(operations.create("/v1/sweeps", request))
+
+    def act(self, job_id: str, verb: str) -> Json:
+        """`cancel`, `pause` or `resume` a job."""
+        return self.driver.run(operations.act(job_id, verb))
+
+    def watch(self, job_id: str) -> Iterator[Json]:
+        """Yield the job now, and whenever it has changed, until its end; survives a restart of the server."""
+        return self.driver.iterate(operations.watch(job_id))
+
+    def events(self, job_id: str, after: int = 0) -> Iterator[Json]:
+        """Yield each event of a job until its end; resumed where a connection broke."""
+        return self.driver.iterate(operations.job_events(job_id, after))
+
+    def version(self, model: str, number: int | None = None) -> Json:
+        """GET a version of a model, by default the newest."""
+        return self.driver.run(operations.version(model, number))
+
+    def task_of(self, model: str) -> str:
+        """The name of a model's task."""
+        return str(self.get(quoted("models", model))["task"])
+
+    def predict(
+        self, model: str, instances: Sequence[Any], parameters: Json | None = None, **which: str | int
+    ) -> Json:
+        """Predict; `which` is `version=n` or `alias=a`, by default the alias `production`."""
+        body = operations.prediction_body(instances, parameters or {})
+        return self.driver.run(operations.ask(quoted("models", model, "predict"), body, which))
+
+    def stream(
+        self, model: str, instance: Any, parameters: Json | None = None, **which: str | int
+    ) -> Iterator[Json]:
+        """Yield pieces `{"text": …}` of an answer as they are made, and at last the whole answer.
+
+        The last piece has a `finish_reason`, the whole answer `predictions`.
+        """
+        return self.driver.iterate(operations.stream(model, [instance], parameters or {}, which))
+
+    def explain(self, model: str, body: Json, **which: str | int) -> Json:
+        """Explain the one instance of a request's body; `which` as for `predict`."""
+        return self.driver.run(operations.ask(quoted("models", model, "explain"), body, which))
+
+    def explanation_svg(self, model: str, body: Json, **which: str | int) -> bytes:
+        """The same as a picture."""
+        query = {"format": "svg", **which}
+        return self.send("POST", quoted("models", model, "explain"), params=query, json=body).content
+
+    def promote(self, model: str, alias: str, target: Json) -> Json:
+        """Point an alias at `{"version": n}` or `{"versions": {n: share}}`, with a `shadow` or a `guard`."""
+        call = Call("PUT", quoted("models", model, "aliases", alias), {"json": target})
+        return self.driver.run(operations.call_json(call))
+
+    def batch(self, model: str, dataset: str, parameters: Json | None = None, **which: str | int) -> Json:
+        """Queue the prediction of a whole data set; `which` as for `predict`."""
+        body = {"dataset": dataset, "parameters": parameters or {}}
+        return self.driver.run(operations.create(quoted("models", model, "batch-predictions"), body, which))
+
+    def evaluate(self, model: str, request: Json) -> Json:
+        """Queue the evaluation of versions on a data set."""
+        return self.driver.run(operations.create(quoted("models", model, "evaluations"), request))
+
+    def result(self, job_id: str, target: Path) -> int:
+        """Save the lines of a batch prediction or an evaluation, whole or not at all; returns their bytes."""
+        return self.driver.run(operations.save(quoted("jobs", job_id, "result"), target))
+
+    def download(self, model: str, number: int, target: Path) -> int:
+        """Save a version's archive, whole or not at all; returns the number of bytes."""
+        path = quoted("models", model, "versions", number, "artifact")
+        return self.driver.run(operations.save(path, target))

@@ -1,0 +1,3 @@
+"""The version of this package, and of the server's distribution, which depends on exactly this one."""
+
+VERSION = "0.1.0"
