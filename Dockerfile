@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Targets: api (no torch) and worker. Its torch is the default index's build, which on x86-64 brings CUDA;
+# Targets: api (no torch), page and worker. Its torch is the default index's build, which on x86-64 brings CUDA;
 # for another one build with --build-arg PIP_EXTRA_INDEX_URL=...
 ARG PYTHON=3.12-slim-bookworm
 
@@ -19,6 +19,9 @@ FROM build AS build-worker
 ARG PIP_EXTRA_INDEX_URL
 RUN pip install --constraint requirements.lock ./client '.[worker]'
 
+FROM build AS build-page
+RUN pip install --constraint requirements.lock ./client '.[page]'
+
 FROM python:${PYTHON} AS base
 ENV PATH=/opt/recurra/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -37,6 +40,14 @@ ENV OMP_NUM_THREADS=1
 CMD ["worker", "--role", "train"]
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
     CMD ["recurra", "worker", "--role", "train", "--check"]
+
+FROM base AS page
+COPY --from=build-page /opt/recurra /opt/recurra
+ENV RECURRA_AUTH=keys
+EXPOSE 8001
+CMD ["page", "--host", "0.0.0.0", "--port", "8001"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8001/healthz', timeout=4)"]
 
 FROM base AS api
 COPY --from=build /opt/recurra /opt/recurra

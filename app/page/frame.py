@@ -24,6 +24,7 @@ STYLES = Markup(
     "<link rel='stylesheet' href='{}/static/page.css?{}'><script src='{}/static/page.js?{}'></script>"
 )
 UNAUTHENTICATED, FORBIDDEN = 401, 403
+NAMED_PLACES = ("row", "line", "member", "column")  # steps of a pointer before a number or a name
 MAX_FAULTS = 50  # that are listed
 
 Build = Callable[..., Awaitable[None]]
@@ -132,9 +133,9 @@ def _fault(entry: dict[str, str]) -> tuple[str, str]:
     steps = [step.replace("~1", "/").replace("~0", "~") for step in entry.get("pointer", "").split("/")[1:]]
     words, place = iter(steps), []
     for word in words:
-        follower = next(words, None) if word in ("row", "line", "member") else None
+        follower = next(words, None) if word in NAMED_PLACES else None
         place.append(word if follower is None else f"{word} {follower}")
-    return ", ".join(place) or "the whole", entry.get("detail", "")
+    return ", ".join(place[1:] if place[:1] == ["file"] else place) or "the whole", entry.get("detail", "")
 
 
 def show_call(call: ServiceCall, title: str = "The same without this page") -> None:

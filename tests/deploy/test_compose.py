@@ -24,7 +24,7 @@ KEYS = {
 
 
 def test_it_has_every_part() -> None:
-    assert SERVICES.keys() == {"postgres", "redis", *OURS}
+    assert SERVICES.keys() == {"postgres", "redis", "page", *OURS}
     assert COMPOSE.keys() - {"name", "services", "networks", "volumes", "secrets"} == {
         key for key in COMPOSE if key.startswith("x-")
     }
@@ -83,16 +83,18 @@ def test_images_are_pinned() -> None:
     assert re.search(r"^ARG PYTHON=3\.12-slim-\w+$", DOCKERFILE, re.MULTILINE)
 
 
-def test_only_the_api_is_published_and_only_to_this_machine() -> None:
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
+def test_only_api_and_page_are_published_and_only_to_this_machine() -> None:
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api", "page"}
     assert SERVICES["api"]["ports"] == ["${RECURRA_PUBLISH:-127.0.0.1:8000}:8000"]
+    assert SERVICES["page"]["ports"] == ["${RECURRA_PAGE_PUBLISH:-127.0.0.1:8001}:8001"]
 
 
 def test_networks_separate_the_parts() -> None:
     networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
     assert networks["postgres"] == {"database"}
     assert networks["redis"] == {"broker"}
-    assert {name for name, found in networks.items() if "front" in found} == {"api"}
+    assert {name for name, found in networks.items() if "front" in found} == {"api", "page"}
+    assert networks["page"] == {"front"}
     assert COMPOSE["networks"]["database"] == COMPOSE["networks"]["broker"] == {"internal": True}
     assert set().union(*networks.values()) == COMPOSE["networks"].keys()
 
@@ -127,7 +129,7 @@ def test_data_is_kept_in_named_volumes() -> None:
     used = {
         volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])
     }
-    assert used == COMPOSE["volumes"].keys() == {"postgres", "recurra"}
+    assert used == COMPOSE["volumes"].keys() == {"postgres", "recurra", "page"}
 
 
 def test_the_broker_keeps_nothing_and_evicts_nothing() -> None:
@@ -153,12 +155,12 @@ def test_gpu_workers_are_a_profile() -> None:
 def test_the_images_have_what_the_parts_name() -> None:
     stages = re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)
     parents = {stage: parent for parent, stage in stages}
-    for name in OURS:
+    for name in (*OURS, "page"):
         assert SERVICES[name]["build"]["target"] in parents
         assert SERVICES[name]["image"] == f"recurra-{SERVICES[name]['build']['target']}"
         assert SERVICES[name]["entrypoint"] == ["recurra"]
-    assert parents["api"] == parents["worker"] == "base"
-    for stage in ("api", "worker"):
+    assert parents["api"] == parents["page"] == parents["worker"] == "base"
+    for stage in ("api", "page", "worker"):
         block = DOCKERFILE.split(f" AS {stage}\n")[1].split("\nFROM ")[0]
         assert "HEALTHCHECK" in block
     assert "USER 10001:10001" in DOCKERFILE
@@ -186,6 +188,15 @@ def test_make_secrets_writes_one_password_in_two_files(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     subprocess.run(command, check=True)
     assert (tmp_path / "secrets" / "postgres_password").read_text() == password
+
+
+def test_the_page_has_no_secret_and_knows_nothing_but_the_api() -> None:
+    page = SERVICES["page"]
+    assert "secrets" not in page
+    assert page["command"][-2:] == ["--url", "http://api:8000"]
+    assert page["environment"]["RECURRA_AUTH"] == "keys"  # else it would not listen beyond its container
+    assert page["environment"]["TMPDIR"] == page["volumes"][0].partition(":")[2]
+    assert page["depends_on"] == {"api": {"condition": "service_healthy"}}
 
 
 def test_the_api_answers_for_the_name_of_its_service() -> None:

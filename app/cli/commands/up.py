@@ -3,8 +3,9 @@
 import errno
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -43,9 +44,9 @@ def up(
         fail(console, str(error))
     except OSError as error:
         fail(console, explain_listen_error(host, port, error))
-    signals = Signals()
+    signals, note = Signals(), partial(console.print, style="dim", markup=False, soft_wrap=True)
     try:
-        with listener, open_page_listener(host, listener, console) as page:
+        with listener, open_page_listener(host, listener, note) as page:
             stack = Stack(settings, listener, console.print, signals, processes, insecure, page)
             _run(stack, console)
     except StopRequested:
@@ -70,13 +71,13 @@ def _run(stack: Stack, console: Console) -> None:
 
 @contextmanager
 def open_page_listener(
-    host: str, listener: socket.socket, console: Console
+    host: str, listener: socket.socket, report: Callable[[str], None]
 ) -> Iterator[socket.socket | None]:
     """A socket for the page, on the port after the API's or a free one; None without its packages."""
     try:
         check_page_packages()
     except PackagesMissing as error:
-        console.print(f"Without the page. {error}", style="dim", markup=False, soft_wrap=True)
+        report(f"Without the page. {error}")
         yield None
         return
     try:

@@ -12,8 +12,8 @@ from app.page import charts, markup
 from app.page.calls import MAX_LISTED, CallRefused, ServiceCall, path_of
 from app.page.frame import action, details, heading, section, show_call, show_refusal, view
 from app.page.state import service
-from app.page.views.results import show_result
-from app.states import TERMINAL, Status
+from app.page.views.results import TRAINING_KIND, show_result
+from app.states import SWEEP, TERMINAL, Status
 from app.typedefs import Json
 
 MAX_EVENTS, MAX_SHOWN_EVENTS = 500, 100
@@ -128,9 +128,9 @@ class _JobWatch:
         if job["status"] != self._shown_status:
             self._shown_status = job["status"]
             self._show_controls()
-            if job["status"] in TERMINAL or job["kind"] == "sweep":
+            if job["status"] in TERMINAL or job["kind"] == SWEEP:
                 await self._show_result()
-        elif job["kind"] == "sweep":
+        elif job["kind"] == SWEEP:
             await self._show_result()
 
     async def _update_curves(self) -> None:
@@ -174,7 +174,7 @@ class _JobWatch:
         self._result.clear()
         with self._result:
             await show_result(self._job)
-        if self._job["kind"] == "train" and self._job["status"] in TERMINAL:
+        if self._job["kind"] == TRAINING_KIND and self._job["status"] in TERMINAL:
             with suppress(CallRefused):
                 picture = await self._api.text(path_of("jobs", self._job["id"], "diagnostics"), format="svg")
                 with self._result, details("How far back the network reaches"):
@@ -267,7 +267,7 @@ def _describe(data: Json) -> str:
 def call_of(job: Json) -> ServiceCall | None:
     """The call that submits such a job."""
     body: Json = {"task": job["task"], "dataset": job["dataset"], "model": job["model"]}
-    if job["kind"] == "train" and not job.get("sweep"):
+    if job["kind"] == TRAINING_KIND and not job.get("sweep"):
         parts = {part: job[part] for part in TRAINING_PARTS if job.get(part)}
         return ServiceCall("POST", path_of("jobs"), body | parts)
     return None

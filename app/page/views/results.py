@@ -19,6 +19,8 @@ from app.states import EVALUATE, SWEEP, Status
 from app.typedefs import Json
 
 MAX_LINES, MAX_LINE_BYTES = 2_000, 16 << 20  # of a result that are read
+TRAINING_KIND = "train"
+MAKING_VERSIONS = (TRAINING_KIND, SWEEP)  # kinds of jobs
 MAX_SHOWN = 12  # examples
 MAX_MATRIX_LABELS = 30
 MAX_TABLE_ROWS = 20
@@ -31,7 +33,7 @@ async def show_result(job: Json) -> None:
         await _show_leaderboard(job)
     if job["status"] != Status.SUCCEEDED:
         return
-    if job.get("model_version") is not None and job["kind"] != EVALUATE:
+    if job["kind"] in MAKING_VERSIONS and job.get("model_version") is not None:
         link = markup.link(
             f"/models/{job['model']}/versions/{job['model_version']}",
             f"version {job['model_version']} of {job['model']}",
@@ -41,7 +43,7 @@ async def show_result(job: Json) -> None:
         await _show_comparison(job)
     elif job["kind"] == EVALUATE:
         await show_evaluation(job)
-    elif job["kind"] != SWEEP:
+    elif job["kind"] not in MAKING_VERSIONS:
         await _show_predictions(job)
 
 
