@@ -1,4 +1,4 @@
-# Targets: api (no torch) and worker. Its torch is the default index's build, which on x86-64 brings CUDA;
+# Targets: api (no torch), page and worker. Its torch is the default index's build, which on x86-64 brings CUDA;
 # for another one build with --build-arg PIP_EXTRA_INDEX_URL=...
 # PYTHON_IMAGE may name a digest: `make digests` writes today's into .env, from where docker-compose.yml passes it on.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
@@ -10,6 +10,7 @@ COPY deploy/image/requirements.py pyproject.toml ./
 COPY client/pyproject.toml client/
 RUN python requirements.py --build pyproject.toml client/pyproject.toml > build.txt \
     && python requirements.py pyproject.toml client/pyproject.toml > api.txt \
+    && python requirements.py --extra page pyproject.toml client/pyproject.toml > page.txt \
     && python requirements.py --extra worker pyproject.toml client/pyproject.toml > worker.txt
 
 FROM ${PYTHON_IMAGE} AS packages
@@ -25,6 +26,10 @@ RUN /opt/build/bin/pip --python /opt/recurra/bin/python install --constraint req
 FROM packages AS packages-worker
 COPY --from=requirements /requirements/worker.txt ./
 RUN /opt/build/bin/pip --python /opt/recurra/bin/python install --constraint requirements.lock --requirement worker.txt
+
+FROM packages AS packages-page
+COPY --from=requirements /requirements/page.txt ./
+RUN /opt/build/bin/pip --python /opt/recurra/bin/python install --constraint requirements.lock --requirement page.txt
 
 # The project by itself, to be laid over its packages as a layer of its own.
 FROM packages AS project
@@ -58,6 +63,14 @@ COPY --from=project /project /opt/recurra
 ENV OMP_NUM_THREADS=1
 CMD ["worker", "--role", "train"]
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 CMD ["recurra-healthy", "train"]
+
+FROM base AS page
+COPY --from=packages-page /opt/recurra /opt/recurra
+COPY --from=project /project /opt/recurra
+ENV RECURRA_AUTH=keys
+EXPOSE 8001
+CMD ["page", "--host", "0.0.0.0", "--port", "8001"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 CMD ["recurra-healthy", "page"]
 
 FROM base AS api
 COPY --from=packages /opt/recurra /opt/recurra

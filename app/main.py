@@ -13,7 +13,6 @@ from app.api.access.identity import AccessControl, authorize
 from app.api.deps import AppState, Limits, ModelNotices, Projects, refuse_unknown_query
 from app.api.metrics_text import own_text
 from app.api.middleware import RequestIdMiddleware
-from app.api.origins import SitePolicy
 from app.api.raw import Application
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.database.projects import ALL_PROJECTS, DEFAULT_PROJECT
@@ -36,6 +35,7 @@ from app.services.serving.predictions import PredictionService
 from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import VersionRouter
 from app.settings import KEYS, Settings
+from app.validation.origins import SitePolicy
 
 STORE_RETRY_SECONDS = 15.0  # that a client waits for a store that is away, before it gets 503
 SIBLING_NAME_BYTES = 32  # of the name of a socket, which has two process ids
@@ -150,6 +150,7 @@ def _make_projects(
             projects=projects,
             siblings=siblings,
             access=access,
+            page_url=settings.page_url,
         )
 
     projects = Projects(make)

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.memory import usable_memory
-from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN
+from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN, PAGE_URL_PATTERN
 
 SECRETS_DIR = Path("/run/secrets")
 KEYS, OFF = "keys", "off"  # values of `auth`
@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     redis_url: str = ""  # empty: the embedded server below data_dir
     storage_url: str = ""  # empty: a directory below data_dir
     auth: str = Field(default=OFF, pattern=f"^({KEYS}|{OFF})$")  # whether requests need a key
+    page_url: str = Field(
+        default="", pattern=PAGE_URL_PATTERN
+    )  # of the page for people; empty: there is none
     allowed_hosts: str = ""  # names with commas between; loopback names and IP addresses always are
     max_connections: int = Field(default=4096, gt=0)  # of one API process
     max_client_connections: int = Field(default=1024, gt=0)  # of them, from one address

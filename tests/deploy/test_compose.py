@@ -23,6 +23,7 @@ FIXED = {
     "RECURRA_DATA_DIR",
     "RECURRA_AUTH",
 }  # the volume's place; without keys nothing listens on other addresses
+OF_THE_API = {"RECURRA_AUTH", "RECURRA_ALLOWED_HOSTS", "RECURRA_PAGE_URL"}
 STORE_VARIABLES = {
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL",
     "AWS_ALLOW_HTTP",
@@ -48,7 +49,7 @@ def resolved(text: str, **variables: str) -> str:
 
 
 def test_it_has_every_part() -> None:
-    assert SERVICES.keys() == {"postgres", "redis", *OURS}
+    assert SERVICES.keys() == {"postgres", "redis", "page", *OURS}
     assert COMPOSE.keys() - {"name", "services", "networks", "volumes", "secrets"} == {
         key for key in COMPOSE if key.startswith("x-")
     }
@@ -79,7 +80,7 @@ def test_docker_compose_itself_reads_it_so(profile: str, tmp_path: Path) -> None
         assert done.returncode == 0, done.stderr
         services = json.loads(done.stdout)["services"]
         workers = {"cpu": {"train", "serve"}, "gpu": {"train-gpu", "serve-gpu"}}[profile]
-        assert services.keys() == {"postgres", "redis", "migrate", "api"} | workers
+        assert services.keys() == {"postgres", "redis", "migrate", "api", "page"} | workers
         for name in workers:
             assert services[name]["networks"].keys() == {"database", "broker", network}
             assert services[name]["environment"]["RECURRA_MAX_BATCH"] == "128"
@@ -164,17 +165,19 @@ def test_make_digests_writes_them_beside_what_is_there(tmp_path: Path) -> None:
     assert (tmp_path / ".env").read_text() == before
 
 
-def test_only_the_api_is_published_and_only_to_this_machine() -> None:
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
+def test_only_api_and_page_are_published_and_only_to_this_machine() -> None:
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api", "page"}
     assert SERVICES["api"]["ports"] == ["${RECURRA_PUBLISH:-127.0.0.1:8000}:8000"]
+    assert SERVICES["page"]["ports"] == ["${RECURRA_PAGE_PUBLISH:-127.0.0.1:8001}:8001"]
 
 
 def test_networks_separate_the_parts() -> None:
     networks = {name: set(map(resolved, service["networks"])) for name, service in SERVICES.items()}
     assert networks["postgres"] == {"database"}
     assert networks["redis"] == {"broker"}
-    assert {name for name, found in networks.items() if "front" in found} == {"api"}
-    inside = set().union(*(networks[name] for name in SERVICES if name != "api")) - {"front"}
+    assert {name for name, found in networks.items() if "front" in found} == {"api", "page"}
+    assert networks["page"] == {"front"}
+    inside = set().union(*networks.values()) - {"front"}
     assert all(COMPOSE["networks"][name] == {"internal": True} for name in inside)
     assert set().union(*networks.values()) == COMPOSE["networks"].keys() - {"public-store"}
 
@@ -196,7 +199,7 @@ def test_every_setting_is_passed_on_and_has_its_own_default(name: str) -> None:
     environment = SERVICES[name]["environment"]
     settings = {f"RECURRA_{field.upper()}" for field in Settings.model_fields}
     by_secret = {f"RECURRA_{secret.removeprefix('recurra_').upper()}" for secret in SERVICES[name]["secrets"]}
-    expected = settings - by_secret - ({"RECURRA_AUTH", "RECURRA_ALLOWED_HOSTS"} if name != "api" else set())
+    expected = settings - by_secret - (set() if name == "api" else OF_THE_API)
     assert {key for key in environment if key.startswith("RECURRA_")} - {"RECURRA_API_PROCESSES"} == expected
     for key in environment.keys() - FIXED:
         value = environment[key]
@@ -234,7 +237,7 @@ def test_data_is_kept_in_named_volumes() -> None:
     used = {
         volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])
     }
-    assert used == COMPOSE["volumes"].keys() == {"postgres", "recurra"}
+    assert used == COMPOSE["volumes"].keys() == {"postgres", "recurra", "page"}
 
 
 def test_the_broker_keeps_nothing_and_evicts_nothing() -> None:
@@ -262,12 +265,12 @@ def test_a_profile_has_workers_of_one_kind_each_role_once() -> None:
 def test_the_images_have_what_the_parts_name() -> None:
     stages = re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)
     parents = {stage: parent for parent, stage in stages}
-    for name in OURS:
+    for name in (*OURS, "page"):
         assert SERVICES[name]["build"]["target"] in parents
         assert SERVICES[name]["image"] == f"recurra-{SERVICES[name]['build']['target']}"
         assert SERVICES[name]["entrypoint"] == ["recurra"]
-    assert parents["api"] == parents["worker"] == "base"
-    for stage in ("api", "worker"):
+    assert parents["api"] == parents["page"] == parents["worker"] == "base"
+    for stage in ("api", "page", "worker"):
         block = DOCKERFILE.split(f" AS {stage}\n")[1].split("\nFROM ")[0]
         assert "HEALTHCHECK" in block
     assert "USER 10001:10001" in DOCKERFILE
@@ -318,6 +321,15 @@ def test_make_secrets_writes_one_password_in_two_files(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     subprocess.run(command, check=True)
     assert (tmp_path / "secrets" / "postgres_password").read_text() == password
+
+
+def test_the_page_has_no_secret_and_knows_nothing_but_the_api() -> None:
+    page = SERVICES["page"]
+    assert "secrets" not in page
+    assert page["command"][-2:] == ["--url", "http://api:8000"]
+    assert page["environment"]["RECURRA_AUTH"] == "keys"  # else it would not listen beyond its container
+    assert page["environment"]["TMPDIR"] == page["volumes"][0].partition(":")[2]
+    assert page["depends_on"] == {"api": {"condition": "service_healthy"}}
 
 
 def test_the_api_answers_for_the_name_of_its_service() -> None:

@@ -28,12 +28,13 @@ from tests.support.fixtures.parts import (
 from tests.support.fixtures.servers import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-TARGETS = ("api", "worker")
+TARGETS = ("api", "page", "worker")
 LOCKED = dict(
     line.lower().replace("_", "-").split("==")
     for line in (ROOT / "requirements.lock").read_text().splitlines()
     if "==" in line
 )
+PAGE = {"RECURRA_AUTH": "keys", "TMPDIR": "/var/lib/recurra"}  # all that it gets of the others' environment
 ACCELERATOR = re.compile(r"(nvidia|cuda|triton)\b.*")  # what only a torch with CUDA brings
 LIST_PACKAGES = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions()]"
 
@@ -126,7 +127,7 @@ def test_an_image_has_the_locked_packages_and_nothing_to_build_with(
         sizes[target] = buildah.files_bytes(container.name, "/opt/recurra")
     for target, size in sizes.items():
         record_property(f"{target}_mib", round(size / 2**20))
-    assert sizes["api"] < sizes["worker"]
+    assert sizes["api"] < sizes["page"] < sizes["worker"]
 
 
 def test_what_changes_in_the_sources_is_one_layer(
@@ -157,11 +158,14 @@ def test_every_command_of_compose_runs_in_its_image(
     os.chown(data, 10001, 10001)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    with socket.create_server(("127.0.0.1", 0)) as opened:
-        port = opened.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        port, page_port = one.getsockname()[1], other.getsockname()[1]
+    ports = {"api": [str(port)], "page": [str(page_port)]}
     own = {name: service for name, service in SERVICES.items() if "build" in service}
     containers = {
-        name: Container(buildah, images[service["build"]["target"]], environment, data)
+        name: Container(
+            buildah, images[service["build"]["target"]], environment if "secrets" in service else PAGE, data
+        )
         for name, service in own.items()
     }
     containers["migrate"]("recurra", *arguments("migrate"))
@@ -173,12 +177,12 @@ def test_every_command_of_compose_runs_in_its_image(
     ):
         lasting = [name for name in own if name != "migrate"]
         for name in lasting:
-            command = ("recurra", *arguments(name, port))
+            command = ("recurra", *arguments(name, port, page_port))
             stack.enter_context(containers[name].running(tmp_path / f"{name}.log", *command))
         until(lambda: is_ready(client), seconds=60, what="readiness", every=0.2)
         for name in lasting:
             _, *check = own[name]["healthcheck"]["test"]
-            check += [str(port)] if check[-1] == "api" else []
+            check += ports.get(name, [])
             until(
                 lambda name=name, check=check: is_healthy(containers[name], check),
                 60,

@@ -15,7 +15,7 @@ from app.services.access.callers import Caller, Scope
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 ATTRIBUTE = "__access__"
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})  # that need no key
+PUBLIC_PATHS = frozenset({"/", "/healthz", "/readyz"})  # that need no key
 
 
 @dataclass(frozen=True)

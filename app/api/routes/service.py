@@ -5,17 +5,18 @@ from functools import cache
 
 import msgspec
 import orjson
-from fastapi import APIRouter
-from fastapi.responses import PlainTextResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import URL
 
 from app.api.access.declared import requires
 from app.api.deps import AppState, PagingDep, ReadSession, StateDep, page_response
 from app.api.metrics_text import joint_text, own_text, queue_text
 from app.api.response_schemas import HealthOut, ReadinessOut, TasksOut, documented
-from app.errors import DeadlinePassed, QueueFull
+from app.errors import DeadlinePassed, NotFound, QueueFull
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
 from app.services.access.callers import Scope
@@ -32,6 +33,23 @@ router = APIRouter(tags=["service"])
 
 CHECK_SECONDS = 2.0
 NETWORK_IN, TRAINING_IN = NetworkIn.model_json_schema(), TrainingIn.model_json_schema()
+
+
+@router.get("/", include_in_schema=False, operation_id="open_page")
+@requires(None)
+async def open_page(request: Request, shared: StateDep) -> Response:
+    """Send people to the page, if there is one."""
+    if not shared.page_url:
+        raise NotFound("There is no page here; /docs has the documentation")
+    return RedirectResponse(locate_page(shared.page_url, request.url), 307)
+
+
+def locate_page(page_url: str, called: URL) -> str:
+    """The URL of the page; a port alone is at the host that was called, which is one of this service's."""
+    if not page_url.startswith(":"):
+        return page_url
+    host = f"[{called.hostname}]" if ":" in (called.hostname or "") else called.hostname
+    return f"{called.scheme}://{host}{page_url}/"
 
 
 @router.get("/healthz", responses=documented(HealthOut), operation_id="get_health")
