@@ -231,7 +231,8 @@ class Forecasting:
         """The predictions: quantiles of the future steps in measured units."""
         contexts = [example.context for example in examples]
         rows = np.array(outputs)  # (instances, horizon * quantiles)
-        return build_predictions(state, contexts, rows, parameters.horizon, parameters.quantiles)
+        requested = parameters.horizon, parameters.quantiles, parameters.level
+        return build_predictions(state, contexts, rows, *requested)
 
     def step_labels(self, state: Json, instance: ForecastingInstance, example: Example) -> list[str]:
         """The time stamps of the steps that are read, or how far before the forecast they lie."""
