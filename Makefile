@@ -13,7 +13,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts lint types contracts secrets clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts lint types contracts secrets digests clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -151,6 +151,15 @@ secrets/postgres_password:
 
 secrets/recurra_database_url: secrets/postgres_password
 	@printf 'postgresql://recurra:%s@postgres:5432/recurra' "$$(cat $<)" > $@.part && chmod 444 $@.part && mv -f $@.part $@
+
+# Names of images say which release, digests which bytes: .env passes today's digests to docker-compose.yml. Review the
+# change as that of a lock file; what else stands in .env stays.
+digests: ## write the digests of the images of others into .env, as their registry has them today (needs docker)
+	@grep -v '^RECURRA_[A-Z]*_IMAGE=' .env > .env.part 2>/dev/null; \
+	sed -n 's/.*\$${\(RECURRA_[A-Z]*_IMAGE\):-\([^}]*\)}.*/\1 \2/p' docker-compose.yml | sort -u | while read -r variable image; do \
+		digest=$$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$$image") || exit 1; \
+		echo "$$variable=$$image@$$digest"; \
+	done >> .env.part && mv .env.part .env || { rm -f .env.part; exit 1; }
 
 clean: ## remove environments, caches and build outputs
 	rm -rf $(VENV) $(PEERS) $(NEURALFORECAST) build dist *.egg-info client/build client/dist client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -15,7 +15,6 @@ from app.api.access.identity import AccessControl, authorize
 from app.api.deps import AppState, Limits, ModelNotices, Projects, refuse_unknown_query
 from app.api.metrics_text import own_text
 from app.api.middleware import RequestIdMiddleware
-from app.api.origins import SitePolicy
 from app.api.raw import Application
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.database.projects import ALL_PROJECTS, DEFAULT_PROJECT
@@ -39,6 +38,7 @@ from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import VersionRouter
 from app.services.webhooks.targets import AllowedTargets
 from app.settings import KEYS, Settings
+from app.validation.origins import SitePolicy
 
 STORE_RETRY_SECONDS = 15.0  # that a client waits for a store that is away, before it gets 503
 SENDER = "app.services.webhooks.sender"  # the module
@@ -169,6 +169,7 @@ def _make_projects(
             projects=projects,
             siblings=siblings,
             access=access,
+            page_url=settings.page_url,
         )
 
     projects = Projects(make)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,17 +15,34 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.memory import usable_memory
-from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN, WEBHOOK_HOST_PATTERN
+from app.patterns import DEVICE_PATTERN, HOST_NAME_PATTERN, PAGE_URL_PATTERN, WEBHOOK_HOST_PATTERN
 
 SECRETS_DIR = Path("/run/secrets")
 KEYS, OFF = "keys", "off"  # values of `auth`
 REDIS_SOCKET = "valkey.sock"
+CPU_MAX = Path(
+    "/sys/fs/cgroup/cpu.max"
+)  # of a container, version 2 of control groups: a quota and its period
+CFS_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")  # and version 1
+CFS_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 MAX_SOCKET_PATH_BYTES = 100  # a unix socket's path holds 107 bytes on Linux, 103 on macOS
 
 
 def usable_cores() -> int:
-    """The number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Return how many CPU cores this process may use: of a container's limit the whole ones, at least one."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    quota, period = _quota_and_period()
+    return min(cores, max(1, quota // period)) if quota > 0 and period > 0 else cores
+
+
+def _quota_and_period() -> tuple[int, int]:
+    """Microseconds of processor time in a period, and of the period; not above 0 where nothing is limited."""
+    with suppress(OSError, ValueError):  # no such file, or "max"
+        quota, period = map(int, CPU_MAX.read_text().split())
+        return quota, period
+    with suppress(OSError, ValueError):
+        return int(CFS_QUOTA.read_text()), int(CFS_PERIOD.read_text())
+    return 0, 0
 
 
 def _split(texts: str) -> tuple[str, ...]:
@@ -47,6 +65,9 @@ class Settings(BaseSettings):
     redis_url: str = ""  # empty: the embedded server below data_dir
     storage_url: str = ""  # empty: a directory below data_dir
     auth: str = Field(default=OFF, pattern=f"^({KEYS}|{OFF})$")  # whether requests need a key
+    page_url: str = Field(
+        default="", pattern=PAGE_URL_PATTERN
+    )  # of the page for people; empty: there is none
     allowed_hosts: str = ""  # names with commas between; loopback names and IP addresses always are
     webhook_hosts: str = ""  # host or host:port, with commas between, that webhooks may be sent to; none
     webhook_networks: str = ""  # such as 10.0.0.0/8: not public ones, in which those hosts may be

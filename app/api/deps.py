@@ -83,6 +83,7 @@ class AppState:
     project: str = DEFAULT_PROJECT
     siblings: Siblings | None = None  # with several processes on one socket
     access: AccessControl | None = None  # None: no keys are needed
+    page_url: str = ""  # of the page for people, see `Settings`
     caller: Caller = ANYONE
 
     @property

@@ -25,11 +25,11 @@ from app.api.deps import AppState, state_of
 from app.api.forwarding.handover import FORWARD, HandOver, read_request
 from app.api.middleware import assign_request_id, log_request, record_request
 from app.api.openapi import add_security, complete_document
-from app.api.origins import SitePolicy
 from app.api.problems import as_app_error, error_event, error_response, internal_error
 from app.errors import AppError, DeadlinePassed, Invalid, Problem
 from app.lanes import Answer
 from app.typedefs import Json
+from app.validation.origins import SitePolicy
 
 log = logging.getLogger(__name__)
 

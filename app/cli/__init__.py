@@ -19,6 +19,9 @@ MEMBERS = (
         "app.cli.commands.parts:api",
         "Run the API server alone (this process becomes it, or the parent of several).",
     ),
+    LazyCommand(
+        "page", "app.cli.commands.parts:page", "Run the page for people alone (this process becomes it)."
+    ),
     LazyCommand("worker", "app.cli.commands.parts:worker", "Run one worker alone (this process becomes it)."),
     LazyCommand(
         "migrate",

@@ -4,7 +4,7 @@ from benchmarks.mutations.mutation import Mutation
 
 CODINGS = "app/api/codings.py"
 BODIES = "app/api/bodies.py"
-ORIGINS = "app/api/origins.py"
+ORIGINS = "app/validation/origins.py"
 CONNECTIONS = "app/connections.py"
 THREADS = "app/thread_pools.py"
 ARCHIVE = "app/ingest/readers/archive.py"

@@ -1,4 +1,4 @@
-"""Settings come from the environment and nowhere else."""
+"""Settings come from the environment, some defaults from what the machine lets a process use."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+import app.settings
 from app.ingest.limits import ArchiveLimits
 from app.media.limits import MediaLimits
-from app.settings import Settings
+from app.settings import Settings, usable_cores
 
 
 def test_everything_is_below_the_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -74,3 +75,37 @@ def test_hosts_are_names_with_commas_between() -> None:
 def test_what_is_no_name_of_a_host_ends_the_start(name: str) -> None:
     with pytest.raises(ValidationError, match="host name"):
         Settings(allowed_hosts=name)
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files of a machine with eight cores that limits nothing yet."""
+    for name, file in (("CPU_MAX", "cpu.max"), ("CFS_QUOTA", "quota"), ("CFS_PERIOD", "period")):
+        monkeypatch.setattr(app.settings, name, tmp_path / file)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [("max 100000\n", 8), ("200000 100000\n", 2), ("250000 100000\n", 2), ("50000 100000\n", 1),
+     ("1600000 100000\n", 8), ("unreadable", 8)],
+)  # fmt: skip
+def test_a_limit_of_a_container(groups: Path, limit: str, cores: int) -> None:
+    (groups / "cpu.max").write_text(limit)
+    assert usable_cores() == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("-1\n", 8), ("300000\n", 3)])
+def test_a_limit_of_an_older_kernel(groups: Path, quota: str, cores: int) -> None:
+    (groups / "quota").write_text(quota)
+    (groups / "period").write_text("100000\n")
+    assert usable_cores() == cores
+
+
+def test_without_a_limit_there_are_all(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert usable_cores() == 8
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert usable_cores() == 4

@@ -18,7 +18,7 @@ ATTRIBUTE = "__access__"
 DOCS_PATH = "/docs"
 DOCS_FILES = ("page.css", "page.js", "swagger-ui.css", "swagger-ui-bundle.js")
 PUBLIC_PATHS = frozenset(  # that need no key
-    {"/healthz", "/readyz", DOCS_PATH, *(f"{DOCS_PATH}/{name}" for name in DOCS_FILES)}
+    {"/", "/healthz", "/readyz", DOCS_PATH, *(f"{DOCS_PATH}/{name}" for name in DOCS_FILES)}
 )
 
 

@@ -10,13 +10,13 @@ from starlette.types import Message, Scope, Send
 
 from app.api.access.declared import PUBLIC_PATHS, access_of
 from app.api.middleware import client_address
-from app.api.origins import SAFE_METHODS
 from app.database.engine import Sessions
 from app.errors import Conflict, QueueFull
 from app.services.access import audit
 from app.services.access.authentication import Authenticator
 from app.services.access.callers import ANYONE, Caller
 from app.thread_pools import AUDITS
+from app.validation.origins import SAFE_METHODS
 
 log = logging.getLogger(__name__)
 

@@ -1,25 +1,28 @@
 """The service itself: health, readiness, metrics, tasks, workers."""
 
+from contextlib import suppress
 from enum import Enum
 from functools import cache
 
 import msgspec
 import orjson
-from fastapi import APIRouter
-from fastapi.responses import PlainTextResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import URL
 
 from app.api.access.declared import requires
 from app.api.deps import AppState, PagingDep, ReadSession, StateDep, page_response
-from app.api.metrics_text import joint_text, own_text
+from app.api.metrics_text import joint_text, own_text, queue_text
 from app.api.response_schemas import HealthOut, ReadinessOut, TasksOut, documented
-from app.errors import DeadlinePassed, QueueFull
+from app.errors import DeadlinePassed, NotFound, QueueFull
 from app.hyperparameters.options import NETWORK, TRAINING, NetworkIn, TrainingIn
 from app.schemas import Page, WorkerOut
 from app.services.access.callers import Scope
 from app.services.jobs import workers
+from app.services.jobs.queries import QueueState, read_queue
 from app.services.jobs.workers import LiveWorker
 from app.services.models import versions
 from app.tasks import TASKS
@@ -33,6 +36,23 @@ SERVICE: list[str | Enum] = ["service"]  # the tags of most operations
 
 CHECK_SECONDS = 2.0
 NETWORK_IN, TRAINING_IN = NetworkIn.model_json_schema(), TrainingIn.model_json_schema()
+
+
+@router.get("/", include_in_schema=False, operation_id="open_page")
+@requires(None)
+async def open_page(request: Request, shared: StateDep) -> Response:
+    """Send people to the page, if there is one."""
+    if not shared.page_url:
+        raise NotFound("There is no page here; /docs has the documentation")
+    return RedirectResponse(locate_page(shared.page_url, request.url), 307)
+
+
+def locate_page(page_url: str, called: URL) -> str:
+    """The URL of the page; a port alone is at the host that was called, which is one of this service's."""
+    if not page_url.startswith(":"):
+        return page_url
+    host = f"[{called.hostname}]" if ":" in (called.hostname or "") else called.hostname
+    return f"{called.scheme}://{host}{page_url}/"
 
 
 @router.get("/healthz", responses=documented(HealthOut), operation_id="get_health", tags=SERVICE)
@@ -79,16 +99,26 @@ def _roles(shared: AppState) -> set[str]:
 @router.get("/metrics", response_class=PlainTextResponse, operation_id="get_service_metrics", tags=SERVICE)
 @requires(Scope.READ)
 async def metrics(shared: StateDep) -> Response:
-    """Prometheus text; of several processes (`--processes`) each sample is labelled with its own."""
+    """Prometheus text; of several processes (`--processes`) each sample is labelled with its own.
+
+    Jobs and workers are in the database: while it does not answer, their series are left out.
+    """
     await shared.lane.predictors()
     if shared.siblings is None:
         text = own_text(shared.predictions.metrics)
     else:
         text = joint_text(await shared.siblings.texts(shared.project))
+    with suppress(SQLAlchemyError, DeadlinePassed, QueueFull):
+        text += queue_text(await READINESS.run_within(CHECK_SECONDS, _queue, shared))
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/v1/tasks", responses=documented(TasksOut), operation_id="list_tasks", tags=["tasks"])
+def _queue(shared: AppState) -> QueueState:
+    with shared.readers() as session:
+        return read_queue(session)
+
+
+@router.get("/v1/tasks", responses=documented(TasksOut), operation_id="list_tasks")
 @requires(Scope.READ)
 def tasks() -> Response:
     """Each task: its options, data set formats, the shapes of instances and parameters, and its defaults.

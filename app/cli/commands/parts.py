@@ -9,8 +9,10 @@ import typer
 from app.cli.stack.command_lines import (
     PackagesMissing,
     api_command,
+    check_page_packages,
     check_worker_packages,
     exec_command,
+    page_command,
     worker_command,
 )
 from app.infrastructure import liveness
@@ -69,3 +71,25 @@ def worker(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     exec_command(worker_command(role), {"RECURRA_DATA_DIR": str(data_dir)} if data_dir else {})
+
+
+def page(
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 8001,
+    url: Annotated[
+        str, typer.Option(envvar="RECURRA_URL", help="URL of the service, as the page reaches it.")
+    ] = "http://127.0.0.1:8000",
+    public_url: Annotated[
+        str, typer.Option(envvar="RECURRA_PUBLIC_URL", help="The same as people reach it, if it is another.")
+    ] = "",
+    insecure: Insecure = False,
+) -> None:
+    """Run the page for people alone (this process becomes it)."""
+    try:
+        check_page_packages()
+    except PackagesMissing as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    address = ("--host", host, "--port", str(port), *(["--insecure"] if insecure else []))
+    exec_command(page_command(*address, "--url", url, "--public-url", public_url or url))

@@ -20,10 +20,11 @@ WORKER_MODULES = {
     "sklearn": "scikit-learn",
     "torch": "torch",
 }
+PAGE_MODULE = "nicegui"  # of the extra `page`
 
 
 class PackagesMissing(Exception):
-    """Packages that workers need are not installed; the message says which, and what installs them."""
+    """Packages that a part needs are not installed; the message says which, and what installs them."""
 
 
 def api_command(*arguments: str) -> list[str]:
@@ -34,6 +35,11 @@ def api_command(*arguments: str) -> list[str]:
 def worker_command(role: str) -> list[str]:
     """A worker's command line."""
     return [sys.executable, "-m", "workers.main", "--role", role]
+
+
+def page_command(*arguments: str) -> list[str]:
+    """The page's command line."""
+    return [sys.executable, "-m", "app.page.main", *arguments]
 
 
 def migrate_command() -> list[str]:
@@ -48,6 +54,15 @@ def check_worker_packages() -> None:
         raise PackagesMissing(
             f"Workers need packages that are not installed: {', '.join(missing)}. "
             f"Install them with: {sys.executable} -m pip install 'recurra-server[worker]'"
+        )
+
+
+def check_page_packages() -> None:
+    """Raise `PackagesMissing` if the page cannot start here; nothing is imported."""
+    if find_spec(PAGE_MODULE) is None:
+        raise PackagesMissing(
+            f"The page needs a package that is not installed: {PAGE_MODULE}. "
+            f"Install it with: {sys.executable} -m pip install 'recurra-server[page]'"
         )
 
 

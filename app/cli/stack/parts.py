@@ -14,14 +14,19 @@ from typing import Self
 
 import httpx
 
-from app.cli.stack.command_lines import SAFE_PATH, api_command, migrate_command, worker_command
+from app.cli.stack.command_lines import (
+    SAFE_PATH,
+    api_command,
+    migrate_command,
+    page_command,
+    worker_command,
+)
 from app.cli.stack.embedded_servers import DirectoryLock, is_responding, valkey_process
+from app.cli.stack.supervision import StandbyProcess, SupervisedProcess
 from app.infrastructure.processes.managed import ManagedProcess, rotate_log
 from app.settings import Settings
 
 READY_SECONDS = 120.0
-FIRST_RESTART_SECONDS, MAX_RESTART_SECONDS = 0.5, 4.0  # the delay doubles with each restart
-STABLE_SECONDS = 60.0  # after which the delay is reset
 WORKER_STOP_SECONDS, SERVER_STOP_SECONDS = 45.0, 10.0  # a training writes a checkpoint before it stops
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ROOT = Path(__file__).parents[3]
@@ -95,31 +100,6 @@ def url_of(listener: socket.socket) -> str:
 
 
 @dataclass
-class SupervisedProcess:
-    """A process that is started again when it ends, after a delay that grows each time."""
-
-    child: ManagedProcess
-    delay: float = FIRST_RESTART_SECONDS
-    restart_at: float | None = None
-
-    def check(self, now: float) -> str | None:
-        """Plan a restart when the process has ended, and restart it in time; returns a message or None."""
-        if self.restart_at is not None:
-            if now >= self.restart_at:
-                self.restart_at = None
-                self.child.start()
-            return None
-        if (status := self.child.poll()) is None:
-            return None
-        self.child.kill()  # its descendants in the same session
-        was_stable = now - self.child.started > STABLE_SECONDS
-        wait = FIRST_RESTART_SECONDS if was_stable else self.delay
-        self.delay = min(2 * wait, MAX_RESTART_SECONDS)
-        self.restart_at = now + wait
-        return f"{self.child.name} ended with status {status}; starting it again in {wait:g} s"
-
-
-@dataclass
 class Stack:
     """The whole service on one machine; it starts the servers for which the settings have no URL."""
 
@@ -129,12 +109,13 @@ class Stack:
     signals: Signals
     api_processes: int = 1
     insecure: bool = False  # answers other machines without keys
+    page_listener: socket.socket | None = None  # None: without the page for people
     api: Sequence[str] = ()  # command line; tests have their own
     workers: Mapping[str, Sequence[str]] = field(
         default_factory=lambda: {role: worker_command(role) for role in ("train", "serve")}
     )
     # In starting order, each with the seconds it has to stop
-    groups: list[tuple[list[SupervisedProcess], float]] = field(default_factory=list)
+    groups: list[tuple[list[SupervisedProcess | StandbyProcess], float]] = field(default_factory=list)
     lock: DirectoryLock | None = None
 
     @property
@@ -166,10 +147,28 @@ class Stack:
         insecure = ["--insecure"] if self.insecure else []
         options = ("--fd", str(descriptor), "--processes", str(self.api_processes), *insecure)
         api = self.api or api_command(*options)
-        self._start_group([self._process("api", api, descriptor)], SERVER_STOP_SECONDS)
+        self._start_group([self._process("api", api, descriptor, **self._page_location)], SERVER_STOP_SECONDS)
         workers = [self._process(role, command) for role, command in self.workers.items()]
         self._start_group(workers, WORKER_STOP_SECONDS)
         self._wait_until(self._is_ready, "the service")
+        if self.page_listener is not None:
+            self._add_page(self.page_listener)
+
+    def _add_page(self, listener: socket.socket) -> None:
+        """Have the page started by its first visitor; the service is ready without it."""
+        descriptor = listener.fileno()
+        insecure = ["--insecure"] if self.insecure else []
+        command = page_command("--fd", str(descriptor), "--url", self.url, *insecure)
+        child = self._process("page", command, descriptor)
+        rotate_log(child.log)
+        self.groups.append(([StandbyProcess(child, listener)], SERVER_STOP_SECONDS))
+
+    @property
+    def _page_location(self) -> dict[str, str]:
+        """The setting by which the API sends people to the page, unless the environment has another."""
+        if self.page_listener is None or self.settings.page_url:
+            return {}
+        return {"RECURRA_PAGE_URL": f":{self.page_listener.getsockname()[1]}"}
 
     def _migrate(self) -> None:
         """Migrate in a process of its own: this one lives long, and needs no database."""
@@ -187,8 +186,9 @@ class Stack:
     def _environment(self) -> dict[str, str]:
         return {**SAFE_PATH, "RECURRA_DATA_DIR": str(self.settings.data_dir.resolve())}
 
-    def _process(self, name: str, command: Sequence[str], *pass_fds: int) -> ManagedProcess:
-        return ManagedProcess(name, command, self.logs / f"{name}.log", self._environment, pass_fds)
+    def _process(self, name: str, command: Sequence[str], *pass_fds: int, **variables: str) -> ManagedProcess:
+        environment = self._environment | variables
+        return ManagedProcess(name, command, self.logs / f"{name}.log", environment, pass_fds)
 
     def _start_group(self, processes: list[ManagedProcess], stop_seconds: float) -> None:
         self.groups.append(([SupervisedProcess(process) for process in processes], stop_seconds))
@@ -218,7 +218,7 @@ class Stack:
         """The directory of the processes' logs."""
         return self.settings.data_dir.resolve() / "logs"
 
-    def processes(self) -> list[SupervisedProcess]:
+    def processes(self) -> list[SupervisedProcess | StandbyProcess]:
         """All processes, in starting order."""
         return [process for group, _ in self.groups for process in group]
 

@@ -1,14 +1,18 @@
-"""Reading and deleting jobs: one job, pages of jobs, their events and learning curves."""
+"""Reading and deleting jobs: a job, pages of jobs, their events and learning curves; the queue in numbers."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from app.database.engine import db_now
 from app.database.tables import Job, JobEvent, JobLogLine, JobVersion
 from app.errors import Conflict, NotFound
+from app.infrastructure.broker import SERVE, TRAIN
+from app.services.jobs import workers
 from app.services.paging import Paging
-from app.states import LIVE, SWEEP, TERMINAL
+from app.states import LIVE, SWEEP, TERMINAL, Status
 from app.typedefs import Json
 
 
@@ -84,3 +88,28 @@ def _ended_runs(session: Session, sweep_id: str) -> list[str]:
         if status in LIVE:
             raise Conflict(f"The sweep's run {job_id} is still {status}; try again shortly")
     return [job_id for job_id, _ in runs]
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """The jobs of the session's project that are not over, and all live workers."""
+
+    jobs: dict[str, int]  # by status; sweeps aside, which no worker takes
+    oldest_queued_seconds: float  # since the job that has waited longest was queued; 0 if none waits
+    workers: dict[str, int]  # by role
+
+
+def read_queue(session: Session) -> QueueState:
+    """Return the state of the session's project now."""
+    query = (
+        select(Job.status, func.count(), db_now() - func.min(Job.updated_at))
+        .where(Job.status.in_(LIVE), Job.kind != SWEEP)
+        .group_by(Job.status)
+    )
+    rows = {status: (count, seconds) for status, count, seconds in session.execute(query)}
+    roles = [worker.role for worker, _ in workers.list_live(session)]
+    return QueueState(
+        jobs={status: rows.get(status, (0, 0.0))[0] for status in sorted(LIVE)},
+        oldest_queued_seconds=max(0.0, rows.get(Status.QUEUED, (0, 0.0))[1]),
+        workers={role: roles.count(role) for role in (TRAIN, SERVE)},
+    )

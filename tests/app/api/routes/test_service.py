@@ -4,12 +4,18 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
+from starlette.datastructures import URL
 
+from app.api.routes.service import locate_page
 from app.database.tables import Worker
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.services.jobs import workers
+from app.settings import Settings
 from app.tasks import TASKS
 from app.tasks.shared.tokenizers import TokenUnit
+from tests.support.fixtures.servers import Valkey
 from tests.support.fixtures.service import Service, problem, service
 
 
@@ -153,6 +159,27 @@ def test_requests_are_counted_by_route_not_by_id(on_sqlite: Service) -> None:
     assert "job_one" not in text
 
 
+def test_the_queue_and_the_workers_are_in_numbers(on_sqlite: Service) -> None:
+    on_sqlite.job()
+    text = on_sqlite.http.get("/metrics").text
+    assert 'recurra_jobs{status="queued"} 1.0' in text
+    assert 'recurra_jobs{status="running"} 0.0' in text
+    assert 'recurra_workers{role="train"} 0.0' in text
+    assert "recurra_oldest_queued_job_seconds " in text
+
+
+def test_metrics_do_without_a_database_that_does_not_answer(
+    on_sqlite: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise OperationalError("select", {}, Exception("away"))
+
+    monkeypatch.setattr("app.api.routes.service.read_queue", fail)
+    text = on_sqlite.http.get("/metrics").raise_for_status().text
+    assert "recurra_http_requests_total" in text
+    assert "recurra_jobs" not in text
+
+
 def test_a_safe_request_id_is_kept_and_another_replaced(untouched: Service) -> None:
     assert untouched.http.get("/healthz", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == "a-1"
     other = untouched.http.get("/healthz", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"]
@@ -203,3 +230,33 @@ def test_a_database_that_is_away_is_a_503(running: Service, tmp_path: Path) -> N
         engine.dispose()
         assert running.http.get("/v1/jobs").status_code in {500, 503}
         assert running.http.get("/healthz").status_code == 200
+
+
+def test_browsers_are_sent_to_the_page(tmp_path: Path, sqlite_template: Path, redis_server: Valkey) -> None:
+    (tmp_path / "test.db").write_bytes(sqlite_template.read_bytes())
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    with service(tmp_path, url, redis_server.url, page_url=":8001", auth="keys") as running:
+        for host, target in {
+            "localhost:8000": "http://localhost:8001/",
+            "127.0.0.1": "http://127.0.0.1:8001/",
+            "[::1]:80": "http://[::1]:8001/",
+        }.items():
+            answer = running.http.get("/", headers={"Host": host})
+            assert (answer.status_code, answer.headers["location"]) == (307, target)
+        assert running.http.get("/", headers={"Host": "evil.example"}).status_code == 421
+
+
+def test_without_a_page_there_is_none(untouched: Service) -> None:
+    assert "/docs" in problem(untouched.http.get("/"), 404)["detail"]
+
+
+def test_a_page_may_be_anywhere() -> None:
+    called = URL("https://models.example.com/")
+    assert locate_page("https://page.example.com/recurra", called) == "https://page.example.com/recurra"
+    assert locate_page(":9000", called) == "https://models.example.com:9000/"
+
+
+@pytest.mark.parametrize("url", ["8001", "//evil.example", "javascript:alert(1)", "ftp://x", ":x"])
+def test_a_page_is_a_url_or_a_port(url: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(page_url=url)

@@ -13,15 +13,16 @@ import httpx
 import pytest
 
 from app.cli.stack import parts as module
+from app.cli.stack import supervision
 from app.cli.stack.parts import (
     NotReady,
     Signals,
     Stack,
     StopRequested,
-    SupervisedProcess,
     open_listener,
     url_of,
 )
+from app.cli.stack.supervision import SupervisedProcess
 from app.infrastructure.processes.managed import ManagedProcess
 from app.settings import Settings
 from tests.support.fixtures.servers import until
@@ -134,7 +135,7 @@ def test_a_service_that_never_gets_ready_is_stopped(make: Make, monkeypatch: pyt
 def test_a_part_that_dies_later_is_started_again(
     make: Make, signals: Signals, messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FIRST_RESTART_SECONDS", 0.05)
+    monkeypatch.setattr(supervision, "FIRST_RESTART_SECONDS", 0.05)
     with make() as stack:
         train = stack.processes()[-1]
         train.delay = 0.05

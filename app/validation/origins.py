@@ -27,10 +27,12 @@ CACHED_HOSTS = 256
 class SitePolicy:
     """The hosts that are answered for: loopback names, IP addresses, and the given names.
 
-    `*.example.com` stands for every name below `example.com`, `*` for all names.
+    `*.example.com` stands for every name below `example.com`, `*` for all names. Pages of other origins may
+    use `safe_methods`, whose answers they cannot read.
     """
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
+    def __init__(self, names: Iterable[str] = (), safe_methods: Sequence[str] = SAFE_METHODS) -> None:
+        self._safe_methods = safe_methods
         self._names = {name.lower().rstrip(".") for name in names}
         self._suffixes = tuple(name[1:] for name in self._names if name.startswith("*."))
         self._answers_for = lru_cache(CACHED_HOSTS)(self._parse)
@@ -46,7 +48,7 @@ class SitePolicy:
         for host in hosts:  # a request without one is no browser's
             if not self._answers_for(host):
                 raise _misdirected(host)
-        if origins and (scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS):
+        if origins and (scope["type"] == "websocket" or scope["method"] not in self._safe_methods):
             _check_origins(hosts, origins)
 
     def _parse(self, host: bytes) -> bool:

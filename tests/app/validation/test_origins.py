@@ -9,12 +9,12 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from app.api import problems
 from app.api.access.declared import requires
-from app.api.origins import SitePolicy
 from app.api.raw import JSON_TYPE, Application, Call, Headers, RawRoute
 from app.errors import AppError, Forbidden, Misdirected
 from app.main import create_app
 from app.services.access.callers import Scope
 from app.settings import Settings
+from app.validation.origins import SitePolicy
 from tests.support.fakes.asgi import Asgi
 
 

@@ -1,0 +1,166 @@
+"""The frame of every view: head, navigation, main part, and how refusals are shown."""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any
+
+from markupsafe import Markup
+from nicegui import ui
+
+from app.page import markup, snippets
+from app.page.calls import CallRefused, ServiceCall
+from app.page.state import has_key, page_state, root_path, visitor_request
+
+SECTIONS = (
+    ("/", "New model"), ("/datasets", "Data"), ("/jobs", "Jobs"), ("/models", "Models"), ("/board", "Board"),
+)  # fmt: skip
+BUILD_SECONDS = 60.0  # in which a view must be built
+THEME_COOKIE = "recurra_theme"
+THEMES = {"dark": True, "light": False}  # without a cookie the system's
+BUILD = secrets.token_hex(4)  # so that browsers take the files of this process
+STYLES = Markup(
+    "<link rel='stylesheet' href='{}/static/page.css?{}'><script src='{}/static/page.js?{}'></script>"
+)
+UNAUTHENTICATED, FORBIDDEN = 401, 403
+NAMED_PLACES = ("row", "line", "member", "column")  # steps of a pointer before a number or a name
+MAX_FAULTS = 50  # that are listed
+
+Build = Callable[..., Awaitable[None]]
+
+
+def view(path: str, section: str) -> Callable[[Build], Build]:
+    """Register a function that builds a view; `section` is the navigation's entry it belongs to."""
+
+    def register(build: Build) -> Build:
+        @wraps(build)
+        async def show(*arguments: Any, **parameters: Any) -> None:
+            _build_head(section)
+            with ui.element("div").classes("view").props("id=content tabindex=-1"):
+                async with refusals():
+                    await build(*arguments, **parameters)
+
+        return ui.page(path, response_timeout=BUILD_SECONDS)(show)
+
+    return register
+
+
+def _build_head(section: str) -> None:
+    ui.add_head_html(STYLES.format(root_path(), BUILD, root_path(), BUILD))
+    ui.dark_mode(THEMES.get(visitor_request().cookies.get(THEME_COOKIE, "")))
+    with ui.header(elevated=False).classes("head"):
+        links = Markup("").join(
+            Markup("<li><a href='{}{}'{}>{}</a></li>").format(
+                root_path(), path, Markup(" aria-current='page'") if path == section else "", label
+            )
+            for path, label in SECTIONS
+        )
+        bar = Markup(
+            "<a class='skip' href='#content'>Skip to the content</a>"
+            "<a class='brand' href='{}/'>Recurra</a>"
+            "<nav aria-label='Main'><ul>{}</ul></nav>"
+            "<span class='grow'></span>{}"
+            "<button type='button' onclick='recurra.switchTheme()'>Dark or light</button>"
+        ).format(root_path(), links, _key_link())
+        markup.show(bar).classes("bar")
+
+
+def _key_link() -> Markup:
+    label = "Key is set" if has_key() else "Key"
+    return Markup("<a href='{}/key'>{}</a>").format(root_path(), label)
+
+
+def heading(title: str, note: str = "") -> None:
+    """The title of a view, on the page and of its window."""
+    ui.page_title(f"{title} – Recurra")
+    markup.show(Markup("<h1>{}</h1>").format(title))
+    if note:
+        markup.show(Markup("<p class='lead'>{}</p>").format(note))
+
+
+def section(title: str, note: str = "") -> ui.element:
+    """A part of a view with a heading of its own."""
+    part = ui.element("section").classes("part")
+    with part:
+        markup.show(Markup("<h2>{}</h2>").format(title))
+        if note:
+            markup.show(Markup("<p class='note'>{}</p>").format(note))
+    return part
+
+
+def details(title: str) -> ui.element:
+    """A part that is closed until it is opened."""
+    part = ui.element("details")
+    with part:
+        with ui.element("summary"):
+            ui.label(title)
+        return ui.element("div").classes("inner")
+
+
+@asynccontextmanager
+async def refusals(into: ui.element | None = None) -> AsyncIterator[None]:
+    """Show a refused call instead of raising it, in the place of `into`'s contents or where the view is."""
+    if into is not None:
+        into.clear()
+    try:
+        yield
+    except CallRefused as error:
+        if into is None:
+            show_refusal(error)
+        else:
+            with into:
+                show_refusal(error)
+
+
+def show_refusal(error: CallRefused) -> None:
+    """A panel that says what was refused, why, and what can be done."""
+    problem = error.problem
+    rows = [_fault(entry) for entry in (problem.get("errors") or [])[:MAX_FAULTS]]
+    with ui.element("div").classes("refusal").props("role=alert"):
+        markup.show(Markup("<h2>{}</h2><p>{}</p>").format(problem.get("title", "Refused"), str(error)))
+        if rows:
+            markup.show(markup.table(("Where", "What is wrong"), rows, "Faults"))
+        if error.status in (UNAUTHENTICATED, FORBIDDEN):
+            hint = (
+                "This service needs a key." if error.status == UNAUTHENTICATED else "Another key may do this."
+            )
+            markup.show(Markup("<p>{} <a href='{}/key'>Give a key</a></p>").format(hint, root_path()))
+
+
+def _fault(entry: dict[str, str]) -> tuple[str, str]:
+    """The place of a fault in words, such as `row 3, y`, and the fault."""
+    steps = [step.replace("~1", "/").replace("~0", "~") for step in entry.get("pointer", "").split("/")[1:]]
+    words, place = iter(steps), []
+    for word in words:
+        follower = next(words, None) if word in NAMED_PLACES else None
+        place.append(word if follower is None else f"{word} {follower}")
+    return ", ".join(place[1:] if place[:1] == ["file"] else place) or "the whole", entry.get("detail", "")
+
+
+def show_call(call: ServiceCall, title: str = "The same without this page") -> None:
+    """A call as commands for a shell and for Python."""
+    keyed, url = has_key(), page_state().public_url
+    with details(title):
+        for name, text in (
+            ("curl", snippets.curl(call, url, keyed=keyed)),
+            ("Python", snippets.python(call, url, keyed=keyed)),
+        ):
+            markup.show(Markup("<h3>{}</h3>{}").format(name, markup.code(text)))
+
+
+def action(
+    label: str, handler: Callable[[], Awaitable[None]], into: ui.element, *, kind: str = "primary"
+) -> ui.button:
+    """A button; what its handler is refused is shown in `into`."""
+
+    async def run() -> None:
+        button.disable()
+        try:
+            async with refusals(into):
+                await handler()
+        finally:
+            button.enable()
+
+    button = ui.button(label, on_click=run, color=None).props("no-caps unelevated").classes(f"action {kind}")
+    return button

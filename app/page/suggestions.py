@@ -1,0 +1,122 @@
+"""Which task a file is for, guessed from its first bytes and what the tasks say they take."""
+
+import csv
+import json
+import mimetypes
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.page.files import ReceivedFile
+from app.typedefs import Json
+
+HEAD_BYTES = 64 << 10
+MAX_SHOWN_LINES, MAX_SHOWN_CHARS = 6, 300
+MAX_MEMBERS = 20_000  # of an archive
+ARCHIVE_MANIFEST = "manifest.jsonl"
+DELIMITERS = {"csv": ",;|", "tsv": "\t"}
+OTHER_ENDINGS = {"ndjson": "jsonl", "conllu": "conll", "text": "txt", "parq": "parquet"}
+COMPRESSED_ENDINGS = (".gz", ".zst", ".bz2", ".xz", ".lz4")
+FORMAT_POINTS, COLUMN_POINTS = 1.0, 2.0
+
+
+@dataclass(frozen=True)
+class FileGlimpse:
+    """What can be seen of a file before the service reads it."""
+
+    format: str  # as the tasks name it; empty if it is none of theirs
+    columns: tuple[str, ...] = ()  # of a table, fields of JSON lines or of a manifest, kinds of members
+    lines: tuple[str, ...] = field(default=())  # the first ones
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A task with the reason why it is likely; more points are more likely."""
+
+    task: str
+    points: float
+    reason: str
+
+
+def glimpse(file: ReceivedFile) -> FileGlimpse:
+    """Look at a file; it may be anything, so nothing is unpacked but the head of a manifest."""
+    name = file.name.lower()
+    for ending in COMPRESSED_ENDINGS:
+        if name.endswith(ending):
+            return FileGlimpse(_format_of(name.removesuffix(ending)))
+    with file.path.open("rb") as content:
+        head = content.read(HEAD_BYTES)
+    if zipfile.is_zipfile(file.path):
+        return _glimpse_archive(file.path)
+    format_name = _format_of(name)
+    if b"\0" in head:
+        return FileGlimpse(format_name)
+    text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    shown = tuple(line[:MAX_SHOWN_CHARS] for line in text.splitlines()[:MAX_SHOWN_LINES])
+    return FileGlimpse(format_name, _columns_of(text, format_name), shown)
+
+
+def _format_of(name: str) -> str:
+    ending = Path(name).suffix.lstrip(".")
+    return OTHER_ENDINGS.get(ending, ending)
+
+
+def _columns_of(text: str, format_name: str) -> tuple[str, ...]:
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if first.lstrip().startswith("{"):
+        try:
+            record = json.loads(first)
+        except (ValueError, RecursionError):
+            return ()
+        return tuple(map(str, record)) if isinstance(record, dict) else ()
+    if format_name not in DELIMITERS:
+        return ()
+    delimiter = max(DELIMITERS[format_name], key=first.count)
+    return tuple(cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), []))
+
+
+def _glimpse_archive(path: Path) -> FileGlimpse:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()[:MAX_MEMBERS]
+            manifest = next((name for name in names if name.rsplit("/", 1)[-1] == ARCHIVE_MANIFEST), None)
+            head = b""
+            if manifest is not None:
+                with archive.open(manifest) as member:
+                    head = member.read(HEAD_BYTES)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+        return FileGlimpse("zip")
+    text = head.decode("utf-8", errors="replace")
+    kinds = Counter(kind for name in names for kind in _media_of(name))
+    fields = dict.fromkeys([*_columns_of(text, "jsonl"), *kinds])
+    shown = text.splitlines()[:MAX_SHOWN_LINES] or names[:MAX_SHOWN_LINES]
+    return FileGlimpse("zip", tuple(fields), tuple(line[:MAX_SHOWN_CHARS] for line in shown))
+
+
+def _media_of(name: str) -> tuple[str, ...]:
+    """The kinds of a member by its name: a MIDI file is audio to mimetypes, and midi first."""
+    kind, _, subtype = (mimetypes.guess_type(name)[0] or "").partition("/")
+    if not kind:
+        return ()
+    return (subtype,) if "midi" in subtype else (kind,)
+
+
+def suggest(contents: FileGlimpse, tasks: Sequence[Json]) -> list[Suggestion]:
+    """All tasks, the most likely one first."""
+    suggestions = [_suggestion(contents, task) for task in tasks]
+    return sorted(suggestions, key=lambda suggestion: -suggestion.points)
+
+
+def _suggestion(contents: FileGlimpse, task: Json) -> Suggestion:
+    points, reasons = 0.0, []
+    if contents.format in task["formats"]:
+        points += FORMAT_POINTS + FORMAT_POINTS / len(task["formats"])
+        reasons.append(f"it takes {contents.format} files")
+    own = {name.lower() for name in contents.columns}
+    shared = [name for name in task["columns"] if name.lower() in own]
+    points += COLUMN_POINTS * len(shared)
+    if shared:
+        reasons.append(f"the file has {', '.join(shared)}")
+    return Suggestion(task["name"], points, " and ".join(reasons))
