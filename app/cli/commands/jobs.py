@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from app.cli.client import Client
 from app.cli.console import (
     DEFAULT_URL,
     ApiKey,
@@ -21,6 +20,7 @@ from app.cli.console import (
 from app.cli.watch import until_done
 from app.states import TERMINAL
 from app.typedefs import Json
+from recurra import Client
 
 app = typer.Typer(
     help="Jobs: list, show, watch, logs, cancel, pause, resume.", no_args_is_help=True, rich_markup_mode=None

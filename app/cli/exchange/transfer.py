@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 
 from msgspec.structs import asdict
 
-from app.cli.client import Client
 from app.cli.commands.migrate import open_database
 from app.cli.console import notes
 from app.cli.exchange import mlflow_model
@@ -26,6 +25,7 @@ from app.errors import AppError
 from app.infrastructure.processes.managed import keep_files_private
 from app.infrastructure.storage import Storage
 from app.services.models.imports import import_version
+from recurra import Client
 
 
 def export_version(client: Client, name: str, number: int, directory: Path, *, as_mlflow: bool) -> None:
