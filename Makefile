@@ -13,7 +13,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-steps bench-streaming bench-texts lint types contracts secrets clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts lint types contracts secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,10 @@ QUICK ?=
 bench-serving-predictions: install $(PEERS_STAMP) ## forecasts, sentiment and tagging as users send them
 	$(BIN)/python -m benchmarks.serving --part predictions $(if $(DATA),--data $(DATA)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+
+# The same requests under wrk, which has to be installed: DATA and ONLY as above.
+bench-serving-wrk: install $(PEERS_STAMP)
+	$(BIN)/python -m benchmarks.serving.generator.wrk $(if $(DATA),--data $(DATA)) $(if $(ONLY),--only $(ONLY))
 
 # Of it only sentiment and tagging, which need no other environment.
 bench-serving-text: install

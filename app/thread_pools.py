@@ -89,6 +89,8 @@ UNPACKED_PIECES = ThreadPool("unpacked pieces", 2, 1024)
 UPLOADS = ThreadPool("uploads", 4, 64)
 # Deletions of files of requests that have ended; they always find room.
 CLEANUPS = ThreadPool("clean-ups", 1, 1 << 20)
+# Data sets that are fetched from the store to be predicted at once.
+DATASET_READS = ThreadPool("data sets", 2, 32)
 # What large requests are parsed, encoded and decoded in: few, as they share the interpreter with the loop.
 COMPUTING = ThreadPool("computing", 2, 64)
 # Tasks that wait for a child process to decode media: they keep nobody else from a thread.

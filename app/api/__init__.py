@@ -2,19 +2,17 @@
 
 from app.api.routes import (
     batches,
-    completions,
     datasets,
     evaluations,
-    inference,
     jobs,
     keys,
     listen,
     models,
     predictions,
-    repository,
     service,
     sweeps,
 )
+from app.api.routes.protocols import completions, files, fine_tuning, inference, nixtla, repository
 
 ROUTERS = (
     service.router,
@@ -26,8 +24,17 @@ ROUTERS = (
     models.router,
     repository.router,
     completions.router,
+    files.router,
+    fine_tuning.router,
+    nixtla.router,
     listen.router,
     keys.router,
 )
 # The first match answers.
-RAW = (predictions.ROUTE, predictions.EXPLAIN_ROUTE, *inference.ROUTES, completions.ROUTE)
+RAW = (
+    predictions.ROUTE,
+    predictions.EXPLAIN_ROUTE,
+    *inference.ROUTES,
+    completions.ROUTE,
+    *nixtla.ROUTES,
+)

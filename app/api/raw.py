@@ -22,6 +22,7 @@ from app.api.access.identity import AccessControl, caller_of
 from app.api.bodies import BodyMemory
 from app.api.codings import decoded
 from app.api.deps import AppState, state_of
+from app.api.forwarding.handover import FORWARD, HandOver, read_request
 from app.api.middleware import assign_request_id, log_request, record_request
 from app.api.openapi import add_security, complete_document
 from app.api.problems import as_app_error, error_event, error_response, internal_error
@@ -37,6 +38,7 @@ Headers = list[tuple[bytes, bytes]]
 DISCONNECT_CHECK_SECONDS = 0.05  # a request that takes longer is cancelled when its client disconnects
 DEADLINE_GRACE_SECONDS = 0.1  # in which what waits for a predictor or a thread says so itself
 DEFAULT_DEADLINE_SECONDS, MAX_DEADLINE_SECONDS = 30.0, 300.0
+HANDED_OVER = 0  # in place of the status of a request that another process answers
 TIMEOUT_HEADER = b"x-request-timeout"
 JSON_TYPE = (b"content-type", b"application/json")
 
@@ -63,7 +65,13 @@ class Call:
     headers: dict[bytes, bytes]
     body: bytes
     started: float  # when the whole body had come, on the clock of time.perf_counter
+    may_hand_over: bool = False  # to the process for large requests
     limit: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))  # around the endpoint
+
+    def hand_over(self) -> None:
+        """Leave a request that is much work to the process for large ones, if this is another one."""
+        if self.may_hand_over:
+            raise HandOver
 
     def left(self, seconds: float) -> float:
         """What is left of some seconds since the request had come."""
@@ -139,11 +147,17 @@ class RawRoute:
             body, held = await app.bodies.read(decoded(receive, headers), headers, limit)
             app.disconnects.add(task, receive)
             arrived = time.perf_counter()
-            call = Call(shared, match.groupdict(), scope["query_string"], headers, body, arrived)
+            call = Call(
+                shared, match.groupdict(), scope["query_string"], headers, body, arrived, FORWARD in scope
+            )
             content, response_headers = await self._answer(call)
             if not isinstance(content, bytes):
                 response_headers = [*response_headers, (b"x-request-id", request_id)]
                 await send_stream(Request(scope), send, content, response_headers)
+        except HandOver:
+            app.disconnects.remove(task)
+            status = HANDED_OVER
+            await scope[FORWARD](*read_request(scope, receive, body), send)
         except asyncio.CancelledError:
             status, disconnected = 499, app.disconnects.remove(task)
             if not disconnected:
@@ -153,8 +167,9 @@ class RawRoute:
         finally:
             app.disconnects.remove(task)
             app.bodies.release(held)
-            record_request("POST", self.path, status, time.perf_counter() - started)
-        if not disconnected and isinstance(content, bytes):
+            if status != HANDED_OVER:  # which the other process records
+                record_request("POST", self.path, status, time.perf_counter() - started)
+        if not disconnected and status != HANDED_OVER and isinstance(content, bytes):
             response_headers += [(b"content-length", b"%d" % len(content)), (b"x-request-id", request_id)]
             await send({"type": "http.response.start", "status": status, "headers": response_headers})
             await send({"type": "http.response.body", "body": content})

@@ -15,7 +15,7 @@ from app.lanes.redis_connections import AsyncRedisConnection, Command
 logger = logging.getLogger(__name__)
 
 LANE_TTL_SECONDS = 600  # a lane that is neither served nor used expires
-PUSH_BATCH_REQUESTS = 32  # pushed at once, so that a predictor can start while more requests are read
+PUSH_BATCH_REQUESTS = 8  # pushed at once, so that a predictor computes while more requests are read
 
 
 class RequestSender:

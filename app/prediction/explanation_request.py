@@ -7,7 +7,7 @@ import msgspec
 
 from app.errors import Invalid, Problem, TooLarge
 from app.prediction.request_errors import REQUEST_FIELDS, refused_instances
-from app.prediction.request_parsing import MAX_INSTANCE_VALUES, checked, request_type
+from app.prediction.request_parsing import MAX_INSTANCE_VALUES, check_number, checked, request_type
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.validation.json_slices import count_commas
@@ -33,6 +33,7 @@ def parse_explanation_request(task: Task, body: bytes) -> Any:
         problem = Problem("/instances/0", f"an instance may have {MAX_INSTANCE_VALUES:,} values")
         raise Invalid(problem.detail, [problem])
     request = checked(task, body, lambda task, body: _decoder(task.name).decode(body), EXPLANATION_FIELDS)
+    check_number(task, request.instances)
     if len(request.instances) != 1:
         detail = f"an explanation is of one instance, not of {len(request.instances):,}"
         raise refused_instances(task, [Problem("/instances", detail)])

@@ -1,7 +1,7 @@
 """What is wrong with a request for predictions, told with the names that the model's task knows."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -14,9 +14,10 @@ from app.validation.names import unknown_name
 from app.validation.schema_errors import UNKNOWN_FIELD, msgspec_problem
 
 REQUEST_FIELDS = ("instances", "parameters")
+PREDICTION_FIELDS = (*REQUEST_FIELDS, "dataset")
 QUERY_FIELDS = ("version", "alias")
 MAX_DIAGNOSED_BYTES = 1 << 18  # of a body that is read once more to say where it is no JSON
-INSTANCE_PLACE = re.compile(r"/instances/[0-9]+")
+INSTANCE_PLACE = re.compile(r"/instances/(?P<index>[0-9]+)")
 
 
 def not_json(body: bytes | memoryview, error: Exception) -> Invalid:
@@ -55,6 +56,17 @@ def request_described(task: Task) -> Iterator[None]:
         if not error.problems:
             raise
         raise refused_instances(task, error.problems) from None
+
+
+@contextmanager
+def problems_moved(move: Callable[[Problem], Problem]) -> Iterator[None]:
+    """Let what refuses instances inside point at where they came from."""
+    try:
+        yield
+    except Invalid as error:
+        if not error.problems:
+            raise
+        raise Invalid(problems=[move(problem) for problem in error.problems]) from None
 
 
 def describe_request(task: Task) -> str:

@@ -7,7 +7,12 @@ from typing import Any
 import msgspec
 
 from app.errors import Invalid, Problem
-from app.prediction.request_errors import REQUEST_FIELDS, not_json, refused_instances, refused_request
+from app.prediction.request_errors import (
+    PREDICTION_FIELDS,
+    not_json,
+    refused_instances,
+    refused_request,
+)
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.validation.json_slices import MAX_JSON_VALUES, SLICE_BYTES, count_commas, has_too_many_values
@@ -16,57 +21,97 @@ MAX_INLINE_BYTES = 16 << 10  # of a request that is parsed, encoded and decoded 
 MAX_INSTANCES = 4096  # of one request
 MAX_INSTANCE_VALUES = 1 << 20  # of one instance, which is parsed at once
 PLACE = " - at `$"  # before the path at the end of msgspec's messages
+NO_INSTANCES = "has neither `instances` nor a `dataset`"
+TWO_SOURCES = "name instances or a data set, not both"
 
 
-def request_type(task: Task, instance: Any, others: Sequence[tuple[str, Any, Any]] = ()) -> Any:
-    """The type of a request; `others` are further fields, each with its type and its default."""
+def request_type(
+    task: Task,
+    instance: Any,
+    others: Sequence[tuple[str, Any, Any]] = (),
+    default: Any = msgspec.NODEFAULT,
+) -> Any:
+    """The type of a request; `others` are further fields, each with its type and its default.
+
+    `default` is what `instances` are where a request has none; by default it needs some.
+    """
+    instances: Any = list[instance]
     fields: list[tuple[str, Any, Any]] = [
-        ("instances", list[instance], msgspec.NODEFAULT),
+        ("instances", instances if default is msgspec.NODEFAULT else instances | msgspec.UnsetType, default),
         ("parameters", task.parameters, task.parameters()),
         *others,
     ]
     return msgspec.defstruct("Predict", fields, forbid_unknown_fields=True)
 
 
+def _prediction_type(task: Task, instance: Any) -> Any:
+    """The type of a request for predictions, of instances or of a data set."""
+    return request_type(task, instance, [("dataset", str | None, None)], msgspec.UNSET)
+
+
 @cache
 def _request_decoder(task_name: str) -> "msgspec.json.Decoder[Any]":
     task = TASKS[task_name]
-    return msgspec.json.Decoder(request_type(task, task.instance))
+    return msgspec.json.Decoder(_prediction_type(task, task.instance))
 
 
 @cache
 def _split_decoders(task_name: str) -> "tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]":
     """Of a request whose instances are left as they are, and of one instance."""
     task = TASKS[task_name]
-    return msgspec.json.Decoder(request_type(task, msgspec.Raw)), msgspec.json.Decoder(task.instance)
+    return msgspec.json.Decoder(_prediction_type(task, msgspec.Raw)), msgspec.json.Decoder(task.instance)
 
 
 def parse_request(task: Task, body: bytes) -> Any:
-    """The `instances` and `parameters` of a JSON request; raises `Invalid` with pointers."""
+    """The `instances` and `parameters` of a JSON request, or its `dataset`; raises `Invalid` with pointers.
+
+    A request for a data set has no instances.
+    """
     if len(body) > SLICE_BYTES:
-        return checked(task, body, _parse_pieces)
-    return checked(task, body, lambda task, body: _request_decoder(task.name).decode(body))
+        return _with_source(task, checked(task, body, _parse_pieces, PREDICTION_FIELDS))
+    return _with_source(task, checked(task, body, _decode, PREDICTION_FIELDS))
 
 
 def split_request(task: Task, body: bytes) -> Any:
     """The same, but each instance stays the JSON that it is; only what is around them is checked."""
-    return checked(task, body, lambda task, body: _split_decoders(task.name)[0].decode(body))
+    return _with_source(task, checked(task, body, _split, PREDICTION_FIELDS))
 
 
-def checked(
-    task: Task, body: bytes, parse: Callable[[Task, bytes], Any], fields: Sequence[str] = REQUEST_FIELDS
-) -> Any:
+def _decode(task: Task, body: bytes) -> Any:
+    return _request_decoder(task.name).decode(body)
+
+
+def _split(task: Task, body: bytes) -> Any:
+    return _split_decoders(task.name)[0].decode(body)
+
+
+def _with_source(task: Task, request: Any) -> Any:
+    """A request with a list of instances, which is empty where it names a data set."""
+    if request.instances is not msgspec.UNSET:
+        if request.dataset is not None:
+            raise refused_instances(task, [Problem("/dataset", TWO_SOURCES)])
+        check_number(task, request.instances)
+        return request
+    if request.dataset is None:
+        raise refused_instances(task, [Problem("", NO_INSTANCES)])
+    request.instances = []
+    return request
+
+
+def check_number(task: Task, instances: Sequence[Any]) -> None:
+    """Raise `Invalid` for more or fewer instances than a request may have."""
+    if not 0 < len(instances) <= MAX_INSTANCES:
+        raise refused_instances(task, [Problem("/instances", f"takes 1 to {MAX_INSTANCES} instances")])
+
+
+def checked(task: Task, body: bytes, parse: Callable[[Task, bytes], Any], fields: Sequence[str]) -> Any:
     """A request with these fields as `parse` reads it from a body; raises `Invalid` with pointers."""
     try:
-        request = parse(task, body)
+        return parse(task, body)
     except msgspec.ValidationError as error:
         raise refused_request(task, error, fields) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise not_json(body, error) from None
-    if not 0 < len(request.instances) <= MAX_INSTANCES:
-        problem = Problem("/instances", f"takes 1 to {MAX_INSTANCES} instances")
-        raise refused_instances(task, [problem])
-    return request
 
 
 def _parse_pieces(task: Task, body: bytes) -> Any:
@@ -78,7 +123,7 @@ def _parse_pieces(task: Task, body: bytes) -> Any:
         raise Invalid(problem.detail, [problem])
     whole, single = _split_decoders(task.name)
     request = whole.decode(body)
-    if len(request.instances) <= MAX_INSTANCES:
+    if request.instances is not msgspec.UNSET and len(request.instances) <= MAX_INSTANCES:
         for index, instance in enumerate(request.instances):
             request.instances[index] = _parse_instance(single, index, instance)
     return request

@@ -44,6 +44,9 @@ class AsyncRestClient:
         """Close the connections."""
         await self.driver.http.aclose()
 
+    def __repr__(self) -> str:
+        return f"<Client of {self.url}>"
+
     async def send(self, method: str, path: str, **content: Any) -> httpx.Response:
         """Send one request with httpx's arguments; a status of 400 or more raises `RequestRefused`."""
         return await self.driver.run(operations.respond(Call(method, path, content)))

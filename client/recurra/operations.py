@@ -29,6 +29,7 @@ LONG_POLL_SECONDS = 30
 MAX_PAGE_ENTRIES = 200
 RECONNECT_SECONDS = 60.0  # for which a watched job is polled while the server does not answer
 MIN_POLL_SECONDS = 1.0  # for servers that do not hold a long poll
+POLL_TIMEOUT = httpx.Timeout(60.0, read=2.0 * LONG_POLL_SECONDS)
 UPLOAD_TIMEOUT = httpx.Timeout(60.0, read=900.0)  # the server checks the whole file before it answers
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})  # a job in these states never changes
 
@@ -119,8 +120,9 @@ def watch(job_id: str) -> Flow[None]:
     while True:
         sent = time.monotonic()
         headers = {} if etag is None else {"Prefer": f"wait={LONG_POLL_SECONDS}", "If-None-Match": etag}
+        content = {"headers": headers, "timeout": POLL_TIMEOUT}
         try:
-            response: httpx.Response = yield Send(Call("GET", path, {"headers": headers}))
+            response: httpx.Response = yield Send(Call("GET", path, content))
         except RecurraError as error:
             unavailable = not isinstance(error, RequestRefused) or isinstance(error, Unavailable)
             if not etag or not unavailable or time.monotonic() - last_response > RECONNECT_SECONDS:
@@ -142,7 +144,7 @@ def job_events(job_id: str, after: int = 0) -> Flow[None]:
     lost_at: float | None = None
     while True:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
-        content = {"headers": headers, "timeout": httpx.Timeout(60.0, read=60.0)}
+        content = {"headers": headers, "timeout": POLL_TIMEOUT}
         try:
             response = yield Send(Call("GET", quoted("jobs", job_id, "events"), content), stream=True)
             while (event := (yield from read_event(response))) is not None:

@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from recurra.describe import describe_job
@@ -116,7 +118,6 @@ class ProgressView:
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
-        self._sent = 0
 
     def sending(self, name: str, size: int) -> "UploadView":
         """What an upload of `size` bytes reports to."""
@@ -132,9 +133,15 @@ class ProgressView:
         if job["status"] in TERMINAL:
             self._bar.close()
 
-    def close(self) -> None:
-        """Leave what is shown as it is."""
-        self._bar.close()
+
+@contextmanager
+def progress_view(*, enabled: bool) -> Iterator[ProgressView]:
+    """A view of a call's progress, which is left as it is when the call ends or is given up."""
+    bar = make_bar(enabled=enabled)
+    try:
+        yield ProgressView(bar)
+    finally:
+        bar.close()
 
 
 class UploadView:

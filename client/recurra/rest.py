@@ -44,6 +44,9 @@ class RestClient:
         """Close the connections."""
         self.driver.http.close()
 
+    def __repr__(self) -> str:
+        return f"<Client of {self.url}>"
+
     def send(self, method: str, path: str, **content: Any) -> httpx.Response:
         """Send one request with httpx's arguments; a status of 400 or more raises `RequestRefused`."""
         return self.driver.run(operations.respond(Call(method, path, content)))

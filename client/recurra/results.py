@@ -15,6 +15,7 @@ class Forecast:
     mean: list[float]
     median: list[float]
     quantiles: dict[str, list[float]]  # by their names, such as "0.1"
+    intervals: dict[str, Json]  # by their levels, such as "80": `{"lower": […], "upper": […]}`
     timestamps: list[str | int] | None
     data: Json = field(repr=False)
 
@@ -118,7 +119,13 @@ class Piece:
 def parse_forecast(data: Json) -> Forecast:
     """A prediction of forecasting."""
     return Forecast(
-        data["item_id"], data["mean"], data["median"], data["quantiles"], data.get("timestamps"), data
+        data["item_id"],
+        data["mean"],
+        data["median"],
+        data["quantiles"],
+        data.get("intervals") or {},
+        data.get("timestamps"),
+        data,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from recurra import operations
 from recurra.errors import InvalidInput, JobFailed, Json, NotFound
 from recurra.operations import Query, quoted
-from recurra.progress import ProgressView, make_bar
+from recurra.progress import ProgressView, progress_view
 from recurra.protocol.steps import Compute, Flow, handled
 from recurra.records import DatasetRecord
 from recurra.results import parse_piece
@@ -63,11 +63,8 @@ def queue_training(data: Any, answers: Any, task: str, model: str, request: Json
     known = {name: value for name, value in request.items() if name in fields and value is not None}
     settings = {name: value for name, value in request.items() if name not in fields}
     made = TrainingRequest(data, task, model, answers, settings=settings, **known)
-    view = ProgressView(make_bar(enabled=made.progress))
-    try:
+    with progress_view(enabled=made.progress) as view:
         return (yield from start_training(made, view))
-    finally:
-        view.close()
 
 
 def start_training(request: TrainingRequest, view: ProgressView) -> Flow[Json]:
@@ -87,21 +84,15 @@ def start_training(request: TrainingRequest, view: ProgressView) -> Flow[Json]:
 
 def train(request: TrainingRequest) -> Flow[Json]:
     """Train, and wait; the job, which has succeeded. Raises `JobFailed`."""
-    view = ProgressView(make_bar(enabled=request.progress))
-    try:
+    with progress_view(enabled=request.progress) as view:
         job = yield from start_training(request, view)
         return (yield from wait_for_job(job, view))
-    finally:
-        view.close()
 
 
 def wait(job: Json, *, progress: bool) -> Flow[Json]:
     """The job at its end; raises `JobFailed` if it did not succeed."""
-    view = ProgressView(make_bar(enabled=progress))
-    try:
+    with progress_view(enabled=progress) as view:
         return (yield from wait_for_job(job, view))
-    finally:
-        view.close()
 
 
 def wait_for_job(job: Json, view: ProgressView) -> Flow[Json]:
@@ -129,13 +120,10 @@ def upload_data(
     progress: bool,
 ) -> Flow[Json]:
     """The data set of what a user passes, uploaded unless it is there."""
-    view = ProgressView(make_bar(enabled=progress))
     inputs = task_named(task)
     named, _ = split_settings(inputs, columns, roles, strict=True)
-    try:
+    with progress_view(enabled=progress) as view:
         return (yield from add_dataset(inputs, data, answers, named, name, view))
-    finally:
-        view.close()
 
 
 def add_dataset(
@@ -283,8 +271,7 @@ def evaluate(request: EvaluationRequest) -> Flow[Json]:
     which = {"version": request.versions[0]} if request.versions else {}
     schema = yield from read_schema(request.model, which)
     columns, settings = split_settings(task, request.columns, request.settings)
-    view = ProgressView(make_bar(enabled=request.progress))
-    try:
+    with progress_view(enabled=request.progress) as view:
         named = {**schema.columns, **columns}
         dataset = yield from add_dataset(task, request.data, request.answers, named, None, view)
         body: Json = {"dataset": dataset["id"], "parameters": task.parameters(settings, schema)}
@@ -296,8 +283,6 @@ def evaluate(request: EvaluationRequest) -> Flow[Json]:
         body |= {name: value for name, value in chosen.items() if value is not None}
         job = yield from operations.create(quoted("models", request.model, "evaluations"), body)
         return (yield from wait_for_job(job, view))
-    finally:
-        view.close()
 
 
 def read_result(job_id: str) -> Flow[list[Json]]:

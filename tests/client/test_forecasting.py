@@ -14,7 +14,7 @@ from recurra.errors import InvalidInput, Json
 from recurra.frames import as_frame, is_frame
 from recurra.tasks.contract import Schema
 from recurra.tasks.forecasting import Forecasting
-from recurra.tasks.levels import level_quantiles, quantiles_of_levels, trained_levels
+from recurra.tasks.levels import interval_columns, quantiles_of_levels
 
 TASK = Forecasting()
 Make = Callable[..., Any]
@@ -39,12 +39,17 @@ def prediction(item: str | None, *mean: float, **more: Any) -> Json:
         name: [value + shift for value in mean]
         for name, shift in (("0.025", -2), ("0.1", -1), ("0.5", 0), ("0.9", 1), ("0.975", 2))
     }
+    intervals = {
+        level: {"lower": quantiles[low], "upper": quantiles[high]}
+        for level, low, high in (("80", "0.1", "0.9"), ("95", "0.025", "0.975"))
+    }
     stamps = [f"2026-01-{4 + step:02d}" for step in range(len(mean))]
     return {
         "item_id": item,
         "mean": list(mean),
         "median": list(mean),
         "quantiles": quantiles,
+        "intervals": intervals,
         "timestamps": stamps,
     } | more
 
@@ -176,31 +181,32 @@ def test_warnings_of_the_service_are_warnings(make: Make) -> None:
 
 
 def test_lists_answer_with_objects() -> None:
-    inputs = TASK.inputs([1, 2, 3], {}, schema(), {})
-    assert inputs.instances == [{"values": [1, 2, 3]}]
+    inputs = TASK.inputs([1, 2, float("nan")], {}, schema(), {})
+    assert inputs.instances == [{"values": [1, 2, None]}]
     assert inputs.finish([prediction(None, 4.0)]).mean == [4.0]
     several = TASK.inputs([[1, 2], {"values": [3], "start": "2026-01-01"}], {}, schema(), {})
     assert several.instances == [{"values": [1, 2]}, {"values": [3], "start": "2026-01-01"}]
     assert [one.item_id for one in several.finish([prediction("x", 1.0), prediction("y", 1.0)])] == ["x", "y"]
 
 
-def test_a_training_has_quantiles_for_its_levels() -> None:
-    assert TASK.options({"horizon": 3}) == {"horizon": 3, "quantiles": [0.025, 0.1, 0.5, 0.9, 0.975]}
-    assert TASK.options({"level": [90]})["quantiles"] == [0.05, 0.5, 0.95]
-    assert TASK.options({"quantiles": [0.3]})["quantiles"] == [0.3]
+def test_levels_of_a_training_become_its_quantiles() -> None:
+    assert TASK.options({"horizon": 3}) == {"horizon": 3}
+    assert TASK.options({"level": 90}) == TASK.options({"level": [90]}) == {"quantiles": [0.05, 0.5, 0.95]}
     assert TASK.options({"level": [80], "quantiles": [0.3]})["quantiles"] == [0.1, 0.3, 0.5, 0.9]
     assert quantiles_of_levels([80, 99.9]) == [0.0005, 0.1, 0.5, 0.9, 0.9995]
     with pytest.raises(InvalidInput, match="between 0 and 100, not 100"):
         quantiles_of_levels([100])
 
 
-def test_levels_of_a_request_become_quantiles_on_the_wire() -> None:
-    assert TASK.parameters({"level": [80], "horizon": 3, "future": None}, schema()) == {
-        "horizon": 3, "quantiles": [0.1, 0.5, 0.9],
-    }  # fmt: skip
-    with pytest.raises(
-        InvalidInput, match=r"not trained for level 99; it has 80, 95. Train it with level=\[80, 95, 99\]"
-    ):
-        TASK.parameters({"level": [99]}, schema())
-    assert level_quantiles([80], [0.1, 0.9]) == [0.1, 0.9]
-    assert trained_levels([0.1, 0.5, 0.9, 0.3]) == [80]
+def test_levels_of_a_request_are_its_own() -> None:
+    parameters = {"level": 80, "horizon": 3, "future": None}
+    assert TASK.parameters(parameters, schema()) == {"horizon": 3, "level": [80]}
+    assert TASK.parameters({"level": [80, 95.5]}, schema()) == {"level": [80, 95.5]}
+
+
+def test_intervals_are_columns_from_the_outermost_in_and_out() -> None:
+    answer: Json = {"quantiles": {"0.1": [1.0], "0.5": [2.0], "0.9": [3.0], "0.7": [2.5]}}
+    assert interval_columns(answer, None) == {"lo-80": [1.0], "hi-80": [3.0]}
+    answer["intervals"] = {"80": {"lower": [1.0], "upper": [3.0]}, "95.5": {"lower": [0.0], "upper": [4.0]}}
+    assert list(interval_columns(answer, [95.5, 80])) == ["lo-95.5", "lo-80", "hi-80", "hi-95.5"]
+    assert interval_columns(answer, [80]) == {"lo-80": [1.0], "hi-80": [3.0]}

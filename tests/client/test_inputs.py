@@ -77,6 +77,9 @@ def test_answers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         lines("generation", ["a"], ["x"], tmp_path)
     with pytest.raises(InvalidInput, match="a column of it"):
         lines("classification", pd.DataFrame({"text": ["a"]}), ["x"], tmp_path)
+    for task in ("classification", "forecasting"):
+        with pytest.raises(InvalidInput, match=r"there is no file missing\.csv"):
+            TASKS[task].write("missing.csv", None, {}, tmp_path)
     with pytest.raises(InvalidInput, match="example 0 cannot be written as JSON"):
         lines("classification", [[[float("nan")]]], ["x"], tmp_path)
 

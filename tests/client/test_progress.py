@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from recurra.progress import NoBar, NotebookBar, ProgressView, TerminalBar, make_bar
+from recurra.progress import NoBar, NotebookBar, ProgressView, TerminalBar, make_bar, progress_view
 
 RUNNING = {"model": "sales", "status": "running", "progress": {"fraction": 0.5, "epoch": 3, "epochs": 6}}
 ENDED = RUNNING | {"status": "succeeded"}
@@ -37,8 +37,10 @@ def test_a_terminal_has_a_line_that_is_written_over(monkeypatch: pytest.MonkeyPa
     assert "\x1b" not in terminal.getvalue()
     assert lines[4].endswith("succeeded\n") or lines[4].rstrip(" \n").endswith("succeeded")
     assert max(map(len, lines)) <= 100
-    view.close()
     assert terminal.getvalue().count("\n") == 1
+    with progress_view(enabled=True) as shown:
+        shown.sending("series.csv", 200)(100)
+    assert terminal.getvalue().endswith("100 bytes\n")
 
 
 def test_a_notebook_has_one_output_that_is_updated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from recurra import Client, ConnectionLost, RecurraError, RequestRefused, ServerNotFound
+from recurra import Client, ConnectionLost, InvalidInput, RecurraError, RequestRefused, ServerNotFound
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -69,6 +69,13 @@ def test_an_error_of_something_else_becomes_a_problem() -> None:
         client.get("/v1/jobs")
     assert caught.value.problem["status"] == 502
     assert "bad gateway" in str(caught.value)
+
+
+def test_what_is_no_json_is_not_sent() -> None:
+    with against(lambda _: httpx.Response(200)) as client:
+        for value in (float("inf"), object()):
+            with pytest.raises(InvalidInput, match="cannot be written as JSON"):
+                client.predict("m", [{"values": [value]}])
 
 
 def test_a_missing_server_is_an_error_of_its_own() -> None:

@@ -82,8 +82,8 @@ def test_the_rows_may_be_in_any_order_and_have_gaps(model: Any) -> None:
     assert len(model.predict(gaps, horizon=1)) == 2
     with pytest.raises(InvalidInput, match="no column sold"):
         model.predict(frame.drop(columns="sold"))
-    with pytest.raises(InvalidInput, match="not trained for level 99"):
-        model.predict(frame, level=[99])
+    with pytest.raises(InvalidRequest, match="/parameters/level/0: The model knows levels up to"):
+        model.predict(frame, level=[99.9])
     with pytest.raises(InvalidRequest, match="/parameters/horizon"):
         model.predict(frame, horizon=7)
 
@@ -95,9 +95,9 @@ def test_what_is_known_ahead_is_a_frame_of_its_own(client: Client, model: Any) -
     )
     trained = client.train(
         frame, task="forecasting", model="py-ahead", horizon=1, training=TRAINING, network=SMALL,
-        future_covariates=["holiday"], level=[80], **ROLES,
+        future_covariates=["holiday"], level=[90], **ROLES,
     )  # fmt: skip
-    assert list(trained.predict(frame, future=ahead).columns)[-2:] == ["lo-80", "hi-80"]
+    assert list(trained.predict(frame, future=ahead).columns)[-2:] == ["lo-90", "hi-90"]
     with pytest.warns(UserWarning, match="holiday"):
         trained.predict(frame)
 

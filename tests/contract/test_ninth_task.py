@@ -21,8 +21,8 @@ from app.hyperparameters.options import TRAINING
 from app.ingest.child import read_upload
 from app.services.jobs.submission import check_options
 from app.tasks import TASKS
-from workers.process.stored_arrays import map_arrays
-from workers.process.stored_arrays import unpack
+from app.infrastructure.stored_arrays import map_arrays
+from app.infrastructure.stored_arrays import unpack
 from workers.batch.predict import BatchSpec
 from workers.batch.predict import predict
 from workers.inference.engines import open_onnx

@@ -29,6 +29,7 @@ BLOCK = re.compile(r"<!-- walk( short)? -->\n```(bash|python)\n(.*?)```\n<!-- /w
 SHORTER = {  # replaced in blocks that are marked as short
     '"options": {"horizon": 14}}': '"options": {"horizon": 14}, "training": {"epochs": 2}}',
     '"options": {"horizon": 14},': '"options": {"horizon": 14}, "training": {"epochs": 2},',
+    "horizon=14)": 'horizon=14, training={"epochs": 2})',
     '["rnn", "lstm", "gru"]}, "seeds": 2': '["rnn", "gru"]}, "seeds": 1',
     '"epochs": 4': '"epochs": 1',
     '"hidden_size": 192': '"hidden_size": 32',
@@ -138,8 +139,11 @@ def test_blocks_and_examples_do_what_they_say(group: str, tmp_path: Path) -> Non
         assert [name for name in SERIES if f"# TYPE {name} " not in metrics] == []
 
 
-def check_readme(printed: str, _: list[str]) -> None:
+def check_readme(printed: str, programs: list[str]) -> None:
     answers = objects(printed)
+    (table,) = programs
+    assert table.splitlines()[0].split()[-1] == "hi-95"
+    assert "2016-01-14" in table.splitlines()[14]
     assert only(answers, "baseline")["metrics"]["smape"] > 0
     answer = only(answers, "predictions")
     (prediction,) = answer["predictions"]
@@ -163,7 +167,10 @@ def check_serving(printed: str, programs: list[str]) -> None:
     answers = objects(printed)
     aliases = [(one["versions"], one["shadow"]) for one in answers if one.get("alias")]
     assert aliases == [({"1": 1.0}, 2), ({"1": 0.9, "2": 0.1}, None), ({"2": 1.0}, None)]
-    answer = only(answers, "predictions")
+    stored, rows, columns, answer = (one for one in answers if "predictions" in one)
+    assert [one["item_id"] for one in stored["predictions"]] == ["series"]
+    assert rows == columns
+    assert rows["predictions"][0]["timestamps"] == ["2016-01-05", "2016-01-06"]
     assert (answer["version"], len(answer["predictions"][0]["mean"])) == (2, 3)
     assert re.search(r"^server-timing: queue;dur=.*compute;dur=.*total;dur=", printed, re.MULTILINE)
     batch = only(answers, "index")
@@ -180,6 +187,17 @@ def check_serving(printed: str, programs: list[str]) -> None:
     assert inferred["outputs"][0]["shape"] == [1, 3]
     (tensors,) = programs
     assert tensors.splitlines() == ["(2, 7)", "float32"]
+
+
+def check_clients(_: str, programs: list[str]) -> None:
+    forecasts, tuned = programs
+    *events, name = tuned.splitlines()
+    assert (events[0], events[-1]) == ("The job is succeeded", "The job is queued")
+    assert re.fullmatch(r"meadow:1 (stop|length)", name)
+    key, *lines = forecasts.splitlines()
+    assert key == "True"
+    assert len([line for line in lines if "seattle" in line]) == 7 + 2 * 7
+    assert [line for line in lines if "TimeGPT-lo-80" in line]
 
 
 def check_sweeps(printed: str, _: list[str]) -> None:
@@ -298,6 +316,7 @@ def check_python(_: str, programs: list[str]) -> None:
 
 CHECKS = {
     "README.md": check_readme,
+    "docs/clients.md": check_clients,
     "docs/evaluations.md": check_evaluations,
     "docs/explanations.md": check_explanations,
     "docs/jobs.md": check_jobs,

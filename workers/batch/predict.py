@@ -20,6 +20,7 @@ import orjson
 
 from app.arrays import Ints
 from app.errors import AppError, Invalid, Unavailable
+from app.infrastructure.stored_arrays import map_arrays, unpack
 from app.tasks import TASKS
 from app.tasks.contract import Example, Instances, Task, bytes_to_json
 from app.typedefs import Json
@@ -28,7 +29,6 @@ from workers.decoding.sequence import Decoder
 from workers.inference.engines import Engine, unpadded
 from workers.inference.padding import MAX_BATCH_FLOATS
 from workers.process.child import REPORT_SECONDS
-from workers.process.stored_arrays import map_arrays, unpack
 
 PART_INSTANCES = 2048  # instances
 MAX_BATCH_ROWS = 256  # of one forward pass, at most

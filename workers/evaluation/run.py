@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from app.errors import Invalid
+from app.infrastructure.stored_arrays import map_arrays, unpack
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.tasks.evaluation.contract import (
@@ -27,7 +28,6 @@ from workers.batch.predict import BatchProgress, InstanceResult, json_line, repe
 from workers.evaluation.predictors import BaselinePredictor, Predicts, VersionPredictor
 from workers.evaluation.summary import Summary
 from workers.inference.engines import Engine
-from workers.process.stored_arrays import map_arrays, unpack
 
 PART_EXAMPLES = 512  # at most; a part is of one window
 NOTHING_PREDICTED = "No example could be predicted by every version"

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions
 from app.database.projects import enter_project
-from app.database.tables import Job
+from app.database.tables import Dataset, Job
 from app.errors import NoSpace, NotFound
 from app.infrastructure.artifacts import digest_files
 from app.infrastructure.checkpoint_name import CheckpointDamaged, step_of, verify_checkpoint
@@ -84,13 +84,20 @@ class TrainingJob:
         training["device"] = self._device
         spec = {"task": job.task, "network": job.network, "training": training, "options": job.options}
         return {
-            "spec": spec,
+            "spec": spec | {"columns": self._columns()},
             "data_dir": str(data),
             "out_dir": str(self._out),
             "checkpoint_dir": str(self._checkpoints),
             "resume": None if resume is None else str(resume),
             "last_epoch": self._last_epoch(),
         }
+
+    def _columns(self) -> Json:
+        """Return the names that the upload had for the task's columns: requests may use them too."""
+        with self._sessions() as session:
+            dataset = session.get(Dataset, self._job.dataset_id)
+            columns: Json = {} if dataset is None else dataset.summary.get("columns", {})
+        return columns
 
     def _last_epoch(self) -> tuple[int, int]:
         """Return stage and number of the last epoch that an earlier attempt reported; (0, 0) if none."""

@@ -275,6 +275,7 @@ class TrainingPipeline:
             "network": spec.network,
             "training": spec.training,
             "options": spec.options,
+            "columns": spec.columns,
             **evaluation,
         }
         save(out_dir, network, facts)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.infrastructure.checkpoint_name import CheckpointDamaged
+from app.infrastructure.stored_arrays import map_arrays, unpack
 from app.tasks import TASKS
 from app.typedefs import Json
 from workers.inputs import INPUTS
-from workers.process.stored_arrays import map_arrays, unpack
 from workers.training.checkpoint import read
 from workers.training.checkpointer import Checkpointer
 from workers.training.device import pick_device, prepare, threads_for

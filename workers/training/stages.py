@@ -23,6 +23,7 @@ class TrainSpec:
     network: Json  # cell, layers, hidden_size, bidirectional, dropout
     training: Json  # the fields of TrainingConfig, and device
     options: Json
+    columns: Json = field(default_factory=dict)  # of the upload, by canonical names; no setting of a training
 
     def digest(self) -> str:
         """The hash of the settings but the device: a checkpoint of another training has another."""

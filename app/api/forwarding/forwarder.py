@@ -11,6 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.forwarding.handover import FORWARD
 from app.api.forwarding.process import RequestServer
 from app.api.middleware import assign_request_id
 from app.api.problems import error_response
@@ -34,6 +35,7 @@ class LargeRequestForwarder:
         if scope["type"] == "http" and is_large(scope):
             await self._handle(scope, receive, send)
             return
+        scope[FORWARD] = self._handle
         await self._app(scope, receive, self._stopping(send) if scope["type"] == "lifespan" else send)
 
     def _stopping(self, send: Send) -> Send:

@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 
-from app.api import response_schemas
+from app.api import protocol_schemas, response_schemas
 from app.api.openapi.tasks import job_examples, predict_examples, task_components
 from app.api.problems import COMPONENTS, error_responses
 from app.api.response_schemas import REF, reference
 from app.schemas import TASK_NAME_SCHEMA, JobIn
+from app.services.nixtla.requests import NixtlaCrossValidationIn, NixtlaForecastIn
 from app.services.sweeps.search import SweepIn
 from app.typedefs import Json
 
@@ -19,6 +20,8 @@ FURTHER_ERRORS = {
     "predict": ("429", "504"),
     "explain": ("429", "504"),
     "listen": ("429", "504"),
+    "predict_nixtla_series": ("429", "504"),
+    "predict_nixtla_windows": ("429", "504"),
 }
 FRAMEWORK_COMPONENTS = ("HTTPValidationError", "ValidationError")  # errors as FastAPI would answer them
 CHANGING = ("post", "put", "delete")  # methods that the present state, or the origin of a page, may forbid
@@ -44,7 +47,11 @@ def complete_document(document: Json, raw: Iterable[tuple[str, Json]]) -> None:
 
 
 def _response_components() -> Json:
-    kinds = [kind for kind in vars(response_schemas).values() if hasattr(kind, "__struct_fields__")]
+    modules = (response_schemas, protocol_schemas)
+    kinds = [
+        kind for module in modules for kind in vars(module).values() if hasattr(kind, "__struct_fields__")
+    ]
+    kinds += [NixtlaForecastIn, NixtlaCrossValidationIn]
     _, components = msgspec.json.schema_components(kinds, ref_template=REF + "{name}")
     return components
 

@@ -116,18 +116,27 @@ def _union_by_task(base: type[BaseModel]) -> Json:
 def _predict_request(task: Task) -> Json:
     return {
         "type": "object",
-        "description": f"Instances to predict by a {task.name} model.",
-        "required": ["instances"],
+        "description": f"Instances to predict by a {task.name} model, or a data set of them.",
         "additionalProperties": False,
         "properties": {
-            "instances": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": MAX_INSTANCES,
-                "items": reference(task.instance.__name__),
+            **_instance_properties(task),
+            "dataset": {
+                "type": ["string", "null"],
+                "description": f"A data set of at most {MAX_INSTANCES} examples, instead of `instances`.",
             },
-            "parameters": reference(task.parameters.__name__),
         },
+    }
+
+
+def _instance_properties(task: Task) -> Json:
+    return {
+        "instances": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_INSTANCES,
+            "items": reference(task.instance.__name__),
+        },
+        "parameters": reference(task.parameters.__name__),
     }
 
 
@@ -145,7 +154,7 @@ def _predict_response(task: Task) -> Json:
 
 
 def _explain_request(task: Task) -> Json:
-    fields = _predict_request(task)["properties"]
+    fields = _instance_properties(task)
     return {
         "type": "object",
         "description": f"The instance whose prediction by a {task.name} model is explained.",

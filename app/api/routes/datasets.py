@@ -1,7 +1,5 @@
 """Data sets: upload, read, delete."""
 
-import hashlib
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +8,6 @@ import orjson
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.concurrency import run_in_threadpool
 
 from app.api.access.declared import requires
@@ -23,26 +20,24 @@ from app.api.deps import (
     json_response,
     page_response,
 )
-from app.api.multipart import UploadForm, receive_upload
 from app.api.response_schemas import BINARY_CONTENT, reference
+from app.api.uploads.creation import create_dataset
+from app.api.uploads.multipart import UploadForm
 from app.database.tables import Dataset
-from app.errors import Invalid, NoSpace, NotFound, Problem, Unavailable, pointer
+from app.errors import Invalid, NotFound, Problem, pointer
+from app.infrastructure.disk import check_free
 from app.schemas import DatasetOut, Page
-from app.services import datasets, idempotency
-from app.services.access import usage
+from app.services import datasets
 from app.services.access.callers import Scope
 from app.services.datasets import Upload
-from app.services.idempotency import CachedResponse, KeyedRequest, KeyLock
 from app.tasks import TASKS
 from app.tasks.preview import MAX_PREVIEW_ROWS
-from app.thread_pools import CLEANUPS, UPLOADS
+from app.thread_pools import UPLOADS
 from app.typedefs import Json
 from app.validation.names import unknown_name
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
-UPLOAD_LOCK_SECONDS = 900.0
-RESERVE_BYTES = 64 << 20  # disk space an upload must leave
 FORM_FIELDS = ("task", "name", "format", "columns")
 FORMATS = sorted({name for task in TASKS.values() for name in task.formats})
 DuplicateParameter = Annotated[
@@ -92,25 +87,9 @@ async def create(
     The same content for the same task with the same columns is stored once: `200` with the data set that is
     there, unless a `duplicate` is asked for.
     """
-    expected_bytes = int(request.headers.get("content-length") or 0)
-    if shutil.disk_usage(shared.incoming).free < expected_bytes + RESERVE_BYTES:
-        raise NoSpace
-    UPLOADS.check_room()  # before the file is received in vain
-    if shared.caller.limits.stored_bytes is not None:
-        await UPLOADS.run(_check_storage, shared, expected_bytes)
-    directory = Path(tempfile.mkdtemp(dir=shared.incoming))
-    try:
-        form = await receive_upload(request, directory / "content", shared.limits.upload_bytes)
-        response = await UPLOADS.run(_create, shared, _upload(form), key, duplicate=duplicate)
-    finally:
-        await CLEANUPS.run(shutil.rmtree, directory, ignore_errors=True)
+    response = await create_dataset(request, shared, key, _upload, duplicate=duplicate)
     headers = {"Location": f"/v1/datasets/{response.body['id']}"}
     return Response(orjson.dumps(response.body), response.status, headers, media_type="application/json")
-
-
-def _check_storage(shared: AppState, expected_bytes: int) -> None:
-    with shared.sessions.begin() as session:
-        usage.check_storage(session, shared.caller, expected_bytes)
 
 
 def _upload(form: UploadForm) -> Upload:
@@ -142,67 +121,6 @@ def _columns(text: str | None) -> dict[str, str]:
     except ValidationError:
         message = "must be a JSON object: canonical name → column in the file"
         raise Invalid(problems=[Problem("/columns", message)]) from None
-
-
-def _create(shared: AppState, upload: Upload, key: str | None, *, duplicate: bool) -> CachedResponse:
-    fingerprint = _fingerprint(upload, duplicate=duplicate)
-    keyed = KeyedRequest("POST /v1/datasets", key, fingerprint) if key is not None else None
-    lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, UPLOAD_LOCK_SECONDS)
-    if isinstance(lock, CachedResponse):
-        return lock
-    try:
-        same = None if duplicate else _find_same(shared, upload, lock)
-        return same or _store(shared, upload, lock)
-    except BaseException:
-        if lock is not None:
-            idempotency.release(shared.sessions, lock)
-        raise
-
-
-def _find_same(shared: AppState, upload: Upload, lock: KeyLock | None) -> CachedResponse | None:
-    with shared.sessions.begin() as session:
-        dataset = datasets.find_same(session, upload)
-        if dataset is None:
-            return None
-        response = CachedResponse(200, DatasetOut.of(dataset).model_dump(mode="json"))
-        if lock is not None:
-            idempotency.finish(session, lock, response)
-    return response
-
-
-def _store(shared: AppState, upload: Upload, lock: KeyLock | None) -> CachedResponse:
-    dataset = datasets.ingest(upload, shared.limits.ingest_seconds, shared.limits.files)
-    try:
-        datasets.store(shared.storage, dataset, upload)
-        with shared.sessions.begin() as session:
-            usage.check_storage(session, shared.caller, dataset.bytes)
-            dataset.key_id = shared.caller.key_id
-            session.add(dataset)
-            session.flush()
-            session.refresh(dataset)
-            response = CachedResponse(201, DatasetOut.of(dataset).model_dump(mode="json"))
-            if lock is not None:
-                idempotency.finish(session, lock, response)
-    except (OperationalError, InterfaceError):
-        raise  # the commit may have succeeded without its reply; the janitor deletes files without a row
-    except Unavailable:
-        raise  # the store is away, and would be asked in vain to delete: likewise
-    except BaseException:
-        shared.storage.delete(datasets.prefix(dataset.id))
-        raise
-    return response
-
-
-def _fingerprint(upload: Upload, *, duplicate: bool) -> str:
-    content = [
-        upload.sha256,
-        upload.task,
-        upload.name,
-        upload.format,
-        sorted(upload.columns.items()),
-        duplicate,
-    ]
-    return hashlib.sha256(orjson.dumps(content)).hexdigest()
 
 
 @router.get("", response_model=Page[DatasetOut], operation_id="list_datasets")
@@ -277,8 +195,7 @@ def _find_preview(shared: AppState, dataset_id: str) -> tuple[Dataset, Json | No
 
 
 def _make_preview(shared: AppState, dataset: Dataset) -> Json:
-    if shutil.disk_usage(shared.incoming).free < dataset.bytes + RESERVE_BYTES:
-        raise NoSpace
+    check_free(shared.incoming, dataset.bytes)
     with tempfile.TemporaryDirectory(dir=shared.incoming) as directory:
         return datasets.make_preview(
             shared.storage, dataset, Path(directory), shared.limits.ingest_seconds, shared.limits.files

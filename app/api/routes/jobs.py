@@ -27,11 +27,11 @@ from app.api.polling import etag, fingerprint, job_response, submit_once
 from app.api.response_schemas import TEXT_CONTENT, DiagnosticsOut, LearningCurvesOut, documented
 from app.database.tables import Job, JobEvent
 from app.errors import NotFound
-from app.infrastructure.storage import Storage
 from app.schemas import EventOut, JobIn, JobOut, Page
 from app.services.access.callers import Scope
 from app.services.idempotency import KeyedRequest
-from app.services.jobs import batch_predictions, checkpoints, control, queries, submission
+from app.services.jobs import checkpoints, control, queries, submission
+from app.services.jobs.checkpoints import discard_files
 from app.services.jobs.diagnostics import job_diagnostics
 from app.services.jobs.diagnostics_chart import draw
 from app.services.sweeps import state
@@ -144,7 +144,7 @@ def cancel(job_id: str, shared: StateDep) -> Response:
     if job.kind == SWEEP:
         response.background = BackgroundTask(_discard_runs, shared, job_id)
     elif job.status in TERMINAL:  # the files of a running job are deleted by the worker that owns it
-        response.background = BackgroundTask(_discard, shared.storage, job_id)
+        response.background = BackgroundTask(discard_files, shared.storage, job_id)
     return response
 
 
@@ -172,11 +172,6 @@ def _control(shared: AppState, job_id: str, act: Callable[[Session, str], Job]) 
     return job_response(job, 202, {"Location": f"/v1/jobs/{job_id}"}), job
 
 
-def _discard(storage: Storage, job_id: str) -> None:
-    for prefix in (batch_predictions.results_prefix(job_id), checkpoints.prefix(job_id)):
-        storage.delete(prefix)
-
-
 def _discard_runs(shared: AppState, sweep_id: str) -> None:
     """Delete the artifacts of ended runs: no version is made of a cancelled sweep."""
     ended: list[str] = []
@@ -193,7 +188,7 @@ def remove(job_id: str, shared: StateDep) -> Response:
     """Delete a finished job, its history and its result; the model version it made stays."""
     with shared.sessions.begin() as session:
         queries.delete_job(session, job_id)
-    return Response(status_code=204, background=BackgroundTask(_discard, shared.storage, job_id))
+    return Response(status_code=204, background=BackgroundTask(discard_files, shared.storage, job_id))
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
@@ -20,7 +21,8 @@ from app.api.raw import (
 from app.api.response_schemas import TEXT_CONTENT, reference
 from app.errors import Invalid, Problem, pointer
 from app.prediction.codec import write_answer
-from app.prediction.request_errors import QUERY_FIELDS, request_described
+from app.prediction.request_errors import QUERY_FIELDS, problems_moved, request_described
+from app.prediction.upload_names import ParsedRequest, as_it_was_sent
 from app.services.access.callers import Scope
 from app.services.open_inference.predict import (
     instances_from_tensors,
@@ -34,11 +36,13 @@ from app.services.serving.explanations import (
 )
 from app.services.serving.predictions import (
     encode_async,
+    parse_named_request_async,
     parse_request_async,
     rows_for_predictor,
     write_body,
     write_body_async,
 )
+from app.services.serving.stored_examples import as_example_problem, open_examples
 from app.services.serving.streaming import (
     InstanceEnd,
     StreamEvent,
@@ -46,8 +50,15 @@ from app.services.serving.streaming import (
     stream_predictions,
     streaming_task,
 )
-from app.services.serving.version_router import MAX_VERSION, Route, VersionSelector, parse_version
+from app.services.serving.version_router import (
+    MAX_VERSION,
+    ResolvedRoute,
+    Route,
+    VersionSelector,
+    parse_version,
+)
 from app.tasks import TASKS
+from app.thread_pools import DATASET_READS
 from app.typedefs import Json
 from app.validation.names import unknown_name
 
@@ -62,37 +73,69 @@ async def predict(call: Call) -> tuple[Body, Headers]:
     """One prediction per instance, in order, all by one version.
 
     A binary body holds the instances as the Open Inference Protocol's tensors. With the parameter `stream`
-    texts are sent while they are generated.
+    texts are sent while they are generated. A request may name a data set instead of instances.
     """
     selector = version_selector(call.parameters["name"], call.query)
     seconds = call.deadline()
     service = call.shared.predictions
     resolved = await service.versions.choose(selector)
-    service.admit(resolved.route)
+    route = resolved.route
+    service.admit(route)
     if call.headers.get(b"content-type") == BINARY_CONTENT:
-        tensors = signature(resolved.route, network=False)
+        tensors = signature(route, network=False)
         inference = await parse_inference_request_async(
             call.body, call.json_length(), tensors, call.left(seconds)
         )
-        instances, parameters = await instances_from_tensors(
-            resolved.route.task, inference, call.left(seconds)
-        )
+        instances, parameters = await instances_from_tensors(route.task, inference, call.left(seconds))
+        return await _predict_instances(call, resolved, ParsedRequest(instances, parameters), seconds)
+    if rows := rows_for_predictor(resolved, call.body):
+        try:
+            return await _predict_body(call, route, rows, seconds)
+        except Invalid:
+            request = await parse_named_request_async(route, call.body, call.left(seconds))
+            if request is None:
+                raise
     else:
-        if rows := rows_for_predictor(resolved, call.body):
-            return await _predict_body(call, resolved.route, rows, seconds)
-        request = await parse_request_async(resolved.route.task, call.body, call.left(seconds))
-        instances, parameters = request.instances, request.parameters
+        request = await parse_request_async(route, call.body, call.left(seconds))
+    if request.dataset is not None:
+        return await _predict_dataset(call, resolved, request, seconds)
+    return await _predict_instances(call, resolved, request, seconds)
+
+
+async def _predict_instances(
+    call: Call, resolved: ResolvedRoute, request: Any, seconds: float
+) -> tuple[Body, Headers]:
+    route, parameters = resolved.route, request.parameters
+    size = max(len(call.body), getattr(request, "size", 0))
     if getattr(parameters, "stream", False):
-        streaming_task(resolved.route)
-        with request_described(resolved.route.task):
-            left, size = call.left(seconds), len(call.body)
-            examples = await encode_async(resolved.route, instances, parameters, left, size)
-        events = stream_predictions(service, resolved.route, examples, parameters, seconds, call.started)
-        return await sse.after_first_chunk(_stream_events(resolved.route, events)), [*sse.SSE_HEADERS]
-    with request_described(resolved.route.task):
-        predictions, answer = await service.predict(
-            resolved, instances, parameters, call.left(seconds), len(call.body)
+        streaming_task(route)
+        with request_described(route.task), as_it_was_sent(request):
+            examples = await encode_async(route, request.instances, parameters, call.left(seconds), size)
+        events = stream_predictions(
+            call.shared.predictions, route, examples, parameters, seconds, call.started
         )
+        return await sse.after_first_chunk(_stream_events(route, events)), [*sse.SSE_HEADERS]
+    with request_described(route.task), as_it_was_sent(request):
+        return await _predicted(call, resolved, request.instances, parameters, seconds, size)
+
+
+async def _predict_dataset(
+    call: Call, resolved: ResolvedRoute, request: Any, seconds: float
+) -> tuple[Body, Headers]:
+    call.hand_over()
+    shared, parameters = call.shared, request.parameters
+    arguments = (shared.readers, shared.storage, shared.incoming, resolved.route, request.dataset, parameters)
+    examples = await DATASET_READS.run_within(call.left(seconds), open_examples, *arguments)
+    with problems_moved(as_example_problem):
+        return await _predicted(call, resolved, examples, parameters, seconds, examples.size)
+
+
+async def _predicted(
+    call: Call, resolved: ResolvedRoute, instances: Sequence[Any], parameters: Any, seconds: float, size: int
+) -> tuple[Body, Headers]:
+    predictions, answer = await call.shared.predictions.predict(
+        resolved, instances, parameters, call.left(seconds), size
+    )
     body = await write_body_async(resolved.route, predictions, answer, parameters, call.left(seconds))
     return body, [JSON_TYPE, call.timing(answer)]
 
@@ -157,6 +200,9 @@ def version_selector(model: str, query: bytes, names: Sequence[str] = QUERY_FIEL
 
 
 DESCRIPTION = """One prediction per instance, in order, all by one version.
+
+Instances may have the column names of the upload that the version was trained on. With `dataset` instead of
+`instances` the examples of a stored data set are predicted, 4,096 at most.
 
 With the parameter `stream` of tasks that have it the answer is a stream of server-sent events: the text of
 each instance as it is generated, `{"index","text"}`, and at its end `finish_reason` and `tokens`. The last

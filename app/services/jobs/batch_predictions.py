@@ -53,7 +53,10 @@ def submit(session: Session, version: ModelVersion, state: Json, dataset_id: str
     dataset = session.get(Dataset, dataset_id, with_for_update={"read": True})
     if dataset is None:
         raise NotFound(f"There is no data set {dataset_id}")
-    if problems := _check_request(version, state, dataset, parameters):
+    task = TASKS.get(version.task)
+    if task is None:
+        raise NotFound(f"The model {version.model} is for {version.task}, a task this server does not have")
+    if problems := check_dataset(task, state, dataset, parse_parameters(task, parameters)):
         raise Invalid(f"This data set cannot be predicted: {problems[0].detail}", problems)
     job = Job(
         id=new_id("job"),
@@ -74,14 +77,11 @@ def submit(session: Session, version: ModelVersion, state: Json, dataset_id: str
     return job
 
 
-def _check_request(version: ModelVersion, state: Json, dataset: Dataset, parameters: Json) -> list[Problem]:
-    task = TASKS.get(version.task)
-    if task is None:
-        raise NotFound(f"The model {version.model} is for {version.task}, a task this server does not have")
-    parsed = parse_parameters(task, parameters)
+def check_dataset(task: Task, state: Json, dataset: Dataset, parameters: Any) -> list[Problem]:
+    """Return reasons why a version with this state cannot predict a data set."""
     if dataset.task != task.name:
         return [Problem("/dataset", f"this data set was uploaded for {dataset.task}")]
-    return task.check_dataset(dataset.summary, state, parsed)
+    return task.check_dataset(dataset.summary, state, parameters)
 
 
 def parse_parameters(task: Task, parameters: Json) -> Any:

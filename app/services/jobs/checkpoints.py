@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from app.infrastructure.storage import Storage
+from app.services.jobs import batch_predictions
 from app.services.jobs.leases import Lease
 
 CHECKPOINTS_ROOT = "checkpoints"
@@ -32,3 +33,9 @@ def newest_first(storage: Storage, job_id: str) -> Iterator[str]:
     yield from map(
         str, sorted(keys, key=lambda key: (key.name.partition("-")[0], key.parent.name), reverse=True)
     )
+
+
+def discard_files(storage: Storage, job_id: str) -> None:
+    """Delete the result and the checkpoints of an ended job."""
+    for root in (batch_predictions.results_prefix(job_id), prefix(job_id)):
+        storage.delete(root)

@@ -17,7 +17,7 @@ from app.prediction.request_errors import not_json
 from app.services.models import versions
 from app.services.serving.predictions import PredictionService
 from app.services.serving.streaming import InstanceEnd, StreamEnd, TextDelta, stream_predictions
-from app.services.serving.version_router import Route
+from app.services.serving.version_router import Route, VersionSelector, parse_version
 from app.tasks import TASKS
 from app.tasks.contract import Example, Task
 from app.typedefs import Json
@@ -27,6 +27,7 @@ from app.validation.schema_errors import UNKNOWN_FIELD, msgspec_problem
 
 MAX_COMPLETIONS = 128  # of one request, over all prompts
 MAX_STOPS = 8  # texts that end a completion, as the tasks have it
+MODEL_SEPARATOR = ":"  # between a model and its version, or an alias, in a name
 DEFAULT_MAX_TOKENS = 16  # of a completion, as OpenAI has it
 
 
@@ -142,10 +143,22 @@ def list_models(session: Session) -> list[Model]:
     return list(session.scalars(select(Model).where(Model.task.in_(names)).order_by(Model.id.desc())))
 
 
+def select_version(name: str) -> VersionSelector:
+    """The version that a name means: `model`, or `model:3` or `model:alias`."""
+    model, separator, version = name.partition(MODEL_SEPARATOR)
+    if not separator:
+        return VersionSelector(model, None, None)
+    number = parse_version(version)
+    return VersionSelector(model, number, version if number is None else None)
+
+
 def find_model(session: Session, name: str) -> Model:
-    """A model that completes prompts; raises `CompletionModelNotFound`."""
+    """A model that completes prompts, by its name or that of a version; raises `CompletionModelNotFound`."""
+    selector = select_version(name)
     try:
-        model = versions.get_model(session, name)
+        model = versions.get_model(session, selector.model)
+        if selector.version is not None or selector.alias is not None:
+            versions.resolve_version(session, *selector)
     except NotFound as error:
         raise CompletionModelNotFound(error.message) from None
     if not is_completion_task(TASKS.get(model.task)):

@@ -12,10 +12,11 @@ from app.errors import AppError, DeadlinePassed, Invalid, Problem
 from app.lanes import Answer, Lane
 from app.prediction.codec import write_answer, write_predictions
 from app.prediction.request_parsing import MAX_INLINE_BYTES, parse_request, split_request
+from app.prediction.upload_names import parse_named_request
 from app.services.serving.metrics import PredictionMetrics, VersionMetrics
 from app.services.serving.shadowing import ShadowRunner
 from app.services.serving.version_router import ResolvedRoute, Route, VersionRouter
-from app.tasks.contract import DecodedTokens, Example, Task
+from app.tasks.contract import DecodedTokens, Example
 from app.thread_pools import COMPUTING, DECODING_MEDIA
 from app.typedefs import Json
 
@@ -195,11 +196,27 @@ def _longest_list(parameters: Any) -> int:
     return max((len(value) for value in values if isinstance(value, list)), default=1) or 1
 
 
-async def parse_request_async(task: Task, body: bytes, seconds: float) -> Any:
-    """The same as `parse_request`; what is large in a thread. Raises `DeadlinePassed` after `seconds`."""
-    if len(body) <= MAX_INLINE_BYTES:
-        return parse_request(task, body)
-    return await COMPUTING.run_within(seconds, parse_request, task, body)
+async def parse_request_async(route: Route, body: bytes, seconds: float) -> Any:
+    """The request in a body, whose instances may have the names of the version's upload.
+
+    What is large is parsed in a thread. Raises `DeadlinePassed` after `seconds`.
+    """
+    begun = time.perf_counter()
+    try:
+        if len(body) <= MAX_INLINE_BYTES:
+            return parse_request(route.task, body)
+        return await COMPUTING.run_within(seconds, parse_request, route.task, body)
+    except Invalid:
+        named = await parse_named_request_async(route, body, seconds_left(seconds, begun))
+        if named is None:
+            raise
+        return named
+
+
+async def parse_named_request_async(route: Route, body: bytes, seconds: float) -> Any:
+    """The same as `parse_named_request`, in a thread: few rows may be far apart in time."""
+    arguments = (route.task, route.state, route.columns, body)
+    return await COMPUTING.run_within(seconds, parse_named_request, *arguments)
 
 
 async def encode_async(

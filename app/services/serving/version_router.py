@@ -5,7 +5,7 @@ import random
 from bisect import bisect
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
@@ -41,6 +41,7 @@ class Route:
     artifact: str  # by what name predictors are asked for it
     state: Json
     graph: Json  # the manifest's description of the exported graph; empty where it has none
+    columns: Json = field(default_factory=dict)  # of the upload that it was trained on, by canonical names
 
     @cached_property
     def codec(self) -> Codec:
@@ -96,7 +97,7 @@ class VersionRouter:
         self._storage = storage
         self._draw = draw  # uniform in [0, 1)
         self._cache: LookupCache[VersionSelector, _Resolution] = LookupCache(self._fetch, MAX_SELECTORS)
-        self._manifests: OrderedDict[str, tuple[Json, Json]] = OrderedDict()  # state and graph by artifact
+        self._manifests: OrderedDict[str, tuple[Json, Json, Json]] = OrderedDict()  # parts, by artifact
 
     async def choose(self, selector: VersionSelector) -> ResolvedRoute:
         """Draw the version to answer one request, by the shares of the alias; raises `NotFound`."""
@@ -114,7 +115,7 @@ class VersionRouter:
     async def _fetch(self, selector: VersionSelector) -> _Resolution:
         resolution = _Resolution(*await VERSION_READS.run(self._resolve, selector))
         for route in (route for target in resolution.targets for route in target if route is not None):
-            self._manifests[route.artifact] = route.state, route.graph
+            self._manifests[route.artifact] = route.state, route.graph, route.columns
             self._manifests.move_to_end(route.artifact)
             while len(self._manifests) > MAX_MANIFESTS:
                 self._manifests.popitem(last=False)
@@ -141,14 +142,16 @@ class VersionRouter:
         task = TASKS.get(row.task)
         if task is None:
             raise NotFound(f"The model {row.model} is for {row.task}, a task this server does not have")
-        state, graph = self._manifests.get(reference := versions.reference(row)) or self._read_manifest(row)
-        return Route(row.model, row.version, task, reference, state, graph)
+        reference = versions.reference(row)
+        state, graph, columns = self._manifests.get(reference) or self._read_manifest(row)
+        return Route(row.model, row.version, task, reference, state, graph, columns)
 
-    def _read_manifest(self, row: ModelVersion) -> tuple[Json, Json]:
+    def _read_manifest(self, row: ModelVersion) -> tuple[Json, Json, Json]:
         manifest = orjson.loads(artifacts.read_manifest(self._storage, row.artifact, row.sha256))
         graph = manifest.get("onnx", {})
         model = manifest.get("model")
-        return manifest["state"], graph | _network_facts(model) if graph and model else graph
+        graph = graph | _network_facts(model) if graph and model else graph
+        return manifest["state"], graph, manifest.get("columns", {})
 
 
 def _network_facts(model: Json) -> Json:

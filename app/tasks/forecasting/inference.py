@@ -12,7 +12,7 @@ from app.tasks.contract import Example
 from app.tasks.forecasting.encoding import gather_inputs
 from app.tasks.forecasting.panels.histories import Histories, Points, make_points
 from app.tasks.forecasting.panels.panel import PanelBuilder, normalized_chunks
-from app.tasks.forecasting.prediction.answers import ForecastContext
+from app.tasks.forecasting.prediction.answers import ForecastContext, interval_bounds
 from app.tasks.forecasting.prediction.covariates import (
     Cell,
     CovariateValues,
@@ -20,6 +20,7 @@ from app.tasks.forecasting.prediction.covariates import (
     invalid_field,
 )
 from app.tasks.forecasting.prediction.known_times import known_starts, parse_frequency
+from app.tasks.forecasting.prediction.tails import known_range
 from app.tasks.forecasting.prediction.terms import forecast_terms, terms_width
 from app.tasks.shared.table_cells import MISSING_TEXTS, shorten
 from app.tasks.shared.timestamps import has_fraction
@@ -28,6 +29,7 @@ from app.typedefs import Json
 MAX_REQUEST_STEPS = 100_000
 MAX_REQUEST_COLUMNS = 4_096
 MAX_REQUEST_QUANTILES = 99  # as many as a job may train
+MAX_REQUEST_LEVELS = 49  # intervals with as many different quantiles
 
 
 RequestColumns = Annotated[
@@ -73,6 +75,12 @@ class ForecastingParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=T
         ]
         | None
     ) = None
+    level: (
+        Annotated[
+            list[Annotated[float, msgspec.Meta(gt=0, lt=100)]], msgspec.Meta(max_length=MAX_REQUEST_LEVELS)
+        ]
+        | None
+    ) = None  # of central intervals, in percent
 
 
 def read_values(instances: Sequence[ForecastingInstance]) -> Array:
@@ -246,12 +254,23 @@ def check_parameters(state: Json, parameters: ForecastingParameters) -> None:
         raise invalid_field(
             "/parameters/horizon", f"The model was trained for a horizon of {state['horizon']}."
         )
-    low, high = state["quantiles"][0], state["quantiles"][-1]
+    low, high = known_range(state["quantiles"], tails="tails" in state)
     for index, quantile in enumerate(parameters.quantiles or []):
         if not low <= quantile <= high:
             raise invalid_field(
-                f"/parameters/quantiles/{index}", f"The model knows quantiles from {low} to {high}."
+                f"/parameters/quantiles/{index}", f"The model knows quantiles from {low:g} to {high:g}."
             )
+    for index, percent in enumerate(parameters.level or []):
+        lower, upper = interval_bounds(percent)
+        if not low <= lower <= upper <= high:
+            widest = max(0.0, 100 * (1 - 2 * max(low, 1 - high)))
+            raise invalid_field(f"/parameters/level/{index}", f"The model knows levels up to {widest:g}.")
+
+
+def requested_quantiles(parameters: ForecastingParameters) -> list[float] | None:
+    """The quantiles that a request names, by themselves or as bounds of intervals; None: those by default."""
+    bounds = list(chain.from_iterable(map(interval_bounds, parameters.level or ())))
+    return [*(parameters.quantiles or ()), *bounds] if bounds else parameters.quantiles
 
 
 def input_warnings(state: Json, instances: Sequence[ForecastingInstance]) -> list[list[str]]:

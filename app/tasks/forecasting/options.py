@@ -1,6 +1,6 @@
 """Options of a forecasting job, and whether a data set allows them."""
 
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -58,13 +58,24 @@ class ForecastingOptions(BaseModel):
         return sorted(quantiles)
 
 
+class ForecastInterval(TypedDict):
+    """The bounds of a central interval, one for each step."""
+
+    lower: list[float]
+    upper: list[float]
+
+
 class ForecastPrediction(Prediction):
-    """The future of a series, its expectation and its median; `timestamps` only where the series is dated."""
+    """The future of a series, its expectation and its median.
+
+    `intervals` only where their `level` is requested, `timestamps` only where the series is dated.
+    """
 
     item_id: str | None
     mean: list[float]
     median: list[float]
     quantiles: dict[str, list[float]]
+    intervals: NotRequired[dict[str, ForecastInterval]]
     timestamps: NotRequired[list[str | int]]
 
 

@@ -6,7 +6,7 @@ season, so that an untrained network equals the benchmark Naive2.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -47,6 +47,7 @@ from app.tasks.forecasting.prediction.answers import (
 from app.tasks.forecasting.prediction.calibration import calibrate, terms_of
 from app.tasks.forecasting.prediction.expectation import PRIOR_WEIGHTS
 from app.tasks.forecasting.prediction.known_times import parse_frequency
+from app.tasks.forecasting.prediction.records import RECORD_COLUMNS, instances_of_records
 from app.tasks.forecasting.preprocessing import (
     MAX_SAMPLED_SERIES,
     NOTHING_OBSERVED,
@@ -63,6 +64,7 @@ from app.tasks.forecasting.sampling import ForecastOrigins, LatestPanel, Trainin
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.workload import workload
 from app.tasks.preview import PreviewRows
+from app.tasks.series_contract import RecordInstance, SeriesFacts
 from app.tasks.source import Faults, Reading, Source
 from app.tasks.workload import Workload
 from app.typedefs import Json
@@ -113,6 +115,7 @@ class Forecasting:
         TensorField("median", "FP64", (-1,)),  # (horizon,)
     )
     instance_names: ClassVar[dict[str, str]] = {"target": "values"}
+    record_columns: ClassVar[frozenset[str]] = RECORD_COLUMNS
     demo: ClassVar[Demo] = DEMO
     evaluation: ClassVar[TaskEvaluation] = ForecastingEvaluation()
     network_defaults: ClassVar[Json] = {"cell": "lstm", "layers": 1, "hidden_size": 64, "dropout": 0.1}
@@ -231,7 +234,25 @@ class Forecasting:
         """The predictions: quantiles of the future steps in measured units."""
         contexts = [example.context for example in examples]
         rows = np.array(outputs)  # (instances, horizon * quantiles)
-        return build_predictions(state, contexts, rows, parameters.horizon, parameters.quantiles)
+        requested = parameters.horizon, parameters.quantiles, parameters.level
+        return build_predictions(state, contexts, rows, *requested)
+
+    def series_facts(self, state: Json) -> SeriesFacts:
+        """Horizon, history, frequency, quantiles and covariates of a version."""
+        frequency = parse_frequency(state["freq"])
+        return SeriesFacts(
+            horizon=state["horizon"],
+            history=state["history"],
+            frequency=frequency.alias,
+            dated=frequency.unit != "1",
+            quantiles=tuple(state["quantiles"]),
+            past=tuple(spec["name"] for spec in state["past"]),
+            future=tuple(spec["name"] for spec in state["future"]),
+        )
+
+    def instances_of_records(self, state: Json, records: Sequence[dict[str, Any]]) -> list[RecordInstance]:
+        """One instance a series, from rows or columns of a long table."""
+        return instances_of_records(state, records)
 
     def step_labels(self, state: Json, instance: ForecastingInstance, example: Example) -> list[str]:
         """The time stamps of the steps that are read, or how far before the forecast they lie."""

@@ -9,7 +9,7 @@ import httpx
 
 from recurra.errors import RecurraError
 from recurra.protocol.driver import connection_errors
-from recurra.protocol.multipart import form_with_file
+from recurra.protocol.requests import build_request, form_with_file
 from recurra.protocol.retries import Retries, send_with_retries
 from recurra.protocol.steps import (
     Attempt,
@@ -100,8 +100,7 @@ class AsyncDriver:
     async def _attempt(self, attempt: Attempt, streams: "AsyncStreams") -> httpx.Response:
         call = attempt.call
         with form_with_file(call) as content:
-            timeout = content.pop("timeout", httpx.USE_CLIENT_DEFAULT)
-            request = self.http.build_request(call.method, call.path, timeout=timeout, **content)
+            request = build_request(self.http, call, content)
             response = await self.http.send(request, stream=attempt.stream)
         if attempt.stream:
             streams.closing.push_async_callback(response.aclose)

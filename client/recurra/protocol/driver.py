@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from recurra.errors import ConnectionLost, RecurraError, ServerNotFound
-from recurra.protocol.multipart import form_with_file
+from recurra.protocol.requests import build_request, form_with_file
 from recurra.protocol.retries import Retries, send_with_retries
 from recurra.protocol.steps import (
     Attempt,
@@ -98,8 +98,7 @@ class Driver:
     def _attempt(self, attempt: Attempt, streams: "Streams") -> httpx.Response:
         call = attempt.call
         with form_with_file(call) as content:
-            timeout = content.pop("timeout", httpx.USE_CLIENT_DEFAULT)
-            request = self.http.build_request(call.method, call.path, timeout=timeout, **content)
+            request = build_request(self.http, call, content)
             response = self.http.send(request, stream=attempt.stream)
         if attempt.stream:
             streams.closing.callback(response.close)

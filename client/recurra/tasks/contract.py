@@ -1,5 +1,6 @@
 """What a task is for this package: how its data become uploads and requests, and answers results."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,9 +109,14 @@ def as_list(values: Any) -> list[Any]:
         if hasattr(values, method):
             plain: list[Any] = getattr(values, method)()
             return plain
-    if isinstance(values, str | bytes | Path | dict):
+    if isinstance(values, str | bytes | Path | dict | int | float):
         return [values]
     return [value.tolist() if hasattr(value, "tolist") else value for value in values]
+
+
+def as_numbers(values: Any) -> list[Any]:
+    """A sequence of numbers for JSON: None where one is not a number."""
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in as_list(values)]
 
 
 def single(data: Any) -> bool:

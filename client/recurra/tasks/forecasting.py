@@ -8,12 +8,19 @@ from typing import Any, ClassVar
 from recurra.errors import InvalidInput, Json
 from recurra.frames import Frame, as_frame, is_frame
 from recurra.results import Forecast, parse_forecast
-from recurra.tasks.contract import SPLIT, PredictionInputs, PreparedFile, Schema, as_list, finish_list
+from recurra.tasks.contract import (
+    SPLIT,
+    PredictionInputs,
+    PreparedFile,
+    Schema,
+    as_list,
+    as_numbers,
+    finish_list,
+)
 from recurra.tasks.jsonl import write_jsonl
-from recurra.tasks.levels import level_names, level_quantiles, quantiles_of_levels
+from recurra.tasks.levels import interval_columns, quantiles_of_levels
 
 ID, TIME, VALUE = "unique_id", "ds", "y"
-DEFAULT_LEVELS = (80, 95)  # percent, of a training that names none
 COVARIATES = {"static_covariates": ("static",), "past_covariates": ("numeric", "category")}
 
 
@@ -32,6 +39,8 @@ class Forecasting:
         """A frame as CSV, or series as JSON Lines."""
         if answers is not None:
             raise InvalidInput("the values of a series are a column of the frame: target=…")
+        if isinstance(data, str):
+            raise InvalidInput(f"there is no file {data}")
         if not is_frame(data):
             return write_jsonl(folder, [_stored_series(series, index) for index, series in enumerate(data)])
         frame = as_frame(data)
@@ -41,23 +50,20 @@ class Forecasting:
         return PreparedFile(path, "csv", columns)
 
     def options(self, options: Json) -> Json:
-        """Levels become quantiles; without either those of the intervals of 80 and 95 percent are trained."""
+        """Levels become the quantiles that are trained."""
         options = dict(options)
         levels = options.pop("level", None)
-        if levels is not None or "quantiles" not in options:
+        if levels is not None:
             more = options.get("quantiles", [])
-            levels = DEFAULT_LEVELS if levels is None else as_list(levels)
-            options["quantiles"] = sorted({*quantiles_of_levels(levels), *more})
+            options["quantiles"] = sorted({*quantiles_of_levels(as_list(levels)), *more})
         return options
 
     def parameters(self, parameters: Json, schema: Schema) -> Json:
-        """Levels become quantiles, which the version must have."""
-        parameters = {name: value for name, value in parameters.items() if name != "future"}
-        levels = parameters.pop("level", None)
-        if levels is not None:
-            trained = schema.version["options"].get("quantiles") or []
-            parameters["quantiles"] = level_quantiles(as_list(levels), trained)
-        return parameters
+        """The parameters of a request; the future is part of its instances."""
+        del schema
+        known = {name: value for name, value in parameters.items() if name != "future"}
+        levels = known.pop("level", None)
+        return known if levels is None else known | {"level": as_list(levels)}
 
     def inputs(
         self, data: Any, columns: Mapping[str, str], schema: Schema, parameters: Json
@@ -74,12 +80,13 @@ class Forecasting:
         if not grouped and ID in columns:
             raise InvalidInput(f"the frame has no column {names[ID]}")
         known = [name for name in frame.names if name in _covariates(schema)]
-        rows = _rows_by_series(frame, names, grouped=grouped, covariates=known)
+        series = _by_series(frame, names, grouped=grouped, covariates=known)
         if future is not None:
-            _add_future(rows, as_frame(future), names, grouped=grouped, covariates=known)
+            _add_future(series, as_frame(future), names, grouped=grouped, covariates=known)
         levels = as_list(parameters["level"]) if parameters.get("level") is not None else None
-        instances = [series for series, _ in rows.values()]
-        return PredictionInputs(instances, ForecastTable(frame, names, list(rows), levels, grouped=grouped))
+        return PredictionInputs(
+            list(series.values()), ForecastTable(frame, names, list(series), levels, grouped=grouped)
+        )
 
 
 def _from_lists(data: Any) -> PredictionInputs:
@@ -87,7 +94,7 @@ def _from_lists(data: Any) -> PredictionInputs:
     listed = [data] if isinstance(data, dict) else as_list(data)
     alone = isinstance(data, dict) or (bool(listed) and not isinstance(listed[0], list | tuple | dict))
     series = [data] if isinstance(data, dict) else [listed] if alone else listed
-    instances = [one if isinstance(one, dict) else {"values": as_list(one)} for one in series]
+    instances = [one if isinstance(one, dict) else {"values": as_numbers(one)} for one in series]
     return PredictionInputs(instances, finish_list(parse_forecast, alone=alone))
 
 
@@ -95,7 +102,7 @@ def _stored_series(series: Any, index: int) -> Json:
     """A series for an upload: its values, on a counter, or the object that JSON Lines have."""
     if isinstance(series, dict):
         return series
-    return {"item_id": str(index), "start": 0, "freq": 1, "target": as_list(series)}
+    return {"item_id": str(index), "start": 0, "freq": 1, "target": as_numbers(series)}
 
 
 def _check_columns(frame: Frame, columns: Mapping[str, str]) -> None:
@@ -116,12 +123,12 @@ def _covariates(schema: Schema) -> set[str]:
     return known | set(options.get("future_covariates") or [])
 
 
-Rows = dict[Any, tuple[Json, list[int]]]  # by the id: the series as columns, and its rows in the frame
+SeriesById = dict[Any, Json]  # each series as an object of columns
 
 
-def _rows_by_series(
+def _by_series(
     frame: Frame, names: Mapping[str, str], *, grouped: bool, covariates: Sequence[str]
-) -> Rows:
+) -> SeriesById:
     """Each series as an object of columns, in the order of their first rows."""
     cells = {name: frame.cells(name) for name in covariates}
     cells |= {TIME: frame.cells(names[TIME])}
@@ -132,28 +139,28 @@ def _rows_by_series(
     places: dict[Any, list[int]] = {}
     for row, one in enumerate(ids):
         places.setdefault(one, []).append(row)
-    made: Rows = {}
+    made: SeriesById = {}
     for one, rows in places.items():
         series: Json = {name: [column[row] for row in rows] for name, column in cells.items()}
         series.setdefault(VALUE, [None] * len(rows))
-        made[one] = (series | ({} if one is None else {ID: str(one)}), rows)
+        made[one] = series | ({} if one is None else {ID: str(one)})
     return made
 
 
 def _add_future(
-    rows: Rows, future: Frame, names: Mapping[str, str], *, grouped: bool, covariates: Sequence[str]
+    series: SeriesById, future: Frame, names: Mapping[str, str], *, grouped: bool, covariates: Sequence[str]
 ) -> None:
     """Add the rows of a frame of covariates that are known ahead to the series that they are of."""
     if grouped and names[ID] not in future.names:
         raise InvalidInput(f"the frame of the future has no column {names[ID]}")
     _check_columns(future, {TIME: names[TIME]})
     known = [name for name in covariates if name in future.names]
-    for one, (ahead, _) in _rows_by_series(future, names, grouped=grouped, covariates=known).items():
-        if one not in rows:
+    for one, ahead in _by_series(future, names, grouped=grouped, covariates=known).items():
+        if one not in series:
             raise InvalidInput(f"the future is of a series that the frame does not have: {one}")
-        series, count = rows[one][0], len(ahead[TIME])
-        for name in series.keys() - {ID}:
-            series[name] += ahead[name] if name in known or name == TIME else [None] * count
+        past, count = series[one], len(ahead[TIME])
+        for name in past.keys() - {ID}:
+            past[name] += ahead[name] if name in known or name == TIME else [None] * count
 
 
 class ForecastTable:
@@ -175,8 +182,6 @@ class ForecastTable:
         """The frame; warnings of the service become warnings of Python."""
         columns: dict[str, list[Any]] = {self._names[ID]: []} if self._grouped else {}
         columns |= {self._names[TIME]: [], "mean": [], "median": []}
-        bounds = level_names(self._levels, predictions[0]["quantiles"]) if predictions else {}
-        columns |= {name: [] for name in bounds}
         for one, prediction in zip(self._ids, predictions, strict=True):
             steps = len(prediction["mean"])
             if self._grouped:
@@ -184,8 +189,8 @@ class ForecastTable:
             columns[self._names[TIME]] += prediction.get("timestamps") or list(range(1, steps + 1))
             columns["mean"] += prediction["mean"]
             columns["median"] += prediction["median"]
-            for name, quantile in bounds.items():
-                columns[name] += prediction["quantiles"][quantile]
+            for name, bound in interval_columns(prediction, self._levels).items():
+                columns.setdefault(name, []).extend(bound)
         _warn(self._ids, predictions)
         like = {self._names[TIME]: self._names[TIME]}
         like |= {self._names[ID]: self._names[ID]} if self._grouped else {}

@@ -49,6 +49,8 @@ class TextTask:
         """Examples as JSON Lines, with the frame's own names of columns."""
         if is_frame(data):
             return self._write_frame(as_frame(data), answers, columns, folder)
+        if isinstance(data, str) and answers is None and self.answer is not None:
+            raise InvalidInput(f"there is no file {data}")
         listed = [data] if single(data) else as_list(data)
         if answers is None and self.answer == TARGET and all(_is_pair(one) for one in listed):
             listed, answers = [source for source, _ in listed], [target for _, target in listed]

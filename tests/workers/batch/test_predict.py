@@ -14,6 +14,7 @@ import pytest
 from app.arrays import Array, Ints
 from app.errors import NotFound, Unavailable
 from app.infrastructure.artifacts import digest_files
+from app.infrastructure.stored_arrays import map_arrays, unpack
 from app.tasks.contract import Input, Output
 from app.tasks.forecasting.encoding import input_width
 from app.tasks.forecasting.inference import ForecastingParameters
@@ -33,7 +34,6 @@ from workers.inference.engines import Engine, open_onnx
 from workers.inference.padding import MAX_BATCH_FLOATS
 from workers.inference.torch_engine import open_torch
 from workers.nn import ModelConfig
-from workers.process.stored_arrays import map_arrays, unpack
 
 
 class Counted:

@@ -24,7 +24,7 @@ from app.tasks.forecasting.evaluation.figures import (
     ForecastTally,
     mase_scale,
 )
-from app.tasks.forecasting.inference import ForecastingParameters
+from app.tasks.forecasting.inference import ForecastingParameters, requested_quantiles
 from app.tasks.forecasting.instances import ForecastingInstanceView
 from app.tasks.forecasting.metrics import naive_scales
 from app.tasks.forecasting.series import SeriesSet
@@ -69,7 +69,7 @@ class ForecastingEvaluation:
 
     def parameters(self, states: Sequence[Json], parameters: ForecastingParameters) -> ForecastingParameters:
         """The horizon that all versions have, and the quantiles that all of them answer with."""
-        levels = parameters.quantiles
+        levels = requested_quantiles(parameters)
         if levels is None:
             answered = [set[float](state.get("answered") or state["quantiles"]) for state in states]
             levels = sorted(set.intersection(*answered)) or [0.5]

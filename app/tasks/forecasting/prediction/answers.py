@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from app.arrays import Array
 from app.tasks.contract import with_warnings
 from app.tasks.forecasting.prediction.expectation import add_terms, mean_terms
 from app.tasks.forecasting.prediction.known_times import known_stamps, parse_frequency
+from app.tasks.forecasting.prediction.tails import NORMAL_TAILS, add_tails
 from app.tasks.forecasting.prediction.terms import ForecastTerms
 from app.typedefs import Json
 
@@ -57,7 +59,11 @@ def forecast_quantiles(state: Json, terms: ForecastTerms, outputs: Array) -> Arr
 
     They ascend. A series that never moved stays what it is.
     """
-    moves = forecast_moves(state, terms, outputs)
+    return _measured(state, terms, forecast_moves(state, terms, outputs))
+
+
+def _measured(state: Json, terms: ForecastTerms, moves: Array) -> Array:
+    """Moves from the base (rows, horizon, quantiles) in measured units."""
     z = terms.base[:, None, None] + moves + terms.effects[:, :, None]
     quantiles = np.maximum(terms.transforms(state).inverse(z), terms.lower_bound[:, None, None])
     still = terms.still[:, None, None]
@@ -90,31 +96,52 @@ def build_predictions(
     outputs: Array,
     horizon: int | None,
     quantiles: Sequence[float] | None,
+    level: Sequence[float] | None = None,
 ) -> list[Json]:
     """The predictions of the API from outputs (rows, horizon * quantiles), by default all that is trained.
 
-    Time stamps only for a dated series, warnings only where there are some. A version whose state has no
-    weights for the mean was trained when `mean` was the median, and keeps it.
+    Intervals only where their `level` in percent is requested, time stamps only for a dated series, warnings
+    only where there are some. A version whose state has no weights for the mean was trained when `mean` was
+    the median, and keeps it.
     """
     trained, horizon = state["quantiles"], horizon or state["horizon"]
-    terms = ForecastTerms(np.array([context.terms for context in contexts]), state["horizon"])
-    exact = forecast_quantiles(state, terms, outputs)  # (rows, trained horizon, quantiles)
-    values = round_counts(terms, exact)[:, :horizon]
     levels = state["answered"] if quantiles is None else quantiles
-    median = values[..., trained.index(0.5)].tolist()
+    bounds = {f"{percent:g}": interval_bounds(percent) for percent in level or ()}
+    terms = ForecastTerms(np.array([context.terms for context in contexts]), state["horizon"])
+    requested = [*levels, *chain.from_iterable(bounds.values())]
+    moves = forecast_moves(state, terms, outputs)
+    known, moves = add_tails(trained, moves, requested, state.get("tails", NORMAL_TAILS))
+    every = _measured(state, terms, moves)  # (rows, trained horizon, known)
+    exact = every[..., known.index(trained[0]) :][..., : len(trained)]
+    values = round_counts(terms, every)[:, :horizon]
+    median = values[..., known.index(0.5)].tolist()
     mean = forecast_means(state, terms, exact)[:, :horizon].tolist() if "mean" in state else median
-    by_level = [_interpolate(values, trained, level).tolist() for level in levels]
-    names = [str(level) for level in levels]
+    by_level = {one: _interpolate(values, known, one).tolist() for one in requested}
     predictions: list[Json] = [
-        {"item_id": context.item_id, "mean": mean[row], "median": median[row], "quantiles": {}}
+        {
+            "item_id": context.item_id,
+            "mean": mean[row],
+            "median": median[row],
+            "quantiles": {str(one): by_level[one][row] for one in levels},
+        }
         for row, context in enumerate(contexts)
     ]
-    for prediction, *numbers in zip(predictions, *by_level, strict=True):
-        prediction["quantiles"] = dict(zip(names, numbers, strict=True))
+    if bounds:
+        for row, prediction in enumerate(predictions):
+            prediction["intervals"] = {
+                name: {"lower": by_level[low][row], "upper": by_level[high][row]}
+                for name, (low, high) in bounds.items()
+            }
     _add_timestamps(state, predictions, contexts, horizon)
     return [
         with_warnings(*pair) for pair in zip(predictions, (one.warnings for one in contexts), strict=True)
     ]
+
+
+def interval_bounds(percent: float) -> tuple[float, float]:
+    """The quantiles between which a central interval of so many percent lies."""
+    low = round((100 - percent) / 200, 9)
+    return low, round(1 - low, 9)
 
 
 def _add_timestamps(

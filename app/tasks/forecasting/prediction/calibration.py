@@ -39,7 +39,7 @@ def calibrate(state: Json, origins: ForecastOrigins, outputs: Sequence[Floats]) 
     rows = np.linspace(0, len(outputs) - 1, min(len(outputs), MAX_ORIGINS)).astype(np.int64)
     if "theta" in state:
         state = {**state, "theta": _fit_theta_share(state, origins, rows, outputs)}
-    state = {**state, "widths": _fit_widths(state, origins, rows, outputs)}
+    state = {**state, **_fit_intervals(state, origins, rows, outputs)}
     return {**state, "mean": _fit_mean(state, origins, rows, outputs)}
 
 
@@ -54,15 +54,16 @@ def _fit_theta_share(state: Json, origins: ForecastOrigins, rows: Ints, outputs:
     return share.fit()
 
 
-def _fit_widths(state: Json, origins: ForecastOrigins, rows: Ints, outputs: Sequence[Floats]) -> list[float]:
-    """By how much the quantiles at each lead time are to be further from the median, 1 = as they are."""
+def _fit_intervals(state: Json, origins: ForecastOrigins, rows: Ints, outputs: Sequence[Floats]) -> Json:
+    """By how much quantiles are to be further from the median: by lead time, and those beyond the trained."""
     widths = IntervalWidths(state["quantiles"], state["horizon"])
     for part, histories, terms in terms_of(state, origins, rows):
         actual = forecast_targets(state, terms, histories.targets(state["horizon"]))
         moves = forecast_moves(state, terms, np.stack([outputs[row] for row in part]))
         usable = np.isnan(terms.still) & (terms.spread == 1)
         widths.add(actual[usable], moves[usable])
-    return widths.fit(origins.per_series)
+    factors = widths.fit(origins.per_series)
+    return {"widths": factors, "tails": widths.fit_tails(factors, origins.per_series)}
 
 
 def _fit_mean(state: Json, origins: ForecastOrigins, rows: Ints, outputs: Sequence[Floats]) -> list[float]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.arrays import Array
+from app.tasks.forecasting.prediction.tails import TAIL_SHARES, normal_reach
 
 MIN_FORECASTS = 20  # values at neighbouring lead times, for a factor of their own
 NEIGHBOURS = 6  # a lead time learns from those a sixth of the horizon before and after it
@@ -51,3 +52,21 @@ class IntervalWidths:
                 factor = float(np.clip(np.quantile(near, coverage), 1.0, MAX_FACTOR))
                 factors[lead] = factor ** (origins / (origins + PULL))
         return [round(float(factor), 6) for factor in factors]
+
+    def fit_tails(self, factors: Sequence[float], origins: float) -> list[float]:
+        """How much heavier than normal the tails are at each of `TAIL_SHARES`, with the widths `factors`.
+
+        The same caution: nearer to 1 the fewer `origins` a series has, and never below. A tail with too few
+        errors in it is as heavy as the one that encloses it.
+        """
+        outside = 1 - (self._levels[-1] - self._levels[0])
+        ratios = np.concatenate(self._ratios) / np.asarray(factors)
+        ratios = ratios[np.isfinite(ratios)]
+        excess = [1.0]
+        for share in TAIL_SHARES[1:]:
+            if len(ratios) * outside * share < MIN_FORECASTS or not 0 < outside < 1:
+                excess.append(excess[-1])
+                continue
+            reach = float(np.quantile(ratios, 1 - outside * share)) / normal_reach(outside / 2, share)
+            excess.append(float(np.clip(reach, 1.0, MAX_FACTOR)) ** (origins / (origins + PULL)))
+        return [round(one, 6) for one in excess]

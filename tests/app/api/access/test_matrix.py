@@ -28,6 +28,7 @@ OPERATIONS = {
 GUARDED = sorted(name for name, (_, path, _) in OPERATIONS.items() if path not in PUBLIC_PATHS)
 WITH_OBJECT = sorted(name for name in GUARDED if "{" in OPERATIONS[name][1])
 FORECAST = {"instances": [{"values": [1.0, 2.0, 3.0]}]}
+NIXTLA = {"series": {"y": [1.0, 2.0, 3.0], "sizes": [3]}, "h": 1, "freq": "MS"}
 TENSORS = {"inputs": [{"name": "values", "shape": [1, 3], "datatype": "FP32", "data": [1.0, 2.0, 3.0]}]}
 
 
@@ -112,6 +113,8 @@ def call(client: httpx.Client, name: str, names: Json, **more: Any) -> httpx.Res
     content: Json = {}
     if name in {"predict", "explain"}:
         content["json"] = FORECAST
+    elif name.startswith("predict_nixtla"):
+        content["json"] = NIXTLA | {"model": names.get("model", "none")}
     elif name.startswith("infer"):
         content["json"] = TENSORS
     elif name == "listen":
@@ -215,6 +218,11 @@ def test_requests_that_name_foreign_objects_in_their_body(owner: Owner, stranger
     assert stranger.http.post("/v1/jobs", json=job).status_code == 404
     search = {"search": {"network.cell": ["gru"]}}
     assert stranger.http.post("/v1/sweeps", json={**job, **search}).status_code == 404
+    for path in ("forecast", "cross_validation"):
+        foreign = NIXTLA | {"model": "secret-model"}
+        assert stranger.http.post(f"/nixtla/v2/{path}", json=foreign).status_code == 404
+    tuning = {"model": "lstm", "training_file": owner.names["dataset_id"]}
+    assert stranger.http.post("/openai/v1/fine_tuning/jobs", json=tuning).status_code == 404
     body = {"model": "secret-model", "prompt": "x"}
     assert stranger.http.post("/openai/v1/completions", json=body).status_code == 404
 
@@ -229,7 +237,7 @@ def test_lists_metrics_and_statistics_hold_nothing_foreign(owner: Owner, strange
         own = owner.client.http.request(method, path).text
         seen |= "secret-" in own
         foreign = stranger.http.request(method, path)
-        assert foreign.status_code == 200 or path == "/v2/health/ready", path
+        assert foreign.status_code == 200 or path in {"/v2/health/ready", "/nixtla/model_params"}, path
         assert not [secret for secret in owner.secrets() if secret in foreign.text], path
     assert seen
     own_key = stranger.http.get("/v1/me").json()["id"]

@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -98,6 +99,41 @@ def test_quantiles_never_cross_and_are_interpolated(logs: Plan) -> None:
     assert list(quantiles) == ["0.1", "0.3", "0.5", "0.9"]
     assert np.all(np.diff(list(quantiles.values()), axis=0) >= 0)
     np.testing.assert_allclose(quantiles["0.3"], (np.array(quantiles["0.1"]) + quantiles["0.5"]) / 2)
+
+
+def test_intervals_of_any_level_contain_the_narrower_ones(logs: Plan) -> None:
+    state = {**logs.state, "tails": [1.0, 1.1, 1.2, 1.3, 1.4]}
+    outputs = np.random.default_rng(0).normal(size=logs.outputs).astype(np.float32)
+    example = encode_one(TASK, state, ForecastingInstance(values=[5.0, 6, 7, 6]), ForecastingParameters())
+    parameters = ForecastingParameters(quantiles=[0.005], level=[80, 95, 99, 50.5])
+    prediction = decode_one(TASK, state, example, outputs, parameters)
+    plain = decode_one(TASK, state, example, outputs, ForecastingParameters(horizon=None))
+    intervals = {
+        name: (np.array(one["lower"]), np.array(one["upper"]))
+        for name, one in prediction["intervals"].items()
+    }
+    assert list(intervals) == ["80", "95", "99", "50.5"]
+    np.testing.assert_array_equal(intervals["80"], [plain["quantiles"]["0.1"], plain["quantiles"]["0.9"]])
+    np.testing.assert_array_equal(intervals["99"][0], prediction["quantiles"]["0.005"])
+    for inner, outer in pairwise(("50.5", "80", "95", "99")):
+        assert (intervals[outer][0] < intervals[inner][0]).all()
+        assert (intervals[outer][1] > intervals[inner][1]).all()
+    assert prediction["median"] == plain["median"]
+    assert prediction["mean"] == plain["mean"]
+    assert "intervals" not in plain
+
+
+@pytest.mark.parametrize(
+    ("pointer", "parameters"),
+    [
+        ("/parameters/level/1", {"level": [80, 99.5]}),
+        ("/parameters/quantiles/0", {"quantiles": [0.004]}),
+    ],
+)
+def test_what_lies_too_far_out_is_refused(rich: Plan, pointer: str, parameters: dict[str, Any]) -> None:
+    plan = replace(rich, state={**rich.state, "tails": [1.0] * 5})
+    assert refusal(plan, ForecastingInstance(values=[1.0]), **parameters) == pointer
+    assert refusal(rich, ForecastingInstance(values=[1.0]), level=[80.5]) == "/parameters/level/0"
 
 
 @pytest.mark.parametrize(

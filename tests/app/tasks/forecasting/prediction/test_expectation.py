@@ -17,6 +17,7 @@ from app.tasks.forecasting.prediction.expectation import (
     integrate_quantiles,
     mean_terms,
 )
+from app.tasks.forecasting.prediction.tails import NORMAL_TAILS
 from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
 from tests.support.factories.series import series_set, waves
@@ -147,7 +148,7 @@ def test_calibration_leaves_the_quantiles_of_parts() -> None:
     outputs = [np.zeros(plan.outputs, np.float32)] * len(plan.valid.lengths)
     calibrated = TASK.calibrate(plan.state, plan.valid, outputs)
     assert plan.state["mean"] == list(PRIOR_WEIGHTS)
-    unchanged = {"theta": 0.0, "widths": [1.0] * 14}
+    unchanged = {"theta": 0.0, "widths": [1.0] * 14, "tails": NORMAL_TAILS}
     assert calibrated == {**plan.state, **unchanged, "mean": calibrated["mean"]}
     assert calibrated["mean"][2] == pytest.approx(1.0, abs=0.3)
     assert TASK.score(calibrated, plan.test, outputs) == TASK.score(plan.state, plan.test, outputs)

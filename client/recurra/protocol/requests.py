@@ -1,4 +1,4 @@
-"""The arguments of a call for httpx, with its file opened for one attempt."""
+"""A call as a request of httpx, with its file opened for one attempt."""
 
 import io
 from collections.abc import Iterator
@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from recurra.errors import InvalidInput
 from recurra.protocol.steps import Call, UploadProgress
 
 
@@ -22,6 +25,17 @@ class ProgressFile(io.FileIO):
         if self._progress is not None:
             self._progress(len(data))
         return data
+
+
+def build_request(
+    http: httpx.Client | httpx.AsyncClient, call: Call, content: dict[str, Any]
+) -> httpx.Request:
+    """The request of a call; raises `InvalidInput` if its content is not JSON, such as infinity."""
+    timeout = content.pop("timeout", httpx.USE_CLIENT_DEFAULT)
+    try:
+        return http.build_request(call.method, call.path, timeout=timeout, **content)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"the request cannot be written as JSON: {error}") from None
 
 
 @contextmanager

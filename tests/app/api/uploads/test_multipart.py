@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from app.api.multipart import MAX_FIELD_BYTES, MAX_FIELDS, WRITE_BLOCK_BYTES, UploadForm, receive_upload
+from app.api.uploads.multipart import (
+    MAX_FIELD_BYTES,
+    MAX_FIELDS,
+    WRITE_BLOCK_BYTES,
+    UploadForm,
+    receive_upload,
+)
 from app.errors import Invalid, NoSpace, TooLarge
 
 BOUNDARY = b"b0und"

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from app.api.access.declared import requires
 from app.api.deps import AppState, StateDep
-from app.api.response_schemas import (
+from app.api.protocol_schemas import (
     EmptyObject,
     ModelConfiguration,
     ModelMetadata,
@@ -17,8 +17,8 @@ from app.api.response_schemas import (
     RepositoryEntry,
     ServerLiveness,
     ServerMetadata,
-    documented,
 )
+from app.api.response_schemas import documented
 from app.errors import Invalid, Unavailable
 from app.services.access.callers import Scope
 from app.services.open_inference import metadata as repository

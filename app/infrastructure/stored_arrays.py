@@ -24,6 +24,12 @@ def unpack(stored: Path, directory: Path) -> list[Path]:
     return paths
 
 
+def unpacked_bytes(stored: Path) -> int:
+    """The bytes that `unpack` would write."""
+    with zipfile.ZipFile(stored) as archive:
+        return sum(member.file_size for member in archive.infolist())
+
+
 def map_arrays(paths: Sequence[Path]) -> Arrays:
     """The arrays by name, read-only. Mapped anew, the pages that were read before are given back."""
     return {path.stem: np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)) for path in paths}

@@ -10,8 +10,9 @@ from fastapi.responses import Response
 from app.api import sse
 from app.api.access.declared import requires
 from app.api.deps import ReadSession
+from app.api.protocol_schemas import CompletionModel, CompletionModels
 from app.api.raw import DEADLINE_PARAMETER, JSON_TYPE, Body, Call, Headers, RawRoute
-from app.api.response_schemas import TEXT_CONTENT, CompletionModel, CompletionModels, documented, reference
+from app.api.response_schemas import TEXT_CONTENT, documented, reference
 from app.database.tables import Model
 from app.errors import NotFound
 from app.prediction.request_parsing import MAX_INLINE_BYTES
@@ -24,9 +25,9 @@ from app.services.openai.completions import (
     find_model,
     list_models,
     parse_completion_request,
+    select_version,
 )
 from app.services.serving.predictions import MAX_INLINE_INSTANCES
-from app.services.serving.version_router import VersionSelector
 from app.thread_pools import COMPUTING
 from app.typedefs import Json
 
@@ -43,8 +44,8 @@ def models(session: ReadSession) -> Response:
 @router.get("/models/{model}", responses=documented(CompletionModel), operation_id="get_completion_model")
 @requires(Scope.READ)
 def model(model: str, session: ReadSession) -> Response:
-    """One model that completes prompts."""
-    return _json(_model(find_model(session, model)))
+    """One model that completes prompts, or a version of it (`name:1`)."""
+    return _json(_model(find_model(session, model)) | {"id": model})
 
 
 def _model(row: Model) -> Json:
@@ -64,7 +65,7 @@ async def complete(call: Call) -> tuple[Body, Headers]:
     else:
         request = await COMPUTING.run_within(seconds, parse_completion_request, call.body)
     try:
-        resolved = await service.versions.choose(VersionSelector(request.model, None, None))
+        resolved = await service.versions.choose(select_version(request.model))
     except NotFound as error:
         raise CompletionModelNotFound(error.message) from None
     completions = Completions(resolved.route, request, call.started)

@@ -1,0 +1,1 @@
+"""Uploads: received from a form, read in a child process, stored as data sets."""

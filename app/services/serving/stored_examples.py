@@ -1,0 +1,103 @@
+"""The examples of a stored data set as the instances of one request."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, overload
+
+from app.database.engine import Sessions
+from app.errors import Invalid, NotFound, Problem, describe_problems
+from app.infrastructure.disk import check_free
+from app.infrastructure.storage import Storage
+from app.infrastructure.stored_arrays import map_arrays, unpack, unpacked_bytes
+from app.prediction.request_errors import INSTANCE_PLACE
+from app.prediction.request_parsing import MAX_INSTANCES
+from app.services import datasets
+from app.services.jobs.batch_predictions import check_dataset
+from app.services.serving.version_router import Route
+from app.tasks.contract import Instances
+
+MAX_DATASET_BYTES = 1 << 28  # of a data set's arrays, packed or not, that one request reads
+BATCH_HINT = "POST /v1/models/{name}/batch-predictions predicts larger ones"
+
+
+class StoredExamples(Sequence[Any]):
+    """Instances in the order of a data set's examples; each is made when it is read."""
+
+    def __init__(self, instances: Instances, size: int) -> None:
+        self._instances = instances
+        self.size = size  # bytes of the arrays that they are made from
+
+    def __len__(self) -> int:
+        return len(self._instances)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """The instance at an index, or a list of those in a slice."""
+        if isinstance(index, slice):
+            return [self._instances[each] for each in range(*index.indices(len(self)))]
+        return self._instances[index]
+
+
+def open_examples(
+    sessions: Sessions, storage: Storage, directory: Path, route: Route, dataset_id: str, parameters: Any
+) -> StoredExamples:
+    """The examples of a data set for a version; its arrays are mapped from files below `directory`.
+
+    Raises `NotFound`, `NoSpace`, and `Invalid` where the version cannot predict the data set, or not at once.
+    """
+    with sessions() as session:
+        dataset = datasets.get(session, dataset_id)
+    problems = check_dataset(route.task, route.state, dataset, parameters)
+    if not problems and getattr(parameters, "stream", False):
+        problems = [Problem("/parameters/stream", "predictions of a data set are not streamed")]
+    if problems:
+        reason = describe_problems(problems)
+        raise Invalid(f"This data set cannot be predicted by {route.model}: {reason}", problems)
+    with TemporaryDirectory(dir=directory) as scratch:  # what is mapped is there until nobody reads it
+        path = Path(scratch) / "arrays.npz"
+        _fetch(storage, dataset_id, path)
+        size = unpacked_bytes(path)
+        _check_size(size)
+        check_free(directory, size)
+        instances = route.task.instances(map_arrays(unpack(path, Path(scratch) / "mapped")), route.state)
+    if len(instances) > MAX_INSTANCES:
+        detail = f"has {len(instances):,} examples, of which a request predicts {MAX_INSTANCES:,} at most"
+        raise _too_large(detail)
+    return StoredExamples(instances, size)
+
+
+def _fetch(storage: Storage, dataset_id: str, path: Path) -> None:
+    """Copy the packed arrays of a data set; raises `NotFound` where it was deleted meanwhile."""
+    prefix = f"{datasets.prefix(dataset_id)}/arrays"
+    sizes = storage.sizes(prefix)
+    if not sizes:
+        raise NotFound(f"There is no data set {dataset_id}")
+    _check_size(sum(sizes.values()))
+    check_free(path.parent, sum(sizes.values()))
+    storage.fetch_file(f"{prefix}/arrays.npz", path)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_DATASET_BYTES:
+        raise _too_large(f"has {size:,} bytes, of which a request reads {MAX_DATASET_BYTES:,} at most")
+
+
+def _too_large(detail: str) -> Invalid:
+    return Invalid(problems=[Problem("/dataset", f"{detail}; {BATCH_HINT}")])
+
+
+def as_example_problem(problem: Problem) -> Problem:
+    """A problem of an instance as one of the data set that it is an example of."""
+    if problem.pointer == "/instances":
+        return Problem("/dataset", problem.detail)
+    if (match := INSTANCE_PLACE.match(problem.pointer)) is None:
+        return problem
+    rest = problem.pointer[match.end() :].removeprefix("/")
+    place = f"example {match['index']}, {rest}" if rest else f"example {match['index']}"
+    return Problem("/dataset", f"{place}: {problem.detail} A batch prediction answers the other examples.")

@@ -1,0 +1,148 @@
+"""From data to a version and to predictions, against a server that is played; by both clients."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+
+from recurra import AsyncClient, InvalidInput, JobFailed
+from recurra.errors import Json
+from recurra.workflows import MAX_REQUEST_INSTANCES
+from tests.client.callers import CALLERS, Caller
+
+FRAME = pd.DataFrame({"day": ["2026-01-01", "2026-01-02"], "sold": [1.0, 2.0]})
+ROLES: Json = {"time": "day", "target": "sold"}
+
+
+class PlayedServer:
+    """A service whose jobs end at once; it remembers what it was sent."""
+
+    def __init__(self, task: str, status: str = "succeeded") -> None:
+        self.task, self.status = task, status
+        self.uploads, self.jobs, self.questions = list[str](), list[Json](), list[tuple[str, Json]]()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path, body = request.url.path, request.read()
+        answer = (
+            self.posted(path, str(request.url.query, "ascii"), body) if request.method == "POST" else None
+        )
+        return httpx.Response(200, json=answer or self.read(path))
+
+    def posted(self, path: str, query: str, body: bytes) -> Json:
+        if path == "/v1/datasets":
+            self.uploads.append(body.decode())
+            return self.dataset
+        if path.endswith("/predict"):
+            self.questions.append((query, json.loads(body)))
+            count = len(json.loads(body).get("instances", [0]))
+            return {"version": 3, "predictions": [{"label": "a", "scores": {"a": 1.0}}] * count}
+        self.jobs.append(json.loads(body) | {"path": path})
+        return self.job
+
+    def read(self, path: str) -> Json:
+        if path.startswith("/v1/datasets/"):
+            return self.dataset
+        if path.startswith("/v1/jobs/"):
+            return self.job
+        if "/versions/" in path:
+            return {"model": "m", "version": 3, "dataset": "ds_1", "options": {}}
+        return {"name": "m", "task": self.task, "aliases": {"production": 3}, "latest_version": 3}
+
+    @property
+    def dataset(self) -> Json:
+        return {"id": "ds_1", "name": "d", "task": self.task, "bytes": 1, "summary": {}, "warnings": []}
+
+    @property
+    def job(self) -> Json:
+        error = {"code": "no-space", "message": "the disk is full"} if self.status == "failed" else None
+        return {
+            "id": "job_1",
+            "kind": "train",
+            "status": self.status,
+            "model": "m",
+            "model_version": 3,
+            "error": error,
+        }
+
+
+@pytest.fixture(params=CALLERS)
+def through(request: pytest.FixtureRequest) -> Caller:
+    return CALLERS[request.param]
+
+
+def test_a_training_uploads_and_submits_what_was_said(through: Caller) -> None:
+    server = PlayedServer("forecasting")
+    model = through(
+        server,
+        lambda client: client.train(
+            FRAME,
+            task="forecasting",
+            model="m",
+            horizon=1,
+            level=[90],
+            name="shop",
+            network={"cell": "gru"},
+            **ROLES,
+        ),
+    )
+    (upload,) = server.uploads
+    assert "day,sold\n2026-01-01,1.0\n2026-01-02,2.0\n" in upload
+    parts = dict(re.findall(r'name="(\w+)"\r\n\r\n(.*)\r\n', upload))
+    assert parts == {
+        "task": "forecasting", "name": "shop", "format": "csv", "columns": '{"ds": "day", "y": "sold"}',
+    }  # fmt: skip
+    assert server.jobs == [
+        {"task": "forecasting", "dataset": "ds_1", "model": "m", "network": {"cell": "gru"},
+         "options": {"horizon": 1, "quantiles": [0.05, 0.5, 0.95]}, "path": "/v1/jobs"}
+    ]  # fmt: skip
+    assert (model.name, model.number) == ("m", 3)
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_job_that_fails_is_an_error_with_its_reason(through: Caller, status: str) -> None:
+    def use(client: Any) -> Any:
+        return client.train(FRAME, task="forecasting", model="m", horizon=1, **ROLES)
+
+    with pytest.raises(JobFailed, match=f"job_1 {status}") as caught:
+        through(PlayedServer("forecasting", status), use)
+    assert ("the disk is full (no-space)" in str(caught.value)) == (status == "failed")
+    assert caught.value.job["status"] == status
+
+
+def test_what_is_there_is_not_uploaded(through: Caller, tmp_path: Path) -> None:
+    server, path = PlayedServer("classification"), tmp_path / "mood.csv"
+    path.write_text("review,label\na,x\n")
+    through(server, lambda client: client.start_training("ds_1", task="classification", model="m"))
+    assert server.uploads == []
+    for data in (path, str(path)):
+        through(
+            server,
+            lambda client, data=data: client.start_training(
+                data, task="classification", model="m", text="review", metadata={"team": "ops"}
+            ),
+        )
+    assert ["review,label\na,x\n" in upload for upload in server.uploads] == [True, True]
+    assert '"text": "review"' in server.uploads[0]
+    assert [job.get("metadata") for job in server.jobs] == [None, {"team": "ops"}, {"team": "ops"}]
+    with pytest.raises(InvalidInput, match="tine is no role"):
+        through(server, lambda client: client.add_dataset(FRAME, task="forecasting", tine="day"))
+
+
+def test_all_parts_of_a_large_request_are_answered_by_one_version(through: Caller) -> None:
+    server = PlayedServer("classification")
+
+    texts = ["text"] * (MAX_REQUEST_INSTANCES + 1)
+
+    async def ask(client: AsyncClient) -> Any:
+        return await (await client.model("m")).predict(texts, top_k=1)
+
+    def use(client: Any) -> Any:
+        return ask(client) if isinstance(client, AsyncClient) else client.model("m").predict(texts, top_k=1)
+
+    assert len(through(server, use)) == len(texts)
+    assert [query for query, _ in server.questions] == ["", "version=3"]
+    assert all(body["parameters"] == {"top_k": 1} for _, body in server.questions)
