@@ -142,7 +142,7 @@ def test_blocks_and_examples_do_what_they_say(group: str, tmp_path: Path) -> Non
 def check_readme(printed: str, programs: list[str]) -> None:
     answers = objects(printed)
     (table,) = programs
-    assert "lo-95" in table.splitlines()[0]
+    assert table.splitlines()[0].split()[-1] == "hi-95"
     assert "2016-01-14" in table.splitlines()[14]
     assert only(answers, "baseline")["metrics"]["smape"] > 0
     answer = only(answers, "predictions")
