@@ -450,6 +450,6 @@ def test_every_module_that_is_named_exists(page: str) -> None:
     known = {path.name for path in paths} | {path.relative_to(ROOT).as_posix() for path in paths}
     assert {name for name in re.findall(r"[\w/]+\.py\b", PAGES[page]) if name not in known} == set()
     folders = re.findall(
-        r"`((?:app|workers|client|tests|docs|examples|benchmarks|migrations)/[\w/]*)`", PAGES[page]
+        r"`((?:app|workers|client|tests|docs|examples|benchmarks|deploy|migrations)/[\w/]*)`", PAGES[page]
     )
     assert [name for name in folders if not (ROOT / name).is_dir()] == []

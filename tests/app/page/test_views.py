@@ -67,6 +67,16 @@ def test_what_is_not_there_is_named(page: httpx.Client) -> None:
     assert page.get("/nothing").status_code == 404
 
 
+def test_behind_a_proxy_all_paths_are_below_its_own(page: httpx.Client) -> None:
+    for path in ("/", "/jobs", "/key"):
+        text = text_of(page.get(path, headers={"X-Forwarded-Prefix": "/tools/recurra"}))
+        local = re.findall(r"""(?:href|src|action)=\\?["']([^"'\\]*)""", text.replace("&quot;", '"'))
+        assert len(local) > 5
+        assert [
+            link for link in local if link.startswith("/") and not link.startswith("/tools/recurra/")
+        ] == []
+
+
 @pytest.mark.parametrize("header", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
 def test_other_sites_are_refused(page: httpx.Client, header: dict[str, str]) -> None:
     for path in ("/", "/_nicegui_ws/socket.io/?EIO=4&transport=polling"):
