@@ -1,6 +1,6 @@
 """From a network's outputs to forecasts in measured units, and to the predictions of the API."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -127,15 +127,24 @@ def build_predictions(
         for row, context in enumerate(contexts)
     ]
     if bounds:
-        for row, prediction in enumerate(predictions):
-            prediction["intervals"] = {
-                name: {"lower": by_level[low][row], "upper": by_level[high][row]}
-                for name, (low, high) in bounds.items()
-            }
+        _add_intervals(predictions, bounds, by_level)
     _add_timestamps(state, predictions, contexts, horizon)
     return [
         with_warnings(*pair) for pair in zip(predictions, (one.warnings for one in contexts), strict=True)
     ]
+
+
+def _add_intervals(
+    predictions: Sequence[Json],
+    bounds: Mapping[str, tuple[float, float]],
+    by_level: Mapping[float, Sequence[list[float]]],
+) -> None:
+    """Add the intervals between quantiles, which are given by level and row."""
+    for row, prediction in enumerate(predictions):
+        prediction["intervals"] = {
+            name: {"lower": by_level[low][row], "upper": by_level[high][row]}
+            for name, (low, high) in bounds.items()
+        }
 
 
 def interval_bounds(percent: float) -> tuple[float, float]:
