@@ -34,7 +34,7 @@ async def create_dataset(
 ) -> CachedResponse:
     """Receive a file, read and store it; the status and the data set.
 
-    `describe` makes of the form what is to be stored, in the event loop; `key` is the idempotency key.
+    `describe` makes of the form what is to be stored, beside the event loop; `key` is the idempotency key.
     """
     expected_bytes = int(request.headers.get("content-length") or 0)
     check_free(shared.incoming, expected_bytes)
@@ -44,7 +44,7 @@ async def create_dataset(
     directory = Path(tempfile.mkdtemp(dir=shared.incoming))
     try:
         form = await receive_upload(request, directory / "content", shared.limits.upload_bytes)
-        return await UPLOADS.run(_create, shared, describe(form), key, duplicate=duplicate)
+        return await UPLOADS.run(_create, shared, describe, form, key, duplicate=duplicate)
     finally:
         await CLEANUPS.run(shutil.rmtree, directory, ignore_errors=True)
 
@@ -54,7 +54,15 @@ def _check_storage(shared: AppState, expected_bytes: int) -> None:
         usage.check_storage(session, shared.caller, expected_bytes)
 
 
-def _create(shared: AppState, upload: Upload, key: str | None, *, duplicate: bool) -> CachedResponse:
+def _create(
+    shared: AppState,
+    describe: Callable[[UploadForm], Upload],
+    form: UploadForm,
+    key: str | None,
+    *,
+    duplicate: bool,
+) -> CachedResponse:
+    upload = describe(form)
     fingerprint = _fingerprint(upload, duplicate=duplicate)
     keyed = KeyedRequest("POST /v1/datasets", key, fingerprint) if key is not None else None
     lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, UPLOAD_LOCK_SECONDS)

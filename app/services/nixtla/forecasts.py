@@ -217,9 +217,9 @@ def _columns(request: SeriesRequest, facts: SeriesFacts) -> tuple[dict[str, Any]
     series: NixtlaSeries = request.series
     columns = series.past or []
     if isinstance(request, NixtlaCrossValidationIn):
-        known = [index for index in range(len(columns)) if index not in (request.hist_exog or ())]
-        ahead = [columns[index] for index in known]
-        columns = [*ahead, *(columns[index] for index in range(len(columns)) if index not in known)]
+        historic = set(request.hist_exog or ())
+        ahead = [column for index, column in enumerate(columns) if index not in historic]
+        columns = [*ahead, *(column for index, column in enumerate(columns) if index in historic)]
     else:
         ahead = series.future or []
     if not columns and not ahead:
