@@ -20,7 +20,7 @@ from app.database.engine import make_engine, make_readers, make_sessions
 from app.database.projects import ALL_PROJECTS, DEFAULT_PROJECT
 from app.infrastructure import logs
 from app.infrastructure.broker import Broker
-from app.infrastructure.job_events import JobFollower
+from app.infrastructure.events.job_events import JobFollower
 from app.infrastructure.notices import Notices
 from app.infrastructure.processes.siblings import Siblings
 from app.infrastructure.storage import Storage
@@ -134,19 +134,13 @@ def _make_projects(
     settings: Settings, engine: Engine, broker: Broker, group: ProcessGroup | None
 ) -> Projects:
     """Build what all projects share."""
-    files = FileLimits(
-        ArchiveLimits(**settings.limits("archive")),
-        MediaLimits(**settings.limits("media")),
-        MemoryBudget(settings.ingest_memory_bytes),
-    )
-    limit_decoding(files.media)
+    limits = _limits(settings)
     everything, storage = make_sessions(engine, ALL_PROJECTS), Storage(settings.storage, STORE_RETRY_SECONDS)
     readers = make_readers(engine, ALL_PROJECTS)
     dispatcher, follower = Dispatcher(everything, broker), JobFollower(readers)
     lane = Lane(settings.redis, settings.lane, settings.max_waiting, settings.max_queue_seconds)
     explaining = Lane(settings.redis, explanation_lane(settings.lane), MAX_WAITING, MAX_WAITING_SECONDS)
     access = AccessControl(Authenticator(readers), everything) if settings.auth == KEYS else None
-    limits = Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds, files)
     incoming = settings.data_dir.resolve() / "incoming"
     targets = AllowedTargets(*settings.webhook_targets)
 
@@ -176,6 +170,17 @@ def _make_projects(
     notices = Notices(settings.redis, settings.redis_prefix, projects.forget, projects.distrust)
     siblings = None if group is None else _siblings(settings, group, projects)
     return projects
+
+
+def _limits(settings: Settings) -> Limits:
+    """The limits of requests and files; those of media hold in this process from now on."""
+    files = FileLimits(
+        ArchiveLimits(**settings.limits("archive")),
+        MediaLimits(**settings.limits("media")),
+        MemoryBudget(settings.ingest_memory_bytes),
+    )
+    limit_decoding(files.media)
+    return Limits(settings.max_upload_bytes, settings.max_request_bytes, settings.ingest_seconds, files)
 
 
 def _siblings(settings: Settings, group: ProcessGroup, projects: Projects) -> Siblings:

@@ -17,7 +17,7 @@ from app.api.access.identity import AccessControl, caller_of
 from app.database.engine import Sessions
 from app.database.projects import DEFAULT_PROJECT
 from app.errors import Invalid, Problem, pointer
-from app.infrastructure.job_events import JobFollower
+from app.infrastructure.events.job_events import JobFollower
 from app.infrastructure.notices import Notices
 from app.infrastructure.processes.siblings import Siblings
 from app.infrastructure.storage import Storage

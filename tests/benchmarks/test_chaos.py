@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from app.database.engine import make_engine, make_readers, make_sessions
 from app.database.tables import Job, JobEvent, ModelVersion
 from app.infrastructure.artifacts import digest_stored
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.infrastructure.storage import Storage
 from app.services.jobs import control, leases
 from app.services.jobs.leases import Lease

@@ -14,7 +14,8 @@ TAGS = {
     "webhooks": "Have events of jobs and models sent to a URL.",
     "keys": "Who may do what, and who did.",
     "service": "Health, readiness, metrics, and the workers.",
-    "openai": "Another protocol: that of OpenAI's clients, for generated text.",
+    "openai": "Another protocol: that of OpenAI's clients, for generated text, files and fine-tunings.",
+    "nixtla": "Another protocol: that of the client of TimeGPT, for forecasts.",
     "open inference protocol": "Another protocol: the Open Inference Protocol, version 2 (KServe, Triton).",
 }
 

@@ -118,7 +118,7 @@ def _queue(shared: AppState) -> QueueState:
         return read_queue(session)
 
 
-@router.get("/v1/tasks", responses=documented(TasksOut), operation_id="list_tasks")
+@router.get("/v1/tasks", responses=documented(TasksOut), operation_id="list_tasks", tags=["tasks"])
 @requires(Scope.READ)
 def tasks() -> Response:
     """Each task: its options, data set formats, the shapes of instances and parameters, and its defaults.

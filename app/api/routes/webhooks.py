@@ -21,7 +21,7 @@ from app.api.deps import (
 from app.api.polling import SUBMIT_LOCK_SECONDS, fingerprint
 from app.database.tables import Webhook, WebhookDelivery
 from app.hyperparameters.options import StrictModel
-from app.infrastructure.webhook_events import DeliveryStatus, EventType
+from app.infrastructure.events.webhook_events import DeliveryStatus, EventType
 from app.schemas import Page, Time
 from app.services import idempotency
 from app.services.access.callers import Scope

@@ -10,7 +10,7 @@ from app.database.projects import own_project
 from app.database.tables import Dataset, Job, JobVersion, ModelVersion
 from app.errors import Invalid, NotFound, Problem, describe_problems, pointer
 from app.identifiers import new_id
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.infrastructure.storage import Storage
 from app.schemas import EvaluationIn
 from app.services.jobs.batch_predictions import load_manifest, parse_parameters

@@ -12,7 +12,7 @@ from app.database.tables import Dataset, Job, ModelVersion
 from app.errors import Conflict, Invalid, NotFound, Problem
 from app.identifiers import new_id
 from app.infrastructure import artifacts
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.infrastructure.storage import Storage
 from app.services.jobs import queries
 from app.states import EVALUATE, Status

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.database.engine import db_now
 from app.database.tables import Job
 from app.errors import Conflict, NotFound
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.states import LIVE, SWEEP, TERMINAL, Status
 
 

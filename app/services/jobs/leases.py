@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
 from app.database.tables import Job, JobLogLine
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.infrastructure.logs import LogLine
 from app.services.access import fair_share
 from app.services.jobs import devices

@@ -13,7 +13,7 @@ from app.errors import Invalid, NotFound, Problem, describe_problems, pointer
 from app.hyperparameters.options import NETWORK, TRAINING
 from app.identifiers import new_id
 from app.infrastructure.broker import ANYWHERE
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.schemas import JobIn
 from app.services.jobs import devices
 from app.services.jobs.field_names import OPTIONS, unknown_field

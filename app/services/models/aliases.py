@@ -12,7 +12,7 @@ from app.database.engine import db_now
 from app.database.projects import own_project
 from app.database.tables import Alias, ModelVersion
 from app.errors import Invalid, NotFound, Problem, pointer
-from app.infrastructure.webhook_events import EventType, enqueue
+from app.infrastructure.events.webhook_events import EventType, enqueue
 from app.schemas import AliasIn, GuardIn
 from app.services.models import guard as guards
 from app.services.models import versions

@@ -12,7 +12,7 @@ from app.database.tables import Alias, Job, JobVersion, Model, ModelVersion
 from app.errors import Conflict, ModelNotTrained, NotFound
 from app.identifiers import new_id
 from app.infrastructure.artifacts import ArtifactReference
-from app.infrastructure.webhook_events import EventType, enqueue
+from app.infrastructure.events.webhook_events import EventType, enqueue
 from app.services.paging import Paging
 from app.states import LIVE, SWEEP
 from app.typedefs import Json

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
 from app.database.tables import Dataset, Job, JobEvent
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.schemas import JobIn
 from app.services.jobs import control, queries, workers
 from app.services.jobs.submission import add_job

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.database.engine import db_now
 from app.database.tables import Webhook, WebhookDelivery
-from app.infrastructure.webhook_events import DeliveryStatus
+from app.infrastructure.events.webhook_events import DeliveryStatus
 
 LEASE_SECONDS = 60.0  # for which one process alone sends to a webhook
 DELAYS_SECONDS = (5.0, 30.0, 120.0, 600.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0)  # after each attempt

@@ -9,7 +9,7 @@ from app.database.projects import own_project
 from app.database.tables import Webhook, WebhookDelivery
 from app.errors import Conflict, NotFound
 from app.identifiers import new_id
-from app.infrastructure.webhook_events import TEST_EVENT, EventType, add_delivery
+from app.infrastructure.events.webhook_events import TEST_EVENT, EventType, add_delivery
 from app.services.paging import Paging
 from app.services.webhooks.signatures import new_secret
 

@@ -6,8 +6,8 @@ import pytest
 
 from app.database.engine import Sessions
 from app.errors import QueueFull
-from app.infrastructure import job_events
-from app.infrastructure.job_events import JobFollower, append_events
+from app.infrastructure.events import job_events
+from app.infrastructure.events.job_events import JobFollower, append_events
 from tests.app.services.jobs.test_leases import submit
 
 

@@ -16,7 +16,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from app.api import problems
 from app.database import engine, postgresql
 from app.database.tables import Job
-from app.infrastructure import broker, job_events, storage
+from app.infrastructure import broker, storage
+from app.infrastructure.events import job_events
 from app.services import idempotency
 from app.services.jobs import checkpoints, dispatcher, leases, reaper
 from tests.faults.jobs import sabotage

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from benchmarks.serving.processes import idle_percent
 from tests.faults.jobs.harness import SAMPLE, Stack
 from tests.faults.jobs.parts import Part

@@ -17,7 +17,7 @@ from app.database.engine import Sessions
 from app.database.tables import Job, Model, ModelVersion
 from app.identifiers import new_id
 from app.infrastructure.artifacts import digest_stored
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.infrastructure.storage import Storage
 from app.services.jobs import batch_predictions, control, queries
 from app.states import Status

@@ -7,7 +7,7 @@ import pytest
 
 from app.database.engine import Sessions
 from app.errors import NotFound
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.services.jobs.diagnostics import job_diagnostics
 from app.services.jobs.diagnostics_chart import draw
 from app.typedefs import Json

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.database.engine import Sessions, db_now
 from app.database.tables import Alias, Job, JobEvent, ModelVersion
 from app.identifiers import new_id
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.services.jobs import control, leases, reaper
 from app.services.jobs.leases import Lease
 from app.services.models import aliases, versions

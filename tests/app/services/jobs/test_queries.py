@@ -8,7 +8,7 @@ from sqlalchemy import select
 from app.database.engine import Sessions
 from app.database.tables import JobEvent
 from app.errors import Conflict, NotFound
-from app.infrastructure.job_events import append_events
+from app.infrastructure.events.job_events import append_events
 from app.services.jobs import control, leases, queries
 from app.services.jobs.leases import Lease
 from app.services.paging import Paging

@@ -12,9 +12,9 @@ from standardwebhooks.webhooks import Webhook as Verifier
 
 from app.database.engine import Sessions, db_now
 from app.database.tables import Webhook, WebhookDelivery
-from app.infrastructure import webhook_events
-from app.infrastructure.job_events import append_events
-from app.infrastructure.webhook_events import EventType, enqueue
+from app.infrastructure.events import webhook_events
+from app.infrastructure.events.job_events import append_events
+from app.infrastructure.events.webhook_events import EventType, enqueue
 from app.services.webhooks import deliveries, registration, transport
 from app.services.webhooks.deliveries import MAX_ATTEMPTS
 from app.services.webhooks.sender import WebhookSender

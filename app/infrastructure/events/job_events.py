@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from app.database.engine import Sessions, db_now
 from app.database.tables import Job, JobEvent
 from app.errors import QueueFull
+from app.infrastructure.events.webhook_events import enqueue_status
 from app.infrastructure.outages import OutageLog
-from app.infrastructure.webhook_events import enqueue_status
 from app.thread_pools import JOB_READS
 from app.typedefs import Json
 

@@ -1,0 +1,1 @@
+"""Events of jobs, models and aliases: written with what they tell of, and followed."""
