@@ -15,7 +15,6 @@ class SeriesFacts:
     history: int  # last steps of a series that are read
     frequency: str  # pandas' alias, "1" for integer time
     dated: bool  # whether time stamps are dates, not integers
-    quantiles: tuple[float, ...]  # trained; those between them can be answered too
     past: tuple[str, ...]  # columns that are known up to the origin, in the order of the data set
     future: tuple[str, ...]  # columns that are known over the horizon too
 

@@ -168,7 +168,7 @@ def check_serving(printed: str, programs: list[str]) -> None:
     aliases = [(one["versions"], one["shadow"]) for one in answers if one.get("alias")]
     assert aliases == [({"1": 1.0}, 2), ({"1": 0.9, "2": 0.1}, None), ({"2": 1.0}, None)]
     stored, rows, columns, answer = (one for one in answers if "predictions" in one)
-    assert [one["item_id"] for one in stored["predictions"]] == ["series"]
+    assert [one["item_id"] for one in stored["predictions"]] == ["seattle_temp_max"]
     assert rows == columns
     assert rows["predictions"][0]["timestamps"] == ["2016-01-05", "2016-01-06"]
     assert (answer["version"], len(answer["predictions"][0]["mean"])) == (2, 3)

@@ -19,8 +19,6 @@ from app.services.nixtla.requests import (
     NixtlaForecastIn,
     NixtlaSeries,
     SeriesRequest,
-    interval_ends,
-    quantiles_of,
     refuse,
 )
 from app.services.serving.predictions import PredictionService, seconds_left
@@ -30,6 +28,7 @@ from app.tasks.series_contract import SeriesFacts, SeriesTask
 from app.thread_pools import COMPUTING, VERSION_READS
 from app.typedefs import Json
 from app.validation.json_slices import MAX_JSON_VALUES
+from app.validation.schema_errors import msgspec_problem
 
 DEFAULT_MODELS = ("timegpt", "azureai")  # how names begin that mean no model of this service
 MAX_MODELS_LISTED = 8
@@ -145,8 +144,7 @@ async def _predict(
     facts = facts_of(resolved.route)
     if request.h > facts.horizon:
         refuse("h", f"the model {resolved.route.model} was trained for a horizon of {facts.horizon}")
-    fields = {"horizon": request.h, "quantiles": quantiles_of(request.level, facts)}
-    parameters = msgspec.convert(fields, resolved.route.task.parameters)
+    parameters = _parameters(resolved.route, request)
     left = seconds_left(seconds, begun)
     arguments = (resolved.route, facts, request, windows)
     instances = await COMPUTING.run_within(left, _instances, *arguments)
@@ -157,10 +155,27 @@ async def _predict(
     return predictions
 
 
+def _parameters(route: Route, request: SeriesRequest) -> Any:
+    """The task's parameters: the intervals are asked for by their levels, but for that of the median."""
+    levels = [percent for percent in request.level or () if percent]
+    fields: Json = {"horizon": request.h, "quantiles": [], "level": levels}
+    try:
+        return msgspec.convert(fields, route.task.parameters)
+    except msgspec.ValidationError as error:
+        problem = msgspec_problem(str(error))
+        raise Invalid(problems=[_in_request(problem)]) from None
+
+
+def _in_request(problem: Problem) -> Problem:
+    """A problem of the task's parameters as one of the request."""
+    return Problem("/h" if "horizon" in problem.pointer else "/level", problem.detail)
+
+
 def _of_series(problem: Problem, windows: Sequence[Window]) -> Problem:
     """A problem of an instance as one of the series that it is a window of."""
     if (match := INSTANCE_PLACE.match(problem.pointer)) is None:
-        return Problem("/series", problem.detail) if problem.pointer == "/instances" else problem
+        is_series = problem.pointer == "/instances"
+        return Problem("/series", problem.detail) if is_series else _in_request(problem)
     return Problem("/series", f"the series {windows[int(match['index'])].series}: {problem.detail}")
 
 
@@ -243,7 +258,13 @@ def _write_answer(
 def _intervals(level: Sequence[float], predictions: Sequence[Json]) -> Iterator[tuple[str, list[float]]]:
     """The ends of intervals by the names that the client expects, from the lowest to the highest."""
     levels = sorted(set(level), reverse=True)
-    ends = [(f"lo-{percent:g}", interval_ends(percent)[0]) for percent in levels]
-    ends += [(f"hi-{percent:g}", interval_ends(percent)[1]) for percent in reversed(levels)]
-    for name, quantile in ends:
-        yield name, [value for one in predictions for value in one["quantiles"][str(quantile)]]
+    ends = [(f"lo-{percent:g}", percent, "lower") for percent in levels]
+    ends += [(f"hi-{percent:g}", percent, "upper") for percent in reversed(levels)]
+    for name, percent, end in ends:
+        yield name, [value for one in predictions for value in _bound(one, percent, end)]
+
+
+def _bound(prediction: Json, percent: float, end: str) -> list[float]:
+    """One end of an interval at each step; the median's has no width."""
+    numbers: list[float] = prediction["intervals"][f"{percent:g}"][end] if percent else prediction["median"]
+    return numbers

@@ -1,6 +1,5 @@
 """What the package `nixtla` sends: many series as flat lists, without names."""
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -9,7 +8,6 @@ import msgspec
 from app.errors import Invalid, Problem, pointer
 from app.prediction.request_errors import not_json
 from app.prediction.request_parsing import MAX_INSTANCES
-from app.tasks.series_contract import SeriesFacts
 from app.validation.json_slices import MAX_JSON_VALUES, has_too_many_values
 from app.validation.names import unknown_name
 from app.validation.schema_errors import UNKNOWN_FIELD, msgspec_problem
@@ -150,26 +148,3 @@ def parse_series_request(kind: type[Body], body: bytes) -> Body:
         raise not_json(body, error) from None
     request.check()
     return request
-
-
-def quantiles_of(level: Sequence[float] | None, facts: SeriesFacts) -> list[float]:
-    """The quantiles at the ends of the intervals of these levels, in per cent, ascending.
-
-    Raises `Invalid` for an interval that is wider than the version's outermost quantiles.
-    """
-    low, high = facts.quantiles[0], facts.quantiles[-1]
-    quantiles = set[float]()
-    for index, percent in enumerate(level or ()):
-        ends = interval_ends(percent)
-        if not low <= ends[0] <= ends[1] <= high:
-            widest = 100 - 200 * max(low, 1 - high)
-            detail = f"the model's intervals have levels up to {widest:g}: it was trained with quantiles from"
-            refuse(f"level/{index}", f"{detail} {low:g} to {high:g} (`options.quantiles` of its job)")
-        quantiles.update(ends)
-    return sorted(quantiles)
-
-
-def interval_ends(percent: float) -> tuple[float, float]:
-    """The quantiles between which an interval of this level lies."""
-    low = round((100 - percent) / 200, 12)
-    return low, round(1 - low, 12)

@@ -238,14 +238,13 @@ class Forecasting:
         return build_predictions(state, contexts, rows, *requested)
 
     def series_facts(self, state: Json) -> SeriesFacts:
-        """Horizon, history, frequency, quantiles and covariates of a version."""
+        """Horizon, history, frequency and covariates of a version."""
         frequency = parse_frequency(state["freq"])
         return SeriesFacts(
             horizon=state["horizon"],
             history=state["history"],
             frequency=frequency.alias,
             dated=frequency.unit != "1",
-            quantiles=tuple(state["quantiles"]),
             past=tuple(spec["name"] for spec in state["past"]),
             future=tuple(spec["name"] for spec in state["future"]),
         )

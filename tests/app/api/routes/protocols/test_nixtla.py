@@ -230,7 +230,7 @@ def test_a_start_makes_the_forecast_a_dated_one(
 
 BAD: dict[str, tuple[Json, str, str]] = {
     "a horizon that was not trained": ({"h": 9}, "/h", "horizon of 5"),
-    "too wide an interval": ({"level": [50, 99]}, "/level/1", "levels up to 90"),
+    "too wide an interval": ({"level": [50, 99.999]}, "/level", "levels up to"),
     "another frequency": ({"freq": "W-SUN"}, "/series", "frequency D"),
     "fine-tuning": ({"finetune_steps": 3}, "/finetune_steps", "POST /v1/jobs"),
     "a fine-tuned model": ({"finetuned_model_id": "x"}, "/finetuned_model_id", "not supported"),
