@@ -19,7 +19,9 @@ def freeze() -> list[str]:
         venv.create(directory, with_pip=True)
         pip = [str(Path(directory, "bin", "python")), "-m", "pip", "--disable-pip-version-check"]
         subprocess.run([*pip, "install", "--quiet", f"{ROOT / 'client'}", f"{ROOT}[dev]"], check=True)
-        frozen = subprocess.run([*pip, "freeze"], check=True, capture_output=True, text=True).stdout
+        frozen = subprocess.run(
+            [*pip, "freeze", "--all", "--exclude", "pip"], check=True, capture_output=True, text=True
+        ).stdout
     pins = [line.partition("+")[0] for line in frozen.splitlines() if "==" in line and line[0] != "#"]
     return sorted(pin for pin in pins if not pin.startswith(("recurra=", "recurra-server=")))
 

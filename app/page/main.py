@@ -23,9 +23,11 @@ from app.page.files import ReceivedFiles
 from app.page.gate import Gate
 from app.page.state import PageState, ServiceClients, page_state
 from app.page.views import VIEWS
-from app.page.visitors import VisitorKeys
+from app.page.visitors import COOKIE, VisitorKeys
 from app.settings import KEYS, Settings
 from app.validation.origins import SitePolicy
+
+log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 LOCAL_SERVICE_URL = "http://127.0.0.1:8000"
@@ -49,8 +51,7 @@ def make_page(settings: Settings, url: str, public_url: str) -> Gate:
         reconnect_timeout=10.0,
         show_welcome_message=False,
     )
-    if len(VIEWS) == 0:
-        raise RuntimeError("no view is registered")
+    log.info("%d views of %s", len(VIEWS), url)
     return Gate(host, SitePolicy(settings.host_names, NO_ORIGIN_IS_SAFE))
 
 
@@ -58,7 +59,8 @@ def _lifespan(settings: Settings, url: str, public_url: str) -> Callable[[FastAP
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         clients, files = ServiceClients(url), ReceivedFiles(settings.max_upload_bytes)
-        app.state.page = PageState(clients, public_url.rstrip("/"), VisitorKeys(), files)
+        needs_keys = settings.auth == KEYS
+        app.state.page = PageState(clients, public_url.rstrip("/"), VisitorKeys(), files, needs_keys)
         yield
         await clients.close()
         files.close()
@@ -69,9 +71,12 @@ def _lifespan(settings: Settings, url: str, public_url: str) -> Callable[[FastAP
 @app.post("/files", include_in_schema=False)
 async def receive_file(request: Request) -> Response:
     """Take a file, the body of the request, and answer with its token."""
+    state = page_state()
+    if state.needs_keys and state.keys.get(request.cookies.get(COOKIE)) is None:
+        return PlainTextResponse("Give a key first", 401)
     name = unquote(request.headers.get("x-file-name", "file"))
     try:
-        token = await page_state().files.receive(name, request.stream())
+        token = await state.files.receive(name, request.stream())
     except AppError as error:
         return PlainTextResponse(error.message, error.status)
     return JSONResponse({"token": token})

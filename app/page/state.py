@@ -54,6 +54,7 @@ class PageState:
     public_url: str  # of the service, as people reach it
     keys: VisitorKeys
     files: ReceivedFiles
+    needs_keys: bool  # whether the service does, as far as the settings say
 
 
 def page_state() -> PageState:

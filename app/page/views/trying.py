@@ -1,6 +1,7 @@
 """Try a model with an input of one's own."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
@@ -14,6 +15,7 @@ from app.page.frame import action, details, heading, section, show_call, view
 from app.page.predictions.show import show_prediction
 from app.page.predictions.texts import written_text
 from app.page.state import service
+from app.page.views.aliases import STANDARD_ALIAS
 from app.page.views.jobs import show_picture
 from app.page.views.tasks import load_task
 from app.typedefs import Json
@@ -37,7 +39,7 @@ async def try_view(name: str, version: int | None = None) -> None:
         else f"Version {version} answers.",
     )
     forms = await load_task(model["task"])
-    number = version or model["aliases"].get("production") or model["latest_version"]
+    number = version or model["aliases"].get(STANDARD_ALIAS) or model["latest_version"]
     trial = _Trial(name, version, forms.instance, forms.parameters)
     with section("Input"):
         rows = await _example_rows(name, number)
@@ -131,7 +133,7 @@ class _Trial:
         with self.answer:
             with section("Prediction"):
                 place = ui.element("div")
-            show_call(call)
+            show_call(replace(call, body=await self._body(is_streamed=False)))
         if body.get("parameters", {}).get(STREAM):
             answer = await self._stream(call, place)
         else:

@@ -107,10 +107,11 @@ def test_keys_stay_in_the_process(tmp_path: Path, sqlite_template: Path, redis_s
         _, key = running.made_key("default", Scope.READ)
         log = tmp_path / "page.log"
         with (
-            running_page(str(running.http.base_url), log) as url,
+            running_page(str(running.http.base_url), log, RECURRA_AUTH="keys") as url,
             httpx.Client(base_url=url, timeout=60) as client,
         ):
             assert "needs a key" in text_of(client.get("/jobs"))
+            assert client.post("/files", content=b"x").status_code == 401
             assert client.post("/key", data={"key": "rk_wrong"}).headers["location"] == "./key?note=refused"
             answer = client.post("/key", data={"key": key})
             assert answer.status_code == 303
@@ -120,6 +121,7 @@ def test_keys_stay_in_the_process(tmp_path: Path, sqlite_template: Path, redis_s
             assert "samesite=strict" in cookie
             shown = text_of(client.get("/jobs"))
             assert "needs a key" not in shown
+            assert client.post("/files", content=b"x").status_code == 200
             assert key not in shown
             with httpx.Client(base_url=url, timeout=60) as stranger:
                 assert "needs a key" in text_of(stranger.get("/jobs"))
