@@ -60,8 +60,9 @@ def test_pictures_of_answers() -> None:
     ("value", "shown"),
     [
         (None, markup.EMPTY), (True, "yes"), (0, "0"), (1234567, "1,234,567"), (0.123456789, "0.12346"),
-        (2.0, "2"), (math.nan, "nan"), (ATTACK, ESCAPED), ([1, None, "a"], "1, null, a"), ({"a": 1}, "{&#34;a&#34;: 1}"),
-        (list(range(10)), "0, 1, 2, 3, 4, 5, 6, 7, … (10)"), ("x" * 400, "x" * 300 + "…"),
+        (2.0, "2"), (math.nan, "nan"), (ATTACK, ESCAPED), ([1, None, "a"], "1, null, a"),
+        ({"a": 1}, "{&#34;a&#34;: 1}"), (list(range(10)), "0, 1, 2, 3, 4, 5, 6, 7, … (10)"),
+        ("x" * 400, "x" * 300 + "…"),
     ],
 )  # fmt: skip
 def test_values_in_tables(value: object, shown: str) -> None:
