@@ -36,7 +36,8 @@ SERVER_FIXTURES = {
     "stack",
 }  # fmt: skip
 SERVER_PLACES = [
-    "app/api/test_raw.py", "app/cli/stack", "app/cli/test_live.py",
+    "app/api/test_raw.py", "app/cli/stack", "app/cli/test_live.py", "app/page/test_snippets.py",
+    "app/page/test_views.py",
     "app/tasks/generation/test_data.py", "app/tasks/tagging/test_data.py",
     "app/tasks/translation/test_metrics.py", "architecture/test_imports.py",
     "benchmarks", "contract", "deploy", "docs", "e2e", "faults", "learning", "workers",
