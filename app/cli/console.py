@@ -14,7 +14,7 @@ from rich.console import Console
 
 from app.cli.table import format_table
 from app.typedefs import Json
-from recurra import Client, RecurraError, RequestRefused, ServerNotFound
+from recurra import Client, RecurraError, RequestRefused
 
 Url = Annotated[str, typer.Option("--url", envvar="RECURRA_URL", help="The server.")]
 ApiKey = Annotated[
@@ -57,8 +57,6 @@ def print_error(error: RecurraError, *, as_json: bool = False) -> None:
     if isinstance(error, RequestRefused) and as_json:
         print_json(error.problem)
     message = str(error)
-    if isinstance(error, ServerNotFound):
-        message = f"There is no server at {error}: start one with `recurra up`"
     if as_json and not isinstance(error, RequestRefused):
         print_json({"title": "No answer", "status": 0, "detail": message, "errors": []})
     notes().print(message, style="red", markup=False, soft_wrap=True)

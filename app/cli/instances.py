@@ -2,16 +2,15 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import msgspec
-import typer
 
-from app.cli.values import STDIN, parse_body, usage_error
+from app.cli.values import STDIN, parse_body, unusable
 from app.errors import DatasetInvalid
 from app.ingest import file_kinds
 from app.ingest.readers import Mapping, open_content, open_source
@@ -19,24 +18,30 @@ from app.tasks import TASKS
 from app.tasks.contract import Task, TensorField, bytes_to_json
 from app.tasks.source import Faults
 from app.typedefs import Json
+from recurra import Client, InvalidInput, RequestRefused
+from recurra.workflows import read_schema
 
 DELIMITED = ("csv", "tsv")
 TABLES = (*DELIMITED, "conll", "parquet")
 JSON_LINES, PLAIN, ARCHIVE = "jsonl", "txt", "zip"
 JSON_STARTS = (b"{", b"[")
+TrainedColumns = Callable[[], dict[str, str]]  # canonical name -> column of the upload
 STDIN_NAME = "standard input"  # in messages
 
 
-def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
+def read_instances(
+    path: Path, task_name: str, columns: dict[str, str], trained: TrainedColumns = dict
+) -> Json:
     """The body of a prediction request: instances, and parameters where a JSON file has them.
 
     Columns of a data set that are not part of an instance, such as labels, are left out. Where an instance is
     a file, such as a recording, another file than JSON is one instance. A file may be compressed; `-` is
-    standard input.
+    standard input. Without `columns` a table may have the names of the upload, which are `trained`. Raises
+    `InvalidInput` for a file that cannot be used.
     """
     if path == STDIN:
         with _stdin_file() as file:
-            return read_instances(file, task_name, columns)
+            return read_instances(file, task_name, columns, trained)
     task = TASKS.get(task_name)
     format_ = "" if task is None else _format_of(path, task.formats)
     archive = task is not None and format_ == ARCHIVE and ARCHIVE in task.formats
@@ -48,10 +53,18 @@ def read_instances(path: Path, task_name: str, columns: dict[str, str]) -> Json:
         if task is not None and _are_rows(body["instances"], task, columns):
             body = {"instances": list(_read_examples(path, JSON_LINES, task, columns))}
     else:
-        body = {"instances": list(_read_examples(path, format_, task, columns))}
+        body = {"instances": _read_table(path, format_, task, columns, trained)}
     if task is None:
         return body
     return body | {"instances": [as_instance(example, task) for example in body["instances"]]}
+
+
+def trained_columns(client: Client, model: str, which: Json) -> dict[str, str]:
+    """Columns of the upload of the version that answers, by canonical names; none where not shown."""
+    try:
+        return client.driver.run(read_schema(model, which)).columns
+    except RequestRefused:
+        return {}
 
 
 @contextmanager
@@ -91,7 +104,7 @@ def _open(path: Path) -> Iterator[BinaryIO]:
         with open_content(path) as file:
             yield file
     except DatasetInvalid as error:
-        raise usage_error(error) from None
+        raise unusable(error) from None
 
 
 def _read_content(path: Path) -> bytes:
@@ -102,11 +115,11 @@ def _read_content(path: Path) -> bytes:
 def _read_text(path: Path) -> str:
     content = _read_content(path)
     if kind := file_kinds.foreign_kind(content[: file_kinds.SNIFF_BYTES]):
-        raise typer.BadParameter(f"{path.name} is {kind[0]}, which is not read: {kind[1]}")
+        raise InvalidInput(f"{path.name} is {kind[0]}, which is not read: {kind[1]}")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"{path.name} is not UTF-8 text: {error}") from None
+        raise InvalidInput(f"{path.name} is not UTF-8 text: {error}") from None
 
 
 def _are_rows(instances: Sequence[Any], task: Task, columns: dict[str, str]) -> bool:
@@ -142,6 +155,23 @@ def as_instance(example: Any, task: Task) -> Any:
     return instance
 
 
+def _read_table(
+    path: Path, format_: str, task: Task, columns: dict[str, str], trained: TrainedColumns
+) -> list[Json]:
+    """The examples of a file by the columns that are named, else by those of the upload or of the task."""
+    names = columns or (trained() if format_ in TABLES else {})
+    try:
+        return list(_read_examples(path, format_, task, names))
+    except InvalidInput:
+        if columns or not names:
+            raise
+        try:
+            return list(_read_examples(path, format_, task, {}))
+        except InvalidInput:
+            pass  # it has neither names: the fault is about those of the upload
+        raise
+
+
 def _read_examples(path: Path, format_: str, task: Task, columns: dict[str, str]) -> Iterator[Json]:
     """The examples of a table, an archive or a text, which is read by line if the task takes no whole one."""
     faults = Faults()
@@ -150,7 +180,7 @@ def _read_examples(path: Path, format_: str, task: Task, columns: dict[str, str]
         examples = task.read_instances(source, faults)
         faults.check()
     except DatasetInvalid as error:
-        raise usage_error(error) from None
+        raise unusable(error) from None
     if format_ != PLAIN or PLAIN in task.formats:
         yield from examples
         return

@@ -5,10 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import msgspec.inspect
 import typer
 
 from app.errors import DatasetInvalid
 from app.typedefs import Json
+from recurra import InvalidInput
 
 STDIN = Path("-")
 
@@ -22,6 +25,24 @@ def parse_pairs(arguments: Iterable[str], option: str) -> Json:
             raise typer.BadParameter(f"{option} wants key=value, not {text!r}")
         pairs[key] = parse_value(value)
     return pairs
+
+
+def in_lists(pairs: Json, structure: type) -> Json:
+    """Parameters of a structure of msgspec, a single value as a list of one where the field takes a list."""
+    described = msgspec.inspect.type_info(structure)
+    known = described.fields if isinstance(described, msgspec.inspect.StructType) else ()
+    fields = {field.encode_name: field.type for field in known}
+    return {
+        name: [value] if _is_list(fields.get(name)) and not isinstance(value, list | None) else value
+        for name, value in pairs.items()
+    }
+
+
+def _is_list(kind: msgspec.inspect.Type | None) -> bool:
+    """Whether a type is a list, or a list or null."""
+    kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+    others = [one for one in kinds if not isinstance(one, msgspec.inspect.NoneType)]
+    return bool(others) and all(isinstance(one, msgspec.inspect.ListType) for one in others)
 
 
 def parse_columns(text: str | None) -> dict[str, str]:
@@ -56,13 +77,13 @@ def _parse_lines(text: str) -> list[Any]:
             try:
                 instances.append(json.loads(line))
             except ValueError as error:
-                raise typer.BadParameter(f"line {number} is not JSON: {error}") from None
+                raise InvalidInput(f"line {number} is not JSON: {error}") from None
     if not instances:
-        raise typer.BadParameter("the file has no instances")
+        raise InvalidInput("the file has no instances")
     return instances
 
 
-def usage_error(error: DatasetInvalid) -> typer.BadParameter:
+def unusable(error: DatasetInvalid) -> InvalidInput:
     """The error of a command for a file that cannot be used, with each fault on a line."""
     lines = [error.message, *(f"  {problem.pointer}: {problem.detail}" for problem in error.problems)]
-    return typer.BadParameter("\n".join(lines))
+    return InvalidInput("\n".join(lines))

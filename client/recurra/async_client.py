@@ -9,6 +9,7 @@ from recurra.errors import Json
 from recurra.objects.async_jobs import AsyncDataset, AsyncJob
 from recurra.objects.async_models import AsyncModel
 from recurra.operations import MAX_PAGE_ENTRIES, quoted
+from recurra.records import Listing
 from recurra.workflows import TrainingRequest
 
 
@@ -74,17 +75,21 @@ class AsyncClient(AsyncRestClient):
         """A model that there is; with a version, one that answers with it."""
         return AsyncModel(await self.driver.run(operations.get(quoted("models", name))), version, self.driver)
 
-    async def models(self, limit: int = MAX_PAGE_ENTRIES) -> list[AsyncModel]:
+    async def models(self, limit: int = MAX_PAGE_ENTRIES) -> Listing[AsyncModel]:
         """The models, newest first."""
-        return [AsyncModel(entry, None, self.driver) for entry in await self.pages("/v1/models", limit)]
+        return Listing(
+            [AsyncModel(entry, None, self.driver) for entry in await self.pages("/v1/models", limit)]
+        )
 
     async def job(self, job_id: str) -> AsyncJob:
         """A job by its id."""
         return AsyncJob(await self.driver.run(operations.get(quoted("jobs", job_id))), self.driver)
 
-    async def jobs(self, limit: int = MAX_PAGE_ENTRIES, **filters: str) -> list[AsyncJob]:
+    async def jobs(self, limit: int = MAX_PAGE_ENTRIES, **filters: str) -> Listing[AsyncJob]:
         """The jobs, newest first; `filters` are status, task, model, kind and sweep."""
-        return [AsyncJob(entry, self.driver) for entry in await self.pages("/v1/jobs", limit, **filters)]
+        return Listing(
+            [AsyncJob(entry, self.driver) for entry in await self.pages("/v1/jobs", limit, **filters)]
+        )
 
     async def dataset(self, dataset_id: str) -> AsyncDataset:
         """A data set by its id."""
@@ -92,6 +97,8 @@ class AsyncClient(AsyncRestClient):
             await self.driver.run(operations.get(quoted("datasets", dataset_id))), self.driver
         )
 
-    async def datasets(self, limit: int = MAX_PAGE_ENTRIES) -> list[AsyncDataset]:
+    async def datasets(self, limit: int = MAX_PAGE_ENTRIES) -> Listing[AsyncDataset]:
         """The data sets, newest first."""
-        return [AsyncDataset(entry, self.driver) for entry in await self.pages("/v1/datasets", limit)]
+        return Listing(
+            [AsyncDataset(entry, self.driver) for entry in await self.pages("/v1/datasets", limit)]
+        )

@@ -8,6 +8,7 @@ from recurra.errors import Json
 from recurra.objects.jobs import Dataset, Job
 from recurra.objects.models import Model
 from recurra.operations import MAX_PAGE_ENTRIES, quoted
+from recurra.records import Listing
 from recurra.rest import RestClient
 from recurra.workflows import TrainingRequest
 
@@ -72,22 +73,22 @@ class Client(RestClient):
         """A model that there is; with a version, one that answers with it."""
         return Model(self.driver.run(operations.get(quoted("models", name))), version, self.driver)
 
-    def models(self, limit: int = MAX_PAGE_ENTRIES) -> list[Model]:
+    def models(self, limit: int = MAX_PAGE_ENTRIES) -> Listing[Model]:
         """The models, newest first."""
-        return [Model(entry, None, self.driver) for entry in self.pages("/v1/models", limit)]
+        return Listing([Model(entry, None, self.driver) for entry in self.pages("/v1/models", limit)])
 
     def job(self, job_id: str) -> Job:
         """A job by its id."""
         return Job(self.driver.run(operations.get(quoted("jobs", job_id))), self.driver)
 
-    def jobs(self, limit: int = MAX_PAGE_ENTRIES, **filters: str) -> list[Job]:
+    def jobs(self, limit: int = MAX_PAGE_ENTRIES, **filters: str) -> Listing[Job]:
         """The jobs, newest first; `filters` are status, task, model, kind and sweep."""
-        return [Job(entry, self.driver) for entry in self.pages("/v1/jobs", limit, **filters)]
+        return Listing([Job(entry, self.driver) for entry in self.pages("/v1/jobs", limit, **filters)])
 
     def dataset(self, dataset_id: str) -> Dataset:
         """A data set by its id."""
         return Dataset(self.driver.run(operations.get(quoted("datasets", dataset_id))), self.driver)
 
-    def datasets(self, limit: int = MAX_PAGE_ENTRIES) -> list[Dataset]:
+    def datasets(self, limit: int = MAX_PAGE_ENTRIES) -> Listing[Dataset]:
         """The data sets, newest first."""
-        return [Dataset(entry, self.driver) for entry in self.pages("/v1/datasets", limit)]
+        return Listing([Dataset(entry, self.driver) for entry in self.pages("/v1/datasets", limit)])

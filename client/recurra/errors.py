@@ -10,7 +10,7 @@ class RecurraError(Exception):
 
 
 class ServerNotFound(RecurraError):
-    """No server answers at the URL, which is the message."""
+    """No server answers at the URL, which is in the message."""
 
 
 class ConnectionLost(RecurraError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from recurra.describe import describe_job
 from recurra.errors import InvalidInput, Json
@@ -10,6 +10,26 @@ from recurra.html import html_table, progress_bar
 from recurra.operations import TERMINAL
 
 MAX_SUMMARY_CHARS = 200  # of a value in a table
+
+
+class Listed(Protocol):
+    """An entry of a list."""
+
+    def row(self) -> Json:
+        """Its cells in a table by their headers."""
+        ...
+
+
+Entry = TypeVar("Entry", bound=Listed)
+
+
+class Listing(list[Entry]):
+    """A list of models, versions, jobs or data sets, which notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [entry.row() for entry in self]
+        header = list(rows[0]) if rows else []
+        return html_table(f"{len(self):,} listed", header, [list(row.values()) for row in rows])
 
 
 class DatasetRecord:
@@ -42,6 +62,10 @@ class DatasetRecord:
     def warnings(self) -> list[str]:
         """What the service noticed about it."""
         return list(self.data["warnings"])
+
+    def row(self) -> Json:
+        """Its cells in a table of several, by their headers."""
+        return {"data set": self.id, "name": self.name, "task": self.task, "bytes": f"{self.data['bytes']:,}"}
 
     def __repr__(self) -> str:
         return f"<Dataset {self.id} {self.name!r}: {self.task}, {self.data['bytes']:,} bytes>"
@@ -105,6 +129,11 @@ class JobRecord:
         """Why it failed."""
         error = self.data.get("error")
         return None if error is None else str(error["message"])
+
+    def row(self) -> Json:
+        """Its cells in a table of several, by their headers."""
+        known = {"job": self.id, "kind": self.kind, "model": self.model_name, "version": self.version_number}
+        return known | {"state": describe_job(self.data), "created": self.data.get("created_at")}
 
     def __repr__(self) -> str:
         return f"<Job {self.id}: {self.kind} of {self.model_name}, {describe_job(self.data)}>"
@@ -175,6 +204,11 @@ class VersionRecord:
         shared = [name for name in numbers if name in self.baseline] or list(numbers)
         return [(name, numbers[name], self.baseline.get(name)) for name in shared]
 
+    def row(self) -> Json:
+        """Its cells in a table of several, by their headers."""
+        figures = ", ".join(f"{name} {value:.4g}" for name, value, _ in self.comparison()[:3])
+        return {"model": self.model_name, "version": self.number, "held-out data": figures}
+
     def __repr__(self) -> str:
         figures = ", ".join(f"{name} {value:.4g}" for name, value, _ in self.comparison()[:3])
         return f"<Version {self.number} of {self.model_name}: {figures}>"
@@ -236,6 +270,11 @@ class ModelRecord:
             raise InvalidInput("name a version, or several with shares={3: 0.9, 4: 0.1}")
         more = {"shadow": shadow, "guard": None if guard is None else dict(guard)}
         return target | {name: value for name, value in more.items() if value is not None}
+
+    def row(self) -> Json:
+        """Its cells in a table of several, by their headers."""
+        known = {"model": self.name, "task": self.task, "versions": self.latest_version}
+        return known | {"aliases": ", ".join(f"{name} {one}" for name, one in sorted(self.aliases.items()))}
 
     def __repr__(self) -> str:
         answering = "production" if self.number is None else f"version {self.number}"

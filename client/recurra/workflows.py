@@ -1,6 +1,7 @@
 """What takes several calls, as flows: from data to data sets, to versions and to predictions."""
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from recurra import operations
-from recurra.errors import InvalidInput, JobFailed, Json, NotFound
+from recurra.errors import Conflict, InvalidInput, JobFailed, Json, NotFound, RequestRefused, refused
 from recurra.operations import Query, quoted
 from recurra.progress import ProgressView, progress_view
 from recurra.protocol.steps import Compute, Flow, handled
 from recurra.records import DatasetRecord
 from recurra.results import parse_piece
-from recurra.tasks import task_named
-from recurra.tasks.contract import PreparedFile, Schema, TaskInputs, as_list
+from recurra.tasks import requested_task, task_named
+from recurra.tasks.contract import PredictionInputs, PreparedFile, Schema, TaskInputs, as_list, warn
+from recurra.tasks.places import with_hint, with_places
 
 PRODUCTION = "production"  # the alias that answers where nothing is named
 MAX_REQUEST_INSTANCES = 1_024
 MAX_REQUEST_CELLS = 1 << 20  # numbers and short texts; a quarter of what the service takes
 CELL_CHARS = 16  # of a text
+DATASET_ID = re.compile(r"ds_\w+", re.ASCII)
 RESULT_NAME = "result.jsonl"
 
 
@@ -69,7 +72,7 @@ def queue_training(data: Any, answers: Any, task: str, model: str, request: Json
 
 def start_training(request: TrainingRequest, view: ProgressView) -> Flow[Json]:
     """Upload what is not uploaded yet, and queue the job."""
-    task = task_named(request.task)
+    task = requested_task(request.task)
     columns, options = split_settings(task, request.columns, request.settings)
     dataset = yield from add_dataset(task, request.data, request.answers, columns, request.name, view)
     body = {"task": request.task, "dataset": dataset["id"], "model": request.model}
@@ -120,7 +123,7 @@ def upload_data(
     progress: bool,
 ) -> Flow[Json]:
     """The data set of what a user passes, uploaded unless it is there."""
-    inputs = task_named(task)
+    inputs = requested_task(task)
     named, _ = split_settings(inputs, columns, roles, strict=True)
     with progress_view(enabled=progress) as view:
         return (yield from add_dataset(inputs, data, answers, named, name, view))
@@ -137,7 +140,7 @@ def add_dataset(
     """The data set of a frame, of lists, of a file's path, or of one that is there."""
     if isinstance(data, DatasetRecord):
         return data.data
-    if isinstance(data, str) and data.startswith("ds_") and not Path(data).exists():
+    if is_dataset_id(data):
         return (yield from operations.get(quoted("datasets", data)))
     if isinstance(data, Path) or (isinstance(data, str) and _is_file(data)):
         path = Path(data)
@@ -147,6 +150,11 @@ def add_dataset(
     with tempfile.TemporaryDirectory(prefix="recurra-") as folder:
         prepared = yield Compute(lambda: task.write(data, answers, columns, Path(folder)))
         return (yield from _upload(task.name, prepared, name, view))
+
+
+def is_dataset_id(data: Any) -> bool:
+    """Whether it is a data set's id, and no file of that name is there."""
+    return isinstance(data, str) and DATASET_ID.fullmatch(data) is not None and not Path(data).exists()
 
 
 def _is_file(text: str) -> bool:
@@ -161,7 +169,10 @@ def _upload(task: str, file: PreparedFile, name: str | None, view: ProgressView)
     fields = {"name": name, "format": file.format, "columns": json.dumps(columns) if columns else None}
     known = {key: value for key, value in fields.items() if value is not None}
     report = view.sending(file.path.name, file.path.stat().st_size)
-    return operations.upload(file.path, task, known, report)
+    try:
+        return (yield from operations.upload(file.path, task, known, report))
+    except RequestRefused as error:
+        raise refused(with_hint(with_places(error.problem, "file", file.place), file.hint)) from None
 
 
 def read_schema(model: str, which: Query) -> Flow[Schema]:
@@ -197,16 +208,21 @@ def predict(question: Question) -> Flow[Any]:
     schema = yield from read_schema(question.model, question.which)
     columns, settings = split_settings(task, question.columns, question.settings)
     parameters = task.parameters(settings, schema)
-    if isinstance(question.data, DatasetRecord):
-        body = {"dataset": question.data.id} | ({"parameters": parameters} if parameters else {})
+    dataset = question.data.id if isinstance(question.data, DatasetRecord) else question.data
+    if isinstance(question.data, DatasetRecord) or is_dataset_id(dataset):
+        body = {"dataset": dataset} | ({"parameters": parameters} if parameters else {})
         answer = yield from operations.ask(path, body, question.which, question.timeout)
+        warn([one.get("item_id") for one in answer["predictions"]], answer["predictions"])
         return [task.parse(prediction) for prediction in answer["predictions"]]
-    inputs = yield Compute(lambda: task.inputs(question.data, columns, schema, settings))
+    inputs: PredictionInputs = yield Compute(lambda: task.inputs(question.data, columns, schema, settings))
     parts = yield Compute(lambda: list(divided(inputs.instances)))
     predictions, which = list[Json](), question.which
     for part in parts:
         body = operations.prediction_body(part, parameters)
-        answer = yield from operations.ask(path, body, which, question.timeout)
+        try:
+            answer = yield from operations.ask(path, body, which, question.timeout)
+        except RequestRefused as error:
+            raise refused(with_places(error.problem, "instances", inputs.place, len(predictions))) from None
         predictions += answer["predictions"]
         which = {"version": answer["version"]}
     return (yield Compute(lambda: inputs.finish(predictions)))
@@ -289,7 +305,11 @@ def read_result(job_id: str) -> Flow[list[Json]]:
     """The lines of a batch prediction or an evaluation."""
     with tempfile.TemporaryDirectory(prefix="recurra-") as folder:
         path = Path(folder, RESULT_NAME)
-        yield from operations.save(quoted("jobs", job_id, "result"), path)
+        try:
+            yield from operations.save(quoted("jobs", job_id, "result"), path)
+        except Conflict as error:
+            detail = f"{error.detail.rstrip('.')}; wait for it with job.wait()"
+            raise refused(error.problem | {"detail": detail}) from None
         lines: list[Json] = yield Compute(
             lambda: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         )

@@ -90,6 +90,11 @@ def test_a_named_index_is_a_column(tmp_path: Path) -> None:
 def test_a_missing_column_is_named_with_its_role(make: Make, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"no column ds; name it with time=….*date, y"):
         written(make({"date": DAYS, "y": [1, 2, 3]}), tmp_path)
+    named = (
+        'no columns ds, y: name them, for example time="date", target="sales", id="store"; it has: date, sale'
+    )
+    with pytest.raises(InvalidInput, match=named):
+        written(make({"date": DAYS, "sale": [1, 2, 3]}), tmp_path)
     with pytest.raises(InvalidInput, match=r"no column sale; name it with target="):
         written(make({"ds": DAYS, "y": [1, 2, 3]}), tmp_path, y="sale")
 
@@ -134,6 +139,93 @@ def test_a_future_of_an_unknown_series_is_refused(make: Make) -> None:
     future = make({"unique_id": ["b"], "ds": DAYS[1:2], "promo": [1]})
     with pytest.raises(InvalidInput, match="does not have: b"):
         TASK.inputs(frame, {}, schema({}, {"numeric": ["promo"]}), {"future": future})
+
+
+AHEAD = schema({}, {"numeric": ["promo"]}, future_covariates=["promo"])
+
+
+def asked(make: Make, future: Json, known: Schema = AHEAD, **columns: Any) -> Any:
+    frame = make({"ds": DAYS[:2], "y": [1.0, 2.0], "promo": [0, 1], **columns})
+    return TASK.inputs(frame, {}, known, {"future": make(future)})
+
+
+def test_a_future_that_is_not_after_the_history_is_refused(make: Make) -> None:
+    with pytest.raises(
+        InvalidInput, match="row for 2025-12-01, which is not after its last value at 2026-01-02"
+    ):
+        asked(make, {"ds": [date(2025, 12, 1)], "promo": [1]})
+    with pytest.raises(InvalidInput, match="of series 'a' has a row for 2026-01-02"):
+        asked(make, {"unique_id": ["a"], "ds": DAYS[1:2], "promo": [1]}, unique_id=["a", "a"])
+    ahead = make({"ds": DAYS, "y": [1.0, 2.0, None], "promo": [0, 1, 1]})
+    TASK.inputs(ahead, {}, AHEAD, {"future": make({"ds": [date(2026, 1, 4)], "promo": [1]})})
+
+
+def test_a_future_that_does_not_continue_the_history_is_a_warning(make: Make) -> None:
+    inputs = asked(make, {"ds": [date(2027, 1, 3)], "promo": [1]})
+    with pytest.warns(UserWarning, match="no row for 2026-01-03; the forecast does without promo") as caught:
+        inputs.finish([prediction(None, 1.0, timestamps=["2026-01-03"])])
+    assert len(caught) == 1
+    inputs = asked(make, {"unique_id": ["a"], "ds": DAYS[1:2], "promo": [1]}, unique_id=["a", "b"])
+    stamps = (["2026-01-02"], ["2026-01-03"])
+    with pytest.warns(UserWarning, match="of series 'b' has no row for 2026-01-03"):
+        inputs.finish([prediction(one, 1.0, timestamps=time) for one, time in zip("ab", stamps, strict=True)])
+
+
+def test_a_future_that_continues_the_history_is_no_warning(make: Make) -> None:
+    asked(make, {"ds": DAYS[2:], "promo": [1]}).finish([prediction(None, 1.0, timestamps=["2026-01-03"])])
+
+
+def test_a_future_without_its_columns_is_a_warning(make: Make) -> None:
+    with pytest.warns(UserWarning, match="future has no column promo"):
+        asked(make, {"ds": DAYS[2:], "other": [1]})
+    with pytest.warns(UserWarning, match="trained without future_covariates"):
+        asked(make, {"ds": DAYS[2:], "promo": [1]}, schema({}, {"numeric": ["promo"]}, future_covariates=[]))
+
+
+def test_infinity_is_refused_with_its_place(make: Make) -> None:
+    frame = make({"store": ["a", "b"], "day": DAYS[:2], "sales": [1.0, float("inf")]})
+    with pytest.raises(InvalidInput, match=r"sales is infinite in row 1 of the frame \(series 'b'\)"):
+        TASK.inputs(frame, {}, schema(COLUMNS), {})
+    with pytest.raises(InvalidInput, match="value 1 of series 1 is infinite"):
+        TASK.inputs([[1.0], [2.0, float("-inf")]], {}, schema(), {})
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_row_without_an_id_is_refused(missing: Any) -> None:
+    frame = pd.DataFrame(
+        {"store": [1.0, missing], "day": DAYS[:2], "sales": [1.0, 2.0]}, index=["first", "second"]
+    )
+    with pytest.raises(InvalidInput, match="store is missing in row second of the frame"):
+        TASK.inputs(frame, {}, schema(COLUMNS), {})
+    with pytest.raises(InvalidInput, match="store is missing in row 1"):
+        TASK.inputs(pl.DataFrame(frame.to_dict("list"), strict=False), {}, schema(COLUMNS), {})
+
+
+def test_places_are_in_the_words_of_the_frame(make: Make, tmp_path: Path) -> None:
+    frame = make({"store": ["a", "b", "a"], "day": DAYS, "sales": [1.0, 2.0, 3.0]})
+    inputs = TASK.inputs(frame, {}, schema(COLUMNS), {})
+    assert inputs.place(["0", "y", "1"]) == "series 'a', column sales, row 2"
+    assert inputs.place(["1"]) == "series 'b'"
+    assert (inputs.place([]), inputs.place(["9"]), inputs.place(["x"])) == (None, None, None)
+    columns = {"unique_id": "store", "ds": "day", "y": "sales"}
+    place = TASK.write(frame, None, columns, tmp_path).place
+    assert place(["row", "3", "column", "y"]) == "column sales, row 1"
+    assert place(["row", "9", "column", "none"]) is None
+    lines = make({"store": ["a", "b\nc", "a"], "day": DAYS, "sales": [1.0, 2.0, 3.0]})
+    assert TASK.write(lines, None, columns, tmp_path).place(["row", "3"]) is None
+
+
+def test_rows_that_are_not_told_apart_hint_at_ids(make: Make, tmp_path: Path) -> None:
+    frame = make({"ds": DAYS, "y": [1.0, 2.0, 3.0], "heat": [0.5, 1.5, 2.5], "shop": ["a", "b", "c"]})
+    hint = TASK.write(frame, None, {}, tmp_path).hint
+    assert hint is not None
+    assert 'id="shop"' in str(hint("Duplicate time stamp: series 'series' has this one in row 2 too."))
+    assert hint("is missing") is None
+
+
+def test_nothing_is_no_data() -> None:
+    with pytest.raises(InvalidInput, match="needs data"):
+        TASK.inputs(None, {}, schema(), {})
 
 
 def test_forecasts_have_the_names_and_types_of_the_frame(make: Make) -> None:
@@ -186,6 +278,11 @@ def test_lists_answer_with_objects() -> None:
     assert inputs.finish([prediction(None, 4.0)]).mean == [4.0]
     several = TASK.inputs([[1, 2], {"values": [3], "start": "2026-01-01"}], {}, schema(), {})
     assert several.instances == [{"values": [1, 2]}, {"values": [3], "start": "2026-01-01"}]
+    with pytest.warns(UserWarning, match="1: short") as caught:
+        several.finish([prediction(None, 1.0), prediction(None, 1.0, warnings=["short"])])
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="^short"):
+        inputs.finish([prediction(None, 4.0, warnings=["short"])])
     assert [one.item_id for one in several.finish([prediction("x", 1.0), prediction("y", 1.0)])] == ["x", "y"]
 
 

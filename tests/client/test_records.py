@@ -12,7 +12,7 @@ from recurra.errors import InvalidInput
 from recurra.html import cell_text, line_chart
 from recurra.objects.curves import Curves
 from recurra.objects.evaluation import Evaluation
-from recurra.records import DatasetRecord, JobRecord, ModelRecord, VersionRecord
+from recurra.records import DatasetRecord, JobRecord, Listing, ModelRecord, VersionRecord
 
 EVIL = "<script>alert('x')</script>&\"<img src=x onerror=y>"
 TAGS = {"div", "b", "table", "thead", "tbody", "tr", "th", "td", "progress", "svg", "polyline", "span", "br"}
@@ -113,3 +113,16 @@ def test_cells_are_short() -> None:
     assert [cell_text(value) for value in (None, 1.23456, 3, "a")] == ["", "1.235", "3", "a"]
     long = DatasetRecord(DATASET | {"summary": {"labels": list(range(1000))}})
     assert len(long._repr_html_()) < 2000
+
+
+@pytest.mark.parametrize(
+    "record", [JobRecord(JOB), VersionRecord(VERSION), DatasetRecord(DATASET), ModelRecord(MODEL, None)]
+)
+def test_a_list_is_a_table_without_markup_of_others(record: Any) -> None:
+    listing = Listing([record, record])
+    document = Tags(listing._repr_html_())
+    assert document.tags <= TAGS
+    assert "2 listed" in document.text
+    assert document.text.count(EVIL) >= 2
+    assert listing == [record, record]
+    assert Tags(Listing[JobRecord]()._repr_html_()).text == "0 listed"

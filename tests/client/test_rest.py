@@ -85,8 +85,10 @@ def test_a_missing_server_is_an_error_of_its_own() -> None:
     def drop(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("", request=request)
 
-    with against(refuse) as client, pytest.raises(ServerNotFound, match="http://server"):
+    with against(refuse) as client, pytest.raises(ServerNotFound) as caught:
         client.get("/v1/jobs")
+    text = "There is no server at http://server; start one with `recurra up`, or set RECURRA_URL"
+    assert str(caught.value) == text
     with against(drop) as client, pytest.raises(ConnectionLost, match="ReadTimeout"):
         client.get("/v1/jobs")
     with (
@@ -250,3 +252,8 @@ def test_a_stream_that_fails_says_why() -> None:
 def test_the_task_of_a_model_is_requested() -> None:
     with against(lambda request: httpx.Response(200, json={"task": request.url.path[1:]})) as client:
         assert client.task_of("tale") == "v1/models/tale"
+
+
+def test_a_url_without_a_scheme_is_of_http() -> None:
+    assert Client("127.0.0.1:8230").url == "http://127.0.0.1:8230"
+    assert Client("https://server/").url == "https://server"

@@ -100,6 +100,24 @@ def test_what_is_known_ahead_is_a_frame_of_its_own(client: Client, model: Any) -
     assert list(trained.predict(frame, future=ahead).columns)[-2:] == ["lo-90", "hi-90"]
     with pytest.warns(UserWarning, match="holiday"):
         trained.predict(frame)
+    late = ahead.assign(month=pd.Timestamp("2026-01-01"))
+    with pytest.warns(UserWarning, match="of series 7 has no row for 2025-01-01; .* without holiday"):
+        trained.predict(frame, future=late)
+    with pytest.warns(UserWarning, match="future has no column holiday"):
+        trained.predict(frame, future=ahead.drop(columns="holiday"))
+    with pytest.warns(UserWarning, match=r"instance 0: `(past|future)` lacks 'holiday'|instance 0: `start`"):
+        trained.predict([list(map(float, range(MONTHS)))])
+
+
+def test_faults_of_the_service_are_in_the_words_of_the_frame(client: Client, model: Any) -> None:
+    frame = sales((7,)).set_index(pd.Index(range(100, 100 + MONTHS)))
+    faulty = frame.assign(sold=[*["many"], *frame["sold"][1:]])
+    with pytest.raises(InvalidRequest, match=r"/file/row/2/column/y: .* \[column sold, row 100\]"):
+        client.add_dataset(faulty, task="forecasting", progress=False, **ROLES)
+    with pytest.raises(InvalidRequest, match=r"/instances/0: values/0 .*\[series 7\]"):
+        model.predict(faulty)
+    with pytest.raises(InvalidRequest, match='id="store"'):
+        client.add_dataset(sales(), task="forecasting", progress=False, time="month", target="sold")
 
 
 def test_a_data_set_is_not_sent_again(client: Client, model: Any) -> None:

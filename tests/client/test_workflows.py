@@ -9,7 +9,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from recurra import AsyncClient, InvalidInput, JobFailed
+from recurra import AsyncClient, Conflict, InvalidInput, InvalidRequest, JobFailed
 from recurra.errors import Json
 from recurra.workflows import MAX_REQUEST_INSTANCES
 from tests.client.callers import CALLERS, Caller
@@ -146,3 +146,62 @@ def test_all_parts_of_a_large_request_are_answered_by_one_version(through: Calle
     assert len(through(server, use)) == len(texts)
     assert [query for query, _ in server.questions] == ["", "version=3"]
     assert all(body["parameters"] == {"top_k": 1} for _, body in server.questions)
+
+
+def predicted(server: Any, through: Caller, data: Any) -> Any:
+    async def ask(client: AsyncClient) -> Any:
+        return await (await client.model("m")).predict(data)
+
+    def use(client: Any) -> Any:
+        return ask(client) if isinstance(client, AsyncClient) else client.model("m").predict(data)
+
+    return through(server, use)
+
+
+def test_the_id_of_a_data_set_is_predicted_as_one(through: Caller) -> None:
+    server = PlayedServer("classification")
+    assert len(predicted(server, through, "ds_1")) == 1
+    assert server.questions[0][1] == {"dataset": "ds_1"}
+
+
+@pytest.mark.parametrize("task", ["forecast", "clasification"])
+def test_a_task_that_is_misspelled_is_named(through: Caller, task: str) -> None:
+    with pytest.raises(InvalidInput, match=f"no task {task}; did you mean (forecasting|classification)"):
+        through(PlayedServer(task), lambda client: client.train(FRAME, task=task, model="m", **ROLES))
+
+
+def refusing(path: str, status: int, detail: str, pointer: str) -> Any:
+    """A service that refuses one kind of request with one fault."""
+    played, errors = PlayedServer("classification"), [{"pointer": pointer, "detail": detail}]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith(path) or (request.method == "GET" and path != "/result"):
+            return played(request)
+        problem = {"status": status, "detail": "It cannot be used", "errors": errors}
+        return httpx.Response(status, json=problem)
+
+    return answer
+
+
+def test_faults_are_in_the_words_of_the_frame(through: Caller) -> None:
+    server = refusing("/datasets", 422, "Duplicate time stamp", "/file/row/3/column/y")
+    frame = FRAME.assign(shop=["a", "b"]).set_index(pd.Index([10, 11]))
+    with pytest.raises(InvalidRequest) as caught:
+        through(server, lambda client: client.add_dataset(frame, task="forecasting", **ROLES))
+    assert "/file/row/3/column/y: Duplicate time stamp [column sold, row 11]" in str(caught.value)
+    assert 'id="shop"' in str(caught.value)
+    assert caught.value.errors[0]["pointer"] == "/file/row/3/column/y"
+    server = refusing("/predict", 422, "is too long", "/instances/1/text")
+    with pytest.raises(InvalidRequest, match=r"/instances/1/text: is too long \[row 8\]"):
+        predicted(server, through, pd.DataFrame({"text": ["a", "b"]}, index=[7, 8]))
+
+
+def test_a_result_that_is_not_there_says_to_wait(through: Caller) -> None:
+    async def ask(client: AsyncClient) -> Any:
+        return await (await client.job("job_1")).result()
+
+    def use(client: Any) -> Any:
+        return ask(client) if isinstance(client, AsyncClient) else client.job("job_1").result()
+
+    with pytest.raises(Conflict, match=r"wait for it with job\.wait\(\)"):
+        through(refusing("/result", 409, "", ""), use)

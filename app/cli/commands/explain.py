@@ -1,12 +1,13 @@
 """`recurra explain`: which steps of an instance its prediction depended on, as a table, JSON or SVG."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, notes, print_json, print_table
-from app.cli.instances import read_instances
+from app.cli.instances import read_instances, trained_columns
 from app.cli.values import STDIN, parse_body, parse_columns, parse_pairs
 from app.prediction.explanation_request import GRADIENT, INTEGRATED_GRADIENTS
 from app.typedefs import Json
@@ -41,7 +42,7 @@ def explain(
     overrides = parse_pairs(parameter, "--parameter")
     which = {name: value for name, value in (("version", version), ("alias", alias)) if value is not None}
     with connect(url, api_key, as_json=as_json) as client:
-        body = _pick(_read(client, model, instance, columns_), index)
+        body = _pick(_read(client, model, instance, columns_, which), index)
         body["parameters"] = {**body.get("parameters", {}), **overrides}
         body["method"] = INTEGRATED_GRADIENTS if integrated else body.get("method", GRADIENT)
         if svg is not None:
@@ -54,14 +55,15 @@ def explain(
         _print(answer)
 
 
-def _read(client: Client, model: str, instance: str, columns: str | None) -> Json:
+def _read(client: Client, model: str, instance: str, columns: str | None, which: Json) -> Json:
     """The body of a request, from JSON or from a file."""
     if instance.lstrip().startswith("{"):
         return parse_body(instance)
     path = Path(instance)
     if path != STDIN and not path.is_file():
         raise typer.BadParameter(f"there is no file {path}; JSON begins with {{")
-    return read_instances(path, client.task_of(model), parse_columns(columns))
+    trained = partial(trained_columns, client, model, which)
+    return read_instances(path, client.task_of(model), parse_columns(columns), trained)
 
 
 def _pick(body: Json, index: int | None) -> Json:

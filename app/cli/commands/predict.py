@@ -3,19 +3,20 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from app.cli.console import DEFAULT_URL, ApiKey, AsJson, Url, connect, print_json
-from app.cli.instances import read_instances
+from app.cli.instances import read_instances, trained_columns
 from app.cli.output_file import output_writer
-from app.cli.values import STDIN, parse_columns, parse_pairs
+from app.cli.values import STDIN, in_lists, parse_columns, parse_pairs
 from app.tasks import TASKS
 from app.tasks.contract import may_be_empty
 from app.typedefs import Json
-from recurra import Client
+from recurra import Client, RequestRefused
 
 FILES = (
     "JSON Lines of instances, a JSON body, a data set of the task (labels are left out), or a recording, "
@@ -44,21 +45,21 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict each instance of a file, or one text; one prediction a line, in order."""
-    if version is not None and alias is not None:
-        raise typer.BadParameter("name a version or an alias, not both")
+    which = choose_version(version, alias)
     if sum(value is not None for value in (file, text, prompt)) > 1:
         raise typer.BadParameter(ONE_INPUT)
     if file is not None and file != STDIN and not file.is_file():
         raise typer.BadParameter(f"there is no file {file}; for one text, use --text")
     overrides = parse_pairs(parameter, "--parameter")
-    which = {name: value for name, value in (("version", version), ("alias", alias)) if value is not None}
     with connect(url, api_key, as_json=as_json) as client:
-        save = output_writer(output, lambda: client.task_of(model))
+        task_of = cache(lambda: client.task_of(model))
+        save = output_writer(output, task_of)
+        trained = partial(trained_columns, client, model, which)
         if file is None:
-            body = single_instance(text, prompt, lambda: client.task_of(model))
+            body = single_instance(text, prompt, task_of)
         else:
-            body = read_instances(file, client.task_of(model), parse_columns(columns_))
-        parameters = {**body.get("parameters", {}), **overrides}
+            body = read_instances(file, task_of(), parse_columns(columns_), trained)
+        parameters = {**body.get("parameters", {}), **as_parameters(overrides, task_of)}
         if stream:
             answer = print_stream(client, model, body["instances"], parameters, which, as_json=as_json)
             save(answer["predictions"])
@@ -70,6 +71,22 @@ def predict(
         return
     for prediction in answer["predictions"] if output is None else ():
         sys.stdout.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+
+
+def choose_version(version: int | None, alias: str | None) -> Json:
+    """The query of what is named; raises `BadParameter` if that is both."""
+    if version is not None and alias is not None:
+        raise typer.BadParameter("name a version or an alias, not both")
+    return {name: value for name, value in (("version", version), ("alias", alias)) if value is not None}
+
+
+def as_parameters(pairs: Json, task_of: Callable[[], str]) -> Json:
+    """Parameters of the command line as the task has them: one value is a list where it takes a list."""
+    try:
+        task = TASKS.get(task_of()) if pairs else None
+    except RequestRefused:
+        return pairs  # the prediction is refused for the same reason
+    return pairs if task is None else in_lists(pairs, task.parameters)
 
 
 def single_instance(text: str | None, prompt: str | None, task_of: Callable[[], str]) -> Json:

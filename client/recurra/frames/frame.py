@@ -13,6 +13,10 @@ class Frame(Protocol):
         """The names of its columns, an index with a name included."""
         ...
 
+    def row_name(self, row: int) -> str:
+        """How the user knows a row: the label of its index, or its number from 0."""
+        ...
+
     def cells(self, name: str) -> list[Any]:
         """A column as JSON: missing cells are None, time stamps texts, dates where all are midnight."""
         ...

@@ -22,6 +22,10 @@ class PandasFrame:
         """The names of its columns, an index with a name included."""
         return list(self._frame.columns)
 
+    def row_name(self, row: int) -> str:
+        """The label of its index."""
+        return f"row {self._original.index[row]}"
+
     def cells(self, name: str) -> list[Any]:
         """A column as JSON."""
         column = self._frame[name]

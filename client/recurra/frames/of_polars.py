@@ -19,6 +19,10 @@ class PolarsFrame:
         """The names of its columns."""
         return self._frame.columns
 
+    def row_name(self, row: int) -> str:
+        """Its number from 0."""
+        return f"row {row}"
+
     def cells(self, name: str) -> list[Any]:
         """A column as JSON."""
         column = self._frame[name]

@@ -12,7 +12,7 @@ from recurra.objects.evaluation import Evaluation
 from recurra.operations import MAX_PAGE_ENTRIES, quoted
 from recurra.protocol.async_driver import AsyncDriver
 from recurra.protocol.steps import Call
-from recurra.records import DatasetRecord, ModelRecord
+from recurra.records import DatasetRecord, Listing, ModelRecord
 from recurra.results import Piece
 from recurra.workflows import PRODUCTION, EvaluationRequest, Question
 
@@ -110,10 +110,10 @@ class AsyncModel(ModelRecord):
         number = number or self.number or (await self.refresh()).aliases.get(PRODUCTION)
         return AsyncVersion(await self._driver.run(operations.version(self.name, number)), self._driver)
 
-    async def versions(self, limit: int = MAX_PAGE_ENTRIES) -> list[AsyncVersion]:
+    async def versions(self, limit: int = MAX_PAGE_ENTRIES) -> Listing[AsyncVersion]:
         """Its versions, newest first."""
         entries = await self._driver.run(operations.pages(quoted("models", self.name, "versions"), limit))
-        return [AsyncVersion(entry, self._driver) for entry in entries]
+        return Listing([AsyncVersion(entry, self._driver) for entry in entries])
 
     async def curves(self) -> Curves:
         """How the losses of the version that answers went, epoch by epoch."""

@@ -12,7 +12,7 @@ from recurra.objects.jobs import Job, Version
 from recurra.operations import MAX_PAGE_ENTRIES, quoted
 from recurra.protocol.driver import Driver
 from recurra.protocol.steps import Call
-from recurra.records import DatasetRecord, ModelRecord
+from recurra.records import DatasetRecord, Listing, ModelRecord
 from recurra.results import Piece
 from recurra.workflows import PRODUCTION, EvaluationRequest, Question
 
@@ -110,10 +110,10 @@ class Model(ModelRecord):
         number = number or self.number or self.refresh().aliases.get(PRODUCTION)
         return Version(self._driver.run(operations.version(self.name, number)), self._driver)
 
-    def versions(self, limit: int = MAX_PAGE_ENTRIES) -> list[Version]:
+    def versions(self, limit: int = MAX_PAGE_ENTRIES) -> Listing[Version]:
         """Its versions, newest first."""
         entries = self._driver.run(operations.pages(quoted("models", self.name, "versions"), limit))
-        return [Version(entry, self._driver) for entry in entries]
+        return Listing([Version(entry, self._driver) for entry in entries])
 
     def curves(self) -> Curves:
         """How the losses of the version that answers went, epoch by epoch."""

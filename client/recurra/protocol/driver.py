@@ -130,6 +130,7 @@ def connection_errors(url: str) -> Iterator[None]:
     try:
         yield
     except httpx.ConnectError as error:
-        raise ServerNotFound(url) from error
+        text = f"There is no server at {url}; start one with `recurra up`, or set RECURRA_URL"
+        raise ServerNotFound(text) from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
         raise ConnectionLost(f"{url}: {str(error) or type(error).__name__}") from error

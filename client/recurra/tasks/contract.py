@@ -1,6 +1,7 @@
 """What a task is for this package: how its data become uploads and requests, and answers results."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,14 @@ from typing import Any, Protocol
 
 from recurra.errors import InvalidInput, Json
 
+Place = Callable[[Sequence[str]], str | None]  # what the user calls the steps of a pointer, where known
+
 SPLIT = "split"  # the column that says for what an example is used
+
+
+def no_place(steps: Sequence[str]) -> None:
+    """No name for any place."""
+    del steps
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,8 @@ class PreparedFile:
     path: Path
     format: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)  # canonical name -> column of the file
+    place: Place = no_place  # of the steps below `/file`
+    hint: Callable[[str], str | None] | None = None  # what may mend a fault of this detail
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class PredictionInputs:
 
     instances: Sequence[Any]
     finish: "Finish"
+    place: Place = no_place  # of the steps below `/instances`, the first of which is an index
 
 
 class Finish(Protocol):
@@ -124,10 +135,27 @@ def single(data: Any) -> bool:
     return isinstance(data, str | bytes | Path | dict)
 
 
+def warn(names: Sequence[Any], predictions: Sequence[Json]) -> None:
+    """Say each warning of the service once, with the name of the first instance that it is about."""
+    first: dict[str, Any] = {}
+    for name, prediction in zip(names, predictions, strict=True):
+        for text in prediction.get("warnings") or []:
+            first.setdefault(text, name)
+    for text, name in first.items():
+        warnings.warn(text if name is None else f"{name}: {text}", stacklevel=2)
+
+
 def finish_list(parse: Any, *, alone: bool) -> Finish:
-    """What parses each prediction; the result is one object for one instance, else a list."""
+    """What parses each prediction; the result is one object for one instance, else a list.
+
+    Warnings of the service become warnings of Python.
+    """
 
     def finish(predictions: list[Json]) -> Any:
+        numbers = [None if alone else f"instance {number}" for number in range(len(predictions))]
+        ids = [prediction.get("item_id") for prediction in predictions]
+        pairs = zip(ids, numbers, strict=True)
+        warn([number if one is None else one for one, number in pairs], predictions)
         parsed = [parse(prediction) for prediction in predictions]
         return parsed[0] if alone else parsed
 

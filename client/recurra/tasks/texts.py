@@ -1,7 +1,7 @@
 """Tasks of texts, tokens and readings: lists, or columns of a frame."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from recurra.tasks.contract import (
     finish_list,
     one_answer_each,
     single,
+    warn,
 )
 from recurra.tasks.jsonl import write_jsonl
+from recurra.tasks.places import place_of_instance, place_of_line
 
 TEXT, VALUES, LABEL, TOKENS, TAGS, SOURCE, TARGET = (
     "text", "values", "label", "tokens", "tags", "source", "target",
@@ -80,7 +82,7 @@ class TextTask:
             frame = as_frame(data)
             column = columns.get(self.source, schema.column(self.source))
             instances = [self._instance(cell) for cell in _cells(frame, column, self.source)]
-            return PredictionInputs(instances, self._finish_frame(frame))
+            return PredictionInputs(instances, self._finish_frame(frame), place_of_instance(frame))
         if data is None:
             raise InvalidInput(f"{self.name} needs something to answer")
         alone = single(data)
@@ -98,11 +100,9 @@ class TextTask:
         _cells(frame, names[self.source], self.source)
         rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
         rows = [{name: cell for name, cell in row.items() if cell is not None} for row in rows]
-        return write_jsonl(
-            folder,
-            rows,
-            {name: column for name, column in names.items() if name != column and column in present},
-        )
+        renamed = {name: column for name, column in names.items() if name != column and column in present}
+        place = place_of_line(frame, renamed)
+        return replace(write_jsonl(folder, rows, renamed), place=place)
 
     def _instance(self, one: Any) -> Any:
         if isinstance(one, dict):
@@ -116,6 +116,7 @@ class TextTask:
 
     def _finish_frame(self, frame: Frame) -> Finish:
         def finish(predictions: list[Json]) -> Any:
+            warn(list(map(frame.row_name, range(len(predictions)))), predictions)
             columns = {PREDICTION: [prediction[self.predicted] for prediction in predictions]}
             for name, of in self.fields.items():
                 columns[name] = [_field(prediction, of) for prediction in predictions]

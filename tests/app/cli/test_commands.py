@@ -157,7 +157,7 @@ def test_wrong_usage_is_exit_status_two(run: Run, csv: Path, tmp_path: Path) -> 
 def test_without_a_server_it_says_how_to_start_one(run: Run) -> None:
     done = run("jobs", "list", "--url", "http://127.0.0.1:1")
     assert done.exit_code == 1
-    assert "There is no server at http://127.0.0.1:1: start one with `recurra up`" in done.stderr
+    assert "There is no server at http://127.0.0.1:1; start one with `recurra up`" in done.stderr
     as_json = run("models", "list", "--url", "http://127.0.0.1:1", "--json")
     assert "no server" in json.loads(as_json.stdout)["detail"]
 

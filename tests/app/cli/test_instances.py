@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-import typer
 
 from app.cli.demo.run import SAMPLES
 from app.cli.instances import as_instance, read_instances
 from app.tasks import TASKS
+from recurra import InvalidInput
 from tests.support.factories.clips import archive
 
 
@@ -125,13 +125,13 @@ def test_an_archive_may_be_on_standard_input(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_text_that_is_not_utf8_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "\xff"}')))
-    with pytest.raises(typer.BadParameter, match="standard input is not UTF-8"):
+    with pytest.raises(InvalidInput, match="standard input is not UTF-8"):
         read_instances(Path("-"), "translation", {})
 
 
 def test_a_workbook_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(50))
-    with pytest.raises(typer.BadParameter, match="Excel"):
+    with pytest.raises(InvalidInput, match="Excel"):
         read_instances(tmp_path / "a.xls", "forecasting", {})
 
 
@@ -176,5 +176,29 @@ def test_a_field_of_an_instance_is_not_replaced() -> None:
     ],
 )
 def test_faults_are_listed(tmp_path: Path, task: str, name: str, text: str, pointer: str) -> None:
-    with pytest.raises(typer.BadParameter, match=pointer):
+    with pytest.raises(InvalidInput, match=pointer):
         read_instances(write(tmp_path / name, text), task, {})
+
+
+NAMED = "day,sold\n2024-01-01,1\n2024-01-02,2\n"
+
+
+@pytest.mark.parametrize("text", [NAMED, NAMED.replace("day,sold", "ds,y")])
+def test_a_table_has_the_names_of_the_upload_or_of_the_task(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path / "a.csv", text)
+    body = read_instances(path, "forecasting", {}, lambda: {"ds": "day", "y": "sold"})
+    assert body["instances"][0]["values"] == [1, 2]
+
+
+def test_a_table_with_other_names_is_refused_with_those_of_the_upload(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", NAMED.replace("sold", "amount"))
+    with pytest.raises(InvalidInput, match="'sold'"):
+        read_instances(path, "forecasting", {}, lambda: {"ds": "day", "y": "sold"})
+    with pytest.raises(InvalidInput, match="'y'"):
+        read_instances(path, "forecasting", {"ds": "day"}, lambda: {"y": "amount"})
+
+
+def test_the_columns_of_the_upload_come_before_the_names_of_the_task(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "text,review\nnever,good\n")
+    body = read_instances(path, "classification", {}, lambda: {"text": "review"})
+    assert body["instances"][0]["text"] == "good"

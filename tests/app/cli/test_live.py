@@ -116,6 +116,27 @@ def test_predict_answers_each_series_of_a_table(run: Run, trained: Json, csv: Pa
     assert all(len(answer["mean"]) == 6 for answer in answers)
 
 
+def test_predict_knows_the_columns_of_the_upload(run: Run, trained: Json, csv: Path, tmp_path: Path) -> None:
+    path = tmp_path / "named.csv"
+    path.write_bytes(csv.read_bytes().replace(b"unique_id,ds,y", b"shop,month,sold"))
+    columns = ("--columns", "unique_id=shop,ds=month,y=sold")
+    assert run("train", path, *FORECAST, "--model", "shops", *TINY, *columns).exit_code == 0
+    done = run("predict", "shops", path, "--parameter", "level=80")
+    assert done.exit_code == 0, done.output
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["item_id"] for answer in answers] == ["s0", "s1", "s2"]
+    assert list(answers[0]["intervals"]) == ["80"]
+
+
+def test_a_file_that_cannot_be_used_is_exit_one(run: Run, trained: Json, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text("unique_id,ds,y\ns0,2024-01-01,1\ns0,never,2\n")
+    done = run("predict", "sales", path)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "/file/row/3/column/ds" in done.stderr
+    assert "Usage" not in done.stderr
+
+
 def test_predict_reads_json_lines_from_a_pipe(run: Run, trained: Json) -> None:
     lines = '{"values": [1, 2, null, 4], "item_id": "é"}\n\n{"values": [5, 6]}\n'
     done = run(
@@ -286,7 +307,7 @@ def test_without_a_server_every_command_says_how_to_start_one(run: Run, csv: Pat
     ):
         done = run(*arguments, *nobody)
         assert (done.exit_code, done.stdout) == (1, "")
-        assert "There is no server at http://127.0.0.1:9: start one with `recurra up`" in done.stderr
+        assert "There is no server at http://127.0.0.1:9; start one with `recurra up`" in done.stderr
 
 
 def test_the_environment_names_the_server_and_a_flag_overrides_it(url: str, trained: Json) -> None:

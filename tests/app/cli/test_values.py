@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 import typer
 
-from app.cli.values import parse_body, parse_columns, parse_pairs
+from app.cli.values import in_lists, parse_body, parse_columns, parse_pairs
+from app.tasks import TASKS
+from recurra import InvalidInput
 
 
 def test_values_are_json_where_they_parse_and_text_elsewhere() -> None:
@@ -53,7 +55,14 @@ def test_a_file_is_lines_or_a_list_or_a_body(text: str, expected: dict[str, Any]
 
 
 def test_a_bad_line_is_named() -> None:
-    with pytest.raises(typer.BadParameter, match="line 2 is not JSON"):
+    with pytest.raises(InvalidInput, match="line 2 is not JSON"):
         parse_body('{"text": "a"}\n{"text": \n')
-    with pytest.raises(typer.BadParameter, match="no instances"):
+    with pytest.raises(InvalidInput, match="no instances"):
         parse_body("\n")
+
+
+def test_one_value_is_a_list_of_one_where_the_task_takes_a_list() -> None:
+    pairs = {"level": 80, "horizon": 3, "quantiles": [0.1], "unknown": 1}
+    listed = {"level": [80], "horizon": 3, "quantiles": [0.1], "unknown": 1}
+    assert in_lists(pairs, TASKS["forecasting"].parameters) == listed
+    assert in_lists({"level": None}, TASKS["forecasting"].parameters) == {"level": None}
