@@ -1,5 +1,6 @@
 """The composition root of the web process: `uvicorn --factory app.main:create_app`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from app.infrastructure.broker import Broker
 from app.infrastructure.events.job_events import JobFollower
 from app.infrastructure.notices import Notices
 from app.infrastructure.processes.siblings import Siblings
+from app.infrastructure.processes.stop_signals import before_stopping
 from app.infrastructure.storage import Storage
 from app.ingest.limits import ArchiveLimits, FileLimits
 from app.ingest.memory_budget import MemoryBudget
@@ -64,9 +66,12 @@ def create_app(settings: Settings | None = None, group: ProcessGroup | None = No
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(settings.log_level)
+        loop = asyncio.get_running_loop()
         async with open_state(settings, group) as shared:
             app.state.shared = shared
-            yield
+            # Otherwise the server would wait for those who wait for a job, and then end them with an error.
+            with before_stopping(lambda: loop.call_soon_threadsafe(shared.follower.release)):
+                yield
 
     declared = {name: access for router in ROUTERS for name, access in declared_by(router).items()}
     app = Application(

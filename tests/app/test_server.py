@@ -7,14 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from app.database.engine import make_engine
+from app.database.engine import make_engine, make_sessions
 from app.database.migrate import upgrade
+from app.database.tables import Job
 from app.server import CoalescingTransport
 from tests.app.api.test_raw import served
 from tests.support.fixtures.processes import ENVIRONMENT
@@ -170,3 +172,39 @@ def test_a_setting_that_is_wrong_ends_the_server_with_a_line_of_json(tmp_path: P
     assert done.returncode != 0
     assert "max_waiting" in json.loads(done.stderr.splitlines()[-1])["message"]
     assert done.stdout == ""
+
+
+def test_who_waits_for_a_job_is_answered_when_the_server_stops(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path / 'test.db'}")
+    upgrade(engine)
+    with make_sessions(engine).begin() as session:
+        parts = {"network": {}, "training": {}, "options": {}, "job_metadata": {}}
+        session.add(Job(id="job_1", kind="train", task="forecasting", dataset_id="ds_1", model="m", **parts))
+    engine.dispose()
+    variables = {
+        "RECURRA_DATA_DIR": str(tmp_path),
+        "RECURRA_DATABASE_URL": f"sqlite:///{tmp_path / 'test.db'}",
+        "RECURRA_REDIS_URL": "redis://127.0.0.1:1/0",
+    }
+    with socket.create_server(("127.0.0.1", 0)) as listener, (tmp_path / "log").open("wb") as log:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        command = [sys.executable, "-m", "app.server", "--fd", str(listener.fileno())]
+        process = subprocess.Popen(
+            command, env=ENVIRONMENT | variables, stdout=log, stderr=log, pass_fds=[listener.fileno()]
+        )
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            tag = httpx.get(f"{url}/v1/jobs/job_1", timeout=60).headers["ETag"]
+            headers = {"Prefer": "wait=60", "If-None-Match": tag}
+            waiting = pool.submit(httpx.get, f"{url}/v1/jobs/job_1", headers=headers, timeout=90)
+            until(waiting.running, 10, "the request")
+            for _ in range(5):
+                assert httpx.get(f"{url}/healthz", timeout=60).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            answer = waiting.result(60)
+        assert answer.status_code == 304
+        assert answer.elapsed.total_seconds() < 55  # it did not wait to the end
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in (0, -signal.SIGTERM)
+    assert "graceful shutdown exceeded" not in (tmp_path / "log").read_text()

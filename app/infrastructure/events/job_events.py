@@ -85,12 +85,16 @@ class JobFollower:
         """The ids of jobs that somebody waits for."""
         return frozenset(self._waiting)
 
-    async def close(self) -> None:
-        """Wake everyone who waits and stop polling."""
+    def release(self) -> None:
+        """Have nobody wait any more, now and from now on."""
         self.closed = True
         for events in self._waiting.values():
             for event in events:
                 event.set()
+
+    async def close(self) -> None:
+        """Wake everyone who waits and stop polling."""
+        self.release()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -13,6 +13,7 @@ from app.errors import Invalid, NotFound, Problem
 from app.hyperparameters.options import NETWORK, TRAINING, StrictModel
 from app.schemas import JobIn
 from app.services.jobs import queries, submission
+from app.services.models import versions
 from app.services.openai.completions import MODEL_SEPARATOR
 from app.services.openai.pages import OpenaiPaging
 from app.states import Status
@@ -87,10 +88,18 @@ def submit(session: Session, request: FineTuningJobIn) -> Job:
     dataset = session.get(Dataset, request.training_file)
     if dataset is None:
         raise NotFound(f"There is no file {request.training_file}")
+    _check_model(session, request.model)
     try:
         return submission.submit(session, _job_of(request, dataset))
     except Invalid as error:
         raise Invalid(problems=[_in_request(problem) for problem in error.problems]) from None
+
+
+def _check_model(session: Session, name: str) -> None:
+    """Raise `Invalid` where `model` is neither a cell nor a model that there is."""
+    if name not in CELLS and versions.latest_number(session, name) is None:
+        detail = f"{name!r} is no model here; a new network is one of {', '.join(CELLS)}"
+        raise Invalid(problems=[Problem("/model", detail)])
 
 
 def _in_request(problem: Problem) -> Problem:

@@ -161,6 +161,14 @@ def test_a_model_by_name_gets_another_version(on_sqlite: Service, client: Any, t
     assert client.fine_tuning.jobs.retrieve(again.id).fine_tuned_model == f"lstm-{file.id}:2"
 
 
+@pytest.mark.parametrize("name", ["gpt-4", "ft:gpt-4o-mini:acme"])
+def test_a_model_that_there_is_not_is_refused(openai: Any, client: Any, name: str) -> None:
+    with pytest.raises(openai.BadRequestError, match="is no model here") as refused:
+        client.fine_tuning.jobs.create(model=name, training_file=uploaded(client).id, suffix="mine")
+    assert refused.value.param == "model"
+    assert list(client.fine_tuning.jobs.list()) == []
+
+
 BAD_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "a file for validation": ({"validation_file": "ds_1"}, "validation_file"),
     "another method": ({"method": {"type": "dpo"}}, "method"),
