@@ -59,20 +59,19 @@ ROLES: Mapping[str, ColumnRole] = {
         ("class", "category", "target", "sentiment", "intent", "topic", "y"),
     ),
     "source": ColumnRole("The text to translate.", ("src", "from", "input"), required=True),
-    "target": ColumnRole("Its translation, to train on.", ("tgt", "trg", "to", "translation", "output")),
+    "target": ColumnRole("Its translation, to train on.", ("tgt", "trg", "to", "output")),
     "tokens": ColumnRole("The words of a sentence, a list.", ("words",)),
     "tags": ColumnRole("The tag of each word, to train on.", ("ner_tags", "pos_tags", "labels")),
     "values": ColumnRole("In place of a text: readings of sensors, a list.", ("readings",)),
     "audio": ColumnRole("The name of a recording in the archive.", ("audio_filepath", "path", "file")),
-    "video": ColumnRole("The name of a clip in the archive.", ("path", "file", "clip")),
     "midi": ColumnRole("The name of a MIDI file in the archive.", ("path", "file")),
     "split": ColumnRole("Optional: train, valid or test in each row; without it the service splits."),
 }
-UNKNOWN_ROLE = ColumnRole("")
+UNKNOWN_ROLE = ColumnRole("What the task reads by this name.")
 
 
 def role_of(name: str) -> ColumnRole:
-    """What is known of a canonical column; one without a description for a column that is not known here."""
+    """What is known of a canonical column; a general one where it is not known here."""
     return ROLES.get(name, UNKNOWN_ROLE)
 
 
@@ -116,7 +115,7 @@ def _by_cells(role: str, rest: Mapping[str, Cells], times: Cells) -> str | None:
         case "y":  # a target stands last more often than not
             return next((column for column in reversed(kinds) if kinds[column] is CellKind.NUMBER), None)
         case "unique_id":
-            return next((column for column in texts if _tells_series_apart(rest[column], times)), None)
+            return next((column for column in texts if _is_series_name(rest[column], times)), None)
         case "text":
             return max(texts, key=lambda column: sum(map(len, rest[column])), default=None)
         case "label":  # few values; where all rows differ it is no label
@@ -126,7 +125,7 @@ def _by_cells(role: str, rest: Mapping[str, Cells], times: Cells) -> str | None:
             return next(iter(texts), None)
 
 
-def _tells_series_apart(cells: Cells, times: Cells) -> bool:
+def _is_series_name(cells: Cells, times: Cells) -> bool:
     """Whether a time never repeats within a series, and either times do over series or there is only one."""
     pairs = list(zip(cells, times, strict=False))
     is_needed = len(set(times)) < len(times) or len(set(cells)) == 1

@@ -27,7 +27,7 @@ BUILD = secrets.token_hex(4)  # so that browsers take the files of this process
 STYLES = Markup(
     "<link rel='stylesheet' href='{}/static/page.css?{}'><script src='{}/static/page.js?{}'></script>"
 )
-UNAUTHENTICATED, FORBIDDEN, NOT_FOUND = 401, 403, 404
+UNAUTHENTICATED, FORBIDDEN, MISSING = 401, 403, 404
 NAMED_PLACES = ("row", "line", "member", "column")  # steps of a pointer before a number or a name
 MAX_FAULTS = 50  # that are listed
 
@@ -59,7 +59,7 @@ async def show_missing(request: Request, error: Exception) -> Response:
         with ui.element("div").classes("view").props("id=content tabindex=-1"):
             heading("There is no such page", "The address may be mistyped, or old.")
             markup.show(Markup("<p>{}</p>").format(markup.link("/", "Go to the first page")))
-    return client.build_response(request, NOT_FOUND)
+    return client.build_response(request, MISSING)
 
 
 def _build_head(section: str) -> None:
