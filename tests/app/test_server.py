@@ -178,7 +178,7 @@ def test_who_waits_for_a_job_is_answered_when_the_server_stops(tmp_path: Path) -
     engine = make_engine(f"sqlite:///{tmp_path / 'test.db'}")
     upgrade(engine)
     with make_sessions(engine).begin() as session:
-        parts = {"network": {}, "training": {}, "options": {}, "job_metadata": {}}
+        parts: dict[str, Any] = {"network": {}, "training": {}, "options": {}, "job_metadata": {}}
         session.add(Job(id="job_1", kind="train", task="forecasting", dataset_id="ds_1", model="m", **parts))
     engine.dispose()
     variables = {

@@ -11,7 +11,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def before_stopping(call: Callable[[], None]) -> Iterator[None]:
+def before_stopping(call: Callable[[], object]) -> Iterator[None]:
     """Call on each signal that ends this process, and then what handled it before.
 
     Nothing happens outside of the main thread, where no signal can be handled.
@@ -19,11 +19,11 @@ def before_stopping(call: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous: dict[int, Any] = {}
+    previous: dict[signal.Signals, Any] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
         call()
-        if callable(former := previous[number]):
+        if callable(former := previous[signal.Signals(number)]):
             former(number, frame)
 
     for number in STOP_SIGNALS:
