@@ -6,8 +6,12 @@ from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any
 
+from fastapi.exception_handlers import http_exception_handler
 from markupsafe import Markup
-from nicegui import ui
+from nicegui import Client, app, ui
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from app.page import markup, snippets
 from app.page.calls import CallRefused, ServiceCall
@@ -23,7 +27,7 @@ BUILD = secrets.token_hex(4)  # so that browsers take the files of this process
 STYLES = Markup(
     "<link rel='stylesheet' href='{}/static/page.css?{}'><script src='{}/static/page.js?{}'></script>"
 )
-UNAUTHENTICATED, FORBIDDEN = 401, 403
+UNAUTHENTICATED, FORBIDDEN, MISSING = 401, 403, 404
 NAMED_PLACES = ("row", "line", "member", "column")  # steps of a pointer before a number or a name
 MAX_FAULTS = 50  # that are listed
 
@@ -44,6 +48,18 @@ def view(path: str, section: str) -> Callable[[Build], Build]:
         return ui.page(path, response_timeout=BUILD_SECONDS)(show)
 
     return register
+
+
+async def show_missing(request: Request, error: Exception) -> Response:
+    """The answer to a path that no view has: the frame, and a way home."""
+    if request.scope.get("endpoint") not in (None, app) and isinstance(error, HTTPException):
+        return await http_exception_handler(request, error)  # of a file, say, that no person reads
+    with Client(ui.page(""), request=request) as client:
+        _build_head("")
+        with ui.element("div").classes("view").props("id=content tabindex=-1"):
+            heading("There is no such page", "The address may be mistyped, or old.")
+            markup.show(Markup("<p>{}</p>").format(markup.link("/", "Go to the first page")))
+    return client.build_response(request, MISSING)
 
 
 def _build_head(section: str) -> None:
@@ -162,5 +178,27 @@ def action(
         finally:
             button.enable()
 
-    button = ui.button(label, on_click=run, color=None).props("no-caps unelevated").classes(f"action {kind}")
+    button = _button(label, run, kind)
     return button
+
+
+def _button(label: str, handler: Callable[[], Any], kind: str) -> ui.button:
+    button = ui.button(label, on_click=handler, color=None)
+    return button.props("no-caps unelevated").classes(f"action {kind}")
+
+
+def confirmed_action(
+    label: str, question: str, handler: Callable[[], Awaitable[None]], into: ui.element
+) -> ui.button:
+    """A button for what cannot be undone: a dialog asks before its handler runs."""
+    with ui.dialog().props(f"role=alertdialog aria-label='{label}'") as dialog, ui.card().classes("question"):
+        ui.label(question)
+        with ui.element("div").classes("buttons"):
+            _button("Keep it", lambda: dialog.submit(None), "secondary")
+            _button("Delete it", lambda: dialog.submit(label), "danger")
+
+    async def ask() -> None:
+        if await dialog:
+            await handler()
+
+    return action(label, ask, into, kind="danger")

@@ -20,6 +20,7 @@ from app.infrastructure import logs
 from app.infrastructure.processes.exposure import Exposed, check_exposure
 from app.infrastructure.processes.managed import keep_files_private
 from app.page.files import ReceivedFiles
+from app.page.frame import MISSING, show_missing
 from app.page.gate import Gate
 from app.page.state import PageState, ServiceClients, page_state
 from app.page.views import VIEWS
@@ -43,6 +44,7 @@ def make_page(settings: Settings, url: str, public_url: str) -> Gate:
         docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(settings, url, public_url)
     )
     app.add_static_files("/static", STATIC)
+    app.add_exception_handler(MISSING, show_missing)
     ui.run_with(
         host,
         title="Recurra",

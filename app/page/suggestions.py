@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.page.columns import Cells, guess_columns, role_of
 from app.page.files import ReceivedFile
 from app.typedefs import Json
 
@@ -20,6 +21,8 @@ DELIMITERS = {"csv": ",;|", "tsv": "\t"}
 OTHER_ENDINGS = {"ndjson": "jsonl", "conllu": "conll", "text": "txt", "parq": "parquet"}
 COMPRESSED_ENDINGS = (".gz", ".zst", ".bz2", ".xz", ".lz4")
 FORMAT_POINTS, COLUMN_POINTS = 1.0, 2.0
+GUESS_POINTS = 1.0  # where all columns that a task requires are likely there, by other names
+MAX_ROWS = 200  # of a table that are read
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,15 @@ class FileGlimpse:
     format: str  # as the tasks name it; empty if it is none of theirs
     columns: tuple[str, ...] = ()  # of a table, fields of JSON lines or of a manifest, kinds of members
     lines: tuple[str, ...] = field(default=())  # the first ones
+    rows: tuple[tuple[str, ...], ...] = ()  # the first ones of a table, without its head
+
+    @property
+    def table(self) -> dict[str, Cells]:
+        """The cells of the first rows by columns; none where the file is no table."""
+        return {
+            column: [row[index] for row in self.rows if index < len(row)]
+            for index, column in enumerate(self.columns)
+        }
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,10 @@ def glimpse(file: ReceivedFile) -> FileGlimpse:
         return FileGlimpse(format_name)
     text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
     shown = tuple(line[:MAX_SHOWN_CHARS] for line in text.splitlines()[:MAX_SHOWN_LINES])
-    return FileGlimpse(format_name, _columns_of(text, format_name), shown)
+    if len(head) == HEAD_BYTES:
+        text = text.rpartition("\n")[0] or text  # the last line may be cut
+    columns = _columns_of(text, format_name)
+    return FileGlimpse(format_name, columns, shown, _rows_of(text, format_name) if columns else ())
 
 
 def _format_of(name: str) -> str:
@@ -73,8 +88,23 @@ def _columns_of(text: str, format_name: str) -> tuple[str, ...]:
         return tuple(map(str, record)) if isinstance(record, dict) else ()
     if format_name not in DELIMITERS:
         return ()
+    return next(iter(_read_rows([first], first, format_name)), ())
+
+
+def _rows_of(text: str, format_name: str) -> tuple[tuple[str, ...], ...]:
+    """The first rows of a table after its head."""
+    lines = [line for line in text.splitlines() if line.strip()][: MAX_ROWS + 1]
+    if format_name not in DELIMITERS or not lines:
+        return ()
+    return tuple(_read_rows(lines, lines[0], format_name)[1:])
+
+
+def _read_rows(lines: Sequence[str], first: str, format_name: str) -> list[tuple[str, ...]]:
     delimiter = max(DELIMITERS[format_name], key=first.count)
-    return tuple(cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), []))
+    try:
+        return [tuple(cell.strip() for cell in row) for row in csv.reader(lines, delimiter=delimiter)]
+    except csv.Error:  # such as a cell without an end
+        return []
 
 
 def _glimpse_archive(path: Path) -> FileGlimpse:
@@ -119,4 +149,10 @@ def _suggestion(contents: FileGlimpse, task: Json) -> Suggestion:
     points += COLUMN_POINTS * len(shared)
     if shared:
         reasons.append(f"the file has {', '.join(shared)}")
+    required = [name for name in task["columns"] if role_of(name).required]
+    guessed = guess_columns(task["columns"], contents.table) if contents.rows else {}
+    likely = [guessed[name] for name in required if name in guessed and name not in shared]
+    if likely and len(likely) == len(required) and contents.format in task["formats"]:
+        points += GUESS_POINTS
+        reasons.append(f"the file has {', '.join(likely)}, which look like {', '.join(required)}")
     return Suggestion(task["name"], points, " and ".join(reasons))

@@ -68,7 +68,7 @@ def _encode_file(spec: FieldSpec, path: Path) -> str:
 def _invalid(spec: FieldSpec, detail: str) -> CallRefused:
     fault = {"pointer": f"/{spec.name}", "detail": detail}
     return CallRefused(
-        {"status": 422, "title": "Not sent", "detail": f"{spec.label}: {detail}", "errors": [fault]}
+        {"status": 422, "title": "Not sent", "detail": f"{spec.title} {detail}.", "errors": [fault]}
     )
 
 

@@ -1,14 +1,18 @@
 """What a field of a form may hold, read from a JSON schema."""
 
 import json
+import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 from app.typedefs import Json
 
 BASE64_ENCODING = "base64"
 MAX_CHOICES = 64
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+THOUSANDS_COMMA = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
+MAX_QUOTED_CHARS = 40  # of what is no number
 
 
 class FieldKind(StrEnum):
@@ -40,10 +44,15 @@ class FieldSpec:
     of_numbers: bool = False  # the items of a list
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The name for people."""
         words = self.name.removesuffix("_base64").replace("_", " ")
-        return words[:1].upper() + words[1:] + (" (required)" if self.required else "")
+        return words[:1].upper() + words[1:]
+
+    @property
+    def label(self) -> str:
+        """The name with whether a value must be entered."""
+        return self.title + (" (required)" if self.required else "")
 
 
 def read_fields(schema: Json) -> list[FieldSpec]:
@@ -114,16 +123,43 @@ def _has_type(schema: Json, name: str) -> bool:
 
 
 def parse_list(text: str, *, numbers: bool) -> list[Any]:
-    """The items of a list that was typed: with commas, semicolons, blanks or lines between; gaps are None."""
+    """The items of a list that was typed: with commas, semicolons, blanks or lines between; gaps are None.
+
+    Where semicolons separate, commas are decimal. Raises `ValueError` about what is no number or ambiguous.
+    """
     if text.lstrip().startswith("["):
         items: list[Any] = json.loads(text)
         return items
     if not numbers:
         return [item.strip() for item in text.replace("\n", ",").split(",") if item.strip()]
-    cells = text.replace(";", ",").replace("\n", ",").split(",")
-    if len(cells) == 1:
-        cells = text.split()
-    return [parse_number(cell) for cell in (cell.strip() for cell in cells) if cell]
+    return [_number_at(position, cell) for position, cell in enumerate(_number_cells(text), 1)]
+
+
+def _number_cells(text: str) -> list[str]:
+    if ";" in text:
+        cells = [cell.strip() for cell in text.replace("\n", ";").split(";") if cell.strip()]
+        commas = [cell for cell in cells if "," in cell]
+        if commas and all(map(THOUSANDS_COMMA.fullmatch, commas)):
+            _refuse_comma(commas[0])
+        return [cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell for cell in cells]
+    words = [word.strip(",") for word in text.split()]
+    decimal = [word for word in words if DECIMAL_COMMA.fullmatch(word)]
+    if decimal and not any(word.count(",") > 1 for word in words):
+        _refuse_comma(decimal[0])
+    cells = text.replace("\n", ",").split(",")
+    return [cell.strip() for cell in cells if cell.strip()] if len(cells) > 1 else words
+
+
+def _refuse_comma(cell: str) -> NoReturn:
+    either, other = cell.replace(",", "."), cell.replace(",", ", ")
+    raise ValueError(f"{cell} may be one number or two; write {either}, or {other} with a blank")
+
+
+def _number_at(position: int, cell: str) -> float | int | None:
+    try:
+        return parse_number(cell)
+    except ValueError as error:
+        raise ValueError(f"{cell[:MAX_QUOTED_CHARS]} is not a number (item {position})") from error
 
 
 def parse_number(text: str) -> float | int | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from app.page import charts, markup
+from app.page.predictions.dates import past_stamps
 from app.typedefs import Json
 
 MAX_PAST_STEPS = 120  # that are drawn
@@ -18,7 +19,7 @@ def show_forecast(prediction: Json, instance: Json, actual: Sequence[float | Non
     levels = sorted(quantiles, key=float)
     outer = [quantiles[levels[0]], quantiles[levels[-1]]] if len(levels) > 1 else None
     ahead = [*prediction.get("timestamps", ())] or [f"+{step + 1}" for step in range(len(median))]
-    steps = [*(f"{step - len(past) + 1}" for step in range(len(past))), *ahead]
+    steps = axis_steps(instance, prediction.get("timestamps") or (), len(median), drawn=len(past))
     gap: list[float | None] = [None] * len(past)
     joint = [*gap[:-1], past[-1]] if past else []  # so that the forecast begins where the past ends
     lines: dict[str, charts.Values] = {"median": [*joint, *median]}
@@ -34,6 +35,15 @@ def show_forecast(prediction: Json, instance: Json, actual: Sequence[float | Non
         note = f"The band is from the quantile {levels[0]} to {levels[-1]}."
         markup.show(Markup("<p class='note'>{}</p>").format(note))
     _show_figures(prediction, ahead, levels, actual)
+
+
+def axis_steps(instance: Json, stamps: Sequence[str | int], ahead: int, *, drawn: int) -> list[str]:
+    """The names of the `drawn` last steps of the past and of those ahead: all are dates, or none is."""
+    values, start = instance.get("values") or (), instance.get("start")
+    dates = None if start is None or not stamps else past_stamps(start, len(values), stamps)
+    if stamps and (dates is not None or not drawn):
+        return [*(dates or ())[-drawn or None :], *map(str, stamps)]
+    return [*(str(step - drawn + 1) for step in range(drawn)), *(f"+{step + 1}" for step in range(ahead))]
 
 
 def _described(values: Sequence[float]) -> str:

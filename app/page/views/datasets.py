@@ -7,7 +7,7 @@ from nicegui import ui
 
 from app.page import charts, markup
 from app.page.calls import MAX_LISTED, ServiceCall, path_of
-from app.page.frame import action, details, heading, section, show_call, view
+from app.page.frame import action, confirmed_action, details, heading, section, show_call, view
 from app.page.state import service
 from app.page.views.training import show_training
 from app.typedefs import Json
@@ -124,5 +124,6 @@ def _show_removal(dataset: Json) -> None:
         await service().make(call)
         ui.navigate.to("/datasets")
 
-    action("Delete the data set", remove, problems, kind="danger")
+    question = f"Delete the data set {dataset['name']} for good? Models that were trained on it stay."
+    confirmed_action("Delete the data set", question, remove, problems)
     show_call(call)

@@ -8,7 +8,8 @@ from nicegui import ui
 from starlette.concurrency import run_in_threadpool
 
 from app.page import markup
-from app.page.calls import ServiceCall, path_of
+from app.page.calls import CallRefused, ServiceCall, path_of
+from app.page.columns import for_this_page, guess_columns, role_of
 from app.page.files import ReceivedFile
 from app.page.forms.file_input import FileInput
 from app.page.frame import action, heading, refusals, section, show_call, view
@@ -22,6 +23,7 @@ FILE_NOTE = (
     "Nothing is trained before you say so."
 )
 NO_COLUMN = ""  # no column of the file
+COLUMNS_NOTE = "Which column of the file is which. Guessed from the names and the first rows: please check."
 MAX_RECENT = 5
 
 
@@ -101,14 +103,19 @@ class _StoreForm:
             or self._contents.format not in self._tasks[self._task.value]["formats"]
         ):
             return
-        own = {column.lower(): column for column in self._contents.columns}
+        guessed = guess_columns(names, self._contents.table)
         options = {NO_COLUMN: "–"} | {column: column for column in self._contents.columns}
         with self._columns_part:
-            markup.show(Markup("<h3>Columns</h3><p class='note'>Which column of the file is which.</p>"))
+            markup.show(Markup("<h3>Columns</h3><p class='note'>{}</p>").format(COLUMNS_NOTE))
             with ui.element("div").classes("fields"):
                 for name in names:
-                    select = ui.select(options, value=own.get(name.lower(), NO_COLUMN), label=name)
-                    self._columns[name] = select.props("outlined dense").classes("field narrow")
+                    role = role_of(name)
+                    # Lines of JSON may have other fields in place of a table's columns.
+                    is_required = role.required and bool(self._contents.rows)
+                    label = f"{name} (required)" if is_required else name
+                    select = ui.select(options, value=guessed.get(name, NO_COLUMN), label=label)
+                    select.props["hint"] = role.description
+                    self._columns[name] = select.props("outlined dense bottom-slots").classes("field")
 
     def call(self) -> ServiceCall:
         """The upload as it stands in the form."""
@@ -127,8 +134,20 @@ class _StoreForm:
             ui.label("The service reads the file…").props("role=status").classes("note")
         call = self.call()
         async with refusals(self._problems):
-            dataset = await service().upload(call, self._file.path)
+            dataset = await self._upload(call)
             ui.navigate.to(f"/datasets/{dataset['id']}")
             return
         with self._problems:
             show_call(call)
+
+    async def _upload(self, call: ServiceCall) -> Json:
+        try:
+            return await service().upload(call, self._file.path)
+        except CallRefused as error:
+            if not self._columns:
+                raise
+            faults = [
+                {**fault, "detail": for_this_page(fault.get("detail", ""))}
+                for fault in error.problem.get("errors") or ()
+            ]
+            raise CallRefused(error.problem | {"errors": faults}) from error

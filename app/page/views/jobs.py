@@ -10,7 +10,7 @@ from nicegui import ui
 
 from app.page import charts, markup
 from app.page.calls import MAX_LISTED, CallRefused, ServiceCall, path_of
-from app.page.frame import action, details, heading, section, show_call, show_refusal, view
+from app.page.frame import action, confirmed_action, details, heading, section, show_call, show_refusal, view
 from app.page.state import service
 from app.page.views.results import TRAINING_KIND, show_result
 from app.states import SWEEP, TERMINAL, Status
@@ -161,7 +161,8 @@ class _JobWatch:
                     kind = "danger" if verb == "cancel" else "secondary"
                     action(verb.capitalize(), partial(self._control, verb), self._problems, kind=kind)
             if status in TERMINAL:
-                action("Delete this job", self._delete, self._problems, kind="danger")
+                question = f"Delete the job {self._job['id']} with its events and results for good?"
+                confirmed_action("Delete this job", question, self._delete, self._problems)
 
     async def _control(self, verb: str) -> None:
         await self._api.make(ServiceCall("POST", path_of("jobs", self._job["id"], verb)))
@@ -248,7 +249,7 @@ def _event_list(events: list[Json]) -> Markup:
     """The last events, the newest first."""
     items = Markup("").join(
         Markup("<li class='{}'>{} <strong>{}</strong> {}</li>").format(
-            event["type"], markup.moment(event["at"]), event["type"], _describe(event["data"])
+            event["type"], markup.moment(event["at"]), event["type"], describe_event(event["data"])
         )
         for event in reversed(events[-MAX_SHOWN_EVENTS:])
     )
@@ -257,10 +258,13 @@ def _event_list(events: list[Json]) -> Markup:
     )
 
 
-def _describe(data: Json) -> str:
+def describe_event(data: Json) -> str:
+    """What an event says, as text."""
     if isinstance(data.get("message"), str):
         return str(data["message"])
-    simple = {name: value for name, value in data.items() if isinstance(value, str | int | float)}
+    simple = {
+        name: value for name, value in data.items() if isinstance(value, str | int | float) and value != ""
+    }
     return ", ".join(f"{name} {markup.cell(value).unescape()}" for name, value in simple.items())
 
 

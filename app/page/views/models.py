@@ -13,7 +13,7 @@ from app.page.predictions.labels import confusion_matrix
 from app.page.state import service
 from app.page.views.aliases import show_aliases
 from app.page.views.jobs import job_table, show_picture
-from app.page.views.results import metrics_table, show_evaluation
+from app.page.views.results import show_evaluation, show_metrics
 from app.states import Status
 from app.typedefs import Json
 
@@ -108,7 +108,7 @@ async def version_view(name: str, number: int) -> None:
         markup.link(f"/models/{name}", "All versions"),
     ))  # fmt: skip
     with section("How good it is"):
-        markup.show(metrics_table(version))
+        show_metrics(version)
         _show_nested(version["metrics"])
     with section("Evaluations", "On data that have the answers; figures come with 95 % intervals."):
         await _show_evaluations(version)

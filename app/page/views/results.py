@@ -15,6 +15,7 @@ from app.page.predictions.labels import confusion_matrix
 from app.page.predictions.show import show_prediction
 from app.page.predictions.tags import tagged_words
 from app.page.state import service
+from app.page.views.metrics import explanations, verdict
 from app.states import EVALUATE, SWEEP, Status
 from app.typedefs import Json
 
@@ -53,7 +54,15 @@ async def _show_comparison(job: Json) -> None:
     except CallRefused as error:
         show_refusal(error)
         return
+    show_metrics(version)
+
+
+def show_metrics(version: Json) -> None:
+    """The metrics of a version beside the baseline's, whether it is better, and what they mean."""
+    if sentence := verdict(version["metrics"], version["baseline"]):
+        markup.show(Markup("<p>{}</p>").format(sentence))
     markup.show(metrics_table(version))
+    markup.show(explanations(version["metrics"]))
 
 
 def metrics_table(version: Json) -> Markup:

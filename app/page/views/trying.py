@@ -72,6 +72,20 @@ def example_instance(row: Json, specs: list[FieldSpec]) -> dict[str, Any]:
     return values
 
 
+def shortened(row: Json) -> str:
+    """That an example is only a part of what the data set has, and what follows; empty if it is whole."""
+    if not row.get("truncated"):
+        return ""
+    length, filled = row.get("length"), len(row.get("values") or ())
+    if not isinstance(length, int) or not row.get("timestamps"):
+        return "The preview has this example in part only: its beginning is filled in."
+    last = row["timestamps"][-1]
+    return (
+        f"The first {filled:,} of {length:,} steps are filled in, up to {last}: a forecast begins there, "
+        "before the series ends. For what follows its end, add the other steps, or predict the data set."
+    )
+
+
 class _Trial:
     """The fields of an instance and of the parameters, and what is done with them."""
 
@@ -110,12 +124,14 @@ class _Trial:
         def fill(index: int | None) -> None:
             if index is not None:
                 self._instance_fields.fill(examples[index])
+                note.set_text(shortened(rows[index]))
 
         names = {index: _brief(values) for index, values in examples.items()}
         chooser = ui.select(
             names, label="Fill in an example of its data set", on_change=lambda event: fill(event.value)
         )
         chooser.props("outlined dense").classes("field wide")
+        note = ui.label("").classes("note").props("role=status")
 
     async def _body(self, *, is_streamed: bool) -> Json:
         body: Json = {"instances": [await self._instance_fields.values()]}
@@ -127,17 +143,19 @@ class _Trial:
         return body | ({"parameters": parameters} if parameters else {})
 
     async def _predict(self) -> None:
+        self.answer.clear()  # of the input before: it is none of this one's, whatever comes
         body = await self._body(is_streamed=True)
         call = ServiceCall("POST", path_of("models", self._model, "predict") + self._query, body)
-        self.answer.clear()
         with self.answer:
-            with section("Prediction"):
+            with section("Prediction") as part:
                 place = ui.element("div")
             show_call(replace(call, body=await self._body(is_streamed=False)))
-        if body.get("parameters", {}).get(STREAM):
-            answer = await self._stream(call, place)
-        else:
-            answer = await service().make(call)
+        try:
+            is_streamed = body.get("parameters", {}).get(STREAM)
+            answer = await (self._stream(call, place) if is_streamed else service().make(call))
+        except CallRefused:
+            part.delete()
+            raise
         place.clear()
         with place:
             markup.show(Markup("<p class='note'>Version {} answered.</p>").format(answer["version"]))
@@ -161,11 +179,11 @@ class _Trial:
         raise CallRefused({"status": 0, "title": "No answer", "detail": "The answer ended early."})
 
     async def _explain(self) -> None:
+        self.answer.clear()
         body = await self._body(is_streamed=False)
         call = ServiceCall("POST", path_of("models", self._model, "explain") + self._query, body)
         separator = "&" if self._query else "?"
         response = await service().send("POST", f"{call.path}{separator}format=svg", json=body)
-        self.answer.clear()
         with self.answer:
             with section("Explanation", "Which steps of the input the prediction depended on."):
                 show_picture(response.text, "The influence of each step, and what the gates did")

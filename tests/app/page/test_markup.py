@@ -10,8 +10,9 @@ from app.page.predictions.notes import key_name, piano_roll
 from app.page.predictions.tags import marked_text, tagged_words
 from app.page.predictions.texts import attention_table, written_text
 from app.page.views.board import read_samples
-from app.page.views.jobs import loss_lines
+from app.page.views.jobs import describe_event, loss_lines
 from app.page.views.training import model_name, read_search
+from app.page.views.trying import shortened
 
 ATTACK = "<img src=x onerror=alert(1)>\"'&"
 ESCAPED = "&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;"
@@ -112,3 +113,16 @@ def test_names_of_models() -> None:
 def test_samples_of_prometheus_text() -> None:
     text = '# HELP x y\nx_total{model="a\\"b",version="1"} 3.0\nup 1\nbroken\n'
     assert read_samples(text) == [("x_total", {"model": 'a\\"b', "version": "1"}, 3.0), ("up", {}, 1.0)]
+
+
+def test_events_in_words() -> None:
+    data = {"worker": "", "epoch": 2, "train_loss": 0.5, "valid_loss": None, "note": "a <b>"}
+    assert describe_event(data) == "epoch 2, train_loss 0.5, note a <b>"
+    assert describe_event({"message": ATTACK}) == ATTACK
+
+
+def test_an_example_that_is_a_part_says_so() -> None:
+    row = {"values": [1.0, 2.0], "timestamps": ["2020-01-01", "2020-01-02"], "length": 3, "truncated": True}
+    assert "The first 2 of 3 steps are filled in, up to 2020-01-02" in shortened(row)
+    assert "in part only" in shortened({"text": "a", "truncated": True})
+    assert shortened(row | {"truncated": False}) == ""

@@ -47,6 +47,12 @@ def test_kinds_of_fields() -> None:
         ("4\n5\n", [4, 5]),
         ("[1, 2]", [1, 2]),
         ("7", [7]),
+        ("1,2,3", [1, 2, 3]),
+        ("1,5; 2,5; -3,5; 4", [1.5, 2.5, -3.5, 4]),
+        ("1,250; 2,5", [1.25, 2.5]),
+        ("1, 2,\n3, 4", [1, 2, 3, 4]),
+        ("1.5,2.5, 3", [1.5, 2.5, 3]),
+        ("1,2,3\n4,5", [1, 2, 3, 4, 5]),
     ],
 )
 def test_numbers_that_are_typed(text: str, values: list[float | None]) -> None:
@@ -55,5 +61,20 @@ def test_numbers_that_are_typed(text: str, values: list[float | None]) -> None:
 
 def test_texts_that_are_typed() -> None:
     assert parse_list("a b, c,, d ", numbers=False) == ["a b", "c", "d"]
-    with pytest.raises(ValueError, match="could not convert"):
-        parse_list("1, two", numbers=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("1, 2, hello", r"hello is not a number \(item 3\)"),
+        ("1 2x", r"2x is not a number \(item 2\)"),
+        ("1, 2; 3", r"1, 2 is not a number \(item 1\)"),
+        ("1,5 2,5", "1,5 may be one number or two; write 1.5, or 1, 5 with a blank"),
+        ("1,5, 2,5", "1,5 may be one number or two"),
+        ("1,5", "1,5 may be one number or two"),
+        ("1,000; 2,000", "1,000 may be one number or two"),
+    ],
+)
+def test_what_is_no_number_or_ambiguous_is_refused(text: str, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        parse_list(text, numbers=True)

@@ -79,3 +79,27 @@ def test_a_manifest_is_not_unpacked_beyond_its_head(tmp_path: Path) -> None:
     contents = glimpse(received(path, "x.zip"))
     assert contents.columns == ("audio", "text")
     assert len(contents.lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "task"),
+    [
+        (b"date,store,sales\n2020-01-01,a,1\n2020-01-02,a,2\n", "forecasting"),
+        (b"review;stars\nfine;5\npoor;1\n", "classification"),
+    ],
+)
+def test_tables_by_their_first_rows(tmp_path: Path, content: bytes, task: str) -> None:
+    path = tmp_path / "upload"
+    path.write_bytes(content)
+    contents = glimpse(received(path, "x.csv"))
+    best = suggest(contents, DESCRIPTIONS)[0]
+    assert best.task == task
+    assert "look like" in best.reason
+    assert all(len(cells) == 2 for cells in contents.table.values())
+
+
+def test_the_last_row_of_a_long_table_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    path.write_bytes(b"a,b\n" + b"1,2\n" * 50 + b"x" * (1 << 17))
+    contents = glimpse(received(path, "x.csv"))
+    assert contents.table == {"a": ["1"] * 50, "b": ["2"] * 50}

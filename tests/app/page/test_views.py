@@ -64,7 +64,12 @@ def test_what_is_not_there_is_named(page: httpx.Client) -> None:
         "/models/none/try",
     ):
         assert "There is no" in text_of(page.get(path)), path
-    assert page.get("/nothing").status_code == 404
+    missing = page.get("/nothing")
+    assert missing.status_code == 404
+    for part in ("There is no such page", "Go to the first page", "New model"):
+        assert part in missing.text
+    assert "HTTPException" not in missing.text
+    assert "There is no such page" not in page.get("/static/none.css").text
 
 
 def test_behind_a_proxy_all_paths_are_below_its_own(page: httpx.Client) -> None:

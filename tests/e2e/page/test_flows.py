@@ -29,6 +29,10 @@ ANSWERS = {
 }
 
 
+# Progress bars that end beyond their card.
+STICKING_OUT = """[...document.querySelectorAll("progress")].filter((bar) =>
+    bar.getBoundingClientRect().right > bar.closest(".part").getBoundingClientRect().right)
+    .map((bar) => bar.outerHTML)"""
 FOCUSED = "(document.activeElement.innerText || document.activeElement.type).trim()"
 
 
@@ -203,6 +207,53 @@ def test_faults_are_shown_with_their_rows(page_url: str, browser: Browser, tmp_p
         check_view(page)
 
 
+def test_columns_are_guessed_and_a_missing_one_is_asked_for(
+    page_url: str, browser: Browser, tmp_path: Path
+) -> None:
+    file = tmp_path / "shop.csv"
+    file.write_text(
+        "date,store,sales\n"
+        + "".join(f"2020-01-{day:02},{name},{day}\n" for name in "ab" for day in range(1, 31))
+    )
+    with browser_page(browser, page_url) as page:
+        upload(page, file)
+        for role, column in (("ds (required)", "date"), ("y (required)", "sales"), ("unique_id", "store")):
+            expect(page.get_by_label(role, exact=True)).to_have_value(column)
+        check_view(page)
+        page.get_by_label("y (required)", exact=True).click()
+        page.get_by_role("option", name="–").click()
+        page.get_by_role("button", name="Check and store").click()
+        expect(page.get_by_role("alert")).to_contain_text("choose the column above")
+        page.get_by_label("y (required)", exact=True).click()
+        page.get_by_role("option", name="sales").click()
+        page.get_by_role("button", name="Check and store").click()
+        page.wait_for_url("**/datasets/ds_*")
+        page.get_by_role("heading", name="Train a model").wait_for()
+        ready(page)
+        page.get_by_role("button", name="Delete the data set").click()
+        page.get_by_role("alertdialog").wait_for()
+        page.get_by_role("button", name="Keep it").click()
+        page.get_by_role("alertdialog").wait_for(state="hidden")
+        page.get_by_role("button", name="Delete the data set").click()
+        page.get_by_role("button", name="Delete it", exact=True).click()
+        page.wait_for_url("**/datasets")
+
+
+def test_a_wrong_input_leaves_no_older_answer(stack: Stack, page_url: str, browser: Browser) -> None:
+    stack.wait(stack.submit(stack.upload(), "corrected"))
+    with browser_page(browser, page_url) as page:
+        page.goto("/models/corrected/try")
+        page.get_by_role("button", name="Predict").wait_for()
+        ready(page)
+        page.get_by_label("Values (required)").fill("1, 2, 3, 4, 5, 6, 7, 8")
+        page.get_by_role("button", name="Predict").click()
+        page.get_by_text("answered.").wait_for()
+        page.get_by_label("Values (required)").fill("1, 2, hello")
+        page.get_by_role("button", name="Predict").click()
+        expect(page.get_by_role("alert")).to_contain_text("hello is not a number (item 3)")
+        expect(page.get_by_text("answered.")).to_have_count(0)
+
+
 def test_a_recording_by_the_microphone(stack: Stack, page_url: str, browser: Browser) -> None:
     models = stack.http.get("/v1/models").json()["data"]
     if "seen-speech" not in {model["name"] for model in models}:
@@ -230,6 +281,7 @@ def test_every_view_fits_and_is_accessible(
     paths = (
         "/", "/datasets", f"/datasets/{dataset}", "/jobs", f"/jobs/{job}", "/models", "/models/fitting",
         "/models/fitting/versions/1", "/models/fitting/try", "/board", "/key", "/jobs/job_none",
+        "/nonsense",
     )  # fmt: skip
     with browser_page(browser, page_url, width, theme) as page:
         for path in paths:
@@ -237,6 +289,7 @@ def test_every_view_fits_and_is_accessible(
             page.locator("h1, [role=alert]").first.wait_for()
             ready(page)
             check_view(page)
+            assert page.evaluate(STICKING_OUT) == []
         is_dark = page.evaluate("document.body.classList.contains('body--dark')")
         assert is_dark == (theme == "dark")
 
