@@ -39,12 +39,15 @@ class PathIndex:
         return list(allowed)
 
     def hint(self, path: str) -> str | None:
-        """The documented path that is most like an unknown one, with its methods; None if none is."""
+        """The documented path that is most like an unknown one, with its methods; None if none is.
+
+        Of two that are as like, the shorter one.
+        """
         if len(path) > MAX_HINT_CHARS:
             return None
         steps = path.strip("/").replace(":", "/").split("/")  # others write `models/{name}:predict`
         similarities = {template: _similarity(steps, template) for template in self._methods}
-        best = max(similarities, key=lambda template: similarities[template], default="")
+        best = max(similarities, key=lambda one: (similarities[one], -one.count("/")), default="")
         if not best or similarities[best] < MIN_PATH_SIMILARITY:
             return None
         return f"{' or '.join(self._methods[best])} {best}"
