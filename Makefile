@@ -26,7 +26,7 @@ $(BIN)/python:
 
 # What runs the product, without linters and test clients.
 $(PRODUCT): pyproject.toml client/pyproject.toml $(LOCK) | $(BIN)/python
-	$(PIP) --editable ./client --editable '.[worker]'
+	$(PIP) --editable ./client --editable '.[worker,page]'
 	@touch $@
 
 $(STAMP): pyproject.toml client/pyproject.toml $(LOCK) | $(BIN)/python
