@@ -18,7 +18,7 @@ TESTS ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## .venv with everything: product, tests, linters (about 2 GB, some minutes)
+install: $(STAMP) ## .venv with everything: product, tests, linters (about 3 GB, some minutes)
 
 $(BIN)/python:
 	@python=$$($(FIND)); [ -n "$$python" ] || { echo "Recurra needs Python 3.11 or newer: set PYTHON=/path/to/it" >&2; exit 1; }; \
