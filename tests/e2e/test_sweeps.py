@@ -33,7 +33,7 @@ def sweep_of(stack: Stack, sweep_id: str) -> Json:
 
 @pytest.mark.timeout(400)
 def test_cells_are_compared_and_the_best_one_answers(stack: Stack, dataset: str) -> None:
-    sweep_id = submit(stack, dataset, "compared", seeds=2)
+    sweep_id = submit(stack, dataset, "cells-compared", seeds=2)
     seen = []
     while (job := stack.job(sweep_id))["status"] not in TERMINAL:
         seen.append((job["progress"] or {}).get("fraction", 0.0))
@@ -51,14 +51,14 @@ def test_cells_are_compared_and_the_best_one_answers(stack: Stack, dataset: str)
         assert row["metric"] == pytest.approx(sum(run["value"] for run in row["seeds"]) / 2)
         assert (row["spread"] > 0, row["seconds"] > 0, row["status"]) == (True, True, "succeeded")
     best = min(board[0]["seeds"], key=lambda run: run["value"])
-    version = stack.http.get("/v1/models/compared/versions/1").json()
+    version = stack.http.get("/v1/models/cells-compared/versions/1").json()
     assert (version["job"], version["network"]["cell"]) == (
         best["job"],
         board[0]["parameters"]["network.cell"],
     )
     assert version["metrics"]["valid_loss"] == pytest.approx(best["value"])
-    assert stack.http.get("/v1/models/compared").json()["latest_version"] == 1
-    assert stack.predict("compared").status_code == 200
+    assert stack.http.get("/v1/models/cells-compared").json()["latest_version"] == 1
+    assert stack.predict("cells-compared").status_code == 200
     artifacts = stack.data_dir / "storage" / "artifacts"
     of_sweep = {one["id"] for one in runs(stack, sweep_id)}
 

@@ -284,12 +284,12 @@ def test_a_reloaded_version_gets_a_batch_of_its_own(slow: None) -> None:
 
 
 def test_advance_takes_several_steps_but_not_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_requests, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(decode_requests, "TURN_SECONDS", 0.5)
     network = Babbler(endless=True)
     bench = Workbench(network)
     bench.add(request(1, sampling(1, max_tokens=100_000)))
     bench.advance()
-    assert 2 < len(network.steps) < 2000
+    assert 2 < len(network.steps) < 100_000
     assert bench.requests
 
 
