@@ -15,10 +15,10 @@ from app.errors import Invalid
 from app.schemas import JobOut
 from app.services import idempotency
 from app.services.access import usage
-from app.services.idempotency import CachedResponse, KeyedRequest
+from app.services.idempotency import CachedResponse, KeyedRequest, KeyLock
 from app.states import TERMINAL
 
-SUBMIT_LOCK_SECONDS = 30.0
+CREATE_LOCK_SECONDS = 30.0  # of a key whose request makes a row
 
 
 def fingerprint(request: BaseModel) -> str:
@@ -44,24 +44,24 @@ def job_response(job: Job, status: int = 200, more: dict[str, str] | None = None
 
 def submit_once(shared: AppState, keyed: KeyedRequest | None, submit: Callable[[Session], Job]) -> Response:
     """Store the job that `submit` makes and notify workers, or replay the first response to the same key."""
-    lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, SUBMIT_LOCK_SECONDS)
-    if isinstance(lock, CachedResponse):
-        return _replay(lock)
-    try:
+
+    def work(lock: KeyLock | None) -> Job:
         with shared.sessions.begin() as session:
             usage.check_queue(session, shared.caller)
             job = submit(session)
             job.key_id = shared.caller.key_id
             if lock is not None:
                 idempotency.finish(session, lock, CachedResponse(202, JobOut.of(job).model_dump(mode="json")))
-    except BaseException:
-        if lock is not None:
-            idempotency.release(shared.sessions, lock)
-        raise
+        return job
+
+    job = idempotency.run_once(shared.sessions, keyed, CREATE_LOCK_SECONDS, work)
+    if isinstance(job, CachedResponse):
+        return replayed(job, "/v1/jobs", {"Retry-After": "1"})
     shared.dispatcher.notify(job.id)
     return job_response(job, 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
-def _replay(first: CachedResponse) -> Response:
-    headers = {"Location": f"/v1/jobs/{first.body['id']}", "Retry-After": "1", "Idempotency-Replayed": "true"}
+def replayed(first: CachedResponse, path: str, more: dict[str, str] | None = None) -> Response:
+    """The first response to an idempotency key again, about an object below `path`."""
+    headers = {"Location": f"{path}/{first.body['id']}", "Idempotency-Replayed": "true", **(more or {})}
     return Response(orjson.dumps(first.body), first.status, headers, media_type="application/json")

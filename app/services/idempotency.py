@@ -3,7 +3,9 @@
 Follows draft-ietf-httpapi-idempotency-key-header.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
@@ -14,6 +16,8 @@ from app.database.projects import own_project
 from app.database.tables import IdempotencyKey
 from app.errors import Conflict, Invalid, Problem
 from app.typedefs import Json
+
+Result = TypeVar("Result")
 
 RETENTION_SECONDS = 48 * 3600.0
 MAX_KEY_CHARS = 255
@@ -48,6 +52,28 @@ class KeyLock:
 
     request: KeyedRequest
     until: float
+
+
+def run_once(
+    sessions: Sessions,
+    request: KeyedRequest | None,
+    seconds: float,
+    work: Callable[[KeyLock | None], Result],
+) -> CachedResponse | Result:
+    """The result of `work`, or the response to an earlier request with the same key; None has no key.
+
+    `work` finishes the lock that it gets. The key is free again when it fails. Raises as `begin` does.
+    """
+    if request is None:
+        return work(None)
+    lock = begin(sessions, request, seconds)
+    if isinstance(lock, CachedResponse):
+        return lock
+    try:
+        return work(lock)
+    except BaseException:
+        release(sessions, lock)
+        raise
 
 
 def begin(sessions: Sessions, request: KeyedRequest, seconds: float) -> CachedResponse | KeyLock:

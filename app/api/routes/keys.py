@@ -1,9 +1,9 @@
 """Keys of a project, what a key may do, and the audit of what keys have changed."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
-import orjson
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
@@ -21,7 +21,7 @@ from app.api.deps import (
     json_response,
     page_response,
 )
-from app.api.polling import fingerprint
+from app.api.polling import CREATE_LOCK_SECONDS, fingerprint, replayed
 from app.database.projects import DEFAULT_PROJECT
 from app.database.tables import AuditEntry, Key
 from app.errors import Forbidden
@@ -38,7 +38,6 @@ router = APIRouter(prefix="/v1", tags=["keys"])
 
 MAX_AUDIT_PAGE = 200
 MAX_ID = 2**63 - 1  # of an entry of the audit
-CREATE_LOCK_SECONDS = 30.0
 ProjectName = Annotated[str, StringConstraints(pattern=PROJECT_PATTERN)]
 
 GrantedScope = Annotated[Scope, Field(strict=False)]  # JSON has no enumerations, and no times
@@ -165,16 +164,10 @@ def create(request: KeyIn, shared: StateDep, key: IdempotencyKey) -> Response:
     if shared.project not in (project, DEFAULT_PROJECT):
         raise Forbidden("Keys of another project are made by keys of the default project, or on the machine")
     keyed = KeyedRequest("POST /v1/keys", key, fingerprint(request)) if key is not None else None
-    lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, CREATE_LOCK_SECONDS)
-    if isinstance(lock, CachedResponse):
-        headers = {"Location": f"/v1/keys/{lock.body['id']}", "Idempotency-Replayed": "true"}
-        return Response(orjson.dumps(lock.body), lock.status, headers, media_type="application/json")
-    try:
-        made = _create(shared, request, project, lock)
-    except BaseException:
-        if lock is not None:
-            idempotency.release(shared.sessions, lock)
-        raise
+    work = partial(_create, shared, request, project)
+    made = idempotency.run_once(shared.sessions, keyed, CREATE_LOCK_SECONDS, work)
+    if isinstance(made, CachedResponse):
+        return replayed(made, "/v1/keys")
     return json_response(made, 201, {"Location": f"/v1/keys/{made.id}"})
 
 

@@ -1,8 +1,8 @@
 """Webhooks: which URLs get a project's events, and what has become of the deliveries."""
 
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
-import orjson
 from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, StringConstraints
@@ -18,7 +18,7 @@ from app.api.deps import (
     json_response,
     page_response,
 )
-from app.api.polling import SUBMIT_LOCK_SECONDS, fingerprint
+from app.api.polling import CREATE_LOCK_SECONDS, fingerprint, replayed
 from app.database.tables import Webhook, WebhookDelivery
 from app.hyperparameters.options import StrictModel
 from app.infrastructure.events.webhook_events import DeliveryStatus, EventType
@@ -109,16 +109,10 @@ def create(request: WebhookIn, shared: StateDep, key: IdempotencyKey) -> Respons
     """Have events of the project sent to a URL; the secret, which signs them, is shown this once."""
     shared.webhook_targets.parse(request.url)
     keyed = KeyedRequest("POST /v1/webhooks", key, fingerprint(request)) if key is not None else None
-    lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, SUBMIT_LOCK_SECONDS)
-    if isinstance(lock, CachedResponse):
-        headers = {"Location": f"/v1/webhooks/{lock.body['id']}", "Idempotency-Replayed": "true"}
-        return Response(orjson.dumps(lock.body), lock.status, headers, media_type="application/json")
-    try:
-        made = _create(shared, request, lock)
-    except BaseException:
-        if lock is not None:
-            idempotency.release(shared.sessions, lock)
-        raise
+    work = partial(_create, shared, request)
+    made = idempotency.run_once(shared.sessions, keyed, CREATE_LOCK_SECONDS, work)
+    if isinstance(made, CachedResponse):
+        return replayed(made, "/v1/webhooks")
     return json_response(made, 201, {"Location": f"/v1/webhooks/{made.id}"})
 
 

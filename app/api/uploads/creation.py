@@ -65,16 +65,12 @@ def _create(
     upload = describe(form)
     fingerprint = _fingerprint(upload, duplicate=duplicate)
     keyed = KeyedRequest("POST /v1/datasets", key, fingerprint) if key is not None else None
-    lock = None if keyed is None else idempotency.begin(shared.sessions, keyed, UPLOAD_LOCK_SECONDS)
-    if isinstance(lock, CachedResponse):
-        return lock
-    try:
+
+    def work(lock: KeyLock | None) -> CachedResponse:
         same = None if duplicate else _find_same(shared, upload, lock)
         return same or _store(shared, upload, lock)
-    except BaseException:
-        if lock is not None:
-            idempotency.release(shared.sessions, lock)
-        raise
+
+    return idempotency.run_once(shared.sessions, keyed, UPLOAD_LOCK_SECONDS, work)
 
 
 def _find_same(shared: AppState, upload: Upload, lock: KeyLock | None) -> CachedResponse | None:
