@@ -11,15 +11,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.report import table, write
-from benchmarks.serving.contestants import PEERS, Contestant
-from benchmarks.serving.headline import SAME
+from benchmarks.serving.contestants import PEERS, RECURRA_UP
+from benchmarks.serving.generator.messages import load_corpus
+from benchmarks.serving.headline import SAME, counted, name_of
 from benchmarks.serving.measure import Plan, served
-from benchmarks.serving.predictions import REQUESTS, SUBJECTS, Subject, contestants, subjects
-from benchmarks.serving.settings import CLIENTS
+from benchmarks.serving.predictions import REQUESTS, SUBJECTS, entries, subjects
+from benchmarks.serving.rounds import Entry
+from benchmarks.serving.settings import CLIENTS, Asked
 
 NAMES = ("recurra", "mosec", "litserve", "fastapi")
 WARMUP_SECONDS = 1
@@ -40,7 +41,7 @@ whole work, over the other's in the same round.
 
 {tables}"""
 
-Rates = dict[tuple[str, str, str, int], list[float]]  # by subject, contestant, its work and clients
+Rates = dict[tuple[str, int], list[float]]  # by the name of an entry, and clients
 
 
 def load(url: str, script: Path, clients: int, seconds: float) -> tuple[float, int]:
@@ -52,50 +53,42 @@ def load(url: str, script: Path, clients: int, seconds: float) -> tuple[float, i
     return float(rate[1]) if rate else 0.0, int(other[1]) if other else 0
 
 
-def measure(subject: Subject, contestant: Contestant, work: str, base: Plan, rates: Rates) -> int:
+def measure(entry: Entry, rates: Rates) -> int:
     """Every number of clients against one server, started for it; returns the statuses other than 200."""
-    corpus = subject.made.corpus if work == SAME or subject.network is None else subject.network
-    file = corpus.save(base.directory / f"{subject.name}.corpus")
-    bodies, script = base.directory / "bodies", base.directory / "script.lua"
-    bodies.write_bytes(b"\n".join(corpus.bodies))
+    plan = entry.plan
+    bodies, script = plan.directory / "bodies", plan.directory / "script.lua"
+    bodies.write_bytes(b"\n".join(load_corpus(plan.corpora[plan.usual]).bodies))
     script.write_text(SCRIPT.format(bodies=bodies))
-    plan = replace(
-        base,
-        artifact=subject.made.artifact,
-        corpora={REQUESTS: file},
-        task=subject.made.row.task,
-        model=subject.name,
-    )
     refused = 0
-    with served(contestant, plan) as server:
-        url = f"http://127.0.0.1:{server.port}{contestant.path}"
-        for clients in base.clients:
-            load(url, script, clients, WARMUP_SECONDS)
-            rate, other = load(url, script, clients, base.seconds)
-            rates.setdefault((subject.name, contestant.name, work, clients), []).append(rate)
+    with served(entry.contestant, plan) as server:
+        url = f"http://127.0.0.1:{server.port}{entry.contestant.path}"
+        for clients in plan.clients:
+            load(url, script, clients, plan.warmup)
+            rate, other = load(url, script, clients, plan.seconds)
+            rates.setdefault((entry.name, clients), []).append(rate)
             refused += other
-            print(f"{subject.name}, {contestant.label}, {work}, {clients}: {rate:,.0f}/s", flush=True)
+            print(f"{entry.name}, {clients}: {rate:,.0f}/s", flush=True)
     return refused
 
 
-def cell(rates: Rates, subject: str, name: str, work: str, clients: int) -> str:
+def cell(rates: Rates, entry: Entry, clients: int) -> str:
     """The median, and Recurra's share of it."""
-    own, others = rates[subject, "recurra", SAME, clients], rates[subject, name, work, clients]
+    ours = name_of(entry.plan.model, RECURRA_UP, SAME)
+    own, others = rates[ours, clients], rates[entry.name, clients]
     share = statistics.median(mine / other for mine, other in zip(own, others, strict=True))
     return f"{statistics.median(others):,.0f} · {share:.2f}"
 
 
-def tables(rates: Rates, clients: Sequence[int]) -> str:
+def tables(rates: Rates, entered: Sequence[Entry], clients: Sequence[int]) -> str:
     """A table for each subject."""
     parts = []
-    for subject in dict.fromkeys(key[0] for key in rates):
-        known = dict.fromkeys(key[1:3] for key in rates if key[0] == subject)
+    for subject in dict.fromkeys(entry.plan.model for entry in entered):
         rows = [
-            [f"{name}, {work}", *(cell(rates, subject, name, work, count) for count in clients)]
-            for name, work in known
+            [entry.contestant.label, *(cell(rates, entry, count) for count in clients)]
+            for entry in entered
+            if entry.plan.model == subject
         ]
-        head = [subject, *(f"{count} clients" if count > 1 else "1 client" for count in clients)]
-        parts.append(table(head, rows))
+        parts.append(table([subject, *map(counted, clients)], rows))
     return "\n\n".join(parts)
 
 
@@ -113,18 +106,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         base = Plan(directory, directory, {}, PEERS, CLIENTS, options.seconds, WARMUP_SECONDS, usual=REQUESTS)
-        entries = [
-            (subject, contestant, work)
-            for subject in subjects(options.data, directory)
-            for contestant, work in contestants(subject)
-            if contestant.name in options.only
-        ]
+        requested = Asked(options.only, PEERS)
+        entered = entries(list(subjects(options.data, directory)), base, requested)
         for number in range(options.rounds):
-            shift = number % len(entries)
-            for subject, contestant, work in [*entries[shift:], *entries[:shift]]:
-                refused += measure(subject, contestant, work, base, rates)
+            shift = number % len(entered)
+            for entry in [*entered[shift:], *entered[:shift]]:
+                refused += measure(entry, rates)
     text = TEXT.format(
-        rounds=options.rounds, seconds=options.seconds, refused=refused, tables=tables(rates, CLIENTS)
+        rounds=options.rounds,
+        seconds=options.seconds,
+        refused=refused,
+        tables=tables(rates, entered, CLIENTS),
     )
     write("serving-wrk", "make bench-serving-wrk", text)
 
