@@ -7,6 +7,7 @@ Those that need the product import it themselves: tests without a server start i
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -241,6 +242,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
     with running_stack(tmp_path_factory.mktemp("stack") / "data") as made:
         yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def names_of_its_own(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Fails a file that trains a model under the name of another file's on the shared service."""
+    yield
+    if (module := sys.modules.get("tests.support.fixtures.stack")) is not None:
+        shared = tmp_path_factory.getbasetemp()
+        shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+        (names := shared / "model_names").mkdir(exist_ok=True)
+        module.claim_names(names, str(request.path.relative_to(TESTS)))
 
 
 @pytest.fixture(params=["embedded", "external"])

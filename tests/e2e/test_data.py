@@ -120,9 +120,9 @@ def shop_model(forecaster: Forecaster) -> str:
     assert summary["known_ahead"] == ["promo"]
     assert (summary["longest"], summary["missing_share"] > 0) == (DAYS, True)
     assert any("4 time stamps of 1 series" in warning for warning in dataset["warnings"])
-    version = forecaster.train(dataset, "shops", horizon=HORIZON)
+    version = forecaster.train(dataset, "covariates-of-shops", horizon=HORIZON)
     assert version["options"]["horizon"] == HORIZON
-    return "shops"
+    return "covariates-of-shops"
 
 
 WEEKS: Json = {"values": [60.0 + 10 * (day % 7) for day in range(42)], "start": "2024-02-01", "freq": "D"}
