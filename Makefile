@@ -63,9 +63,10 @@ test-faults: install ## services are killed, frozen and cut off: about half an h
 MINUTES ?= 20
 SEED ?= 0
 GAP ?= 4
+KILL_GAP ?= 2
 
 chaos: install ## random faults for MINUTES over a stream of jobs
-	$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) --seed $(SEED) --gap $(GAP) $(if $(SERVERS),--servers)
+	$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) --seed $(SEED) --gap $(GAP) --kill-gap $(KILL_GAP) $(if $(SERVERS),--servers)
 
 # The other servers of the comparison, in an environment of their own: Recurra needs none of them.
 $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
