@@ -13,7 +13,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts lint types contracts docs secrets digests clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-first-epoch bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts lint types contracts docs secrets digests clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,8 +93,8 @@ lock: $(BIN)/python ## write requirements.lock anew from what pyproject.toml all
 bench: install $(PEERS_STAMP) ## api, forecasting, serving, overload, burst, checkpoints, streaming: hours
 	$(BIN)/python -m benchmarks
 
-bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-fleet bench-forecasting bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts: bench-%: install
-	$(BIN)/python -m benchmarks.$*
+bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-first-epoch bench-fleet bench-forecasting bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts: bench-%: install
+	$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
 # Sequences of text and of sensor readings, three seeds each: about two hours in all; DATA names some of them.
 DATA ?=
