@@ -87,6 +87,11 @@ MEMBERS = (
         "app.cli.commands.models:app",
         "Trained models: list, show, promote, download, export, import, delete.",
     ),
+    LazyCommand(
+        "webhooks",
+        "app.cli.commands.webhooks:app",
+        "Webhooks of a project: list, show, add, test, deliveries, remove.",
+    ),
 )
 
 
