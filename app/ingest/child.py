@@ -22,6 +22,7 @@ from app.ingest.file_kinds import (
 )
 from app.ingest.limits import ArchiveLimits
 from app.ingest.readers import ARCHIVE, Mapping, not_an_archive, open_content, open_source
+from app.ingest.readers.delimited.dialect import SEPARATOR_NAMES
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
 from app.tasks import TASKS
@@ -89,11 +90,14 @@ def _read_and_store(spec: Json, task: Task) -> Json:
     out = Path(spec["out"])
     np.savez(out / "arrays.npz", allow_pickle=False, **reading.arrays)
     (out / PREVIEW_FILE).write_bytes(encode_preview(task.preview(reading.arrays)))
+    separated = {} if source.separator is None else {"separator": source.separator}
+    extra = _trainability(reading.untrainable) | separated | {"columns": spec["columns"]}
+    warnings = [*_separator_warnings(source.separator), *_untrainable_warnings(reading.untrainable)]
     return {
         "ok": True,
         "format": format_name,
-        "summary": reading.summary | _trainability(reading.untrainable) | {"columns": spec["columns"]},
-        "warnings": [*_untrainable_warnings(reading.untrainable), *reading.warnings],
+        "summary": reading.summary | extra,
+        "warnings": [*warnings, *reading.warnings],
     }
 
 
@@ -140,6 +144,10 @@ def find_format(path: Path, filename: str, task: Task, requested: str | None) ->
 def _trainability(untrainable: str | None) -> Json:
     """Whether the data set can be trained on; if not, the reason."""
     return {"trainable": True} if untrainable is None else {"trainable": False, "reason": untrainable}
+
+
+def _separator_warnings(separator: str | None) -> list[str]:
+    return [] if separator is None else [f"The fields are separated by {SEPARATOR_NAMES[separator]}."]
 
 
 def _untrainable_warnings(reason: str | None) -> list[str]:
