@@ -129,6 +129,7 @@ class Reading:
     summary: Json
     warnings: list[str] = field(default_factory=list)
     untrainable: str | None = None  # why a file that can be predicted cannot be trained on
+    has_answers: bool = True  # with which predictions can be compared
 
 
 def possible_answers(fields: Iterable[str], known: Collection[str]) -> list[str]:

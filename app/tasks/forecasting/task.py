@@ -133,7 +133,8 @@ class Forecasting:
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read series from long tables or JSON Lines."""
         series, summary, warnings = read_series(source, faults)
-        return Reading(series.arrays(), summary, warnings, untrainable(series))
+        reason = untrainable(series)
+        return Reading(series.arrays(), summary, warnings, reason, reason is None)
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a series of a table; rows after its last value are the known future."""
