@@ -171,7 +171,7 @@ def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
 
 
 def _warnings(reader: VideoReader, source: Source, counts: Counter[str] | None) -> list[str]:
-    """What was read otherwise than it may be meant; `counts` are of the labels of clips that can be learned."""
+    """What was read otherwise than it may be meant; `counts` are of labels, where these can be learned."""
     rare = [label for label, count in (counts or {}).items() if count < MIN_LABEL_CLIPS]
     shared = 0 if counts is None else _count_shared(reader.clips)
     shortened = sum(clip.shortened for clip in reader.clips)

@@ -75,6 +75,7 @@ def test_a_file_without_answers_is_stored_and_says_so(name: str, tmp_path: Path)
 
 
 TAGGED = {"tokens": ["Ann", "is", "here"], "tags": ["B-per", "O", "O"]}
+PAIR = {"source": "house", "target": "casa"}
 FEW_ANSWERS: dict[str, tuple[str, str, bytes, str]] = {
     "three texts": (
         "classification",
@@ -94,8 +95,7 @@ FEW_ANSWERS: dict[str, tuple[str, str, bytes, str]] = {
     "tests": ("tagging", "jsonl", lines(*[TAGGED | {"split": "test"}] * 12), "outside the valid and test"),
     "one tag": ("tagging", "jsonl", lines(*[{"tokens": ["a"], "tags": ["x"]}] * 12), "nothing to learn"),
     "a pair": ("translation", "tsv", b"source\ttarget\nhouse\tcasa\n", "There is 1 pair"),
-    "pairs of a test": ("translation", "jsonl", lines(*[{"source": "a", "target": "b", "split": "test"}] * 12),
-                        "There are 0 pairs outside"),
+    "pairs of a test": ("translation", "jsonl", lines(*[PAIR | {"split": "test"}] * 12), "There are 0 pairs"),
     "a document": ("generation", "jsonl", lines({"text": "To be"}), "fewer than 1,000"),
     "a recording": ("speech", "zip", archive({"a.wav": written(tone())}, [{"audio": "a.wav", "text": "a"}]),
                     "There is 1 recording"),
