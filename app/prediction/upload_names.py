@@ -31,7 +31,7 @@ CELL_BYTES = 8
 MAX_NAMES_LISTED = 8  # fields of an object, in a message
 
 
-class Limits(NamedTuple):
+class RequestLimits(NamedTuple):
     """How much is read as instances."""
 
     records: int  # rows of all series
@@ -39,8 +39,8 @@ class Limits(NamedTuple):
     cells: int  # of all series, with those of steps that have no row
 
 
-REQUEST_LIMITS = Limits(1 << 17, MAX_INSTANCES, 1 << 22)
-NO_LIMITS = Limits(sys.maxsize, sys.maxsize, sys.maxsize)  # of what the caller has in memory already
+REQUEST_LIMITS = RequestLimits(1 << 17, MAX_INSTANCES, 1 << 22)
+NO_LIMITS = RequestLimits(sys.maxsize, sys.maxsize, sys.maxsize)  # of what the caller has in memory already
 
 
 class SentInstances(msgspec.Struct):
@@ -141,7 +141,7 @@ def own_names(names: Names) -> dict[str, str]:
 
 
 def with_own_names(
-    names: Names, sent: Sequence[dict[str, Any]], parameters: Any, limits: Limits = REQUEST_LIMITS
+    names: Names, sent: Sequence[dict[str, Any]], parameters: Any, limits: RequestLimits = REQUEST_LIMITS
 ) -> ParsedRequest | None:
     """The instances of objects that may have the upload's names; None where these are the instance's own.
 
@@ -189,7 +189,7 @@ def _series(
     records: Sequence[dict[str, Any]],
     parameters: Any,
     place: _Place,
-    limits: Limits,
+    limits: RequestLimits,
 ) -> ParsedRequest:
     """The instances of rows or columns of a table of series."""
     task, state, _ = names
@@ -212,7 +212,7 @@ def _series(
 
 
 def _renamed(
-    task: Task, sent: Sequence[dict[str, Any]], named: Sequence[dict[str, Any]], limits: Limits
+    task: Task, sent: Sequence[dict[str, Any]], named: Sequence[dict[str, Any]], limits: RequestLimits
 ) -> list[Any]:
     """The instances of objects whose fields had other names when they were `sent`."""
     if not 0 < len(named) <= limits.instances:

@@ -5,7 +5,7 @@ from typing import Any
 from app.tasks.forecasting.reading.table import ID, TIME
 from app.typedefs import Json
 
-DIGITS = 6  # of a quantile
+LEVEL_DIGITS = 6  # of a quantile
 Bounds = tuple[list[float], list[float]]  # lower and upper, a value a step
 
 
@@ -28,8 +28,8 @@ def _intervals(prediction: Json) -> dict[float, Bounds]:
     if "intervals" in prediction:
         intervals = prediction["intervals"].items()
         return {float(level): (bounds["lower"], bounds["upper"]) for level, bounds in intervals}
-    quantiles = {round(float(name), DIGITS): values for name, values in prediction["quantiles"].items()}
-    pairs = {low: round(1 - low, DIGITS) for low in quantiles if low < 0.5}
+    quantiles = {round(float(name), LEVEL_DIGITS): values for name, values in prediction["quantiles"].items()}
+    pairs = {low: round(1 - low, LEVEL_DIGITS) for low in quantiles if low < 0.5}
     return {
         round(100 * (high - low), 4): (quantiles[low], quantiles[high])
         for low, high in pairs.items()
