@@ -106,6 +106,34 @@ def test_curves_are_a_sequence_a_frame_and_a_picture() -> None:
     assert Tags(drawing).tags <= TAGS
     assert [len(points.split()) for points in re.findall("points='([^']*)'", drawing)] == [2, 1]
     assert "nothing yet" in Curves([])._repr_html_()
+    assert repr(Curves([])) == "<Curves of 0 epochs>"
+
+
+def test_each_stage_of_a_training_has_curves_of_its_own() -> None:
+    stages = [
+        {"phase": "fit", "stage": 1, "member": 0}, {"phase": "fit", "stage": 2, "member": 1},
+        {"phase": "refit", "stage": 3, "member": 0},
+    ]  # fmt: skip
+    curves = Curves(
+        [{"epoch": epoch, "train_loss": 1 / epoch, **stage} for stage in stages for epoch in (1, 2, 3)]
+    )
+    assert {name: [epoch["stage"] for epoch in own] for name, own in curves.stages().items()} == {
+        "network 1": [1] * 3, "network 2": [2] * 3, "refit of network 1": [3] * 3,
+    }  # fmt: skip
+    drawing = curves._repr_html_()
+    assert [len(points.split()) for points in re.findall("points='([^']*)'", drawing)] == [3, 3, 3]
+    assert "refit of network 1: train_loss" in Tags(drawing).text
+    assert repr(curves) == "<Curves of 9 epochs in 3 stages: train_loss 0.3333>"
+
+
+def test_a_refit_is_a_line_beside_the_fit() -> None:
+    fit = [{"epoch": epoch, "train_loss": 0.5, "valid_loss": 0.6, "phase": "fit"} for epoch in (1, 2)]
+    refit = [{"epoch": epoch, "train_loss": 0.4, "phase": "refit"} for epoch in (1, 2)]
+    drawing = Curves(fit + refit)._repr_html_()
+    assert re.findall(r"<span[^>]*>([^<]*)</span>", drawing) == [
+        "train_loss", "valid_loss", "refit: train_loss",
+    ]  # fmt: skip
+    assert "2 epochs" in drawing
     assert Tags(line_chart(EVIL, {EVIL: [1.0, 1.0]})).tags <= TAGS
 
 
