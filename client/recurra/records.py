@@ -94,6 +94,11 @@ class JobRecord:
         return str(self.data["kind"])
 
     @property
+    def task(self) -> str:
+        """The task of its model."""
+        return str(self.data["task"])
+
+    @property
     def status(self) -> str:
         """`queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`."""
         return str(self.data["status"])
@@ -132,7 +137,8 @@ class JobRecord:
 
     def row(self) -> Json:
         """Its cells in a table of several, by their headers."""
-        known = {"job": self.id, "kind": self.kind, "model": self.model_name, "version": self.version_number}
+        known = {"job": self.id, "kind": self.kind, "task": self.task, "model": self.model_name}
+        known["version"] = self.version_number
         return known | {"state": describe_job(self.data), "created": self.data.get("created_at")}
 
     def __repr__(self) -> str:

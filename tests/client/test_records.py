@@ -72,7 +72,13 @@ def test_what_a_notebook_shows_is_escaped(shown: Any) -> None:
 
 def test_plain_texts_say_what_matters() -> None:
     plain = {key: value for key, value in JOB.items() if value != EVIL}
-    job = plain | {"id": "job_1", "kind": "train", "model": "sales", "progress": {"epoch": 2, "epochs": 9}}
+    job = plain | {
+        "id": "job_1",
+        "task": "forecasting",
+        "kind": "train",
+        "model": "sales",
+        "progress": {"epoch": 2, "epochs": 9},
+    }
     assert repr(JobRecord(job)) == "<Job job_1: train of sales, epoch 2/9, loss 0.125>"
     version = VERSION | {"model": "sales", "metrics": {"smape": 9.03}, "baseline": {"smape": 12.0}}
     assert repr(VersionRecord(version)) == "<Version 3 of sales: smape 9.03>"

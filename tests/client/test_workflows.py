@@ -55,7 +55,14 @@ class PlayedServer:
 
     @property
     def dataset(self) -> Json:
-        return {"id": "ds_1", "name": self.dataset_name, "task": self.task, "bytes": 1, "summary": {}, "warnings": []}
+        return {
+            "id": "ds_1",
+            "name": self.dataset_name,
+            "task": self.task,
+            "bytes": 1,
+            "summary": {},
+            "warnings": [],
+        }
 
     @property
     def job(self) -> Json:
