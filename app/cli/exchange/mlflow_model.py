@@ -102,10 +102,9 @@ def _parameter_specs(task: Task) -> list[Json]:
         kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
         listed = next((one for one in kinds if isinstance(one, msgspec.inspect.ListType)), None)
         scalar = kinds[0] if listed is None else listed.item_type
-        default, shape = (None, None) if listed is None else ([], [-1])
+        unset: Json = {"default": None, "shape": None} if listed is None else {"default": [], "shape": [-1]}
         if field.name != STREAM:
-            described = {"name": field.name, "type": MLFLOW_TYPES[type(scalar)]}
-            specs.append(described | {"default": default, "shape": shape})
+            specs.append({"name": field.name, "type": MLFLOW_TYPES[type(scalar)], **unset})
     return specs
 
 

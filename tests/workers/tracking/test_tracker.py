@@ -141,7 +141,7 @@ def test_mlflow_has_a_run_for_each_job_and_an_experiment_for_each_model(tmp_path
         if status is not None:
             tracked.record("job_1", DONE)
         tracked.end("job_1", status)
-        until(lambda tracked=tracked: tracked.flush(0.1), 60, "the runs")  # type: ignore[misc]
+        until(lambda tracked=tracked: tracked.flush(0.1), 60, "the runs")
     client = MlflowRuns(uri)._client
     (experiment,) = [one for one in client.search_experiments() if one.name.startswith("recurra/")]
     assert experiment.name == "recurra/default/demand"

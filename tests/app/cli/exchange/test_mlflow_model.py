@@ -208,5 +208,5 @@ def test_a_fault_of_a_parameter_is_there(forecaster: ExportedVersion) -> None:
 def test_absent_parameters_are_none(forecaster: ExportedVersion) -> None:
     """MLflow passes the defaults of the signature, where a list without a value is empty."""
     frame = sales()
-    absent = {"horizon": None, "level": [], "quantiles": []}
+    absent: Json = {"horizon": None, "level": [], "quantiles": []}
     assert forecaster.predict(frame, absent).equals(forecaster.predict(frame))

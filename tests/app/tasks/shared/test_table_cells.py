@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def texts(*values: str) -> Array:
     return np.array(values, object)
 
 
-def checked(values: Array, **limits: float) -> list[tuple[str, str]]:
+def checked(values: Array, **limits: Any) -> list[tuple[str, str]]:
     """Pointers and details of a column's faults; its rows are numbered from 100."""
     faults = Faults()
     check_numbers(values, np.arange(100, 100 + len(values)), "y", faults, **limits)
