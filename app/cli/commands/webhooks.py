@@ -95,7 +95,8 @@ def send_test(
         print_json(delivery)
         return
     output().print(f"{delivery['id']} is queued")
-    notes().print(f"See how it ended with: recurra webhooks deliveries {webhook_id}", style="dim")
+    hint = f"See how it ended with: recurra webhooks deliveries {webhook_id}"
+    notes().print(hint, style="dim", soft_wrap=True)
 
 
 @app.command()

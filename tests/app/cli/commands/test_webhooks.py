@@ -36,6 +36,7 @@ def run(
     path.write_bytes(sqlite_template.read_bytes())
     with service(tmp_path, f"sqlite:///{path}", redis_server.url, webhook_hosts=target.host) as made:
         monkeypatch.setenv("RECURRA_URL", str(made.http.base_url))
+        monkeypatch.setenv("COLUMNS", "250")  # a table is not wrapped
         yield invoke
 
 
