@@ -67,7 +67,7 @@ def _supervisor() -> Supervisor:
         threads=settings.training_threads,
         memory_bytes=settings.training_memory_bytes,
         media_limits=MediaLimits(**settings.limits("media")),
-        tracker=Tracker(_connect_tracker if settings.mlflow_uri else None),
+        tracker=Tracker(_connect_tracker if _is_tracked() else None),
     )
 
 
@@ -77,12 +77,9 @@ def _connect_tracker() -> RunStore:
     return store
 
 
-def _warn_of_missing_client() -> None:
-    if settings.mlflow_uri and find_spec(MLFLOW) is None:
-        log.warning(
-            "RECURRA_MLFLOW_URI is set, but trainings are not tracked: "
-            "install the client with pip install 'recurra-server[tracking]'"
-        )
+def _is_tracked() -> bool:
+    """Whether there is a tracking server to tell of trainings, and a client for it."""
+    return bool(settings.mlflow_uri) and find_spec(MLFLOW) is not None
 
 
 def _liveness(role: str, worker_id: str) -> LivenessFile:
@@ -117,7 +114,11 @@ def predictor_devices(devices: tuple[str, ...], predictors: int) -> tuple[str, .
 
 def train(worker_id: str) -> None:
     """Run a training worker until a signal stops it."""
-    _warn_of_missing_client()
+    if settings.mlflow_uri and not _is_tracked():
+        log.warning(
+            "RECURRA_MLFLOW_URI is set, but trainings are not tracked: "
+            "install the client with pip install 'recurra-server[tracking]'"
+        )
     devices = worker_devices(settings.device)
     liveness = _liveness(TRAIN, worker_id)
     memory = settings.training_memory_bytes
