@@ -5,13 +5,14 @@ ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
 # What is to be installed, alone: nothing else that changes in pyproject.toml installs anything anew.
 FROM ${PYTHON_IMAGE} AS requirements
+ARG WORKER_EXTRAS=worker
 WORKDIR /requirements
 COPY deploy/image/requirements.py pyproject.toml ./
 COPY client/pyproject.toml client/
 RUN python requirements.py --build pyproject.toml client/pyproject.toml > build.txt \
     && python requirements.py pyproject.toml client/pyproject.toml > api.txt \
     && python requirements.py --extra page pyproject.toml client/pyproject.toml > page.txt \
-    && python requirements.py --extra worker pyproject.toml client/pyproject.toml > worker.txt
+    && python requirements.py --extra ${WORKER_EXTRAS} pyproject.toml client/pyproject.toml > worker.txt
 
 FROM ${PYTHON_IMAGE} AS packages
 ARG PIP_INDEX_URL

@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     max_batch: int = Field(default=64, gt=0)  # rows, of all requests, in one forward pass
     training_threads: int = Field(default=min(2, usable_cores()), gt=0)  # to train a wide network on CPUs
     training_memory_bytes: int = Field(default=3 * usable_memory() // 4, ge=64 << 20)  # of a job's process
+    mlflow_uri: str = ""  # of a tracking server that is told of trainings; empty: none
     predictors: int = Field(default=usable_cores() // 2 or 1, gt=0)  # of a serving worker without GPUs
     redis_prefix: str = "recurra:"  # of the keys for wake-ups, for a Redis server that is shared
     lane: str = "default"  # name of the prediction lane, for a Redis server that is shared

@@ -5,6 +5,8 @@ import logging
 import os
 import sys
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from celery import Celery, signals
@@ -29,7 +31,10 @@ from workers.jobs.registration import WorkerRegistration
 from workers.jobs.supervisor import Supervisor, Timeouts
 from workers.serving.processes import ServingConfig, predictor_step
 from workers.sweeps.runner import SweepRunner
+from workers.tracking.runs import RunStore
+from workers.tracking.tracker import Tracker
 
+MLFLOW, MLFLOW_RUNS = "mlflow", "workers.tracking.mlflow_runs"  # of the extra `tracking`
 WORKER_ID = "RECURRA_WORKER_ID"  # environment variable through which pool children know their worker
 
 log = logging.getLogger(__name__)
@@ -62,7 +67,19 @@ def _supervisor() -> Supervisor:
         threads=settings.training_threads,
         memory_bytes=settings.training_memory_bytes,
         media_limits=MediaLimits(**settings.limits("media")),
+        tracker=Tracker(_connect_tracker if _is_tracked() else None),
     )
+
+
+def _connect_tracker() -> RunStore:
+    """The runs of MLflow, whose client is imported by the tracker's thread and takes a while."""
+    store: RunStore = import_module(MLFLOW_RUNS).MlflowRuns(settings.mlflow_uri)
+    return store
+
+
+def _is_tracked() -> bool:
+    """Whether there is a tracking server to tell of trainings, and a client for it."""
+    return bool(settings.mlflow_uri) and find_spec(MLFLOW) is not None
 
 
 def _liveness(role: str, worker_id: str) -> LivenessFile:
@@ -97,6 +114,11 @@ def predictor_devices(devices: tuple[str, ...], predictors: int) -> tuple[str, .
 
 def train(worker_id: str) -> None:
     """Run a training worker until a signal stops it."""
+    if settings.mlflow_uri and not _is_tracked():
+        log.warning(
+            "RECURRA_MLFLOW_URI is set, but trainings are not tracked: "
+            "install the client with pip install 'recurra-server[tracking]'"
+        )
     devices = worker_devices(settings.device)
     liveness = _liveness(TRAIN, worker_id)
     memory = settings.training_memory_bytes

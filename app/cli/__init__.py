@@ -25,25 +25,27 @@ MEMBERS = (
     LazyCommand("worker", "app.cli.commands.parts:worker", "Run one worker alone (this process becomes it)."),
     LazyCommand(
         "migrate",
-        "app.cli.commands.migrate:migrate",
+        "app.cli.commands.machine.migrate:migrate",
         "Bring the database to this version's schema; an SQLite file is copied before.",
     ),
     LazyCommand(
         "backup",
-        "app.cli.commands.backup:backup",
+        "app.cli.commands.machine.backup:backup",
         "Copy database and store of this installation while it runs; exit with 1 if files are damaged.",
     ),
     LazyCommand(
         "restore",
-        "app.cli.commands.backup:restore",
+        "app.cli.commands.machine.backup:restore",
         "Make an installation of a backup, in an empty database and store; may be killed and run again.",
     ),
     LazyCommand(
-        "keys", "app.cli.commands.keys:app", "Keys of a service, on its machine: create, list, revoke."
+        "keys",
+        "app.cli.commands.machine.keys:app",
+        "Keys of a service, on its machine: create, list, revoke.",
     ),
     LazyCommand(
         "doctor",
-        "app.cli.commands.doctor:doctor",
+        "app.cli.commands.machine.doctor:doctor",
         "Check an installation; exit with 1 if there are problems that have not been repaired.",
     ),
     LazyCommand(
@@ -86,6 +88,11 @@ MEMBERS = (
         "models",
         "app.cli.commands.models:app",
         "Trained models: list, show, promote, download, export, import, delete.",
+    ),
+    LazyCommand(
+        "webhooks",
+        "app.cli.commands.webhooks:app",
+        "Webhooks of a project: list, show, add, test, deliveries, remove.",
     ),
 )
 

@@ -22,12 +22,13 @@ from app.ingest.file_kinds import (
 )
 from app.ingest.limits import ArchiveLimits
 from app.ingest.readers import ARCHIVE, Mapping, not_an_archive, open_content, open_source
+from app.ingest.readers.delimited.dialect import SEPARATOR_NAMES
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.tasks.preview import PREVIEW_FILE, encode_preview
-from app.tasks.source import Faults, Source
+from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
 
 MAX_ARRAYS_BYTES = 16 << 30
@@ -89,11 +90,14 @@ def _read_and_store(spec: Json, task: Task) -> Json:
     out = Path(spec["out"])
     np.savez(out / "arrays.npz", allow_pickle=False, **reading.arrays)
     (out / PREVIEW_FILE).write_bytes(encode_preview(task.preview(reading.arrays)))
+    separated = {} if source.separator is None else {"separator": source.separator}
+    extra = _trainability(reading) | separated | {"columns": spec["columns"]}
+    warnings = [*_untrainable_warnings(reading), *_separator_warnings(source.separator)]
     return {
         "ok": True,
         "format": format_name,
-        "summary": reading.summary | _trainability(reading.untrainable) | {"columns": spec["columns"]},
-        "warnings": [*_untrainable_warnings(reading.untrainable), *reading.warnings],
+        "summary": reading.summary | extra,
+        "warnings": [*warnings, *reading.warnings],
     }
 
 
@@ -137,13 +141,21 @@ def find_format(path: Path, filename: str, task: Task, requested: str | None) ->
     return format_name
 
 
-def _trainability(untrainable: str | None) -> Json:
-    """Whether the data set can be trained on; if not, the reason."""
-    return {"trainable": True} if untrainable is None else {"trainable": False, "reason": untrainable}
+def _trainability(reading: Reading) -> Json:
+    """Whether the data set can be trained on, if not the reason, and whether it can be evaluated."""
+    reason = {} if reading.untrainable is None else {"reason": reading.untrainable}
+    return {"trainable": reading.untrainable is None, **reason, "answers": reading.has_answers}
 
 
-def _untrainable_warnings(reason: str | None) -> list[str]:
-    return [] if reason is None else [f"{reason} The data set can be predicted, but not trained on."]
+def _separator_warnings(separator: str | None) -> list[str]:
+    return [] if separator is None else [f"The fields are separated by {SEPARATOR_NAMES[separator]}."]
+
+
+def _untrainable_warnings(reading: Reading) -> list[str]:
+    if reading.untrainable is None:
+        return []
+    uses = "predicted and evaluated" if reading.has_answers else "predicted"
+    return [f"{reading.untrainable} The data set can be {uses}, but not trained on."]
 
 
 def refusal(message: str, problems: list[Problem]) -> Json:

@@ -99,9 +99,10 @@ def detect_format(formats: Sequence[str], filename: str, head: bytes) -> str:
 
 
 def _delimited(head: bytes, suffix: str) -> str:
-    """CSV or TSV by the first line; by the name where that has both delimiters, or none."""
+    """CSV or TSV by the first line; by the name where that has a tab and another separator, or none."""
     line = next(iter(head.removeprefix(BOM).lstrip(b"\r\n").splitlines()), b"")
-    if (b"\t" in line) != (b"," in line):
+    has_other = any(mark in line for mark in (b",", b";", b"|"))
+    if (b"\t" in line) != has_other:
         return "tsv" if b"\t" in line else "csv"
     return "tsv" if suffix == "tsv" else "csv"
 

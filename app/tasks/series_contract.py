@@ -40,9 +40,16 @@ class SeriesTask(Protocol):
         """What a version with this state forecasts."""
         ...
 
-    def instances_of_records(self, state: Json, records: Sequence[dict[str, Any]]) -> list[RecordInstance]:
+    def instances_of_records(
+        self, state: Json, records: Sequence[dict[str, Any]], max_cells: int
+    ) -> list[RecordInstance]:
         """One instance a series: a record is a row of it, or all of it as columns.
 
-        Raises `Invalid` with pointers below the list of records.
+        All series have at most `max_cells` cells, with those of steps that no record has. Raises `Invalid`
+        with pointers below the list of records.
         """
+        ...
+
+    def prediction_columns(self, record: Json, prediction: Json) -> dict[str, list[Any]]:
+        """A prediction as columns of a table, a row for each step; `record` is one of its series."""
         ...

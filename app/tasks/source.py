@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, BinaryIO, NamedTuple, NoReturn, Protocol
 
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from app.typedefs import Json
 MAX_FAULTS = 20
 MAX_FIELDS_LISTED, MAX_FIELD_CHARS = 12, 40  # in a message
 IDENTIFIER = re.compile(r"(.*[_ -])?(id|ids|idx|index|key|uuid)|unnamed: \d+", re.IGNORECASE)
+ROW_POINTER = re.compile(r"/file/row/(\d+)", re.ASCII)
 TOKEN_LINES = "lines of tokens"  # noqa: S105 - in a record: where tokens are, if not on successive lines
 MANIFEST = "manifest.jsonl"  # the member of an archive that says what the others are
 
@@ -37,6 +39,14 @@ class Faults:
         if len(self.problems) >= MAX_FAULTS:
             self.check()
 
+    def add_rows_of(self, others: "Faults") -> None:
+        """Record those faults of others that are in a row."""
+        for problem in others.problems:
+            if ROW_POINTER.match(problem.pointer):
+                self.problems.append(problem)
+                if len(self.problems) >= MAX_FAULTS:
+                    self.check()
+
     def stop_without(self, name: str, fields: Iterable[str], row: int) -> NoReturn:
         """Raise `DatasetInvalid`: a file that has these `fields` lacks the column or field `name`."""
         listed = [repr(one[:MAX_FIELD_CHARS]) for one in fields]
@@ -49,9 +59,15 @@ class Faults:
         raise DatasetInvalid.of(self.problems)
 
     def check(self) -> None:
-        """Raise `DatasetInvalid` if there is a fault."""
+        """Raise `DatasetInvalid` if there is a fault; they are in the order of their rows."""
         if self.problems:
-            raise DatasetInvalid.of(self.problems)
+            raise DatasetInvalid.of(sorted(self.problems, key=_row_of))
+
+
+def _row_of(problem: Problem) -> float:
+    """The row that a problem is in; infinity for one of the whole file."""
+    match = ROW_POINTER.match(problem.pointer)
+    return inf if match is None else int(match[1])
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,7 @@ class Chunk:
 
     rows: Ints  # (n,) 1-based line in the file for text formats, 1-based row for Parquet
     columns: dict[str, npt.NDArray[Any]]  # canonical name -> (n,) object array of str, or typed values
+    decimal_comma: bool = False  # whether a text such as `1,5` is a number
 
 
 class Member(NamedTuple):
@@ -73,6 +90,7 @@ class Source(Protocol):
     """An uploaded file, already opened in its format; only an archive has members."""
 
     format: str
+    separator: str | None  # of the fields of a table of text, once it is read, where that is no comma or tab
     has_manifest: bool  # whether the archive has a manifest.jsonl
 
     def chunks(self) -> Iterator[Chunk]:
@@ -111,6 +129,7 @@ class Reading:
     summary: Json
     warnings: list[str] = field(default_factory=list)
     untrainable: str | None = None  # why a file that can be predicted cannot be trained on
+    has_answers: bool = True  # with which predictions can be compared
 
 
 def possible_answers(fields: Iterable[str], known: Collection[str]) -> list[str]:

@@ -145,3 +145,17 @@ class AsyncRestClient:
         """Save a version's archive, whole or not at all; returns the number of bytes."""
         path = quoted("models", model, "versions", number, "artifact")
         return await self.driver.run(operations.save(path, target))
+
+    async def create_webhook(self, url: str, events: Sequence[str], description: str = "") -> Json:
+        """Have events such as `job.succeeded` sent to a URL; `secret` signs them, and is told this once."""
+        body = {"url": url, "events": list(events), "description": description}
+        return await self.driver.run(operations.create("/v1/webhooks", body))
+
+    async def test_webhook(self, webhook_id: str) -> Json:
+        """Queue an event of the type `webhook.test`; returns its delivery."""
+        call = Call("POST", quoted("webhooks", webhook_id, "test"))
+        return await self.driver.run(operations.call_json(call))
+
+    async def delete_webhook(self, webhook_id: str) -> None:
+        """Send nothing more to a webhook, and delete it with its deliveries."""
+        await self.driver.run(operations.respond(Call("DELETE", quoted("webhooks", webhook_id))))

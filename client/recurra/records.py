@@ -32,11 +32,15 @@ class Listing(list[Entry]):
         return html_table(f"{len(self):,} listed", header, [list(row.values()) for row in rows])
 
 
-class DatasetRecord:
-    """An uploaded data set; `data` is its JSON."""
+class Record:
+    """What the service said of something; `data` is its JSON."""
 
     def __init__(self, data: Json) -> None:
         self.data = data
+
+
+class DatasetRecord(Record):
+    """An uploaded data set."""
 
     @property
     def id(self) -> str:
@@ -77,11 +81,8 @@ class DatasetRecord:
         return html_table(f"{self.name} ({self.id})", (), rows)
 
 
-class JobRecord:
-    """A job, as it was last read; `data` is its JSON."""
-
-    def __init__(self, data: Json) -> None:
-        self.data = data
+class JobRecord(Record):
+    """A job, as it was last read."""
 
     @property
     def id(self) -> str:
@@ -92,6 +93,11 @@ class JobRecord:
     def kind(self) -> str:
         """`train`, `sweep`, `batch_predict` or `evaluate`."""
         return str(self.data["kind"])
+
+    @property
+    def task(self) -> str:
+        """The task of its model."""
+        return str(self.data["task"])
 
     @property
     def status(self) -> str:
@@ -132,7 +138,8 @@ class JobRecord:
 
     def row(self) -> Json:
         """Its cells in a table of several, by their headers."""
-        known = {"job": self.id, "kind": self.kind, "model": self.model_name, "version": self.version_number}
+        known: Json = {"job": self.id, "kind": self.kind, "task": self.task, "model": self.model_name}
+        known["version"] = self.version_number
         return known | {"state": describe_job(self.data), "created": self.data.get("created_at")}
 
     def __repr__(self) -> str:
@@ -147,11 +154,8 @@ class JobRecord:
         return bar + html_table(self.id, (), [row for row in rows if row[1] is not None])
 
 
-class VersionRecord:
-    """One trained version of a model; `data` is its JSON."""
-
-    def __init__(self, data: Json) -> None:
-        self.data = data
+class VersionRecord(Record):
+    """One trained version of a model."""
 
     @property
     def model_name(self) -> str:
@@ -218,11 +222,12 @@ class VersionRecord:
         return html_table(title, ("held-out data", "network", "baseline"), self.comparison())
 
 
-class ModelRecord:
-    """A model; `data` is its JSON, and `number` the version that it answers with, None for `production`'s."""
+class ModelRecord(Record):
+    """A model; `number` is the version that it answers with, None for `production`'s."""
 
     def __init__(self, data: Json, number: int | None) -> None:
-        self.data, self.number = data, number
+        super().__init__(data)
+        self.number = number
 
     @property
     def name(self) -> str:

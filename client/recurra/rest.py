@@ -138,3 +138,16 @@ class RestClient:
         """Save a version's archive, whole or not at all; returns the number of bytes."""
         path = quoted("models", model, "versions", number, "artifact")
         return self.driver.run(operations.save(path, target))
+
+    def create_webhook(self, url: str, events: Sequence[str], description: str = "") -> Json:
+        """Have events such as `job.succeeded` sent to a URL; `secret` signs them, and is told this once."""
+        body = {"url": url, "events": list(events), "description": description}
+        return self.driver.run(operations.create("/v1/webhooks", body))
+
+    def test_webhook(self, webhook_id: str) -> Json:
+        """Queue an event of the type `webhook.test`; returns its delivery."""
+        return self.driver.run(operations.call_json(Call("POST", quoted("webhooks", webhook_id, "test"))))
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Send nothing more to a webhook, and delete it with its deliveries."""
+        self.driver.run(operations.respond(Call("DELETE", quoted("webhooks", webhook_id))))

@@ -3,6 +3,7 @@
 import json
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from recurra.tasks.places import with_hint, with_places
 PRODUCTION = "production"  # the alias that answers where nothing is named
 MAX_REQUEST_INSTANCES = 1_024
 MAX_REQUEST_CELLS = 1 << 20  # numbers and short texts; a quarter of what the service takes
+MAX_NAME_CHARS = 255  # of a data set; the service cuts the rest off
 CELL_CHARS = 16  # of a text
 DATASET_ID = re.compile(r"ds_\w+", re.ASCII)
 RESULT_NAME = "result.jsonl"
@@ -146,10 +148,21 @@ def add_dataset(
         path = Path(data)
         if answers is not None:
             raise InvalidInput("a file has its answers in it; without them pass its content")
-        return (yield from _upload(task.name, PreparedFile(path, None, columns), name or path.name, view))
+        file = PreparedFile(path, None, columns)
+        return _named((yield from _upload(task.name, file, name or path.name, view)), name)
     with tempfile.TemporaryDirectory(prefix="recurra-") as folder:
         prepared = yield Compute(lambda: task.write(data, answers, columns, Path(folder)))
-        return (yield from _upload(task.name, prepared, name, view))
+        return _named((yield from _upload(task.name, prepared, name, view)), name)
+
+
+def _named(dataset: Json, name: str | None) -> Json:
+    """A data set; a warning says so where the service has the same data under another name."""
+    if name and dataset["name"] != name[:MAX_NAME_CHARS]:
+        there = f"{dataset['name']!r} ({dataset['id']})"
+        warnings.warn(
+            f"these data are stored already, as {there}; they keep that name, not {name!r}", stacklevel=2
+        )
+    return dataset
 
 
 def is_dataset_id(data: Any) -> bool:

@@ -1,7 +1,7 @@
 """Print what pyproject.toml files require, one a line, so that an image has it in a layer below the sources.
 
-`python requirements.py --extra worker pyproject.toml ...`: the dependencies of all files together, with those
-of the named extra, without the projects themselves. `--build` prints what builds them instead.
+`python requirements.py --extra worker,tracking pyproject.toml ...`: the dependencies of all files together,
+with those of the named extras, without the projects themselves. `--build` prints what builds them instead.
 """
 
 import argparse
@@ -17,7 +17,7 @@ def project_name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def requirements(documents: list[dict[str, Any]], extra: str = "", *, build: bool = False) -> list[str]:
+def requirements(documents: list[dict[str, Any]], extras: str = "", *, build: bool = False) -> list[str]:
     """The requirements of parsed pyproject.toml files, each once, without what these files make."""
     own = {project_name(document["project"]["name"]) for document in documents}
     lines: list[str] = []
@@ -27,14 +27,15 @@ def requirements(documents: list[dict[str, Any]], extra: str = "", *, build: boo
             lines += document["build-system"]["requires"]
         else:
             lines += project.get("dependencies", [])
-            lines += project.get("optional-dependencies", {}).get(extra, [])
+            optional = project.get("optional-dependencies", {})
+            lines += [line for extra in extras.split(",") for line in optional.get(extra, [])]
     return [line for line in dict.fromkeys(lines) if project_name(line) not in own]
 
 
 def main() -> None:
     """Print the requirements of the files that the command line names."""
     parser = argparse.ArgumentParser(description="Print what pyproject.toml files require.")
-    parser.add_argument("--extra", default="", help="of whose requirements too")
+    parser.add_argument("--extra", default="", help="of whose requirements too, with commas between several")
     parser.add_argument("--build", action="store_true", help="print what builds the projects")
     parser.add_argument("files", nargs="+", type=Path)
     options = parser.parse_args()

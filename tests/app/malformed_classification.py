@@ -27,10 +27,6 @@ def curve(row: int, **fields: Any) -> list[dict[str, Any]]:
     return [*CURVES[: row - 1], CURVES[row - 1] | fields, *CURVES[row:]]
 
 
-def many() -> list[dict[str, Any]]:
-    return [one | {"label": str(number)} for number, one in enumerate(TEXTS * 70)]
-
-
 MALFORMED = [
     csv("empty", b"", "/file/row/1", "empty"),
     csv("header only", b"text,label\n", "/file/row/1", "no"),
@@ -56,15 +52,6 @@ MALFORMED = [
     of("split a number", text(3, split=1), "/file/row/3/column/split", "train, valid or test"),
     of("both kinds in one", text(3, values=[[1.0]]), "/file/row/3/column/text", "both"),
     of("kinds mixed", [*TEXTS[:5], *CURVES[:5]], "/file/row/6/column/values", "mixed"),
-    of("one label only", [one | {"label": "pos"} for one in TEXTS], "/file/column/label", "told apart"),
-    of(
-        "one label to train on",
-        [one | {"split": "train" if one["label"] == "pos" else "test"} for one in TEXTS],
-        "/file/column/split",
-        "fewer than two",
-    ),
-    of("too few", TEXTS[:4], "/file", "too few"),
-    of("too many labels", many(), "/file/column/label", "at most"),
     of("values a number", curve(3, values=7), "/file/row/3/column/values", "no list of steps"),
     of("values empty", curve(3, values=[]), "/file/row/3/column/values", "no list of steps"),
     of("values flat", curve(3, values=[1.0, 2.0]), "/file/row/3/column/values", "Step 1"),

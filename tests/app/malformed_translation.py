@@ -54,14 +54,6 @@ TSV = [
         "empty",
     ),
     tsv("text too long", changed(4, f"The\t{LONG}".encode()), "/file/row/4/column/target", "at most 100,000"),
-    tsv("too few", table(PAIRS[:9]), "/file", "There are 9 pairs"),
-    tsv("nothing to train on", table(PAIRS, ["test"] * 12), "/file", "0 pairs outside"),
-    tsv(
-        "too few for training",
-        table(PAIRS, ["train"] * 9 + ["valid", "test", "test"]),
-        "/file",
-        "9 pairs outside",
-    ),
     tsv(
         "split unknown",
         table(PAIRS, ["train"] * 10 + ["dev", "test"]),
@@ -107,7 +99,6 @@ JSONL = [
     jsonl("NUL escaped", lines(pair(source="a\0b")), "/file/row/1/column/source", "NUL"),
     jsonl("split unknown", lines(pair(), pair(split="dev")), "/file/row/2/column/split", "'dev'"),
     jsonl("split a number", lines(pair(split=0)), "/file/row/1/column/split", "'0'"),
-    jsonl("too few", lines(*[pair()] * 9), "/file", "There are 9 pairs"),
     jsonl("mapping to nothing", lines(pair()), "/columns/source", "'en'", columns='{"source":"en"}'),
 ]
 MALFORMED = [*TSV, *JSONL]

@@ -132,6 +132,20 @@ def test_files_become_an_archive_with_a_manifest(tmp_path: Path) -> None:
         instances("speech", [tmp_path / "missing.wav"])
 
 
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_files_named_in_a_frame_are_answered_in_it(library: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"clip")
+    frame = library({"file": [str(tmp_path / "a.mp4")] * 2, "id": [1, 2]})
+    made = TASKS["video"].inputs(frame, {"video": "file"}, SCHEMA, {})
+    answer = {"label": "jog", "scores": {"jog": 0.75, "clap": 0.25}}
+    table = made.finish([answer, answer])
+    assert list(table.columns) == ["file", "id", "prediction", "probability"]
+    assert table["prediction"].to_list() == ["jog", "jog"]
+    assert table["probability"].to_list() == [0.75, 0.75]
+    with pytest.raises(InvalidInput, match="no column video; name it with video="):
+        TASKS["video"].inputs(frame, {}, SCHEMA, {})
+
+
 def test_a_piece_of_music_is_saved(tmp_path: Path) -> None:
     answer = {"midi_base64": "TVRoZA==", "notes": [], "statistics": {"notes": 0}}
     piece = TASKS["music"].inputs(None, {}, SCHEMA, {}).finish([answer])

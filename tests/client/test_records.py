@@ -72,7 +72,13 @@ def test_what_a_notebook_shows_is_escaped(shown: Any) -> None:
 
 def test_plain_texts_say_what_matters() -> None:
     plain = {key: value for key, value in JOB.items() if value != EVIL}
-    job = plain | {"id": "job_1", "kind": "train", "model": "sales", "progress": {"epoch": 2, "epochs": 9}}
+    job = plain | {
+        "id": "job_1",
+        "task": "forecasting",
+        "kind": "train",
+        "model": "sales",
+        "progress": {"epoch": 2, "epochs": 9},
+    }
     assert repr(JobRecord(job)) == "<Job job_1: train of sales, epoch 2/9, loss 0.125>"
     version = VERSION | {"model": "sales", "metrics": {"smape": 9.03}, "baseline": {"smape": 12.0}}
     assert repr(VersionRecord(version)) == "<Version 3 of sales: smape 9.03>"
@@ -106,6 +112,34 @@ def test_curves_are_a_sequence_a_frame_and_a_picture() -> None:
     assert Tags(drawing).tags <= TAGS
     assert [len(points.split()) for points in re.findall("points='([^']*)'", drawing)] == [2, 1]
     assert "nothing yet" in Curves([])._repr_html_()
+    assert repr(Curves([])) == "<Curves of 0 epochs>"
+
+
+def test_each_stage_of_a_training_has_curves_of_its_own() -> None:
+    stages = [
+        {"phase": "fit", "stage": 1, "member": 0}, {"phase": "fit", "stage": 2, "member": 1},
+        {"phase": "refit", "stage": 3, "member": 0},
+    ]  # fmt: skip
+    curves = Curves(
+        [{"epoch": epoch, "train_loss": 1 / epoch, **stage} for stage in stages for epoch in (1, 2, 3)]
+    )
+    assert {name: [epoch["stage"] for epoch in own] for name, own in curves.stages().items()} == {
+        "network 1": [1] * 3, "network 2": [2] * 3, "refit of network 1": [3] * 3,
+    }  # fmt: skip
+    drawing = curves._repr_html_()
+    assert [len(points.split()) for points in re.findall("points='([^']*)'", drawing)] == [3, 3, 3]
+    assert "refit of network 1: train_loss" in Tags(drawing).text
+    assert repr(curves) == "<Curves of 9 epochs in 3 stages: train_loss 0.3333>"
+
+
+def test_a_refit_is_a_line_beside_the_fit() -> None:
+    fit = [{"epoch": epoch, "train_loss": 0.5, "valid_loss": 0.6, "phase": "fit"} for epoch in (1, 2)]
+    refit = [{"epoch": epoch, "train_loss": 0.4, "phase": "refit"} for epoch in (1, 2)]
+    drawing = Curves(fit + refit)._repr_html_()
+    assert re.findall(r"<span[^>]*>([^<]*)</span>", drawing) == [
+        "train_loss", "valid_loss", "refit: train_loss",
+    ]  # fmt: skip
+    assert "2 epochs" in drawing
     assert Tags(line_chart(EVIL, {EVIL: [1.0, 1.0]})).tags <= TAGS
 
 

@@ -23,6 +23,7 @@ class PlayedServer:
 
     def __init__(self, task: str, status: str = "succeeded") -> None:
         self.task, self.status = task, status
+        self.dataset_name = "d"  # of the only data set
         self.uploads, self.jobs, self.questions = list[str](), list[Json](), list[tuple[str, Json]]()
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -54,7 +55,14 @@ class PlayedServer:
 
     @property
     def dataset(self) -> Json:
-        return {"id": "ds_1", "name": "d", "task": self.task, "bytes": 1, "summary": {}, "warnings": []}
+        return {
+            "id": "ds_1",
+            "name": self.dataset_name,
+            "task": self.task,
+            "bytes": 1,
+            "summary": {},
+            "warnings": [],
+        }
 
     @property
     def job(self) -> Json:
@@ -76,6 +84,7 @@ def through(request: pytest.FixtureRequest) -> Caller:
 
 def test_a_training_uploads_and_submits_what_was_said(through: Caller) -> None:
     server = PlayedServer("forecasting")
+    server.dataset_name = "shop"
     model = through(
         server,
         lambda client: client.train(
@@ -130,6 +139,15 @@ def test_what_is_there_is_not_uploaded(through: Caller, tmp_path: Path) -> None:
     assert [job.get("metadata") for job in server.jobs] == [None, {"team": "ops"}, {"team": "ops"}]
     with pytest.raises(InvalidInput, match="tine is no role"):
         through(server, lambda client: client.add_dataset(FRAME, task="forecasting", tine="day"))
+
+
+def test_a_name_of_data_that_are_known_is_not_silently_lost(through: Caller) -> None:
+    server = PlayedServer("forecasting")  # whose only data set is called d
+    add = {"task": "forecasting", **ROLES}
+    with pytest.warns(UserWarning, match="stored already, as 'd' .ds_1.; they keep that name, not 'sales'"):
+        through(server, lambda client: client.add_dataset(FRAME, name="sales", **add))
+    for name in ("d", None):
+        assert through(server, lambda client, name=name: client.add_dataset(FRAME, name=name, **add)).id
 
 
 def test_all_parts_of_a_large_request_are_answered_by_one_version(through: Caller) -> None:

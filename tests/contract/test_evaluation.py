@@ -152,7 +152,7 @@ def test_data_without_answers_are_refused(case: Case, rig: Rig) -> None:
     evaluation = rig.task.evaluation
     by_task: dict[str, Json] = {
         "classification": {"classes": 0}, "video": {"classes": 0}, "tagging": {"distinct_tags": 0},
-        "translation": {"trainable": False}, "speech": {"transcripts": 0}, "forecasting": {"longest": 4},
+        "translation": {"answers": False}, "speech": {"transcripts": 0}, "forecasting": {"longest": 4},
         "generation": {"characters": 0},
     }  # fmt: skip
     unlabelled = by_task.get(case.task.name)

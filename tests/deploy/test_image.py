@@ -49,6 +49,15 @@ def test_the_requirements_of_the_worker_are_those_of_the_api_and_torch() -> None
     assert [line for line in api if line.startswith("torch")] == []
 
 
+def test_the_tracker_s_client_is_an_extra_of_the_worker_s_image() -> None:
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    worker, tracked = (set(requirements([document], extras)) for extras in ("worker", "worker,tracking"))
+    (more,) = tracked - worker
+    assert worker < tracked
+    assert more.startswith("mlflow-skinny")
+    assert "--extra ${WORKER_EXTRAS}" in (ROOT / "Dockerfile").read_text()
+
+
 def healthy(*arguments: str, data_dir: Path) -> int:
     """The exit status of the script, which gets by without Python."""
     tools = data_dir / "tools"

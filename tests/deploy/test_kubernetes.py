@@ -34,12 +34,13 @@ def of_kind(variant: str, kind: str) -> dict[str, Manifest]:
     return {one["metadata"]["name"]: one for one in VARIANTS[variant] if one["kind"] == kind}
 
 
-def pods() -> list[Any]:
+def pods(*, with_page: bool = True) -> list[Any]:
     """The templates of all pods, with the names of variant and owner."""
     return [
         pytest.param(manifest["spec"]["template"], id=name)
         for name, (_, manifest) in zip(IDS, MANIFESTS, strict=True)
         if manifest["kind"] in ("Deployment", "Job")
+        and (with_page or manifest["metadata"]["name"] != "recurra-page")
     ]
 
 
@@ -156,19 +157,38 @@ def project_version() -> str:
     return match[1]
 
 
-@pytest.mark.parametrize("pod", pods())
+SETTINGS = {f"RECURRA_{field.upper()}" for field in Settings.model_fields}
+
+
+@pytest.mark.parametrize("pod", pods(with_page=False))
 def test_a_pod_gets_settings_that_exist(pod: Manifest) -> None:
-    settings = {f"RECURRA_{field.upper()}" for field in Settings.model_fields}
     (container,) = pod["spec"]["containers"]
     assert {"configMapRef": {"name": "recurra"}} in container["envFrom"]
     config = of_kind("cpu", "ConfigMap")["recurra"]["data"]
-    assert {key for key in config if not key.startswith("AWS_")} <= settings
+    assert {key for key in config if not key.startswith("AWS_")} <= SETTINGS
     Settings(**{key.removeprefix("RECURRA_").lower(): value for key, value in config.items()})
     secrets = [mount for mount in container["volumeMounts"] if mount["name"] == "servers"]
     assert {mount["subPath"] for mount in secrets} == {"recurra_database_url", "recurra_redis_url"}
     for mount in secrets:  # a mount of the folder would hide those of others below /run/secrets
         assert mount["mountPath"] == f"/run/secrets/{mount['subPath']}"
-        assert mount["subPath"].upper() in settings
+        assert mount["subPath"].upper() in SETTINGS
+
+
+@pytest.mark.parametrize("variant", ["cpu", "gpu", "volume"])
+def test_the_page_knows_the_api_and_no_secret(variant: str) -> None:
+    spec = of_kind(variant, "Deployment")["recurra-page"]["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["envFrom"] == [{"configMapRef": {"name": "recurra-page"}}]
+    assert "env" not in container
+    assert [next(iter(volume.keys() - {"name"})) for volume in spec["volumes"]] == ["emptyDir"] * 2
+    config = of_kind(variant, "ConfigMap")["recurra-page"]["data"]
+    own = config.keys() - {"RECURRA_URL", "RECURRA_PUBLIC_URL", "TMPDIR"}  # of the command, and of Python
+    assert own <= SETTINGS
+    assert own < COMPOSE["page"]["environment"].keys()
+    (port,) = of_kind(variant, "Service")["recurra-api"]["spec"]["ports"]
+    assert config["RECURRA_URL"] == f"http://recurra-api:{port['port']}"
+    assert "recurra-api" in of_kind(variant, "ConfigMap")["recurra"]["data"]["RECURRA_ALLOWED_HOSTS"]
+    assert config["TMPDIR"] in {mount["mountPath"] for mount in container["volumeMounts"]}
 
 
 @pytest.mark.parametrize("variant", ["cpu", "gpu"])
@@ -189,17 +209,20 @@ def test_selectors_select_what_they_are_for(variant: str) -> None:
     assert len({one[COMPONENT] for one in labels}) == len(labels)
     assert of_kind(variant, "Service")["recurra-api"]["spec"]["selector"] == api
     assert of_kind(variant, "PodDisruptionBudget")["recurra-api"]["spec"]["selector"]["matchLabels"] == api
-    closed, opened = (one["spec"] for one in of_kind(variant, "NetworkPolicy").values())
+    closed, *opened = (one["spec"] for one in of_kind(variant, "NetworkPolicy").values())
     assert closed["podSelector"]["matchLabels"] == {NAME: "recurra"}
     assert "ingress" not in closed
-    assert opened["podSelector"]["matchLabels"] == api
+    page = {NAME: "recurra", COMPONENT: "page"}
+    assert of_kind(variant, "Service")["recurra-page"]["spec"]["selector"] == page
+    assert [one["podSelector"]["matchLabels"] for one in opened] == [api, page]
 
 
-def test_the_service_leads_to_the_port_that_the_api_listens_on() -> None:
-    (container,) = of_kind("cpu", "Deployment")["recurra-api"]["spec"]["template"]["spec"]["containers"]
+@pytest.mark.parametrize("name", ["recurra-api", "recurra-page"])
+def test_the_service_leads_to_the_port_that_is_listened_on(name: str) -> None:
+    (container,) = of_kind("cpu", "Deployment")[name]["spec"]["template"]["spec"]["containers"]
     (port,) = container["ports"]
     assert str(port["containerPort"]) in container["args"]
-    (service_port,) = of_kind("cpu", "Service")["recurra-api"]["spec"]["ports"]
+    (service_port,) = of_kind("cpu", "Service")[name]["spec"]["ports"]
     assert service_port["targetPort"] == port["name"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/healthz", "port": port["name"]}
@@ -207,7 +230,8 @@ def test_the_service_leads_to_the_port_that_the_api_listens_on() -> None:
 
 def test_workers_have_gpus_all_or_none_each_role_once() -> None:
     for variant, gpus in (("cpu", None), ("gpu", 1)):
-        workers = [one for name, one in of_kind(variant, "Deployment").items() if name != "recurra-api"]
+        deployments = of_kind(variant, "Deployment").items()
+        workers = [one for name, one in deployments if name not in ("recurra-api", "recurra-page")]
         containers = [one["spec"]["template"]["spec"]["containers"][0] for one in workers]
         assert sorted(container["name"] for container in containers) == ["serve", "train"]
         assert [container["resources"]["limits"].get("nvidia.com/gpu") for container in containers] == [
@@ -223,7 +247,9 @@ def test_a_volume_takes_the_place_of_the_store() -> None:
     assert of_kind("volume", "ConfigMap")["recurra"]["data"]["RECURRA_STORAGE_URL"].startswith(
         "file:///var/lib/recurra/"
     )
-    for deployment in of_kind("volume", "Deployment").values():
+    for name, deployment in of_kind("volume", "Deployment").items():
+        if name == "recurra-page":  # which needs nothing of it
+            continue
         (data,) = [v for v in deployment["spec"]["template"]["spec"]["volumes"] if v["name"] == "data"]
         assert data["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"]}
 

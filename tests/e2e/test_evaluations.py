@@ -183,6 +183,39 @@ def test_a_refit_trains_before_each_window(stack: Stack, model: str, newer: str)
     assert job["metrics"]["versions"] != stored["metrics"]["versions"]
 
 
+@pytest.fixture(scope="module")
+def reviewed(stack: Stack) -> str:
+    dataset = upload(stack, labels.jsonl(labels.snippets(120)), "reviews.jsonl", "classification")
+    training = {"epochs": 1, "batch_size": 64}
+    train(stack, task="classification", dataset=dataset, model="e2e-reviewed", training=training)
+    return "e2e-reviewed"
+
+
+@pytest.mark.parametrize(
+    "few",
+    [
+        labels.snippets(1),
+        [*labels.snippets(2), {"text": "neither this nor that", "label": "undecided"}],
+        [one | {"split": "test"} for one in labels.snippets(4)],
+    ],
+)
+def test_a_few_labelled_texts_are_enough_to_evaluate_with(
+    stack: Stack, reviewed: str, few: list[Json]
+) -> None:
+    dataset = upload(stack, labels.jsonl(few), "few.jsonl", "classification")
+    summary = stack.http.get(f"/v1/datasets/{dataset}").json()["summary"]
+    assert (summary["trainable"], summary["answers"]) == (False, True)
+    job = stack.wait(submit(stack, reviewed, dataset=dataset))
+    assert job["status"] == "succeeded", job["error"]
+    assert job["metrics"]["examples"] == len(few)
+    lines = [json.loads(line) for line in result(stack, job["id"]).splitlines()]
+    assert [line["actual"] for line in lines if "version" in line] == [one["label"] for one in few]
+    refused = stack.http.post(
+        "/v1/jobs", json={"task": "classification", "dataset": dataset, "model": "e2e-too-few"}
+    )
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/dataset")
+
+
 @pytest.mark.slow  # tests/contract evaluates every task without a service
 @pytest.mark.parametrize(
     ("task", "filename", "content", "options", "metric", "baseline"),

@@ -8,8 +8,9 @@ import orjson
 import torch
 
 from app.prediction.codec import Codec
-from app.prediction.explanation_request import check_steps, parse_explanation_request
+from app.prediction.explanation_request import check_steps, read_explanation_request
 from app.prediction.request_errors import request_described
+from app.prediction.upload_names import as_it_was_sent
 from app.tasks.contract import Example, bytes_to_json, strided_lengths
 from app.typedefs import Json
 from workers.artifact.export import load_model, read_manifest
@@ -37,9 +38,9 @@ def explain(directory: Path, body: bytes) -> str:
     codec = engine.codec
     if codec is None:
         raise ValueError(NO_TASK)
-    request = parse_explanation_request(codec.task, body)
+    request = read_explanation_request(codec.task, codec.state, manifest.get("columns", {}), body)
     (instance,) = request.instances
-    with request_described(codec.task):
+    with request_described(codec.task), as_it_was_sent(request):
         (example,) = codec.encode([instance], request.parameters)
         steps = int(strided_lengths(np.array([len(example.inputs)]), engine.stride)[0])
         check_steps(steps)

@@ -31,12 +31,14 @@ from app.states import LIVE, Status
 from app.typedefs import Json
 from workers.jobs.child_log import ChildLog
 from workers.jobs.heartbeat import Heartbeat, StopReason
-from workers.jobs.kinds import JOB_KINDS, Assignment, PrerequisiteMissing
+from workers.jobs.kinds import JOB_KINDS, Assignment, PrerequisiteMissing, TrainingJob
 from workers.process.child import failed_message
 from workers.process.fork_server import ForkServer, LaunchStopped
 from workers.process.launch import LaunchedProcess, SpawnedProcess
 from workers.process.memory import MemoryWatch
 from workers.process.parent import ChildProcess
+from workers.tracking.runs import TrackedJob
+from workers.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ T = TypeVar("T")
 POLL_SECONDS = 0.1  # between two looks at the reason to stop
 CANCEL_GRACE_SECONDS = 1.2  # for a child whose work nobody wants any more, to reach the end of a step
 STOP_GRACE_SECONDS = 15.0  # for any other child, which also writes a checkpoint
+TRACKING_GRACE_SECONDS = 3.0  # for a tracker, when this worker stops
 EXIT_GRACE_SECONDS = 1.0  # from the child's last message to its exit
 FROZEN_SECONDS = 5.0  # between two polls: this process was suspended, and perhaps the child with it
 FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.2, 1.0
@@ -88,6 +91,7 @@ class Supervisor:
         media_limits: MediaLimits = MediaLimits(),  # noqa: B008 - it is frozen
         *,
         memory_bytes: int | None = None,  # that a child may take
+        tracker: Tracker | None = None,  # that is told of trainings
     ) -> None:
         self._sessions = sessions
         self._storage = storage
@@ -100,6 +104,7 @@ class Supervisor:
         self._threads, self._memory_bytes = threads, memory_bytes
         self._fork_servers: dict[str, ForkServer] = {}  # by the children's program
         self._media_limits = media_limits
+        self._tracker = tracker or Tracker(None)
 
     def run(self) -> None:
         """Claim the next queued job and run it to its end; return at once when there is none."""
@@ -115,12 +120,14 @@ class Supervisor:
         directory = self._work_dir / f"{job.id}-{job.attempt}-{secrets.token_hex(4)}"
         assignment = JOB_KINDS[job.kind](self._sessions, self._storage, self._devices, job)
         heartbeat.start()
+        if isinstance(assignment, TrainingJob):
+            self._tracker.begin(TrackedJob.of(job))
         try:
             self._run(assignment, heartbeat, directory)
         finally:
             shutil.rmtree(directory, ignore_errors=True)
             heartbeat.stop()
-        self._clean_up(assignment, job.id)
+        self._clean_up(assignment, job)
 
     def _claim(self) -> Job | None:
         while not self._stopping():
@@ -193,6 +200,8 @@ class Supervisor:
             if message or now - polled_at > FROZEN_SECONDS:
                 last_message_at = now
             polled_at = now
+            if isinstance(assignment, TrainingJob):
+                self._tracker.record(heartbeat.lease.job_id, message)
             if message.get("type") in {"done", "failed", "stopped"}:
                 last = message
             elif message:
@@ -280,15 +289,21 @@ class Supervisor:
             time.sleep(backoff)
             backoff = min(2 * backoff, MAX_RETRY_SECONDS)
 
-    def _clean_up(self, assignment: Assignment, job_id: str) -> None:
+    def _clean_up(self, assignment: Assignment, claimed: Job) -> None:
         """Delete the stored files that an ended job does not need; a cleanup finds what is left."""
+        status: str | None = None
         try:
             with self._sessions() as session:
-                job = session.get(Job, job_id)
-            if job is None or job.status not in LIVE:
-                assignment.discard(None if job is None else job.status)
+                job = session.get(Job, claimed.id)
+            status = None if job is None or job.status in LIVE else job.status
+            if job is None or status is not None:
+                assignment.discard(status)
         except Exception as error:  # noqa: BLE001 - whatever database and store raise
-            log.warning("deleting files of an ended job: %s", error, extra={"job_id": job_id})
+            log.warning("deleting files of an ended job: %s", error, extra={"job_id": claimed.id})
+        if isinstance(assignment, TrainingJob):
+            self._tracker.end(claimed.id, status)
+            if self._stopping():
+                self._tracker.flush(TRACKING_GRACE_SECONDS)
 
 
 def _storage_failure(error: Exception) -> Json:

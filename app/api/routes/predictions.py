@@ -169,7 +169,7 @@ async def explain(call: Call) -> tuple[Body, Headers]:
     selector = version_selector(call.parameters["name"], call.query, EXPLAIN_FIELDS)
     seconds, service = call.deadline(), call.shared.explanations
     route = (await service.versions.choose(selector)).route
-    await check_explanation_request_async(route.task, call.body, call.left(seconds))
+    await check_explanation_request_async(route, call.body, call.left(seconds))
     answer = await service.explain(route, call.body, call.left(seconds))
     if form == SVG_FORM:
         picture = await draw_async(route, answer.predictions, call.left(seconds))
@@ -251,7 +251,8 @@ OPERATION: Json = {
 }
 EXPLAIN_DESCRIPTION = """Which steps of one instance its prediction depended on, and what the gates did.
 
-The body is that of `predict` with exactly one instance, and may have a `method`. `influence` is the norm of
+The body is that of `predict` with exactly one instance, and may have a `method`. The instance may have the
+column names of the upload, and be the rows of one series. `influence` is the norm of
 the gradient of the answer with respect to the input of each step (of token numbers, to their embedding), or
 its integral along a line from an input of zeros (`integrated_gradients`); it sums to 1. A row of `gates` and
 `hidden` is of a layer: the mean activation of its units at each step, and the root mean square of its state.

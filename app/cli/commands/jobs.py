@@ -52,15 +52,15 @@ def list_(
     if as_json:
         print_json(entries)
         return
-    print_table(["job", "kind", "model", "status", "age#"], [_row(job) for job in entries])
+    print_table(["job", "kind", "task", "model", "status", "age#"], [_row(job) for job in entries])
 
 
 def _row(job: Json) -> tuple[str, ...]:
-    kind = "run" if job.get("sweep") is not None else "" if job["kind"] == "train" else job["kind"]
+    kind = f"{job['kind']} (run)" if job.get("sweep") is not None else job["kind"]
     fraction = (job.get("progress") or {}).get("fraction")
     done = f" {fraction:.0%}" if fraction and job["status"] not in TERMINAL else ""
     status = job["status"] + done
-    return job["id"], f"{kind} {job['task']}".strip(), job["model"], status, age(job["created_at"])
+    return job["id"], kind, job["task"], job["model"], status, age(job["created_at"])
 
 
 @app.command()
@@ -71,7 +71,7 @@ def show(job_id: JobId, *, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_js
     if as_json:
         print_json(job)
         return
-    hidden = {"object", "kind", *NESTED}
+    hidden = {"object", *NESTED}
     flat = [(name, value) for name, value in job.items() if name not in hidden and value is not None]
     nested = [(f"{part}.{name}", value) for part in NESTED for name, value in (job.get(part) or {}).items()]
     print_table(["", job["id"]], [row for row in (*flat, *nested) if row[1] is not None])

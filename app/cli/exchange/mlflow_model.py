@@ -14,6 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from app.tasks import TASKS
+from app.tasks.contract import Task
 from app.times import rfc3339
 from app.typedefs import Json
 
@@ -33,6 +37,13 @@ PACKAGES = (  # that the others import, as they are installed here
     "av", "backports.zstd", "kaldi-native-fbank", "msgspec", "numpy", "obstore", "onnxruntime", "orjson",
     "pydantic", "soundfile", "soxr", "symusic", "tokenizers",
 )  # fmt: skip
+STREAM = "stream"  # a parameter of answers that come in pieces
+MLFLOW_TYPES: dict[type, str] = {
+    msgspec.inspect.IntType: "long",
+    msgspec.inspect.FloatType: "double",
+    msgspec.inspect.StrType: "string",
+    msgspec.inspect.BoolType: "boolean",
+}
 MLMODEL_FORMAT = "3.0.0"  # of MLflow, whose later versions read it
 
 
@@ -55,7 +66,9 @@ def write(directory: Path, artifact: Path, version: Json, now: float) -> None:
 
 
 def _description(version: Json, python: str, now: float) -> Json:
-    return {
+    parameters = _parameter_specs(TASKS[version["task"]])
+    signature = {"signature": {"params": json.dumps(parameters)}} if parameters else {}
+    return signature | {
         "flavors": {
             "python_function": {
                 "loader_module": LOADER,
@@ -75,6 +88,24 @@ def _description(version: Json, python: str, now: float) -> Json:
             "baseline": version["baseline"],
         },
     }
+
+
+def _parameter_specs(task: Task) -> list[Json]:
+    """The parameters of a task's requests as those of a signature, without which MLflow takes none.
+
+    MLflow passes the defaults of what nobody sets: null, so that the task's own hold, or those of
+    `model_config`. For a list, which cannot be null, it is an empty one.
+    """
+    specs = list[Json]()
+    for field in msgspec.structs.fields(task.parameters):
+        kind = msgspec.inspect.type_info(field.type)
+        kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+        listed = next((one for one in kinds if isinstance(one, msgspec.inspect.ListType)), None)
+        scalar = kinds[0] if listed is None else listed.item_type
+        unset: Json = {"default": None, "shape": None} if listed is None else {"default": [], "shape": [-1]}
+        if field.name != STREAM:
+            specs.append({"name": field.name, "type": MLFLOW_TYPES[type(scalar)], **unset})
+    return specs
 
 
 def _copy_code(package: str, target: Path) -> None:

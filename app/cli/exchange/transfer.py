@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from msgspec.structs import asdict
 
-from app.cli.commands.migrate import open_database
+from app.cli.commands.machine.migrate import open_database
 from app.cli.console import notes
 from app.cli.exchange import mlflow_model
 from app.cli.exchange.version_directory import (

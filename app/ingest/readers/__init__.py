@@ -7,7 +7,7 @@ from app.ingest.limits import ArchiveLimits
 from app.ingest.readers.archive import Archive
 from app.ingest.readers.compressed import open_content
 from app.ingest.readers.conll import Conll
-from app.ingest.readers.delimited import Delimited
+from app.ingest.readers.delimited.reader import Delimited
 from app.ingest.readers.jsonlines import JsonLines
 from app.ingest.readers.mapping import Mapping
 from app.ingest.readers.parquet import Parquet
@@ -18,11 +18,12 @@ from app.tasks.source import Faults, Source
 __all__ = ["Mapping", "not_an_archive", "open_content", "open_source"]
 
 ARCHIVE = "zip"
-DELIMITERS = {"csv": ",", "tsv": "\t"}
 READERS: dict[str, Callable[[Path, str, Mapping, Faults], Source]] = {
     "conll": Conll,
+    "csv": Delimited,
     "jsonl": JsonLines,
     "parquet": Parquet,
+    "tsv": Delimited,
     "txt": Plain,
 }
 
@@ -36,7 +37,4 @@ def open_source(
     """
     if format_ == ARCHIVE:
         return Archive(path, format_, mapping, faults, limits or ArchiveLimits())
-    reader = READERS.get(format_)
-    if reader is not None:
-        return reader(path, format_, mapping, faults)
-    return Delimited(path, format_, DELIMITERS[format_], mapping, faults)
+    return READERS[format_](path, format_, mapping, faults)

@@ -31,6 +31,8 @@ class Archive:
     refused: encrypted ones, links, and names that could lead out of a folder.
     """
 
+    separator: str | None = None
+
     def __init__(
         self, path: Path, format_: str, mapping: Mapping, faults: Faults, limits: ArchiveLimits
     ) -> None:

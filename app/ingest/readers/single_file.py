@@ -11,6 +11,7 @@ class SingleFile:
     """The members of a source that is not an archive: none."""
 
     has_manifest = False
+    separator: str | None = None
 
     def members(self) -> Iterator[Member]:
         """Yield nothing."""

@@ -54,8 +54,8 @@ async def dataset_view(dataset_id: str) -> None:
             await show_training(dataset)
     else:
         markup.show(
-            Markup("<p class='warning'>It can be predicted, not trained on: {}</p>").format(
-                summary.get("reason")
+            Markup("<p class='warning'>It can be {}, not trained on: {}</p>").format(
+                "predicted and evaluated" if summary.get("answers") else "predicted", summary.get("reason")
             )
         )
     with section("Predict it as a whole", "A job that predicts each example; the result is a file."):

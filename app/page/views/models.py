@@ -154,7 +154,11 @@ async def _show_evaluations(version: Json) -> None:
     datasets = [
         row for row in await api.entries(path_of("datasets"), MAX_LISTED) if row["task"] == version["task"]
     ]
-    names = {row["id"]: row["name"] for row in datasets if row["summary"].get("trainable", True)}
+    names = {
+        row["id"]: row["name"]
+        for row in datasets
+        if row["summary"].get("answers", row["summary"].get("trainable", True))
+    }
     if not names:
         return
     problems = ui.element("div").props("aria-live=assertive")

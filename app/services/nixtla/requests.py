@@ -45,6 +45,12 @@ class NixtlaSeries(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     )
 
 
+NO_HISTORY = (
+    "`add_history` is not supported: fitted values say little of forecasts. Leave it out, or ask for windows "
+    "of the past by `cross_validation`"
+)
+
+
 class SeriesRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """What forecasts and cross-validations have in common."""
 
@@ -104,9 +110,14 @@ class NixtlaCrossValidationIn(SeriesRequest, frozen=True, kw_only=True):
     step_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_JSON_VALUES)] | None = None
     refit: bool = False  # of fine-tuning, of which there is none
     hist_exog: ColumnIndices | None = None  # columns of X that are not known ahead
+    full_history: bool = False  # what `add_history` of a forecast asks for, with the forecast's other fields
+    feature_contributions: bool = False
+    feature_contributions_type: ShortText | None = None
 
     def check(self) -> None:
         """See `SeriesRequest`."""
+        if self.full_history:
+            refuse("full_history", NO_HISTORY)
         SeriesRequest.check(self)
         required = 1 + self.h + self.step * (self.n_windows - 1)
         for index, size in enumerate(self.series.sizes):

@@ -1,17 +1,17 @@
 """Explanations of single predictions: sent to the serving worker by a lane of their own."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
 
 from app.errors import AppError, Invalid
 from app.lanes import Answer, Lane
-from app.prediction.explanation_request import parse_explanation_request
+from app.prediction.explanation_request import parse_explanation_request, read_explanation_request
 from app.prediction.request_parsing import MAX_INLINE_BYTES
 from app.services.serving.explanation_chart import draw
 from app.services.serving.metrics import PredictionMetrics
 from app.services.serving.version_router import Route, VersionRouter
-from app.tasks.contract import Task
 from app.thread_pools import COMPUTING
 
 MAX_WAITING, MAX_WAITING_SECONDS = 64, 10.0  # requests in the lane, and what they take, before status 429
@@ -42,12 +42,14 @@ class ExplanationService:
         return answer
 
 
-async def check_explanation_request_async(task: Task, body: bytes, seconds: float) -> None:
-    """Raise what `parse_explanation_request` does; what is large is read in a thread."""
+async def check_explanation_request_async(route: Route, body: bytes, seconds: float) -> None:
+    """Raise what `read_explanation_request` does; what is large, or has other names, is read in a thread."""
     if len(body) <= MAX_INLINE_BYTES:
-        parse_explanation_request(task, body)
-    else:
-        await COMPUTING.run_within(seconds, parse_explanation_request, task, body)
+        with suppress(Invalid):
+            parse_explanation_request(route.task, body)
+            return
+    arguments = (route.task, route.state, route.columns, body)
+    await COMPUTING.run_within(seconds, read_explanation_request, *arguments)
 
 
 async def draw_async(route: Route, explanation: bytes, seconds: float) -> bytes:

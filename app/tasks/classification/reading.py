@@ -8,7 +8,7 @@ import numpy as np
 from app.arrays import Arrays, Floats
 from app.tasks.classification.options import MAX_CHANNELS, MAX_STEPS
 from app.tasks.shared import splits
-from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels, unlearnable_warnings
+from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, unlearnable_warnings, untrainable_labels
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import MAX_EXACT_FLOAT, MAX_FIELDS_SHOWN, shorten
@@ -174,17 +174,19 @@ def read_labelled(source: Source, faults: Faults) -> Reading:
     counts = Counter(labels)
     if not reader.labels:
         faults.add("The file has no examples.", row=1)
-    elif has_labels:
-        check_labels(labels, reader.codes, faults, noun="example", column=LABEL)
     faults.check()
+    untrainable: str | None = "The examples have no labels."
+    if has_labels:
+        untrainable = untrainable_labels(labels, reader.codes, "example")
     ignored = [
         f"The field {shorten(name)} (first in row {row}) is not used."
         for name, row in fields.items()
         if name not in FIELDS
     ]
-    warnings = [*_warnings(reader, counts), *ignored[:MAX_FIELDS_SHOWN]]
-    untrainable = None if has_labels else "The examples have no labels."
-    return Reading(reader.arrays(), _summary(reader, counts), warnings, untrainable)
+    warnings = ignored[:MAX_FIELDS_SHOWN]
+    if untrainable is None:
+        warnings = [*_training_warnings(reader, counts), *warnings]
+    return Reading(reader.arrays(), _summary(reader, counts), warnings, untrainable, has_labels)
 
 
 def _summary(reader: ClassificationReader, counts: Counter[str]) -> Json:
@@ -205,9 +207,7 @@ def _summary(reader: ClassificationReader, counts: Counter[str]) -> Json:
     }
 
 
-def _warnings(reader: ClassificationReader, counts: Counter[str]) -> list[str]:
-    if not counts:
-        return []
+def _training_warnings(reader: ClassificationReader, counts: Counter[str]) -> list[str]:
     codes = zip(reader.labels, reader.codes, strict=True)
     learned = {label for label, code in codes if code in splits.TRAINING_CODES}
     held_out = dict.fromkeys(label for label in reader.labels if label is not None and label not in learned)

@@ -46,6 +46,7 @@ from app.tasks.forecasting.prediction.answers import (
     step_stamps,
 )
 from app.tasks.forecasting.prediction.calibration import calibrate, terms_of
+from app.tasks.forecasting.prediction.columns import prediction_columns
 from app.tasks.forecasting.prediction.expectation import PRIOR_WEIGHTS
 from app.tasks.forecasting.prediction.known_times import parse_frequency
 from app.tasks.forecasting.prediction.records import RECORD_COLUMNS, instances_of_records
@@ -133,7 +134,8 @@ class Forecasting:
     def read(self, source: Source, faults: Faults) -> Reading:
         """Read series from long tables or JSON Lines."""
         series, summary, warnings = read_series(source, faults)
-        return Reading(series.arrays(), summary, warnings, untrainable(series))
+        reason = untrainable(series)
+        return Reading(series.arrays(), summary, warnings, reason, reason is None)
 
     def read_instances(self, source: Source, faults: Faults) -> list[Json]:
         """One instance a series of a table; rows after its last value are the known future."""
@@ -251,9 +253,15 @@ class Forecasting:
             future=tuple(spec["name"] for spec in state["future"]),
         )
 
-    def instances_of_records(self, state: Json, records: Sequence[dict[str, Any]]) -> list[RecordInstance]:
+    def instances_of_records(
+        self, state: Json, records: Sequence[dict[str, Any]], max_cells: int
+    ) -> list[RecordInstance]:
         """One instance a series, from rows or columns of a long table."""
-        return instances_of_records(state, records)
+        return instances_of_records(state, records, max_cells)
+
+    def prediction_columns(self, record: Json, prediction: Json) -> dict[str, list[Any]]:
+        """A forecast as columns of a long table."""
+        return prediction_columns(record, prediction)
 
     def step_labels(self, state: Json, instance: ForecastingInstance, example: Example) -> list[str]:
         """The time stamps of the steps that are read, or how far before the forecast they lie."""

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from app.tasks.shared.splits import SPLIT, TEST, TRAINING_CODES, VALID
+from app.tasks.shared.splits import TEST, TRAINING_CODES, VALID
 from app.tasks.shared.table_cells import shorten
-from app.tasks.source import Faults
 
 MAX_LABELS = 1_000
 MAX_LABELS_SHOWN = 100  # in a summary
@@ -13,10 +12,8 @@ MAX_UNLEARNABLE_SHOWN = 5  # labels
 MIN_DRAWN_EXAMPLES = 3  # of a label: a drawn validation and test split takes two at most
 
 
-def check_labels(
-    labels: Sequence[str], codes: Sequence[int], faults: Faults, *, noun: str, column: str
-) -> None:
-    """Add a fault unless there are labels to tell apart, with enough examples for training.
+def untrainable_labels(labels: Sequence[str], codes: Sequence[int], noun: str) -> str | None:
+    """Why labelled examples cannot be trained on, if so: no labels to tell apart, or too few examples.
 
     Of each example its label and the code of its split; `noun` is what one is called, such as "clip".
     """
@@ -24,18 +21,16 @@ def check_labels(
     trainable = Counter(label for label, code in zip(labels, codes, strict=True) if code in TRAINING_CODES)
     min_examples = 1 if {VALID, TEST} <= set(codes) else MIN_DRAWN_EXAMPLES
     if len(counts) < 2:
-        detail = f"Every {noun} has the label {shorten(labels[0])}: no labels can be told apart."
-        faults.add(detail, column=column)
-    elif len(counts) > MAX_LABELS:
-        detail = f"There are {len(counts):,} labels; at most {MAX_LABELS:,} can be told apart."
-        faults.add(detail, column=column)
-    elif len(trainable) < 2:
-        faults.add(f"The {noun}s for training have fewer than two labels.", column=SPLIT)
-    elif len(labels) < 2 * len(counts) + 4:
-        faults.add(f"{len(labels)} {noun}s are too few for {len(counts)} labels.")
-    elif sum(count >= min_examples for count in trainable.values()) < 2:
-        detail = f"Fewer than two labels have {min_examples} {noun}s: some may be held out of the training."
-        faults.add(detail, column=column)
+        return f"Every {noun} has the label {shorten(labels[0])}: no labels can be told apart."
+    if len(counts) > MAX_LABELS:
+        return f"There are {len(counts):,} labels; at most {MAX_LABELS:,} can be told apart."
+    if len(trainable) < 2:
+        return f"The {noun}s for training have fewer than two labels."
+    if len(labels) < 2 * len(counts) + 4:
+        return f"{len(labels)} {noun}s are too few for {len(counts)} labels."
+    if sum(count >= min_examples for count in trainable.values()) < 2:
+        return f"Fewer than two labels have {min_examples} {noun}s: some may be held out of the training."
+    return None
 
 
 def unlearnable_warnings(held_out: Sequence[str], noun: str) -> list[str]:

@@ -16,6 +16,8 @@ MISSING_TEXTS = frozenset(
     )
 )
 NUMBER_PATTERN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# A number with a decimal comma, perhaps with points between thousands.
+DECIMAL_COMMA_PATTERN = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+([eE][+-]?\d+)?", re.ASCII)
 NON_NUMERIC = re.compile(r"[^0-9eE+.\s-]")  # float() takes 1_000 and ١٢, a data file should not
 MAX_MAGNITUDE = 1e300
 MAX_FLOAT32_MAGNITUDE = 1e38
@@ -35,13 +37,18 @@ def is_text(values: Array) -> bool:
     return values.dtype == object
 
 
-def read_numbers(values: Array) -> tuple[Array, Array]:
-    """Convert (n,) texts or typed values to float64, NaN = missing; and whether each is no number, (n,)."""
+def read_numbers(values: Array, *, decimal_comma: bool = False) -> tuple[Array, Array]:
+    """Convert (n,) texts or typed values to float64, NaN = missing; and whether each is no number, (n,).
+
+    With `decimal_comma` texts such as `1.234,5` are numbers, too.
+    """
     if not is_text(values):
         if np.issubdtype(values.dtype, np.datetime64):
             return np.zeros(len(values)), ~np.isnat(values)
         return values.astype(np.float64), _all_false(values)
     texts = values.tolist()
+    if decimal_comma:
+        texts = [_with_point(text) for text in texts]
     present = [text for text in texts if text not in MISSING_TEXTS]
     try:
         if not NON_NUMERIC.search("".join(present)):
@@ -51,6 +58,13 @@ def read_numbers(values: Array) -> tuple[Array, Array]:
     except ValueError:
         pass  # at least one is no number: read them one by one
     return _read_one_by_one([text.strip() for text in texts])
+
+
+def _with_point(text: str) -> str:
+    """A number with a decimal comma as it is with a point; any other text as it is."""
+    if "," not in text or not DECIMAL_COMMA_PATTERN.fullmatch(text.strip()):
+        return text
+    return text.replace(".", "").replace(",", ".")
 
 
 def _read_one_by_one(texts: list[str]) -> tuple[Array, Array]:
@@ -68,16 +82,24 @@ def _read_one_by_one(texts: list[str]) -> tuple[Array, Array]:
 
 
 def check_numbers(
-    values: Array, rows: Array, column: str, faults: "Faults", limit: float = MAX_MAGNITUDE
+    values: Array,
+    rows: Array,
+    column: str,
+    faults: "Faults",
+    limit: float = MAX_MAGNITUDE,
+    *,
+    decimal_comma: bool = False,
 ) -> Array:
     """Read (n,) cells as float64, NaN = missing.
 
     A cell that is no number, not finite or beyond `limit` is a fault; `rows` has the cells' lines, (n,).
     """
-    numbers, wrong = read_numbers(values)
+    numbers, wrong = read_numbers(values, decimal_comma=decimal_comma)
     for index in np.flatnonzero(wrong | (np.abs(numbers) > limit)).tolist():
         if wrong[index]:
             problem = "is not a number"
+            if is_text(values) and DECIMAL_COMMA_PATTERN.fullmatch(values[index].strip()):
+                problem += "; a comma is no decimal mark here, write a point"
         elif math.isinf(numbers[index]) and (not is_text(values) or "inf" in values[index].lower()):
             problem = "is not finite"
         else:

@@ -18,14 +18,19 @@ LAYOUT_PATTERN = re.compile(
     r"(?P<number>0{9,10}|0{12,16}|0{18,19})(?:\.(?P<fn>0+))?"
     r"|(?P<y>0000)(?P<m>00)(?P<d>00)(?:[Tt](?P<hc>00)(?P<minc>00)(?P<sc>00)?[Zz]?)?"
     r"|(?P<yq>0000)-?[Qq](?P<q>0)"
+    r"|(?P<dd>00?)\.(?P<md>00?)\.(?P<yd>0000)(?:[Tt ](?P<hd>00):(?P<mind>00)(?::(?P<sd>00))?)?"
     r"|(?P<yi>0000)(?:(?P<sep>[-/])(?P<mi>00?)(?:(?P=sep)(?P<di>00?)"
     r"(?:[Tt ](?P<h>00):(?P<min>00)(?::(?P<s>00)(?:[.,](?P<f>0+))?)?"
     r"\s?(?:[Zz]|(?P<sign>[+-])(?P<oh>00):?(?P<om>00)?)?)?)?)?"
     r")\s*"
 )
+DAY_FIRST = re.compile(r"\s*[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}\b")  # dots are between day, month and year
 AMBIGUOUS_PATTERN = re.compile(r"\s*0{1,2}([-/.])0{1,2}\1(00){1,2}\b.*")
 # Groups of other layouts for the same field.
-GROUP_FIELDS = {"yq": "y", "yi": "y", "mi": "m", "di": "d", "hc": "h", "minc": "min", "sc": "s"}
+GROUP_FIELDS = {
+    "yq": "y", "yi": "y", "mi": "m", "di": "d", "hc": "h", "minc": "min", "sc": "s",
+    "yd": "y", "md": "m", "dd": "d", "hd": "h", "mind": "min", "sd": "s",
+}  # fmt: skip
 NOT_DIGITS = ("sep", "sign", "number", "f", "fn")
 
 TICKS_BY_DIGITS = {9: 1, 10: 1, 12: 10**3, 13: 10**3, 15: 10**6, 16: 10**6, 18: 10**9, 19: 10**9}
@@ -185,15 +190,21 @@ def has_fraction(value: str | int) -> bool:
     return bool(parse_times([value]).fractional[0])
 
 
+def is_day_first(text: str) -> bool:
+    """Whether a date is written as day.month.year; with slashes and dashes nobody knows."""
+    return "." in text and DAY_FIRST.match(text) is not None
+
+
 def timestamp_problem(text: str) -> str:
     """Why `parse_timestamps` gives NaT for this text, as a sentence."""
     if not text.strip():
         return "The date is missing."
     layout = re.sub(r"[0-9]", "0", text[:MAX_TIMESTAMP_CHARS])
+    if LAYOUT_PATTERN.fullmatch(layout):
+        order = ", which has the day first" if is_day_first(text) else ""
+        return f"{shorten(text)} is not a date of the calendar{order}."
     if AMBIGUOUS_PATTERN.fullmatch(layout):
         return f"{shorten(text)} is ambiguous (day or month first?); write dates as YYYY-MM-DD."
-    if LAYOUT_PATTERN.fullmatch(layout):
-        return f"{shorten(text)} is not a date of the calendar."
     return (
         f"{shorten(text)} is not a date or time; write ISO 8601 such as 2026-01-31 or 2026-01-31T09:00:00Z."
     )

@@ -168,7 +168,7 @@ def read_recordings(source: Source, faults: Faults) -> Reading:
         reader = SpeechReader(source, faults, decoder)
         reader.read_manifest()
         faults.check()
-        untrainable = _check_clips(list(reader.clips.values()), faults)
+        untrainable = _untrainable(list(reader.clips.values()))
         rate = reader.unify_rates()
         faults.check()
     clips = list(reader.clips.values())
@@ -179,7 +179,9 @@ def read_recordings(source: Source, faults: Faults) -> Reading:
         RATE: np.array([rate], np.int64),
         SPLIT: np.array([clip.code for clip in clips], np.int8),
     }
-    return Reading(arrays, _summary(clips, rate), _warnings(reader, source), untrainable)
+    has_texts = untrainable != NO_TEXTS
+    warnings = _warnings(reader, source, is_trainable=untrainable is None)
+    return Reading(arrays, _summary(clips, rate), warnings, untrainable, has_texts)
 
 
 def read_members(source: Source, faults: Faults) -> list[Json]:
@@ -208,22 +210,16 @@ def preview_recordings(arrays: Arrays) -> PreviewRows:
     return PreviewRows(len(audio), row)
 
 
-def _check_clips(clips: list[UploadedRecording], faults: Faults) -> str | None:
-    """Why recordings cannot be trained on, if so: they have no texts, or they are too few.
-
-    Raises `DatasetInvalid` where nothing can be learned however many there are.
-    """
+def _untrainable(clips: list[UploadedRecording]) -> str | None:
+    """Why recordings cannot be trained on, if so: they have no texts, or they are too few."""
     if all(clip.text is None for clip in clips):
         return NO_TEXTS
     if few := too_few(len(clips), "recording", MIN_CLIPS):
         return few
     for_training = [clip for clip in clips if clip.code in splits.TRAINING_CODES]
     if not for_training:
-        faults.add("No recording is for training.", column=SPLIT)
-    elif not any(clip.text for clip in for_training):
-        faults.add("Every text for training is empty.", column=TEXT)
-    faults.check()
-    return None
+        return "No recording is for training."
+    return None if any(clip.text for clip in for_training) else "Every text for training is empty."
 
 
 def _summary(clips: list[UploadedRecording], rate: int) -> Json:
@@ -254,10 +250,10 @@ def _summary(clips: list[UploadedRecording], rate: int) -> Json:
     }
 
 
-def _warnings(reader: SpeechReader, source: Source) -> list[str]:
+def _warnings(reader: SpeechReader, source: Source, *, is_trainable: bool) -> list[str]:
     clips = reader.clips.values()
     known = {c for clip in clips if clip.code in splits.TRAINING_CODES for c in clip.text or ""}
-    unseen = {c for clip in clips for c in clip.text or ""} - known
+    unseen = {c for clip in clips for c in clip.text or ""} - known if is_trainable else set()
     warnings = left_out_warnings(source.unlisted(reader.clips), UNLISTED)
     if reader.repeated:
         warnings.append(f"{reader.repeated:,} lines of the manifest repeat another and were left out.")

@@ -163,10 +163,10 @@ def read_sentences(source: "Source", faults: "Faults") -> tuple[Sentences, Readi
     sentences, file_scheme = reader.sentences(), PLAIN
     if has_tags:
         sentences, file_scheme = validate_tags(sentences, reader.line_of, faults)
-        _check_training_data(sentences, faults)
-    warnings = dataset_warnings(sentences, file_scheme, reader.ignored)
-    untrainable = None if has_tags else "The sentences have no tags."
-    return sentences, Reading(sentences.arrays(), summarize(sentences, file_scheme), warnings, untrainable)
+    untrainable = _untrainable(sentences) if has_tags else "The sentences have no tags."
+    warnings = dataset_warnings(sentences, file_scheme, reader.ignored, is_trainable=untrainable is None)
+    summary = summarize(sentences, file_scheme)
+    return sentences, Reading(sentences.arrays(), summary, warnings, untrainable, has_tags)
 
 
 def _describe_missing(record: "Json", name: str) -> str:
@@ -177,17 +177,15 @@ def _describe_missing(record: "Json", name: str) -> str:
     return f"There is no field {name!r} (the line has {fields}); name it with `columns`."
 
 
-def _check_training_data(sentences: Sentences, faults: "Faults") -> None:
-    """Raise `DatasetInvalid` if too few sentences, or one tag only, are left for training."""
+def _untrainable(sentences: Sentences) -> str | None:
+    """Why sentences with tags cannot be trained on, if so: too few, or one tag only, are left for that."""
     count = int(sentences.is_trainable.sum())
     outside = " outside the valid and test splits" if count < len(sentences) else ""
     if count < MIN_TRAIN_SENTENCES:
-        required = f"at least {MIN_TRAIN_SENTENCES} are needed"
-        detail = f"There are {count} sentences{outside}, too few to learn from; {required}."
-        faults.add(detail, column=SPLIT if outside else TOKENS)
-    else:
-        used = np.unique(sentences.tags[sentences.token_indices(np.flatnonzero(sentences.is_trainable))])
-        if len(used) == 1:
-            tag = shorten(sentences.tag_names[int(used[0])])
-            faults.add(f"All tokens{outside} have the tag {tag}: there is nothing to learn.", column=TAGS)
-    faults.check()
+        few = f"{'is 1 sentence' if count == 1 else f'are {count} sentences'}{outside}, too few to learn from"
+        return f"There {few}; at least {MIN_TRAIN_SENTENCES} are needed."
+    used = np.unique(sentences.tags[sentences.token_indices(np.flatnonzero(sentences.is_trainable))])
+    if len(used) > 1:
+        return None
+    tag = shorten(sentences.tag_names[int(used[0])])
+    return f"All tokens{outside} have the tag {tag}: there is nothing to learn."

@@ -87,7 +87,9 @@ def _count_splits(codes: Array) -> dict[str, int] | None:
     return counts
 
 
-def dataset_warnings(sentences: Sentences, file_scheme: str, ignored: dict[str, int]) -> list[str]:
+def dataset_warnings(
+    sentences: Sentences, file_scheme: str, ignored: dict[str, int], *, is_trainable: bool
+) -> list[str]:
     """Warnings of unused fields (`ignored`, with their first lines), IOB1 and repeated sentences."""
     warnings = [
         f"The field {shorten(name)} (first in line {line}) is not used."
@@ -95,7 +97,9 @@ def dataset_warnings(sentences: Sentences, file_scheme: str, ignored: dict[str, 
     ]
     if file_scheme == IOB1:
         warnings.append("The tags are IOB1: entities may begin with I. They are learned and answered as BIO.")
-    return [*warnings, *_warn_of_unlearnable(sentences), *_warn_of_repeated(sentences)]
+    if is_trainable:
+        warnings += [*_warn_of_unlearnable(sentences), *_warn_of_repeated(sentences)]
+    return warnings
 
 
 def _warn_of_unlearnable(sentences: Sentences) -> list[str]:

@@ -34,7 +34,9 @@ def _check(
 ) -> list[Problem]:
     """Refuse sources without targets."""
     del states, parameters, settings
-    return [] if summary.get("trainable", True) else lacks("its sources have no targets")
+    # Data sets of earlier versions say only whether they can be trained on.
+    has_targets = summary.get("answers", summary.get("trainable", True))
+    return [] if has_targets else lacks("its sources have no targets")
 
 
 class TranslationSet:

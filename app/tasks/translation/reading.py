@@ -123,11 +123,9 @@ def read_pairs(source: Source, faults: Faults) -> tuple[Pairs, Reading]:
         faults.add("The file has no rows.", row=1)
     faults.check()
     pairs = Pairs(reader.source.texts(), reader.target.texts(), np.concatenate(reader.splits))
-    if has_targets:
-        _check_count(pairs, faults)
+    untrainable = _too_few(pairs) if has_targets else "The sources have no targets."
     warnings = _warnings(reader, pairs, has_targets=has_targets)
-    untrainable = None if has_targets else "The sources have no targets."
-    return pairs, Reading(pairs.arrays(), _summary(reader, pairs), warnings, untrainable)
+    return pairs, Reading(pairs.arrays(), _summary(reader, pairs), warnings, untrainable, has_targets)
 
 
 def _check_columns(columns: Mapping[str, Iterable[Any]], row: int, faults: Faults) -> bool:
@@ -168,14 +166,14 @@ def _read_splits(values: Iterable[Any], lines: Array, faults: Faults) -> list[in
     return [code for code in codes if code is not None]
 
 
-def _check_count(pairs: Pairs, faults: Faults) -> None:
-    """Raise `DatasetInvalid` unless enough pairs are for training."""
+def _too_few(pairs: Pairs) -> str | None:
+    """Why the pairs cannot be trained on, if so."""
     count = int(np.isin(pairs.splits, splits.TRAINING_CODES).sum())
-    if count < MIN_TRAIN_PAIRS:
-        outside = " outside the valid and test splits" if count < len(pairs) else ""
-        few = f"There are {count} pairs{outside}, too few to learn from"
-        faults.add(f"{few}; at least {MIN_TRAIN_PAIRS} are needed.")
-    faults.check()
+    if count >= MIN_TRAIN_PAIRS:
+        return None
+    outside = " outside the valid and test splits" if count < len(pairs) else ""
+    few = f"There {'is 1 pair' if count == 1 else f'are {count} pairs'}{outside}, too few to learn from"
+    return f"{few}; at least {MIN_TRAIN_PAIRS} are needed."
 
 
 def _summary(reader: TranslationReader, pairs: Pairs) -> Json:

@@ -10,7 +10,7 @@ from app.arrays import Arrays
 from app.media.decoder import MediaDecoder
 from app.tasks.media_members import MEMBER_NAMES, UNLISTED, MediaMembers, left_out_warnings, too_few
 from app.tasks.shared import splits
-from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, check_labels
+from app.tasks.shared.label_checks import MAX_LABELS_SHOWN, untrainable_labels
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
 from app.tasks.shared.table_cells import shorten
@@ -98,8 +98,7 @@ class VideoReader:
     def check_labels(self) -> str | None:
         """Why the clips cannot be trained on, if so: they have no labels, or they are too few.
 
-        Raises `DatasetInvalid` for clips of which some have no label, and for labels that cannot be learned
-        however many clips there are.
+        Raises `DatasetInvalid` for clips of which some have no label.
         """
         if any(label is not None for label, _ in self.named.values()):
             for line, what in self._unlabelled:
@@ -110,10 +109,7 @@ class VideoReader:
             return NO_LABELS
         if few := too_few(len(labels), "clip", MIN_CLIPS):
             return few
-        codes = [clip.split for clip in self.clips]
-        check_labels(labels, codes, self._faults, noun="clip", column=LABEL)
-        self._faults.check()
-        return None
+        return untrainable_labels(labels, [clip.split for clip in self.clips], "clip")
 
     def _repeat(self, line: int, name: str, label: str | None, split: int) -> None:
         """A second line about one member: a fault unless it says the same."""
@@ -151,8 +147,9 @@ def read_clips(source: Source, faults: Faults) -> Reading:
             reader.add_record(line, record)
     untrainable = reader.check_labels()
     counts = Counter(clip.label for clip in reader.clips if clip.label is not None)
-    summary, warnings = _summary(reader.clips, counts), _warnings(reader, source, counts)
-    return Reading(reader.arrays(), summary, warnings, untrainable)
+    summary = _summary(reader.clips, counts)
+    warnings = _warnings(reader, source, counts if untrainable is None else None)
+    return Reading(reader.arrays(), summary, warnings, untrainable, bool(counts))
 
 
 def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
@@ -173,9 +170,11 @@ def _summary(clips: list[Clip], counts: Counter[str]) -> Json:
     }
 
 
-def _warnings(reader: VideoReader, source: Source, counts: Counter[str]) -> list[str]:
-    rare = [label for label, count in counts.items() if count < MIN_LABEL_CLIPS]
-    shared, shortened = _count_shared(reader.clips), sum(clip.shortened for clip in reader.clips)
+def _warnings(reader: VideoReader, source: Source, counts: Counter[str] | None) -> list[str]:
+    """What was read otherwise than it may be meant; `counts` are of labels, where these can be learned."""
+    rare = [label for label, count in (counts or {}).items() if count < MIN_LABEL_CLIPS]
+    shared = 0 if counts is None else _count_shared(reader.clips)
+    shortened = sum(clip.shortened for clip in reader.clips)
     warnings = {
         f"Lines of the manifest that repeat others are left out: {reader.repeated:,}.": reader.repeated,
         f"Blanks around labels are left out, in lines: {reader.blank_labels:,}.": reader.blank_labels,

@@ -21,6 +21,8 @@ from recurra.tasks.contract import (
     one_answer_each,
     single,
 )
+from recurra.tasks.frame_answers import PREDICTION, Cell, cell_of, finish_frame
+from recurra.tasks.places import place_of_instance
 
 MANIFEST = "manifest.jsonl"
 
@@ -34,6 +36,7 @@ class MediaTask:
     answer: str | None  # column of what is learned
     suffix: str  # of a file that is passed as bytes
     parse: Callable[[Json], Any]
+    cells: Mapping[str, Cell]  # of a prediction, in a frame
     optional: bool = False  # whether an instance may be nothing
 
     @property
@@ -78,7 +81,12 @@ class MediaTask:
         """One file an instance."""
         del schema, parameters
         if is_frame(data):
-            data = as_frame(data).cells(columns.get(self.source, self.source))
+            frame = as_frame(data)
+            column = columns.get(self.source, self.source)
+            if column not in frame.names:
+                raise InvalidInput(f"the frame has no column {column}; name it with {self.source}=…")
+            instances = [self._instance(one) for one in frame.cells(column)]
+            return PredictionInputs(instances, finish_frame(frame, self.cells), place_of_instance(frame))
         if data is None and not self.optional:
             raise InvalidInput(f"{self.name} needs a file to answer")
         alone = data is None or single(data)
@@ -122,8 +130,13 @@ def read_file(one: Any) -> bytes:
         raise InvalidInput(f"{one} cannot be read: {error.strerror}") from None
 
 
+def _midi(prediction: Json) -> bytes:
+    return parse_music(prediction).midi
+
+
+LABELLED = {PREDICTION: cell_of("label"), "probability": cell_of("scores")}
 MEDIA_TASKS = (
-    MediaTask("speech", "audio", "text", ".wav", parse_transcript),
-    MediaTask("video", "video", "label", ".mp4", parse_label),
-    MediaTask("music", "midi", None, ".mid", parse_music, optional=True),
+    MediaTask("speech", "audio", "text", ".wav", parse_transcript, {PREDICTION: cell_of("text")}),
+    MediaTask("video", "video", "label", ".mp4", parse_label, LABELLED),
+    MediaTask("music", "midi", None, ".mid", parse_music, {PREDICTION: _midi}, optional=True),
 )

@@ -10,7 +10,6 @@ from recurra.frames import Frame, as_frame, is_frame
 from recurra.results import parse_generated, parse_label, parse_tags, parse_translation
 from recurra.tasks.contract import (
     SPLIT,
-    Finish,
     PredictionInputs,
     PreparedFile,
     Schema,
@@ -18,15 +17,14 @@ from recurra.tasks.contract import (
     finish_list,
     one_answer_each,
     single,
-    warn,
 )
+from recurra.tasks.frame_answers import PREDICTION, cell_of, finish_frame
 from recurra.tasks.jsonl import write_jsonl
 from recurra.tasks.places import place_of_instance, place_of_line
 
 TEXT, VALUES, LABEL, TOKENS, TAGS, SOURCE, TARGET = (
     "text", "values", "label", "tokens", "tags", "source", "target",
 )  # fmt: skip
-PREDICTION = "prediction"  # the column of a frame's predictions
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,9 @@ class TextTask:
             frame = as_frame(data)
             column = columns.get(self.source, schema.column(self.source))
             instances = [self._instance(cell) for cell in _cells(frame, column, self.source)]
-            return PredictionInputs(instances, self._finish_frame(frame), place_of_instance(frame))
+            named = {PREDICTION: self.predicted, **self.fields}
+            cells = {name: cell_of(of) for name, of in named.items()}
+            return PredictionInputs(instances, finish_frame(frame, cells), place_of_instance(frame))
         if data is None:
             raise InvalidInput(f"{self.name} needs something to answer")
         alone = single(data)
@@ -114,26 +114,10 @@ class TextTask:
     def _column(self, one: Any) -> str:
         return self.source if isinstance(one, str) or self.list_field is None else self.list_field
 
-    def _finish_frame(self, frame: Frame) -> Finish:
-        def finish(predictions: list[Json]) -> Any:
-            warn(list(map(frame.row_name, range(len(predictions)))), predictions)
-            columns = {PREDICTION: [prediction[self.predicted] for prediction in predictions]}
-            for name, of in self.fields.items():
-                columns[name] = [_field(prediction, of) for prediction in predictions]
-            return frame.with_columns(columns)
-
-        return finish
-
     @property
     def predicted(self) -> str:
         """The field of a prediction that answers."""
         return {LABEL: LABEL, TAGS: TAGS}.get(self.answer or "", TEXT)
-
-
-def _field(prediction: Json, name: str) -> Any:
-    """A field of a prediction; `scores` is the score of its label."""
-    value = prediction.get(name)
-    return value[prediction[LABEL]] if isinstance(value, dict) else value
 
 
 def _is_pair(one: Any) -> bool:

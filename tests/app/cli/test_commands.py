@@ -166,6 +166,11 @@ def test_jobs_are_listed_shown_and_cancelled(run: Run, on_sqlite: Service) -> No
     first, second = on_sqlite.job(), on_sqlite.job(model="other")
     listed = run("jobs", "list").stdout
     assert listed.index(second) < listed.index(first)
+    header, line, _ = listed.splitlines()
+    assert header.split() == ["job", "kind", "task", "model", "status", "age"]
+    assert line.split()[:5] == [second, "train", "forecasting", "other", "queued"]
+    shown = {line.split()[0]: line.split()[1] for line in run("jobs", "show", first).stdout.splitlines()[1:]}
+    assert (shown["kind"], shown["task"]) == ("train", "forecasting")
     assert [job["id"] for job in json.loads(run("jobs", "list", "--model", "other", "--json").stdout)] == [
         second
     ]

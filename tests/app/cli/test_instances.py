@@ -63,6 +63,7 @@ TAGGED = "New B-place\nYork I-place\n\nHi O\n"
         ("tagging", "a.conll", "New\nYork\n\nHi\n", [{"tokens": ["New", "York"]}, {"tokens": ["Hi"]}]),
         ("classification", "a.csv", '{"text": "a"}\n', [{"text": "a"}]),
         ("classification", "a.csv", "Text,Label\na,x\n", [{"text": "a"}]),
+        ("classification", "a.csv", "sep=;\ntext;label\ngood, really;pos\n", [{"text": "good, really"}]),
         (
             "forecasting",
             "a.jsonl",

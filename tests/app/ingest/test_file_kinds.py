@@ -52,6 +52,8 @@ def test_a_web_page_may_be_a_text_to_learn() -> None:
         ("a.csv", b"text\tlabel\n", None, "tsv"),
         ("a.tsv", b"text,label\n", None, "csv"),
         ("a.tsv", b"text\tand, more\n", None, "tsv"),
+        ("a.tsv", b"text;label\n", None, "csv"),
+        ("a.tsv", b"text\n", None, "tsv"),
         ("a.csv", b"text\tand, more\n", None, "csv"),
         ("a.csv", b"\xef\xbb\xbf\ntext\tlabel\n", None, "tsv"),
         ("a.parquet", b"text,label\n", None, "csv"),

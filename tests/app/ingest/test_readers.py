@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
-from app.ingest.readers import Mapping, delimited, lines, open_source, parquet
+from app.ingest.readers import Mapping, lines, open_source, parquet
+from app.ingest.readers.delimited import reader as delimited
 from app.tasks.source import Chunk, Faults, Source
 from app.typedefs import Json
 

@@ -72,6 +72,18 @@ def test_each_malformed_file_is_refused_with_its_pointer(case: Malformed, tmp_pa
     assert all(len(detail) < 400 for _, detail in pairs)
 
 
+@pytest.mark.parametrize(("mark", "name"), [(";", "';'"), ("\t", "tab"), ("|", "'|'")])
+def test_a_table_with_another_separator_says_so(mark: str, name: str, tmp_path: Path) -> None:
+    path, out = upload(tmp_path, table(*DAYS).replace(b",", mark.encode()))
+    spec = {"path": str(path), "format": "csv", "columns": {}, "out": str(out), "archive_limits": {}}
+    answer = read_upload(spec, FORECASTING)
+    assert answer["summary"]["separator"] == mark
+    assert answer["warnings"] == [f"The fields are separated by {name}."]
+    (tmp_path / "commas").mkdir()
+    path, out = upload(tmp_path / "commas", table(*DAYS))
+    assert "separator" not in read_upload(spec | {"path": str(path), "out": str(out)}, FORECASTING)["summary"]
+
+
 def test_the_table_holds_many_different_kinds() -> None:
     assert len(MALFORMED) >= 40
     assert len({case.name for case in MALFORMED}) == len(MALFORMED)

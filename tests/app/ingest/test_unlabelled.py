@@ -8,6 +8,7 @@ import pytest
 
 from app.ingest.child import read_upload
 from app.tasks import TASKS
+from app.tasks.evaluation.contract import EvaluatedTask, EvaluationSettings
 from app.typedefs import Json
 from tests.support.factories import clips, music
 from tests.support.factories.recordings import archive, tone, written
@@ -49,7 +50,6 @@ WITHOUT_ANSWERS: dict[str, tuple[str, str, bytes, str]] = {
         "fewer",
     ),
     "nothing observed": ("forecasting", "csv", b"ds,y\n2024-01-01,\n2024-01-02,\n", "fewer than 3"),
-    "prompts": ("generation", "jsonl", lines({"text": "To be"}), "fewer than 1,000"),
     "recordings": (
         "speech",
         "zip",
@@ -59,8 +59,6 @@ WITHOUT_ANSWERS: dict[str, tuple[str, str, bytes, str]] = {
         "No recording has a text",
     ),
     "clips": ("video", "zip", clips.archive({"a": CLIP}, [{"video": "a"}]), "No clip has a label"),
-    "pieces": ("music", "zip", music.chorales(2), "There are 2 pieces; 3 are needed"),
-    "tests": ("generation", "jsonl", lines({"text": "To be " * 400, "split": "test"}), "fewer than 1,000"),
 }
 
 
@@ -69,11 +67,57 @@ def test_a_file_without_answers_is_stored_and_says_so(name: str, tmp_path: Path)
     task, format_, body, word = WITHOUT_ANSWERS[name]
     reply = read(tmp_path, task, format_, body)
     assert reply["ok"], reply
-    assert reply["summary"]["trainable"] is False
+    assert (reply["summary"]["trainable"], reply["summary"]["answers"]) == (False, False)
     assert word in reply["summary"]["reason"]
     reason = reply["summary"]["reason"]
     assert reply["warnings"][0] == f"{reason} The data set can be predicted, but not trained on."
     assert sum(reason.rstrip(".") in warning for warning in reply["warnings"]) == 1
+
+
+TAGGED = {"tokens": ["Ann", "is", "here"], "tags": ["B-per", "O", "O"]}
+PAIR = {"source": "house", "target": "casa"}
+FEW_ANSWERS: dict[str, tuple[str, str, bytes, str]] = {
+    "three texts": (
+        "classification",
+        "csv",
+        b"text,label\ngood film,pos\nbad film,neg\nfine,pos\n",
+        "3 examples are too few for 2 labels",
+    ),
+    "one text": ("classification", "csv", b"text,label\ngood film,pos\n", "no labels can be told apart"),
+    "one reading": ("classification", "jsonl", lines({"values": [[1.0]], "label": 1}), "told apart"),
+    "a test split": (
+        "classification",
+        "jsonl",
+        lines(*[{"text": "a", "label": index % 2, "split": "test"} for index in range(20)]),
+        "fewer than two labels",
+    ),
+    "two sentences": ("tagging", "jsonl", lines(TAGGED, TAGGED), "There are 2 sentences"),
+    "tests": ("tagging", "jsonl", lines(*[TAGGED | {"split": "test"}] * 12), "outside the valid and test"),
+    "one tag": ("tagging", "jsonl", lines(*[{"tokens": ["a"], "tags": ["x"]}] * 12), "nothing to learn"),
+    "a pair": ("translation", "tsv", b"source\ttarget\nhouse\tcasa\n", "There is 1 pair"),
+    "pairs of a test": ("translation", "jsonl", lines(*[PAIR | {"split": "test"}] * 12), "There are 0 pairs"),
+    "a document": ("generation", "jsonl", lines({"text": "To be"}), "fewer than 1,000"),
+    "a recording": ("speech", "zip", archive({"a.wav": written(tone())}, [{"audio": "a.wav", "text": "a"}]),
+                    "There is 1 recording"),
+    "a clip": ("video", "zip", clips.archive({"a": CLIP}, [{"video": "a", "label": "l"}]), "There is 1 clip"),
+    "pieces": ("music", "zip", music.chorales(2), "There are 2 pieces"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FEW_ANSWERS)
+def test_a_few_answers_can_be_evaluated(name: str, tmp_path: Path) -> None:
+    task_name, format_, body, word = FEW_ANSWERS[name]
+    reply = read(tmp_path, task_name, format_, body)
+    assert reply["ok"], reply
+    summary, task = reply["summary"], TASKS[task_name]
+    assert (summary["trainable"], summary["answers"]) == (False, True)
+    assert word in summary["reason"]
+    sentence = f"{summary['reason']} The data set can be predicted and evaluated, but not trained on."
+    assert reply["warnings"] == [sentence]
+    assert isinstance(task, EvaluatedTask)
+    settings = EvaluationSettings(tuple(task.evaluation.always(summary)))
+    state = {"scheme": "plain"}  # of tags
+    assert task.evaluation.check(summary, [state], task.parameters(), settings) == []
 
 
 @pytest.mark.parametrize(
@@ -86,10 +130,12 @@ def test_a_file_without_answers_is_stored_and_says_so(name: str, tmp_path: Path)
         ("sources", 2),
         ("clips", 1),
         ("pieces", 2),
+        ("a recording", 1),
+        ("three texts", 3),
     ],
 )
 def test_each_example_is_an_instance(name: str, count: int, tmp_path: Path) -> None:
-    task, format_, body, _ = WITHOUT_ANSWERS[name]
+    task, format_, body, _ = {**WITHOUT_ANSWERS, **FEW_ANSWERS}[name]
     read(tmp_path, task, format_, body)
     with np.load(tmp_path / "arrays" / "arrays.npz", allow_pickle=False) as arrays:
         instances = TASKS[task].instances(dict(arrays), {})

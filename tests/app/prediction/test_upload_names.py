@@ -48,6 +48,19 @@ def test_problems_point_at_the_names_that_were_sent() -> None:
         assert [one.pointer for one in refused.value.problems] == [pointer]
 
 
+def test_what_is_wrong_beside_such_names_is_named() -> None:
+    for more, pointer in (
+        ({"parameters": {"top_k": -1}}, "/parameters/top_k"),
+        ({"parameters": {"top": 1}}, "/parameters"),
+        ({"dataset": "ds_1"}, "/dataset"),
+        ({"methods": 1}, ""),
+    ):
+        body = json.dumps({"instances": [{"review": "a"}], **more}).encode()
+        with pytest.raises(Invalid) as refused:
+            parse_named_request(CLASSIFICATION, {}, {"text": "review"}, body)
+        assert [one.pointer for one in refused.value.problems] == [pointer]
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"instances":[1]}', b'{"instances":[{"text":"a"}]}'])
 def test_a_request_without_such_names_is_left_alone(body: bytes) -> None:
     assert parse_named_request(CLASSIFICATION, {}, {"text": "review"}, body) is None

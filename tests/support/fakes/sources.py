@@ -16,6 +16,7 @@ class MemorySource:
     tables: Sequence[Chunk] = ()
     objects: Sequence[Json] = field(default=())
     has_manifest: bool = False
+    separator: str | None = None
 
     def chunks(self) -> Iterator[Chunk]:
         return iter(self.tables)

@@ -22,10 +22,12 @@ from app.media.limits import MediaLimits
 from app.services.jobs import checkpoints, control, leases, queries
 from app.states import Status
 from tests.app.services.jobs.test_leases import submit
+from tests.support.fakes.run_store import FakeStore
 from tests.support.fixtures.processes import processes_below
 from tests.support.fixtures.servers import until
 from workers.jobs import heartbeat, kinds, supervisor
 from workers.jobs.supervisor import Supervisor, Timeouts
+from workers.tracking.tracker import Tracker
 
 PRETENDER = Path(__file__).parent / "pretender.py"
 
@@ -83,6 +85,36 @@ def test_a_training_that_ends_well_becomes_a_version(
     assert types == ["status", "status", "epoch", "warning", "status"]
     assert b'"device": "cpu"' in b"".join(storage.read(f"{version.artifact}/manifest.json"))
     assert leftovers(tmp_path) == []
+
+
+def test_a_training_is_told_to_the_tracker(
+    supervise: Callable[..., Supervisor], sessions: Sessions, job_id: str
+) -> None:
+    store = FakeStore()
+    tracker = Tracker(lambda: store)
+    supervise("done", tracker=tracker).run()
+    assert tracker.flush(10)
+    run = f"run of {job_id}"
+    assert store.entries == [
+        ("open", job_id),
+        (run, {"train_loss": 0.5, "valid_loss": 0.6}, 1),
+        (run, {"test/smape": 1.0, "baseline/smape": 2.0}, 0),
+        (run, Status.SUCCEEDED),
+    ]
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+def test_a_tracker_that_fails_or_hangs_changes_nothing(
+    supervise: Callable[..., Supervisor], sessions: Sessions, job_id: str, is_away: bool
+) -> None:
+    store = FakeStore()
+    store.failures = 1_000
+    if not is_away:
+        store.go.clear()
+    supervise("done", tracker=Tracker(lambda: store)).run()
+    store.go.set()
+    assert job(sessions, job_id).status == Status.SUCCEEDED
+    assert store.entries == []
 
 
 def test_the_child_gets_the_limits_on_media(
@@ -421,9 +453,9 @@ def test_a_job_that_is_deleted_at_once_keeps_its_version(
 ) -> None:  # fmt: skip
     original = Supervisor._clean_up
 
-    def clean_up(self: Supervisor, assignment: Any, done: str) -> None:
+    def clean_up(self: Supervisor, assignment: Any, done: Job) -> None:
         with sessions.begin() as session:
-            queries.delete_job(session, done)
+            queries.delete_job(session, done.id)
         original(self, assignment, done)
 
     monkeypatch.setattr(Supervisor, "_clean_up", clean_up)

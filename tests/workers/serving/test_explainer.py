@@ -47,7 +47,7 @@ def forecaster(directory: Path) -> None:
         for parameter in model.parameters():
             parameter.copy_(torch.nn.init.normal_(torch.empty_like(parameter), 0, 0.3))
     assert config.output is Output.QUANTILES
-    save(directory, model, {"task": TASK.name, "state": plan.state})
+    save(directory, model, {"task": TASK.name, "state": plan.state, "columns": {"ds": "day"}})
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,17 @@ def test_an_explanation_is_that_of_the_function(spec: ExplainerSpec, running: Ex
     assert answer.compute_seconds > 0
     steps = json.loads(answer.predictions)["steps"]
     assert steps[-1] > steps[0] >= "2024"
+
+
+def test_rows_of_the_upload_are_explained_as_their_series(spec: ExplainerSpec, running: Explainer) -> None:
+    days = [f"2024-01-{day:02d}" for day in range(1, 21)]
+    rows = [{"day": day, "y": value} for day, value in zip(days, BODY["instances"][0]["values"], strict=True)]
+    assert json.loads(ask(spec, {"instances": rows}).predictions) == json.loads(ask(spec).predictions)
+    nothing = [{"day": day, "y": None} for day in days[:2]]
+    with pytest.raises(Invalid) as refused:
+        ask(spec, {"instances": nothing})
+    (fault,) = refused.value.problems
+    assert (fault.pointer, "values of the series" in fault.detail) == ("/instances/0", True)
 
 
 def test_faults_of_a_request_point_into_it(spec: ExplainerSpec, running: Explainer) -> None:

@@ -18,7 +18,6 @@ from app.tasks.shared.table_cells import MAX_FIELDS_SHOWN, MISSING_TEXTS, shorte
 from app.typedefs import Json
 
 RECORD_COLUMNS = frozenset({ID, TIME, VALUE})
-MAX_RECORD_CELLS = 1 << 22  # of all series of a request, with those of steps that have no row
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,9 @@ class _RecordedSeries:
         return Invalid(problems=[Problem(self.place(name, row), detail)])
 
 
-def instances_of_records(state: Json, records: Sequence[dict[str, Any]]) -> list[RecordInstance]:
+def instances_of_records(
+    state: Json, records: Sequence[dict[str, Any]], max_cells: int
+) -> list[RecordInstance]:
     """One instance a series, in the order of their first records; raises `Invalid`.
 
     As in an upload, rows may come in any order, time stamps without a row are missing values, and rows after
@@ -52,9 +53,9 @@ def instances_of_records(state: Json, records: Sequence[dict[str, Any]]) -> list
         size = int(steps.max()) + 1
         own = size * len(series.columns)
         cells += own
-        if size > MAX_REQUEST_STEPS or cells > MAX_RECORD_CELLS:
+        if size > MAX_REQUEST_STEPS or cells > max_cells:
             detail = f"The series has {size:,} steps; a request may have {MAX_REQUEST_STEPS:,} in a series"
-            raise series.refuse(VALUE, 0, f"{detail}, and {MAX_RECORD_CELLS:,} cells in all.")
+            raise series.refuse(VALUE, 0, f"{detail}, and {max_cells:,} cells in all.")
         instance = _instance(state, series, first, steps, size)
         instances.append(RecordInstance(instance, series.first, own))
     return instances

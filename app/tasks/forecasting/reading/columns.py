@@ -20,6 +20,7 @@ from app.tasks.shared.table_cells import (
 from app.tasks.shared.timestamps import (
     EPOCH_SECONDS,
     Timestamps,
+    is_day_first,
     join_timestamps,
     parse_timestamps,
     timestamp_problem,
@@ -104,8 +105,10 @@ class TimeColumn:
     """Time stamps, or plain integers; the first chunk decides which."""
 
     def __init__(self) -> None:
+        self.dotted = ""  # the first date that is written as day.month.year, quoted
         self._parts: list[Timestamps] = []
         self._integers: list[Array] | None = None
+        self._wrong: list[Array] = []
 
     def add(self, values: Array, rows: Array, column: str, faults: "Faults") -> None:
         """Add a chunk; a cell that is no date or time (or, for integer time, no integer) is a fault."""
@@ -117,6 +120,10 @@ class TimeColumn:
         else:
             self._parts.append(_as_stamps(values))
             wrong = np.isnat(self._parts[-1].utc)
+            if is_text(values) and not self.dotted:
+                dotted = next((text for text in values.tolist() if is_day_first(text)), None)
+                self.dotted = "" if dotted is None else shorten(dotted)
+        self._wrong.append(wrong)
         none_read = bool(wrong.all()) and len(wrong) > 1
         for index in np.flatnonzero(wrong).tolist()[: 1 if none_read else None]:
             text = values[index] if is_text(values) else as_texts(values[index : index + 1])[0]
@@ -131,6 +138,10 @@ class TimeColumn:
     def times(self) -> Array:
         """Times of all rows, (rows,) int64 for integer time, else datetime64[s] in UTC."""
         return np.concatenate(self._integers) if self._integers is not None else self.stamps.utc
+
+    def readable(self) -> Array:
+        """Whether the time of each row could be read, (rows,) bool."""
+        return ~np.concatenate(self._wrong)
 
     @cached_property
     def stamps(self) -> Timestamps:
@@ -223,10 +234,12 @@ class MixedColumn:
         self._is_name = False
         self.first_text = ""  # the first cell that is no number, and its row
 
-    def add(self, values: Array, rows: Array, column: str, faults: "Faults") -> None:
+    def add(
+        self, values: Array, rows: Array, column: str, faults: "Faults", *, decimal_comma: bool = False
+    ) -> None:
         """Add a chunk; a number beyond float32 is a fault as long as the column is numeric."""
         if self._numbers is not None:
-            self._add_numbers(values, rows, column, faults)
+            self._add_numbers(values, rows, column, faults, decimal_comma=decimal_comma)
         if not is_text(values) and not self._is_name:
             self._codes = None  # typed numbers are not a category
         if self._codes is not None:
@@ -237,8 +250,10 @@ class MixedColumn:
             if len(self._levels.names) > (MAX_LEVELS if names else MAX_NUMERIC_LEVELS):
                 self._codes = None
 
-    def _add_numbers(self, values: Array, rows: Array, column: str, faults: "Faults") -> None:
-        numbers, wrong = read_numbers(values)
+    def _add_numbers(
+        self, values: Array, rows: Array, column: str, faults: "Faults", *, decimal_comma: bool
+    ) -> None:
+        numbers, wrong = read_numbers(values, decimal_comma=decimal_comma)
         self.missing_texts.note(values, np.isnan(numbers) & ~wrong, rows)
         is_large = np.abs(numbers) >= MAX_EXACT_FLOAT
         if is_large.any() and not self.first_text and _are_integers_as_written(values[is_large]):
@@ -251,7 +266,8 @@ class MixedColumn:
             self._typo_count += int(wrong.sum())
             self._typos.update(values[wrong][:MAX_TYPOS_KEPT].tolist())
         elif not self._typos and np.any(np.abs(numbers) > MAX_FLOAT32_MAGNITUDE):
-            check_numbers(values, rows, column, faults, MAX_FLOAT32_MAGNITUDE)
+            limit = MAX_FLOAT32_MAGNITUDE
+            check_numbers(values, rows, column, faults, limit, decimal_comma=decimal_comma)
         self._number_count += int((~np.isnan(numbers) & ~wrong).sum())
         if self._typo_count > max(self._number_count, MIN_CELLS_FOR_TYPO):
             self._numbers = None

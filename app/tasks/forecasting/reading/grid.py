@@ -1,6 +1,6 @@
 """Rows of a long table, interleaved in any way, laid on one regular grid."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def build_grid(rows: TableRows, faults: "Faults") -> Grid:
     warnings: list[str] = []
     order = _time_order(rows, faults, warnings)
     faults.check()
-    ordered = rows if isinstance(order, slice) else _take(rows, order)
+    ordered = rows if isinstance(order, slice) else rows.take(order)
     firsts = np.flatnonzero(np.diff(ordered.codes, prepend=-1))  # (series,) first row of each series
     check_duplicates(ordered, faults)
     faults.check()
@@ -93,23 +93,11 @@ def _time_order(rows: TableRows, faults: "Faults", warnings: list[str]) -> Array
     back = (np.diff(rows.times[by_series]).astype(np.int64) < 0) & (np.diff(codes) == 0)
     if not back.any():
         return by_series
-    check_misdated(_take(rows, by_series), np.flatnonzero(back), faults)
+    check_misdated(rows.take(by_series), np.flatnonzero(back), faults)
     first = int(rows.lines[by_series[1:][back]].min())
     count = len(np.unique(codes[1:][back]))
     warnings.append(f"{count:,} series are not in the order of time (first in row {first}); they are sorted.")
     return np.lexsort((rows.times, rows.codes))
-
-
-def _take(rows: TableRows, order: Array) -> TableRows:
-    """The rows in that order."""
-    return replace(
-        rows,
-        codes=rows.codes[order],
-        times=rows.times[order],
-        lines=rows.lines[order],
-        local=None if rows.local is None else rows.local[order],
-        fractional=None if rows.fractional is None else rows.fractional[order],
-    )
 
 
 def fill_forward(grid: Array, empty: int) -> Array:

@@ -42,8 +42,7 @@ def check_misdated(rows: TableRows, descents: Array, faults: Faults) -> None:
 
 def check_duplicates(rows: TableRows, faults: Faults) -> None:
     """Each row must be later than the one before it of its series; rows are sorted by series and time."""
-    same = (np.diff(rows.times).astype(np.int64) == 0) & (np.diff(rows.codes) == 0)
-    for index in np.flatnonzero(same).tolist():
+    for index in (np.flatnonzero(rows.repeated()) - 1).tolist():
         name, line = rows.names[rows.codes[index]], rows.lines[index]
         if rows.fractional is not None and rows.fractional[index : index + 2].any():
             detail = f"{FRACTIONS_UNREAD}: without them series {name!r} has this time in row {line} too."

@@ -1,12 +1,14 @@
 """Series from an uploaded file: long tables here, JSON Lines of whole series in `jsonl`."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import numpy as np
 
 from app.arrays import Array
+from app.errors import DatasetInvalid
 from app.tasks.forecasting.reading.columns import (
     IdColumn,
     MissingTexts,
@@ -16,18 +18,20 @@ from app.tasks.forecasting.reading.columns import (
 )
 from app.tasks.forecasting.reading.covariates import attach_covariates
 from app.tasks.forecasting.reading.grid import Grid, build_grid, fill_forward
+from app.tasks.forecasting.reading.irregular import check_duplicates
 from app.tasks.forecasting.reading.jsonl import parse_jsonl
 from app.tasks.forecasting.reading.longform import is_series, row_chunks
 from app.tasks.forecasting.reading.rows import TableRows
 from app.tasks.forecasting.reading.summary import ParsedSeries, summarize_series
 from app.tasks.forecasting.series import NO_MARK, SPLIT_MARKS, SeriesSet
 from app.tasks.shared.splits import SPLIT
-from app.tasks.shared.table_cells import as_texts, check_numbers, is_text
+from app.tasks.shared.table_cells import DECIMAL_COMMA_PATTERN, as_texts, check_numbers, is_text, shorten
 from app.tasks.source import Chunk, Faults, Source
 from app.typedefs import Json
 
 ID, TIME, VALUE = "unique_id", "ds", "y"
 TICK_NAMES = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
+MAX_FAULTY_SHARE = 0.1  # of the rows, if the time stamps of the others are to be judged
 DEFAULT_ID = "series"  # of the one series in a file without ids
 
 
@@ -63,6 +67,7 @@ class _TableColumns:
     lines: list[Array] = field(default_factory=list)
     missing_texts: MissingTexts = field(default_factory=MissingTexts)  # among the values
     extras: dict[str, MixedColumn] = field(default_factory=dict)
+    _decimal_comma: str = ""  # a number that has one, with its place
 
     def add(self, chunk: "Chunk", faults: "Faults") -> None:
         """Add a chunk of rows; a wrong cell is a fault."""
@@ -71,7 +76,7 @@ class _TableColumns:
         self.ids.add(np.full(len(lines), DEFAULT_ID, object) if ids is None else ids, lines, ID, faults)
         self.times.add(columns.pop(TIME), lines, TIME, faults)
         cells = columns.pop(VALUE)
-        numbers = check_numbers(cells, lines, VALUE, faults)
+        numbers = check_numbers(cells, lines, VALUE, faults, decimal_comma=chunk.decimal_comma)
         self.missing_texts.note(cells, np.isnan(numbers), lines)
         self.values.append(numbers)
         if SPLIT in columns:
@@ -81,7 +86,9 @@ class _TableColumns:
         for name, values in columns.items():
             if name not in self.extras:
                 self.extras[name] = self._late_column(name, faults)
-            self.extras[name].add(values, lines, name, faults)
+            self.extras[name].add(values, lines, name, faults, decimal_comma=chunk.decimal_comma)
+        if chunk.decimal_comma and not self._decimal_comma:
+            self._decimal_comma = _first_decimal_comma({VALUE: cells, **columns}, lines)
         self.lines.append(lines)
 
     def _late_column(self, name: str, faults: "Faults") -> MixedColumn:
@@ -104,8 +111,17 @@ class _TableColumns:
             fractional=stamps.fractional if stamps.fractional.any() else None,
         )
 
-    def epoch_warnings(self) -> list[str]:
-        """A warning if times are numbers since 1970."""
+    def number_warnings(self) -> list[str]:
+        """A warning if numbers have decimal commas."""
+        if not self._decimal_comma:
+            return []
+        return [f"Commas in numbers are read as decimal commas, such as that of {self._decimal_comma}."]
+
+    def time_warnings(self) -> list[str]:
+        """A warning if times are numbers since 1970, and one if dates begin with the day."""
+        dotted = self.times.dotted
+        if dotted:
+            return [f"Dates such as {dotted} are read as day.month.year."]
         ticks = [number for number in np.unique(self.times.stamps.ticks).tolist() if number]
         names = " and ".join(TICK_NAMES[number] for number in ticks)
         return [f"The numbers in {TIME!r} are read as {names} since 1970-01-01 in UTC."] if ticks else []
@@ -117,6 +133,8 @@ def _parse_table(chunks: Iterable["Chunk"], faults: "Faults") -> ParsedSeries:
     for chunk in chunks:
         _check_columns(list(chunk.columns), faults)
         table.add(chunk, faults)
+    if faults.problems and table.lines:
+        _add_time_faults(table, faults)
     faults.check()
     if not table.lines:
         faults.add("The file has no rows.", row=1)
@@ -131,7 +149,12 @@ def _parse_table(chunks: Iterable["Chunk"], faults: "Faults") -> ParsedSeries:
         values=grid.spread(np.concatenate(table.values), empty=np.nan),
         splits=_splits_on_grid(table.splits, rows, grid, faults),
     )
-    warnings = [*table.missing_texts.warnings(VALUE), *table.epoch_warnings(), *grid.warnings]
+    warnings = [
+        *table.missing_texts.warnings(VALUE),
+        *table.number_warnings(),
+        *table.time_warnings(),
+        *grid.warnings,
+    ]
     if grid.missing_points:
         gaps = f"{grid.missing_points:,} time stamps of {grid.gapped_series:,} series are not in the file"
         warnings.append(f"{gaps}; their values are taken as missing.")
@@ -139,14 +162,42 @@ def _parse_table(chunks: Iterable["Chunk"], faults: "Faults") -> ParsedSeries:
     return ParsedSeries(series, grid.phases, len(rows.lines), warnings)
 
 
+def _add_time_faults(table: _TableColumns, faults: "Faults") -> None:
+    """Add the faults of time stamps beside those that rows have already.
+
+    Where these are many nobody knows what the others would make of the time stamps, but duplicates stay some.
+    """
+    rows = table.rows()
+    rows = rows.take(np.flatnonzero(table.times.readable()))
+    order = np.lexsort((rows.times, rows.codes))
+    ordered, duplicates, irregular = rows.take(order), Faults(), Faults()
+    with suppress(DatasetInvalid):
+        check_duplicates(ordered, duplicates)
+    with suppress(DatasetInvalid):
+        if len(faults.problems) <= MAX_FAULTY_SHARE * len(rows.lines):
+            build_grid(rows.take(np.sort(order[~ordered.repeated()])), irregular)
+    for others in (duplicates, irregular):
+        faults.add_rows_of(others)
+
+
+def _first_decimal_comma(columns: dict[str, Array], lines: Array) -> str:
+    """The first number with a decimal comma in a chunk's columns of text, with its row and column."""
+    for name, cells in columns.items():
+        for index, text in enumerate(cells.tolist() if is_text(cells) else ()):
+            if "," in text and DECIMAL_COMMA_PATTERN.fullmatch(text.strip()):
+                return f"{shorten(text)} (row {lines[index]}, column {name[:40]!r})"
+    return ""
+
+
 def _check_columns(names: list[str], faults: "Faults") -> None:
     """Raise `DatasetInvalid` if the time or the value column is missing."""
-    for name in (TIME, VALUE):
-        if name not in names:
-            present = ", ".join(column[:40] for column in names[:12])
-            detail = f"There is no column {name!r} (the file has {present}); name it with `columns`."
-            faults.add(detail, row=1, column=name)
-    faults.check()
+    lacking = [name for name in (TIME, VALUE) if name not in names]
+    for name in lacking:
+        present = ", ".join(column[:40] for column in names[:12])
+        detail = f"There is no column {name!r} (the file has {present}); name it with `columns`."
+        faults.add(detail, row=1, column=name)
+    if lacking:
+        faults.check()
 
 
 def _read_splits(values: Array, lines: Array, faults: "Faults") -> Array:

@@ -116,6 +116,18 @@ def test_it_can_be_drawn(running: Service, explainer: FakePredictor) -> None:
     assert ask(running, "?format=json").json()["steps"] == EXPLANATION["steps"]
 
 
+def test_an_instance_may_be_rows_or_columns_of_a_table(running: Service, explainer: FakePredictor) -> None:
+    rows = [{"ds": f"2024-01-0{day}", "y": day} for day in range(1, 8)]
+    columns = {name: [row[name] for row in rows] for name in ("ds", "y")}
+    for instances in (rows, [columns]):
+        answer = ask(running, instances=instances)
+        assert answer.status_code == 200, answer.text
+    two = [{"unique_id": shop, **row} for shop in ("a", "b") for row in rows]
+    errors = problem(ask(running, instances=two), 422)["errors"]
+    assert errors == [{"pointer": "/instances", "detail": "an explanation is of one instance, not of 2"}]
+    assert len(explainer.received) == 2
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

@@ -86,7 +86,7 @@ def test_a_sweep_uploads_submits_watches_and_ranks(
         {"team": "ops"},
     )
     listed = run("jobs", "list").stdout
-    assert listed.count(" run ") == 6
+    assert listed.count("train (run)") == 6
     assert "sweep" in listed
     assert f"{job['id']}" in run("jobs", "list", "--kind", "sweep").stdout
     assert run("jobs", "list", "--sweep", job["id"]).stdout.count("job_") == 6

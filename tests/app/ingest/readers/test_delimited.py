@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
-from app.ingest.readers import Mapping, delimited, lines, open_source
+from app.ingest.readers import Mapping, lines, open_source
+from app.ingest.readers.delimited import reader as delimited
 from app.ingest.readers.mapping import MAX_COLUMNS
 from app.tasks.source import Faults, Source
 from app.typedefs import Json
@@ -185,8 +186,7 @@ def test_mapped_and_unnamed_columns() -> None:
         (b"a,b\n1,2\n3\n", 3, "Expected 2 fields, got 1"),
         (b"a,b\n1,2\n\n3,4,\n", 4, "Expected 2 fields, got 3"),
         (b"2024-01-01,5\n2024-01-02,6\n", 1, "looks like data"),
-        (b"a;b\n1;2\n", 1, "';'"),
-        (b"a|b\n1|2\n", 1, "'|'"),
+        (b'"a;b"\n"1;2"\n', 1, "seems to use ';' between its fields; csv uses ','"),
         (b"\n\n", 1, "empty"),
     ],
 )
@@ -213,9 +213,35 @@ def test_every_name_that_comes_twice_is_reported() -> None:
     ]
 
 
-@pytest.mark.parametrize(("mark", "name"), [("\t", "tab"), (";", "';'"), ("|", "'|'")])
+@pytest.mark.parametrize("mark", ["\t", ";", "|"])
 @pytest.mark.parametrize("first", ['"a"', '"a ""b"" c"', "a"])
-def test_another_delimiter_is_named_with_and_without_quotes(mark: str, name: str, first: str) -> None:
-    [problem] = refused(f'{first}{mark}"b"\n"1"{mark}"2"\n'.encode())
-    assert problem.pointer == "/file/row/1"
-    assert f"seems to use {name} between its fields; csv uses ','" in problem.detail
+def test_another_separator_is_read_with_and_without_quotes(mark: str, first: str) -> None:
+    read = source(f'{first}{mark}"b"\n"1,5"{mark}"2"\n'.encode(), "csv")
+    [(row, record)] = read.records()
+    assert (row, list(record.values()), read.separator) == (2, ["1,5", "2"], mark)
+
+
+def test_a_line_that_names_the_separator_is_no_row() -> None:
+    assert records(b"sep=;\r\na;b\r\n1,5;2\r\n") == [(3, {"a": "1,5", "b": "2"})]
+
+
+@pytest.mark.parametrize(("mark", "decimal"), [(";", True), ("|", True)])
+def test_chunks_say_whether_commas_are_decimal(
+    mark: str, decimal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited, "CHUNK_ROWS", 1)
+    body = f"a{mark}b\n1{mark}2\n1{mark}2,5\n".encode()
+    assert [chunk.decimal_comma for chunk in source(body, "csv").chunks()] == [decimal] * 2
+    assert not next(source(b'a,b\n1,"2,5"\n', "csv").chunks()).decimal_comma
+
+
+@pytest.mark.parametrize("end", [b'"3"x,4\n', b"3,4\r5\n", b"3,\xff\n", b"3,\0\n"])
+def test_what_comes_before_an_error_is_still_read(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "READ_BLOCK_BYTES", 1)
+    faults = Faults()
+    body = b"a,b\n1,2\n3\n5,6\n"
+    chunks = list(source(body + end, "csv", faults).chunks())
+    assert [row for chunk in chunks for row in chunk.rows.tolist()] == [2, 4]
+    with pytest.raises(DatasetInvalid) as caught:
+        faults.check()
+    assert [one.pointer for one in caught.value.problems] == ["/file/row/3", "/file/row/5"]

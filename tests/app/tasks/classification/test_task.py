@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.errors import DatasetInvalid, Invalid
+from app.errors import Invalid
 from app.ingest.readers import Mapping, open_source
 from app.tasks.classification.ngram_tables import ngram_tables
 from app.tasks.classification.options import (
@@ -23,6 +23,7 @@ from app.tasks.contract import UNKNOWN, Input, Plan
 from app.tasks.source import Faults
 from app.typedefs import Json
 from tests.support.factories.labels import curves, jsonl, snippets
+from tests.support.fakes.sources import MemorySource
 from tests.support.fixtures.real_data import shared
 from tests.support.single import decode_one, encode_one
 
@@ -184,13 +185,14 @@ def test_a_parquet_table_is_read_like_another(tmp_path: Any) -> None:
         assert read_labelled(source, faults).summary["labels"] == {"0": 10, "1": 10}
 
 
-def test_few_examples_of_a_second_label_do_only_if_none_of_them_can_be_drawn(read: Any) -> None:
+def test_few_examples_of_a_second_label_do_only_if_none_of_them_can_be_drawn() -> None:
     few = [*[one | {"label": "pos"} for one in snippets(20)], {"text": "no", "label": "neg"}]
-    with pytest.raises(DatasetInvalid, match="have 3 examples"):
-        read(few)
     marks = ["valid", "valid", "test", *["train"] * 18]
     marked = [one | {"split": split} for one, split in zip(few, marks, strict=True)]
-    assert read(marked)[1]["labels"] == {"pos": 20, "neg": 1}
+    readings = [read_labelled(MemorySource("jsonl", objects=records), Faults()) for records in (few, marked)]
+    assert "have 3 examples" in str(readings[0].untrainable)
+    assert readings[1].untrainable is None
+    assert readings[1].summary["labels"] == {"pos": 20, "neg": 1}
 
 
 def test_truncated_examples_are_warned_of(read: Any) -> None:

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def texts(*values: str) -> Array:
     return np.array(values, object)
 
 
-def checked(values: Array, **limits: float) -> list[tuple[str, str]]:
+def checked(values: Array, **limits: Any) -> list[tuple[str, str]]:
     """Pointers and details of a column's faults; its rows are numbered from 100."""
     faults = Faults()
     check_numbers(values, np.arange(100, 100 + len(values)), "y", faults, **limits)
@@ -43,7 +44,18 @@ def test_each_cell_is_read_as_if_it_stood_alone(column: list[str]) -> None:
 
 @pytest.mark.parametrize("text", WRONG)
 def test_what_only_python_takes_for_a_number_is_wrong(text: str) -> None:
-    assert checked(texts("1", text, "2")) == [("/file/row/101/column/y", f"{text!r} is not a number.")]
+    [(pointer, detail)] = checked(texts("1", text, "2"))
+    assert (pointer, detail.startswith(f"{text!r} is not a number")) == ("/file/row/101/column/y", True)
+    assert ("write a point" in detail) == (text == "1,5")
+
+
+def test_commas_are_decimal_where_the_file_has_them_so() -> None:
+    numbers, wrong = read_numbers(texts("1,5", " -1.234,5 ", "2", "", "1,2,3", "1.5"), decimal_comma=True)
+    assert wrong.tolist() == [False, False, False, False, True, False]
+    assert numbers[:3].tolist() == [1.5, -1234.5, 2]
+    faults = Faults()
+    check_numbers(texts("1,5", "2,5 kg"), np.arange(2), "y", faults, decimal_comma=True)
+    assert [one.detail for one in faults.problems] == ["'2,5 kg' is not a number."]
 
 
 @pytest.mark.parametrize("text", GOOD)

@@ -120,9 +120,10 @@ def test_odd_texts_are_accepted(read_archive: ReadArchive) -> None:
     ],
 )
 def test_too_little_to_learn_from(
-    problems_of: Problems, count: int, changes: dict[str, str], detail: str
+    read_archive: ReadArchive, count: int, changes: dict[str, str], detail: str
 ) -> None:
-    assert list(problems_of(archive(files(count), lines(count, **changes))).values()) == [detail]
+    reading = read_archive(archive(files(count), lines(count, **changes)))
+    assert (reading.untrainable, reading.has_answers, reading.warnings) == (detail, True, [])
 
 
 @pytest.mark.parametrize(
@@ -145,18 +146,17 @@ def test_a_shortened_recording_is_read_with_a_warning(read_archive: ReadArchive)
 def test_recordings_without_texts_are_only_to_be_predicted(read_archive: ReadArchive) -> None:
     reading = read_archive(archive(files(2), [{"audio": "0.wav"}, {"audio": "1.wav", "split": "test"}]))
     summary = reading.summary
-    assert reading.untrainable == "No recording has a text."
+    assert (reading.untrainable, reading.has_answers) == ("No recording has a text.", False)
     assert (summary["examples"], summary["transcripts"], summary["characters"]) == (2, 0, {})
     task = TASKS["speech"]
     assert task.check_dataset(summary, {}, SpeechParameters()) == []
     assert len(task.instances(reading.arrays, {})) == 2
 
 
-def test_recordings_of_silence_have_texts(problems_of: Problems) -> None:
+def test_recordings_of_silence_have_texts(read_archive: ReadArchive) -> None:
     manifest = [{"audio": f"{number}.wav", "text": ""} for number in range(4)]
-    assert problems_of(archive(files(4), manifest)) == {
-        "/file/column/text": "Every text for training is empty."
-    }
+    reading = read_archive(archive(files(4), manifest))
+    assert (reading.untrainable, reading.has_answers) == ("Every text for training is empty.", True)
 
 
 def test_a_line_without_a_text_among_others_is_refused(problems_of: Problems) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import DatasetInvalid
 from app.ingest.readers import Mapping, open_source
-from app.ingest.readers import delimited as tables
+from app.ingest.readers.delimited import reader as tables
 from app.tasks.shared import splits
 from app.tasks.shared.text_checks import text_problem
 from app.tasks.source import Faults

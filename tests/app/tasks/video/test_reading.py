@@ -132,14 +132,20 @@ def test_blanks_around_labels_and_copies_across_splits_are_warnings(tmp_path: Pa
 @pytest.mark.parametrize(
     ("lines", "detail"),
     [
-        ([], "The manifest names no members."),
         ([{**line, "label": "same"} for line in LINES], "Every clip has the label 'same'"),
         ([{**line, "label": line["video"]} for line in LINES], "8 clips are too few for 8 labels."),
         ([{**line, "split": "test"} for line in LINES], "The clips for training have fewer than two labels."),
     ],
 )
 def test_too_little_to_learn_from(tmp_path: Path, lines: list[Any], detail: str) -> None:
-    assert problems(tmp_path, GOOD, lines)[0].detail.startswith(detail)
+    reading = read_all(tmp_path, GOOD, lines)
+    assert str(reading.untrainable).startswith(detail)
+    assert reading.has_answers
+    assert not reading.warnings
+
+
+def test_a_manifest_without_lines(tmp_path: Path) -> None:
+    assert problems(tmp_path, GOOD, [])[0].detail.startswith("The manifest names no members.")
 
 
 @pytest.mark.parametrize(

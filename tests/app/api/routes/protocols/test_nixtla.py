@@ -269,6 +269,13 @@ def test_the_client_prints_what_is_wrong(nixtla: Any, client: Any, frame: Any) -
     assert "the model sales was trained for a horizon of 5" in str(refused.value)
 
 
+def test_fitted_values_are_refused_by_the_argument_s_name(nixtla: Any, client: Any, frame: Any) -> None:
+    with pytest.raises(nixtla.nixtla_client.ApiError, match="`add_history` is not supported") as refused:
+        client.forecast(frame, h=2, model="sales", add_history=True)
+    assert refused.value.status_code == 422
+    assert "cross_validation" in str(refused.value)
+
+
 def test_large_requests_come_compressed(serving: Service) -> None:
     series = {"y": [value(0, day) for day in range(DAYS)] * 1000, "sizes": [DAYS] * 1000}
     body = {"series": series, "h": 1, "freq": "D", "model": "sales"}

@@ -374,3 +374,58 @@ def test_the_same_series_come_from_every_format(case: Drawn, leave_out: bool) ->
     assert_same(from_csv, through(sink.getvalue(), "parquet"))
     assert from_csv.freq == case.frequency.alias
     assert np.array_equal(from_csv.values, np.concatenate(case.values), equal_nan=True)
+
+
+def faults_of(text: str) -> list[tuple[str, str]]:
+    """Pointers without their beginning, and details, of the faults of a CSV."""
+    path, faults = Path(DIRECTORY.name) / "faulty.csv", Faults()
+    path.write_text(text)
+    with pytest.raises(DatasetInvalid) as caught:
+        read_series(open_source(path, "csv", Mapping({}), faults), faults)
+    return [(one.pointer.removeprefix("/file/row/"), one.detail) for one in caught.value.problems]
+
+
+def test_a_short_row_hides_no_other_fault() -> None:
+    lines = [f"{day},{number}" for number, day in enumerate(days(60))]
+    lines[3], lines[10], lines[20] = "2024-01-04", "2024-01-11,high", "2024-01-20,5"
+    lines[30], lines[40] = "2024-02-30,5", "2024-02-10 07:00,5"
+    faults = faults_of("\n".join(["ds,y", *lines]))
+    assert [(pointer, detail.split()[0]) for pointer, detail in faults] == [
+        ("5", "Expected"),
+        ("12/column/y", "'high'"),
+        ("22/column/ds", "Duplicate"),
+        ("32/column/ds", "'2024-02-30'"),
+        ("42/column/ds", "Mixed"),
+    ]
+
+
+def test_where_many_rows_are_faulty_only_duplicates_are_certain() -> None:
+    faults = faults_of("ds,y\n2024-01-01,1\n2024-01-02\n2024-01-03,x\n2024-01-03,3\n2024-09-01,4\n")
+    assert [pointer for pointer, _ in faults] == ["3", "4/column/y", "5/column/ds"]
+
+
+def test_a_table_as_german_excel_writes_it() -> None:
+    path, faults = Path(DIRECTORY.name) / "excel.csv", Faults()
+    rows = [
+        f'{day:02d}.01.2024;"Köln; Mitte";{day}.234,5;{day},25;{"A" if day < 9 else "B"}'
+        for day in range(1, 20)
+    ]
+    path.write_text("\ufeff" + "\r\n".join(["ds;unique_id;y;price;kind", *rows]), newline="")
+    series, summary, warnings = read_series(open_source(path, "csv", Mapping({}), faults), faults)
+    faults.check()
+    assert series.ids.tolist() == ["Köln; Mitte"]
+    assert series.values[:2].tolist() == [1234.5, 2234.5]
+    assert series.covariates[:2, 0].tolist() == [1.25, 2.25]
+    assert (summary["frequency"], summary["span"]["start"]) == ("D", "2024-01-01")
+    assert warnings == [
+        "Commas in numbers are read as decimal commas, such as that of '1.234,5' (row 2, column 'y').",
+        "Dates such as '01.01.2024' are read as day.month.year.",
+    ]
+
+
+def test_a_category_keeps_its_commas() -> None:
+    path, faults = Path(DIRECTORY.name) / "excel.csv", Faults()
+    rows = [f"2024-01-{day:02d};{day},5;{'1,5' if day % 2 else 'none so far'}" for day in range(1, 20)]
+    path.write_text("\n".join(["ds;y;size", *rows]))
+    series, _, _ = read_series(open_source(path, "csv", Mapping({}), faults), faults)
+    assert series.covariate_levels == [["1,5", "none so far"]]

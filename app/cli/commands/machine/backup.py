@@ -12,7 +12,7 @@ from obstore.exceptions import BaseError
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
-from app.cli.commands.migrate import open_database
+from app.cli.commands.machine.migrate import open_database
 from app.cli.console import AsJson, notes, output, print_json
 from app.cli.installation import DataDir, fail, read_settings
 from app.database.migrate import NewerDatabase, NotMigrated

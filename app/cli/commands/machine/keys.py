@@ -12,7 +12,7 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.cli.commands.migrate import open_database
+from app.cli.commands.machine.migrate import open_database
 from app.cli.console import AsJson, notes, print_json, print_table
 from app.cli.installation import DataDir, fail
 from app.database.engine import make_sessions

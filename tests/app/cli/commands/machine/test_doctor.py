@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.cli.commands import doctor
+from app.cli.commands.machine import doctor
 from app.database.engine import Sessions, db_now, make_engine
 from app.database.migrate import downgrade, is_current
 from app.database.tables import Job, Model, ModelVersion, Worker
