@@ -26,7 +26,7 @@ from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
 from app.tasks import TASKS
 from app.tasks.contract import Task
-from app.tasks.preview import PREVIEW_FILE, encode_preview
+from app.tasks.preview import BRIEF, PREVIEW_FILE, encode_preview
 from app.tasks.source import Faults, Source
 from app.typedefs import Json
 
@@ -88,7 +88,7 @@ def _read_and_store(spec: Json, task: Task) -> Json:
     faults.check()
     out = Path(spec["out"])
     np.savez(out / "arrays.npz", allow_pickle=False, **reading.arrays)
-    (out / PREVIEW_FILE).write_bytes(encode_preview(task.preview(reading.arrays)))
+    (out / PREVIEW_FILE).write_bytes(encode_preview(task.preview(reading.arrays, BRIEF)))
     return {
         "ok": True,
         "format": format_name,
