@@ -12,14 +12,6 @@ import numpy as np
 
 from app.errors import DatasetInvalid, Invalid, Problem, Unavailable, pointer
 from app.infrastructure.processes.managed import die_with_parent
-from app.ingest.file_kinds import (
-    MAGIC,
-    SNIFF_BYTES,
-    binary_format,
-    choose_format,
-    compression,
-    uncompressed_name,
-)
 from app.ingest.limits import ArchiveLimits
 from app.ingest.readers import ARCHIVE, Mapping, not_an_archive, open_content, open_source
 from app.media.decoder import limit_decoding
@@ -29,6 +21,14 @@ from app.tasks.contract import Task
 from app.tasks.preview import BRIEF, PREVIEW_FILE, encode_preview
 from app.tasks.source import Faults, Source
 from app.typedefs import Json
+from app.validation.file_kinds import (
+    MAGIC,
+    SNIFF_BYTES,
+    binary_format,
+    choose_format,
+    compression,
+    uncompressed_name,
+)
 
 MAX_ARRAYS_BYTES = 16 << 30
 

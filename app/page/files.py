@@ -7,15 +7,14 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import disk_usage
 
 from starlette.concurrency import run_in_threadpool
 
-from app.errors import NoSpace, TooLarge
+from app.errors import TooLarge
+from app.infrastructure.disk import check_free
 
 MAX_FILES = 64  # at a time; the oldest goes first
 MAX_AGE_SECONDS = 3_600.0
-RESERVED_DISK_BYTES = 256 << 20  # that a file must leave
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ class ReceivedFiles:
                 size += len(chunk)
                 if size > self.max_bytes:
                     raise TooLarge(f"A file may have at most {self.max_bytes:,} bytes")
-                if disk_usage(self._directory.name).free < len(chunk) + RESERVED_DISK_BYTES:
-                    raise NoSpace
+                check_free(path.parent, len(chunk))
                 await run_in_threadpool(file.write, chunk)
         return size
 

@@ -16,13 +16,14 @@ from app.identifiers import new_id
 from app.infrastructure.disk import check_free
 from app.infrastructure.storage import Storage
 from app.infrastructure.stored_arrays import map_arrays, unpack, unpacked_bytes
-from app.ingest import file_kinds, run_child
+from app.ingest import run_child
 from app.ingest.limits import FileLimits
 from app.services.paging import Paging
 from app.states import EVALUATE, LIVE
 from app.tasks import TASKS
 from app.tasks.preview import PREVIEW_FILE, WHOLE
 from app.typedefs import Json
+from app.validation import file_kinds
 from app.validation.names import unknown_name
 
 MAX_DATASET_BYTES = 1 << 28  # of a data set's arrays, packed or not, that one request reads
