@@ -1,5 +1,6 @@
-"""Files that browsers send: streamed to disk, known by random tokens, deleted after a while."""
+"""Files on their way: streamed to disk, known by random tokens, deleted after a while."""
 
+import mimetypes
 import secrets
 import tempfile
 import time
@@ -15,6 +16,7 @@ from app.infrastructure.disk import check_free
 
 MAX_FILES = 64  # at a time; the oldest goes first
 MAX_AGE_SECONDS = 3_600.0
+PLAYED = ("audio/", "video/")  # what browsers are sent: nothing that could run in the page
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,17 @@ class ReceivedFile:
     name: str
     size: int  # bytes
     received: float  # time.monotonic()
+
+    @property
+    def token(self) -> str:
+        """By which the file is known."""
+        return self.path.name
+
+    @property
+    def media_type(self) -> str:
+        """The kind of sound or of moving pictures by its name; empty for what a browser does not play."""
+        kind = mimetypes.guess_type(self.name)[0] or ""
+        return kind if kind.startswith(PLAYED) else ""
 
 
 class ReceivedFiles:
@@ -47,6 +60,14 @@ class ReceivedFiles:
             raise
         self._files[token] = ReceivedFile(path, Path(name).name[:255] or "file", size, time.monotonic())
         return token
+
+    async def store(self, name: str, content: bytes) -> ReceivedFile:
+        """The same for content that is there."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield content
+
+        return self._files[await self.receive(name, chunks())]
 
     async def _write(self, path: Path, chunks: AsyncIterator[bytes]) -> int:
         size = 0

@@ -12,6 +12,7 @@ from app.page.frame import action, details, heading, section, show_call, view
 from app.page.predictions.labels import confusion_matrix
 from app.page.state import service
 from app.page.views.aliases import show_aliases
+from app.page.views.held_back import show_held_back
 from app.page.views.jobs import job_table, show_picture
 from app.page.views.results import show_evaluation, show_metrics
 from app.states import Status
@@ -110,6 +111,7 @@ async def version_view(name: str, number: int) -> None:
     with section("How good it is"):
         show_metrics(version)
         _show_nested(version["metrics"])
+    await show_held_back(version)
     with section("Evaluations", "On data that have the answers; figures come with 95 % intervals."):
         await _show_evaluations(version)
     with suppress(CallRefused):
