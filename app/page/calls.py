@@ -21,6 +21,7 @@ from recurra.errors import RecurraError, RequestRefused
 from recurra.protocol.problems import parse_problem
 
 LIST_PAGE_ENTRIES = 200  # of a page of a list
+STANDARD_ALIAS = "production"  # that answers where nobody is named
 MAX_LISTED = 100  # entries of a list that are shown
 STREAM_TIMEOUT = httpx.Timeout(20.0, read=120.0)
 

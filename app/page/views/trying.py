@@ -8,7 +8,7 @@ from markupsafe import Markup
 from nicegui import ui
 
 from app.page import markup
-from app.page.calls import CallRefused, ServiceCall, path_of
+from app.page.calls import STANDARD_ALIAS, CallRefused, ServiceCall, path_of
 from app.page.forms.fields import FormFields
 from app.page.forms.instances import TEXT_KINDS, SeriesColumns, example_instance
 from app.page.forms.microphone import LiveTranscript
@@ -17,7 +17,6 @@ from app.page.frame import action, details, heading, section, show_call, view
 from app.page.predictions.show import show_prediction
 from app.page.predictions.texts import written_text
 from app.page.state import service
-from app.page.views.aliases import STANDARD_ALIAS
 from app.page.views.examples import StoredExample, example_names, load_example, needs_loading
 from app.page.views.jobs import show_picture
 from app.page.views.tasks import load_task
