@@ -65,7 +65,7 @@ class _HeldBack:
             self._series = ui.select(names, value=0, label="Series", on_change=self._draw)
             for chooser in (self._dataset, self._series):
                 chooser.props("outlined dense").classes("field")
-        self._note = ui.label("").classes("note")
+        self._note = ui.label(TRAINED_ON).classes("note")
         self._place = ui.element("div").props("aria-live=polite")
         ui.timer(0.1, self._draw, once=True)
 
