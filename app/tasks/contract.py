@@ -269,10 +269,7 @@ class Task(Protocol):
         ...
 
     def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
-        """All examples of a data set in order, for people: as they were understood, within bounds of each.
-
-        Where an example is a file, whole rows have its content as bytes in the field that an instance has.
-        """
+        """All examples in order, for people, within bounds; whole rows have a file's bytes, as instances do."""
         ...
 
     def encode(self, state: Json, instances: Iterable[Any], parameters: Any) -> list[Example]:
