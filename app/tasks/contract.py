@@ -269,7 +269,7 @@ class Task(Protocol):
         ...
 
     def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
-        """All examples in order, for people, within bounds; whole rows have a file's bytes, as instances do."""
+        """All examples in order, for people, within bounds; whole rows have the bytes of a file."""
         ...
 
     def encode(self, state: Json, instances: Iterable[Any], parameters: Any) -> list[Example]:
