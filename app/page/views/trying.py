@@ -72,7 +72,7 @@ async def _trained_on(name: str, number: int | None) -> _TrainedOn | None:
     return _TrainedOn(version["dataset"], preview["data"], columns)
 
 
-def shortened(row: Json, reason: str) -> str:
+def shortened(row: Json, reason: str = "") -> str:
     """That an example could be filled in only in part, and what follows; empty if it is whole."""
     if not row.get("truncated"):
         return ""

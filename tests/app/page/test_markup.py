@@ -124,5 +124,5 @@ def test_events_in_words() -> None:
 def test_an_example_that_is_a_part_says_so() -> None:
     row = {"values": [1.0, 2.0], "timestamps": ["2020-01-01", "2020-01-02"], "length": 3, "truncated": True}
     assert "The first 2 of 3 steps are filled in, up to 2020-01-02" in shortened(row)
-    assert "in part only" in shortened({"text": "a", "truncated": True})
+    assert "Only the beginning" in shortened({"text": "a", "truncated": True})
     assert shortened(row | {"truncated": False}) == ""
