@@ -27,12 +27,17 @@ def line_chart(
     band: tuple[Values, Values] | None = None,
     x_name: str = "",
     hidden: Sequence[str] = (),
+    plain: Sequence[str] = (),
 ) -> ui.echart:
     """Lines over common steps, and a band between two of its own; described to those who do not see it.
 
-    Lines that are `hidden` are shown once their names in the legend are clicked.
+    Lines that are `hidden` are shown once their names in the legend are clicked; `plain` ones stand back.
     """
     options = line_options(steps, lines, band=band, x_name=x_name, hidden=hidden)
+    for line in options["series"]:
+        if line["name"] in plain:
+            faint = {":color": color_of("--faint")}
+            line.update(itemStyle=faint, lineStyle={**faint, "width": 1.5}, symbol="none")
     return _described(ui.echart(options, renderer="svg"), description)
 
 
@@ -52,7 +57,7 @@ def line_options(
     axis = {"axisLabel": ink, "axisLine": {"lineStyle": line}}
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 16, "top": 36, "bottom": 30, "containLabel": True},
+        "grid": {"left": 8, "right": 44, "top": 36, "bottom": 30, "containLabel": True},
         "legend": {
             "data": list(lines), "textStyle": ink, "type": "scroll", "top": 0,
             "selected": dict.fromkeys(hidden, False),

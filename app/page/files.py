@@ -16,6 +16,7 @@ from app.infrastructure.disk import check_free
 
 MAX_FILES = 64  # at a time; the oldest goes first
 MAX_AGE_SECONDS = 3_600.0
+NOTATION = "midi"  # of which browsers know no sound
 PLAYED = ("audio/", "video/")  # what browsers are sent: nothing that could run in the page
 
 
@@ -37,7 +38,7 @@ class ReceivedFile:
     def media_type(self) -> str:
         """The kind of sound or of moving pictures by its name; empty for what a browser does not play."""
         kind = mimetypes.guess_type(self.name)[0] or ""
-        return kind if kind.startswith(PLAYED) else ""
+        return kind if kind.startswith(PLAYED) and NOTATION not in kind else ""
 
 
 class ReceivedFiles:

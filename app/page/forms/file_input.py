@@ -9,11 +9,10 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from app.page import markup
-from app.page.files import ReceivedFile
+from app.page.files import NOTATION, ReceivedFile
 from app.page.state import page_state
 
 RECORDED = "audio"  # the medium that a microphone records
-NOTATION = "midi"  # the medium that no browser plays
 NOTATION_ENDINGS = ".mid,.midi"
 AUDIO_PLAYER = Markup("<audio controls hidden data-file='{}' aria-label='{}'></audio>")
 VIDEO_PLAYER = Markup("<video controls hidden data-file='{}' aria-label='{}'></video>")

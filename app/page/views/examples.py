@@ -23,7 +23,7 @@ FILE_SUFFIX = "_base64"  # of the field with the content of an example that is a
 WAV_HEAD = b"RIFF"  # recordings come as they are stored, whatever they were named
 MAX_NAME_CHARS = 60
 MAX_DRAWN_COVARIATES, MAX_DRAWN_CHANNELS = 3, 4
-MAX_READ_TOKENS = 2_000
+MAX_READ_TOKENS, MAX_READ_CHARS = 2_000, 20_000
 LONG_TEXT_CHARS = 80
 NOT_READ = ("truncated", "length")  # fields of a row that say nothing of the example itself
 SOUND = "audio/"  # how the media types begin of what has no pictures
@@ -117,9 +117,20 @@ def show_example(example: StoredExample, reason: str = "") -> None:
         show_player(file)
     long = [name for name, value in rest.items() if isinstance(value, str) and len(value) > LONG_TEXT_CHARS]
     for name in long:
-        markup.show(Markup("<h3>{}</h3>{}").format(name, written_text("", rest.pop(name))))
+        _show_long_text(name, rest.pop(name))
     if rest:
         markup.show(markup.facts(rest.items()))
+
+
+def _show_long_text(name: str, text: str) -> None:
+    """A text that scrolls by itself."""
+    if len(text) > MAX_READ_CHARS:
+        name = f"{name}: the first {MAX_READ_CHARS:,} of {len(text):,} characters"
+    markup.show(
+        Markup("<h3>{}</h3><div class='scroll' tabindex='0' role='region' aria-label='{}'>{}</div>").format(
+            name, name, written_text("", text[:MAX_READ_CHARS])
+        )
+    )
 
 
 def show_player(file: ReceivedFile) -> None:

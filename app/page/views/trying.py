@@ -100,12 +100,14 @@ class _Trial:
     def show(self, data: _TrainedOn | None) -> None:
         """Build the form; examples of the data set may be filled in."""
         main = [spec for spec in self._specs if spec.required or spec.kind in (*TEXT_KINDS, FieldKind.FILE)]
+        examples = ui.element("div")
         with ui.element("div").classes("fields"):
             self._instance_fields.add(main)
             if STREAM in self._own and any(spec.name == RECORDING for spec in main):
                 LiveTranscript(path_of("models", self._model, "listen") + self._query, self._show_heard)
         if data is not None and data.rows:
-            self._show_examples(data)
+            with examples:
+                self._show_examples(data)
         if rest := [spec for spec in self._specs if spec not in main]:
             with details("More of the input"), ui.element("div").classes("fields"):
                 self._instance_fields.add(rest)

@@ -117,7 +117,10 @@ def test_samples_of_prometheus_text() -> None:
 
 def test_events_in_words() -> None:
     data = {"worker": "", "epoch": 2, "train_loss": 0.5, "valid_loss": None, "note": "a <b>"}
-    assert describe_event(data) == "epoch 2, train_loss 0.5, note a <b>"
+    assert describe_event(data) == "epoch 2, train loss 0.5, note a <b>"
+    saved = {"step": 72, "phase": "refit", "stage": 2, "bytes": 318_444}
+    assert describe_event(saved) == "step 72, in the phase refit, 311.0 KiB"
+    assert describe_event({"status": "succeeded", "model_version": 1}) == "succeeded, model version 1"
     assert describe_event({"message": ATTACK}) == ATTACK
 
 
