@@ -237,7 +237,7 @@ def _state_of(job: Json) -> Markup:
         if progress.get("samples_per_second"):
             figures["samples a second"] = progress["samples_per_second"]
         if progress.get("eta_seconds") is not None:
-            figures["time left"] = f"{progress['eta_seconds']:,.0f} s"
+            figures["time left"] = markup.duration(progress["eta_seconds"])
     if job["status"] != Status.SUCCEEDED:  # of one that has, the result says them
         metrics = job.get("metrics") or {}
         figures |= {

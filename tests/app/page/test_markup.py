@@ -129,3 +129,11 @@ def test_an_example_that_is_a_part_says_so() -> None:
     assert "The first 2 of 3 steps are filled in, up to 2020-01-02" in shortened(row)
     assert "Only the beginning" in shortened({"text": "a", "truncated": True})
     assert shortened(row | {"truncated": False}) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (59, "59 s"), (59.7, "1 min 0 s"), (4_359, "1 h 12 min"), (90_000, "1 d 1 h")],
+)
+def test_durations_are_in_two_units(seconds: float, shown: str) -> None:
+    assert markup.duration(seconds) == shown
