@@ -11,6 +11,7 @@ from app.page.predictions.tags import marked_text, tagged_words
 from app.page.predictions.texts import attention_table, written_text
 from app.page.views.board import read_samples
 from app.page.views.jobs import describe_event, loss_lines
+from app.page.views.results import example_title
 from app.page.views.training import model_name, read_search
 from app.page.views.trying import shortened
 
@@ -137,3 +138,12 @@ def test_an_example_that_is_a_part_says_so() -> None:
 )
 def test_durations_are_in_two_units(seconds: float, shown: str) -> None:
     assert markup.duration(seconds) == shown
+
+
+def test_lines_of_a_result_have_titles() -> None:
+    assert example_title({"index": 0, "prediction": {"label": "good", "scores": {}}}) == "Example 1: good"
+    assert example_title({"index": 1, "item_id": "a", "prediction": {"median": []}}) == "Example 2: a"
+    assert example_title({"index": 2, "prediction": {"tokens": ["Ann", "saw"]}}) == "Example 3: Ann saw"
+    assert example_title({"index": 3, "prediction": {"text": "x" * 99}}).endswith("x…")
+    assert example_title({"index": 4, "error": {"detail": "no"}}) == "Example 5: has an error"
+    assert example_title({"index": 5, "prediction": {"notes": []}}) == "Example 6"
