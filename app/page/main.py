@@ -97,7 +97,7 @@ async def play_file(request: Request, token: str) -> Response:
     file = state.examples.get(token) or state.files.get(token)
     if file is None or not file.media_type:
         return PlainTextResponse("There is no such file any more", MISSING)
-    return FileResponse(file.path, media_type=file.media_type)
+    return FileResponse(file.path, media_type=file.media_type, headers={"Cache-Control": "private"})
 
 
 @app.get("/healthz", include_in_schema=False)

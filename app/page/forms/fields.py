@@ -65,9 +65,12 @@ class FormFields:
 
 
 def _encode_file(spec: FieldSpec, path: Path) -> str:
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise _invalid(spec, f"may have at most {MAX_FILE_BYTES:,} bytes here")
-    return base64.b64encode(path.read_bytes()).decode()
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise _invalid(spec, f"may have at most {MAX_FILE_BYTES:,} bytes here")
+        return base64.b64encode(path.read_bytes()).decode()
+    except FileNotFoundError:  # it was here for longer than files are kept
+        raise _invalid(spec, "is here no more: choose it again") from None
 
 
 def _invalid(spec: FieldSpec, detail: str) -> CallRefused:

@@ -7,6 +7,7 @@ from typing import Any
 from app.page.forms.schemas import FieldKind, FieldSpec
 from app.typedefs import Json
 
+MAX_STEPS = 20_000  # of a series, the last ones: what a browser may well send back
 MAX_EXAMPLE_CHARS = 200  # of a text that is filled in as another field's value, such as a prompt
 TEXT_KINDS = (FieldKind.LINE, FieldKind.TEXT)
 
@@ -49,18 +50,22 @@ def observed_length(row: Json) -> int:
 
 
 def series_instance(row: Json, columns: SeriesColumns, held_back: int = 0) -> tuple[Json, list[float | None]]:
-    """The instance of a series up to its last value but some, and those that are held back."""
+    """The instance of a series up to its last value but some, and those that are held back.
+
+    Of a long series it has the last steps.
+    """
     length = observed_length(row)
     end, horizon = length - held_back, held_back or columns.horizon
+    begin = max(0, end - MAX_STEPS)
     read = {name: cells for name, cells in row.get("covariates", {}).items() if columns.reads(name)}
     ahead = {name: cells[end : end + horizon] for name, cells in read.items() if name in columns.future}
     is_known = any(cell is not None for cells in ahead.values() for cell in cells)
     parts: Json = {
         "item_id": row.get("item_id"),
         "freq": row.get("freq"),
-        "start": next(iter(row["timestamps"]), None),
-        "values": row["values"][:end],
-        "past": {name: cells[:end] for name, cells in read.items()},
+        "start": next(iter(row["timestamps"][begin:]), None),
+        "values": row["values"][begin:end],
+        "past": {name: cells[begin:end] for name, cells in read.items()},
         "future": {
             name: [*cells, *[None] * (horizon - len(cells))] for name, cells in ahead.items() if is_known
         },

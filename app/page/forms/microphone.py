@@ -72,9 +72,12 @@ class LiveTranscript:
                         self._show(message)
         finally:
             self._pieces = None
-            ui.run_javascript(self._stop)
+            if not self._text.is_deleted:  # the visitor is still there
+                ui.run_javascript(self._stop)
 
     def _show(self, message: Json) -> None:
+        if self._text.is_deleted:
+            return
         if message.pop("done", False):
             self._on_end(message)
             return

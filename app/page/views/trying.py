@@ -10,7 +10,7 @@ from nicegui import ui
 from app.page import markup
 from app.page.calls import STANDARD_ALIAS, CallRefused, ServiceCall, path_of
 from app.page.forms.fields import FormFields
-from app.page.forms.instances import TEXT_KINDS, SeriesColumns, example_instance
+from app.page.forms.instances import MAX_STEPS, TEXT_KINDS, SeriesColumns, example_instance
 from app.page.forms.microphone import LiveTranscript
 from app.page.forms.schemas import FieldKind, FieldSpec
 from app.page.frame import action, details, heading, section, show_call, view
@@ -75,7 +75,8 @@ async def _trained_on(name: str, number: int | None) -> _TrainedOn | None:
 def shortened(row: Json, reason: str = "") -> str:
     """That an example could be filled in only in part, and what follows; empty if it is whole."""
     if not row.get("truncated"):
-        return ""
+        steps = len(row["values"]) if "timestamps" in row else 0
+        return f"The last {MAX_STEPS:,} of {steps:,} steps are filled in." if steps > MAX_STEPS else ""
     length, filled = row.get("length"), len(row.get("values") or ())
     if not isinstance(length, int) or not row.get("timestamps"):
         return f"Only the beginning of this example is filled in. {reason}".strip()

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from app.page.forms import instances
 from app.page.forms.instances import SeriesColumns, example_instance, series_instance
 from app.page.forms.schemas import read_fields
 from app.tasks import TASKS
@@ -44,6 +45,13 @@ def test_the_end_of_a_series_can_be_held_back() -> None:
     assert (instance["values"], actual) == ([1.0, 2.0], [None, 4.0])
     assert (instance["past"], instance["future"]) == ({"price": [5, 6]}, {"price": [7, 8]})
     assert instance["static"] == {"city": "Rome"}
+
+
+def test_a_long_series_has_its_last_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instances, "MAX_STEPS", 3)
+    instance, _ = series_instance(SERIES, columns({}))
+    assert (instance["start"], instance["values"]) == ("2020-01-02", [2.0, None, 4.0])
+    assert instance["past"]["price"] == [6, 7, 8]
 
 
 @pytest.mark.parametrize(("length", "held_back"), [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (9, 2)])

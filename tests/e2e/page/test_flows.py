@@ -319,7 +319,7 @@ def test_a_version_forecasts_what_is_held_back(stack: Stack, page_url: str, brow
         page.goto("/models/held-back/versions/1")
         part = page.locator("section.part", has_text="Forecasts beside what came")
         part.get_by_role("img", name="Forecast of s0").wait_for()
-        part.get_by_text("In numbers").click()
+        part.get_by_text("In numbers", exact=True).click()
         part.get_by_role("columnheader", name="actual").wait_for()
         part.get_by_label("Series").click()
         page.get_by_role("option", name="2: s1").click()
