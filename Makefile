@@ -13,7 +13,7 @@ FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts lint types contracts docs secrets digests clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-first-epoch bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts lint types contracts docs secrets digests clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,9 +63,10 @@ test-faults: install ## services are killed, frozen and cut off: about half an h
 MINUTES ?= 20
 SEED ?= 0
 GAP ?= 4
+KILL_GAP ?= 2
 
 chaos: install ## random faults for MINUTES over a stream of jobs
-	$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) --seed $(SEED) --gap $(GAP) $(if $(SERVERS),--servers)
+	$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) --seed $(SEED) --gap $(GAP) --kill-gap $(KILL_GAP) $(if $(SERVERS),--servers)
 
 # The other servers of the comparison, in an environment of their own: Recurra needs none of them.
 $(PEERS_STAMP): $(PEERS_LIST) | $(STAMP)
@@ -82,6 +83,15 @@ $(NEURALFORECAST)/.installed: $(NEURALFORECAST_LIST) | $(STAMP)
 	$(NEURALFORECAST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(NEURALFORECAST_LIST)
 	@touch $@
 
+# And statsforecast, with the half-hourly demand that a package beside it has.
+STATSFORECAST := .venv-statsforecast
+STATSFORECAST_LIST := benchmarks/forecasting/peers/requirements.txt
+
+$(STATSFORECAST)/.installed: $(STATSFORECAST_LIST) | $(STAMP)
+	[ -x $(STATSFORECAST)/bin/python ] || $(BIN)/python -m venv $(STATSFORECAST)
+	$(STATSFORECAST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(STATSFORECAST_LIST)
+	@touch $@
+
 # Each fault of benchmarks/mutations is made in a copy of the repository; ONLY takes those with a text in their name.
 mutations: install ## deliberate faults, each of which the tests have to notice: half an hour
 	$(BIN)/python -m benchmarks.mutations $(if $(ONLY),--only '$(ONLY)') $(if $(SAMPLE),--sample $(SAMPLE))
@@ -89,11 +99,11 @@ mutations: install ## deliberate faults, each of which the tests have to notice:
 lock: $(BIN)/python ## write requirements.lock anew from what pyproject.toml allows today
 	$(BIN)/python .ci/lock.py $(LOCK)
 
-bench: install $(PEERS_STAMP) ## api, forecasting, serving, overload, burst, checkpoints, streaming: hours
+bench: install $(PEERS_STAMP) $(STATSFORECAST)/.installed ## api, forecasting, serving, overload, burst, checkpoints, streaming: hours
 	$(BIN)/python -m benchmarks
 
-bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-fleet bench-forecasting bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts: bench-%: install
-	$(BIN)/python -m benchmarks.$*
+bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-first-epoch bench-fleet bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts: bench-%: install
+	$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
 # Sequences of text and of sensor readings, three seeds each: about two hours in all; DATA names some of them.
 DATA ?=
@@ -103,6 +113,9 @@ bench-language: install ## learning from text and sensor readings, three seeds: 
 
 bench-media: install ## learning from recordings, clips and scores, three seeds: hours
 	$(BIN)/python -m benchmarks.media $(if $(DATA),--data $(DATA))
+
+bench-forecasting: install $(STATSFORECAST)/.installed ## M3 and long series beside classical methods: an hour
+	$(BIN)/python -m benchmarks.forecasting
 
 bench-convergence: install $(NEURALFORECAST)/.installed ## time to a validation error beside neuralforecast: hours
 	$(BIN)/python -m benchmarks.convergence
@@ -165,5 +178,5 @@ digests: ## write the digests of the images of others into .env, as their regist
 	done >> .env.part && mv .env.part .env || { rm -f .env.part; exit 1; }
 
 clean: ## remove environments, caches and build outputs
-	rm -rf $(VENV) $(PEERS) $(NEURALFORECAST) build dist *.egg-info client/build client/dist client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(NEURALFORECAST) $(STATSFORECAST) build dist *.egg-info client/build client/dist client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -32,6 +32,7 @@ from app.lanes import Lane, explanation_lane
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
 from app.services.access.authentication import Authenticator
+from app.services.access.rates import RequestRates
 from app.services.jobs.dispatcher import Dispatcher
 from app.services.serving.explanations import MAX_WAITING, MAX_WAITING_SECONDS, ExplanationService
 from app.services.serving.metrics import PredictionMetrics
@@ -116,6 +117,8 @@ async def open_state(settings: Settings, group: ProcessGroup | None) -> AsyncIte
             await shared.siblings.close()
         await shared.follower.close()
         await notices.close()
+        if shared.access is not None:
+            await shared.access.authenticator.close()
         await projects.close()
         await shared.lane.close()
         await shared.explanations.lane.close()
@@ -145,7 +148,8 @@ def _make_projects(
     dispatcher, follower = Dispatcher(everything, broker), JobFollower(readers)
     lane = Lane(settings.redis, settings.lane, settings.max_waiting, settings.max_queue_seconds)
     explaining = Lane(settings.redis, explanation_lane(settings.lane), MAX_WAITING, MAX_WAITING_SECONDS)
-    access = AccessControl(Authenticator(readers), everything) if settings.auth == KEYS else None
+    rates = RequestRates(settings.redis, settings.redis_prefix)
+    access = AccessControl(Authenticator(readers, rates), everything) if settings.auth == KEYS else None
     incoming = settings.data_dir.resolve() / "incoming"
     targets = AllowedTargets(*settings.webhook_targets)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.states import LIVE, Status
 from benchmarks.chaos import figures
-from benchmarks.chaos.faults import Mischief, Violence
+from benchmarks.chaos.faults import Holds, Mischief, Violence
 from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.service import CHECKPOINT, LEASE, OWN_SERVERS, Servers, Service, fresh_servers, service
 from benchmarks.chaos.stream import Stream
@@ -22,15 +22,16 @@ from benchmarks.chaos.watch import Watch
 from benchmarks.report import write
 
 MINUTES, RATE = 20.0, 10  # jobs a minute
-GAP = 4.0  # seconds between two faults of a source, on average
+GAP, KILL_GAP = 4.0, 2.0  # seconds between two faults of a source, on average
 DATABASE, REDIS = "RECURRA_TEST_DATABASE_URL", "RECURRA_TEST_REDIS_URL"  # environment variables
 EACH, LEAST = 30.0, 180.0  # seconds a job may still take when the faults are over, and all together
 TEXT = """## {title}
 
 `recurra up` and one more training worker on two cores, lease {lease:g} s, a checkpoint each {checkpoint:g} s;
-{jobs} small trainings with {settings} different settings in {minutes:g} minutes (seed {seed}), while two
-seeded sources of faults strike every {gap:g} seconds on average: {kills} times a process was killed with
-SIGKILL. The last job ended {late:.0f} s after the last fault.
+{jobs} small trainings with {settings} different settings in {minutes:g} minutes (seed {seed}). One seeded
+source of faults kills processes, every {kill_gap:g} seconds on average, two others strike every {gap:g}
+seconds: {kills} times a process was killed with SIGKILL. The last job ended {late:.0f} s after the last
+fault.
 
 {faults}
 
@@ -51,18 +52,20 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--gap", type=float, default=GAP, help="seconds between two faults of a source")
+    parser.add_argument("--kill-gap", type=float, default=KILL_GAP, help="the same of the one that kills")
     parser.add_argument("--servers", action="store_true", help=f"on those of {DATABASE} and {REDIS}")
     arguments = parser.parse_args()
     logging.getLogger("app").setLevel(logging.ERROR)  # Redis is away now and then
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
-    plan = Run(directory, arguments.minutes, arguments.seed, arguments.gap)
+    plan = Run(directory, arguments.minutes, arguments.seed, arguments.gap, arguments.kill_gap)
     if arguments.servers:
         with fresh_servers(os.environ[DATABASE], os.environ[REDIS]) as servers:
             text, wrong = run(replace(plan, servers=servers, title="Chaos on PostgreSQL and Redis"))
     else:
         text, wrong = run(plan)
     if arguments.minutes >= MINUTES:
-        options = f"MINUTES={plan.minutes:g} GAP={plan.gap:g}{' SERVERS=1' if arguments.servers else ''}"
+        gaps = f"GAP={plan.gap:g} KILL_GAP={plan.kill_gap:g}"
+        options = f"MINUTES={plan.minutes:g} {gaps}{' SERVERS=1' if arguments.servers else ''}"
         write("chaos-servers" if arguments.servers else "chaos", f"make chaos {options}", text)
     else:
         print(f"\n{text}\n")
@@ -81,7 +84,8 @@ class Run:
     directory: Path
     minutes: float
     seed: int
-    gap: float  # seconds
+    gap: float  # seconds between two faults of a source
+    kill_gap: float  # the same of the source that kills
     servers: Servers = OWN_SERVERS
     title: str = "Chaos"
 
@@ -117,6 +121,7 @@ def run(plan: Run) -> tuple[str, list[str]]:
             minutes=plan.minutes,
             seed=plan.seed,
             gap=plan.gap,
+            kill_gap=plan.kill_gap,
             kills=sum(fault.kind.startswith("kill") for fault in ledger.faults),
             late=late,
             faults=figures.faults(ledger, verdict.recoveries()),
@@ -134,9 +139,11 @@ def run(plan: Run) -> tuple[str, list[str]]:
 def storm(served: Service, stream: Stream, ledger: Ledger, jobs: int, plan: Run) -> float:
     """Jobs and faults together, then calm; how many seconds after the last fault the last job ended."""
     stop = threading.Event()
+    holds = Holds()
     sources = [
-        Violence(served, ledger, plan.seed + 1, stop, plan.gap),
+        Violence(served, ledger, plan.seed + 1, stop, plan.gap, holds, killer=False),
         Mischief(served, stream, ledger, plan.seed + 2, stop, plan.gap),
+        Violence(served, ledger, plan.seed + 3, stop, plan.kill_gap, holds, killer=True),
     ]
     for source in sources:
         source.start()

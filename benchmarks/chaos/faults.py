@@ -1,4 +1,5 @@
-"""Two sources of faults, each with a seed of its own: one that ends and stops processes, one that meddles.
+"""Three sources of faults, each with a seed of its own: one that kills processes, one that freezes, stops,
+locks and fills, one that meddles.
 
 A job that was hit twice so that it lost its worker is spared from then on: three losses a job survives.
 """
@@ -58,34 +59,64 @@ class Source:
             fault()
 
 
+class Holds:
+    """Which workers are held still: no two sources hold the same one."""
+
+    def __init__(self) -> None:
+        self._lock, self._held = threading.Lock(), set[int]()
+
+    def take(self, main: int) -> bool:
+        """Whether the worker is the caller's now, who has to release it."""
+        with self._lock:
+            if main in self._held:
+                return False
+            self._held.add(main)
+            return True
+
+    def release(self, main: int) -> None:
+        """Let others hold the worker."""
+        with self._lock:
+            self._held.discard(main)
+
+
 class Violence(Source):
-    """Kills, freezes, stops, locks and fills."""
+    """Kills, or freezes, stops, locks and fills: as `killer` says."""
 
     def __init__(
-        self, service: Service, ledger: Ledger, seed: int, stop: threading.Event, gap: float
+        self,
+        service: Service,
+        ledger: Ledger,
+        seed: int,
+        stop: threading.Event,
+        gap: float,
+        holds: Holds,
+        *,
+        killer: bool,
     ) -> None:
-        super().__init__(
-            "violence",
-            seed,
-            stop,
-            gap,
-            {
-                lambda: self._strike("kill training"): 4,
-                lambda: self._strike("kill supervisor"): 2,
-                lambda: self._strike("kill worker"): 2,
-                lambda: self._strike("freeze worker"): 1,
-                lambda: self._strike("freeze supervisor"): 1,
-                lambda: self._signal("stop worker", "training worker", signal.SIGTERM): 2,
-                lambda: self._signal("stop API", "API", signal.SIGTERM): 1,
-                lambda: self._signal("kill API", "API", signal.SIGKILL): 1,
-                lambda: self._signal("kill Valkey", "Valkey", signal.SIGKILL): 1,
-                lambda: self._signal("kill predictor", "predictor", signal.SIGKILL): 1,
-                lambda: self._signal("kill serving worker", "serving worker", signal.SIGKILL): 1,
-                self._lock: 1,
-                self._fill: 1,
-            },
-        )
-        self._service, self._ledger = service, ledger
+        self._service, self._ledger, self._holds = service, ledger, holds
+        faults = self._kills() if killer else self._disturbances()
+        super().__init__("killer" if killer else "violence", seed, stop, gap, faults)
+
+    def _kills(self) -> dict[Fault, float]:
+        return {
+            lambda: self._strike("kill training"): 4,
+            lambda: self._strike("kill supervisor"): 2,
+            lambda: self._strike("kill worker"): 2,
+            lambda: self._signal("kill API", "API", signal.SIGKILL): 1,
+            lambda: self._signal("kill Valkey", "Valkey", signal.SIGKILL): 1,
+            lambda: self._signal("kill predictor", "predictor", signal.SIGKILL): 1,
+            lambda: self._signal("kill serving worker", "serving worker", signal.SIGKILL): 1,
+        }
+
+    def _disturbances(self) -> dict[Fault, float]:
+        return {
+            lambda: self._strike("freeze worker"): 1,
+            lambda: self._strike("freeze supervisor"): 1,
+            lambda: self._signal("stop worker", "training worker", signal.SIGTERM): 2,
+            lambda: self._signal("stop API", "API", signal.SIGTERM): 1,
+            self._lock: 1,
+            self._fill: 1,
+        }
 
     def _strike(self, kind: str) -> bool:
         """Hit a worker that holds still meanwhile, so that it is certain which job it costs."""
@@ -95,6 +126,8 @@ class Violence(Source):
         pid = self.random.choice(sorted(workers))
         begun = time.time()
         with self._held(pid) as held:
+            if not held:
+                return False
             job_id = self._service.runs(workers[pid])
             if job_id is not None and self._ledger.struck(job_id, CHARGED) >= SPARED_AFTER:
                 return False
@@ -120,8 +153,14 @@ class Violence(Source):
 
     @contextmanager
     def _held(self, main: int) -> Iterator[list[int]]:
-        """A worker and its processes, stopped; those that are not killed go on at the end."""
+        """A worker and its processes, stopped; those that are not killed go on at the end.
+
+        Empty while another source holds the worker.
+        """
         held: list[int] = []
+        if not self._holds.take(main):
+            yield held
+            return
         try:
             while more := [pid for pid in tree(main) if pid not in held]:
                 _send(signal.SIGSTOP, more)
@@ -129,6 +168,7 @@ class Violence(Source):
             yield held
         finally:
             _send(signal.SIGCONT, held)
+            self._holds.release(main)
 
     def _signal(self, kind: str, role: str, number: int) -> bool:
         result = self._service.processes(role)
@@ -173,8 +213,8 @@ class Violence(Source):
             return False
         main, pid = self.random.choice(pairs)
         begun = time.time()
-        with self._held(main):
-            job_id = self._service.runs(workers[main])
+        with self._held(main) as held:
+            job_id = self._service.runs(workers[main]) if held else None
             if job_id is None or self._ledger.struck(job_id, frozenset({DISK_FULL})):
                 return False
             with suppress(ProcessLookupError):

@@ -31,10 +31,9 @@ class _KnownKey:
 class Authenticator:
     """Finds the callers of requests by their keys; `readers` see all projects."""
 
-    def __init__(self, readers: Sessions) -> None:
-        self._readers = readers
+    def __init__(self, readers: Sessions, rates: RequestRates) -> None:
+        self._readers, self._rates = readers, rates
         self._cache: LookupCache[str, _KnownKey] = LookupCache(self._fetch, MAX_KEYS, MAX_OUTAGE_SECONDS)
-        self._rates = RequestRates()
 
     async def identify(self, authorization: bytes) -> Caller:
         """The caller whose key is in the header `Authorization`; raises `Unauthenticated`, `LimitReached`."""
@@ -50,8 +49,12 @@ class Authenticator:
             raise Unauthenticated("This key is not valid: it is unknown, revoked or expired")
         if time.monotonic() >= known.until:
             raise Unauthenticated("This key has expired")
-        self._rates.count(known.caller)
+        await self._rates.count(known.caller)
         return known.caller
+
+    async def close(self) -> None:
+        """Disconnect from Redis."""
+        await self._rates.close()
 
     def forget(self, prefix: str) -> None:
         """Forget a key, as it was changed."""

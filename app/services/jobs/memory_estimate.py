@@ -71,8 +71,14 @@ def check_memory(
 
     They name the settings that matter, each with the largest value that would fit.
     """
+    return memory_problems(most_memory(session, config[1]["device"]), task, summary, options, config)
+
+
+def memory_problems(
+    most: int | None, task: Task, summary: Json, options: object, config: tuple[Json, Json]
+) -> list[Problem]:
+    """Return the problems of a network and a training if they need more than `most` bytes; None is enough."""
     network, training = config
-    most = most_memory(session, training["device"])
     if most is None or not isinstance(task, SizedTask):
         return []
     load = task.workload(summary, options, network, training)

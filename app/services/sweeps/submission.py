@@ -5,6 +5,7 @@ A sweep is checked and stored here, read in `state`, and advanced in `advance`.
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -24,6 +25,7 @@ from app.hyperparameters.space import (
 )
 from app.schemas import JobIn
 from app.services.jobs import devices, submission
+from app.services.jobs.memory_estimate import memory_problems, most_memory
 from app.services.jobs.submission import ResolvedJobConfig
 from app.services.sweeps.search import MAXIMIZE, MINIMIZE, SweepIn
 from app.states import SWEEP
@@ -48,6 +50,7 @@ def submit(session: Session, request: SweepIn) -> Job:
     base = _base(request)
     also += _device_problems(session, request, space)
     _check_trials(task, dataset, base, space, also)
+    _refuse(_memory_problems(session, task, dataset, base, space))
     sweep_metrics = {VALIDATION_LOSS: False, **task.sweep_metrics(dataset.summary)}
     _refuse(list(_metric_problems(request, task, sweep_metrics)))
     total = count_settings(space)
@@ -191,6 +194,21 @@ def _check_trials(task: Task, dataset: Dataset, base: Json, space: Space, also: 
         if len(problems) >= MAX_PROBLEMS:
             break
     _refuse([_with_parameters(problem, at) if any_valid else problem for problem, at in problems.items()])
+
+
+def _memory_problems(
+    session: Session, task: Task, dataset: Dataset, base: Json, space: Space
+) -> list[Problem]:
+    """The problems of the last trial that no worker has the memory for: where values rise, of the largest."""
+    most = cache(partial(most_memory, session))
+    for parameters in reversed(list(_probes(space))):
+        config = resolve(task, dataset, base, parameters)
+        options = submission.check_options(task, config.options)
+        settings = (config.network, config.training)
+        found = memory_problems(most(config.training["device"]), task, dataset.summary, options, settings)
+        if found:
+            return [_with_parameters(_point_at_search(one, parameters), parameters) for one in found]
+    return []
 
 
 def _probes(space: Space) -> Iterator[Json]:

@@ -20,8 +20,11 @@ from app.services import lookup_cache
 from app.services.access import authentication, keys, rates
 from app.services.access.authentication import MAX_OUTAGE_SECONDS, Authenticator
 from app.services.access.callers import Caller, KeyLimits, Scope
+from app.services.access.rates import RequestRates
 from app.thread_pools import KEY_READS
 from tests.support.fixtures.servers import until
+
+NO_REDIS = "unix:///nowhere/redis.sock"  # where nobody answers
 
 
 class Clock:
@@ -52,7 +55,8 @@ class Door:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.readers = Readers(engine)
-        self.authenticator = Authenticator(self.readers)  # type: ignore[arg-type]
+        rates = RequestRates(NO_REDIS, "t:")
+        self.authenticator = Authenticator(self.readers, rates)  # type: ignore[arg-type]
 
     def make(self, project: str = "a", **fields: Any) -> keys.NewKey:
         limits = KeyLimits(**fields.pop("limits", {}))

@@ -9,9 +9,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.database.engine import Sessions
-from app.database.tables import Dataset, Job, Model
+from app.database.tables import Dataset, Job, Model, Worker
 from app.errors import Invalid, NotFound, Problem
 from app.services import datasets
+from app.services.jobs import workers
 from app.services.models import versions
 from app.services.paging import Paging
 from app.services.sweeps import state, submission
@@ -60,6 +61,24 @@ def test_a_sweep_is_a_queued_job_that_knows_its_search(session: Session) -> None
     check(look(session))
     assert state.load(session, made.id).trials == []
     assert state.leaderboard(state.load(session, made.id)) == []
+
+
+def test_a_trial_that_no_worker_has_the_memory_for_is_refused_with_what_would_fit(session: Session) -> None:
+    facts = {"role": "train", "host": "h", "pid": 1, "loaded": [], "device": "cpu"}
+    workers.report_alive(session, Worker(id="w", memory_bytes=64 << 20, **facts))
+    dataset = session.get_one(Dataset, "ds_1")
+    dataset.summary = dataset.summary | {"series": 3, "longest_train": 400}
+    sizes = {"network.hidden_size": [8, 64, 2048], "network.layers": {"min": 1, "max": 2}}
+    found = problems(session, search=sizes)
+    assert set(found) == {"/training/batch_size", "/options/context_length", "/search/network.hidden_size"}
+    detail = found["/search/network.hidden_size"]
+    assert detail.startswith("2048: the training needs at least ")
+    assert "a worker has 0.0625 GiB; with at most " in detail
+    assert "(with network.hidden_size = 2048, network.layers = 2)" in found["/training/batch_size"]
+    fits = int(detail.split("with at most ")[1].split(" ")[0].replace(",", ""))
+    assert 64 < fits < 2048
+    sizes["network.hidden_size"] = [8, fits]
+    assert submission.submit(session, sweep_request(search=sizes)).status == Status.QUEUED
 
 
 @pytest.mark.parametrize(
