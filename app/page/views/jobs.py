@@ -278,8 +278,8 @@ def describe_event(data: Json) -> str:
         for name, value in data.items()
         if isinstance(value, str | int | float) and value != "" and name not in INTERNAL_FIELDS
     }
-    if "bytes" in simple:
-        simple["bytes"] = markup.byte_size(simple.pop("bytes"))
+    if isinstance(size := simple.pop("bytes", None), int):
+        simple["bytes"] = markup.byte_size(size)
     return ", ".join(
         f"{NAMES_IN_EVENTS.get(name, name.replace('_', ' '))} {markup.cell(value).unescape()}".strip()
         for name, value in simple.items()
