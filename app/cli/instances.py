@@ -12,12 +12,12 @@ import msgspec
 
 from app.cli.values import STDIN, parse_body, unusable
 from app.errors import DatasetInvalid
-from app.ingest import file_kinds
 from app.ingest.readers import Mapping, open_content, open_source
 from app.tasks import TASKS
 from app.tasks.contract import Task, TensorField, bytes_to_json
 from app.tasks.source import Faults
 from app.typedefs import Json
+from app.validation import file_kinds
 from recurra import Client, InvalidInput, RequestRefused
 from recurra.workflows import read_schema
 

@@ -12,14 +12,6 @@ import numpy as np
 
 from app.errors import DatasetInvalid, Invalid, Problem, Unavailable, pointer
 from app.infrastructure.processes.managed import die_with_parent
-from app.ingest.file_kinds import (
-    MAGIC,
-    SNIFF_BYTES,
-    binary_format,
-    choose_format,
-    compression,
-    uncompressed_name,
-)
 from app.ingest.limits import ArchiveLimits
 from app.ingest.readers import ARCHIVE, Mapping, not_an_archive, open_content, open_source
 from app.ingest.readers.delimited.dialect import SEPARATOR_NAMES
@@ -27,9 +19,17 @@ from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
 from app.tasks import TASKS
 from app.tasks.contract import Task
-from app.tasks.preview import PREVIEW_FILE, encode_preview
+from app.tasks.preview import BRIEF, PREVIEW_FILE, encode_preview
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
+from app.validation.file_kinds import (
+    MAGIC,
+    SNIFF_BYTES,
+    binary_format,
+    choose_format,
+    compression,
+    uncompressed_name,
+)
 
 MAX_ARRAYS_BYTES = 16 << 30
 
@@ -89,7 +89,7 @@ def _read_and_store(spec: Json, task: Task) -> Json:
     faults.check()
     out = Path(spec["out"])
     np.savez(out / "arrays.npz", allow_pickle=False, **reading.arrays)
-    (out / PREVIEW_FILE).write_bytes(encode_preview(task.preview(reading.arrays)))
+    (out / PREVIEW_FILE).write_bytes(encode_preview(task.preview(reading.arrays, BRIEF)))
     separated = {} if source.separator is None else {"separator": source.separator}
     extra = _trainability(reading) | separated | {"columns": spec["columns"]}
     warnings = [*_untrainable_warnings(reading), *_separator_warnings(source.separator)]

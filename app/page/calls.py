@@ -1,15 +1,18 @@
 """Calls of the public API: what the page asks the service for, in the name of a visitor."""
 
+import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from app.typedefs import Json
 from recurra import operations
@@ -18,6 +21,7 @@ from recurra.errors import RecurraError, RequestRefused
 from recurra.protocol.problems import parse_problem
 
 LIST_PAGE_ENTRIES = 200  # of a page of a list
+STANDARD_ALIAS = "production"  # that answers where nobody is named
 MAX_LISTED = 100  # entries of a list that are shown
 STREAM_TIMEOUT = httpx.Timeout(20.0, read=120.0)
 
@@ -131,6 +135,27 @@ class ServiceClient:
                     yield name, json.loads(value)
                     name = ""
 
+    async def listen(self, path: str, samples: AsyncIterator[bytes]) -> AsyncGenerator[Json]:
+        """The messages about a recording while its samples come, the last with `done`."""
+        http = self._rest.driver.http
+        url = str(http.base_url.join(path)).replace("http", "ws", 1)
+        headers = {name: http.headers[name] for name in ("Authorization",) if name in http.headers}
+        try:
+            async with connect(url, additional_headers=headers, proxy=None) as socket:
+                sending = asyncio.create_task(_send_samples(socket, samples))
+                try:
+                    async for text in socket:
+                        message: Json = json.loads(text)
+                        if "error" in message:
+                            raise CallRefused(message["error"])
+                        yield message
+                finally:
+                    sending.cancel()
+        except InvalidStatus as error:
+            raise CallRefused(_problem_of(error)) from error
+        except (OSError, TimeoutError, WebSocketException) as error:
+            raise _unreachable(error) from error
+
     @asynccontextmanager
     async def _stream(self, method: str, path: str, **content: Any) -> AsyncIterator[httpx.Response]:
         http = self._rest.driver.http
@@ -153,6 +178,23 @@ def _refusals() -> Iterator[None]:
         raise CallRefused(error.problem) from error
     except RecurraError as error:
         raise _unreachable(error) from error
+
+
+async def _send_samples(socket: ClientConnection, samples: AsyncIterator[bytes]) -> None:
+    """Send a recording as it comes; that the other side has closed is seen where its messages are read."""
+    with suppress(ConnectionClosed):
+        async for piece in samples:
+            await socket.send(piece)
+        await socket.send("end")
+
+
+def _problem_of(error: InvalidStatus) -> Json:
+    """The problem document that a handshake was answered with."""
+    try:
+        problem: Json = json.loads(error.response.body or b"")
+    except ValueError:
+        return {"status": error.response.status_code, "title": "Refused", "detail": str(error)}
+    return problem
 
 
 def _unreachable(error: Exception) -> CallRefused:

@@ -26,10 +26,18 @@ def line_chart(
     *,
     band: tuple[Values, Values] | None = None,
     x_name: str = "",
-    logarithmic: bool = False,
+    hidden: Sequence[str] = (),
+    plain: Sequence[str] = (),
 ) -> ui.echart:
-    """Lines over common steps, and a band between two of its own; described to those who do not see it."""
-    options = line_options(steps, lines, band=band, x_name=x_name, logarithmic=logarithmic)
+    """Lines over common steps, and a band between two of its own; described to those who do not see it.
+
+    Lines that are `hidden` are shown once their names in the legend are clicked; `plain` ones stand back.
+    """
+    options = line_options(steps, lines, band=band, x_name=x_name, hidden=hidden)
+    for line in options["series"]:
+        if line["name"] in plain:
+            faint = {":color": color_of("--faint")}
+            line.update(itemStyle=faint, lineStyle={**faint, "width": 1.5}, symbol="none")
     return _described(ui.echart(options, renderer="svg"), description)
 
 
@@ -39,7 +47,7 @@ def line_options(
     *,
     band: tuple[Values, Values] | None = None,
     x_name: str = "",
-    logarithmic: bool = False,
+    hidden: Sequence[str] = (),
 ) -> Json:
     """The options of a chart of lines."""
     series = [_line(name, values, index) for index, (name, values) in enumerate(lines.items())]
@@ -49,15 +57,18 @@ def line_options(
     axis = {"axisLabel": ink, "axisLine": {"lineStyle": line}}
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 16, "top": 36, "bottom": 30, "containLabel": True},
-        "legend": {"data": list(lines), "textStyle": ink, "type": "scroll", "top": 0},
+        "grid": {"left": 8, "right": 44, "top": 36, "bottom": 30, "containLabel": True},
+        "legend": {
+            "data": list(lines), "textStyle": ink, "type": "scroll", "top": 0,
+            "selected": dict.fromkeys(hidden, False),
+        },
         "tooltip": {"trigger": "axis", "confine": True},
         "xAxis": {
             **axis, "type": "category", "data": [str(step) for step in steps],
             "name": x_name, "nameLocation": "middle", "nameGap": 28, "nameTextStyle": ink,
         },
         "yAxis": {
-            **axis, "type": "log" if logarithmic else "value", "scale": True,
+            **axis, "type": "value", "scale": True,
             "splitLine": {"lineStyle": line},
         },
         "series": series,

@@ -1,5 +1,6 @@
-"""Files that browsers send: streamed to disk, known by random tokens, deleted after a while."""
+"""Files on their way: streamed to disk, known by random tokens, deleted after a while."""
 
+import mimetypes
 import secrets
 import tempfile
 import time
@@ -7,15 +8,16 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import disk_usage
 
 from starlette.concurrency import run_in_threadpool
 
-from app.errors import NoSpace, TooLarge
+from app.errors import TooLarge
+from app.infrastructure.disk import check_free
 
 MAX_FILES = 64  # at a time; the oldest goes first
 MAX_AGE_SECONDS = 3_600.0
-RESERVED_DISK_BYTES = 256 << 20  # that a file must leave
+NOTATION = "midi"  # of which browsers know no sound
+PLAYED = ("audio/", "video/")  # what browsers are sent: nothing that could run in the page
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,17 @@ class ReceivedFile:
     name: str
     size: int  # bytes
     received: float  # time.monotonic()
+
+    @property
+    def token(self) -> str:
+        """By which the file is known."""
+        return self.path.name
+
+    @property
+    def media_type(self) -> str:
+        """The kind of sound or of moving pictures by its name; empty for what a browser does not play."""
+        kind = mimetypes.guess_type(self.name)[0] or ""
+        return kind if kind.startswith(PLAYED) and NOTATION not in kind else ""
 
 
 class ReceivedFiles:
@@ -49,6 +62,14 @@ class ReceivedFiles:
         self._files[token] = ReceivedFile(path, Path(name).name[:255] or "file", size, time.monotonic())
         return token
 
+    async def store(self, name: str, content: bytes) -> ReceivedFile:
+        """The same for content that is there."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield content
+
+        return self._files[await self.receive(name, chunks())]
+
     async def _write(self, path: Path, chunks: AsyncIterator[bytes]) -> int:
         size = 0
         with path.open("wb") as file:
@@ -56,8 +77,7 @@ class ReceivedFiles:
                 size += len(chunk)
                 if size > self.max_bytes:
                     raise TooLarge(f"A file may have at most {self.max_bytes:,} bytes")
-                if disk_usage(self._directory.name).free < len(chunk) + RESERVED_DISK_BYTES:
-                    raise NoSpace
+                check_free(path.parent, len(chunk))
                 await run_in_threadpool(file.write, chunk)
         return size
 

@@ -13,8 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.page import markup, snippets
+from app.page import markup
 from app.page.calls import CallRefused, ServiceCall
+from app.page.snippets.curl import curl
+from app.page.snippets.python import python
 from app.page.state import has_key, page_state, root_path, visitor_request
 
 SECTIONS = (
@@ -30,6 +32,8 @@ STYLES = Markup(
 UNAUTHENTICATED, FORBIDDEN, MISSING = 401, 403, 404
 NAMED_PLACES = ("row", "line", "member", "column")  # steps of a pointer before a number or a name
 MAX_FAULTS = 50  # that are listed
+MAX_COMMAND_CHARS = 1 << 16  # of a call in another language
+TOO_LONG = Markup("<p class='note'>This input is too long to be shown in a command.</p>")
 
 Build = Callable[..., Awaitable[None]]
 
@@ -159,10 +163,11 @@ def show_call(call: ServiceCall, title: str = "The same without this page") -> N
     keyed, url = has_key(), page_state().public_url
     with details(title):
         for name, text in (
-            ("curl", snippets.curl(call, url, keyed=keyed)),
-            ("Python", snippets.python(call, url, keyed=keyed)),
+            ("curl", curl(call, url, keyed=keyed)),
+            ("Python", python(call, url, keyed=keyed)),
         ):
-            markup.show(Markup("<h3>{}</h3>{}").format(name, markup.code(text)))
+            shown = markup.code(text) if len(text) <= MAX_COMMAND_CHARS else TOO_LONG
+            markup.show(Markup("<h3>{}</h3>{}").format(name, shown))
 
 
 def action(

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from nicegui import app, ui
 
 from app.errors import AppError
@@ -22,9 +22,9 @@ from app.infrastructure.processes.managed import keep_files_private
 from app.page.files import ReceivedFiles
 from app.page.frame import MISSING, show_missing
 from app.page.gate import Gate
-from app.page.state import PageState, ServiceClients, page_state
+from app.page.state import PageState, ServiceClients, key_of, page_state
 from app.page.views import VIEWS
-from app.page.visitors import COOKIE, VisitorKeys
+from app.page.visitors import VisitorKeys
 from app.settings import KEYS, Settings
 from app.validation.origins import SitePolicy
 
@@ -34,6 +34,7 @@ STATIC = Path(__file__).parent / "static"
 LOCAL_SERVICE_URL = "http://127.0.0.1:8000"
 MAX_CONNECTIONS = 1_024
 SHUTDOWN_SECONDS = 2
+MAX_EXAMPLE_BYTES = 32 << 20  # of an example that is a file; the service sends smaller ones
 Lifespan = AbstractAsyncContextManager[None]
 NO_ORIGIN_IS_SAFE: tuple[str, ...] = ()  # methods that another origin may use
 
@@ -60,12 +61,15 @@ def make_page(settings: Settings, url: str, public_url: str) -> Gate:
 def _lifespan(settings: Settings, url: str, public_url: str) -> Callable[[FastAPI], Lifespan]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        clients, files = ServiceClients(url), ReceivedFiles(settings.max_upload_bytes)
-        needs_keys = settings.auth == KEYS
-        app.state.page = PageState(clients, public_url.rstrip("/"), VisitorKeys(), files, needs_keys)
+        clients, needs_keys = ServiceClients(url), settings.auth == KEYS
+        files, examples = ReceivedFiles(settings.max_upload_bytes), ReceivedFiles(MAX_EXAMPLE_BYTES)
+        app.state.page = PageState(
+            clients, public_url.rstrip("/"), VisitorKeys(), files, examples, needs_keys
+        )
         yield
         await clients.close()
         files.close()
+        examples.close()
 
     return lifespan
 
@@ -74,7 +78,7 @@ def _lifespan(settings: Settings, url: str, public_url: str) -> Callable[[FastAP
 async def receive_file(request: Request) -> Response:
     """Take a file, the body of the request, and answer with its token."""
     state = page_state()
-    if state.needs_keys and state.keys.get(request.cookies.get(COOKIE)) is None:
+    if state.needs_keys and key_of(request) is None:
         return PlainTextResponse("Give a key first", 401)
     name = unquote(request.headers.get("x-file-name", "file"))
     try:
@@ -82,6 +86,18 @@ async def receive_file(request: Request) -> Response:
     except AppError as error:
         return PlainTextResponse(error.message, error.status)
     return JSONResponse({"token": token})
+
+
+@app.get("/files/{token}", include_in_schema=False)
+async def play_file(request: Request, token: str) -> Response:
+    """Send sound or moving pictures back, for a player."""
+    state = page_state()
+    if state.needs_keys and key_of(request) is None:
+        return PlainTextResponse("Give a key first", 401)
+    file = state.examples.get(token) or state.files.get(token)
+    if file is None or not file.media_type:
+        return PlainTextResponse("There is no such file any more", MISSING)
+    return FileResponse(file.path, media_type=file.media_type, headers={"Cache-Control": "private"})
 
 
 @app.get("/healthz", include_in_schema=False)

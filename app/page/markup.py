@@ -103,6 +103,19 @@ def byte_size(count: float) -> str:
     return f"{count:,.1f} GiB"
 
 
+def duration(seconds: float) -> str:
+    """A time span for people, to the second below a minute and in two units above."""
+    whole = round(seconds)
+    for size, unit, below, smaller in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // below} {smaller}"
+    return f"{whole} s"
+
+
 def moment(text: str | None) -> Markup:
     """A time stamp of the API, to the second."""
     if text is None:

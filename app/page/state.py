@@ -53,7 +53,8 @@ class PageState:
     clients: ServiceClients
     public_url: str  # of the service, as people reach it
     keys: VisitorKeys
-    files: ReceivedFiles
+    files: ReceivedFiles  # of visitors
+    examples: ReceivedFiles  # of data sets
     needs_keys: bool  # whether the service does, as far as the settings say
 
 
@@ -73,13 +74,17 @@ def visitor_request() -> Request:
 
 def has_key() -> bool:
     """Whether the visitor has given a key."""
-    return page_state().keys.get(visitor_request().cookies.get(COOKIE)) is not None
+    return key_of(visitor_request()) is not None
+
+
+def key_of(request: Request) -> str | None:
+    """The key of the visitor who sends a request."""
+    return page_state().keys.get(request.cookies.get(COOKIE))
 
 
 def service() -> ServiceClient:
     """The service as the visitor of the page that is shown may use it."""
-    state = page_state()
-    return state.clients.get(state.keys.get(visitor_request().cookies.get(COOKIE)))
+    return page_state().clients.get(key_of(visitor_request()))
 
 
 def root_path() -> str:

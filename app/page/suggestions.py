@@ -12,14 +12,13 @@ from pathlib import Path
 from app.page.columns import Cells, guess_columns, role_of
 from app.page.files import ReceivedFile
 from app.typedefs import Json
+from app.validation import file_kinds
 
 HEAD_BYTES = 64 << 10
 MAX_SHOWN_LINES, MAX_SHOWN_CHARS = 6, 300
 MAX_MEMBERS = 20_000  # of an archive
 ARCHIVE_MANIFEST = "manifest.jsonl"
 DELIMITERS = {"csv": ",;|", "tsv": "\t"}
-OTHER_ENDINGS = {"ndjson": "jsonl", "conllu": "conll", "text": "txt", "parq": "parquet"}
-COMPRESSED_ENDINGS = (".gz", ".zst", ".bz2", ".xz", ".lz4")
 FORMAT_POINTS, COLUMN_POINTS = 1.0, 2.0
 GUESS_POINTS = 1.0  # where all columns that a task requires are likely there, by other names
 MAX_ROWS = 200  # of a table that are read
@@ -54,15 +53,14 @@ class Suggestion:
 
 def glimpse(file: ReceivedFile) -> FileGlimpse:
     """Look at a file; it may be anything, so nothing is unpacked but the head of a manifest."""
-    name = file.name.lower()
-    for ending in COMPRESSED_ENDINGS:
-        if name.endswith(ending):
-            return FileGlimpse(_format_of(name.removesuffix(ending)))
     with file.path.open("rb") as content:
         head = content.read(HEAD_BYTES)
+    name = file_kinds.uncompressed_name(file.name.lower())
+    if file_kinds.compression(head) is not None:
+        return FileGlimpse(_format_of(name))
     if zipfile.is_zipfile(file.path):
         return _glimpse_archive(file.path)
-    format_name = _format_of(name)
+    format_name = file_kinds.binary_format(head) or _format_of(name)
     if b"\0" in head:
         return FileGlimpse(format_name)
     text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
@@ -75,7 +73,7 @@ def glimpse(file: ReceivedFile) -> FileGlimpse:
 
 def _format_of(name: str) -> str:
     ending = Path(name).suffix.lstrip(".")
-    return OTHER_ENDINGS.get(ending, ending)
+    return file_kinds.OTHER_NAMES.get(ending, ending)
 
 
 def _columns_of(text: str, format_name: str) -> tuple[str, ...]:

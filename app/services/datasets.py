@@ -9,18 +9,28 @@ import orjson
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
+from app.arrays import Arrays
 from app.database.tables import Dataset, Job
 from app.errors import Conflict, DatasetInvalid, Invalid, NotFound, Problem
 from app.identifiers import new_id
+from app.infrastructure.disk import check_free
 from app.infrastructure.storage import Storage
-from app.ingest import file_kinds, run_child
+from app.infrastructure.stored_arrays import map_arrays, unpack, unpacked_bytes
+from app.ingest import run_child
 from app.ingest.limits import FileLimits
 from app.services.paging import Paging
 from app.states import EVALUATE, LIVE
 from app.tasks import TASKS
-from app.tasks.preview import PREVIEW_FILE
+from app.tasks.preview import PREVIEW_FILE, WHOLE
 from app.typedefs import Json
+from app.validation import file_kinds
 from app.validation.names import unknown_name
+
+MAX_DATASET_BYTES = 1 << 28  # of a data set's arrays, packed or not, that one request reads
+
+
+class TooManyBytes(Invalid):
+    """A data set is too large to be read for one request."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +171,46 @@ def make_preview(
         raise Conflict(detail) from error
     storage.put(_stored_key(dataset.id, PREVIEW_FILE), arrays / PREVIEW_FILE)
     return load_preview(storage, dataset.id)
+
+
+def read_example(storage: Storage, dataset: Dataset, index: int, directory: Path) -> Json:
+    """The number of a data set's `examples` and one of them as a whole; files are read in `directory`.
+
+    Raises `NotFound`, `NoSpace`, `TooManyBytes`, and `Conflict` for arrays of an earlier version.
+    """
+    arrays, _ = map_stored(storage, dataset.id, directory)
+    try:
+        rows = TASKS[dataset.task].preview(arrays, WHOLE)
+        if index < rows.total:
+            return {"examples": rows.total, "example": rows.row(index)}
+    except KeyError as error:
+        detail = "An earlier version stored the data set: upload it again to see its examples as a whole."
+        raise Conflict(detail) from error
+    raise NotFound(f"The data set has {rows.total:,} examples, the first of them is 0; there is no {index}")
+
+
+def map_stored(storage: Storage, dataset_id: str, directory: Path) -> tuple[Arrays, int]:
+    """The arrays of a data set, mapped from files in `directory`, and the bytes that they take.
+
+    Raises `NotFound` where it was deleted meanwhile, `NoSpace`, and `TooManyBytes`.
+    """
+    sizes = storage.sizes(f"{prefix(dataset_id)}/arrays")
+    if not sizes:
+        raise NotFound(f"There is no data set {dataset_id}")
+    _check_size(sum(sizes.values()))
+    check_free(directory, sum(sizes.values()))
+    path = directory / "arrays.npz"
+    storage.fetch_file(_stored_key(dataset_id, path.name), path)
+    size = unpacked_bytes(path)
+    _check_size(size)
+    check_free(directory, size)
+    return map_arrays(unpack(path, directory / "mapped")), size
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_DATASET_BYTES:
+        detail = f"has {size:,} bytes, of which a request reads {MAX_DATASET_BYTES:,} at most"
+        raise TooManyBytes(detail, [Problem("/dataset", detail)])
 
 
 def remove(session: Session, dataset_id: str) -> Callable[[Storage], None]:

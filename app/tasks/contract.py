@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from app.arrays import Array, Arrays, Floats, Ints
 from app.errors import Problem
 from app.tasks.demonstration import Demo
-from app.tasks.preview import PreviewRows
+from app.tasks.preview import PreviewRows, RowBounds
 from app.tasks.source import Faults, Reading, Source
 from app.typedefs import Json
 
@@ -268,8 +268,8 @@ class Task(Protocol):
         """All examples of a data set in order, as instances; the arrays may be memory-mapped."""
         ...
 
-    def preview(self, arrays: Arrays) -> PreviewRows:
-        """All examples of a data set in order, for people: as they were understood, never a file's bytes."""
+    def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
+        """All examples in order, for people, within bounds; whole rows have the bytes of a file."""
         ...
 
     def encode(self, state: Json, instances: Iterable[Any], parameters: Any) -> list[Example]:

@@ -128,6 +128,7 @@ def test_a_data_set_is_not_sent_again(client: Client, model: Any) -> None:
     again = client.add_dataset(sales(), task="forecasting", progress=False, **ROLES)
     assert again.id == dataset.id
     assert [row["item_id"] for row in again.preview(2)] == ["7", "8"]
+    assert again.example(1)["item_id"] == "8"
     job = model.predict_dataset(dataset, horizon=2).wait(progress=False)
     assert [line["item_id"] for line in job.result()] == ["7", "8"]
 

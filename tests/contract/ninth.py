@@ -6,7 +6,7 @@ outputs are aligned by CTC.
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NotRequired
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from app.errors import Invalid, Problem
 from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Prediction, Split, TensorField
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
-from app.tasks.preview import PreviewRow, PreviewRows
+from app.tasks.preview import PreviewRow, PreviewRows, RowBounds, file_field
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import UNASSIGNED, partition_rows
 from app.tasks.source import Faults, Reading, Source
@@ -53,6 +53,7 @@ class MelodyPreviewRow(PreviewRow):
     """A recording."""
 
     frames: int
+    samples: NotRequired[bytes | None]
 
 
 def frames_of(samples: bytes) -> Floats:
@@ -177,9 +178,14 @@ class Melody:
     def instances(self, arrays: Arrays, state: Json) -> MelodyInstances:
         return MelodyInstances(Ragged.from_arrays(arrays, "frames"))
 
-    def preview(self, arrays: Arrays) -> PreviewRows:
+    def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
         frames = Ragged.from_arrays(arrays, "frames")
-        return PreviewRows(len(frames), lambda row: {"frames": len(frames[row]), "truncated": False})
+
+        def row(index: int) -> Json:
+            content = file_field("samples", frames[index].tobytes, bounds)
+            return {"frames": len(frames[index]), "truncated": False, **content}
+
+        return PreviewRows(len(frames), row)
 
     def encode(self, state: Json, instances: Iterable[MelodyInstance], parameters: Any) -> list[Example]:
         return encode_each(instances, encode_instance)

@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import msgspec
 import numpy as np
+import orjson
 import pytest
 
 from app.errors import Invalid
@@ -34,7 +35,7 @@ from app.tasks.contract import (
     bytes_to_json,
     strided_lengths,
 )
-from app.tasks.preview import MAX_PREVIEW_ROWS, encode_preview
+from app.tasks.preview import BRIEF, MAX_PREVIEW_ROWS, WHOLE, encode_preview
 from app.tasks.source import Faults, Reading
 from app.typedefs import Json
 from tests.support.factories import clips, labels, music, recordings
@@ -557,7 +558,7 @@ def test_every_example_of_its_data_set_is_an_instance(
 
 
 def test_its_preview_is_small_json_as_documented(case: Case, read: Callable[[Case], Reading]) -> None:
-    rows = case.task.preview(read(case).arrays)
+    rows = case.task.preview(read(case).arrays, BRIEF)
     assert rows.total > 0
     shown = json.loads(encode_preview(rows))
     assert shown["examples"] == rows.total
@@ -569,6 +570,24 @@ def test_its_preview_is_small_json_as_documented(case: Case, read: Callable[[Cas
         assert row.keys() <= described["properties"].keys()
         assert row["truncated"] in (True, False)
         assert len(json.dumps(row)) < 20_000
+
+
+def test_an_example_as_a_whole_is_not_cut_and_has_its_file(
+    case: Case, read: Callable[[Case], Reading], planned: Callable[[Case], Plan]
+) -> None:
+    brief, whole = (case.task.preview(read(case).arrays, bounds) for bounds in (BRIEF, WHOLE))
+    instances = case.task.instances(read(case).arrays, planned(case).state)
+    files = [field.name for field in case.task.tensor_inputs if field.binary]
+    schema = msgspec.json.schema(case.task.preview_row)
+    assert whole.total == brief.total
+    for index in range(whole.total):
+        row = json.loads(orjson.dumps(whole.row(index), default=bytes_to_json))
+        jsonschema.validate(row, schema)
+        assert row["truncated"] is False
+        assert row.keys() >= brief.row(index).keys()
+        for name in files:  # as an instance has it, so that a model can be asked with it
+            assert row[name] == bytes_to_json(getattr(instances[index], name))
+            assert name not in brief.row(index)
 
 
 def test_encoding_changes_nothing_and_is_repeatable(case: Case, planned: Callable[[Case], Plan]) -> None:

@@ -26,6 +26,7 @@ UNIONS = (  # of the components of all tasks, and what the path names
     ("ExplainIn", "model"),
     ("ExplainOut", "model"),
     ("DatasetPreviewOut", "data set"),
+    ("DatasetExampleOut", "data set"),
 )
 EXAMPLE_SEARCH = {"network.cell": ["lstm", "gru"], "training.learning_rate": {"min": 0.001, "max": 0.01}}
 
@@ -42,6 +43,7 @@ def task_components() -> Json:
         components[f"{_title(task)}ExplainIn"] = _explain_request(task)
         components[f"{_title(task)}ExplainOut"] = _explain_response(task)
         components[f"{_title(task)}DatasetPreviewOut"] = _preview_response(task)
+        components[f"{_title(task)}DatasetExampleOut"] = _example_response(task)
     for model in (JobIn, SweepIn):
         components[model.__name__] = _union_by_task(model)
     for name, owner in UNIONS:
@@ -279,5 +281,20 @@ def _preview_response(task: Task) -> Json:
             "task": {"type": "string", "const": task.name},
             "data": {"type": "array", "items": reference(task.preview_row.__name__)},
             "has_more": {"type": "boolean"},
+        },
+    }
+
+
+def _example_response(task: Task) -> Json:
+    return {
+        "type": "object",
+        "description": f"An example of a data set for {task.name}, as a whole.",
+        "required": ["dataset", "task", "index", "examples", "example"],
+        "properties": {
+            "dataset": {"type": "string"},
+            "task": {"type": "string", "const": task.name},
+            "index": {"type": "integer", "minimum": 0},
+            "examples": {"type": "integer", "minimum": 1, "description": "How many the data set has."},
+            "example": reference(task.preview_row.__name__),
         },
     }

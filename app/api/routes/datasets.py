@@ -6,6 +6,7 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, BackgroundTasks, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.responses import Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -20,6 +21,7 @@ from app.api.deps import (
     json_response,
     page_response,
 )
+from app.api.raw import DEFAULT_DEADLINE_SECONDS
 from app.api.response_schemas import BINARY_CONTENT, reference
 from app.api.uploads.creation import create_dataset
 from app.api.uploads.multipart import UploadForm
@@ -31,8 +33,9 @@ from app.services import datasets
 from app.services.access.callers import Scope
 from app.services.datasets import Upload
 from app.tasks import TASKS
+from app.tasks.contract import bytes_to_json
 from app.tasks.preview import MAX_PREVIEW_ROWS
-from app.thread_pools import UPLOADS
+from app.thread_pools import DATASET_READS, UPLOADS
 from app.typedefs import Json
 from app.validation.names import unknown_name
 
@@ -42,6 +45,9 @@ FORM_FIELDS = ("task", "name", "format", "columns")
 FORMATS = sorted({name for task in TASKS.values() for name in task.formats})
 DuplicateParameter = Annotated[
     bool, Query(description="Store the file once more, even if the same data set is there.")
+]
+ExampleIndex = Annotated[
+    int, PathParameter(ge=0, lt=1 << 31, description="From 0, in the order of the file.")
 ]
 COLUMNS_JSON = TypeAdapter(dict[str, str])
 UPLOAD_SCHEMA = {
@@ -183,6 +189,36 @@ async def preview(
         "has_more": len(rows) < stored["examples"],
     }
     return Response(orjson.dumps(body), media_type="application/json")
+
+
+@router.get(
+    "/{dataset_id}/examples/{index}",
+    response_model=None,
+    responses={
+        200: {
+            "description": "The example",
+            "content": {"application/json": {"schema": reference("DatasetExampleOut")}},
+        }
+    },
+    operation_id="get_dataset_example",
+)
+@requires(Scope.READ)
+async def example(dataset_id: str, index: ExampleIndex, shared: StateDep) -> Response:
+    """One example as it was understood, as a whole: what the preview cuts, and the file that it is.
+
+    What an instance of the task has too is named as there, so that a model can be asked with it.
+    """
+    body = await DATASET_READS.run_within(DEFAULT_DEADLINE_SECONDS, _read_example, shared, dataset_id, index)
+    return Response(body, media_type="application/json")
+
+
+def _read_example(shared: AppState, dataset_id: str, index: int) -> bytes:
+    with shared.readers() as session:
+        dataset = datasets.get(session, dataset_id)
+    with tempfile.TemporaryDirectory(dir=shared.incoming) as directory:
+        body: Json = {"dataset": dataset.id, "task": dataset.task, "index": index}
+        body |= datasets.read_example(shared.storage, dataset, index, Path(directory))
+        return orjson.dumps(body, default=bytes_to_json)
 
 
 def _find_preview(shared: AppState, dataset_id: str) -> tuple[Dataset, Json | None]:

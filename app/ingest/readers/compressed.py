@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 import pyarrow as pa
 
 from app.errors import DatasetInvalid, Problem
-from app.ingest.file_kinds import SNIFF_BYTES, compression
 from app.ingest.limits import ArchiveLimits
+from app.validation.file_kinds import SNIFF_BYTES, compression
 
 DAMAGES = (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowException)
 

@@ -5,8 +5,8 @@ from io import StringIO
 from itertools import chain
 from typing import BinaryIO
 
-from app.ingest.file_kinds import BOM
 from app.tasks.source import Faults
+from app.validation.file_kinds import BOM
 
 READ_BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20

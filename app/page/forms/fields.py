@@ -12,6 +12,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from starlette.concurrency import run_in_threadpool
 
 from app.page.calls import CallRefused
+from app.page.files import ReceivedFile
 from app.page.forms.file_input import FileInput
 from app.page.forms.schemas import FieldKind, FieldSpec, parse_list
 
@@ -36,11 +37,15 @@ class FormFields:
             self._elements[spec.name] = element
             self._initial[spec.name] = getattr(element, "value", None)
 
-    def fill(self, values: Mapping[str, Any]) -> None:
-        """Enter values in the fields of these names."""
+    def fill(self, values: Mapping[str, Any], files: Mapping[str, ReceivedFile] = {}) -> None:
+        """Enter an instance: values and files in the fields of these names, nothing in the others."""
         for spec in self.specs:
-            if spec.name in values and spec.kind is not FieldKind.FILE:
-                self._elements[spec.name].set_value(_shown(spec, values[spec.name]))
+            element = self._elements[spec.name]
+            if isinstance(element, FileInput):
+                element.take(files.get(spec.name))
+            else:
+                value = values.get(spec.name)
+                element.set_value(self._initial[spec.name] if value is None else _shown(spec, value))
 
     async def values(self) -> dict[str, Any]:
         """What was entered; raises `CallRefused` where that cannot be."""
@@ -60,9 +65,12 @@ class FormFields:
 
 
 def _encode_file(spec: FieldSpec, path: Path) -> str:
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise _invalid(spec, f"may have at most {MAX_FILE_BYTES:,} bytes here")
-    return base64.b64encode(path.read_bytes()).decode()
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise _invalid(spec, f"may have at most {MAX_FILE_BYTES:,} bytes here")
+        return base64.b64encode(path.read_bytes()).decode()
+    except FileNotFoundError:  # it was here for longer than files are kept
+        raise _invalid(spec, "is here no more: choose it again") from None
 
 
 def _invalid(spec: FieldSpec, detail: str) -> CallRefused:
@@ -98,6 +106,8 @@ def _shown(spec: FieldSpec, value: Any) -> Any:
             return ", ".join("null" if item is None else str(item) for item in value)
         case FieldKind.JSON | FieldKind.CHOICE | FieldKind.SWITCH:
             return json.dumps(value, ensure_ascii=False)
+        case FieldKind.LINE | FieldKind.TEXT:
+            return str(value)
         case _:
             return value
 

@@ -1,5 +1,6 @@
 """An input for a file, which is sent as a stream; a browser shows it, and records by a microphone."""
 
+import json
 from collections.abc import Awaitable, Callable
 from itertools import count
 
@@ -8,11 +9,10 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from app.page import markup
-from app.page.files import ReceivedFile
+from app.page.files import NOTATION, ReceivedFile
 from app.page.state import page_state
 
 RECORDED = "audio"  # the medium that a microphone records
-NOTATION = "midi"  # the medium that no browser plays
 NOTATION_ENDINGS = ".mid,.midi"
 AUDIO_PLAYER = Markup("<audio controls hidden data-file='{}' aria-label='{}'></audio>")
 VIDEO_PLAYER = Markup("<video controls hidden data-file='{}' aria-label='{}'></video>")
@@ -55,16 +55,32 @@ class FileInput:
                 player = AUDIO_PLAYER if medium == RECORDED else VIDEO_PLAYER
                 markup.show(player.format(self.identifier, label))
 
-    async def _receive(self, event: GenericEventArguments) -> None:
-        files = page_state().files
+    def take(self, file: ReceivedFile | None) -> None:
+        """Have a file that is here already, in place of what was chosen, or none."""
+        self._forget()
+        self.file = file
+        self._status.set_text("" if file is None else _described(file))
+        path = "" if file is None or not file.media_type else f"/files/{file.token}"
+        ui.run_javascript(f"recurra.showFile({json.dumps(self.identifier)}, {json.dumps(path)})")
+
+    def _forget(self) -> None:
+        """Delete what was chosen before."""
         if self._token:
-            files.remove(self._token)
+            page_state().files.remove(self._token)
+        self._token = ""
+
+    async def _receive(self, event: GenericEventArguments) -> None:
+        self._forget()
         answer = event.args
         self._token = str(answer.get("token") or "")
-        self.file = files.get(self._token)
+        self.file = page_state().files.get(self._token)
         if self.file is None:
             self._status.set_text(str(answer.get("error") or "The file did not arrive"))
             return
-        self._status.set_text(f"{self.file.name}, {markup.byte_size(self.file.size)}")
+        self._status.set_text(_described(self.file))
         if self._on_file is not None:
             await self._on_file()
+
+
+def _described(file: ReceivedFile) -> str:
+    return f"{file.name}, {markup.byte_size(file.size)}"

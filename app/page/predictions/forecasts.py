@@ -8,14 +8,15 @@ from app.page import charts, markup
 from app.page.predictions.dates import past_stamps
 from app.typedefs import Json
 
-MAX_PAST_STEPS = 120  # that are drawn
+PAST_HORIZONS, MIN_PAST_STEPS, MAX_PAST_STEPS = 4, 40, 400  # of the past, that are drawn
 MEDIAN = "0.5"
 
 
 def show_forecast(prediction: Json, instance: Json, actual: Sequence[float | None] = ()) -> None:
     """The chart of a forecast, what came instead if that is known, and the figures."""
     median, quantiles = prediction["median"], prediction["quantiles"]
-    past = list(instance.get("values") or ())[-MAX_PAST_STEPS:]
+    drawn = min(MAX_PAST_STEPS, max(MIN_PAST_STEPS, PAST_HORIZONS * len(median)))
+    past = list(instance.get("values") or ())[-drawn:]
     levels = sorted(quantiles, key=float)
     outer = [quantiles[levels[0]], quantiles[levels[-1]]] if len(levels) > 1 else None
     ahead = [*prediction.get("timestamps", ())] or [f"+{step + 1}" for step in range(len(median))]
@@ -23,14 +24,14 @@ def show_forecast(prediction: Json, instance: Json, actual: Sequence[float | Non
     gap: list[float | None] = [None] * len(past)
     joint = [*gap[:-1], past[-1]] if past else []  # so that the forecast begins where the past ends
     lines: dict[str, charts.Values] = {"median": [*joint, *median]}
+    if actual:
+        lines["actual"] = [*joint, *actual]
     if past:
         lines["past"] = [*past, *([None] * len(median))]
-    if actual:
-        lines["actual"] = [*gap, *actual]
     band = None if outer is None else ([*joint, *outer[0]], [*joint, *outer[1]])
     name = prediction.get("item_id") or "the series"
     description = f"Forecast of {name}, {len(median)} steps: {_described(median)}"
-    charts.line_chart(description, steps, lines, band=band)
+    charts.line_chart(description, steps, lines, band=band, plain=["past"])
     if outer is not None:
         note = f"The band is from the quantile {levels[0]} to {levels[-1]}."
         markup.show(Markup("<p class='note'>{}</p>").format(note))

@@ -25,10 +25,15 @@ RENDERERS: tuple[tuple[frozenset[str], Show], ...] = (
 )
 
 
-def show_prediction(prediction: Json, instance: Json) -> None:
-    """Show a prediction beside the instance that it is for, with its warnings."""
+def show_warnings(prediction: Json) -> None:
+    """What the service noticed about the instance of a prediction."""
     for warning in prediction.get("warnings", ()):
         markup.show(Markup("<p class='warning'>{}</p>").format(warning))
+
+
+def show_prediction(prediction: Json, instance: Json) -> None:
+    """Show a prediction beside the instance that it is for, with its warnings."""
+    show_warnings(prediction)
     for fields, show in RENDERERS:
         if fields <= prediction.keys():
             show(prediction, instance)

@@ -5,6 +5,7 @@ document.documentElement.lang = "en";
 
 window.recurra = (() => {
   const MAX_NAME_CHARS = 255;
+  const LISTENING_RATE = 16000; // Hz
 
   const color = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
 
@@ -12,6 +13,17 @@ window.recurra = (() => {
     const dark = document.body.classList.contains("body--dark");
     document.cookie = `recurra_theme=${dark ? "light" : "dark"}; path=/; max-age=31536000; samesite=strict`;
     location.reload();
+  }
+
+  // A file that the page has already, in place of one that was chosen; without a path nothing is shown.
+  function showFile(id, path) {
+    document.getElementById(id).value = "";
+    for (const element of document.querySelectorAll(`[data-file="${id}"]`)) {
+      if (element.src.startsWith("blob:")) URL.revokeObjectURL(element.src);
+      element.hidden = !path;
+      if (path) element.src = `${window.path_prefix || ""}${path}`;
+      else element.removeAttribute("src");
+    }
   }
 
   // The media elements that show a file by themselves.
@@ -44,6 +56,68 @@ window.recurra = (() => {
     request.send(file);
   }
 
+  // The microphone, or null; why there is none stands in the status.
+  async function openMicrophone(status) {
+    if (!navigator.mediaDevices) {
+      status.textContent = "Browsers record on https and on localhost only";
+      return null;
+    }
+    try {
+      return await navigator.mediaDevices.getUserMedia({ audio: true });
+    } catch (error) {
+      status.textContent = `No microphone: ${error.message}`;
+      return null;
+    }
+  }
+
+  // The samples of a microphone while somebody speaks: the rate first, then pieces in base64, then the end.
+  async function listen(button, emit) {
+    if (button.recorder) {
+      button.recorder.port.postMessage("end");
+      return;
+    }
+    const status = button.closest(".file").querySelector(".sent");
+    const microphone = await openMicrophone(status);
+    if (!microphone) return;
+    let context = new AudioContext({ sampleRate: LISTENING_RATE });
+    let source;
+    try {
+      source = context.createMediaStreamSource(microphone);
+    } catch {
+      context.close(); // some browsers do not resample a microphone
+      context = new AudioContext();
+      source = context.createMediaStreamSource(microphone);
+    }
+    await context.audioWorklet.addModule(`${window.path_prefix || ""}/static/recorder.js`);
+    const recorder = new AudioWorkletNode(context, "recurra-recorder");
+    button.release = () => {
+      microphone.getTracks().forEach((track) => track.stop());
+      context.close();
+      button.recorder = null;
+      status.textContent = "";
+      (button.querySelector("div") || button).textContent = "Listen live";
+    };
+    recorder.port.onmessage = ({ data }) => {
+      if (!button.recorder) return;
+      if (data) {
+        emit({ samples: btoa(String.fromCharCode(...new Uint8Array(data.buffer))) });
+      } else {
+        emit({ end: true });
+        button.release();
+      }
+    };
+    button.recorder = recorder;
+    emit({ rate: context.sampleRate });
+    source.connect(recorder).connect(context.destination);
+    (button.querySelector("div") || button).textContent = "Stop listening";
+    status.textContent = "Listening…";
+  }
+
+  function stopListening(id) {
+    const button = document.getElementById(id);
+    if (button && button.recorder) button.release();
+  }
+
   async function record(button, id) {
     const input = document.getElementById(id);
     const label = button.querySelector("div") || button;
@@ -52,17 +126,8 @@ window.recurra = (() => {
       return;
     }
     const status = input.closest(".file").querySelector(".sent");
-    if (!navigator.mediaDevices) {
-      status.textContent = "Browsers record on https and on localhost only";
-      return;
-    }
-    let stream;
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-    } catch (error) {
-      status.textContent = `No microphone: ${error.message}`;
-      return;
-    }
+    const stream = await openMicrophone(status);
+    if (!stream) return;
     const pieces = [];
     const recorder = new MediaRecorder(stream);
     button.recorder = recorder;
@@ -148,5 +213,5 @@ window.recurra = (() => {
     move();
   }
 
-  return { color, switchTheme, sendFile, record, seek, playMusic };
+  return { color, switchTheme, sendFile, showFile, record, listen, stopListening, seek, playMusic };
 })();

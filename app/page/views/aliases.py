@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from nicegui import ui
 
 from app.page import markup
-from app.page.calls import CallRefused, ServiceCall, path_of
+from app.page.calls import STANDARD_ALIAS, CallRefused, ServiceCall, path_of
 from app.page.frame import action, show_call
 from app.page.state import service
 from app.typedefs import Json
 
-STANDARD_ALIAS = "production"
 NO_VERSION = 0  # no version
 MAX_OFFERED = 8  # versions, the newest
 PERCENT = 100.0

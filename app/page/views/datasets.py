@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from nicegui import ui
 
-from app.page import charts, markup
+from app.page import markup
 from app.page.calls import MAX_LISTED, ServiceCall, path_of
+from app.page.forms.schemas import FieldKind
 from app.page.frame import action, confirmed_action, details, heading, section, show_call, view
 from app.page.state import service
+from app.page.views.examples import is_plain, needs_loading, show_examples
+from app.page.views.tasks import load_task
 from app.page.views.training import show_training
 from app.typedefs import Json
 
 MAX_PREVIEWED = 20  # of a preview
-MAX_DRAWN = 6  # series
 LENGTHY = ("values", "timestamps", "covariates", "splits")  # of a series, which is drawn
 HIDDEN = ("truncated",)
 
@@ -43,15 +45,21 @@ async def dataset_view(dataset_id: str) -> None:
     for warning in dataset["warnings"]:
         markup.show(Markup("<p class='warning'>{}</p>").format(warning))
     preview = await api.get(path_of("datasets", dataset_id, "preview"), limit=MAX_PREVIEWED)
+    forms = await load_task(dataset["task"])
     with section("As it was understood"):
-        _show_preview(preview)
+        if preview["data"]:
+            has_file = any(spec.kind is FieldKind.FILE for spec in forms.instance)
+            rows = preview["data"]
+            if not all(is_plain(row) and not needs_loading(row, has_file=has_file) for row in rows):
+                await show_examples(dataset_id, rows, has_file=has_file)
+            _show_table(preview)
         with details("In figures"):
             facts = {"size": markup.byte_size(dataset["bytes"])} | markup.flatten(dataset["summary"])
             markup.show(markup.facts(facts.items()))
     summary = dataset["summary"]
     if summary.get("trainable", True):
         with section("Train a model"):
-            await show_training(dataset)
+            show_training(dataset, forms)
     else:
         markup.show(
             Markup("<p class='warning'>It can be {}, not trained on: {}</p>").format(
@@ -64,32 +72,15 @@ async def dataset_view(dataset_id: str) -> None:
         _show_removal(dataset)
 
 
-def _show_preview(preview: Json) -> None:
+def _show_table(preview: Json) -> None:
+    """The first examples side by side, without what is long."""
     rows: Sequence[Json] = preview["data"]
-    for row in [row for row in rows if _is_series(row)][:MAX_DRAWN]:
-        lines = {"values": row["values"]}
-        numeric = {name: column for name, column in row.get("covariates", {}).items() if _is_numeric(column)}
-        lines |= dict(list(numeric.items())[:3])
-        name = row.get("item_id") or "series"
-        length = row.get("length", len(row["values"]))
-        note = f"{name}: the first {len(row['values'])} of {length:,} steps"
-        markup.show(Markup("<h3>{}</h3>").format(note))
-        charts.line_chart(note, row["timestamps"], lines)
-    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in HIDDEN]
-    body = [tuple(row.get(name) for name in columns) for row in rows]
+    names = dict.fromkeys(name for row in rows for name in row)
+    hidden = (*HIDDEN, *LENGTHY) if "timestamps" in names else HIDDEN
+    columns = [name for name in names if name not in hidden]
+    numbered = [(index + 1, *(row.get(name) for name in columns)) for index, row in enumerate(rows)]
     more = " and more" if preview["has_more"] else ""
-    if body:
-        numbered = [(index + 1, *row) for index, row in enumerate(body)]
-        caption = f"Examples: {len(rows)}{more}"
-        markup.show(markup.table(("", *columns), numbered, caption))
-
-
-def _is_series(row: Json) -> bool:
-    return "timestamps" in row and _is_numeric(row.get("values") or ())
-
-
-def _is_numeric(column: Sequence[object]) -> bool:
-    return bool(column) and all(value is None or isinstance(value, int | float) for value in column)
+    markup.show(markup.table(("", *columns), numbered, f"Examples: {len(rows)}{more}"))
 
 
 async def _show_batch(dataset: Json) -> None:

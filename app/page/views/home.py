@@ -15,6 +15,7 @@ from app.page.forms.file_input import FileInput
 from app.page.frame import action, heading, refusals, section, show_call, view
 from app.page.state import service
 from app.page.suggestions import FileGlimpse, Suggestion, glimpse, suggest
+from app.page.views.jobs import kind_name
 from app.typedefs import Json
 
 LEAD = "Upload sequences, train a recurrent network on them, and call the model."
@@ -47,7 +48,7 @@ async def _show_recent() -> None:
     rows = [
         (
             markup.link(f"/jobs/{job['id']}", job["model"]),
-            job["kind"],
+            kind_name(job["kind"]),
             job["task"],
             markup.status_badge(job["status"]),
         )

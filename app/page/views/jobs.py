@@ -13,14 +13,17 @@ from app.page.calls import MAX_LISTED, CallRefused, ServiceCall, path_of
 from app.page.frame import action, confirmed_action, details, heading, section, show_call, show_refusal, view
 from app.page.state import service
 from app.page.views.results import TRAINING_KIND, show_result
-from app.states import SWEEP, TERMINAL, Status
+from app.states import EVALUATE, SWEEP, TERMINAL, Status
 from app.typedefs import Json
 
 MAX_EVENTS, MAX_SHOWN_EVENTS = 500, 100
 TICK_SECONDS, WAIT_SECONDS, RETRY_SECONDS = 0.5, 10, 2.0
 TRAINING_PARTS = ("options", "network", "training")
 LOSSES = ("train_loss", "valid_loss")
+KIND_NAMES = {TRAINING_KIND: "training", EVALUATE: "evaluation", "batch_predict": "batch prediction"}
 PHASES_IN_CURVES = {"pretrain": "pretraining ", "ablation": "simpler ", "refit": "refit "}
+INTERNAL_FIELDS = ("stage", "final")  # of events
+NAMES_IN_EVENTS = {"status": "", "bytes": "", "phase": "in the phase", "seconds": "seconds:"}
 PHASES = {
     "prepare": "preparing the data",
     "evaluate": "evaluating",
@@ -44,12 +47,17 @@ async def job_list() -> None:
 def job_table(jobs: list[Json], caption: str) -> Markup:
     """Jobs with their states."""
     rows = [
-        (markup.link(f"/jobs/{job['id']}", f"{job['model']}"), job["kind"], job["task"],
+        (markup.link(f"/jobs/{job['id']}", f"{job['model']}"), kind_name(job["kind"]), job["task"],
          markup.status_badge(job["status"]), _share((job.get("progress") or {}).get("fraction")),
          markup.moment(job["created_at"]))
         for job in jobs
     ]  # fmt: skip
     return markup.table(("Model", "Kind", "Task", "State", "Done", "Submitted"), rows, caption)
+
+
+def kind_name(kind: str) -> str:
+    """A kind of jobs for people."""
+    return KIND_NAMES.get(kind, kind.replace("_", " "))
 
 
 def _share(fraction: float | None) -> str:
@@ -62,7 +70,7 @@ async def job_view(job_id: str) -> None:
     api = service()
     job, etag = await api.changed_job(job_id, "", 0)
     if job is not None:
-        heading(job["model"], f"A job of the kind {job['kind']} for {job['task']}, {job['id']}.")
+        heading(job["model"], f"{kind_name(job['kind']).capitalize()} for {job['task']}, {job['id']}.")
         watch = _JobWatch(job, etag)
         await watch.show()
 
@@ -229,9 +237,12 @@ def _state_of(job: Json) -> Markup:
         if progress.get("samples_per_second"):
             figures["samples a second"] = progress["samples_per_second"]
         if progress.get("eta_seconds") is not None:
-            figures["time left"] = f"{progress['eta_seconds']:,.0f} s"
-    metrics = job.get("metrics") or {}
-    figures |= {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+            figures["time left"] = markup.duration(progress["eta_seconds"])
+    if job["status"] != Status.SUCCEEDED:  # of one that has, the result says them
+        metrics = job.get("metrics") or {}
+        figures |= {
+            name.replace("_", " "): value for name, value in metrics.items() if isinstance(value, int | float)
+        }
     fraction = 1.0 if job["status"] == Status.SUCCEEDED else progress.get("fraction") or 0.0
     request = "cancel" if job["cancel_requested"] else "pause" if job["pause_requested"] else ""
     note = f" – {request} requested" if request and job["status"] not in TERMINAL else ""
@@ -263,9 +274,16 @@ def describe_event(data: Json) -> str:
     if isinstance(data.get("message"), str):
         return str(data["message"])
     simple = {
-        name: value for name, value in data.items() if isinstance(value, str | int | float) and value != ""
+        name: value
+        for name, value in data.items()
+        if isinstance(value, str | int | float) and value != "" and name not in INTERNAL_FIELDS
     }
-    return ", ".join(f"{name} {markup.cell(value).unescape()}" for name, value in simple.items())
+    if isinstance(size := simple.pop("bytes", None), int):
+        simple["bytes"] = markup.byte_size(size)
+    return ", ".join(
+        f"{NAMES_IN_EVENTS.get(name, name.replace('_', ' '))} {markup.cell(value).unescape()}".strip()
+        for name, value in simple.items()
+    )
 
 
 def call_of(job: Json) -> ServiceCall | None:

@@ -12,6 +12,7 @@ from app.page.frame import action, details, heading, section, show_call, view
 from app.page.predictions.labels import confusion_matrix
 from app.page.state import service
 from app.page.views.aliases import show_aliases
+from app.page.views.held_back import show_held_back
 from app.page.views.jobs import job_table, show_picture
 from app.page.views.results import show_evaluation, show_metrics
 from app.states import Status
@@ -20,6 +21,10 @@ from app.typedefs import Json
 MAX_COMPARED = 8  # versions
 MAX_EVALUATIONS = 10
 MAX_CLASSES = 50
+FIT_NOTE = (
+    "The figures are of a network that was trained on the {measured}; the one that answers was then trained "
+    "on {published}."
+)
 
 
 @view("/models", "/models")
@@ -110,6 +115,7 @@ async def version_view(name: str, number: int) -> None:
     with section("How good it is"):
         show_metrics(version)
         _show_nested(version["metrics"])
+    await show_held_back(version)
     with section("Evaluations", "On data that have the answers; figures come with 95 % intervals."):
         await _show_evaluations(version)
     with suppress(CallRefused):
@@ -123,7 +129,12 @@ async def version_view(name: str, number: int) -> None:
 
 def _show_nested(metrics: Json) -> None:
     """Metrics that are tables: by label, by step ahead, a confusion matrix and the like."""
+    fit = metrics.get("fit") or {}
+    if fit.get("published") != fit.get("measured"):
+        markup.show(Markup("<p class='note'>{}</p>").format(FIT_NOTE.format(**fit)))
     for name, value in metrics.items():
+        if name == "fit":
+            continue
         title = name.replace("_", " ")
         if isinstance(value, dict) and {"labels", "rows"} <= value.keys():
             markup.show(confusion_matrix(value["labels"], value["rows"]))
@@ -166,7 +177,9 @@ async def _show_evaluations(version: Json) -> None:
         first = version["dataset"] if version["dataset"] in names else next(iter(names))
         dataset = ui.select(names, value=first, label="Evaluate on").props("outlined dense").classes("field")
         windows = ui.number("Windows (of forecasts)", min=1, max=100, step=1)
-        windows.props("outlined dense").classes("field narrow")
+        windows.props("outlined dense").classes("field narrow").set_visibility(
+            "horizon" in version["options"]
+        )
 
     async def submit() -> None:
         body: Json = {"dataset": dataset.value, "versions": [number]}

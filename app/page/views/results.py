@@ -25,6 +25,7 @@ MAKING_VERSIONS = (TRAINING_KIND, SWEEP)  # kinds of jobs
 MAX_SHOWN = 12  # examples
 MAX_MATRIX_LABELS = 30
 MAX_TABLE_ROWS = 20
+MAX_TITLE_CHARS = 80
 MAX_SERIES = 500  # to choose from
 
 
@@ -107,11 +108,21 @@ async def _show_predictions(job: Json) -> None:
         "Predictions", f"The first {min(len(lines), MAX_SHOWN)}; GET /v1/jobs/{job['id']}/result has all."
     ):
         for line in lines[:MAX_SHOWN]:
-            with details(f"Example {line['index'] + 1} {line.get('item_id') or ''}"):
+            with details(example_title(line)):
                 if "prediction" in line:
                     show_prediction(line["prediction"], {})
                 else:
                     markup.show(markup.facts(line["error"].items()))
+
+
+def example_title(line: Json) -> str:
+    """Which example a line of a batch prediction is about, and its answer in brief."""
+    prediction = line.get("prediction") or {}
+    briefs = (line.get("item_id"), prediction.get("label"), prediction.get("text"))
+    words = prediction.get("tokens") or ()
+    brief = next((text for text in briefs if text), " ".join(words)) if prediction else "has an error"
+    text = str(brief)[:MAX_TITLE_CHARS] + ("…" if len(str(brief)) > MAX_TITLE_CHARS else "")
+    return f"Example {line['index'] + 1}" + (f": {text}" if text else "")
 
 
 async def show_evaluation(job: Json) -> None:
@@ -120,7 +131,9 @@ async def show_evaluation(job: Json) -> None:
     figures = {f"version {name}": own for name, own in metrics["versions"].items()} | metrics["baselines"]
     names = list(dict.fromkeys(name for own in figures.values() for name in own))
     rows = [(name, *(_figure(own.get(name)) for own in figures.values())) for name in names]
-    note = f"{metrics['examples']:,} examples of {job['dataset']}; in brackets 95 % intervals."
+    note = Markup("{} examples of {}; in brackets 95 % intervals.").format(
+        f"{metrics['examples']:,}", markup.link(f"/datasets/{job['dataset']}", job["dataset"])
+    )
     with section("Evaluation", note):
         markup.show(markup.table(("Metric", *figures), rows, "Versions and baselines", numeric=True))
         if metrics["differences"]:

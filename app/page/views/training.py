@@ -13,7 +13,7 @@ from app.page.forms.fields import FormFields
 from app.page.forms.schemas import FieldSpec, parse_value
 from app.page.frame import action, details, show_call
 from app.page.state import service
-from app.page.views.tasks import COMMON, PARTS, TaskForms, load_task
+from app.page.views.tasks import COMMON, PARTS, TaskForms
 from app.typedefs import Json
 
 SEARCH_ROWS = 3
@@ -22,9 +22,8 @@ MAX_NAME_CHARS = 48
 NO_SETTING = ""
 
 
-async def show_training(dataset: Json) -> None:
+def show_training(dataset: Json, forms: TaskForms) -> None:
     """A form that submits a job, or a sweep, on a data set."""
-    forms = await load_task(dataset["task"])
     form = _TrainingForm(dataset, forms)
     form.show()
 

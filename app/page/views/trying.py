@@ -1,29 +1,30 @@
 """Try a model with an input of one's own."""
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 from nicegui import ui
 
 from app.page import markup
-from app.page.calls import CallRefused, ServiceCall, path_of
+from app.page.calls import STANDARD_ALIAS, CallRefused, ServiceCall, path_of
 from app.page.forms.fields import FormFields
+from app.page.forms.instances import MAX_STEPS, TEXT_KINDS, SeriesColumns, example_instance
+from app.page.forms.microphone import LiveTranscript
 from app.page.forms.schemas import FieldKind, FieldSpec
 from app.page.frame import action, details, heading, section, show_call, view
 from app.page.predictions.show import show_prediction
 from app.page.predictions.texts import written_text
 from app.page.state import service
-from app.page.views.aliases import STANDARD_ALIAS
+from app.page.views.examples import StoredExample, example_names, load_example, needs_loading
 from app.page.views.jobs import show_picture
 from app.page.views.tasks import load_task
 from app.typedefs import Json
 
+RECORDING = "audio_base64"  # the field of an instance that a microphone fills
 STREAM, ATTENTION = "stream", "attention"  # parameters that the page sets by itself
 OWN_PARAMETERS = (STREAM, ATTENTION)
-MAX_EXAMPLE_CHARS = 200  # of a text that is filled in
-TEXT_KINDS = (FieldKind.LINE, FieldKind.TEXT)
 MAX_EXAMPLES = 20
 
 
@@ -42,48 +43,47 @@ async def try_view(name: str, version: int | None = None) -> None:
     number = version or model["aliases"].get(STANDARD_ALIAS) or model["latest_version"]
     trial = _Trial(name, version, forms.instance, forms.parameters)
     with section("Input"):
-        rows = await _example_rows(name, number)
-        trial.show(rows)
+        trial.show(await _trained_on(name, number))
     trial.answer = ui.element("div").props("aria-live=polite")
 
 
-async def _example_rows(name: str, number: int | None) -> list[Json]:
-    """Examples of the data set that a version was trained on; none if it is gone."""
+@dataclass(frozen=True)
+class _TrainedOn:
+    """The data set of a version: its first examples, and the columns that are read of series."""
+
+    dataset: str
+    rows: Sequence[Json]
+    columns: SeriesColumns | None
+
+
+async def _trained_on(name: str, number: int | None) -> _TrainedOn | None:
+    """The data set that a version was trained on; None if it is gone."""
     if number is None:
-        return []
+        return None
+    api = service()
     try:
-        version = await service().get(path_of("models", name, "versions", number))
-        preview = await service().get(path_of("datasets", version["dataset"], "preview"), limit=MAX_EXAMPLES)
+        version = await api.get(path_of("models", name, "versions", number))
+        preview = await api.get(path_of("datasets", version["dataset"], "preview"), limit=MAX_EXAMPLES)
+        dataset = await api.get(path_of("datasets", version["dataset"]))
     except CallRefused:
-        return []
-    rows: list[Json] = preview["data"]
-    return rows
+        return None
+    is_series = any("timestamps" in row for row in preview["data"])
+    columns = SeriesColumns.of(version, dataset["summary"]) if is_series else None
+    return _TrainedOn(version["dataset"], preview["data"], columns)
 
 
-def example_instance(row: Json, specs: list[FieldSpec]) -> dict[str, Any]:
-    """What a row of a data set's preview says for the fields of an instance."""
-    values: dict[str, Any] = {spec.name: row[spec.name] for spec in specs if row.get(spec.name) is not None}
-    if "start" in {spec.name for spec in specs} and row.get("timestamps"):
-        values["start"] = str(row["timestamps"][0])
-    texts = [spec.name for spec in specs if spec.kind in TEXT_KINDS and spec.required]
-    if not values and texts:
-        first = next((value for value in row.values() if isinstance(value, str)), "")
-        values[texts[0]] = first[:MAX_EXAMPLE_CHARS]
-    return values
-
-
-def shortened(row: Json) -> str:
-    """That an example is only a part of what the data set has, and what follows; empty if it is whole."""
+def shortened(row: Json, reason: str = "") -> str:
+    """That an example could be filled in only in part, and what follows; empty if it is whole."""
     if not row.get("truncated"):
-        return ""
+        steps = len(row["values"]) if "timestamps" in row else 0
+        return f"The last {MAX_STEPS:,} of {steps:,} steps are filled in." if steps > MAX_STEPS else ""
     length, filled = row.get("length"), len(row.get("values") or ())
     if not isinstance(length, int) or not row.get("timestamps"):
-        return "The preview has this example in part only: its beginning is filled in."
-    last = row["timestamps"][-1]
+        return f"Only the beginning of this example is filled in. {reason}".strip()
     return (
-        f"The first {filled:,} of {length:,} steps are filled in, up to {last}: a forecast begins there, "
-        "before the series ends. For what follows its end, add the other steps, or predict the data set."
-    )
+        f"The first {filled:,} of {length:,} steps are filled in, up to {row['timestamps'][-1]}: "
+        f"a forecast begins there, before the series ends. {reason}"
+    ).strip()
 
 
 class _Trial:
@@ -98,12 +98,17 @@ class _Trial:
         self._parameters = [spec for spec in parameters if spec.name not in OWN_PARAMETERS]
         self._instance_fields, self._parameter_fields = FormFields(), FormFields()
 
-    def show(self, rows: list[Json]) -> None:
-        """Build the form; the rows may be filled in as examples."""
+    def show(self, data: _TrainedOn | None) -> None:
+        """Build the form; examples of the data set may be filled in."""
         main = [spec for spec in self._specs if spec.required or spec.kind in (*TEXT_KINDS, FieldKind.FILE)]
+        examples = ui.element("div")
         with ui.element("div").classes("fields"):
             self._instance_fields.add(main)
-        self._show_examples(rows)
+            if STREAM in self._own and any(spec.name == RECORDING for spec in main):
+                LiveTranscript(path_of("models", self._model, "listen") + self._query, self._show_heard)
+        if data is not None and data.rows:
+            with examples:
+                self._show_examples(data)
         if rest := [spec for spec in self._specs if spec not in main]:
             with details("More of the input"), ui.element("div").classes("fields"):
                 self._instance_fields.add(rest)
@@ -114,21 +119,28 @@ class _Trial:
         action("Predict", self._predict, self._problems)
         action("Explain", self._explain, self._problems, kind="secondary")
 
-    def _show_examples(self, rows: list[Json]) -> None:
-        examples = {
-            index: values for index, row in enumerate(rows) if (values := example_instance(row, self._specs))
-        }
-        if not examples:
-            return
+    def _show_examples(self, data: _TrainedOn) -> None:
+        """A choice among the examples of a data set, which fills the fields."""
 
-        def fill(index: int | None) -> None:
-            if index is not None:
-                self._instance_fields.fill(examples[index])
-                note.set_text(shortened(rows[index]))
+        async def fill(index: int | None) -> None:
+            if index is None:
+                return
+            example, reason = StoredExample(data.rows[index]), ""
+            if needs_loading(example.row, has_file=has_file):
+                try:
+                    example = await load_example(data.dataset, index)
+                except CallRefused as error:
+                    reason = str(error)
+            if chooser.value == index:  # nothing else was chosen meanwhile
+                values = example_instance(example.row, self._specs, data.columns)
+                self._instance_fields.fill(values, example.files)
+                note.set_text(shortened(example.row, reason))
 
-        names = {index: _brief(values) for index, values in examples.items()}
+        has_file = any(spec.kind is FieldKind.FILE for spec in self._specs)
         chooser = ui.select(
-            names, label="Fill in an example of its data set", on_change=lambda event: fill(event.value)
+            example_names(data.rows),
+            label="Fill in an example of its data set",
+            on_change=lambda event: fill(event.value),
         )
         chooser.props("outlined dense").classes("field wide")
         note = ui.label("").classes("note").props("role=status")
@@ -178,6 +190,11 @@ class _Trial:
             written.set_content(written_text(prompt, text))
         raise CallRefused({"status": 0, "title": "No answer", "detail": "The answer ended early."})
 
+    def _show_heard(self, prediction: Json) -> None:
+        self.answer.clear()
+        with self.answer, section("What was heard"):
+            show_prediction(prediction, {})
+
     async def _explain(self) -> None:
         self.answer.clear()
         body = await self._body(is_streamed=False)
@@ -188,8 +205,3 @@ class _Trial:
             with section("Explanation", "Which steps of the input the prediction depended on."):
                 show_picture(response.text, "The influence of each step, and what the gates did")
             show_call(call)
-
-
-def _brief(values: Mapping[str, Any]) -> str:
-    text = ", ".join(str(markup.cell(value).striptags()) for value in values.values())
-    return text if len(text) <= 80 else text[:80] + "…"

@@ -6,10 +6,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, overload
 
 from app.database.engine import Sessions
-from app.errors import Invalid, NotFound, Problem, describe_problems
-from app.infrastructure.disk import check_free
+from app.errors import Invalid, Problem, describe_problems
 from app.infrastructure.storage import Storage
-from app.infrastructure.stored_arrays import map_arrays, unpack, unpacked_bytes
 from app.prediction.request_errors import INSTANCE_PLACE
 from app.prediction.request_parsing import MAX_INSTANCES
 from app.services import datasets
@@ -17,7 +15,6 @@ from app.services.jobs.batch_predictions import check_dataset
 from app.services.serving.version_router import Route
 from app.tasks.contract import Instances
 
-MAX_DATASET_BYTES = 1 << 28  # of a data set's arrays, packed or not, that one request reads
 BATCH_HINT = "POST /v1/models/{name}/batch-predictions predicts larger ones"
 
 
@@ -60,32 +57,15 @@ def open_examples(
         reason = describe_problems(problems)
         raise Invalid(f"This data set cannot be predicted by {route.model}: {reason}", problems)
     with TemporaryDirectory(dir=directory) as scratch:  # what is mapped is there until nobody reads it
-        path = Path(scratch) / "arrays.npz"
-        _fetch(storage, dataset_id, path)
-        size = unpacked_bytes(path)
-        _check_size(size)
-        check_free(directory, size)
-        instances = route.task.instances(map_arrays(unpack(path, Path(scratch) / "mapped")), route.state)
+        try:
+            arrays, size = datasets.map_stored(storage, dataset_id, Path(scratch))
+        except datasets.TooManyBytes as error:
+            raise _too_large(error.message) from None
+        instances = route.task.instances(arrays, route.state)
     if len(instances) > MAX_INSTANCES:
         detail = f"has {len(instances):,} examples, of which a request predicts {MAX_INSTANCES:,} at most"
         raise _too_large(detail)
     return StoredExamples(instances, size)
-
-
-def _fetch(storage: Storage, dataset_id: str, path: Path) -> None:
-    """Copy the packed arrays of a data set; raises `NotFound` where it was deleted meanwhile."""
-    prefix = f"{datasets.prefix(dataset_id)}/arrays"
-    sizes = storage.sizes(prefix)
-    if not sizes:
-        raise NotFound(f"There is no data set {dataset_id}")
-    _check_size(sum(sizes.values()))
-    check_free(path.parent, sum(sizes.values()))
-    storage.fetch_file(f"{prefix}/arrays.npz", path)
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_DATASET_BYTES:
-        raise _too_large(f"has {size:,} bytes, of which a request reads {MAX_DATASET_BYTES:,} at most")
 
 
 def _too_large(detail: str) -> Invalid:

@@ -172,20 +172,27 @@ class ClassificationOptions(BaseModel):
 class ClassificationInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A text, or readings (time, channels): the kind of data that the model was trained on."""
 
-    text: Annotated[str, msgspec.Meta(max_length=MAX_REQUEST_CHARS)] | None = None
-    values: (
+    text: Annotated[
+        Annotated[str, msgspec.Meta(max_length=MAX_REQUEST_CHARS)] | None,
+        msgspec.Meta(description="A text, for a model of texts."),
+    ] = None
+    values: Annotated[
         Annotated[
             list[Annotated[list[float], msgspec.Meta(max_length=MAX_CHANNELS)]],
             msgspec.Meta(max_length=MAX_STEPS),
         ]
-        | None
-    ) = None
+        | None,
+        msgspec.Meta(description="Readings, for a model of them: for each step a list of its channels."),
+    ] = None
 
 
 class ClassificationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How many labels to return, the most probable first; by default all of them."""
 
-    top_k: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+    top_k: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None,
+        msgspec.Meta(description="How many labels to answer; by default all."),
+    ] = None
 
 
 EXAMPLE_INSTANCE: Json = {"text": "A lovely film."}

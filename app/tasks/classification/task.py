@@ -39,7 +39,7 @@ from app.tasks.contract import Batch, Defaults, Example, Input, Output, Plan, Sp
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
 from app.tasks.evaluation.contract import TaskEvaluation
-from app.tasks.preview import PreviewRows
+from app.tasks.preview import PreviewRows, RowBounds
 from app.tasks.shared import label_metrics
 from app.tasks.shared.label_weights import label_weights
 from app.tasks.shared.ragged import Texts
@@ -197,9 +197,9 @@ class Classification:
         del state
         return ClassificationInstances(arrays)
 
-    def preview(self, arrays: Arrays) -> PreviewRows:
+    def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
         """The texts or readings with their labels."""
-        return preview_examples(arrays)
+        return preview_examples(arrays, bounds)
 
     def encode(
         self,

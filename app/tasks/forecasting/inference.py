@@ -41,13 +41,30 @@ RequestColumns = Annotated[
 class ForecastingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One series up to now; `null`, "NaN" or another mark of an upload is a missing value."""
 
-    values: Annotated[Sequence[float | str | None], msgspec.Meta(min_length=1, max_length=MAX_REQUEST_STEPS)]
-    start: str | int | None = None
-    freq: str | int | None = None
-    item_id: str | int | None = None
-    future: RequestColumns = {}
-    past: RequestColumns = {}
-    static: Annotated[dict[str, Cell], msgspec.Meta(max_length=MAX_REQUEST_COLUMNS)] = {}
+    values: Annotated[
+        Sequence[float | str | None],
+        msgspec.Meta(
+            min_length=1,
+            max_length=MAX_REQUEST_STEPS,
+            description="The series up to now, the oldest value first.",
+        ),
+    ]
+    start: Annotated[str | int | None, msgspec.Meta(description="When the first value was.")] = None
+    freq: Annotated[
+        str | int | None, msgspec.Meta(description="How far values are apart, such as D, h or MS.")
+    ] = None
+    item_id: Annotated[str | int | None, msgspec.Meta(description="What the series is called.")] = None
+    future: Annotated[
+        RequestColumns,
+        msgspec.Meta(description="Columns that are known ahead, an entry for each step to come."),
+    ] = {}
+    past: Annotated[RequestColumns, msgspec.Meta(description="Other columns, an entry for each value.")] = {}
+    static: Annotated[
+        dict[str, Cell],
+        msgspec.Meta(
+            max_length=MAX_REQUEST_COLUMNS, description="What stays the same all through the series."
+        ),
+    ] = {}
 
 
 class StoredInstance(ForecastingInstance, frozen=True, dict=True):
@@ -68,19 +85,24 @@ class StoredInstance(ForecastingInstance, frozen=True, dict=True):
 class ForecastingParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How much of the forecast to answer."""
 
-    horizon: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    quantiles: (
+    horizon: Annotated[
+        Annotated[int, msgspec.Meta(ge=1)] | None,
+        msgspec.Meta(description="Steps to forecast, at most as many as were trained."),
+    ] = None
+    quantiles: Annotated[
         Annotated[
             list[Annotated[float, msgspec.Meta(gt=0, lt=1)]], msgspec.Meta(max_length=MAX_REQUEST_QUANTILES)
         ]
-        | None
-    ) = None
-    level: (
+        | None,
+        msgspec.Meta(description="Quantiles to answer, such as 0.05 and 0.95."),
+    ] = None
+    level: Annotated[
         Annotated[
             list[Annotated[float, msgspec.Meta(gt=0, lt=100)]], msgspec.Meta(max_length=MAX_REQUEST_LEVELS)
         ]
-        | None
-    ) = None  # of central intervals, in percent
+        | None,
+        msgspec.Meta(description="Central intervals to answer, in percent, such as 80 and 95."),
+    ] = None
 
 
 def read_values(instances: Sequence[ForecastingInstance]) -> Array:

@@ -65,7 +65,7 @@ from app.tasks.forecasting.reading.table import read_series
 from app.tasks.forecasting.sampling import ForecastOrigins, LatestPanel, TrainingWindows
 from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.workload import workload
-from app.tasks.preview import PreviewRows
+from app.tasks.preview import PreviewRows, RowBounds
 from app.tasks.series_contract import RecordInstance, SeriesFacts
 from app.tasks.source import Faults, Reading, Source
 from app.tasks.workload import Workload
@@ -215,9 +215,9 @@ class Forecasting:
         """Each series up to its last observed value, as a request."""
         return ForecastingInstanceView(SeriesSet.from_arrays(arrays), state)
 
-    def preview(self, arrays: Arrays) -> PreviewRows:
+    def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
         """Each series on its grid, with all its columns."""
-        return preview_series(SeriesSet.from_arrays(arrays))
+        return preview_series(SeriesSet.from_arrays(arrays), bounds)
 
     def encode(
         self, state: Json, instances: Iterable[ForecastingInstance], parameters: ForecastingParameters

@@ -29,7 +29,9 @@ Stop = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 class GenerationInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A text to continue, of which at most the last 4,096 tokens are read; it may be empty."""
 
-    prompt: Annotated[str, msgspec.Meta(max_length=MAX_PROMPT_CHARS)]
+    prompt: Annotated[
+        str, msgspec.Meta(max_length=MAX_PROMPT_CHARS, description="The beginning that is continued.")
+    ]
 
 
 class GenerationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -38,12 +40,25 @@ class GenerationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=Tr
     The same `seed` and prompt give the same text; without a seed it is another one each time.
     """
 
-    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 200
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=5)] = 1.0
-    top_k: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 0
-    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
-    seed: Seed | None = None
-    stop: Stop | Annotated[list[Stop], msgspec.Meta(max_length=8)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=4096, description="How long the answer may get.")] = 200
+    temperature: Annotated[
+        float, msgspec.Meta(ge=0, le=5, description="How bold the choices are; 0 takes the likeliest.")
+    ] = 1.0
+    top_k: Annotated[
+        int,
+        msgspec.Meta(ge=0, le=1 << 20, description="Choose among so many of the likeliest; 0: among all."),
+    ] = 0
+    top_p: Annotated[
+        float,
+        msgspec.Meta(ge=0, le=1, description="Choose among the likeliest that have this share; 1: all."),
+    ] = 1.0
+    seed: Annotated[
+        Seed | None, msgspec.Meta(description="The same seed gives the same answer; none: another each time.")
+    ] = None
+    stop: Annotated[
+        Stop | Annotated[list[Stop], msgspec.Meta(max_length=8)] | None,
+        msgspec.Meta(description="Texts before which the answer ends."),
+    ] = None
     stream: bool = False
 
     @property

@@ -63,7 +63,7 @@ from app.tasks.generation.options import (
 )
 from app.tasks.generation.preview import GenerationPreviewRow, preview_documents
 from app.tasks.generation.reading import read_documents, untrainable
-from app.tasks.preview import PreviewRows
+from app.tasks.preview import PreviewRows, RowBounds
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
 from app.tasks.shared.splits import SPLIT
@@ -197,9 +197,9 @@ class Generation:
         """Each document as a prompt."""
         return GenerationInstances(Texts.from_arrays(arrays, TEXT), state["unit"])
 
-    def preview(self, arrays: Arrays) -> PreviewRows:
+    def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
         """The beginnings of the documents."""
-        return preview_documents(arrays)
+        return preview_documents(arrays, bounds)
 
     def encode(
         self, state: Json, instances: Iterable[GenerationInstance], parameters: GenerationParameters

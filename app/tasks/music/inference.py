@@ -28,7 +28,10 @@ MIN_EVENTS = 200
 class MusicInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The beginning of a piece as a MIDI file, whose last 4,096 events are read; or nothing."""
 
-    midi_base64: Annotated[bytes, msgspec.Meta(max_length=MAX_PRIMER_BYTES)] = b""
+    midi_base64: Annotated[
+        bytes,
+        msgspec.Meta(max_length=MAX_PRIMER_BYTES, description="A beginning; without one, from nothing."),
+    ] = b""
 
 
 class MusicParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -38,11 +41,23 @@ class MusicParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     the same music; without a seed it is another one each time.
     """
 
-    seconds: Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)] = 20.0
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=5)] = 1.0
-    top_k: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 0
-    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
-    seed: Seed | None = None
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS, description="How long the music gets.")] = (
+        20.0
+    )
+    temperature: Annotated[
+        float, msgspec.Meta(ge=0, le=5, description="How bold the choices are; 0 takes the likeliest.")
+    ] = 1.0
+    top_k: Annotated[
+        int,
+        msgspec.Meta(ge=0, le=1 << 20, description="Choose among so many of the likeliest; 0: among all."),
+    ] = 0
+    top_p: Annotated[
+        float,
+        msgspec.Meta(ge=0, le=1, description="Choose among the likeliest that have this share; 1: all."),
+    ] = 1.0
+    seed: Annotated[
+        Seed | None, msgspec.Meta(description="The same seed gives the same answer; none: another each time.")
+    ] = None
     stream: bool = False
 
 

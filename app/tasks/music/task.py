@@ -61,7 +61,7 @@ from app.tasks.music.options import (
 )
 from app.tasks.music.preview import MusicPreviewRow, preview_pieces
 from app.tasks.music.reading import MIDI, StoredPieces, read_beginnings, read_pieces
-from app.tasks.preview import PreviewRows
+from app.tasks.preview import PreviewRows, RowBounds
 from app.tasks.shared.splits import SPLIT, partition_rows
 from app.tasks.source import Faults, Reading, Source
 from app.tasks.workload import Workload
@@ -179,9 +179,9 @@ class Music:
         del state
         return MusicInstances(arrays)
 
-    def preview(self, arrays: Arrays) -> PreviewRows:
+    def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
         """The members with what is in them."""
-        return preview_pieces(arrays)
+        return preview_pieces(arrays, bounds)
 
     def encode(
         self, state: Json, instances: Iterable[MusicInstance], parameters: MusicParameters

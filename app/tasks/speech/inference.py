@@ -1,6 +1,5 @@
 """From a request's recording to the network's input, and from its outputs to a transcript with word times."""
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from app.errors import Invalid, Problem
 from app.media.decoder import process_decoder
 from app.media.errors import MediaError
 from app.media.filterbank import FRAMES_A_SECOND, SHIFT_MS
+from app.media.wav import SAMPLE_BYTES, wav_bytes
 from app.tasks.contract import Example, with_warnings
 from app.tasks.shared.ragged import Ragged
 from app.tasks.speech.alignment import align, confidence, words_of
@@ -24,13 +24,11 @@ from app.tasks.speech.options import KERNEL_STRIDES, SpeechInstance, SpeechParam
 from app.tasks.speech.reading import AUDIO, RATE
 from app.typedefs import Json
 
-SAMPLE_BYTES = 2
 UPDATE_SECONDS = 0.5  # of audio that is heard before the present part is transcribed anew
 MIN_LISTENING_RATE, MAX_LISTENING_RATE = 8_000, 48_000  # Hz
 BEST_PATH = SearchSettings(1)
 SHORTENED = "The recording ends before its header says; what is there was read."
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # for a part of a character
-WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
 
 @dataclass(frozen=True)
@@ -53,15 +51,6 @@ class SpeechInstances:
 
     def __getitem__(self, index: int) -> SpeechInstance:
         return SpeechInstance(wav_bytes(self._audio[index], self._rate))
-
-
-def wav_bytes(samples: Array, rate: int) -> bytes:
-    """Int16 samples (n,) as a WAV file."""
-    data = samples.astype("<i2").tobytes()
-    header = WAV_HEADER.pack(
-        b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", len(data)
-    )
-    return header + data
 
 
 def encode_recording(state: Json, instance: SpeechInstance) -> Example:

@@ -107,7 +107,10 @@ class SpeechInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class SpeechParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Hypotheses of the beam search, by default as validation chose; and whether the text is streamed."""
 
-    beam_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BEAM_SIZE)] | None = None  # 1: the best path
+    beam_size: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=MAX_BEAM_SIZE)] | None,
+        msgspec.Meta(description="Transcripts that are compared; 1: the best path."),
+    ] = None
     stream: bool = False
 
 

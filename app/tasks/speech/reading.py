@@ -2,14 +2,16 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NotRequired
 
 import numpy as np
 
 from app.arrays import Array, Arrays
 from app.media.decoder import MediaDecoder
 from app.media.filterbank import FRAMES_A_SECOND, SHIFT_MS, frame_count
+from app.media.wav import wav_bytes
 from app.tasks.media_members import MEMBER_NAMES, UNLISTED, MediaMembers, left_out_warnings, too_few
-from app.tasks.preview import PreviewRows, SplitPreviewRow, clip_text
+from app.tasks.preview import PreviewRows, RowBounds, SplitPreviewRow, clip_text, file_field
 from app.tasks.shared import splits
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT
@@ -33,13 +35,17 @@ MAX_CHARACTERS_SHOWN = 100  # in a summary
 
 
 class SpeechPreviewRow(SplitPreviewRow):
-    """A member of the archive, with `frames` of 10 ms; `text` is None where no recording has one."""
+    """A member of the archive, with `frames` of 10 ms; `text` is None where no recording has one.
+
+    Whole rows have the recording as a WAV file, None where it is too large.
+    """
 
     audio: str
     text: str | None
     seconds: float
     sample_rate: int
     frames: int
+    audio_base64: NotRequired[bytes | None]
 
 
 @dataclass
@@ -190,13 +196,14 @@ def read_members(source: Source, faults: Faults) -> list[Json]:
     return members.instances(members.named() or [(member.name, None) for member in source.members()])
 
 
-def preview_recordings(arrays: Arrays) -> PreviewRows:
+def preview_recordings(arrays: Arrays, bounds: RowBounds) -> PreviewRows:
     """The recordings as they are stored, at one sample rate, with their transcripts."""
     names, audio = Texts.from_arrays(arrays, MEMBER_NAMES), Ragged.from_arrays(arrays, AUDIO)
     texts, rate = Ragged.from_arrays(arrays, TEXT), int(arrays[RATE][0])
 
     def row(index: int) -> Json:
-        samples, (text, truncated) = len(audio[index]), clip_text(texts[index])
+        samples, (text, truncated) = len(audio[index]), clip_text(texts[index], bounds)
+        content = file_field("audio_base64", lambda: wav_bytes(audio[index], rate), bounds)
         return {
             AUDIO: names[index],
             TEXT: text if len(texts.values) else None,
@@ -204,7 +211,8 @@ def preview_recordings(arrays: Arrays) -> PreviewRows:
             RATE: rate,
             "frames": frame_count(samples, rate),
             SPLIT: splits.split_name(int(arrays[SPLIT][index])),
-            "truncated": truncated,
+            **content,
+            "truncated": truncated or None in content.values(),
         }
 
     return PreviewRows(len(audio), row)

@@ -27,7 +27,7 @@ from app.tasks.contract import (
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
 from app.tasks.evaluation.contract import TaskEvaluation
-from app.tasks.preview import PreviewRows
+from app.tasks.preview import PreviewRows, RowBounds
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import SPLIT, partition_rows
 from app.tasks.shared.text_checks import TEXT
@@ -182,9 +182,9 @@ class Speech:
         del state
         return SpeechInstances(Ragged.from_arrays(arrays, AUDIO), int(arrays[RATE][0]))
 
-    def preview(self, arrays: Arrays) -> PreviewRows:
+    def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
         """The members with their transcripts."""
-        return preview_recordings(arrays)
+        return preview_recordings(arrays, bounds)
 
     def encode(
         self, state: Json, instances: Iterable[SpeechInstance], parameters: SpeechParameters

@@ -31,14 +31,18 @@ class TaggingInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     are located by characters of the text; for tokens, the text is all of them joined by single spaces.
     """
 
-    tokens: (
+    tokens: Annotated[
         Annotated[
             list[Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TOKEN_CHARS)]],
             msgspec.Meta(max_length=MAX_SENTENCE_TOKENS),
         ]
-        | None
-    ) = None
-    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)] | None = None
+        | None,
+        msgspec.Meta(description="The words of a sentence, or give a text."),
+    ] = None
+    text: Annotated[
+        Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)] | None,
+        msgspec.Meta(description="A text, which is divided into words."),
+    ] = None
 
 
 class TaggingParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

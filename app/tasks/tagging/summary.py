@@ -3,7 +3,7 @@
 import numpy as np
 
 from app.arrays import Array
-from app.tasks.preview import PreviewRows, SplitPreviewRow, shown_steps
+from app.tasks.preview import PreviewRows, RowBounds, SplitPreviewRow, shown_steps
 from app.tasks.shared import splits
 from app.tasks.shared.label_checks import unlearnable_warnings
 from app.tasks.shared.table_cells import shorten
@@ -24,12 +24,12 @@ class TaggingPreviewRow(SplitPreviewRow):
     length: int
 
 
-def preview_sentences(sentences: Sentences) -> PreviewRows:
+def preview_sentences(sentences: Sentences, bounds: RowBounds) -> PreviewRows:
     """The sentences with tags as they are learned: those of entities all in one scheme."""
 
     def row(index: int) -> Json:
         words, start = sentences.tokens[index], int(sentences.tokens.offsets[index])
-        count = shown_steps(len(words), 1)
+        count = shown_steps(len(words), 1, bounds)
         tags = sentences.tags[start : start + count].tolist()
         return {
             "tokens": sentences.words.pick(words[:count]),

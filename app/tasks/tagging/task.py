@@ -16,7 +16,7 @@ from app.tasks.contract import UNKNOWN, Batch, Defaults, Example, Input, Output,
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
 from app.tasks.evaluation.contract import TaskEvaluation
-from app.tasks.preview import PreviewRows
+from app.tasks.preview import PreviewRows, RowBounds
 from app.tasks.shared.ragged import Ragged
 from app.tasks.shared.splits import SplitRows, partition_rows
 from app.tasks.shared.tokenizers import SPECIAL_TOKENS
@@ -182,9 +182,9 @@ class Tagging:
         del state
         return TaggingInstances(arrays)
 
-    def preview(self, arrays: Arrays) -> PreviewRows:
+    def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
         """The sentences with their tags."""
-        return preview_sentences(Sentences.from_arrays(arrays))
+        return preview_sentences(Sentences.from_arrays(arrays), bounds)
 
     def encode(
         self, state: Json, instances: Iterable[TaggingInstance], parameters: TaggingParameters

@@ -98,7 +98,7 @@ class TranslationOptions(BaseModel):
 class TranslationInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A text to translate: best a sentence, as in the training pairs. That of a blank one is empty."""
 
-    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)]
+    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS, description="What is translated.")]
 
 
 class TranslationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -109,10 +109,17 @@ class TranslationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=T
     pieces of both texts and, for each piece of the translation, the weights of those of the source.
     """
 
-    beam_size: Annotated[int, msgspec.Meta(ge=1, le=32)] = 5
-    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=MAX_TRANSLATION_TOKENS)] | None = None
-    length_penalty: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.8
-    coverage_penalty: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.0
+    beam_size: Annotated[int, msgspec.Meta(ge=1, le=32, description="Translations that are compared.")] = 5
+    max_tokens: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=MAX_TRANSLATION_TOKENS)] | None,
+        msgspec.Meta(description="How long the translation may get; by default it depends on the text."),
+    ] = None
+    length_penalty: Annotated[
+        float, msgspec.Meta(ge=0, le=2, description="More of it makes translations longer.")
+    ] = 0.8
+    coverage_penalty: Annotated[
+        float, msgspec.Meta(ge=0, le=2, description="More of it leaves out less of the text.")
+    ] = 0.0
     attention: bool = False
 
 

@@ -1,6 +1,6 @@
 """The first pairs of a data set."""
 
-from app.tasks.preview import PreviewRows, SplitPreviewRow, clip_text
+from app.tasks.preview import PreviewRows, RowBounds, SplitPreviewRow, clip_text
 from app.tasks.shared.splits import split_name
 from app.tasks.translation.reading import Pairs
 from app.typedefs import Json
@@ -13,12 +13,12 @@ class TranslationPreviewRow(SplitPreviewRow):
     target: str | None
 
 
-def preview_pairs(pairs: Pairs) -> PreviewRows:
+def preview_pairs(pairs: Pairs, bounds: RowBounds) -> PreviewRows:
     """The pairs with the split that the file names."""
 
     def row(index: int) -> Json:
-        source, source_is_cut = clip_text(pairs.sources.ragged[index])
-        target, target_is_cut = clip_text(pairs.targets.ragged[index])
+        source, source_is_cut = clip_text(pairs.sources.ragged[index], bounds)
+        target, target_is_cut = clip_text(pairs.targets.ragged[index], bounds)
         return {
             "source": source,
             "target": target or None,

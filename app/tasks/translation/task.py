@@ -27,7 +27,7 @@ from app.tasks.contract import (
 from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
 from app.tasks.evaluation.contract import TaskEvaluation
-from app.tasks.preview import PreviewRows
+from app.tasks.preview import PreviewRows, RowBounds
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Ragged, Texts
 from app.tasks.shared.splits import SPLIT, partition_rows
@@ -191,9 +191,9 @@ class Translation:
         del state
         return TranslationInstances(Texts.from_arrays(arrays, SOURCE))
 
-    def preview(self, arrays: Arrays) -> PreviewRows:
+    def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
         """The pairs of texts."""
-        return preview_pairs(Pairs.from_arrays(arrays))
+        return preview_pairs(Pairs.from_arrays(arrays), bounds)
 
     def encode(
         self, state: Json, instances: Iterable[TranslationInstance], parameters: TranslationParameters

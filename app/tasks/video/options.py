@@ -107,7 +107,10 @@ class VideoInstance(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class VideoParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How many labels to return, the most probable first; by default all of them."""
 
-    top_k: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+    top_k: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None,
+        msgspec.Meta(description="How many labels to answer; by default all."),
+    ] = None
 
 
 EXAMPLE_INSTANCE: Json = {"video_base64": "AAAAHGZ0eXBpc29tAAACAGlzb21pc28ybXA0MQ=="}

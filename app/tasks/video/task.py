@@ -16,7 +16,7 @@ from app.tasks.demonstration import Demo
 from app.tasks.encode_instances import encode_each
 from app.tasks.evaluation.contract import TaskEvaluation
 from app.tasks.media_members import MediaMembers
-from app.tasks.preview import PreviewRows
+from app.tasks.preview import PreviewRows, RowBounds
 from app.tasks.shared import label_metrics
 from app.tasks.shared.label_weights import label_weights
 from app.tasks.shared.ragged import Ragged, Texts
@@ -162,9 +162,9 @@ class VideoClassification:
         del state
         return VideoInstances(arrays)
 
-    def preview(self, arrays: Arrays) -> PreviewRows:
+    def preview(self, arrays: Arrays, bounds: RowBounds) -> PreviewRows:
         """The members with their labels."""
-        return preview_clips(arrays)
+        return preview_clips(arrays, bounds)
 
     def encode(
         self, state: Json, instances: Iterable[VideoInstance], parameters: VideoParameters

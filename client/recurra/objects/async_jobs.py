@@ -26,6 +26,11 @@ class AsyncDataset(DatasetRecord):
         rows: list[Json] = (await self._driver.run(flow))["data"]
         return rows
 
+    async def example(self, index: int) -> Json:
+        """One example as a whole, from 0; one that is a file has its content in base64."""
+        whole: Json = await self._driver.run(operations.get(quoted("datasets", self.id, "examples", index)))
+        return dict(whole["example"])
+
     async def download(self, path: str | Path) -> Path:
         """Save the file as it was uploaded; returns its path."""
         await self._driver.run(operations.save(quoted("datasets", self.id, "content"), Path(path)))

@@ -27,6 +27,11 @@ class Dataset(DatasetRecord):
         )["data"]
         return rows
 
+    def example(self, index: int) -> Json:
+        """One example as a whole, from 0; one that is a file has its content in base64."""
+        whole: Json = self._driver.run(operations.get(quoted("datasets", self.id, "examples", index)))
+        return dict(whole["example"])
+
     def download(self, path: str | Path) -> Path:
         """Save the file as it was uploaded; returns its path."""
         self._driver.run(operations.save(quoted("datasets", self.id, "content"), Path(path)))

@@ -14,7 +14,6 @@ import pytest
 
 from app.errors import DatasetInvalid, Invalid, NoSpace, Unavailable
 from app.ingest.child import read_upload
-from app.ingest.file_kinds import choose_format, compression, detect_format
 from app.ingest.limits import ArchiveLimits, FileLimits
 from app.ingest.memory_budget import FIRST_TRIAL_BYTES, MemoryBudget
 from app.ingest.run_child import NICENESS, ingest
@@ -23,6 +22,7 @@ from app.media.limits import MediaLimits
 from app.tasks import TASKS
 from app.tasks.forecasting.series import SeriesSet
 from app.typedefs import Json
+from app.validation.file_kinds import choose_format, compression, detect_format
 from tests.app.malformations import TABLES
 from tests.app.malformed import DAYS, GOOD_PARQUET, HEAD, MALFORMED, Malformed, item, lines, table
 from tests.support.factories.recordings import archive, tone, written

@@ -11,6 +11,7 @@ from app.page.predictions.tags import marked_text, tagged_words
 from app.page.predictions.texts import attention_table, written_text
 from app.page.views.board import read_samples
 from app.page.views.jobs import describe_event, loss_lines
+from app.page.views.results import example_title
 from app.page.views.training import model_name, read_search
 from app.page.views.trying import shortened
 
@@ -117,12 +118,32 @@ def test_samples_of_prometheus_text() -> None:
 
 def test_events_in_words() -> None:
     data = {"worker": "", "epoch": 2, "train_loss": 0.5, "valid_loss": None, "note": "a <b>"}
-    assert describe_event(data) == "epoch 2, train_loss 0.5, note a <b>"
+    assert describe_event(data) == "epoch 2, train loss 0.5, note a <b>"
+    saved = {"step": 72, "phase": "refit", "stage": 2, "bytes": 318_444}
+    assert describe_event(saved) == "step 72, in the phase refit, 311.0 KiB"
+    assert describe_event({"status": "succeeded", "model_version": 1}) == "succeeded, model version 1"
     assert describe_event({"message": ATTACK}) == ATTACK
 
 
 def test_an_example_that_is_a_part_says_so() -> None:
     row = {"values": [1.0, 2.0], "timestamps": ["2020-01-01", "2020-01-02"], "length": 3, "truncated": True}
     assert "The first 2 of 3 steps are filled in, up to 2020-01-02" in shortened(row)
-    assert "in part only" in shortened({"text": "a", "truncated": True})
+    assert "Only the beginning" in shortened({"text": "a", "truncated": True})
     assert shortened(row | {"truncated": False}) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (59, "59 s"), (59.7, "1 min 0 s"), (4_359, "1 h 12 min"), (90_000, "1 d 1 h")],
+)
+def test_durations_are_in_two_units(seconds: float, shown: str) -> None:
+    assert markup.duration(seconds) == shown
+
+
+def test_lines_of_a_result_have_titles() -> None:
+    assert example_title({"index": 0, "prediction": {"label": "good", "scores": {}}}) == "Example 1: good"
+    assert example_title({"index": 1, "item_id": "a", "prediction": {"median": []}}) == "Example 2: a"
+    assert example_title({"index": 2, "prediction": {"tokens": ["Ann", "saw"]}}) == "Example 3: Ann saw"
+    assert example_title({"index": 3, "prediction": {"text": "x" * 99}}).endswith("x…")
+    assert example_title({"index": 4, "error": {"detail": "no"}}) == "Example 5: has an error"
+    assert example_title({"index": 5, "prediction": {"notes": []}}) == "Example 6"

@@ -1,5 +1,6 @@
 """The task of a file is guessed from the file and what the tasks say of themselves."""
 
+import gzip
 import io
 import zipfile
 from pathlib import Path
@@ -35,6 +36,8 @@ def test_the_sample_of_a_task_is_recognized(name: str) -> None:
         ("x.csv", b"Text;Label\nfine;good\n", "classification"),
         ("x.tsv", b"source\ttarget\nyes\tsi\n", "translation"),
         ("x.conllu", b"1\tAda\tAda\tPROPN\n", "tagging"),
+        ("x.csv.gz", gzip.compress(b"ds,y\n", mtime=0), "forecasting"),
+        ("x.parq", b"PAR1\0\0\0\0", "forecasting"),
         ("x.txt", b"It was a dark and stormy night.\n", "generation"),
         (
             "x.jsonl",

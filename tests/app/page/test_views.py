@@ -1,6 +1,10 @@
 """Every view is built on what the API answers, escapes what users have written, and survives refusals."""
 
+import html
+import io
+import json
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +12,7 @@ import httpx
 import pytest
 
 from app.services.access.callers import Scope
+from tests.support.factories import clips, music
 from tests.support.fixtures.page import running_page
 from tests.support.fixtures.servers import Valkey
 from tests.support.fixtures.service import Service, monthly, service
@@ -53,6 +58,39 @@ def test_views_of_what_there_is(page: httpx.Client, untouched: Service, tmp_path
         assert ATTACK not in text, path
         assert "<b>s0</b>" not in text, path
         assert 'class=\\"refusal\\"' not in text, path
+    version = text_of(page.get(f"/models/demand/versions/{number}"))
+    assert "Forecasts beside what came" in version
+    assert "may have learned from the very values" in version
+
+
+def test_a_long_series_is_drawn_as_a_whole(page: httpx.Client, untouched: Service) -> None:
+    line = {"item_id": "long", "start": "2020-01-01", "freq": "D", "target": list(range(500))}
+    dataset = untouched.upload(json.dumps(line).encode(), "long.jsonl").json()["id"]
+    text = text_of(page.get(f"/datasets/{dataset}"))
+    assert "long: 500 steps" in text
+    assert "its beginning only" not in text
+    assert "2021-05-14" in text  # the last day
+
+
+def test_examples_that_are_files_are_played(page: httpx.Client, untouched: Service) -> None:
+    dataset = untouched.upload(clips.sides(8), "sides.zip", task="video").json()["id"]
+    text = html.unescape(text_of(page.get(f"/datasets/{dataset}")))
+    (path,) = set(re.findall(r"<video controls src='([^']*)'", text))
+    clip = page.get(path)
+    assert (clip.status_code, clip.headers["content-type"]) == (200, "video/mp4")
+    with zipfile.ZipFile(io.BytesIO(clips.sides(8))) as archive:
+        assert clip.content == archive.read("clips/000.mp4")
+    part = page.get(path, headers={"Range": "bytes=4-7"})
+    assert (part.status_code, part.content) == (206, b"ftyp")
+    pieces = untouched.upload(music.archive({"one.mid": music.chorale(0)}), "one.zip", task="music")
+    assert "Piano roll: " in text_of(page.get(f"/datasets/{pieces.json()['id']}"))
+
+
+def test_only_sound_and_pictures_are_sent_back(page: httpx.Client) -> None:
+    for name, status in (("a.wav", 200), ("a.html", 404), ("a.svg", 404), ("a", 404)):
+        token = page.post("/files", content=b"<script>", headers={"X-File-Name": name}).json()["token"]
+        assert page.get(f"/files/{token}").status_code == status, name
+    assert page.get("/files/unknown").status_code == 404
 
 
 def test_what_is_not_there_is_named(page: httpx.Client) -> None:
@@ -126,7 +164,10 @@ def test_keys_stay_in_the_process(tmp_path: Path, sqlite_template: Path, redis_s
             assert "samesite=strict" in cookie
             shown = text_of(client.get("/jobs"))
             assert "needs a key" not in shown
-            assert client.post("/files", content=b"x").status_code == 200
+            answer = client.post("/files", content=b"x", headers={"X-File-Name": "x.wav"})
+            path = f"/files/{answer.json()['token']}"
+            assert client.get(path).status_code == 200
+            assert httpx.get(f"{url}{path}").status_code == 401
             assert key not in shown
             with httpx.Client(base_url=url, timeout=60) as stranger:
                 assert "needs a key" in text_of(stranger.get("/jobs"))

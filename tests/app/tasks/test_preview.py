@@ -1,21 +1,25 @@
 """The bounds of a preview, and what it shows of files that have little to show."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from app.arrays import Arrays
 from app.ingest.readers import Mapping, open_source
 from app.tasks import TASKS
 from app.tasks.preview import (
+    BRIEF,
     MAX_PREVIEW_BYTES,
-    MAX_PREVIEW_CHARS,
-    MAX_PREVIEW_STEPS,
+    WHOLE,
     PreviewRows,
+    RowBounds,
     clip_text,
     encode_preview,
+    file_field,
     shown_steps,
 )
 from app.tasks.source import Faults
@@ -29,16 +33,24 @@ def encoded(text: str) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 
 @pytest.mark.parametrize("sign", ["a", "ß", "☂", "🎻"])
 def test_a_text_is_cut_between_characters(sign: str) -> None:
-    assert clip_text(encoded(sign * MAX_PREVIEW_CHARS)) == (sign * MAX_PREVIEW_CHARS, False)
-    assert clip_text(encoded(sign * 5 * MAX_PREVIEW_CHARS)) == (sign * MAX_PREVIEW_CHARS, True)
-    assert clip_text(encoded("")) == ("", False)
+    assert clip_text(encoded(sign * BRIEF.chars), BRIEF) == (sign * BRIEF.chars, False)
+    assert clip_text(encoded(sign * 5 * BRIEF.chars), BRIEF) == (sign * BRIEF.chars, True)
+    assert clip_text(encoded(sign * 5 * BRIEF.chars), WHOLE) == (sign * 5 * BRIEF.chars, False)
+    assert clip_text(encoded(""), BRIEF) == ("", False)
 
 
 def test_wide_examples_show_fewer_steps_but_one() -> None:
-    assert shown_steps(10**6, 1) == MAX_PREVIEW_STEPS
-    assert shown_steps(5, 1) == 5
-    assert shown_steps(10**6, 1_000) == 2
-    assert shown_steps(10**6, 10**6) == 1
+    assert shown_steps(10**6, 1, BRIEF) == BRIEF.steps
+    assert shown_steps(5, 1, BRIEF) == 5
+    assert shown_steps(10**6, 1_000, BRIEF) == 2
+    assert shown_steps(10**6, 10**6, BRIEF) == 1
+
+
+def test_files_are_in_whole_rows_up_to_a_size() -> None:
+    bounds = RowBounds(1, 1, 1, 1, file_bytes=3)
+    assert file_field("clip", lambda: b"abc", bounds) == {"clip": b"abc"}
+    assert file_field("clip", lambda: b"abcd", bounds) == {"clip": None}
+    assert file_field("clip", lambda: b"abc", BRIEF) == {}
 
 
 def test_large_rows_are_left_out_but_the_first() -> None:
@@ -48,12 +60,17 @@ def test_large_rows_are_left_out_but_the_first() -> None:
     assert json.loads(encode_preview(PreviewRows(2, lambda _: huge))) == {"examples": 2, "rows": [huge]}
 
 
-def preview(directory: Path, task: str, format_: str, content: bytes) -> list[Json]:
+def read_arrays(directory: Path, task: str, format_: str, content: bytes) -> Arrays:
     path, faults = directory / "content", Faults()
     path.write_bytes(content)
     reading = TASKS[task].read(open_source(path, format_, Mapping.checked({}, ()), faults), faults)
     faults.check()
-    rows: list[Json] = json.loads(encode_preview(TASKS[task].preview(reading.arrays)))["rows"]
+    return reading.arrays
+
+
+def preview(directory: Path, task: str, format_: str, content: bytes) -> list[Json]:
+    arrays = read_arrays(directory, task, format_, content)
+    rows: list[Json] = json.loads(encode_preview(TASKS[task].preview(arrays, BRIEF)))["rows"]
     return rows
 
 
@@ -84,6 +101,20 @@ def test_a_long_series_is_cut(tmp_path: Path) -> None:
     assert (len(row["values"]), len(row["timestamps"]), row["length"]) == (100, 100, 500)
     assert row["truncated"]
     assert "splits" not in row
+    arrays = read_arrays(tmp_path, "forecasting", "jsonl", jsonl(line))
+    whole = TASKS["forecasting"].preview(arrays, WHOLE).row(0)
+    assert (whole["values"][-1], whole["timestamps"][-1], whole["truncated"]) == (499.0, "2021-05-14", False)
+
+
+def test_a_whole_piece_has_its_notes(tmp_path: Path) -> None:
+    arrays = read_arrays(tmp_path, "music", "zip", music.archive({"one.mid": music.chorale(0)}))
+    row = TASKS["music"].preview(arrays, WHOLE).row(0)
+    assert len(row["note_events"]) == row["notes"]
+    assert max(note["end"] for note in row["note_events"]) <= row["seconds"]
+    assert row["midi_base64"].startswith(b"MThd")
+    few = replace(WHOLE, notes=2, file_bytes=10)
+    row = TASKS["music"].preview(arrays, few).row(0)
+    assert (len(row["note_events"]), row["midi_base64"], row["truncated"]) == (2, None, True)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,17 @@ ANSWERS = {
     "music": ".roll svg .sound",
 }
 
-
+# What each task's data set shows of an example as a whole, where a table of the examples does not.
+EXAMPLES = {
+    "forecasting": ".chart",
+    "tagging": ".tagged",
+    "speech": "audio",
+    "video": "video",
+    "music": ".roll svg .sound",
+}
+# Players whose file the browser cannot play.
+UNPLAYABLE = """[...document.querySelectorAll("audio, video")].filter((player) =>
+    !player.hidden && (player.error || player.readyState < 1)).length"""
 # Progress bars that end beyond their card.
 STICKING_OUT = """[...document.querySelectorAll("progress")].filter((bar) =>
     bar.getBoundingClientRect().right > bar.closest(".part").getBoundingClientRect().right)
@@ -75,6 +85,18 @@ def train(page: Page, model: str, **fields: str) -> None:
     page.get_by_text("It made").wait_for(timeout=600_000)
 
 
+def fill_in_an_example(page: Page) -> None:
+    page.get_by_label("Fill in an example of its data set").click()
+    page.get_by_role("option").first.click()
+
+
+def predict(page: Page, answer: str) -> None:
+    """Ask for the prediction of what is entered, and wait for it."""
+    page.get_by_role("button", name="Predict").click()
+    page.get_by_text("answered.").wait_for()
+    page.locator(answer).first.wait_for()
+
+
 def media_sample(task: str, directory: Path) -> Path | None:
     """One file of a task's sample, where its instances are files."""
     sample = SAMPLES / TASKS[task].demo.sample
@@ -99,6 +121,9 @@ def test_from_a_file_to_a_prediction(task: str, page_url: str, browser: Browser,
         page.wait_for_url("**/datasets/ds_*")
         page.get_by_role("heading", name="As it was understood").wait_for()
         ready(page)
+        if task in EXAMPLES:
+            page.locator(EXAMPLES[task]).first.wait_for()
+            page.wait_for_function(f"{UNPLAYABLE} === 0")
         check_view(page)
         more = {"Horizon": "7"} if task == "forecasting" else {}
         train(page, model, Epochs="1", **{"Hidden size": "16"}, **more)
@@ -109,12 +134,14 @@ def test_from_a_file_to_a_prediction(task: str, page_url: str, browser: Browser,
         if (file := media_sample(task, tmp_path)) is not None:
             page.set_input_files("input[type=file]", file)
             page.get_by_text(f"{file.name},").wait_for()
-        else:
-            page.get_by_label("Fill in an example of its data set").click()
-            page.get_by_role("option").first.click()
-        page.get_by_role("button", name="Predict").click()
-        page.get_by_text("answered.").wait_for()
-        page.locator(ANSWERS[task]).first.wait_for()
+            predict(page, ANSWERS[task])
+        fill_in_an_example(page)
+        if file is not None:
+            page.locator(".file [role=status]", has_text="iB").or_(
+                page.locator(".file [role=status]", has_text="bytes")
+            ).first.wait_for()
+            page.wait_for_function(f"{UNPLAYABLE} === 0")
+        predict(page, ANSWERS[task])
         page.get_by_text("The same without this page").click()
         assert "/predict" in page.locator("pre.code").first.inner_text()
         check_view(page)
@@ -268,6 +295,36 @@ def test_a_recording_by_the_microphone(stack: Stack, page_url: str, browser: Bro
         page.get_by_text("recording.", exact=False).wait_for()
         page.get_by_role("button", name="Predict").click()
         page.get_by_text("answered.").wait_for()
+
+
+def test_words_appear_while_they_are_spoken(stack: Stack, page_url: str, browser: Browser) -> None:
+    models = stack.http.get("/v1/models").json()["data"]
+    if "seen-speech" not in {model["name"] for model in models}:
+        pytest.skip("the flow of speech has made no model")
+    with browser_page(browser, page_url.replace("127.0.0.1", "localhost")) as page:
+        page.goto("/models/seen-speech/try")
+        ready(page)
+        page.get_by_role("button", name="Listen live").click()
+        page.get_by_text("Listening…").wait_for()
+        page.locator(".file .written").wait_for(state="attached")  # while it is recorded
+        page.get_by_role("button", name="Stop listening").click()
+        page.get_by_role("heading", name="What was heard").wait_for()
+        page.get_by_role("button", name="Listen live").wait_for()
+        check_view(page)
+
+
+def test_a_version_forecasts_what_is_held_back(stack: Stack, page_url: str, browser: Browser) -> None:
+    stack.wait(stack.submit(stack.upload(), "held-back"))
+    with browser_page(browser, page_url) as page:
+        page.goto("/models/held-back/versions/1")
+        part = page.locator("section.part", has_text="Forecasts beside what came")
+        part.get_by_role("img", name="Forecast of s0").wait_for()
+        part.get_by_text("In numbers", exact=True).click()
+        part.get_by_role("columnheader", name="actual").wait_for()
+        part.get_by_label("Series").click()
+        page.get_by_role("option", name="2: s1").click()
+        part.get_by_role("img", name="Forecast of s1").wait_for()
+        check_view(page)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

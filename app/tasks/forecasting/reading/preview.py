@@ -5,7 +5,7 @@ from typing import NotRequired
 from app.tasks.forecasting.frequency import Frequency
 from app.tasks.forecasting.reading.instances import covariate_cells, number_cells, static_cells
 from app.tasks.forecasting.series import SPLIT_MARKS, SeriesSet
-from app.tasks.preview import PreviewRow, PreviewRows, SplitName, shown_steps
+from app.tasks.preview import PreviewRow, PreviewRows, RowBounds, SplitName, shown_steps
 from app.typedefs import Json
 
 
@@ -22,14 +22,14 @@ class ForecastingPreviewRow(PreviewRow):
     splits: NotRequired[list[SplitName | None]]
 
 
-def preview_series(series: SeriesSet) -> PreviewRows:
+def preview_series(series: SeriesSet, bounds: RowBounds) -> PreviewRows:
     """Each series up to its last row, with all its columns."""
-    return PreviewRows(len(series.ids), lambda row: _preview_row(series, row))
+    return PreviewRows(len(series.ids), lambda row: _preview_row(series, row, bounds))
 
 
-def _preview_row(series: SeriesSet, row: int) -> Json:
+def _preview_row(series: SeriesSet, row: int, bounds: RowBounds) -> Json:
     start, stop = int(series.offsets[row]), int(series.offsets[row + 1])
-    count = shown_steps(stop - start, 1 + len(series.covariate_names))
+    count = shown_steps(stop - start, 1 + len(series.covariate_names), bounds)
     phase = int(series.phases[row]) if len(series.phases) else 0
     end = start + count
     optional = {

@@ -60,6 +60,7 @@ class Owner:
             "name": "secret-model",
             "model": "secret-model",
             "number": "1",
+            "index": "0",
             "version": "1",
             "alias": "production",
             "key_id": client.http.get("/v1/me").json()["id"],
@@ -137,7 +138,7 @@ def test_every_operation_has_a_cell() -> None:
         part for name in WITH_OBJECT for part in OPERATIONS[name][1].split("/") if part.startswith("{")
     }
     known = {"dataset_id", "job_id", "sweep_id", "key_id", "webhook_id"}
-    known |= {"name", "model", "number", "version", "alias"}
+    known |= {"name", "model", "number", "version", "alias", "index"}
     assert {part.strip("{}") for part in parameters} == known
 
 

@@ -1,15 +1,19 @@
 """Data sets over HTTP: what is accepted, what is refused with a place, and that refusals leave nothing."""
 
+import base64
 import gzip
 import hashlib
+import io
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from app.database.tables import Dataset
@@ -17,6 +21,7 @@ from app.errors import DatasetInvalid
 from app.services import datasets
 from tests.app.malformations import TABLES
 from tests.app.malformed import MALFORMED, Malformed
+from tests.support.factories import clips
 from tests.support.fixtures.servers import Valkey, until
 from tests.support.fixtures.service import Service, monthly, problem, service
 
@@ -285,6 +290,56 @@ def test_a_preview_has_a_limit_and_needs_a_data_set(on_sqlite: Service) -> None:
         )
     problem(on_sqlite.http.get(path, params={"cursor": "x"}), 422)
     problem(on_sqlite.http.get("/v1/datasets/ds_none/preview"), 404)
+
+
+def test_an_example_is_shown_as_a_whole(running: Service) -> None:
+    line = {"item_id": "long", "start": "2020-01-01", "freq": "D", "target": list(range(500))}
+    answer = running.upload("\n".join(map(json.dumps, (line, line | {"item_id": "b"}))).encode(), "x.jsonl")
+    path = f"/v1/datasets/{answer.json()['id']}"
+    (first, _) = running.http.get(f"{path}/preview").json()["data"]
+    assert (len(first["values"]), first["truncated"]) == (100, True)
+    whole = running.http.get(f"{path}/examples/0").json()
+    assert (whole["dataset"], whole["task"]) == (answer.json()["id"], "forecasting")
+    assert (whole["index"], whole["examples"]) == (0, 2)
+    assert whole["example"]["values"] == [float(value) for value in range(500)]
+    assert (len(whole["example"]["timestamps"]), whole["example"]["truncated"]) == (500, False)
+    assert running.http.get(f"{path}/examples/1").json()["example"]["item_id"] == "b"
+    assert list(running.state.incoming.iterdir()) == []
+
+
+def test_an_example_that_is_a_file_has_its_content(on_sqlite: Service) -> None:
+    answer = on_sqlite.upload(clips.sides(8), "sides.zip", task="video")
+    whole = on_sqlite.http.get(f"/v1/datasets/{answer.json()['id']}/examples/3").json()["example"]
+    with zipfile.ZipFile(io.BytesIO(clips.sides(8))) as archive:
+        assert base64.b64decode(whole["video_base64"]) == archive.read(whole["video"])
+    assert whole["label"] in ("left", "right")
+
+
+def test_an_example_that_is_not_there_or_cannot_be_read(
+    on_sqlite: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = on_sqlite.dataset()
+    path = f"/v1/datasets/{dataset}/examples"
+    assert "has 3 examples" in problem(on_sqlite.http.get(f"{path}/3"), 404)["detail"]
+    problem(on_sqlite.http.get("/v1/datasets/ds_none/examples/0"), 404)
+    for index in ("-1", "first", "9" * 30):
+        (error,) = problem(on_sqlite.http.get(f"{path}/{index}"), 422)["errors"]
+        assert error["pointer"] == "/path/index"
+    monkeypatch.setattr(datasets, "MAX_DATASET_BYTES", 100)
+    (error,) = problem(on_sqlite.http.get(f"{path}/0"), 422)["errors"]
+    assert error["detail"].endswith("of which a request reads 100 at most")
+    monkeypatch.undo()
+    storage = on_sqlite.state.storage
+    storage.write(f"datasets/{dataset}/arrays/arrays.npz", older_arrays())
+    assert "An earlier version" in problem(on_sqlite.http.get(f"{path}/0"), 409)["detail"]
+    assert list(on_sqlite.state.incoming.iterdir()) == []
+
+
+def older_arrays() -> bytes:
+    """Arrays that lack what readers of today store."""
+    content = io.BytesIO()
+    np.savez(content, values=np.zeros(3))
+    return content.getvalue()
 
 
 def test_a_data_set_of_before_gets_its_preview_when_it_is_asked_for(on_sqlite: Service) -> None:

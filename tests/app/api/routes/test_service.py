@@ -137,6 +137,7 @@ def test_the_openapi_document_covers_the_contract(untouched: Service) -> None:
         "/v1/datasets",
         "/v1/datasets/{dataset_id}/content",
         "/v1/datasets/{dataset_id}/preview",
+        "/v1/datasets/{dataset_id}/examples/{index}",
         "/v1/jobs",
         "/v1/jobs/{job_id}/events",
         "/v1/jobs/{job_id}/metrics",

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from app.services import datasets
 from app.services.serving import stored_examples
 from app.tasks.contract import Plan
 from tests.support.factories.forecasters import forecasting, plan_of, publish
@@ -105,7 +106,7 @@ def test_a_large_data_set_is_for_batch_predictions(serving: Service, monkeypatch
     assert error["pointer"] == "/dataset"
     assert error["detail"].startswith("has 4 examples, of which a request predicts 3 at most")
     assert "/batch-predictions" in error["detail"]
-    monkeypatch.setattr(stored_examples, "MAX_DATASET_BYTES", 1000)
+    monkeypatch.setattr(datasets, "MAX_DATASET_BYTES", 1000)
     (error,) = problem(post(serving, dataset=dataset), 422)["errors"]
     assert "bytes" in error["detail"]
     assert "/batch-predictions" in error["detail"]

@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import DatasetInvalid, Problem
-from app.ingest.file_kinds import detect_format
 from app.ingest.limits import ArchiveLimits
 from app.ingest.readers import Mapping, open_source
 from app.ingest.readers.archive import Archive
 from app.tasks.source import MANIFEST, Faults, Member
+from app.validation.file_kinds import detect_format
 from tests.support.factories.zips import Files, Zip, deflated, info, many, pack, pack_infos, piped
 
 SOUND = b"RIFF....WAVE" * 10

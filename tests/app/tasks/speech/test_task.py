@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from app.errors import Invalid
+from app.media.wav import wav_bytes
 from app.tasks import TASKS
 from app.tasks.contract import Example, Plan
 from app.tasks.demonstration import Question, StyledText
 from app.tasks.speech.demo import render
-from app.tasks.speech.inference import Recording, decode_outputs, join_parts, wav_bytes
+from app.tasks.speech.inference import Recording, decode_outputs, join_parts
 from app.tasks.speech.labels import fit_labels, load_labels, normalize_transcript, steps_needed
 from app.tasks.speech.metrics import choose_search
 from app.tasks.speech.options import (

@@ -4,7 +4,13 @@ import pyarrow as pa
 import pytest
 
 from app.errors import Invalid
-from app.ingest.file_kinds import choose_format, compression, detect_format, foreign_kind, uncompressed_name
+from app.validation.file_kinds import (
+    choose_format,
+    compression,
+    detect_format,
+    foreign_kind,
+    uncompressed_name,
+)
 
 TABLES = ("csv", "tsv", "jsonl", "parquet")
 OFFICE = b"PK\x03\x04" + bytes(26)

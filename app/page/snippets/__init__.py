@@ -1,0 +1,1 @@
+"""A call as commands: for a shell, and for Python."""
