@@ -11,6 +11,7 @@ PEERS_LIST := benchmarks/serving/requirements.txt
 FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 TESTS ?=
+unexport PYTHONDONTWRITEBYTECODE # each process would compile the product anew
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-first-epoch bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts lint types contracts docs secrets digests clean

@@ -15,6 +15,8 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
+from tests.support.fixtures.made_once import directory_of_run
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,6 +56,8 @@ LONG_PLACES = [
 def pytest_configure() -> None:
     """Before torch is loaded: its threads wait as those of training do, instead of taking a core each."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for library in ("OMP", "OPENBLAS"):  # test processes share the cores, and their networks are tiny
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     settings.register_profile("gate", deadline=None, max_examples=20)  # a busy machine is no fault
     settings.register_profile("slow", deadline=None, max_examples=200)
     settings.load_profile(os.environ.get("RECURRA_HYPOTHESIS", "gate"))
@@ -251,9 +255,7 @@ def names_of_its_own(
     """Fails a file that trains a model under the name of another file's on the shared service."""
     yield
     if (module := sys.modules.get("tests.support.fixtures.stack")) is not None:
-        shared = tmp_path_factory.getbasetemp()
-        shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
-        (names := shared / "model_names").mkdir(exist_ok=True)
+        (names := directory_of_run(tmp_path_factory) / "model_names").mkdir(exist_ok=True)
         module.claim_names(names, str(request.path.relative_to(TESTS)))
 
 

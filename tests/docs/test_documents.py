@@ -26,10 +26,15 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in PATHS}
 ALL_TEXT = "\n".join(PAGES.values())
 EXAMPLES = [ROOT / "examples" / f"{task}.py" for task in TASKS]
 BLOCK = re.compile(r"<!-- walk( short)? -->\n```(bash|python)\n(.*?)```\n<!-- /walk -->", re.DOTALL)
-SHORTER = {  # replaced in blocks that are marked as short
-    '"options": {"horizon": 14}}': '"options": {"horizon": 14}, "training": {"epochs": 2}}',
-    '"options": {"horizon": 14},': '"options": {"horizon": 14}, "training": {"epochs": 2},',
-    "horizon=14)": 'horizon=14, training={"epochs": 2})',
+QUICK = '"epochs": 1, "batch_size": 512'  # an epoch of forecasting has 2,048 windows at least
+SHORTER = {  # replaced in blocks that are marked as short, in this order
+    '"options": {"horizon": 14},': f'"options": {{"horizon": 14}}, "training": {{{QUICK}}},',
+    '"options": {"horizon": 14}}': f'"options": {{"horizon": 14}}, "training": {{{QUICK}}}}}',
+    "horizon=14)": f"horizon=14, training={{{QUICK}}})",
+    'horizon=14, training={"epochs": 4})': f"horizon=14, training={{{QUICK}}})",
+    'training={"epochs": 4},': f"training={{{QUICK}}},",
+    '"evaluated", "training": {"epochs": 4}': f'"evaluated", "training": {{{QUICK}}}',
+    '"epochs": 40': '"epochs": 1',
     '["rnn", "lstm", "gru"]}, "seeds": 2': '["rnn", "gru"]}, "seeds": 1',
     '"epochs": 4': '"epochs": 1',
     '"hidden_size": 192': '"hidden_size": 32',
