@@ -9,12 +9,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app.settings import Settings
 from app.tasks import TASKS
-from tests.support.fixtures.processes import ENVIRONMENT, up
+from tests.support.fixtures.processes import ENVIRONMENT
+from tests.support.fixtures.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:8000"  # in the documents
@@ -129,16 +129,16 @@ def run_examples(tasks: Collection[str], url: str) -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("group", ["quick", pytest.param("long", marks=pytest.mark.slow)])
-def test_blocks_and_examples_do_what_they_say(group: str, tmp_path: Path) -> None:
+def test_blocks_and_examples_do_what_they_say(group: str, stack: Stack, tmp_path: Path) -> None:
     tasks = {"quick": TASKS.keys() - LONG, "long": LONG}[group]
     trained = {f"docs/tasks/{task}.md" for task in tasks}
     pages = CHECKS if group == "quick" else trained
     names = [name for name in pages if name in trained or not name.startswith("docs/tasks/")]
-    with up(tmp_path / "data") as (_, url):
-        run_examples(sorted(tasks), url)
-        for name in names:
-            CHECKS[name](*run_page(PAGES[name], url, tmp_path, trained=name in trained))
-        metrics = httpx.get(f"{url}/metrics").text
+    url = str(stack.http.base_url).rstrip("/")
+    run_examples(sorted(tasks), url)
+    for name in names:
+        CHECKS[name](*run_page(PAGES[name], url, tmp_path, trained=name in trained))
+    metrics = stack.http.get("/metrics").text
     if group == "quick":
         assert (tmp_path / "weather.zip").stat().st_size > 1000
         assert [name for name in SERIES if f"# TYPE {name} " not in metrics] == []

@@ -56,7 +56,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 def kill_after(process: "subprocess.Popen[str]", pattern: Callable[[], int], files: int) -> None:
     """Kill a process when so many files are there."""
-    until(lambda: pattern() >= files or process.poll() is not None, what="files")
+    until(lambda: pattern() >= files or process.poll() is not None, what="files", every=0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=10)
     assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
