@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.api.forwarding.forwarder import LARGE_BYTES
 from app.cli.stack.parts import open_listener
 from tests.support.fixtures.processes import ENVIRONMENT, RECURRA, descendants, has_ended, up
 from tests.support.fixtures.servers import until
@@ -31,13 +32,16 @@ def test_nothing_outlives_a_kill_and_the_next_start_serves_alone_and_stops_in_or
         second = subprocess.run(again, capture_output=True, text=True, env=ENVIRONMENT, check=False)
         assert second.returncode == 1
         assert f"already running on {tmp_path / 'data'} at {url} (process {process.pid})" in second.stderr
+        large = httpx.post(f"{url}/v1/models/none/predict", content=b" " * (LARGE_BYTES + 1), timeout=120)
+        assert large.status_code == 404
         below = descendants(process.pid)
-        assert len(below) >= 4
+        assert len(below) >= 5  # with the process for large requests
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "Traceback" not in errors
         until(lambda: all(has_ended(pid) for pid in below), what="the end of all parts")
+    assert not list((tmp_path / "data" / "run").glob("large-requests-*"))
     for log in (tmp_path / "data" / "logs").iterdir():
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         assert lines, log
