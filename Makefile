@@ -50,7 +50,7 @@ test-fast: install ## tests that need no server: under a minute
 	$(BIN)/pytest -m 'not slow and not faults and not server' -n 2 --dist worksteal $(or $(TESTS),$(FAST))
 
 test: install ## all but the slow and the fault tests, on embedded servers
-	$(BIN)/pytest -m 'not slow and not faults' -n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/pytest -m 'not slow and not faults' -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-slow: install ## tests that learn on real data, and ten times the examples of each property: about an hour
 	RECURRA_HYPOTHESIS=slow $(BIN)/pytest -m 'slow or hypothesis' $(TESTS)

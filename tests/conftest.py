@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -70,6 +70,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if needed & SERVER_FIXTURES or is_in(item, SERVER_PLACES):
             item.add_marker("server")
     items.sort(key=lambda item: not is_in(item, LONG_PLACES))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of the ways to share tests out, that by file knows which files need what starts slowly."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.support.scheduling import ServiceScheduling
+
+    return ServiceScheduling(config, log)
 
 
 def is_in(item: pytest.Item, places: list[str]) -> bool:
