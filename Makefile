@@ -84,6 +84,15 @@ $(NEURALFORECAST)/.installed: $(NEURALFORECAST_LIST) | $(STAMP)
 	$(NEURALFORECAST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(NEURALFORECAST_LIST)
 	@touch $@
 
+# And statsforecast, with the half-hourly demand that a package beside it has.
+STATSFORECAST := .venv-statsforecast
+STATSFORECAST_LIST := benchmarks/forecasting/peers/requirements.txt
+
+$(STATSFORECAST)/.installed: $(STATSFORECAST_LIST) | $(STAMP)
+	[ -x $(STATSFORECAST)/bin/python ] || $(BIN)/python -m venv $(STATSFORECAST)
+	$(STATSFORECAST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(STATSFORECAST_LIST)
+	@touch $@
+
 # Each fault of benchmarks/mutations is made in a copy of the repository; ONLY takes those with a text in their name.
 mutations: install ## deliberate faults, each of which the tests have to notice: half an hour
 	$(BIN)/python -m benchmarks.mutations $(if $(ONLY),--only '$(ONLY)') $(if $(SAMPLE),--sample $(SAMPLE))
@@ -91,10 +100,10 @@ mutations: install ## deliberate faults, each of which the tests have to notice:
 lock: $(BIN)/python ## write requirements.lock anew from what pyproject.toml allows today
 	$(BIN)/python .ci/lock.py $(LOCK)
 
-bench: install $(PEERS_STAMP) ## api, forecasting, serving, overload, burst, checkpoints, streaming: hours
+bench: install $(PEERS_STAMP) $(STATSFORECAST)/.installed ## api, forecasting, serving, overload, burst, checkpoints, streaming: hours
 	$(BIN)/python -m benchmarks
 
-bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-first-epoch bench-fleet bench-forecasting bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts: bench-%: install
+bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-first-epoch bench-fleet bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts: bench-%: install
 	$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
 # Sequences of text and of sensor readings, three seeds each: about two hours in all; DATA names some of them.
@@ -105,6 +114,9 @@ bench-language: install ## learning from text and sensor readings, three seeds: 
 
 bench-media: install ## learning from recordings, clips and scores, three seeds: hours
 	$(BIN)/python -m benchmarks.media $(if $(DATA),--data $(DATA))
+
+bench-forecasting: install $(STATSFORECAST)/.installed ## M3 and long series beside classical methods: an hour
+	$(BIN)/python -m benchmarks.forecasting
 
 bench-convergence: install $(NEURALFORECAST)/.installed ## time to a validation error beside neuralforecast: hours
 	$(BIN)/python -m benchmarks.convergence
@@ -167,5 +179,5 @@ digests: ## write the digests of the images of others into .env, as their regist
 	done >> .env.part && mv .env.part .env || { rm -f .env.part; exit 1; }
 
 clean: ## remove environments, caches and build outputs
-	rm -rf $(VENV) $(PEERS) $(NEURALFORECAST) build dist *.egg-info client/build client/dist client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(NEURALFORECAST) $(STATSFORECAST) build dist *.egg-info client/build client/dist client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

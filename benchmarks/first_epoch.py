@@ -41,7 +41,7 @@ class Case:
 
 def cases(directory: Path) -> Iterator[Case]:
     """Those of a first look at each kind of data, and the largest panel."""
-    counts = directory / "counts.csv"
+    counts = directory / "counts.jsonl"
     write_counts(counts, SERIES)
     forecasting = ROOT / "forecasting"
     yield Case("M3 monthly", "forecasting", forecasting / "m3_monthly.train.jsonl", {"horizon": 18})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.typedefs import Json
-from benchmarks.forecasting import GROUPS
+from benchmarks.forecasting.competition import GROUPS
 from benchmarks.report import ROOT, table, write
 
 PEERS = ROOT / ".venv-neuralforecast" / "bin" / "python"
@@ -34,7 +34,7 @@ class Contestant:
 
     def curve(self, cell: str, seed: int) -> list[Json]:
         """What it printed of one training."""
-        arguments = [MONTHLY.upload, MONTHLY.horizon, cell, seed, *(self.steps or ())]
+        arguments = [MONTHLY.path("train"), MONTHLY.horizon, cell, seed, *(self.steps or ())]
         command = [str(part) for part in (self.python, "-m", self.module, *arguments)]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         return [line for line in map(json.loads, done.stdout.splitlines()) if "seconds" in line]

@@ -83,7 +83,7 @@ class Result:
 
 
 def generate(order: Order) -> Report:
-    """Have a fresh process carry an order out; raises `NoAnswer` where it finds nobody to connect to."""
+    """Have a fresh process carry an order out; raises `NoAnswer` where it has no right answer at all."""
     command = [sys.executable, "-m", "benchmarks.serving.generator.load"]
     done = subprocess.run(
         command,
@@ -95,7 +95,10 @@ def generate(order: Order) -> Report:
     )
     if done.returncode:
         raise NoAnswer("the load generator ended with an error: the server is gone")
-    return msgspec.json.decode(done.stdout, type=Report)
+    report = msgspec.json.decode(done.stdout, type=Report)
+    if not report.answered:
+        raise NoAnswer(f"no right answer in {order.seconds:g} s: {report.fault}")
+    return report
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,25 @@ except MemoryError:
 """
 
 
+SETTLED = """
+import gc
+from app import memory
+kept = [[] for _ in range(100_000)]
+before = len(gc.get_objects())
+memory.settle_objects()
+print(before > 100_000, len(gc.get_objects()) < 1_000)
+made = [[] for _ in range(10)]
+made[0].append(made)
+del made, kept
+print(gc.collect() > 0)
+"""
+
+
+def test_what_a_start_up_made_is_not_looked_at_again_when_garbage_is_collected() -> None:
+    done = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"] * 3
+
+
 def test_a_container_may_take_less_than_the_machine_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,17 +58,27 @@ def _check(
     return empty + unused
 
 
-def _evaluated_part(arrays: Arrays, versions: Sequence[TrainedVersion]) -> CorpusPart:
+def _evaluated_set(arrays: Arrays, versions: Sequence[TrainedVersion]) -> "GenerationSet":
     """The test part of the first version's split if it was trained on these texts, else marked ones or all.
 
-    Versions of another seed may have seen some of it.
+    Versions whose split has another test part may have been trained on some of it: then there is a warning.
     """
     texts, codes = Texts.from_arrays(arrays, TEXT), np.array(arrays[SPLIT])
-    known = [one.seed for one in versions if one.is_known]
-    if known:
-        return split_corpus(texts, codes, known[0]).test
+    seeds = list(dict.fromkeys(one.seed for one in versions if one.is_known))
+    if seeds:
+        part, *others = (split_corpus(texts, codes, seed).test for seed in seeds)
+        differ = [seed for seed, other in zip(seeds[1:], others, strict=True) if other != part]
+        return GenerationSet(part, [_seen(differ, seeds[0])] if differ else [])
     rows = np.flatnonzero(codes == TEST) if (codes == TEST).any() else np.arange(len(codes))
-    return CorpusPart([unicodedata.normalize("NFC", text) for text in texts.pick(rows)])
+    return GenerationSet(CorpusPart([unicodedata.normalize("NFC", text) for text in texts.pick(rows)]))
+
+
+def _seen(seeds: Sequence[int], first: int) -> str:
+    listed = ", ".join(map(str, seeds))
+    return (
+        f"Versions of seed {listed} may have been trained on what is evaluated, the test part of seed {first}"
+        ". Mark a test part in the data set, or evaluate on other texts."
+    )
 
 
 @dataclass(frozen=True)
@@ -90,12 +100,12 @@ class GenerationSet:
     unit = "passage"
     training_arrays = staticmethod(without_windows)
 
-    def __init__(self, part: CorpusPart) -> None:
+    def __init__(self, part: CorpusPart, warnings: Sequence[str] = ()) -> None:
         self._part = part
         self._cuts = [np.cumsum([0, *map(len, iterate_blocks(one, PASSAGE_CHARS))]) for one in part.texts]
         self._firsts = [0, *np.cumsum([len(cuts) - 1 for cuts in self._cuts]).tolist()]
         self.windows = [range(self._firsts[-1])]
-        self.warnings: list[str] = []
+        self.warnings = list(warnings)
 
     def units(self, examples: Sequence[int]) -> Ints:
         """Each passage is one."""
@@ -208,6 +218,4 @@ def _metrics(sums: Array) -> dict[str, Array]:
     return metrics
 
 
-EVALUATION = ExampleEvaluation(
-    (NGRAM,), _check, lambda arrays, versions: GenerationSet(_evaluated_part(arrays, versions))
-)
+EVALUATION = ExampleEvaluation((NGRAM,), _check, _evaluated_set)

@@ -47,7 +47,7 @@ class Report(msgspec.Struct):
     wrong: int  # status 200 with an output that is not the expected one
     rate: float  # right answers a second
     steps_rate: float
-    p50: float
+    p50: float  # 0 where nothing was answered rightly
     p99: float
     cpu: float  # of a core, spent by the load generator
     fault: str = ""  # the first one

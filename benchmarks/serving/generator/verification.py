@@ -1,6 +1,5 @@
 """Whether answers are right, and what a measurement comes to."""
 
-import math
 import statistics
 from typing import Any
 
@@ -71,8 +70,8 @@ def judge(order: Order, corpus: Corpus, finished: list[Finished], cpu: float) ->
 
 
 def percentiles(values: list[float]) -> tuple[float, float]:
-    """The 50th and the 99th; NaN of none."""
+    """The 50th and the 99th; 0 of none: NaN is no JSON."""
     if len(values) < 2:
-        return (values * 2)[0] if values else math.nan, values[0] if values else math.nan
+        return (values * 2)[0] if values else 0.0, values[0] if values else 0.0
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return cuts[49], cuts[98]

@@ -1,0 +1,1 @@
+"""Forecasts with default options, beside those of classical methods and of other libraries."""
