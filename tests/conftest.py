@@ -48,8 +48,8 @@ SERVER_PLACES = [
 
 # Run first, so that neither of two test processes waits for the other at the end.
 LONG_PLACES = [
-    "app/cli", "client/test_service.py", "docs", "e2e", "faults",
-    "workers/batch", "workers/test_main.py", "workers/training",
+    "app/cli", "client/test_service.py", "contract", "docs", "e2e", "faults",
+    "workers/batch", "workers/serving", "workers/test_main.py", "workers/training",
 ]  # fmt: skip
 
 

@@ -468,8 +468,9 @@ def test_predictions_are_explained(
     directory, _ = trained(case, cell)
     engine, state = open_onnx(directory, "cpu"), read_manifest(directory)["state"]
     examples, parameters = encoded(case, state)
+    explained = case.sample.instances if cell == "gru" else case.sample.instances[:2]
     for method, instance, example in zip(
-        cycle((GRADIENT, INTEGRATED_GRADIENTS)), case.sample.instances, examples, strict=False
+        cycle((GRADIENT, INTEGRATED_GRADIENTS)), explained, examples, strict=False
     ):
         body = {"instances": [instance], "parameters": case.sample.parameters, "method": method}
         found = json.loads(explain(directory, json.dumps(body).encode()))
