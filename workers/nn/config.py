@@ -23,6 +23,7 @@ class ModelConfig:
     variational_dropout: bool = False  # one mask for all steps of a sequence
     weight_drop: float = 0.0  # of the recurrent weights
     layer_norm: bool = False  # of what each layer reads, and of the last one's states
+    memory_steps: int = 0  # that half of an LSTM's or GRU's units remember at first; 0: all only a few
     quantiles: tuple[float, ...] = ()  # of a QUANTILES head
     vocabularies: tuple[int, ...] = ()  # sizes, one for each column of token numbers
     embedding_size: int = 100  # of the first column

@@ -25,6 +25,7 @@ def recurrent_stack(config: ModelConfig, width: int) -> Recurrent | Memoryless:
         bidirectional=config.bidirectional,
         dropout=config.dropout,
         variational=config.variational_dropout,
+        memory_steps=config.memory_steps,
         weight_drop=config.weight_drop,
         layer_norm=config.layer_norm,
     )

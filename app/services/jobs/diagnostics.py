@@ -13,17 +13,17 @@ VERDICT_FIELDS = ("verdict", "rule", "remedy")
 
 
 def job_diagnostics(session: Session, job_id: str) -> Json:
-    """The diagnostics of a job by epoch, those of the weights it ended with, and the verdict on these.
+    """The diagnostics of a job by epoch, those of the weights it ended with, and the verdict.
 
-    Until it has ended the verdict is that of its last epoch; None before the first. Of several networks it is
-    the first that is not ok. Raises `NotFound`.
+    It is that of the weights, of several networks the first that is not ok. Where they are of an early epoch,
+    before the training went wrong, it is that of the last epoch. None before the first. Raises `NotFound`.
     """
     get_job(session, job_id)
     query = select(JobEvent.data).where(JobEvent.job_id == job_id, JobEvent.type == EVENT)
     measured = list(session.scalars(query.order_by(JobEvent.seq)))
     epochs = without_repeated(one for one in measured if not one.get("final"))
     finals = without_repeated(one for one in measured if one.get("final"))
-    latest = finals or epochs[-1:]
+    latest = [*finals, *epochs[-1:]]
     decisive = next((one for one in latest if one["verdict"] != OK), latest[0] if latest else {})
     return {
         "epochs": [_figures(one) for one in epochs],

@@ -13,6 +13,7 @@ from app.typedefs import Json
 
 MIN_DEVIATION = 1e-6  # a channel that deviates less does not vary
 MAX_STANDARDIZED = 1e6
+MIN_LONG_STEPS = 50  # of the usual sequence, for a network that begins with a memory as long
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class EncodedReadings:
     def width(self) -> int:
         """The number of channels."""
         return int(self.readings.values.shape[1])
+
+    def network(self, train: Ints) -> Json:
+        """The network's configuration for these training rows."""
+        usual = int(np.median(self.lengths[train]))
+        return {"memory_steps": usual} if usual >= MIN_LONG_STEPS else {}
 
     def gather(self, rows: Ints) -> tuple[Floats, Ints]:
         """Inputs (batch, time, channels) and lengths (batch,)."""

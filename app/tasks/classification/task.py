@@ -255,7 +255,8 @@ def _encode_all(
 ) -> tuple[EncodedTexts | EncodedReadings, Json]:
     """All examples as inputs, and the network's configuration of them; the encoding goes into the state."""
     if state["kind"] == VALUES:
-        return encode_readings(arrays, rows, options, state), {}
+        readings = encode_readings(arrays, rows, options, state)
+        return readings, readings.network(rows.train)
     texts = Texts.from_arrays(arrays, TEXT)
     state["spelling"] = fit_encoder(texts, rows.train, options)
     encoder = load_encoder(state["spelling"])

@@ -1,5 +1,6 @@
 """The recurrent cells: one table, and one module that hides what tells them apart."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,13 +21,15 @@ class Cell:
     gates: int
     states: int
     forget_gate: int | None = None  # which of the stacked gates keeps the memory
+    input_gate: int | None = None  # which lets new values in, where that is not the other's complement
+    update_gate: int | None = None  # which does both: its activation is the share of the state that stays
     states_of: Callable[..., Tensor] | None = None  # what trains faster than the module on a processor
 
 
 CELLS = {
     "rnn": Cell(nn.RNN, gates=1, states=1, states_of=RNNStates.apply),
-    "lstm": Cell(nn.LSTM, gates=4, states=2, forget_gate=1),
-    "gru": Cell(nn.GRU, gates=3, states=1, states_of=GRUStates.apply),
+    "lstm": Cell(nn.LSTM, gates=4, states=2, forget_gate=1, input_gate=0),
+    "gru": Cell(nn.GRU, gates=3, states=1, update_gate=1, states_of=GRUStates.apply),
 }
 
 PARAMETERS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
@@ -53,6 +56,7 @@ class Recurrent(nn.Module):
         variational: bool = False,
         weight_drop: float = 0.0,
         layer_norm: bool = False,
+        memory_steps: int = 0,
     ) -> None:
         super().__init__()
         self.cell = CELLS[cell]
@@ -72,6 +76,8 @@ class Recurrent(nn.Module):
         for module in self.modules():
             if isinstance(module, self.cell.module):
                 self._initialise(module)
+                if memory_steps:
+                    self._open_gates(module, memory_steps)
 
     def _initialise(self, module: nn.Module) -> None:
         """Glorot input weights, orthogonal recurrent ones per gate, zero biases, a forget gate that is open.
@@ -89,6 +95,23 @@ class Recurrent(nn.Module):
             for gate in torch.split(weight.data, size):  # (hidden, input) or (hidden, hidden)
                 init = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
                 init(gate)
+
+    def _open_gates(self, module: nn.Module, memory_steps: int) -> None:
+        """Have half of the units forget after 1 to `memory_steps` steps, at first.
+
+        Each has its own time, evenly spread by its logarithm, after Tallec & Ollivier (2018), "Can recurrent
+        neural networks warp time?". The other half begins as always, for what is near. A vanilla RNN has no
+        gate.
+        """
+        size, cell = self.hidden_size, self.cell
+        keeping = cell.forget_gate if cell.update_gate is None else cell.update_gate
+        if keeping is None:
+            return
+        bias = dict(module.named_parameters())["bias_ih_l0"].data.view(cell.gates, size)
+        kept = torch.rand(size // 2) * math.log(memory_steps)
+        bias[keeping, size - size // 2 :] = kept
+        if cell.input_gate is not None:
+            bias[cell.input_gate, size - size // 2 :] = -kept
 
     def initial_state(self, batch: int) -> Tensor:
         """The state before the first step: zeros (state_rows, batch, hidden)."""

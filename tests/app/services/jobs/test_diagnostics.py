@@ -73,6 +73,12 @@ def test_of_several_networks_the_first_that_is_not_ok_decides(sessions: Sessions
     assert (found["verdict"], found["rule"]) == ("exploding", "e")
 
 
+def test_weights_from_before_a_training_went_wrong_do_not_hide_how_it_ended(sessions: Sessions) -> None:
+    wrong = entry(9, verdict="vanishing", rule="late")
+    found = told(sessions, entry(2), wrong, entry(2, final=True))
+    assert (found["verdict"], found["rule"]) == ("vanishing", "late")
+
+
 def test_the_picture_has_a_curve_for_each_entry_inside_its_frame(sessions: Sessions) -> None:
     found = told(sessions, entry(1), entry(3, gradient_by_lag=[[0, 0.0], [1, 0.0]]), entry(3, final=True))
     root = ET.fromstring(draw(found | {"rule": "a < b & c"}))  # noqa: S314 - our own

@@ -111,6 +111,18 @@ def test_a_network_may_read_characters_where_tokens_are_words(
     assert [problem.pointer for problem in odd] == ["/options/word_length"]
 
 
+@pytest.mark.parametrize(("steps", "network"), [(49, {}), (50, {"memory_steps": 50})])
+def test_a_network_for_long_readings_begins_with_a_memory_as_long(
+    read: Any, steps: int, network: Json
+) -> None:
+    rng = np.random.default_rng(1)
+    records = [
+        {"values": rng.random((steps if row % 3 else 400, 1)).round(3).tolist(), "label": "ab"[row % 2]}
+        for row in range(60)
+    ]
+    assert planned(read, records).network == network
+
+
 def test_a_request_is_encoded_as_an_example_of_training(read: Any) -> None:
     records = [*snippets(40), {"text": "Naïve 日本語 👩‍👩‍👧 Cafe\u0301", "label": "pos"}]
     for options in ({}, {"word_length": 0}, {"tokens": "bpe"}, {"tokens": "character", "max_length": 7}):

@@ -107,3 +107,41 @@ def test_recurrent_weights_start_orthogonal_and_the_forget_gate_open() -> None:
         if "bias" in name:
             opened = weight.detach()[HIDDEN : 2 * HIDDEN]
             assert opened.eq(1.0 if "bias_ih" in name else 0.0).all()
+
+
+def reach(cell: str, memory_steps: int) -> float:
+    """How much of the gradient of the last state arrives 100 steps earlier, of that one step earlier."""
+    torch.manual_seed(1)
+    network = Recurrent(
+        cell, INPUT, 32, layers=1, bidirectional=False, dropout=0.0, memory_steps=memory_steps
+    ).eval()
+    inputs = torch.randn(4, 102, INPUT, requires_grad=True)
+    outputs, _ = network(inputs, network.initial_state(4))
+    (gradient,) = torch.autograd.grad(outputs[:, -1].sum(), inputs)
+    norms = gradient.norm(dim=2).mean(dim=0)
+    return float(norms[1] / norms[-2])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_gates_that_begin_open_carry_the_gradient_over_a_hundred_steps(cell: str) -> None:
+    assert reach(cell, 0) < 1e-3
+    assert reach(cell, 100) > 1e-2
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_half_of_the_units_begin_as_always_and_a_vanilla_rnn_altogether(cell: str) -> None:
+    torch.manual_seed(0)
+    network = Recurrent(cell, INPUT, 6, layers=2, bidirectional=True, dropout=0.0, memory_steps=80)
+    usual = {"rnn": [0.0], "lstm": [0.0, 1.0, 0.0, 0.0], "gru": [0.0, 0.0, 0.0]}[cell]
+    for name, bias in network.named_parameters():
+        if "bias_ih" not in name:
+            continue
+        gates = bias.detach().view(-1, 6)
+        assert gates[:, :3].eq(torch.tensor(usual)[:, None]).all()
+        if cell == "rnn":
+            assert gates.eq(0).all()
+            continue
+        kept = gates[1, 3:]
+        assert kept.min() > 0
+        assert kept.max() < np.log(80)
+        assert gates[0, 3:].eq(-kept if cell == "lstm" else 0.0).all()
