@@ -49,7 +49,7 @@ def limit_growth(memory_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
 
 
-def settle_objects() -> None:
+def freeze_startup_objects() -> None:
     """Collect garbage, and never again look at the objects that there are: for the end of a start-up.
 
     A full collection of all that libraries make takes some 40 ms, in which a process answers nobody.

@@ -32,7 +32,7 @@ from app.infrastructure import logs
 from app.infrastructure.processes.exposure import Exposed, check_exposure
 from app.infrastructure.processes.managed import die_with_parent, keep_files_private
 from app.main import ProcessGroup, create_app
-from app.memory import settle_objects
+from app.memory import freeze_startup_objects
 from app.settings import KEYS, Settings
 
 SHUTDOWN_SECONDS = 5
@@ -226,7 +226,7 @@ def make_app(settings: Settings) -> ASGIApp:
     group = ProcessGroup(own, lambda pid: "" if pid == own else LARGE_REQUESTS)
     app = create_app(_with_memory(settings, 1 - LARGE_SHARE), group)
     process = LargeRequestProcess(f"{settings.socket_prefix(LARGE_SOCKET_BYTES)}{LARGE_REQUESTS}-")
-    settle_objects()
+    freeze_startup_objects()
     return LargeRequestForwarder(app, process, app.deadline_of)
 
 
@@ -242,7 +242,7 @@ def make_process_app(leader: int, settings: Settings) -> ASGIApp:
     die_with_parent(leader)
     sys.setswitchinterval(SWITCH_SECONDS)
     app = create_app(settings, ProcessGroup(leader))
-    settle_objects()
+    freeze_startup_objects()
     return app
 
 

@@ -28,7 +28,7 @@ import gc
 from app import memory
 kept = [[] for _ in range(100_000)]
 before = len(gc.get_objects())
-memory.settle_objects()
+memory.freeze_startup_objects()
 print(before > 100_000, len(gc.get_objects()) < 1_000)
 made = [[] for _ in range(10)]
 made[0].append(made)

@@ -18,7 +18,7 @@ from app.infrastructure.outages import OutageLog
 from app.infrastructure.redis_failures import REDIS_FAILURES
 from app.infrastructure.storage import Storage
 from app.lanes import PredictorPresence, Request, RequestConsumer
-from app.memory import settle_objects
+from app.memory import freeze_startup_objects
 from workers.inference.artifact_cache import ArtifactCache
 from workers.inference.engines import Engine, Engines, LoadError, open_onnx
 from workers.process.lifeline import Lifeline
@@ -224,7 +224,7 @@ def main(open_engine: Callable[[Path, str], Engine]) -> None:
     predictor = Predictor(spec, consumer, engines)
     lifeline = Lifeline(predictor.stop, GRACE_SECONDS)
     lifeline.start()
-    settle_objects()
+    freeze_startup_objects()
     predictor.run()
     lifeline.finish()
 

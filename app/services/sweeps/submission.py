@@ -205,9 +205,9 @@ def _memory_problems(
         config = resolve(task, dataset, base, parameters)
         options = submission.check_options(task, config.options)
         settings = (config.network, config.training)
-        found = memory_problems(most(config.training["device"]), task, dataset.summary, options, settings)
-        if found:
-            return [_with_parameters(_point_at_search(one, parameters), parameters) for one in found]
+        too_much = memory_problems(most(config.training["device"]), task, dataset.summary, options, settings)
+        if too_much:
+            return [_with_parameters(_point_at_search(one, parameters), parameters) for one in too_much]
     return []
 
 

@@ -7,6 +7,7 @@ demand OUT                             writes half-hourly demand of electricity 
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,5 +77,7 @@ def demand(out: str) -> None:
     frame.to_csv(out, index=False)
 
 
+COMMANDS: Mapping[str, Callable[..., None]] = {"m3": m3, "rolling": rolling, "demand": demand}
+
 if __name__ == "__main__":
-    {"m3": m3, "rolling": rolling, "demand": demand}[sys.argv[1]](*sys.argv[2:])
+    COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -51,7 +51,7 @@ def test_two_processes_count_together(redis_server: Valkey) -> None:
         assert await taken(first, rare, 1) == 1
         with pytest.raises(LimitReached, match=r"0\.001 requests a second") as refused:
             await second.count(rare)
-        assert 900 < refused.value.retry_after <= 1000
+        assert 900 < (refused.value.retry_after or 0) <= 1000
         assert await taken(second, caller(None, "key_3"), 500) == 500
 
     with_processes(redis_server.url, act)
