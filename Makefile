@@ -11,6 +11,7 @@ PEERS_LIST := benchmarks/serving/requirements.txt
 FIND := for p in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	[ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 TESTS ?=
+unexport PYTHONDONTWRITEBYTECODE # each process would compile the product anew
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-first-epoch bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts lint types contracts docs secrets digests clean
@@ -49,7 +50,7 @@ test-fast: install ## tests that need no server: under a minute
 	$(BIN)/pytest -m 'not slow and not faults and not server' -n 2 --dist worksteal $(or $(TESTS),$(FAST))
 
 test: install ## all but the slow and the fault tests, on embedded servers
-	$(BIN)/pytest -m 'not slow and not faults' -n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/pytest -m 'not slow and not faults' -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-slow: install ## tests that learn on real data, and ten times the examples of each property: about an hour
 	RECURRA_HYPOTHESIS=slow $(BIN)/pytest -m 'slow or hypothesis' $(TESTS)

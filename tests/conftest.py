@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import settings
+
+from tests.support.fixtures.made_once import directory_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,14 +48,16 @@ SERVER_PLACES = [
 
 # Run first, so that neither of two test processes waits for the other at the end.
 LONG_PLACES = [
-    "app/cli", "client/test_service.py", "docs", "e2e", "faults",
-    "workers/batch", "workers/test_main.py", "workers/training",
+    "app/cli", "client/test_service.py", "contract", "docs", "e2e", "faults",
+    "workers/batch", "workers/serving", "workers/test_main.py", "workers/training",
 ]  # fmt: skip
 
 
 def pytest_configure() -> None:
     """Before torch is loaded: its threads wait as those of training do, instead of taking a core each."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for library in ("OMP", "OPENBLAS"):  # test processes share the cores, and their networks are tiny
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     settings.register_profile("gate", deadline=None, max_examples=20)  # a busy machine is no fault
     settings.register_profile("slow", deadline=None, max_examples=200)
     settings.load_profile(os.environ.get("RECURRA_HYPOTHESIS", "gate"))
@@ -66,6 +70,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if needed & SERVER_FIXTURES or is_in(item, SERVER_PLACES):
             item.add_marker("server")
     items.sort(key=lambda item: not is_in(item, LONG_PLACES))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of the ways to share tests out, that by file knows which files need what starts slowly."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.support.scheduling import ServiceScheduling
+
+    return ServiceScheduling(config, log)
 
 
 def is_in(item: pytest.Item, places: list[str]) -> bool:
@@ -251,9 +265,7 @@ def names_of_its_own(
     """Fails a file that trains a model under the name of another file's on the shared service."""
     yield
     if (module := sys.modules.get("tests.support.fixtures.stack")) is not None:
-        shared = tmp_path_factory.getbasetemp()
-        shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
-        (names := shared / "model_names").mkdir(exist_ok=True)
+        (names := directory_of_run(tmp_path_factory) / "model_names").mkdir(exist_ok=True)
         module.claim_names(names, str(request.path.relative_to(TESTS)))
 
 

@@ -6,12 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.main import create_app
-from app.settings import Settings
 from app.tasks import TASKS
 from app.typedefs import Json
+from tests.support.fixtures.service import openapi_document
 
-DOCUMENT: Json = create_app(Settings()).openapi()
+DOCUMENT: Json = openapi_document()
 EXAMPLES = ("example", "examples", "default")
 
 

@@ -11,15 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.main import create_app
-from app.settings import Settings
 from app.typedefs import Json
 from tests.support.fixtures.servers import Valkey
-from tests.support.fixtures.service import Service, service
+from tests.support.fixtures.service import Service, openapi_document, service
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 SNAKE = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
-DOCUMENT: Json = create_app(Settings()).openapi()
+DOCUMENT: Json = openapi_document()
 
 
 def operations() -> Iterator[tuple[str, str, Json]]:

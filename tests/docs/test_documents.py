@@ -9,12 +9,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app.settings import Settings
 from app.tasks import TASKS
-from tests.support.fixtures.processes import ENVIRONMENT, up
+from tests.support.fixtures.processes import ENVIRONMENT
+from tests.support.fixtures.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:8000"  # in the documents
@@ -26,10 +26,15 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in PATHS}
 ALL_TEXT = "\n".join(PAGES.values())
 EXAMPLES = [ROOT / "examples" / f"{task}.py" for task in TASKS]
 BLOCK = re.compile(r"<!-- walk( short)? -->\n```(bash|python)\n(.*?)```\n<!-- /walk -->", re.DOTALL)
-SHORTER = {  # replaced in blocks that are marked as short
-    '"options": {"horizon": 14}}': '"options": {"horizon": 14}, "training": {"epochs": 2}}',
-    '"options": {"horizon": 14},': '"options": {"horizon": 14}, "training": {"epochs": 2},',
-    "horizon=14)": 'horizon=14, training={"epochs": 2})',
+QUICK = '"epochs": 1, "batch_size": 512'  # an epoch of forecasting has 2,048 windows at least
+SHORTER = {  # replaced in blocks that are marked as short, in this order
+    '"options": {"horizon": 14},': f'"options": {{"horizon": 14}}, "training": {{{QUICK}}},',
+    '"options": {"horizon": 14}}': f'"options": {{"horizon": 14}}, "training": {{{QUICK}}}}}',
+    "horizon=14)": f"horizon=14, training={{{QUICK}}})",
+    'horizon=14, training={"epochs": 4})': f"horizon=14, training={{{QUICK}}})",
+    'training={"epochs": 4},': f"training={{{QUICK}}},",
+    '"evaluated", "training": {"epochs": 4}': f'"evaluated", "training": {{{QUICK}}}',
+    '"epochs": 40': '"epochs": 1',
     '["rnn", "lstm", "gru"]}, "seeds": 2': '["rnn", "gru"]}, "seeds": 1',
     '"epochs": 4': '"epochs": 1',
     '"hidden_size": 192': '"hidden_size": 32',
@@ -124,16 +129,16 @@ def run_examples(tasks: Collection[str], url: str) -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("group", ["quick", pytest.param("long", marks=pytest.mark.slow)])
-def test_blocks_and_examples_do_what_they_say(group: str, tmp_path: Path) -> None:
+def test_blocks_and_examples_do_what_they_say(group: str, stack: Stack, tmp_path: Path) -> None:
     tasks = {"quick": TASKS.keys() - LONG, "long": LONG}[group]
     trained = {f"docs/tasks/{task}.md" for task in tasks}
     pages = CHECKS if group == "quick" else trained
     names = [name for name in pages if name in trained or not name.startswith("docs/tasks/")]
-    with up(tmp_path / "data") as (_, url):
-        run_examples(sorted(tasks), url)
-        for name in names:
-            CHECKS[name](*run_page(PAGES[name], url, tmp_path, trained=name in trained))
-        metrics = httpx.get(f"{url}/metrics").text
+    url = str(stack.http.base_url).rstrip("/")
+    run_examples(sorted(tasks), url)
+    for name in names:
+        CHECKS[name](*run_page(PAGES[name], url, tmp_path, trained=name in trained))
+    metrics = stack.http.get("/metrics").text
     if group == "quick":
         assert (tmp_path / "weather.zip").stat().st_size > 1000
         assert [name for name in SERIES if f"# TYPE {name} " not in metrics] == []

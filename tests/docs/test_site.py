@@ -60,11 +60,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         assert not re.search(r"(url\(|@import )[\"']?(https?:)?//", style.read_text())
 
 
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [("[gone](no-such-page.md)", "no-such-page.md"), ("[gone](jobs.md#no-such-heading)", "no-such-heading")],
-)
-def test_broken_links_and_pages_without_navigation_fail(tmp_path: Path, text: str, complaint: str) -> None:
+def test_broken_links_and_pages_without_navigation_fail(tmp_path: Path) -> None:
     for name in (*CONFIG, "examples/README.md", "benchmarks/RESULTS.md"):
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -72,9 +68,9 @@ def test_broken_links_and_pages_without_navigation_fail(tmp_path: Path, text: st
         copy(ROOT / name, target)
     for name in ("app", "client", "tests", "workers", "benchmarks"):
         (tmp_path / name).mkdir(exist_ok=True)
-    (tmp_path / "docs" / "orphan.md").write_text(f"# Orphan\n\n{text}\n")
+    links = "[gone](no-such-page.md) and [gone](jobs.md#no-such-heading)"
+    (tmp_path / "docs" / "orphan.md").write_text(f"# Orphan\n\n{links}\n")
     done = build(tmp_path, tmp_path / "site")
     assert done.returncode != 0
-    assert complaint in done.stderr
-    assert "orphan.md" in done.stderr
-    assert 'not included in the "nav"' in done.stderr
+    for complaint in ("no-such-page.md", "no-such-heading", "orphan.md", 'not included in the "nav"'):
+        assert complaint in done.stderr

@@ -97,7 +97,7 @@ def test_a_killed_child_changes_nothing_and_live_requests_go_on(
 ) -> None:
     job_id = submit(stack, dataset)
     parts = stack.data_dir / "storage" / "results" / job_id
-    until(lambda: parts.is_dir() and any(parts.iterdir()), 60, "the first part")
+    until(lambda: parts.is_dir() and any(parts.iterdir()), 60, "the first part", every=0.01)
     os.kill(stack.process("workers.batch.child"), signal.SIGKILL)
     assert stack.predict("batched").status_code == 200
     job = stack.wait(job_id)
@@ -107,7 +107,7 @@ def test_a_killed_child_changes_nothing_and_live_requests_go_on(
 
 def test_a_running_batch_tells_how_far_it_is_and_is_cancelled(stack: Stack, dataset: str) -> None:
     job_id = submit(stack, dataset)
-    until(lambda: (stack.job(job_id)["progress"] or {}).get("instances", 0) > 0, 60, "progress")
+    until(lambda: (stack.job(job_id)["progress"] or {}).get("instances", 0) > 0, 60, "progress", every=0.01)
     progress = stack.job(job_id)["progress"]
     assert 0 < progress["fraction"] < 1
     assert (progress["total"], progress["samples_per_second"] > 0) == (SERIES, True)

@@ -75,7 +75,12 @@ def test_a_sweep_outlives_its_worker(stack: Stack, dataset: str) -> None:
         "network.cell": ["gru", "rnn"],
     }
     sweep_id = submit(stack, dataset, "survivor", search=search, metric="smape", seeds=1, max_trials=2)
-    until(lambda: any(one["status"] == "running" for one in runs(stack, sweep_id)), 60, "the first run")
+    until(
+        lambda: any(one["status"] == "running" for one in runs(stack, sweep_id)),
+        60,
+        "the first run",
+        every=0.02,
+    )
     os.kill(stack.process("workers.main", "train"), signal.SIGKILL)
     job = stack.wait(sweep_id, seconds=300)
     assert job["status"] == "succeeded", job["error"]
@@ -96,7 +101,12 @@ def runs(stack: Stack, sweep_id: str) -> list[Json]:
 def test_a_cancelled_sweep_stops_what_runs(stack: Stack, dataset: str) -> None:
     endless = {"epochs": 10_000, "patience": 10_000}
     sweep_id = submit(stack, dataset, "never", training=endless, seeds=1)
-    until(lambda: any(one["status"] == "running" for one in runs(stack, sweep_id)), 60, "the first run")
+    until(
+        lambda: any(one["status"] == "running" for one in runs(stack, sweep_id)),
+        60,
+        "the first run",
+        every=0.02,
+    )
     assert stack.http.post(f"/v1/jobs/{sweep_id}/cancel").json()["status"] == "cancelled"
     until(lambda: {one["status"] for one in runs(stack, sweep_id)} == {"cancelled"}, 20, "the runs' end")
     assert stack.http.get("/v1/models/never").status_code == 404

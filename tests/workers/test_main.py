@@ -162,7 +162,7 @@ def test_workers_pools_and_children_log_json(rig: Rig, worker: subprocess.Popen[
 
 def test_a_training_child_that_is_killed_is_tried_again(rig: Rig, worker: subprocess.Popen[bytes]) -> None:
     job_id = rig.submit(QUICK)
-    until(lambda: bool(rig.children(worker)), 60, "the training child")
+    until(lambda: bool(rig.children(worker)), 60, "the training child", every=0.02)
     (child,) = rig.children(worker)
     os.kill(child, signal.SIGKILL)
     job = rig.wait(job_id, trained, "success of the second attempt")
@@ -203,7 +203,7 @@ def test_a_killed_worker_leaves_no_process_and_another_finishes(rig: Rig) -> Non
     rig.kill_workers()  # lest one of other tests takes the job
     worker = rig.start()
     job_id = rig.submit(QUICK)
-    until(lambda: bool(rig.children(worker)), 60, "the training child")
+    until(lambda: bool(rig.children(worker)), 60, "the training child", every=0.02)
     below = descendants(worker.pid)
     worker.kill()
     worker.wait()

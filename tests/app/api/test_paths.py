@@ -3,10 +3,9 @@
 import pytest
 
 from app.api.paths import PathIndex
-from app.main import create_app
-from app.settings import Settings
+from tests.support.fixtures.service import openapi_document
 
-PATHS = PathIndex(create_app(Settings()).openapi())
+PATHS = PathIndex(openapi_document())
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_files_are_decoded_beside_each_other(silence: bytes) -> None:
         pool.decode("audio", TONE, {})
         (first,) = pool.pids  # the others are not even started
         long.start()
-        until(lambda: pool._idle.qsize() < MAX_DECODERS, what="the long file to be decoded")
+        until(lambda: pool._idle.qsize() < MAX_DECODERS, what="the long file to be decoded", every=0.005)
         os.kill(first, signal.SIGSTOP)  # however long it takes
         for _ in range(3):
             assert pool.decode("audio", TONE, {})["seconds"] == pytest.approx(0.5)

@@ -150,9 +150,9 @@ def test_from_a_file_to_a_prediction(task: str, page_url: str, browser: Browser,
 def test_versions_aliases_evaluations_and_sweeps(stack: Stack, page_url: str, browser: Browser) -> None:
     dataset = stack.upload()
     for _ in range(2):
-        stack.wait(stack.submit(dataset, "compared"))
+        stack.wait(stack.submit(dataset, "side-by-side"))
     with browser_page(browser, page_url) as page:
-        page.goto("/models/compared")
+        page.goto("/models/side-by-side")
         page.get_by_role("columnheader", name="version 2").wait_for()
         ready(page)
         page.get_by_label("Version 2, %").fill("25")
@@ -160,9 +160,9 @@ def test_versions_aliases_evaluations_and_sweeps(stack: Stack, page_url: str, br
         page.get_by_role("button", name="Move the alias", exact=True).click()
         page.get_by_text("The alias has moved.").wait_for()
         check_view(page)
-        alias = stack.http.get("/v1/models/compared/aliases/production").json()
+        alias = stack.http.get("/v1/models/side-by-side/aliases/production").json()
         assert alias["versions"] == {"1": 0.75, "2": 0.25}
-        page.goto("/models/compared/versions/2")
+        page.goto("/models/side-by-side/versions/2")
         ready(page)
         page.get_by_label("Windows (of forecasts)").fill("2")
         page.get_by_role("button", name="Evaluate").click()

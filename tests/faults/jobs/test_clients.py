@@ -226,7 +226,7 @@ def cut(besieged: Siege) -> None:
     for linger in (None, b"\1\0\0\0\0\0\0\0"):
         with caller(besieged, upload_head(1 << 24)) as one:
             one.sendall(piece * 8)
-            until(lambda: list(incoming.glob("*/content")), 10, "the upload's beginning")
+            until(lambda: list(incoming.glob("*/content")), 10, "the upload's beginning", every=0.005)
             if linger is not None:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         until(lambda: not list(incoming.iterdir()), 10, "its end", every=0.05)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from app.tasks.contract import Input, Output
 from app.tasks.forecasting.encoding import input_width
 from app.tasks.forecasting.inference import ForecastingParameters
 from app.tasks.forecasting.instances import ForecastingInstanceView
+from app.tasks.forecasting.series import SeriesSet
 from app.tasks.forecasting.task import TASK
 from app.typedefs import Json
 from tests.support.factories.batches import HORIZON, dataset, lines, mixed, version
@@ -55,10 +57,9 @@ class Counted:
 class Place:
     """A directory with a version and a data set, and what one run over it told."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, state: Json, series: SeriesSet) -> None:
         self.data, self.model = directory / "data", directory / "model"
-        self.state = version(self.model)
-        self.series = dataset(self.data, mixed(50))
+        self.state, self.series = state, series
         self.engine = Counted(open_onnx(self.model, "cpu"), input_width(self.state))
         self.told: list[Json] = []
 
@@ -69,9 +70,18 @@ class Place:
         return predict(wanted, *told, on=self.told.append, should_stop=should_stop)
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Json, SeriesSet]:
+    """A directory with both, of which each test has a copy."""
+    directory = tmp_path_factory.mktemp("files")
+    return directory, version(directory / "model"), dataset(directory / "data", mixed(50))
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(files: tuple[Path, Json, SeriesSet], tmp_path: Path) -> Place:
+    directory, state, series = files
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    return Place(tmp_path, state, series)
 
 
 @pytest.fixture(autouse=True)

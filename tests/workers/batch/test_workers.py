@@ -69,7 +69,7 @@ def test_a_worker_killed_in_the_middle_changes_no_byte_of_the_result(rig: Rig) -
     worker = rig.start()
     whole = rig.wait(batch(rig), trained, "the undisturbed batch")
     disturbed = batch(rig)
-    until(lambda: len(parts(rig, disturbed)) > 0, 60, "the first part")
+    until(lambda: len(parts(rig, disturbed)) > 0, 60, "the first part", every=0.005)
     below = descendants(worker.pid)
     worker.kill()
     worker.wait()
@@ -88,7 +88,7 @@ def test_a_worker_killed_in_the_middle_changes_no_byte_of_the_result(rig: Rig) -
 def test_a_worker_told_to_stop_hands_the_rest_to_another(rig: Rig) -> None:
     worker = rig.start()
     job_id = batch(rig)
-    until(lambda: len(parts(rig, job_id)) > 0, 60, "the first part")
+    until(lambda: len(parts(rig, job_id)) > 0, 60, "the first part", every=0.005)
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(20) == 0
     job = rig.wait(job_id, lambda job: job.status != Status.RUNNING, "the job's return")

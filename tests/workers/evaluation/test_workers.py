@@ -121,7 +121,7 @@ def test_a_cancelled_evaluation_leaves_no_parts(rig: Rig) -> None:
     job_id = rig.submit(windows=5)
     thread = threading.Thread(target=rig.run)
     thread.start()
-    until(lambda: rig.parts(job_id), 60, "the first part")
+    until(lambda: rig.parts(job_id), 60, "the first part", every=0.005)
     with rig.sessions.begin() as session:
         control.cancel(session, job_id)
     thread.join(timeout=20)

@@ -161,7 +161,7 @@ def test_a_child_killed_in_the_middle_leaves_the_same_file_in_the_end(
     expected = undisturbed(rig)
     job_id = rig.submit()
     thread = rig.start(job_id)
-    until(lambda: rig.parts(job_id), 60, "the first part")
+    until(lambda: rig.parts(job_id), 60, "the first part", every=0.005)
     os.kill(child(), signal.SIGKILL)
     thread.join(timeout=20)
     crashed = rig.job(job_id)
@@ -185,7 +185,7 @@ def test_a_worker_that_stops_releases_the_batch_with_its_parts(
     expected = undisturbed(rig)
     job_id = rig.submit()
     thread = rig.start(job_id)
-    until(lambda: rig.parts(job_id), 60, "the first part")
+    until(lambda: rig.parts(job_id), 60, "the first part", every=0.005)
     rig.stopping.set()
     thread.join(timeout=20)
     released = rig.job(job_id)
@@ -201,7 +201,7 @@ def test_a_worker_that_stops_releases_the_batch_with_its_parts(
 def test_a_cancelled_batch_leaves_no_parts(rig: Rig) -> None:
     job_id = rig.submit()
     thread = rig.start(job_id)
-    until(lambda: rig.parts(job_id), 60, "the first part")
+    until(lambda: rig.parts(job_id), 60, "the first part", every=0.005)
     with rig.sessions.begin() as session:
         control.cancel(session, job_id)
     thread.join(timeout=20)
@@ -228,7 +228,7 @@ def test_a_batch_taken_away_keeps_its_parts_and_one_deleted_does_not(rig: Rig) -
     for gone in (False, True):
         job_id = rig.submit()
         thread = rig.start(job_id)
-        until(lambda job=job_id: rig.parts(job), 60, "the first part")
+        until(lambda job=job_id: rig.parts(job), 60, "the first part", every=0.005)
         with rig.sessions.begin() as session:
             if gone:
                 queries.list_events(session, job_id, 0, 1)

@@ -138,7 +138,7 @@ def test_a_process_that_dies_is_replaced(spec: ExplainerSpec, running: Explainer
     with ThreadPoolExecutor(1) as pool:
         for victims in (children, below):
             answer = pool.submit(ask, spec)
-            until(children, what="a process that explains")
+            until(children, what="a process that explains", every=0.005)
             for pid in victims():
                 os.kill(pid, signal.SIGKILL)
             assert answer.result().predictions

@@ -113,7 +113,7 @@ def test_an_untrained_network_that_is_best_is_so_after_an_interruption_too(step:
 @pytest.mark.parametrize("cell", CELLS)
 def test_from_every_single_step(cell: str, tmp_path: Path) -> None:
     whole, wanted, _ = run(None, cell=cell)
-    for step in range(1, STEPS):
+    for step in range(1, STEPS, 1 if cell == "gru" else 5):  # cells differ in their state, not in its saving
         directory = tmp_path / str(step)
         stopped, unfinished, _ = run(directory, cell=cell, stop_at=step, seconds=NEVER)
         assert stopped.stopped

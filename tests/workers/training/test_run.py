@@ -44,9 +44,22 @@ def run(data: Path, given: TrainSpec, stop_after: int = 10**9) -> tuple[Training
     return outcome, events
 
 
+Learned = tuple[Path, TrainingResult, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    """One training with the directory of its files, which are only read."""
+    directory = tmp_path_factory.mktemp("learned")
+    store(directory, series_set(waves(24, 120)))
+    return directory, *run(directory, spec())
+
+
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_network_learns_to_beat_the_seasonal_naive_forecast(cell: str, data: Path) -> None:
-    outcome, _ = run(data, spec(cell))
+def test_a_network_learns_to_beat_the_seasonal_naive_forecast(
+    cell: str, data: Path, learned: Learned
+) -> None:
+    outcome = learned[1] if cell == "lstm" else run(data, spec(cell))[0]
     assert outcome.metrics["smape"] < 0.9 * outcome.baseline["smape"]
     assert outcome.metrics["mase"] < outcome.baseline["mase"]
     assert outcome.metrics["best_epoch"] > 0
@@ -67,8 +80,8 @@ def test_time_is_bounded_with_all_members_and_refits(
     assert next(ticks) < 480  # what is read before, between and after the fits comes on top
 
 
-def test_the_artifact_answers_requests(data: Path) -> None:
-    outcome, _ = run(data, spec())
+def test_the_artifact_answers_requests(learned: Learned) -> None:
+    data, outcome, _ = learned
     manifest = read_manifest(data / "out")
     assert manifest["metrics"] == outcome.metrics
     assert manifest["parameters"] == outcome.parameters
@@ -91,8 +104,8 @@ def test_the_artifact_answers_requests(data: Path) -> None:
     assert 15 < found["mean"][0] < 45
 
 
-def test_progress_runs_from_fit_through_refit_to_one(data: Path) -> None:
-    _, events = run(data, spec())
+def test_progress_runs_from_fit_through_refit_to_one(learned: Learned) -> None:
+    _, _, events = learned
     fractions = [event["fraction"] for event in events if event["type"] == "progress"]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
@@ -105,12 +118,10 @@ def test_without_a_refit_the_scored_network_is_published(data: Path) -> None:
     assert [event["fraction"] for event in events if event["type"] == "progress"][-1] == 1.0
 
 
-def test_a_seed_reproduces_the_artifact(data: Path) -> None:
-    weights = []
-    for _ in range(2):
-        run(data, spec())
-        weights.append((data / "out" / "model.safetensors").read_bytes())
-    assert weights[0] == weights[1]
+def test_a_seed_reproduces_the_artifact(data: Path, learned: Learned) -> None:
+    run(data, spec())
+    one, other = ((place / "out" / "model.safetensors").read_bytes() for place in (data, learned[0]))
+    assert one == other
 
 
 @pytest.mark.parametrize("after", [3, 100])

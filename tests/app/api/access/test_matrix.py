@@ -12,14 +12,12 @@ from websockets.sync.client import connect
 
 from app.api import RAW, ROUTERS
 from app.api.access.declared import PUBLIC_PATHS, access_of, requires
-from app.main import create_app
 from app.services.access.callers import Scope
-from app.settings import Settings
 from app.typedefs import Json
 from tests.support.fixtures.servers import Valkey
-from tests.support.fixtures.service import Service, service
+from tests.support.fixtures.service import Service, openapi_document, service
 
-DOCUMENT: Json = create_app(Settings(auth="keys")).openapi()
+DOCUMENT: Json = openapi_document(auth="keys")
 OPERATIONS = {
     operation["operationId"]: (method, path, operation)
     for path, operations in DOCUMENT["paths"].items()

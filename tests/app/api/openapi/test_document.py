@@ -1,6 +1,5 @@
 """The OpenAPI document as generators of clients read it: types, unions, media types, examples, names."""
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,13 +8,12 @@ import jsonschema
 import msgspec
 import pytest
 
-from app.main import create_app
 from app.services.jobs.submission import check_options
-from app.settings import Settings
 from app.tasks import TASKS
 from app.typedefs import Json
+from tests.support.fixtures.service import openapi_document
 
-DOCUMENT: Json = json.loads(json.dumps(create_app(Settings()).openapi()))
+DOCUMENT: Json = openapi_document()
 COMPONENTS: Json = DOCUMENT["components"]["schemas"]
 OPERATIONS: dict[str, Json] = {
     operation["operationId"]: operation

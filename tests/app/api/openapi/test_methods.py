@@ -1,15 +1,11 @@
 """Methods that a path does not have."""
 
-import json
-
 import pytest
 
-from app.main import create_app
-from app.settings import Settings
 from app.typedefs import Json
-from tests.support.fixtures.service import Service
+from tests.support.fixtures.service import Service, openapi_document
 
-PATHS: Json = json.loads(json.dumps(create_app(Settings()).openapi()))["paths"]
+PATHS: Json = openapi_document()["paths"]
 
 
 @pytest.mark.parametrize("path", PATHS)

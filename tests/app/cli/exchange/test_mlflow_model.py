@@ -1,9 +1,13 @@
 """An exported model by the real MLflow, in an interpreter without torch, a service, or this checkout."""
 
+import atexit
 import json
+import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pandas as pd
 import pytest
@@ -66,15 +70,22 @@ print(json.dumps([list(forecast.columns), forecast["store"].tolist(), *days, len
 
 
 def untrained(directory: Path, task: str) -> Path:
-    """The files of a network that has learned nothing."""
-    directory.mkdir()
+    """The files of a network that has learned nothing, made once for all tests and copied."""
+    shutil.copytree(made_untrained(task), directory)
+    return directory / "model"
+
+
+@cache
+def made_untrained(task: str) -> Path:
+    directory = Path(mkdtemp())
+    atexit.register(shutil.rmtree, directory)
     if task == "forecasting":
         plan = TASK.plan(series_set(waves(6, 60)).arrays(), ForecastingOptions(horizon=4), 0)
         network = build(model_config(plan, {"hidden_size": 8}), 0)
         save(directory / "model", network, {"task": task, "state": plan.state, "columns": COLUMNS})
     else:
         Place(directory, task)
-    return directory / "model"
+    return directory
 
 
 def artifact(directory: Path, task: str) -> Path:

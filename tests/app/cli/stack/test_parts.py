@@ -64,8 +64,15 @@ def messages() -> list[str]:
 
 @pytest.fixture
 def make(
-    tmp_path: Path, signals: Signals, messages: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    signals: Signals,
+    messages: list[str],
+    sqlite_template: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Make]:
+    """Builds a stack whose database is migrated already, which takes long."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "recurra.db").write_bytes(sqlite_template.read_bytes())
     with open_listener("127.0.0.1", 0) as listener:
 
         def build(api: str = API, worker: str = WORKER, **settings: Any) -> Stack:
@@ -84,6 +91,7 @@ def make(
 
 
 def test_it_starts_every_part_and_stops_every_part(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "data" / "recurra.db").unlink()
     with make() as stack:
         parts = {process.child.name: process.child for process in stack.processes()}
         assert list(parts) == ["valkey", "api", "train"]
@@ -110,6 +118,7 @@ def test_a_database_that_cannot_be_migrated_is_named(make: Make) -> None:
 
 def test_named_servers_are_not_started(make: Make, tmp_path: Path, redis_server: Any) -> None:
     database = tmp_path / "elsewhere.db"
+    (tmp_path / "data" / "recurra.db").unlink()
     with make(redis_url=redis_server.url, database_url=f"sqlite:///{database}") as stack:
         assert [process.child.name for process in stack.processes()] == ["api", "train"]
     assert database.exists()

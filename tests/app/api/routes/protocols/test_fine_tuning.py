@@ -22,11 +22,26 @@ def openai() -> Any:
     return import_module("openai")
 
 
+def url_of(service: Service) -> str:
+    return f"{str(service.http.base_url).rstrip('/')}/openai/v1"
+
+
 @pytest.fixture
 def client(openai: Any, on_sqlite: Service) -> Iterator[Any]:
-    url = f"{str(on_sqlite.http.base_url).rstrip('/')}/openai/v1"
-    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as made:
+    with openai.OpenAI(base_url=url_of(on_sqlite), api_key="none", max_retries=0) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def refused_client(openai: Any, untouched: Service) -> Iterator[Any]:
+    """Of a service that nothing is submitted to."""
+    with openai.OpenAI(base_url=url_of(untouched), api_key="none", max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def file_id(refused_client: Any) -> str:
+    return str(uploaded(refused_client).id)
 
 
 def uploaded(client: Any, content: str = LINES, **body: str) -> Any:
@@ -69,10 +84,10 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
-def test_lines_that_are_no_examples_are_refused(openai: Any, client: Any, case: str) -> None:
+def test_lines_that_are_no_examples_are_refused(openai: Any, refused_client: Any, case: str) -> None:
     line, text = BAD_FILES[case]
     with pytest.raises(openai.BadRequestError) as refused:
-        uploaded(client, f"{line}\n" * 20)
+        uploaded(refused_client, f"{line}\n" * 20)
     assert text in refused.value.message
     assert refused.value.param == "file"
 
@@ -162,11 +177,13 @@ def test_a_model_by_name_gets_another_version(on_sqlite: Service, client: Any, t
 
 
 @pytest.mark.parametrize("name", ["gpt-4", "ft:gpt-4o-mini:acme"])
-def test_a_model_that_there_is_not_is_refused(openai: Any, client: Any, name: str) -> None:
+def test_a_model_that_there_is_not_is_refused(
+    openai: Any, refused_client: Any, file_id: str, name: str
+) -> None:
     with pytest.raises(openai.BadRequestError, match="is no model here") as refused:
-        client.fine_tuning.jobs.create(model=name, training_file=uploaded(client).id, suffix="mine")
+        refused_client.fine_tuning.jobs.create(model=name, training_file=file_id, suffix="mine")
     assert refused.value.param == "model"
-    assert list(client.fine_tuning.jobs.list()) == []
+    assert list(refused_client.fine_tuning.jobs.list()) == []
 
 
 BAD_JOBS: dict[str, tuple[dict[str, Any], str]] = {
@@ -182,12 +199,14 @@ BAD_JOBS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD_JOBS)
-def test_what_cannot_be_trained_is_refused_at_once(openai: Any, client: Any, case: str) -> None:
+def test_what_cannot_be_trained_is_refused_at_once(
+    openai: Any, refused_client: Any, file_id: str, case: str
+) -> None:
     fields, parameter = BAD_JOBS[case]
     with pytest.raises(openai.BadRequestError) as refused:
-        client.fine_tuning.jobs.create(model="lstm", training_file=uploaded(client).id, **fields)
+        refused_client.fine_tuning.jobs.create(model="lstm", training_file=file_id, **fields)
     assert refused.value.param == parameter
-    assert list(client.fine_tuning.jobs.list()) == []
+    assert list(refused_client.fine_tuning.jobs.list()) == []
 
 
 def test_unknown_files_and_jobs(openai: Any, client: Any) -> None:

@@ -1,15 +1,17 @@
-"""`recurra backup` and `recurra restore` as processes, which are killed while they work."""
+"""`recurra backup` and `recurra restore`, also as processes, which are killed while they work."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from app.cli import app
 from app.database.engine import make_engine
 from app.database.migrate import upgrade
 from app.infrastructure.storage import Storage
@@ -30,9 +32,19 @@ def start(command: str, directory: Path, data_dir: Path, *options: str) -> "subp
 
 
 def run(command: str, directory: Path, data_dir: Path, *options: str) -> tuple[int, str, str]:
-    process = start(command, directory, data_dir, *options)
-    printed, errors = process.communicate(timeout=60)
-    return process.returncode, printed, errors
+    """What a command does in this process."""
+    done = CliRunner().invoke(app, [command, str(directory), "--data-dir", str(data_dir), *options])
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Without settings; and the mask for the modes of files is what it was, which the commands change."""
+    for name in [name for name in os.environ if name.startswith("RECURRA_")]:
+        monkeypatch.delenv(name)
+    mask = os.umask(0o022)
+    yield
+    os.umask(mask)
 
 
 def open_installed(data_dir: Path) -> Installed:
@@ -56,7 +68,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 def kill_after(process: "subprocess.Popen[str]", pattern: Callable[[], int], files: int) -> None:
     """Kill a process when so many files are there."""
-    until(lambda: pattern() >= files or process.poll() is not None, what="files")
+    until(lambda: pattern() >= files or process.poll() is not None, what="files", every=0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=10)
     assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
