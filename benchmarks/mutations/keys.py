@@ -12,6 +12,7 @@ IDENTITY = "app/api/access/identity.py"
 PROJECTS = "app/database/projects.py"
 EXPOSURE = "app/infrastructure/processes/exposure.py"
 LOOKUPS = "app/services/lookup_cache.py"
+RATE_TESTS = ("tests/app/services/access/test_rates.py",)
 AUTHENTICATION_TESTS = ("tests/app/services/access/test_authentication.py",)
 FAIR_SHARE_TESTS = ("tests/app/services/access/test_fair_share.py",)
 KEY_TESTS = ("tests/app/api/access/test_keys.py",)
@@ -47,7 +48,11 @@ KEY_FAULTS = (
         "a rotated key keeps its secret", KEYS,
         "    row.digest = digest(key)\n", "", KEY_TESTS,
     ),
-    Mutation("a rate has no limit", RATES, "if tokens < 1:", "if False:", AUTHENTICATION_TESTS + KEY_TESTS),
+    Mutation("a rate has no limit", RATES, "if wait > 0:", "if False:", AUTHENTICATION_TESTS + KEY_TESTS),
+    Mutation(
+        "each process counts requests by itself", RATES,
+        "if time.monotonic() >= self._distrusted_until:", "if False:", RATE_TESTS,
+    ),
     Mutation(
         "a key may queue one job more", USAGE,
         "queued_jobs >= limit:", "queued_jobs > limit:", KEY_TESTS + FAIR_SHARE_TESTS,
