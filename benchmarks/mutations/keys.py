@@ -37,7 +37,7 @@ KEY_FAULTS = (
     ),
     Mutation(
         "no rate is counted", AUTHENTICATION,
-        "        self._rates.count(known.caller)\n", "", AUTHENTICATION_TESTS + KEY_TESTS,
+        "        await self._rates.count(known.caller)\n", "", AUTHENTICATION_TESTS + KEY_TESTS,
     ),
     Mutation(
         "a revoked key is valid", KEYS,
