@@ -9,6 +9,7 @@ import msgspec
 import msgspec.inspect
 import typer
 
+from app.cli.parameter_kinds import value_kinds
 from app.errors import DatasetInvalid
 from app.typedefs import Json
 from recurra import InvalidInput
@@ -31,18 +32,17 @@ def in_lists(pairs: Json, structure: type) -> Json:
     """Parameters of a structure of msgspec, a single value as a list of one where the field takes a list."""
     described = msgspec.inspect.type_info(structure)
     known = described.fields if isinstance(described, msgspec.inspect.StructType) else ()
-    fields = {field.encode_name: field.type for field in known}
+    listed = {field.encode_name for field in known if _is_list(field.type)}
     return {
-        name: [value] if _is_list(fields.get(name)) and not isinstance(value, list | None) else value
+        name: [value] if name in listed and not isinstance(value, list | None) else value
         for name, value in pairs.items()
     }
 
 
-def _is_list(kind: msgspec.inspect.Type | None) -> bool:
+def _is_list(described: msgspec.inspect.Type) -> bool:
     """Whether a type is a list, or a list or null."""
-    kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
-    others = [one for one in kinds if not isinstance(one, msgspec.inspect.NoneType)]
-    return bool(others) and all(isinstance(one, msgspec.inspect.ListType) for one in others)
+    kinds = value_kinds(described)
+    return bool(kinds) and all(isinstance(one, msgspec.inspect.ListType) for one in kinds)
 
 
 def parse_columns(text: str | None) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from app.cli.parameter_kinds import value_kinds
 from app.tasks import TASKS
 from app.tasks.contract import Task
 from app.times import rfc3339
@@ -98,8 +99,7 @@ def _parameter_specs(task: Task) -> list[Json]:
     """
     specs = list[Json]()
     for field in msgspec.structs.fields(task.parameters):
-        kind = msgspec.inspect.type_info(field.type)
-        kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+        kinds = value_kinds(msgspec.inspect.type_info(field.type))
         listed = next((one for one in kinds if isinstance(one, msgspec.inspect.ListType)), None)
         scalar = kinds[0] if listed is None else listed.item_type
         unset: Json = {"default": None, "shape": None} if listed is None else {"default": [], "shape": [-1]}
