@@ -154,7 +154,6 @@ def test_every_command_of_compose_runs_in_its_image(
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    os.chown(data, 10001, 10001)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
