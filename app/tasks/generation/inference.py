@@ -11,7 +11,7 @@ from app.errors import Invalid, Problem
 from app.tasks.contract import END
 from app.tasks.shared import tokenizers
 from app.tasks.shared.ragged import Texts
-from app.tasks.shared.seeds import Seed, derive_seed
+from app.tasks.shared.seeds import SeedChoice, Temperature, TopK, TopP, derive_seed
 from app.typedefs import Json
 
 MAX_PROMPT_TOKENS = 4096  # that are read of a prompt, the last ones
@@ -41,20 +41,10 @@ class GenerationParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=Tr
     """
 
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=4096, description="How long the answer may get.")] = 200
-    temperature: Annotated[
-        float, msgspec.Meta(ge=0, le=5, description="How bold the choices are; 0 takes the likeliest.")
-    ] = 1.0
-    top_k: Annotated[
-        int,
-        msgspec.Meta(ge=0, le=1 << 20, description="Choose among so many of the likeliest; 0: among all."),
-    ] = 0
-    top_p: Annotated[
-        float,
-        msgspec.Meta(ge=0, le=1, description="Choose among the likeliest that have this share; 1: all."),
-    ] = 1.0
-    seed: Annotated[
-        Seed | None, msgspec.Meta(description="The same seed gives the same answer; none: another each time.")
-    ] = None
+    temperature: Temperature = 1.0
+    top_k: TopK = 0
+    top_p: TopP = 1.0
+    seed: SeedChoice = None
     stop: Annotated[
         Stop | Annotated[list[Stop], msgspec.Meta(max_length=8)] | None,
         msgspec.Meta(description="Texts before which the answer ends."),

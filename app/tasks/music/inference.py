@@ -15,7 +15,7 @@ from app.tasks.music.codings.performance import PerformanceCoding
 from app.tasks.music.codings.pieces import MICROSECONDS, Coding
 from app.tasks.music.midi_file import write_piece
 from app.tasks.music.reading import StoredPieces, piece_of
-from app.tasks.shared.seeds import Seed, derive_seed
+from app.tasks.shared.seeds import SeedChoice, Temperature, TopK, TopP, derive_seed
 from app.typedefs import Json
 
 MAX_PRIMER_EVENTS = 4096  # that are read of a beginning, the last ones
@@ -44,20 +44,10 @@ class MusicParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     seconds: Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS, description="How long the music gets.")] = (
         20.0
     )
-    temperature: Annotated[
-        float, msgspec.Meta(ge=0, le=5, description="How bold the choices are; 0 takes the likeliest.")
-    ] = 1.0
-    top_k: Annotated[
-        int,
-        msgspec.Meta(ge=0, le=1 << 20, description="Choose among so many of the likeliest; 0: among all."),
-    ] = 0
-    top_p: Annotated[
-        float,
-        msgspec.Meta(ge=0, le=1, description="Choose among the likeliest that have this share; 1: all."),
-    ] = 1.0
-    seed: Annotated[
-        Seed | None, msgspec.Meta(description="The same seed gives the same answer; none: another each time.")
-    ] = None
+    temperature: Temperature = 1.0
+    top_k: TopK = 0
+    top_p: TopP = 1.0
+    seed: SeedChoice = None
     stream: bool = False
 
 
