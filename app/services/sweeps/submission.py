@@ -4,7 +4,7 @@ A sweep is checked and stored here, read in `state`, and advanced in `advance`.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
 from typing import Any
@@ -49,8 +49,8 @@ def submit(session: Session, request: SweepIn) -> Job:
     also = submission.check_model_task(session, request)
     base = _base(request)
     also += _device_problems(session, request, space)
-    _check_trials(task, dataset, base, space, also)
-    _refuse(_memory_problems(session, task, dataset, base, space))
+    trials = _check_trials(task, dataset, base, space, also)
+    _refuse(_memory_problems(session, task, dataset, trials))
     sweep_metrics = {VALIDATION_LOSS: False, **task.sweep_metrics(dataset.summary)}
     _refuse(list(_metric_problems(request, task, sweep_metrics)))
     total = count_settings(space)
@@ -180,29 +180,33 @@ def _space(task: Task, request: SweepIn) -> Space:
     return space_of(task, request.search)
 
 
-def _check_trials(task: Task, dataset: Dataset, base: Json, space: Space, also: list[Problem]) -> None:
-    """Check trials as jobs; each problem is reported once, at the searched setting that causes it."""
+def _check_trials(
+    task: Task, dataset: Dataset, base: Json, space: Space, also: list[Problem]
+) -> list[tuple[Json, ResolvedJobConfig]]:
+    """Check trials as jobs; returns their parameters and configurations.
+
+    Each problem is reported once, at the searched setting that causes it.
+    """
     problems: dict[Problem, Json] = {}  # with the first parameters that have the problem
-    any_valid = False
+    trials: list[tuple[Json, ResolvedJobConfig]] = []
     for parameters in _probes(space):
         try:
-            resolve(task, dataset, base, parameters, also)
-            any_valid = True
+            trials.append((parameters, resolve(task, dataset, base, parameters, also)))
         except Invalid as error:
             for problem in error.problems:
                 problems.setdefault(_point_at_search(problem, parameters), parameters)
         if len(problems) >= MAX_PROBLEMS:
             break
-    _refuse([_with_parameters(problem, at) if any_valid else problem for problem, at in problems.items()])
+    _refuse([_with_parameters(problem, at) if trials else problem for problem, at in problems.items()])
+    return trials
 
 
 def _memory_problems(
-    session: Session, task: Task, dataset: Dataset, base: Json, space: Space
+    session: Session, task: Task, dataset: Dataset, trials: Sequence[tuple[Json, ResolvedJobConfig]]
 ) -> list[Problem]:
     """The problems of the last trial that no worker has the memory for: where values rise, of the largest."""
     most = cache(partial(most_memory, session))
-    for parameters in reversed(list(_probes(space))):
-        config = resolve(task, dataset, base, parameters)
+    for parameters, config in reversed(trials):
         options = submission.check_options(task, config.options)
         settings = (config.network, config.training)
         too_much = memory_problems(most(config.training["device"]), task, dataset.summary, options, settings)
