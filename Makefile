@@ -14,7 +14,7 @@ TESTS ?=
 unexport PYTHONDONTWRITEBYTECODE # each process would compile the product anew
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-first-epoch bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts lint types contracts docs secrets digests clean
+.PHONY: help install demo demo-all test test-fast test-slow test-faults chaos mutations up lock bench bench-api bench-attacks bench-burst bench-checkpoints bench-convergence bench-devices bench-first-epoch bench-fleet bench-forecasting bench-hostile bench-language bench-media bench-overload bench-panel bench-serving bench-serving-media bench-serving-predictions bench-serving-text bench-serving-wrk bench-steps bench-streaming bench-texts bench-verdicts lint types contracts docs secrets digests clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,7 +103,7 @@ lock: $(BIN)/python ## write requirements.lock anew from what pyproject.toml all
 bench: install $(PEERS_STAMP) $(STATSFORECAST)/.installed ## api, forecasting, serving, overload, burst, checkpoints, streaming: hours
 	$(BIN)/python -m benchmarks
 
-bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-first-epoch bench-fleet bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts: bench-%: install
+bench-api bench-attacks bench-burst bench-checkpoints bench-devices bench-first-epoch bench-fleet bench-hostile bench-overload bench-panel bench-steps bench-streaming bench-texts bench-verdicts: bench-%: install
 	$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
 # Sequences of text and of sensor readings, three seeds each: about two hours in all; DATA names some of them.
