@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 ALLOCATION_FAILED = ("can't allocate memory", "Cannot allocate memory", "bad_alloc", "can't start new thread")
 REPORT_SECONDS = 0.25  # between two reports of progress
+NICENESS = 5  # more than the worker's: where cores are short, predictions come first
 GRACE_SECONDS = 30.0  # from the request to stop to the forced end; a supervisor that lives is quicker
 
 
@@ -96,6 +97,7 @@ def run_work(work: WorkFunction, explain: Callable[[BaseException], Json] = expl
     logs.configure_process()
     request = json.loads(sys.stdin.readline())
     become_expendable()
+    os.nice(NICENESS)
     if (memory_bytes := request.get("memory_bytes")) is not None:
         limit_growth(memory_bytes)
     limit_decoding(MediaLimits(**request.get("media_limits", {})))
