@@ -101,7 +101,7 @@ class Call:
         return b"server-timing", phases
 
 
-def deadline_seconds(header: bytes | None) -> float:
+def deadline_seconds(header: bytes | str | None) -> float:
     """The seconds of a header `X-Request-Timeout`; raises `Invalid`."""
     if header is None:
         return DEFAULT_DEADLINE_SECONDS

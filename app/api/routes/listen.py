@@ -16,7 +16,7 @@ from app.api import sse
 from app.api.access.declared import requires
 from app.api.deps import StateDep, check_query, state_of
 from app.api.problems import as_app_error, problem, problem_document
-from app.api.raw import DEFAULT_DEADLINE_SECONDS
+from app.api.raw import DEADLINE_PARAMETER, DEFAULT_DEADLINE_SECONDS, deadline_seconds
 from app.api.response_schemas import TEXT_CONTENT
 from app.errors import DeadlinePassed, Invalid, Problem, QueueFull, pointer
 from app.services.access.callers import Scope
@@ -54,6 +54,7 @@ LINES_SCHEMA: Json = {
 The first line may have the task's `parameters`, too.""",
 }
 LISTEN_OPERATION: Json = {
+    "parameters": [DEADLINE_PARAMETER],
     "requestBody": {"required": True, "content": {kind: {"schema": LINES_SCHEMA} for kind in LINES_TYPES}},
 }
 
@@ -140,24 +141,30 @@ async def listen_to_lines(
 
     The body is JSON Lines of `{"audio_base64"}`, each some more 16-bit little-endian mono samples. It is
     answered while it comes, by server-sent events: `{"text","final","start","words"}`, where a text that is
-    not final may change, and last `done` with the answer of a prediction, or `error`.
+    not final may change, and last `done` with the answer of a prediction, or `error`. `X-Request-Timeout` has
+    the seconds that each answer may take once its samples have come.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in LINES_TYPES:
         detail = f"takes {' or '.join(LINES_TYPES)}"
         raise Invalid(f"Content-Type {detail}", [Problem("/header/content-type", detail)])
+    seconds = deadline_seconds(request.headers.get(DEADLINE_PARAMETER["name"]))
     route = await choose_route(shared.predictions, name, version, alias)
     lines = received_lines(request)
     first = parse_line(1, await anext(lines, b"{}"))
     listener = open_listening(route, parse_parameters(route.task, first.parameters), sample_rate)
     samples = samples_of_lines(first, lines)
-    return sse.EventStream(_listen_events(shared.predictions, route, listener, samples))
+    return sse.EventStream(_listen_events(shared.predictions, route, listener, samples, seconds))
 
 
 async def _listen_events(
-    service: PredictionService, route: Route, listener: Listener, samples: AsyncGenerator[bytes]
+    service: PredictionService,
+    route: Route,
+    listener: Listener,
+    samples: AsyncGenerator[bytes],
+    seconds: float,
 ) -> AsyncGenerator[bytes]:
-    messages = listen(service, route, listener, samples, DEFAULT_DEADLINE_SECONDS)
+    messages = listen(service, route, listener, samples, seconds)
     async with aclosing(samples), aclosing(messages):
         try:
             async for message in messages:

@@ -37,16 +37,20 @@ async def listen(
 
     async def answer(pcm: bytes, *, ended: bool) -> Json | None:
         begun = time.perf_counter()
+
+        def left() -> float:
+            return max(begun + seconds - time.perf_counter(), 0.0)
+
         inputs = await DECODING_MEDIA.run_within(seconds, listener.feed, pcm, ended=ended)
         if inputs is None:
             return None
         service.admit(route)
         try:
-            reply = await service.lane.send(route.artifact, [inputs], seconds)
+            reply = await service.lane.send(route.artifact, [inputs], left())
         except AppError:
             metrics.record_failure(time.perf_counter() - begun)
             raise
-        message = await COMPUTING.run_within(seconds, listener.push, reply.outputs[0])
+        message = await COMPUTING.run_within(left(), listener.push, reply.outputs[0])
         metrics.record_answer(reply, time.perf_counter() - begun)
         return message
 

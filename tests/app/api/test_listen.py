@@ -5,6 +5,7 @@ import base64
 import json
 import socket
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from app.api import problems
 from app.api.middleware import RequestIdMiddleware
 from app.api.routes import listen
 from app.api.routes.listen import MAX_LINE_BYTES, router
-from app.errors import NotFound, QueueFull
+from app.errors import DeadlinePassed, NotFound, QueueFull
 from app.lanes import Answer
 from app.media.decoder import limit_decoding
 from app.media.limits import MediaLimits
@@ -42,13 +43,18 @@ class SayingLane:
 
     def __init__(self, state: Any) -> None:
         self.state, self.full, self.sent = state, False, 0
+        self.allowed: list[float] = []  # seconds
+        self.silent = False
 
     def check_capacity(self, artifact: str, *, stepwise: bool) -> None:
         if self.full:
             raise QueueFull
 
     async def send(self, artifact: str, arrays: Any, seconds: float) -> Answer:
+        self.allowed.append(seconds)
         await asyncio.sleep(0)
+        if self.silent:
+            raise DeadlinePassed
         self.sent += 1
         labels = load_labels(self.state["labels"])
         outputs = np.full((-(-len(arrays[0]) // 3), labels.count), -9.0, np.float32)
@@ -301,6 +307,23 @@ def test_a_recording_that_stops_coming_is_not_waited_for(
     upload.send(line(b""))
     upload.read_until(b"event: error")
     upload.read_until(b"deadline-passed")
+
+
+def test_a_request_says_how_long_an_answer_may_take(client: TestClient, lane: SayingLane) -> None:
+    headers = LINES | {"x-request-timeout": "2.5"}
+    ask = partial(client.post, "/v1/models/voice/listen", content=line(pcm(0.6)), headers=headers)
+    assert events(ask().content)[-1][0] == "done"
+    assert lane.allowed
+    assert all(0 < seconds <= 2.5 for seconds in lane.allowed)
+    lane.silent = True
+    *_, (name, told) = events(ask().content)
+    assert (name, told["status"], told["type"]) == ("error", 504, "/problems/deadline-passed")
+
+
+def test_a_deadline_that_is_none_is_refused(client: TestClient) -> None:
+    headers = LINES | {"x-request-timeout": "soon"}
+    answer = client.post("/v1/models/voice/listen", content=line(b""), headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/header/x-request-timeout")
 
 
 @pytest.mark.parametrize(
