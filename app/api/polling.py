@@ -21,12 +21,20 @@ from app.states import TERMINAL
 CREATE_LOCK_SECONDS = 30.0  # of a key whose request makes a row
 
 
-def fingerprint(request: BaseModel) -> str:
-    """A digest of a request's body, by which a repeated request is recognised."""
+def keyed_request(
+    route: str, key: str | None, request: BaseModel, *named: str | int | None
+) -> KeyedRequest | None:
+    """A request with its idempotency key; None has no key.
+
+    It is the same request again where the body is, and what its path and query `named`. Raises `Invalid`.
+    """
+    if key is None:
+        return None
     try:
-        return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+        content = orjson.dumps(named) + request.model_dump_json().encode()
     except PydanticSerializationError:
         raise Invalid("The request is nested too deeply") from None
+    return KeyedRequest(route, key, hashlib.sha256(content).hexdigest())
 
 
 def etag(job: Job) -> str:

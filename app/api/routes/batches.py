@@ -1,7 +1,5 @@
 """Batch predictions: submit one, and fetch its result."""
 
-import hashlib
-import json
 import re
 from typing import Annotated
 
@@ -12,14 +10,13 @@ from sqlalchemy.orm import Session
 
 from app.api.access.declared import requires
 from app.api.deps import MAX_JSON_BYTES, IdempotencyKey, StateDep
-from app.api.polling import submit_once
+from app.api.polling import keyed_request, submit_once
 from app.api.response_schemas import TEXT_CONTENT
 from app.database.tables import Job
 from app.errors import Invalid, Problem
 from app.hyperparameters.options import StrictModel
 from app.schemas import JobOut, Priority, Text, VersionNumber
 from app.services.access.callers import Scope
-from app.services.idempotency import KeyedRequest
 from app.services.jobs import batch_predictions
 from app.services.models import versions
 from app.typedefs import Json
@@ -57,9 +54,7 @@ def submit(
     """Queue the prediction of every example of a data set, all by the version that answers now."""
     if version is not None and alias is not None:
         raise Invalid(problems=[Problem("/query/alias", "name a version or an alias, not both")])
-    content = [name, version, alias, request.model_dump(mode="json")]
-    fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    keyed = KeyedRequest("POST /v1/models/batch-predictions", key, fingerprint) if key is not None else None
+    keyed = keyed_request("POST /v1/models/batch-predictions", key, request, name, version, alias)
 
     def make(session: Session) -> Job:
         row = versions.resolve_version(session, name, version, alias)

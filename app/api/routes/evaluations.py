@@ -1,8 +1,5 @@
 """Evaluations of versions: submit one, and list those of a version."""
 
-import hashlib
-import json
-
 from fastapi import APIRouter
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
@@ -16,12 +13,11 @@ from app.api.deps import (
     StateDep,
     page_response,
 )
-from app.api.polling import submit_once
+from app.api.polling import keyed_request, submit_once
 from app.database.tables import Job
 from app.schemas import EvaluationIn, JobOut, Page, VersionNumber
 from app.services.access.callers import Scope
 from app.services.evaluations import queries, submission
-from app.services.idempotency import KeyedRequest
 
 router = APIRouter(prefix="/v1/models", tags=["evaluations"])
 
@@ -36,9 +32,7 @@ router = APIRouter(prefix="/v1/models", tags=["evaluations"])
 @requires(Scope.TRAIN)
 def submit(name: str, request: EvaluationIn, shared: StateDep, key: IdempotencyKey) -> Response:
     """Queue the evaluation of versions and baselines on a data set that has the answers."""
-    content = [name, request.model_dump(mode="json")]
-    fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    keyed = KeyedRequest("POST /v1/models/evaluations", key, fingerprint) if key is not None else None
+    keyed = keyed_request("POST /v1/models/evaluations", key, request, name)
 
     def make(session: Session) -> Job:
         published = submission.find_versions(session, shared.storage, name, request.versions)

@@ -24,13 +24,12 @@ from app.api.deps import (
     json_response,
     page_response,
 )
-from app.api.polling import etag, fingerprint, job_response, submit_once
+from app.api.polling import etag, job_response, keyed_request, submit_once
 from app.api.response_schemas import TEXT_CONTENT, DiagnosticsOut, LearningCurvesOut, documented
 from app.database.tables import Job
 from app.errors import NotFound
 from app.schemas import EventOut, JobIn, JobOut, LogLineOut, Page
 from app.services.access.callers import Scope
-from app.services.idempotency import KeyedRequest
 from app.services.jobs import checkpoints, control, leases, queries, submission
 from app.services.jobs.checkpoints import discard_files
 from app.services.jobs.diagnostics import job_diagnostics
@@ -56,7 +55,7 @@ PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])")
 @requires(Scope.TRAIN)
 def submit(request: JobIn, shared: StateDep, key: IdempotencyKey) -> Response:
     """Queue a training job; a task, data set and options that do not fit together are refused at once."""
-    keyed = KeyedRequest("POST /v1/jobs", key, fingerprint(request)) if key is not None else None
+    keyed = keyed_request("POST /v1/jobs", key, request)
     return submit_once(shared, keyed, lambda session: submission.submit(session, request))
 
 

@@ -21,7 +21,7 @@ from app.api.deps import (
     json_response,
     page_response,
 )
-from app.api.polling import CREATE_LOCK_SECONDS, fingerprint, replayed
+from app.api.polling import CREATE_LOCK_SECONDS, keyed_request, replayed
 from app.database.projects import DEFAULT_PROJECT
 from app.database.tables import AuditEntry, Key
 from app.errors import Forbidden
@@ -31,7 +31,7 @@ from app.schemas import Page, Time
 from app.services import idempotency
 from app.services.access import audit, keys, usage
 from app.services.access.callers import KeyLimits, Scope
-from app.services.idempotency import CachedResponse, KeyedRequest, KeyLock
+from app.services.idempotency import CachedResponse, KeyLock
 from app.thread_pools import MODEL_CHANGES
 
 router = APIRouter(prefix="/v1", tags=["keys"])
@@ -163,7 +163,7 @@ def create(request: KeyIn, shared: StateDep, key: IdempotencyKey) -> Response:
     project = request.project or shared.project
     if shared.project not in (project, DEFAULT_PROJECT):
         raise Forbidden("Keys of another project are made by keys of the default project, or on the machine")
-    keyed = KeyedRequest("POST /v1/keys", key, fingerprint(request)) if key is not None else None
+    keyed = keyed_request("POST /v1/keys", key, request)
     work = partial(_create, shared, request, project)
     made = idempotency.run_once(shared.sessions, keyed, CREATE_LOCK_SECONDS, work)
     if isinstance(made, CachedResponse):

@@ -14,10 +14,9 @@ from app.api.deps import (
     json_response,
     page_response,
 )
-from app.api.polling import fingerprint, submit_once
+from app.api.polling import keyed_request, submit_once
 from app.schemas import JobOut, Page
 from app.services.access.callers import Scope
-from app.services.idempotency import KeyedRequest
 from app.services.jobs import queries
 from app.services.sweeps import state, submission
 from app.services.sweeps.search import SweepIn
@@ -83,7 +82,7 @@ def submit(request: SweepIn, shared: StateDep, key: IdempotencyKey) -> Response:
     Trials are compared on validation data, over several seeds. Settings that do not fit together are refused
     at once.
     """
-    keyed = KeyedRequest("POST /v1/sweeps", key, fingerprint(request)) if key is not None else None
+    keyed = keyed_request("POST /v1/sweeps", key, request)
     return submit_once(shared, keyed, lambda session: submission.submit(session, request))
 
 

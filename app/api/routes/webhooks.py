@@ -18,14 +18,14 @@ from app.api.deps import (
     json_response,
     page_response,
 )
-from app.api.polling import CREATE_LOCK_SECONDS, fingerprint, replayed
+from app.api.polling import CREATE_LOCK_SECONDS, keyed_request, replayed
 from app.database.tables import Webhook, WebhookDelivery
 from app.hyperparameters.options import StrictModel
 from app.infrastructure.events.webhook_events import DeliveryStatus, EventType
 from app.schemas import Page, Time
 from app.services import idempotency
 from app.services.access.callers import Scope
-from app.services.idempotency import CachedResponse, KeyedRequest, KeyLock
+from app.services.idempotency import CachedResponse, KeyLock
 from app.services.webhooks import registration
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
@@ -108,7 +108,7 @@ class DeliveryOut(BaseModel):
 def create(request: WebhookIn, shared: StateDep, key: IdempotencyKey) -> Response:
     """Have events of the project sent to a URL; the secret, which signs them, is shown this once."""
     shared.webhook_targets.parse(request.url)
-    keyed = KeyedRequest("POST /v1/webhooks", key, fingerprint(request)) if key is not None else None
+    keyed = keyed_request("POST /v1/webhooks", key, request)
     work = partial(_create, shared, request)
     made = idempotency.run_once(shared.sessions, keyed, CREATE_LOCK_SECONDS, work)
     if isinstance(made, CachedResponse):

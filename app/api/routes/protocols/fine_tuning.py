@@ -11,12 +11,11 @@ from starlette.background import BackgroundTask
 
 from app.api.access.declared import requires
 from app.api.deps import MAX_JSON_BYTES, AppState, IdempotencyKey, ReadSession, StateDep
-from app.api.polling import fingerprint, submit_once
+from app.api.polling import keyed_request, submit_once
 from app.api.protocol_schemas import FineTuningCheckpoints, FineTuningEvents, FineTuningJob, FineTuningJobs
 from app.api.response_schemas import documented
 from app.database.tables import Job
 from app.services.access.callers import Scope
-from app.services.idempotency import KeyedRequest
 from app.services.jobs import control
 from app.services.jobs.checkpoints import discard_files
 from app.services.openai import fine_tuning
@@ -44,8 +43,7 @@ def _json(body: Json) -> Response:
 @requires(Scope.TRAIN)
 def submit(request: FineTuningJobIn, shared: StateDep, key: IdempotencyKey) -> Response:
     """Queue a training of the task that its file is for; what does not fit together is refused at once."""
-    route = "POST /openai/v1/fine_tuning/jobs"
-    keyed = KeyedRequest(route, key, fingerprint(request)) if key is not None else None
+    keyed = keyed_request("POST /openai/v1/fine_tuning/jobs", key, request)
     submitted = submit_once(shared, keyed, lambda session: fine_tuning.submit(session, request))
     with shared.sessions() as session:
         return _json(fine_tuning.job_object(fine_tuning.get_job(session, orjson.loads(submitted.body)["id"])))
