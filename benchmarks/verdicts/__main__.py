@@ -97,7 +97,7 @@ def _run(http: httpx.Client, dataset: str, task: str, lag: int, cell: str, seed:
 
 
 def rows_of(found: Sequence[Run]) -> Iterator[list[object]]:
-    """A row for each lag and task: accuracy, memory length and verdict of each cell, one seed after the other."""
+    """A row for each lag and task: accuracy, memory length and verdict of each cell, seed after seed."""
     for lag in dict.fromkeys(run.lag for run in found):
         for task in TASKS:
             group = [run for run in found if (run.lag, run.task) == (lag, task)]

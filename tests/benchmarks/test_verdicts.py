@@ -44,7 +44,7 @@ def test_a_data_set_has_its_parts_and_each_answer(task: str, tmp_path: Path) -> 
 
 def test_a_row_has_the_figures_of_each_cell_and_seed() -> None:
     found = [run("rnn", 0.5, "vanishing"), run("rnn", 0.52, "ok"), run("lstm", 1.0, "ok")]
-    assert list(rows_of(found))[0] == [
+    assert next(rows_of(found)) == [
         100,
         "adding",
         "0.50, 9 steps, `vanishing`; 0.52, 9 steps, `ok`",
