@@ -71,7 +71,7 @@ def rolling(file: str, horizon: str, out: str, *seasons: str) -> None:
 
 def demand(out: str) -> None:
     """Electricity demand of Victoria, 2012 to 2014 (fpp3): its last weeks are marked `test`."""
-    frame = fpppy["vic_elec"]
+    frame = fpppy.vic_elec
     frame = frame[frame["unique_id"] == "Demand"][["unique_id", "ds", "y"]].reset_index(drop=True)
     frame["split"] = np.where(frame.index < len(frame) - 48 * TEST_DAYS, "train", "test")
     frame.to_csv(out, index=False)
