@@ -19,6 +19,7 @@ from app.typedefs import Json
 
 MAX_QUEUE_SECONDS = 0.1  # default bound on the compute time that waits, see `AdmissionController`
 DEADLINE_CHECK_SECONDS = 0.02
+MANY_ROWS = 64  # of a request, whose computation takes turns with others for long enough to be cancelled
 OTHER_RELEASE = "The serving worker is of another release, which reads no JSON."
 DIED_TWICE = "The serving worker died on this request twice."
 
@@ -227,10 +228,12 @@ class Lane:
     def _cancel(self, pending: PendingRequest) -> None:
         """Withdraw a request whose client has gone.
 
-        Predictors are told only if it is decoded step by step: any other request is computed soon.
+        Predictors are told only if it takes many turns, as one that is decoded step by step does: any other
+        request is computed soon.
         """
         message = wire.cancel_message(self._receiver.key, pending.request_id)
-        commands = self._monitor.control_commands(message) if pending.request.decoding else []
+        long = pending.request.decoding or pending.request.size > MANY_ROWS
+        commands = self._monitor.control_commands(message) if long else []
         self._sender.withdraw(pending.request_id, pending.blob, commands)
 
     def _after_push(self, depth: int) -> None:

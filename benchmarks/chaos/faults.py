@@ -27,6 +27,7 @@ from benchmarks.serving.processes import tree
 CHARGED = frozenset({"kill training", "kill supervisor", "kill worker", "freeze worker", "freeze supervisor"})
 DISK_FULL, LOCK = "disk full for a training", "database locked"
 SPARED_AFTER = 2  # losses
+SETTLED_SECONDS = 0.2  # until the database has done what a worker had told it when it was stopped
 CANCELLED = 0.1  # of the jobs at most
 
 Fault = Callable[[], bool]  # False: it struck nothing
@@ -128,6 +129,7 @@ class Violence(Source):
         with self._held(pid) as held:
             if not held:
                 return False
+            self.stop.wait(SETTLED_SECONDS)
             job_id = self._service.runs(workers[pid])
             if job_id is not None and self._ledger.struck(job_id, CHARGED) >= SPARED_AFTER:
                 return False

@@ -1,6 +1,7 @@
 """Memory: what there is, what a process takes, and its bounds."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,21 @@ def test_the_memory_of_a_process_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_process_cannot_take_more_than_it_may() -> None:
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [memory.EXPENDABLE, "refused"]
+
+
+FRAGMENTED = """
+import gc, os
+from app import memory
+kept = [bytearray(1000) for _ in range(200_000)]
+pins, kept = kept[::1000], None
+gc.collect()
+before = memory.private_bytes(os.getpid())
+memory.return_free_memory()
+print((before - memory.private_bytes(os.getpid())) >> 20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such call")
+def test_memory_that_was_freed_between_what_is_kept_goes_back() -> None:
+    done = subprocess.run([sys.executable, "-c", FRAGMENTED], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 100  # MiB, of some 200

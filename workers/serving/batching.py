@@ -172,6 +172,16 @@ def answer_requests(
 
     `clock` is called before each batch.
     """
+    return (replies for replies in answer_by_batches(requests, engine, max_rows, clock) if replies)
+
+
+def answer_by_batches(
+    requests: Iterable[Request],
+    engine: Engine,
+    max_rows: int,
+    clock: Callable[[], float] = time.time,
+) -> Iterator[Replies]:
+    """The same, but also yields where a batch has completed no request."""
     builders = [ReplyBuilder(request) for request in requests]
     groups = group_rows(builders)
     if done := [one.reply() for one in builders if one.failure is not None or not one.rows_left]:
@@ -179,8 +189,7 @@ def answer_requests(
     for rows in groups.values():
         for batch in split_batches(rows, engine.pace, max_rows):
             _run_batch(batch, engine, clock())
-            if done := [builder.reply() for builder in _completed(batch)]:
-                yield done
+            yield [builder.reply() for builder in _completed(batch)]
 
 
 def _completed(batch: Iterable[Row]) -> Iterator[ReplyBuilder]:

@@ -6,7 +6,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from math import inf
 from pathlib import Path
@@ -25,6 +25,7 @@ from workers.process.lifeline import Lifeline
 from workers.serving.batching import Replies, answer_requests, expire_requests, refuse_requests
 from workers.serving.decode_requests import DecodeRequests
 from workers.serving.json_requests import JsonRequests
+from workers.serving.large_requests import LargeRequests
 from workers.serving.loader import Loader
 from workers.serving.spec import PRESENCE_SECONDS, PredictorSpec
 
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.05, 1.0  # while Redis is unreachable
 GRACE_SECONDS = 10.0  # between a request to stop and the forced end
-DRAIN_SECONDS = 5.0  # for decoding that is in progress when the process is told to stop
+DRAIN_SECONDS = 5.0  # for requests that are in progress when the process is told to stop
 HUNG_EXIT_STATUS = 70  # of a process whose loop made no progress
 
 
@@ -40,7 +41,7 @@ class Predictor:
     """Receives, computes and replies until it is stopped; announces its presence once a second.
 
     Requests for a version that is not in memory are parked while another thread loads it. Step-by-step
-    decoding advances between whatever else arrives.
+    decoding, and requests of more than a batch, advance between whatever else arrives.
     """
 
     def __init__(self, spec: PredictorSpec, consumer: RequestConsumer, engines: Engines) -> None:
@@ -52,6 +53,7 @@ class Predictor:
         self._next_deadline = inf  # no later than the earliest deadline of a parked request
         self._instance_id = secrets.token_hex(8)
         self._decoding = DecodeRequests(self._instance_id, self._now)
+        self._large = LargeRequests(spec.max_batch, self._now)
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._last_progress = time.monotonic()  # when the loop last began a batch or a call
 
@@ -76,10 +78,10 @@ class Predictor:
     def serve_once(self) -> None:
         """Send the last replies, wait for requests, compute those whose version is in memory, and decode.
 
-        There is no wait while requests are being decoded.
+        There is no wait while requests are being decoded, or large ones computed.
         """
         self._now()
-        within, idle = self._next_deadline - time.time(), not self._decoding
+        within, idle = self._next_deadline - time.time(), not self._in_progress
         requests = self._consumer.receive(self._spec.max_batch, within, self._replies, wait=idle)
         for artifact in self._consumer.take_preloads():
             self._loader.request(artifact)
@@ -93,9 +95,19 @@ class Predictor:
                 self._consumer.post_replies(self._replies)
                 self._replies = replies  # the last ones leave with the next `receive`
         self._replies += self._expire_parked()
-        for replies in self._decoding.advance():
+        for replies in self._advance():
             self._consumer.post_replies([*self._replies, *replies])
             self._replies = []
+
+    @property
+    def _in_progress(self) -> int:
+        """How many requests take more than one turn."""
+        return len(self._decoding) + len(self._large)
+
+    def _advance(self) -> Iterator[Replies]:
+        """Go on for a moment with what takes more than one turn; yields replies that are due."""
+        yield from self._decoding.advance()
+        yield from self._large.advance()
 
     def stop(self) -> None:
         """Take no more requests; may be called from any thread."""
@@ -127,6 +139,7 @@ class Predictor:
 
     def _answer_at_once(self, requests: Sequence[Request], engine: Engine) -> Iterable[Replies]:
         """Replies to requests that need one pass through the network, those with a body among them."""
+        requests = self._large.take_from(requests, engine)
         bodies = [request for request in requests if request.body]
         if not bodies or engine.codec is None:
             yield from answer_requests(requests, engine, self._spec.max_batch, self._now)
@@ -143,14 +156,15 @@ class Predictor:
         """Drop requests, named by reply list and id, whose client has gone."""
         if cancelled:
             self._decoding.drop(cancelled)
+            self._large.drop(cancelled)
             for artifact, requests in list(self._parked.items()):
                 self._parked[artifact] = [one for one in requests if (one.reply_to, one.id) not in cancelled]
 
     def _drain(self) -> None:
-        """Finish what is being decoded, for some seconds at most."""
+        """Finish what takes more than one turn, for some seconds at most."""
         end = time.monotonic() + DRAIN_SECONDS
-        while self._decoding and time.monotonic() < end:
-            for replies in self._decoding.advance():
+        while self._in_progress and time.monotonic() < end:
+            for replies in self._advance():
                 self._consumer.post_replies(replies)
 
     def _expire_parked(self) -> Replies:
@@ -201,7 +215,7 @@ class Predictor:
             self._stopping.wait(PRESENCE_SECONDS)
             self._exit_if_hung()
         self._log_failure(self._consumer.interrupt)
-        while self._decoding and not self._ended.wait(PRESENCE_SECONDS):
+        while self._in_progress and not self._ended.wait(PRESENCE_SECONDS):
             self._log_failure(lambda: self._consumer.announce(self.presence()))
             self._exit_if_hung()
         self._log_failure(self._consumer.withdraw)

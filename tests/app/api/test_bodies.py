@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.api import bodies
 from app.api.bodies import MAX_WHOLE_BODIES, BodyMemory
 from app.errors import QueueFull, TooLarge
 
@@ -81,3 +82,27 @@ def test_a_client_that_leaves_holds_nothing() -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(memory.read(receive, {}, LIMIT))
     assert memory.held == 0
+
+
+def test_freed_memory_is_returned_once_no_large_body_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    returned: list[int] = []
+    monkeypatch.setattr(bodies, "RETURN_SECONDS", 0.0)
+    monkeypatch.setattr(bodies, "MIN_RETURNED_BYTES", 150)
+    memory = BodyMemory()
+    monkeypatch.setattr(bodies, "return_free_memory", lambda: returned.append(memory.held))
+
+    async def scenario() -> None:
+        sizes = [(await memory.read(sender(b"x" * 50, b"x" * 50), {}, LIMIT))[1] for _ in range(2)]
+        memory.release(sizes[0])
+        await asyncio.sleep(0)  # a turn of the loop, in which nothing is due yet
+        assert not returned
+        memory.release(sizes[1])
+        async with asyncio.timeout(20):
+            while not returned:
+                await asyncio.sleep(0)
+        (_, small) = await memory.read(sender(b"x", b"x"), {}, LIMIT)
+        memory.release(small)
+        await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert returned == [0]

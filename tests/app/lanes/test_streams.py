@@ -27,6 +27,7 @@ from app.lanes import (
     wire,
 )
 from app.lanes.admission import MAX_WAIT_FACTOR
+from app.lanes.lane import MANY_ROWS
 from tests.support.fakes.lanes import FakePredictor, fake_predictor, open_lane, run, wait_until
 
 PROMPT = np.array([[3], [5]])
@@ -141,13 +142,18 @@ def test_a_plain_request_may_have_decoding_settings_too(url: str, name: str) -> 
     assert not fake.received[0].stream
 
 
-@pytest.mark.parametrize("how", ["stream", "send"])
+@pytest.mark.parametrize("how", ["stream", "send", "many rows"])
 def test_when_the_client_leaves_the_predictors_are_sent_a_cancellation(
     url: str, name: str, manual: ManualPredictor, how: str
 ) -> None:
     async def scenario() -> None:
         async with open_lane(url, name) as lane:
-            call: Any = stream(lane) if how == "stream" else lane.send("a/1", [PROMPT], 5, [DECODING])
+            calls: dict[str, Any] = {
+                "stream": lambda: stream(lane),
+                "send": lambda: lane.send("a/1", [PROMPT], 5, [DECODING]),
+                "many rows": lambda: lane.send("a/1", [np.ones((2, 3), np.float32)] * (MANY_ROWS + 1), 5),
+            }
+            call = calls[how]()
             task = asyncio.create_task(call)
             (request,) = await receive(manual.consumer)
             task.cancel()

@@ -8,16 +8,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import numpy as np
 import pytest
+import redis
 
 from app.arrays import Floats, Ints
 from app.errors import DeadlinePassed, NotFound, PredictionFailed, Unavailable
 from app.infrastructure.processes.managed import is_alive
 from app.infrastructure.storage import Storage
 from app.lanes import Lane, RequestConsumer
+from app.lanes.wire import lane_key
 from tests.support.factories.networks import lstm, store
 from tests.support.fakes.predictors import call_lane, running_predictor
 from tests.support.fixtures.servers import Valkey, until, valkey
@@ -186,35 +189,80 @@ def test_a_predictor_ends_with_its_stdin(spec: PredictorSpec) -> None:
     assert child.wait(5) == 0
 
 
+class HeldEngines:
+    """A predictor in a thread, whose engines say that they compute, and wait until they may."""
+
+    def __init__(self, spec: PredictorSpec) -> None:
+        self.computing, self.release = threading.Event(), threading.Event()
+        artifacts = ArtifactCache(Storage(spec.storage_url).fetch, Path(spec.cache_dir), 1 << 30)
+        engines = Engines(artifacts, self._open, 1 << 30)
+        consumer = RequestConsumer(spec.redis_url, spec.lane, spec.worker_id)
+        self.predictor = Predictor(spec, consumer, engines)
+        self._thread = threading.Thread(target=self.predictor.run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release.set()
+        self.predictor.stop()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def _open(self, directory: Path) -> Engine:
+        engine = open_onnx(directory, "cpu")
+        compute = engine.run
+
+        def run(inputs: Floats, lengths: Ints) -> Floats:
+            self.computing.set()
+            self.release.wait(10)
+            return compute(inputs, lengths)
+
+        engine.run = run  # type: ignore[method-assign]
+        return engine
+
+
 def test_requests_already_received_are_answered_after_stop(spec: PredictorSpec, store_dir: Path) -> None:
-    computing, release = threading.Event(), threading.Event()
-
-    class Slow:
-        def __init__(self, engine: Engine) -> None:
-            self.engine, self.pace, self.decoder = engine, engine.pace, None
-            self.output, self.stride, self.codec = engine.output, engine.stride, engine.codec
-
-        def run(self, inputs: Floats, lengths: Ints) -> Floats:
-            computing.set()
-            release.wait(10)
-            return self.engine.run(inputs, lengths)
-
     async def scenario(lane: Lane) -> None:
         call = asyncio.create_task(send_until_answered(lane, rows))
-        await asyncio.to_thread(computing.wait, 10)
-        predictor.stop()
-        release.set()
+        await asyncio.to_thread(held.computing.wait, 10)
+        held.predictor.stop()
+        held.release.set()
         assert np.array_equal(await call, compute_alone(store_dir, 1, rows))
 
     rows = sequences([9])
-    artifacts = ArtifactCache(Storage(spec.storage_url).fetch, Path(spec.cache_dir), 1 << 30)
-    engines = Engines(artifacts, lambda directory: Slow(open_onnx(directory, "cpu")), 1 << 30)
-    predictor = Predictor(spec, RequestConsumer(spec.redis_url, spec.lane, spec.worker_id), engines)
-    thread = threading.Thread(target=predictor.run)
-    thread.start()
-    call_lane(spec, scenario)
-    thread.join(10)
-    assert not thread.is_alive()
+    with HeldEngines(spec) as held:
+        call_lane(spec, scenario)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_large_request_lets_others_go_first(spec: PredictorSpec, store_dir: Path, stopped: bool) -> None:
+    order = list[str]()
+
+    async def ask(lane: Lane, name: str, rows: list[Floats]) -> None:
+        outputs = await send_until_answered(lane, rows)
+        order.append(name)
+        np.testing.assert_allclose(outputs, compute_alone(store_dir, 1, rows), atol=1e-6)
+
+    async def scenario(lane: Lane) -> None:
+        large = asyncio.create_task(ask(lane, "large", sequences([9] * (3 * spec.max_batch))))
+        await asyncio.to_thread(held.computing.wait, 10)
+        small = asyncio.create_task(ask(lane, "small", sequences([9])))
+        async with asyncio.timeout(20):
+            while not requests.llen(lane_key(spec.lane)):
+                await asyncio.sleep(0)
+        if stopped:
+            held.predictor.stop()
+        held.release.set()
+        await large
+        if stopped:
+            small.cancel()
+        await asyncio.gather(small, return_exceptions=stopped)
+
+    with HeldEngines(spec) as held, redis.Redis.from_url(spec.redis_url) as requests:
+        call_lane(spec, scenario)
+    assert order == (["large"] if stopped else ["small", "large"])
 
 
 @pytest.mark.parametrize(("pool", "end"), [("solo", signal.SIGTERM), ("prefork", signal.SIGKILL)])
