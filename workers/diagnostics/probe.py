@@ -41,15 +41,18 @@ class Probe:
         self._batch = to_device(split.batch(_rows(split), None), device)
         self._epochs = epochs
 
-    def epoch(self, model: Trainable, epoch: int) -> Json | None:
+    def epoch(self, model: Trainable, epoch: int, gain: float | None) -> Json | None:
         """Diagnostics after an epoch; None for most epochs."""
-        return self.final(model) if epoch in self._epochs else None
+        return self.final(model, gain) if epoch in self._epochs else None
 
-    def final(self, model: Trainable) -> Json | None:
-        """Diagnostics with their verdict; None without recurrence, and of pretraining."""
+    def final(self, model: Trainable, gain: float | None) -> Json | None:
+        """Diagnostics with their verdict; None without recurrence, and of pretraining.
+
+        `gain` is the share by which the validation loss has fallen since before the training.
+        """
         if isinstance(model, LanguageModel):
             return None
         measured = diagnose(model, self._batch)
         if measured is None or not all(math.isfinite(norm) for _, norm in measured["gradient_by_lag"]):
             return None
-        return measured | judge(measured, model.config.cell)
+        return measured | judge(measured, model.config.cell, gain)

@@ -206,7 +206,7 @@ class Fitter:
             entry["seconds"] = round(loop.sums.seconds + time.monotonic() - begun, 3)
             loop.best.offer(entry["valid_loss"], loop.epoch, loop.done, loop.average.model)
             if self._probe is not None:
-                measured = self._probe.epoch(loop.average.model, loop.epoch)
+                measured = self._probe.epoch(loop.average.model, loop.epoch, loop.best.gain)
                 entry["diagnostics"] = None if measured is None else measured | loop.sums.shares()
             loop.history.append(entry)
             self._reporter.epoch(entry)
@@ -280,7 +280,7 @@ def fit(
     best = loop.best
     if not stopped:
         model.load_state_dict(best.weights)
-    measured = probe.final(model) if probe is not None and not stopped else None
+    measured = probe.final(model, best.gain) if probe is not None and not stopped else None
     if measured is not None:
         reporter.diagnostics(best.epoch, measured)
     steps = loop.done, total

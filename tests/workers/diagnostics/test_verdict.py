@@ -37,6 +37,24 @@ def test_each_verdict_has_its_rule(given: Json, verdict: str) -> None:
     assert bool(judged["rule"]) == bool(judged["remedy"]) == (verdict != "ok")
 
 
+@pytest.mark.parametrize(
+    ("decay", "gain", "verdict"),
+    [
+        (0.9, 0.01, "vanishing"),
+        (0.9, -0.2, "vanishing"),
+        (0.9, 0.1, "ok"),
+        (0.9, None, "ok"),
+        (0.98, 0.01, "ok"),
+        (0.7, 0.9, "vanishing"),
+    ],
+)
+def test_who_learns_nothing_is_told_of_less(decay: float, gain: float | None, verdict: str) -> None:
+    """At 0.9 a tenth of the steps holds the gradient, of which 1e-9 reaches the first step."""
+    judged = judge(found(decay), "rnn", gain)
+    assert judged["verdict"] == verdict
+    assert ("validation loss" in judged["rule"]) == (verdict == "vanishing" and decay == 0.9)
+
+
 def test_the_remedy_names_other_cells_where_there_are_better_ones() -> None:
     assert "network.cell lstm" in judge(found(0.5), "rnn")["remedy"]
     assert "network.cell" not in judge(found(0.5), "lstm")["remedy"]
