@@ -73,15 +73,15 @@ def write_task(path: Path, task: str, lag: int, seed: int) -> None:
                 file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def runs(http: httpx.Client, directory: Path, lags: Sequence[int], seeds: Sequence[int]) -> Iterator[Run]:
+def runs(http: httpx.Client, directory: Path, chosen: argparse.Namespace) -> Iterator[Run]:
     """Train each cell on each task."""
-    for lag in lags:
+    for lag in chosen.lags:
         for task in TASKS:
-            for seed in seeds:
+            for seed in chosen.seeds:
                 path = directory / f"{task}-{lag}-{seed}.jsonl"
                 write_task(path, task, lag, seed)
                 dataset = upload(http, path, task="classification")
-                for cell in CELLS:
+                for cell in chosen.cells:
                     yield _run(http, dataset, task, lag, cell, seed)
 
 
@@ -115,10 +115,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdicts", description=__doc__)
     parser.add_argument("--lags", nargs="+", type=int, default=LAGS)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
-    provided = parser.parse_args()
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=CELLS)
+    chosen = parser.parse_args()
     found = list[Run]()
     with stack() as http, tempfile.TemporaryDirectory() as directory:
-        for run in runs(http, Path(directory), provided.lags, provided.seeds):
+        for run in runs(http, Path(directory), chosen):
             found.append(run)
             print(run, "right" if run.right else "WRONG", flush=True)
     wrong = [f"{run.cell} on {run.task} at {run.lag} ({_shown([run])})" for run in found if not run.right]
@@ -130,7 +131,7 @@ def main() -> None:
         rows_of_lags=table(head, list(rows_of(found))),
         wrong="; ".join(wrong) or "none",
     )
-    if (tuple(provided.lags), tuple(provided.seeds)) == (LAGS, SEEDS):
+    if tuple(map(tuple, (chosen.lags, chosen.seeds, chosen.cells))) == (LAGS, SEEDS, CELLS):
         write("verdicts", "make bench-verdicts", text)
     else:
         print(text)
