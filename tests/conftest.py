@@ -159,18 +159,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """An engine on each kind of database."""
-    from sqlalchemy import QueuePool
-
     from app.database.engine import make_engine
-    from tests.support.fixtures.servers import until
+    from tests.support.fixtures.servers import close_engine
 
     engine = make_engine(database_url)
     yield engine
-    if isinstance(
-        engine.pool, QueuePool
-    ):  # what a thread still reads in would outlive the pool, and stay open
-        until(lambda: engine.pool.checkedout() == 0, 20, "the return of all connections")
-    engine.dispose()
+    close_engine(engine)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ class WebhookSender:
         self._sessions, self._targets = sessions, targets
         self._agent = f"Recurra/{version('recurra')}"
         self._thread = PeriodicThread("webhooks", self._start_turns, poll_seconds, 0.0)
-        self._busy: set[str] = set()  # webhooks that a thread of this process has, or is to have
+        self._turns: dict[str, threading.Thread] = {}  # by the webhook that each has
         self._stopping = False
         self._outage = OutageLog(log, "webhooks")
 
@@ -47,23 +47,30 @@ class WebhookSender:
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more; what is being sent then, and not recorded, is sent again by others."""
+        """Begin nothing more, and wait a little for what is being sent.
+
+        What is not recorded then is sent again by others.
+        """
         self._stopping = True
+        deadline = time.monotonic() + MAX_STOP_WAIT_SECONDS
         self._thread.stop(MAX_STOP_WAIT_SECONDS)
+        for turn in list(self._turns.values()):
+            turn.join(max(deadline - time.monotonic(), 0.0))
 
     def _start_turns(self) -> None:
         try:
             with self._sessions() as session:
-                due = deliveries.due_webhooks(session, SENDING_THREADS + len(self._busy))
+                due = deliveries.due_webhooks(session, SENDING_THREADS + len(self._turns))
         except SQLAlchemyError as error:
             self._outage.failed(error)
             return
         self._outage.worked()
         for webhook_id in due:
-            if webhook_id not in self._busy and len(self._busy) < SENDING_THREADS:
-                self._busy.add(webhook_id)
-                turn = (webhook_id,)
-                threading.Thread(target=self._take_turn, args=turn, name="webhook", daemon=True).start()
+            if webhook_id not in self._turns and len(self._turns) < SENDING_THREADS:
+                taken = (webhook_id,)
+                turn = threading.Thread(target=self._take_turn, args=taken, name="webhook", daemon=True)
+                self._turns[webhook_id] = turn
+                turn.start()
 
     def _take_turn(self, webhook_id: str) -> None:
         """Send what is due to one webhook, as long as its turn lasts."""
@@ -74,7 +81,7 @@ class WebhookSender:
         except Exception:
             log.exception("webhook %s", webhook_id)
         finally:
-            self._busy.discard(webhook_id)
+            del self._turns[webhook_id]
 
     def send_due(self, webhook_id: str) -> int:
         """Send what is due to one webhook, unless another process does; how many attempts were made."""

@@ -16,6 +16,7 @@ from app.infrastructure.events import webhook_events
 from app.infrastructure.events.job_events import append_events
 from app.infrastructure.events.webhook_events import EventType, enqueue
 from app.services.webhooks import deliveries, registration, transport
+from app.services.webhooks import sender as sender_module
 from app.services.webhooks.deliveries import MAX_ATTEMPTS
 from app.services.webhooks.sender import WebhookSender
 from app.services.webhooks.targets import AllowedTargets
@@ -195,6 +196,23 @@ def test_the_threads_deliver_whatever_comes_and_a_silent_receiver_delays_nobody_
             sender.stop()
     bodies = [json.loads(body)["data"]["id"] for _, _, body in target.requests]
     assert bodies == ["job_0", "job_1", "job_2"]
+
+
+def test_what_is_being_sent_is_recorded_before_the_sender_has_stopped(
+    sessions: Sessions, sender: WebhookSender, target: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "MAX_STOP_WAIT_SECONDS", 60.0)
+    target.hold = threading.Event()
+    hook(sessions, target.url)
+    announce(sessions)
+    sender.start()
+    until(lambda: target.requests, what="the delivery")
+    stopping = threading.Thread(target=sender.stop)
+    stopping.start()
+    assert [row.status for row in rows(sessions)] == ["pending"]
+    target.hold.set()
+    stopping.join(60)
+    assert [row.status for row in rows(sessions)] == ["delivered"]
 
 
 def test_a_receiver_has_a_limited_time(
