@@ -39,7 +39,7 @@ class WebhookSender:
         self._agent = f"Recurra/{version('recurra')}"
         self._thread = PeriodicThread("webhooks", self._start_turns, poll_seconds, 0.0)
         self._turns: dict[str, threading.Thread] = {}  # by the webhook that each has
-        self._stopping = False
+        self._stopping = self._stopped = False
         self._outage = OutageLog(log, "webhooks")
 
     def start(self) -> None:
@@ -49,13 +49,14 @@ class WebhookSender:
     def stop(self) -> None:
         """Begin nothing more, and wait a little for what is being sent.
 
-        What is not recorded then is sent again by others.
+        The database is not used afterwards: what is not recorded then is sent again by others.
         """
         self._stopping = True
         deadline = time.monotonic() + MAX_STOP_WAIT_SECONDS
         self._thread.stop(MAX_STOP_WAIT_SECONDS)
         for turn in list(self._turns.values()):
             turn.join(max(deadline - time.monotonic(), 0.0))
+        self._stopped = True
 
     def _start_turns(self) -> None:
         try:
@@ -96,6 +97,8 @@ class WebhookSender:
                 break
             outcome = self._send(attempt)
             attempts += 1
+            if self._stopped:
+                return attempts
             with self._sessions.begin() as session:
                 deliveries.record(session, attempt, outcome)
         with self._sessions.begin() as session:

@@ -215,6 +215,21 @@ def test_what_is_being_sent_is_recorded_before_the_sender_has_stopped(
     assert [row.status for row in rows(sessions)] == ["delivered"]
 
 
+def test_the_database_is_not_used_once_the_sender_has_stopped(
+    sessions: Sessions, sender: WebhookSender, target: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "MAX_STOP_WAIT_SECONDS", 0.0)
+    target.hold = threading.Event()
+    hook(sessions, target.url)
+    announce(sessions)
+    sender.start()
+    until(lambda: target.requests, what="the delivery")
+    sender.stop()
+    target.hold.set()
+    until(lambda: not [one for one in threading.enumerate() if one.name == "webhook"], what="its end")
+    assert [row.status for row in rows(sessions)] == ["pending"]
+
+
 def test_a_receiver_has_a_limited_time(
     sessions: Sessions, target: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
