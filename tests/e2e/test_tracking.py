@@ -15,13 +15,13 @@ from tests.support.fixtures.stack import Stack
 @pytest.mark.timeout(300)
 def test_a_training_becomes_a_run_with_its_curves(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri)  # makes the tables, which two processes at a time cannot
     with up(tmp_path / "data", RECURRA_MLFLOW_URI=uri) as (process, url), ExitStack() as opened:
         stack = Stack(url, process.pid, tmp_path / "data")
         opened.callback(stack.http.close)
         job = stack.wait(stack.submit(stack.upload(), "tracked", network={"cell": "gru"}))
         assert job["status"] == "succeeded", job["error"]
         epochs = stack.http.get(f"/v1/jobs/{job['id']}/metrics").json()["epochs"]
-        client = MlflowClient(tracking_uri=uri)
         until(lambda: runs(client) == ["FINISHED"], 60, "the run")
     (experiment,) = client.search_experiments(filter_string="name = 'recurra/default/tracked'")
     (run,) = client.search_runs([experiment.experiment_id])

@@ -98,8 +98,10 @@ def run_work(work: WorkFunction, explain: Callable[[BaseException], Json] = expl
     request = json.loads(sys.stdin.readline())
     become_expendable()
     os.nice(NICENESS)
+    stop = threading.Event()
+    Lifeline(stop.set, grace_seconds=GRACE_SECONDS).start(request.get("parent"))
     if (memory_bytes := request.get("memory_bytes")) is not None:
-        limit_growth(memory_bytes)
+        limit_growth(memory_bytes)  # of the work: the thread before has its stack already
     limit_decoding(MediaLimits(**request.get("media_limits", {})))
 
     def send(message: Json) -> None:
@@ -107,8 +109,6 @@ def run_work(work: WorkFunction, explain: Callable[[BaseException], Json] = expl
             log_message(message)
         writer.send(message)
 
-    stop = threading.Event()
-    Lifeline(stop.set, grace_seconds=GRACE_SECONDS).start(request.get("parent"))
     try:
         log.info("the work begins")
         last = work(request, send, stop.is_set)
