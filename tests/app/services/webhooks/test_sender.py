@@ -198,19 +198,25 @@ def test_the_threads_deliver_whatever_comes_and_a_silent_receiver_delays_nobody_
     assert bodies == ["job_0", "job_1", "job_2"]
 
 
-def test_what_is_being_sent_is_recorded_before_the_sender_has_stopped(
-    sessions: Sessions, sender: WebhookSender, target: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sender_module, "MAX_STOP_WAIT_SECONDS", 60.0)
+def start_sending(sessions: Sessions, sender: WebhookSender, target: Receiver) -> threading.Event:
+    """Have a delivery come to a receiver that answers once the event is set."""
     target.hold = threading.Event()
     hook(sessions, target.url)
     announce(sessions)
     sender.start()
     until(lambda: target.requests, what="the delivery")
+    return target.hold
+
+
+def test_what_is_being_sent_is_recorded_before_the_sender_has_stopped(
+    sessions: Sessions, sender: WebhookSender, target: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "MAX_STOP_WAIT_SECONDS", 60.0)
+    hold = start_sending(sessions, sender, target)
     stopping = threading.Thread(target=sender.stop)
     stopping.start()
     assert [row.status for row in rows(sessions)] == ["pending"]
-    target.hold.set()
+    hold.set()
     stopping.join(60)
     assert [row.status for row in rows(sessions)] == ["delivered"]
 
@@ -219,13 +225,9 @@ def test_the_database_is_not_used_once_the_sender_has_stopped(
     sessions: Sessions, sender: WebhookSender, target: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender_module, "MAX_STOP_WAIT_SECONDS", 0.0)
-    target.hold = threading.Event()
-    hook(sessions, target.url)
-    announce(sessions)
-    sender.start()
-    until(lambda: target.requests, what="the delivery")
+    hold = start_sending(sessions, sender, target)
     sender.stop()
-    target.hold.set()
+    hold.set()
     until(lambda: not [one for one in threading.enumerate() if one.name == "webhook"], what="its end")
     assert [row.status for row in rows(sessions)] == ["pending"]
 
